@@ -1,0 +1,14 @@
+//! The sink runtime in the manner of Kafka Connect: connectors from JSON, tasks, offsets, retries, dead letters, metrics, REST.
+
+pub mod budget;
+pub mod config;
+pub mod retry;
+pub mod sink;
+
+pub use budget::{Budget, Reservation};
+pub use config::{Config, ConfigError, Key, Kind};
+pub use retry::{Retry, Verdict};
+pub use sink::{
+    Demand, ErrantRow, Flush, Origin, SinkConnector, SinkError, SinkRecord, SinkTask, StartedSink, TaskContext, Tick,
+    TopicPartition,
+};
