@@ -23,7 +23,7 @@ mod writer;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use fms_connect::{Config, ConfigError, Key, SinkConnector, SinkTask, StartedSink, TaskContext};
+use fms_connect::{Config, ConfigError, Key, Retry, SinkConnector, SinkTask, StartedSink, TaskContext};
 use tokio::runtime::Handle;
 
 use crate::settings::{KEYS, Settings};
@@ -47,7 +47,7 @@ impl SinkConnector for S3Sink {
         let aws = fms_aws::load(runtime);
         let client = store::client(&aws, &settings.layout);
         runtime
-            .block_on(store::check_bucket(&client, &settings.layout.bucket))
+            .block_on(store::check_bucket(&client, &settings.layout.bucket, &Retry::configured(config, 0)))
             .map_err(|(key, problem)| config.error(key, problem))?;
         Ok(Arc::new(Started { config: config.clone(), settings, aws, client }))
     }

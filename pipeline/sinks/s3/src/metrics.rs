@@ -1,6 +1,7 @@
-//! What a task counts.
+//! What a task counts beside what every sink does.
 
 use fms_connect::TaskContext;
+use fms_connect::metrics::SinkMetrics;
 use fms_record::TimeSource;
 use metrics::{Counter, counter};
 
@@ -13,8 +14,7 @@ const SOURCES: [(TimeSource, &str); 3] =
 /// The counters of one task.
 #[derive(Clone)]
 pub struct Metrics {
-    rows: Counter,
-    bytes: Counter,
+    sink: SinkMetrics,
     objects: Counter,
     aborted: Counter,
     times: [Counter; 3],
@@ -30,8 +30,7 @@ impl Metrics {
                 "connector" => connector.clone(), "task" => task.clone(), "source" => source)
         };
         Self {
-            rows: counter("fms_sink_rows_written_total"),
-            bytes: counter("fms_sink_bytes_written_total"),
+            sink: SinkMetrics::new(&context.connector, context.task),
             objects: counter("fms_s3_objects_written_total"),
             aborted: counter("fms_s3_uploads_aborted_total"),
             times: SOURCES.map(time),
@@ -41,8 +40,7 @@ impl Metrics {
     /// An object with so many rows and bytes (as stored) has appeared.
     pub fn stored(&self, rows: u64, bytes: u64) {
         self.objects.increment(1);
-        self.rows.increment(rows);
-        self.bytes.increment(bytes);
+        self.sink.written(rows, bytes);
     }
 
     /// Uploads that a previous owner left behind were aborted.

@@ -1,6 +1,5 @@
 //! The sink's keys, with Kafka Connect's names and meanings, and what they come to.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fms_connect::sink::Replay;
@@ -33,15 +32,15 @@ const fn layout(name: &'static str, kind: Kind, default: Option<&'static str>, d
 
 /// All keys.
 pub const KEYS: &[Key] = &[
-    Key { required: true, ..layout("s3.bucket.name", Kind::Text, None, "The bucket; it has to exist.") },
-    layout("s3.region", Kind::Text, None, "The bucket's region; without it, that of the AWS environment or profile."),
-    layout("topics.dir", Kind::Text, Some("topics"), "The folder above all topics, at most 200 bytes; empty for none."),
+    Key { required: true, ..layout("s3.bucket.name", Kind::Text, None, "the bucket; it has to exist") },
+    layout("s3.region", Kind::Text, None, "the bucket's region; unset, that of the AWS environment or profile"),
+    layout("topics.dir", Kind::Text, Some("topics"), "the folder above all topics, at most 200 bytes; empty is none"),
     layout(
         "s3.part.size",
         Kind::Int(5_242_880, 1_073_741_824),
         Some("5242880"),
-        "Bytes of an uploaded part. The default is the least that S3 takes: a task holds up to one part for every object it has \
-         open, so a larger one costs that much `buffer.memory`; an object has at most 9,000 parts.",
+        "bytes of an uploaded part; the default is the least that S3 takes: a task holds up to one part for every object it has \
+         open, so a larger one costs that much `buffer.memory`; an object has at most 9,000 parts",
     ),
     layout(
         "partitioner.class",
@@ -59,56 +58,56 @@ pub const KEYS: &[Key] = &[
             "io.confluent.connect.storage.partitioner.HourlyPartitioner",
         ]),
         Some("Default"),
-        "An object's folders: the Kafka partition, fields of the row, its event time, or fields and then event time.",
+        "an object's folders: the Kafka partition, fields of the row, its event time, or fields and then event time",
     ),
     layout(
         "partition.field.name",
         Kind::List,
         None,
-        "For Field and FieldAndTime: the fields, in the order of the folders. A row without one of them goes to the dead letters.",
+        "for Field and FieldAndTime: the fields, in the order of the folders; a row without one of them goes to the dead letters",
     ),
     layout(
         "path.format",
         Kind::Text,
         None,
-        "For TimeBased and FieldAndTime: `'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH`, or strftime's `year=%Y/month=%m/day=%d/hour=%H`.",
+        "for TimeBased and FieldAndTime: `'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH`, or strftime's `year=%Y/month=%m/day=%d/hour=%H`",
     ),
     layout(
         "partition.duration.ms",
         Kind::Int(1, i64::MAX),
         None,
-        "For TimeBased and FieldAndTime: event time is rounded down to it, in milliseconds of local time; it should be what the last \
-         unit of `path.format` spans.",
+        "for TimeBased and FieldAndTime: event time is rounded down to it, in milliseconds of local time; it should be what the last \
+         unit of `path.format` spans",
     ),
     layout(
         "timezone",
         Kind::Text,
         None,
-        "The IANA name (`UTC`, `Asia/Tokyo`) of the zone whose hours and days folders and `rotate.schedule.interval.ms` mean.",
+        "the IANA name (`UTC`, `Asia/Tokyo`) of the zone whose hours and days folders and `rotate.schedule.interval.ms` mean",
     ),
     layout(
         "timestamp.extractor",
         Kind::Text,
         Some("RecordField"),
-        "Event time: RecordField (`timestamp.field`, else the envelope's time, else Kafka's) or Record (Kafka's alone).",
+        "event time: RecordField (`timestamp.field`, else the envelope's time, else Kafka's) or Record (Kafka's alone)",
     ),
     layout(
         "timestamp.field",
         Kind::Text,
         Some("timestamp"),
-        "For RecordField: the row's field that has its event time.",
+        "for RecordField: the row's field that has its event time",
     ),
     layout(
         "s3.compression.type",
         Kind::OneOf(&["none", "gzip", "zstd"]),
         Some("none"),
-        "How objects are compressed; their names end with .json, .json.gz or .json.zst.",
+        "how objects are compressed; their names end with .json, .json.gz or .json.zst",
     ),
     layout(
         "s3.compression.level",
         Kind::Int(-1, 22),
         Some("-1"),
-        "gzip: 0 to 9; zstd: 1 to 22, where levels over 9 hold up to 90 MiB for every open object; -1 is 6 for gzip and 3 for zstd.",
+        "gzip: 0 to 9; zstd: 1 to 22, where levels over 9 hold up to 90 MiB for every open object; -1 is 6 for gzip and 3 for zstd",
     ),
     Key {
         required: true,
@@ -116,51 +115,51 @@ pub const KEYS: &[Key] = &[
             "flush.size",
             Kind::Int(1, i64::MAX),
             None,
-            "Rows of an object after which it is flushed, and with it all objects of its Kafka partition; a message is never divided.",
+            "rows of an object after which it is flushed, and with it all objects of its Kafka partition; a message is never divided",
         )
     },
     key(
         "rotate.interval.ms",
         Kind::Int(-1, i64::MAX),
         Some("-1"),
-        "Event time, in milliseconds from an object's first row, that flushes before the record that reaches it; -1 is off.",
+        "event time, in milliseconds from an object's first row, that flushes before the record that reaches it; -1 is off",
     ),
     key(
         "rotate.schedule.interval.ms",
         Kind::Int(-1, i64::MAX),
         Some("-1"),
-        "Wall-clock time in milliseconds, counted from midnight in `timezone`, at whose multiples is flushed; -1 is off.",
+        "wall-clock time in milliseconds, counted from midnight in `timezone`, at whose multiples is flushed; -1 is off",
     ),
     key(
         "rotate.idle.ms",
         Kind::Int(-1, i64::MAX),
         Some("-1"),
-        "Flushes when the partition's end is reached and no record came for so many milliseconds; -1 is off, and the last rows of a \
-         topic that falls silent then stay unwritten.",
+        "flushes when the partition's end is reached and no record came for so many milliseconds; -1 is off, and the last rows of a \
+         topic that falls silent then stay unwritten",
     ),
     key(
         "format.class",
         Kind::Text,
         Some("Json"),
-        "Json, or io.confluent.connect.s3.format.json.JsonFormat: a JSON object a line.",
+        "Json, or io.confluent.connect.s3.format.json.JsonFormat: a JSON object a line",
     ),
     key(
         "storage.class",
         Kind::OneOf(&["io.confluent.connect.s3.storage.S3Storage"]),
         Some("io.confluent.connect.s3.storage.S3Storage"),
-        "Accepted as Kafka Connect writes it.",
+        "accepted as Kafka Connect writes it",
     ),
     key(
         "schema.compatibility",
         Kind::OneOf(&["NONE"]),
         Some("NONE"),
-        "Accepted as Kafka Connect writes it: rows have no schema to compare.",
+        "accepted as Kafka Connect writes it: rows have no schema to compare",
     ),
     key(
         "locale",
         Kind::OneOf(&["en-US", "en_US", "en"]),
         Some("en-US"),
-        "Accepted as Kafka Connect writes it: `path.format` has only numbers.",
+        "accepted as Kafka Connect writes it: `path.format` has only numbers",
     ),
 ];
 
@@ -221,12 +220,7 @@ impl Layout {
 
     /// Of the configuration that a previous owner had when it committed an intent.
     pub fn of_intent(today: &Config, replay: &Replay) -> Result<Self, ConfigError> {
-        let values = KEYS.iter().filter_map(|key| {
-            let value =
-                if key.in_intent { replay.settings.get(key.name).map(String::as_str) } else { today.get(key.name) };
-            Some((key.name.to_owned(), value?.to_owned()))
-        });
-        Self::parse(&Config::new(today.name(), &[KEYS], values.collect::<BTreeMap<_, _>>())?)
+        Self::parse(&today.with(&replay.settings)?)
     }
 
     /// What the keys of all objects of a topic begin with.

@@ -190,19 +190,21 @@ fn advice(error: &Error) -> &'static str {
     }
 }
 
-/// Why a connector cannot use its bucket: the answers of `HeadBucket` have no body, so their status has to say it.
-pub async fn check_bucket(client: &Client, bucket: &str) -> Result<(), (&'static str, String)> {
-    let Err(error) = client.head_bucket().bucket(bucket).send().await.map_err(Error::from) else { return Ok(()) };
+/// Why a connector cannot use its bucket: the key that is wrong, and what is. The answers of `HeadBucket` have no body, so their status
+/// has to say it.
+pub async fn check_bucket(client: &Client, bucket: &str, retry: &Retry) -> Result<(), (&'static str, String)> {
+    let call = || async { client.head_bucket().bucket(bucket).send().await.map_err(Error::from) };
+    let Err(error) = retry.run(format!("HeadBucket s3://{bucket}"), Error::verdict, call).await else { return Ok(()) };
     Err(match error.status() {
         Some(404) => ("s3.bucket.name", "there is no such bucket; create it or correct the name".to_owned()),
         Some(403) => (
             "s3.bucket.name",
-            "access is denied; grant the worker's AWS identity s3:ListBucket, and check that the bucket is yours"
-                .to_owned(),
+            "access is denied; grant the worker's AWS identity s3:ListBucket, and check that the bucket is yours".to_owned(),
         ),
         Some(301) => ("s3.region", "the bucket is in another region; set `s3.region`".to_owned()),
-        _ => {
-            ("s3.bucket.name", format!("looking at the bucket failed: {error}; check endpoint, region and credentials"))
-        }
+        _ => (
+            "s3.bucket.name",
+            format!("looking at the bucket failed: {error}; check endpoint, region and credentials"),
+        ),
     })
 }
