@@ -20,6 +20,9 @@ mod task;
 mod uploads;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use aws_config::SdkConfig;

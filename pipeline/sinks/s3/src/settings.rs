@@ -430,3 +430,153 @@ impl Settings {
         Ok(Self { layout: Layout::parse(config)?, rotation: rotation(config)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TIME: &[(&str, &str)] = &[
+        ("partitioner.class", "TimeBased"),
+        ("path.format", "'hour'=HH"),
+        ("partition.duration.ms", "3600000"),
+        ("timezone", "Asia/Tokyo"),
+    ];
+
+    fn config(extra: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let values = [("s3.bucket.name", "raw"), ("flush.size", "1000")];
+        let values = values.iter().chain(extra).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Config::new("raw", &[KEYS], values.collect())
+    }
+
+    fn parsed(extra: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        config(extra).and_then(|config| Settings::parse(&config))
+    }
+
+    fn partition(topic: &str) -> TopicPartition {
+        TopicPartition { topic: topic.into(), partition: 3 }
+    }
+
+    /// A configuration as people paste it from Kafka Connect starts.
+    #[test]
+    fn pasted_configuration() {
+        let settings = parsed(&[
+            ("storage.class", "io.confluent.connect.s3.storage.S3Storage"),
+            ("format.class", "io.confluent.connect.s3.format.json.JsonFormat"),
+            ("schema.compatibility", "NONE"),
+            ("partitioner.class", "io.confluent.connect.storage.partitioner.TimeBasedPartitioner"),
+            ("path.format", "'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH"),
+            ("partition.duration.ms", "3600000"),
+            ("locale", "en-US"),
+            ("timezone", "UTC"),
+            ("timestamp.extractor", "RecordField"),
+            ("timestamp.field", "timestamp_iso"),
+            ("rotate.interval.ms", "-1"),
+            ("s3.part.size", "26214400"),
+            ("s3.compression.type", "gzip"),
+        ])
+        .expect("a valid configuration");
+        assert_eq!(settings.layout.extractor, Extractor::Field("timestamp_iso".into()));
+        assert_eq!(settings.layout.part_size, 26_214_400);
+        assert_eq!(settings.layout.compression, Compression::Gzip(6));
+        assert!(settings.layout.partitioner.needs_time());
+    }
+
+    /// What is refused names the key and what is allowed instead.
+    #[test]
+    fn refusals() {
+        let cases: &[(&[(&str, &str)], &str)] = &[
+            (&[("timestamp.extractor", "Wallclock")], "a replay after a crash would read another time"),
+            (&[("timestamp.extractor", "Recrod")], "allowed are RecordField and Record"),
+            (&[("format.class", "io.confluent.connect.s3.format.avro.AvroFormat")], "allowed are Json and"),
+            (&[("s3.part.size", "5242879")], "`s3.part.size`"),
+            (&[("flush.size", "0")], "`flush.size`"),
+            (&[("rotate.interval.ms", "0")], "-1 for off"),
+            (&[("rotate.schedule.interval.ms", "60000")], "`timezone`: is required by `rotate.schedule.interval.ms`"),
+            (&[("partitioner.class", "Field")], "`partition.field.name`: is required by `partitioner.class` = `Field`"),
+            (&[("partitioner.class", "TimeBased")], "`path.format`: is required"),
+            (&[("partitioner.class", "Hourly")], "`timezone`: is required"),
+            (
+                &[("partitioner.class", "Hourly"), ("timezone", "UTC"), ("path.format", "YYYY")],
+                "take TimeBased for another",
+            ),
+            (&[("timezone", "Asia/Tokio"), ("rotate.schedule.interval.ms", "1")], "IANA names"),
+            (&[("s3.compression.type", "gzip"), ("s3.compression.level", "10")], "0 to 9"),
+            (&[("s3.compression.type", "zstd"), ("s3.compression.level", "0")], "1 to 22"),
+            (&[("topics.dir", "/raw")], "no slash at its ends"),
+            (&[("topics.dir", "a/../b")], "`..` folder"),
+        ];
+        for (extra, problem) in cases {
+            let error = parsed(extra).expect_err(problem).to_string();
+            assert!(error.contains(problem), "{extra:?}: {error}");
+        }
+    }
+
+    /// An intent brings everything that names and bytes depend on, and nothing else.
+    #[test]
+    fn intents_keep_the_layout() {
+        let announced = [TIME, &[("s3.compression.type", "zstd"), ("s3.compression.level", "9")]].concat();
+        let announced = config(&announced).expect("a valid configuration");
+        let replay = Replay { end: 7, settings: announced.intent_settings() };
+        let today = config(&[("topics.dir", "new"), ("s3.bucket.name", "new"), ("s3.region", "eu-west-1")]);
+        let layout = Layout::of_intent(&today.expect("a valid configuration"), &replay).expect("readable");
+        let expected = Layout::parse(&announced).expect("a valid layout");
+        assert_eq!(format!("{layout:?}"), format!("{expected:?}"));
+    }
+
+    /// Kafka Connect's names.
+    #[test]
+    fn names() {
+        let layout = parsed(&[("s3.compression.type", "gzip")]).expect("valid").layout;
+        let key = layout.key(&partition("fms.vehicle.real"), "hour=05", 48211);
+        assert_eq!(key, "topics/fms.vehicle.real/hour=05/fms.vehicle.real+3+0000048211.json.gz");
+        let layout = parsed(&[("topics.dir", "")]).expect("valid").layout;
+        assert_eq!(layout.key(&partition("t"), "partition=3", i64::MAX), "t/partition=3/t+3+9223372036854775807.json");
+    }
+
+    /// Folders that would make a key too long for S3 are an error, the longest that fit are not.
+    #[test]
+    fn long_folders() {
+        let layout = parsed(&[("s3.compression.type", "zstd")]).expect("valid").layout;
+        let partition = TopicPartition { topic: "t".repeat(249).into(), partition: i32::MIN };
+        let longest = (0..KEY_BYTES).rev().find(|&n| layout.check_folders(&partition, &"f".repeat(n)).is_ok());
+        let longest = "f".repeat(longest.expect("some fit"));
+        assert_eq!(layout.key(&partition, &longest, i64::MAX).len(), KEY_BYTES);
+        let error = layout.check_folders(&partition, &format!("{longest}f")).expect_err("one more");
+        assert!(error.contains("S3 takes 1024"), "{error}");
+    }
+
+    /// What takes over a partition finds its objects, and none of another's.
+    #[test]
+    fn own_keys() {
+        let ours = partition("t");
+        for key in ["topics/t/a/t+3+0000000000.json", "t+3+9223372036854775807.json.gz", "x/t+3+0000000001.json.zst"] {
+            assert!(is_of(key, &ours), "{key}");
+        }
+        for key in [
+            "topics/t/a/t+33+0000000000.json",
+            "topics/t/a/t+3+000000000.json",
+            "topics/t/a/t+3+0000000000.avro",
+            "topics/t/a/t+3+0000000000.json.bz2",
+            "topics/t/t+3+0000000000.json/x",
+            "topics/t/a/tt+3+0000000000.json",
+            "topics/t/a/t+3+00000x0000.json",
+        ] {
+            assert!(!is_of(key, &ours), "{key}");
+        }
+    }
+
+    proptest! {
+        /// Every key is below its topic's prefix, and is recognised as its partition's own.
+        #[test]
+        fn keys_are_found_again(value in any::<String>(), offset in 0..i64::MAX) {
+            let layout = parsed(&[("topics.dir", "a/b")]).expect("valid").layout;
+            let mut folders = "field=".to_owned();
+            crate::escape::escape(&value, &mut folders);
+            let key = layout.key(&partition("t"), &folders, offset);
+            prop_assert!(key.starts_with(&layout.topic_prefix("t")) && is_of(&key, &partition("t")), "{}", key);
+            prop_assert_eq!(key.split('/').count(), 5);
+        }
+    }
+}
