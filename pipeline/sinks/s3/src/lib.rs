@@ -1,8 +1,8 @@
 //! The S3 sink: rows as JSON lines in objects whose names and bytes are functions of the records and of a committed intent.
 //!
-//! A record's rows get their folders ([`partitioner`]) and join the open generation's objects ([`partition`]), which compress them and
-//! cut them into parts ([`writer`]). Parts are uploaded ahead ([`uploads`]), but an object appears only when the runtime says that the
-//! intent of its flush is committed. When a generation ends is said by [`rotation`], what all of that depends on by [`settings`].
+//! A record's rows get their folders (`partitioner`) and join the open generation's objects (`partition`), which compress them and
+//! cut them into parts (`writer`). Parts are uploaded ahead (`uploads`), but an object appears only when the runtime says that the
+//! intent of its flush is committed. When a generation ends is said by `rotation`, what all of that depends on by `settings`.
 //!
 //! ```text
 //! <topics.dir>/<topic>/<folders>/<topic>+<partition>+<offset of the object's first record>.json[.gz|.zst]

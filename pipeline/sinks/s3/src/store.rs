@@ -9,7 +9,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use fms_aws::Error;
-use fms_connect::{Retry, SinkError, TopicPartition};
+use fms_connect::{Retry, SinkError, TopicPartition, Verdict};
 
 use crate::settings::{Layout, is_of};
 
@@ -183,7 +183,8 @@ fn advice(error: &Error) -> &'static str {
         (Some("PermanentRedirect" | "AuthorizationHeaderMalformed"), _) | (None, Some(301)) => {
             "the bucket is in another region: set `s3.region`"
         }
-        (_, None | Some(429 | 500..)) => {
+        (_, None) if error.verdict() == Verdict::Permanent => "check the worker's AWS credentials, region and endpoint",
+        _ if error.verdict() != Verdict::Permanent => {
             "S3 did not recover within `errors.retry.timeout`; restart the connector, it goes on from the committed offset"
         }
         _ => "nothing is lost: repair the cause and restart the connector, it goes on from the committed offset",
@@ -199,12 +200,12 @@ pub async fn check_bucket(client: &Client, bucket: &str, retry: &Retry) -> Resul
         Some(404) => ("s3.bucket.name", "there is no such bucket; create it or correct the name".to_owned()),
         Some(403) => (
             "s3.bucket.name",
-            "access is denied; grant the worker's AWS identity s3:ListBucket, and check that the bucket is yours".to_owned(),
+            "access is denied; grant the worker's AWS identity s3:ListBucket, and check that the bucket is yours"
+                .to_owned(),
         ),
         Some(301) => ("s3.region", "the bucket is in another region; set `s3.region`".to_owned()),
-        _ => (
-            "s3.bucket.name",
-            format!("looking at the bucket failed: {error}; check endpoint, region and credentials"),
-        ),
+        _ => {
+            ("s3.bucket.name", format!("looking at the bucket failed: {error}; check endpoint, region and credentials"))
+        }
     })
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, retry::RetryConfig};
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_s3::config::Credentials;
 use e2e::stack::embedded::s3::{self, Store};
 use fms_connect::config::common::COMMON;
 use fms_connect::sink::Replay;
@@ -47,15 +48,13 @@ impl World {
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let served = store.clone();
         runtime.spawn(async move { s3::serve(listener, served, "key", "secret").await });
-        let aws = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
+        let aws = aws_config::defaults(BehaviorVersion::latest())
             .endpoint_url(endpoint)
-            .region(Region::new("us-east-1"))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("key", "secret", None, None, "test")))
+            .region("us-east-1")
+            .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
             .retry_config(RetryConfig::disabled())
-            .sleep_impl(aws_sdk_s3::config::SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .build();
+            .http_client(aws_smithy_http_client::Builder::new().build_http());
+        let aws = runtime.block_on(aws.load());
         Self { runtime, store, aws }
     }
 
@@ -177,7 +176,9 @@ impl Driver<'_> {
     /// Completes the flush that is due: its intent is committed.
     fn flush(&mut self) -> Result<(), SinkError> {
         self.task.flush(&partition())?;
-        self.wait("the flush", |driver| driver.task.poll(&partition(), &mut Vec::new()).map(|done| done.then_some(())).transpose())
+        self.wait("the flush", |driver| {
+            driver.task.poll(&partition(), &mut Vec::new()).map(|done| done.then_some(())).transpose()
+        })
     }
 
     /// Completes all flushes that are due, one by one: their ends and reasons.
@@ -196,7 +197,7 @@ impl Driver<'_> {
 fn objects_appear_in_flush() {
     let world = World::new();
     let mut driver = world.task(&[]).open();
-    driver.put(7, r#"{"n":1.50, "a":"x"}"#).expect("to put");
+    driver.put(7, r#"{"n":1.50,"a":"x"}"#).expect("to put");
     driver.put(8, r#"{"n":2}"#).expect("to put");
     assert_eq!(driver.due(&SETTINGS), None, "two rows are under `flush.size`");
     driver.put(12, r#"{"n":3}"#).expect("to put");
@@ -258,7 +259,12 @@ fn replay_writes_the_same_objects() {
     assert_eq!(written.len(), 3);
 
     let world_after = World::new();
-    let today = [("flush.size", "1"), ("topics.dir", "elsewhere"), ("s3.compression.type", "zstd"), ("rotate.interval.ms", "1")];
+    let today = [
+        ("flush.size", "1"),
+        ("topics.dir", "elsewhere"),
+        ("s3.compression.type", "zstd"),
+        ("rotate.interval.ms", "1"),
+    ];
     let mut next = world_after.task(&today).take_over(7, &first.intent);
     next.put_hours(0, &hours[..6]);
     assert_eq!(next.due(&tick(Demand::Shutdown, None)), None, "only its end ends it");

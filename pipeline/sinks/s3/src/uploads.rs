@@ -63,6 +63,8 @@ pub struct Uploads {
     /// Whether the clean-up is done; closed without when it failed.
     ready: watch::Receiver<bool>,
     failure: Arc<OnceLock<SinkError>>,
+    /// A clone is with every part that is under way. `tasks` would not do: a task counts there until after it has woken us.
+    parts: Arc<()>,
     /// Aborted when dropped.
     tasks: JoinSet<()>,
 }
@@ -83,6 +85,7 @@ impl Uploads {
             permits,
             ready,
             failure: Arc::default(),
+            parts: Arc::default(),
             tasks: JoinSet::new(),
         };
         uploads.spawn(async move {
@@ -121,9 +124,9 @@ impl Uploads {
         self.failure.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// Whether there is work under way, as of the last [`Self::check`].
+    /// Whether parts are under way, which give their memory back when they are uploaded.
     pub fn is_busy(&self) -> bool {
-        !self.tasks.is_empty()
+        Arc::strong_count(&self.parts) > 1
     }
 
     /// Uploads the next part of an object. `memory` is held until it is uploaded.
@@ -139,12 +142,12 @@ impl Uploads {
         upload.parts.push(part);
         let number = i32::try_from(upload.parts.len()).unwrap_or(i32::MAX);
         let (store, target, id) = (store.clone(), Arc::clone(target), Arc::clone(&upload.id));
-        let turn = self.turn();
+        let (turn, under_way) = (self.turn(), Arc::clone(&self.parts));
         self.spawn(async move {
             let Some(_permit) = turn.await else { return Ok(()) };
             let id = id.get_or_try_init(|| store.begin(&target)).await?;
             let part = store.part(&target, id, number, bytes).await?;
-            drop(memory);
+            drop((memory, under_way));
             // Nobody waits for it any more if the partition was closed.
             let _ = uploaded.send(part);
             Ok(())
