@@ -2,11 +2,16 @@
 
 pub mod budget;
 pub mod config;
+pub mod deadletter;
+pub mod kafka;
+pub mod metrics;
+pub mod providers;
 pub mod retry;
 pub mod sink;
 
 pub use budget::{Budget, Reservation};
 pub use config::{Config, ConfigError, Key, Kind};
+pub use deadletter::{DeadLetter, DeadLetterQueue, Stage};
 pub use retry::{Retry, Verdict};
 pub use sink::{
     Demand, ErrantRow, Flush, Origin, SinkConnector, SinkError, SinkRecord, SinkTask, StartedSink, TaskContext, Tick,

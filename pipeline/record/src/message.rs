@@ -1,6 +1,11 @@
 //! A message parsed once: its envelope and its rows, every value as its source text.
 
-use crate::{MessageError, RowError};
+use std::ops::Range;
+
+use crate::error::{Excerpt, NameError, Position, kind};
+use crate::name::{self, Field, Index, MAX_PAYLOAD, short};
+use crate::scan::{self, Fault, Scan, byte, fault, white_space};
+use crate::{MessageError, Row, RowError};
 
 /// How messages are read: which list, if any, is unrolled into rows.
 #[derive(Debug, Clone)]
@@ -15,66 +20,323 @@ impl Parser {
     }
 
     /// Checks the whole of `payload` and finds its rows; no row is given out of a message that is not valid JSON to its end.
-    pub fn parse<'m>(&self, _payload: &'m [u8]) -> Result<Message<'m>, MessageError> {
-        let _ = &self.list;
-        unimplemented!()
+    ///
+    /// A byte order mark is skipped. With a list, the envelope needs `object` and `type` (strings that are not empty) and `id` (such a
+    /// string, or a number), and the list has to be an array; only messages whose `command` is `command` or `response` may go without
+    /// the list, and then are one row themselves. Takes time linear in the payload, however deep or wide it is.
+    pub fn parse<'m>(&self, payload: &'m [u8]) -> Result<Message<'m>, MessageError> {
+        let text = utf8(payload)?;
+        let bytes = text.as_bytes();
+        let start = white_space(bytes, if text.starts_with('\u{feff}') { 3 } else { 0 });
+        if start == bytes.len() {
+            return Err(MessageError::Empty { length: payload.len() });
+        }
+        let mut envelope = Vec::with_capacity(INITIAL_ENVELOPE);
+        let mut unrolled = Unrolled::default();
+        let end = if byte(bytes, start) == b'{' {
+            self.envelope(text, start + 1, &mut envelope, &mut unrolled)
+        } else {
+            scan::value(bytes, start)
+        };
+        let end = end.and_then(|end| match white_space(bytes, end) {
+            rest if rest == bytes.len() => Ok(end),
+            rest => Err(fault(rest, "the end of the message")),
+        });
+        let end = end.map_err(|fault| syntax(text, &fault))?;
+        if byte(bytes, start) != b'{' {
+            return Err(MessageError::NotAnObject { found: kind(&text[start..]) });
+        }
+        name::check(text, &envelope)?;
+        let mut message = Message {
+            text: &text[..end],
+            start,
+            line_breaks: memchr::memchr2(b'\n', b'\r', &bytes[start..end]).is_some(),
+            envelope,
+            unrolled: None,
+        };
+        if let Some(list) = &self.list {
+            check_identity(&message)?;
+            message.unrolled = unroll(&message, list, unrolled)?;
+        }
+        Ok(message)
+    }
+
+    /// The rest of the envelope after its opening brace. The elements of the list, if it is an array, are found on the way.
+    fn envelope(&self, text: &str, at: usize, envelope: &mut Vec<Field>, unrolled: &mut Unrolled) -> Scan {
+        let bytes = text.as_bytes();
+        let (end, _) = object(text, at, envelope, 0..0, |field, at| {
+            let is_list = byte(bytes, at) == b'[' && self.list.as_ref().is_some_and(|list| field.is(text, list));
+            if is_list && unrolled.elements.is_empty() {
+                unrolled.reserve(bytes.len() - at);
+                elements(text, at + 1, unrolled)
+            } else {
+                scan::value(bytes, at)
+            }
+        })?;
+        Ok(end)
     }
 }
 
-/// A valid message. Rows borrow the payload's text.
+/// Room for an envelope's fields (PROTOCOLS have 14) without growing; a flat message may have twice as many.
+const INITIAL_ENVELOPE: usize = 32;
+
+/// A valid message. Rows borrow it.
 #[derive(Debug)]
 pub struct Message<'m> {
-    _payload: &'m [u8],
+    /// The payload up to the end of its object.
+    text: &'m str,
+    /// Where its object begins.
+    start: usize,
+    /// Whether there is a raw line break somewhere; valid JSON has them only between tokens.
+    line_breaks: bool,
+    envelope: Vec<Field>,
+    /// `None`: the message itself is its one row.
+    unrolled: Option<Unrolled>,
 }
 
 impl<'m> Message<'m> {
     /// The rows in the order of the list: one result an element; an element that is no row (not an object, a field twice) is an error of its own.
-    pub fn rows(&self) -> impl Iterator<Item = Result<Row<'m>, (usize, RowError)>> + '_ {
-        std::iter::empty()
+    pub fn rows(&self) -> impl Iterator<Item = Result<Row<'_>, (usize, RowError)>> {
+        let count = self.unrolled.as_ref().map_or(1, |unrolled| unrolled.elements.len());
+        (0..count).map(|index| match &self.unrolled {
+            None => Ok(Row::new(self, index, &[], &[])),
+            Some(unrolled) => match &unrolled.elements[index].shape {
+                Ok(shape) => {
+                    Ok(Row::new(self, index, unrolled.fields_of(index), &unrolled.shapes[*shape as usize].omitted))
+                }
+                Err(error) => Err((index, RowError::clone(error))),
+            },
+        })
     }
 
-    /// The JSON text of list element `index`, for a dead letter; the whole message's text when it has no list.
-    pub fn element_text(&self, _index: usize) -> &'m str {
-        unimplemented!()
+    /// The JSON text of list element `index`, for a dead letter; the whole message's text when it has no list or no such element.
+    pub fn element_text(&self, index: usize) -> &'m str {
+        match self.unrolled.as_ref().and_then(|unrolled| unrolled.elements.get(index)) {
+            Some(element) => &self.text[element.start as usize..element.end as usize],
+            None => &self.text[self.start..],
+        }
     }
 
-    /// Value text of an envelope field.
-    pub fn envelope(&self, _name: &str) -> Option<&'m str> {
-        None
+    /// Value text of an envelope field, the list included.
+    pub fn envelope(&self, name: &str) -> Option<&'m str> {
+        name::find(self.text, &self.envelope, name).map(|place| self.envelope[place].value(self.text))
+    }
+
+    pub(crate) fn text(&self) -> &'m str {
+        self.text
+    }
+
+    pub(crate) fn has_line_breaks(&self) -> bool {
+        self.line_breaks
+    }
+
+    pub(crate) fn envelope_fields(&self) -> &[Field] {
+        &self.envelope
     }
 }
 
-/// One row: the envelope's fields (without the list), then the element's; on a name clash the element's value.
-#[derive(Debug, Clone)]
-pub struct Row<'m> {
-    index: usize,
-    _payload: &'m [u8],
+/// The elements of the list and, in one vector for all, their fields.
+#[derive(Debug, Default)]
+struct Unrolled {
+    elements: Vec<Element>,
+    fields: Vec<Field>,
+    shapes: Vec<Shape>,
 }
 
-impl<'m> Row<'m> {
-    /// Position of the element in the message's list, from 0.
-    pub fn index(&self) -> usize {
-        self.index
+impl Unrolled {
+    /// Room for what so many bytes of list usually hold.
+    fn reserve(&mut self, bytes: usize) {
+        self.fields.reserve((bytes / 18).min(4096));
+        self.elements.reserve((bytes / 128).min(1024));
     }
 
-    /// The value's JSON text; `None` when there is no such field. A JSON `null` is `Some("null")`.
-    pub fn get(&self, _name: &str) -> Option<&str> {
-        None
+    fn fields_of(&self, index: usize) -> &[Field] {
+        let Element { first, last, .. } = self.elements[index];
+        &self.fields[first as usize..last as usize]
     }
+}
 
-    /// Sets a field: replaces the value of that name in place, else appends it. `json` is valid JSON text.
-    pub fn set(&mut self, _name: &str, _json: String) {}
+/// One element of the list.
+#[derive(Debug)]
+struct Element {
+    start: u32,
+    end: u32,
+    /// Its fields in `Unrolled::fields`.
+    first: u32,
+    last: u32,
+    /// Its shape in `Unrolled::shapes`, or why it is no row.
+    shape: Result<u32, Box<RowError>>,
+}
 
-    /// Name (decoded: escapes resolved) and JSON text of every field, in row order.
-    pub fn fields(&self) -> impl Iterator<Item = (std::borrow::Cow<'_, str>, &str)> {
-        std::iter::empty()
+/// What rows with the same field names in the same order have in common. The elements of a message nearly always do, so that names are
+/// checked and compared with the envelope's once a message and not once a row.
+#[derive(Debug)]
+struct Shape {
+    /// The first such element.
+    element: usize,
+    /// The envelope's fields that are not in these rows, by place, ascending: the list, and those of which the element has its own.
+    omitted: Vec<u32>,
+}
+
+/// The rest of an object after its opening brace: appends its fields and gives the position after it, and whether the names are those of
+/// the fields `like`, in that order. `value` scans the value of a field.
+#[inline]
+fn object(
+    text: &str,
+    at: usize,
+    fields: &mut Vec<Field>,
+    like: Range<usize>,
+    mut value: impl FnMut(Field, usize) -> Scan,
+) -> Result<(usize, bool), Box<Fault>> {
+    let bytes = text.as_bytes();
+    let from = fields.len();
+    let mut alike = true;
+    let mut at = white_space(bytes, at);
+    if byte(bytes, at) == b'}' {
+        return Ok((at + 1, like.is_empty()));
     }
-
-    /// Appends the row as one JSON object without a line break inside (raw line breaks between tokens are whitespace and are dropped).
-    pub fn write_json(&self, _out: &mut Vec<u8>) {}
-
-    /// 128 bits that are equal exactly for rows that are equal in every field (name and value text), whatever the field order: 32 hex digits.
-    pub fn digest(&self) -> String {
-        String::new()
+    let mut expected = like.clone();
+    loop {
+        if byte(bytes, at) != b'"' {
+            return Err(fault(at, "a field name in double quotes"));
+        }
+        let name = at + 1;
+        let field = if let Some(field) = expected.next().and_then(|place| fields[place].again(bytes, name)) {
+            field
+        } else {
+            alike = false;
+            Field::new(text, name, scan::string(bytes, name)? - 1)
+        };
+        at = scan::colon(bytes, field.quote() + 1)?;
+        let end = value(field, at)?;
+        fields.push(field.with_value(at, end));
+        at = white_space(bytes, end);
+        match byte(bytes, at) {
+            b',' => at = white_space(bytes, at + 1),
+            b'}' => return Ok((at + 1, alike && fields.len() - from == like.len())),
+            _ => return Err(fault(at, "`,` or `}`")),
+        }
     }
+}
+
+/// The rest of the list after its opening bracket.
+fn elements(text: &str, at: usize, unrolled: &mut Unrolled) -> Scan {
+    let bytes = text.as_bytes();
+    let mut previous = 0..0;
+    let mut at = white_space(bytes, at);
+    if byte(bytes, at) == b']' {
+        return Ok(at + 1);
+    }
+    loop {
+        let (start, first) = (at, unrolled.fields.len());
+        let mut shape = Err(None);
+        if byte(bytes, at) == b'{' {
+            let (end, alike) =
+                object(text, at + 1, &mut unrolled.fields, previous.clone(), |_, at| scan::value(bytes, at))?;
+            at = end;
+            let fields = first..unrolled.fields.len();
+            shape = match unrolled.shapes.len() {
+                known @ 1.. if alike => Ok(known - 1),
+                known => name::check(text, &unrolled.fields[fields.clone()]).map_err(Some).map(|()| {
+                    unrolled.shapes.push(Shape { element: unrolled.elements.len(), omitted: Vec::new() });
+                    known
+                }),
+            };
+            if shape.is_ok() {
+                previous = fields;
+            }
+        } else {
+            at = scan::value(bytes, at)?;
+        }
+        unrolled.elements.push(Element {
+            start: short(start),
+            end: short(at),
+            first: short(first),
+            last: short(unrolled.fields.len()),
+            shape: shape.map(short).map_err(|error: Option<NameError>| {
+                Box::new(match error {
+                    Some(error) => RowError::Name(error),
+                    None => RowError::NotAnObject { found: Excerpt::start_of(&text[start..at]) },
+                })
+            }),
+        });
+        at = white_space(bytes, at);
+        match byte(bytes, at) {
+            b',' => at = white_space(bytes, at + 1),
+            b']' => return Ok(at + 1),
+            _ => return Err(fault(at, "`,` or `]`")),
+        }
+    }
+}
+
+fn utf8(payload: &[u8]) -> Result<&str, MessageError> {
+    if payload.len() > MAX_PAYLOAD {
+        return Err(MessageError::TooLong { length: payload.len() });
+    }
+    std::str::from_utf8(payload).map_err(|error| {
+        let (valid, rest) = payload.split_at(error.valid_up_to());
+        MessageError::NotUtf8 {
+            offset: valid.len(),
+            byte: byte(rest, 0),
+            before: Excerpt::end_of(std::str::from_utf8(valid).unwrap_or_default()),
+        }
+    })
+}
+
+#[cold]
+fn syntax(text: &str, fault: &Fault) -> MessageError {
+    let Fault { at: offset, expected } = *fault;
+    let at = Position::of(text, offset);
+    if offset == text.len() {
+        MessageError::Truncated { at, expected, near: Excerpt::end_of(text) }
+    } else {
+        let (before, rest) = text.split_at(offset);
+        MessageError::Syntax { at, expected, found: Excerpt::start_of(rest), after: Excerpt::end_of(before) }
+    }
+}
+
+/// Whether the message says what it is and whose.
+fn check_identity(message: &Message<'_>) -> Result<(), MessageError> {
+    for (field, number, expected) in [
+        ("object", false, "a string that is not empty"),
+        ("type", false, "a string that is not empty"),
+        ("id", true, "a number, or a string that is not empty"),
+    ] {
+        let value = message.envelope(field).ok_or(MessageError::Missing { field, expected })?;
+        let good = match value.as_bytes()[0] {
+            b'"' => value != r#""""#,
+            b'-' | b'0'..=b'9' => number,
+            _ => false,
+        };
+        if !good {
+            return Err(MessageError::Identity { field, expected, found: Excerpt::start_of(value) });
+        }
+    }
+    Ok(())
+}
+
+/// Settles what the envelope says about the list; `None` if the message is a row itself.
+fn unroll(message: &Message<'_>, list: &str, mut unrolled: Unrolled) -> Result<Option<Unrolled>, MessageError> {
+    let (text, envelope) = (message.text, &message.envelope);
+    let Some(place) = name::find(text, envelope, list) else {
+        let command = message.envelope("command").unwrap_or("absent");
+        let decoded = name::string_text(command).and_then(name::decode);
+        let has_none = decoded.is_some_and(|command| command == "command" || command == "response");
+        let error = || MessageError::NoList { list: list.into(), command: Excerpt::start_of(command) };
+        return has_none.then_some(None).ok_or_else(error);
+    };
+    let value = envelope[place].value(text);
+    if !value.starts_with('[') {
+        return Err(MessageError::NotAList { list: list.into(), found: Excerpt::start_of(value) });
+    }
+    let index = Index::new(text, envelope);
+    for number in 0..unrolled.shapes.len() {
+        let names = unrolled.fields_of(unrolled.shapes[number].element).iter();
+        let mut omitted: Vec<u32> = names.filter_map(|field| index.find(&field.name(text))).map(short).collect();
+        omitted.push(short(place));
+        omitted.sort_unstable();
+        omitted.dedup();
+        unrolled.shapes[number].omitted = omitted;
+    }
+    Ok(Some(unrolled))
 }

@@ -1,20 +1,103 @@
 //! Text with `${field}` in it, filled in from a row.
 
-use crate::{Row, RowError};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use crate::error::Excerpt;
+use crate::{Row, RowError, name};
 
 /// A parsed template such as `${id}#${object}` or `${timestamp_iso|messaged_at}#${@digest}`.
 ///
 /// `${a|b}` takes the first field that is present, not null and not an empty string. `${@index}` is the row's index in its message,
-/// `${@digest}` its [`Row::digest`]. A string gives its decoded text, a number or boolean its JSON text.
+/// `${@digest}` its [`Row::digest`]. A string gives its decoded text, a number or boolean its JSON text. `$${` is the text `${`; any
+/// other `$` stands for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     source: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    /// The first of these that has a value.
+    Choice(Vec<Variable>),
+}
+
+/// What may stand in `${…}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Variable {
+    /// A field of the row.
+    Field(String),
+    /// `@index`: [`Row::index`].
+    Index,
+    /// `@digest`: [`Row::digest`].
+    Digest,
+}
+
+impl Variable {
+    fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "@index" => Ok(Self::Index),
+            "@digest" => Ok(Self::Digest),
+            "" => Err("a field name is missing".into()),
+            unknown if unknown.starts_with('@') => {
+                Err(format!("`{unknown}` is not known; there are `@index` and `@digest`"))
+            }
+            field => Ok(Self::Field(field.into())),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Field(name) => name,
+            Self::Index => "@index",
+            Self::Digest => "@digest",
+        }
+    }
 }
 
 impl Template {
     /// Parses; the error says at which character what was expected.
     pub fn parse(source: &str) -> Result<Self, String> {
-        Ok(Self { source: source.into() })
+        let wrong = |at: usize, what: &str| {
+            format!("template `{source}`, character {}: {what}", source[..at].chars().count() + 1)
+        };
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut at = 0;
+        while let Some(length) = memchr::memchr(b'$', &source.as_bytes()[at..]) {
+            literal.push_str(&source[at..at + length]);
+            at += length;
+            let rest = &source[at..];
+            if rest.starts_with("$${") {
+                literal.push_str("${");
+                at += 3;
+            } else if let Some(inside) = rest.strip_prefix("${") {
+                let end = inside
+                    .find('}')
+                    .ok_or_else(|| wrong(at, "`${` is not closed; expected `}` after the field name"))?;
+                let mut choice = Vec::new();
+                let mut begin = at + 2;
+                for name in inside[..end].split('|') {
+                    choice.push(Variable::parse(name).map_err(|what| wrong(begin, &what))?);
+                    begin += name.len() + 1;
+                }
+                if !literal.is_empty() {
+                    parts.push(Part::Literal(std::mem::take(&mut literal)));
+                }
+                parts.push(Part::Choice(choice));
+                at += 2 + end + 1;
+            } else {
+                literal.push('$');
+                at += 1;
+            }
+        }
+        literal.push_str(&source[at..]);
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal));
+        }
+        Ok(Self { source: source.into(), parts })
     }
 
     /// The text it was parsed from.
@@ -22,8 +105,144 @@ impl Template {
         &self.source
     }
 
+    /// The alternatives of each `${…}`, in order.
+    pub fn choices(&self) -> impl Iterator<Item = &[Variable]> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Choice(choice) => Some(&**choice),
+            Part::Literal(_) => None,
+        })
+    }
+
+    /// Every field it may read, in order.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.choices().flatten().filter_map(|variable| match variable {
+            Variable::Field(name) => Some(&**name),
+            Variable::Index | Variable::Digest => None,
+        })
+    }
+
     /// Fills it in. The error names the fields of which the row has none, or the field whose value is an object or a list.
-    pub fn render(&self, _row: &Row<'_>) -> Result<String, RowError> {
-        Ok(String::new())
+    pub fn render(&self, row: &Row<'_>) -> Result<String, RowError> {
+        let mut text = String::with_capacity(64);
+        for part in &self.parts {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Choice(choice) => self.render_choice(choice, row, &mut text)?,
+            }
+        }
+        Ok(text)
+    }
+
+    fn render_choice(&self, choice: &[Variable], row: &Row<'_>, text: &mut String) -> Result<(), RowError> {
+        for variable in choice {
+            match variable {
+                Variable::Index => {
+                    let _infallible = write!(text, "{}", row.index());
+                    return Ok(());
+                }
+                Variable::Digest => {
+                    text.push_str(&row.digest());
+                    return Ok(());
+                }
+                Variable::Field(field) => {
+                    if let Some(value) = row.get(field).filter(|&value| value != "null" && value != r#""""#) {
+                        text.push_str(&self.scalar(field, value)?);
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Err(RowError::NoField {
+            template: self.source.clone(),
+            fields: choice.iter().map(|variable| variable.name().into()).collect(),
+        })
+    }
+
+    fn scalar<'v>(&self, field: &str, value: &'v str) -> Result<Cow<'v, str>, RowError> {
+        let (template, field, found) = (|| self.source.clone(), || field.to_owned(), || Excerpt::start_of(value));
+        if let Some(raw) = name::string_text(value) {
+            return name::decode(raw).ok_or_else(|| RowError::Surrogate {
+                template: template(),
+                field: field(),
+                found: found(),
+            });
+        }
+        if value.starts_with(['{', '[']) {
+            return Err(RowError::NotScalar { template: template(), field: field(), found: found() });
+        }
+        Ok(Cow::Borrowed(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Parser;
+
+    const ROW: &str = r#"{"id":10022,"object":"vehicle","name":"\u00e9\n","flag":true,"none":null,"empty":"","big":1.50,
+        "list":[1],"map":{},"bad":"\ud800","a b":"spaced","n\u0061":"escaped"}"#;
+
+    fn render(template: &str) -> Result<String, String> {
+        let message = Parser::new(None).parse(ROW.as_bytes()).expect("valid");
+        let row = message.rows().next().expect("a row").expect("a row");
+        Template::parse(template)?.render(&row).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn fills_in_scalars_as_they_stand() {
+        for (template, text) in [
+            ("", ""),
+            ("plain", "plain"),
+            ("${id}#${object}", "10022#vehicle"),
+            ("${name}", "é\n"),
+            ("${flag}/${big}", "true/1.50"),
+            ("${a b}${na}", "spacedescaped"),
+            ("${absent|none|empty|id}!", "10022!"),
+            ("${absent|@index}", "0"),
+            ("$$ $ $x $${id} $$${id} {id}", "$$ $ $x ${id} $${id} {id}"),
+        ] {
+            assert_eq!(render(template).as_deref(), Ok(text), "{template}");
+        }
+        assert_eq!(render("${@digest}").expect("a digest").len(), 32);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_template() {
+        for (template, error) in [
+            ("é${id", "template `é${id`, character 2: `${` is not closed; expected `}` after the field name"),
+            ("${}", "template `${}`, character 3: a field name is missing"),
+            ("${a|}", "template `${a|}`, character 5: a field name is missing"),
+            ("x${a|@idx}", "template `x${a|@idx}`, character 6: `@idx` is not known; there are `@index` and `@digest`"),
+        ] {
+            assert_eq!(render(template), Err(error.into()));
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_row() {
+        for (template, error) in [
+            (
+                "x${absent|none|empty}",
+                "the template `x${absent|none|empty}` needs one of the fields `absent`, `none`, `empty`: all are absent, null or empty",
+            ),
+            ("${list}", "the template `${list}` needs a string, number or boolean in field `list`, found `[1]`"),
+            (
+                "${absent|map}",
+                "the template `${absent|map}` needs a string, number or boolean in field `map`, found `{}`",
+            ),
+            (
+                "${bad}",
+                r#"the template `${bad}` cannot use field `bad`: `"\ud800"` has a surrogate escape without its partner"#,
+            ),
+        ] {
+            assert_eq!(render(template), Err(error.into()));
+        }
+    }
+
+    #[test]
+    fn lists_what_it_reads() {
+        let template = Template::parse("${a|b}#${@digest}${c|@index}").expect("a template");
+        assert_eq!(template.fields().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(template.choices().nth(1), Some(&[Variable::Digest][..]));
     }
 }

@@ -1,6 +1,10 @@
 //! When a row happened: its own field, else the envelope's, else Kafka's timestamp.
 
-use crate::{Row, RowError};
+use crate::error::Excerpt;
+use crate::{Row, RowError, name};
+
+/// The envelope's field that says when the message was made.
+const MESSAGED_AT: &str = "messaged_at";
 
 /// Where an event time was taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,12 +28,291 @@ pub struct EventTime {
 
 impl EventTime {
     /// `field` is `timestamp.field`; absent or null falls through to the next source, present but unreadable is an error that shows it.
-    pub fn of(_row: &Row<'_>, _field: Option<&str>, _kafka_millis: Option<i64>) -> Result<Self, RowError> {
-        unimplemented!()
+    pub fn of(row: &Row<'_>, field: Option<&str>, kafka_millis: Option<i64>) -> Result<Self, RowError> {
+        let sources = [
+            (field, field.and_then(|field| row.get(field)), TimeSource::Field),
+            (Some(MESSAGED_AT), row.message().envelope(MESSAGED_AT), TimeSource::Envelope),
+        ];
+        for (field, value, source) in sources {
+            if let (Some(field), Some(value)) = (field, value.filter(|&value| value != "null")) {
+                let millis = read(value).map_err(|reason| RowError::UnreadableTime {
+                    field: field.into(),
+                    value: Excerpt::start_of(value),
+                    reason,
+                })?;
+                return Ok(Self { millis, source });
+            }
+        }
+        let kafka = kafka_millis.map(|millis| Self { millis, source: TimeSource::Kafka });
+        kafka.ok_or_else(|| RowError::NoTime { field: field.map(Into::into) })
     }
 }
 
 /// Reads a time's JSON text: RFC 3339 with offset or `Z`, a space instead of `T`, epoch seconds or milliseconds (number or string).
-pub fn parse_time(_json: &str) -> Option<i64> {
-    None
+///
+/// Milliseconds since the Unix epoch; what is finer is cut off (towards the past). A number below 100,000,000,000 in magnitude counts
+/// seconds (until the year 5138), from there on milliseconds (from March 1973). A leap second is the last second before it.
+pub fn parse_time(json: &str) -> Option<i64> {
+    read(json).ok()
+}
+
+/// From which magnitude on a number counts milliseconds.
+const FIRST_MILLIS: i128 = 100_000_000_000;
+
+/// The time, or what is wrong with the value, as the end of a sentence.
+fn read(json: &str) -> Result<i64, &'static str> {
+    let Some(raw) = name::string_text(json) else {
+        let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        return if is_number { epoch(json) } else { Err("is neither text nor a number") };
+    };
+    let text = name::decode(raw).ok_or("has a surrogate escape without its partner")?;
+    if let Some(millis) = rfc3339(text.as_bytes()) {
+        return in_range(Some(millis));
+    }
+    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+        return i64::try_from(timestamp.as_nanosecond().div_euclid(1_000_000)).map_err(|_| OUT_OF_RANGE);
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'))
+        && let Ok(millis) = epoch(&text)
+    {
+        return Ok(millis);
+    }
+    if text.parse::<jiff::civil::DateTime>().is_ok() {
+        return Err("has no UTC offset (`Z`, or such as `+09:00`), so it names no instant");
+    }
+    Err(
+        "is neither an RFC 3339 time with UTC offset, such as `2023-01-01T12:00:00.000+09:00`, nor epoch seconds or milliseconds",
+    )
+}
+
+const OUT_OF_RANGE: &str = "is out of range (years -9999 to 9999)";
+
+/// Keeps what calendars can show.
+fn in_range(millis: Option<i64>) -> Result<i64, &'static str> {
+    millis.filter(|&millis| jiff::Timestamp::from_millisecond(millis).is_ok()).ok_or(OUT_OF_RANGE)
+}
+
+/// The common form, `YYYY-MM-DDThh:mm:ss[.fff…](Z|±hh:mm)`, fast. `None` for anything else, which may still be a time.
+fn rfc3339(text: &[u8]) -> Option<i64> {
+    let (clock, rest) = text.split_first_chunk::<19>()?;
+    let two = |at: usize| number(&clock[at..at + 2]);
+    let marks = (clock[4], clock[7], clock[10], clock[13], clock[16]);
+    let (b'-', b'-', b'T' | b't' | b' ', b':', b':') = marks else { return None };
+    let (year, month, day) = (number(&clock[..4])?, two(5)?, two(8)?);
+    let (hour, minute, second) = (two(11)?, two(14)?, two(17)?);
+    if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let (millis, zone) = match rest {
+        [b'.', fraction @ ..] => {
+            let length = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let (digits, zone) = fraction.split_at(length);
+            let millis = match digits {
+                [] => return None,
+                [a] => number(&[*a, b'0', b'0']),
+                [a, b] => number(&[*a, *b, b'0']),
+                [a, b, c, ..] => number(&[*a, *b, *c]),
+            };
+            (millis?, zone)
+        }
+        zone => (0, zone),
+    };
+    let offset = match zone {
+        [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), h, g, b':', m, n] => {
+            let (hours, minutes) = (number(&[*h, *g])?, number(&[*m, *n])?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            (hours * 60 + minutes) * if *sign == b'-' { -60 } else { 60 }
+        }
+        _ => return None,
+    };
+    let seconds = days_before(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    Some(seconds * 1000 + millis)
+}
+
+/// A few digits and nothing else.
+fn number(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0')))
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar. Years begin in March here, so that a leap day is the last of its year.
+fn days_before(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    // 153 days in each five months from March on.
+    year * 365 + leap_days + (153 * month + 2) / 5 + day - 719_469
+}
+
+/// Epoch seconds or milliseconds: a decimal number, exact.
+fn epoch(text: &str) -> Result<i64, &'static str> {
+    let (digits, exponent) = decimal(text).ok_or("is no number of epoch seconds or milliseconds")?;
+    let is_millis = scale(digits.abs(), exponent).ok_or(OUT_OF_RANGE)? >= FIRST_MILLIS;
+    let millis = scale(digits, if is_millis { exponent } else { exponent.saturating_add(3) });
+    in_range(millis.and_then(|millis| i64::try_from(millis).ok()))
+}
+
+/// `digits` times ten to that power, rounded down; `None` if it is too large to be a time.
+fn scale(digits: i128, exponent: i64) -> Option<i128> {
+    let power = u32::try_from(exponent.unsigned_abs()).unwrap_or(u32::MAX);
+    match (10_i128.checked_pow(power), exponent < 0) {
+        (Some(factor), true) => Some(digits.div_euclid(factor)),
+        (Some(factor), false) => digits.checked_mul(factor),
+        (None, true) => Some(digits.signum().min(0)),
+        (None, false) => (digits == 0).then_some(0),
+    }
+}
+
+/// A decimal number as integer and power of ten; `None` if it is no number or has too many digits to be a time.
+fn decimal(text: &str) -> Option<(i128, i64)> {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
+        None => (text, 0),
+    };
+    let (sign, unsigned) = match mantissa.strip_prefix('-') {
+        Some(unsigned) => (-1, unsigned),
+        None => (1, mantissa),
+    };
+    let (integer, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let mut digits = 0_i128;
+    for digit in integer.bytes().chain(fraction.bytes()) {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        digits = digits.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
+    }
+    let has_digits = !integer.is_empty() && (!fraction.is_empty() || !unsigned.contains('.'));
+    has_digits.then_some((sign * digits, exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Parser;
+
+    #[test]
+    fn reads_every_form() {
+        let noon = 1_672_542_000_000;
+        for (json, millis) in [
+            (r#""2023-01-01T12:00:00+09:00""#, noon),
+            (r#""2023-01-01T12:00:00.000+09:00""#, noon),
+            (r#""2023-01-01 12:00:00.1239999+09:00""#, noon + 123),
+            (r#""2023-01-01T03:00:00Z""#, noon),
+            (r#""2023-01-01t03:00:00.5z""#, noon + 500),
+            (r#""2022-12-31T23:00:00.07-04:00""#, noon + 70),
+            (r#""2023-01-01T03:00:00.1234567890123456789Z""#, noon + 123),
+            (r#""2023-01-01T03:00:00\u005a""#, noon),
+            (r#""1969-12-31T23:59:59.9999Z""#, -1),
+            (r#""2016-12-31T23:59:60Z""#, 1_483_228_799_000),
+            (r#""2003-05-18T00:00:00Z""#, 1_053_216_000_000),
+            (r#""2080-02-29T00:00:00Z""#, 3_476_390_400_000),
+            (r#""2094-01-01T00:00:00Z""#, 3_913_142_400_000),
+            ("0", 0),
+            ("-1", -1000),
+            ("-0.0001", -1),
+            ("-99999999999.5", -99_999_999_999_500),
+            ("0e9223372036854775807", 0),
+            ("1e-9223372036854775807", 0),
+            ("1672542000", noon),
+            ("1672542000.1239", noon + 123),
+            ("1.672542E9", noon),
+            ("1672542000123", noon + 123),
+            ("1672542000123.9", noon + 123),
+            (r#""1672542000""#, noon),
+            (r#""1672542000123""#, noon + 123),
+            (r#""1672542000.25""#, noon + 250),
+            ("99999999999", 99_999_999_999_000),
+            ("100000000000", 100_000_000_000),
+            ("1e-30", 0),
+            ("0e999", 0),
+        ] {
+            assert_eq!(read(json), Ok(millis), "{json}");
+        }
+    }
+
+    #[test]
+    fn says_why_it_cannot_read() {
+        for (json, reason) in [
+            (r#""2023-01-01T12:00:00""#, "no UTC offset"),
+            (r#""2023-01-01 12:00:00.5""#, "no UTC offset"),
+            (r#""2023-01-01""#, "no UTC offset"),
+            (r#""2023-02-29T12:00:00Z""#, "neither an RFC 3339 time"),
+            (r#""2023-13-01T12:00:00Z""#, "neither an RFC 3339 time"),
+            (r#""2023-01-01T24:00:00Z""#, "neither an RFC 3339 time"),
+            (r#""yesterday""#, "neither an RFC 3339 time"),
+            (r#""""#, "neither an RFC 3339 time"),
+            (r#""-""#, "neither an RFC 3339 time"),
+            (r#""\ud800""#, "surrogate"),
+            ("true", "neither text nor a number"),
+            ("[1]", "neither text nor a number"),
+            ("1e99999999999999999999", "no number of epoch"),
+            ("1e999999999999", "out of range"),
+            ("1e30", "out of range"),
+            (r#""9999-12-31T23:59:59Z""#, "out of range"),
+        ] {
+            let error = read(json).expect_err(json);
+            assert!(error.contains(reason), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn falls_through_what_is_absent_or_null_only() {
+        let time = |json: &str, kafka| {
+            let message = Parser::new(None).parse(json.as_bytes()).expect("valid");
+            let row = message.rows().next().expect("a row").expect("a row");
+            EventTime::of(&row, Some("at"), kafka)
+                .map(|time| (time.millis, time.source))
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(time(r#"{"at":1,"messaged_at":2}"#, Some(3)), Ok((1000, TimeSource::Field)));
+        assert_eq!(time(r#"{"at":null,"messaged_at":2}"#, Some(3)), Ok((2000, TimeSource::Envelope)));
+        assert_eq!(time(r#"{"messaged_at":null}"#, Some(3)), Ok((3, TimeSource::Kafka)));
+        assert_eq!(
+            time(r#"{"messaged_at":null}"#, None).expect_err("no time"),
+            "the row has no event time: field `at` (timestamp.field) is absent or null, the envelope's `messaged_at` is absent or \
+             null and the Kafka record has no timestamp"
+        );
+        assert_eq!(
+            time(r#"{"at":"2023-01-01T12:00:00","messaged_at":2}"#, Some(3)).expect_err("no time"),
+            "field `at` holds no event time: `\"2023-01-01T12:00:00\"` has no UTC offset (`Z`, or such as `+09:00`), so it names \
+             no instant"
+        );
+        assert!(time(r#"{"at":null,"messaged_at":{}}"#, Some(3)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_way_agrees_with_jiff(
+            year in 0..9999_i32, month in 0..14_u8, day in 0..33_u8, hour in 0..25_u8, minute in 0..61_u8, second in 0..60_u8,
+            fraction in "(\\.[0-9]{1,9})?", separator in "[Tt ]", zone in "[Zz]|[+-](0[0-9]|1[0-9]|2[0-3]):[0-5][0-9]",
+        ) {
+            let text = format!("{year:04}-{month:02}-{day:02}{separator}{hour:02}:{minute:02}:{second:02}{fraction}{zone}");
+            let jiff = text.parse::<jiff::Timestamp>().ok().map(|time| time.as_nanosecond().div_euclid(1_000_000));
+            prop_assert_eq!(rfc3339(text.as_bytes()).map(i128::from), jiff, "{}", text);
+        }
+
+        #[test]
+        fn any_time_is_read_back(millis in -62_135_596_800_000..253_402_207_200_000_i64) {
+            let text = jiff::Timestamp::from_millisecond(millis).expect("in range").to_string();
+            prop_assert_eq!(rfc3339(text.as_bytes()), Some(millis));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in any::<String>()) {
+            let _ = read(&text);
+            let _ = read(&serde_json::to_string(&text).expect("a string is JSON"));
+        }
+    }
 }

@@ -407,7 +407,9 @@ mod tests {
         fn new() -> Self {
             let sources: Vec<_> = (0..2).map(|id| Arc::new(Source::new(id))).collect();
             let mut batcher = Batcher::default();
-            sources.iter().for_each(|source| batcher.open(source));
+            for source in &sources {
+                batcher.open(source);
+            }
             Self {
                 batcher,
                 sources,

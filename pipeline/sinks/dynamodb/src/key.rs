@@ -62,12 +62,10 @@ pub struct ItemKey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The template cannot be filled in.
-    #[error("key attribute `{attribute}` from `{template}`: {error}")]
+    #[error("key attribute `{attribute}`: {error}")]
     Template {
         /// Key attribute.
         attribute: String,
-        /// Its template.
-        template: String,
         /// Why.
         error: RowError,
     },
@@ -159,11 +157,7 @@ impl KeySchema {
 impl KeyAttribute {
     fn fill(&self, row: &Row<'_>) -> Result<(KeyValue, usize), KeyError> {
         let attribute = || self.name.clone();
-        let text = self.template.render(row).map_err(|error| KeyError::Template {
-            attribute: attribute(),
-            template: self.template.source().into(),
-            error,
-        })?;
+        let text = self.template.render(row).map_err(|error| KeyError::Template { attribute: attribute(), error })?;
         if text.is_empty() {
             return Err(KeyError::Empty(attribute()));
         }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{KeyType as Role, ScalarAttributeType, TableDescription, TableStatus};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, KeyType as Role, ScalarAttributeType, TableDescription, TableStatus,
+};
 use fms_connect::{Config, ConfigError, Retry, Verdict};
 use fms_record::Template;
 
@@ -86,7 +88,7 @@ impl Table {
     /// Looks at the table that the configuration names and brings its key and the templates together.
     pub async fn describe(config: &Config, client: Client) -> Result<Self, ConfigError> {
         let name = config.text(TABLE).to_owned();
-        let retry = Retry { timeout: Some(PATIENCE), delay_max: Duration::from_millis(500) };
+        let retry = Retry::new(config.name(), 0, Some(PATIENCE), Duration::from_millis(500));
         let described = retry
             .run(format_args!("DescribeTable of `{name}`"), DescribeError::verdict, || describe(&client, &name))
             .await
@@ -137,7 +139,7 @@ fn key_attribute(
     limit: usize,
 ) -> Result<KeyAttribute, ConfigError> {
     let definition = table.attribute_definitions().iter().find(|definition| definition.attribute_name() == name);
-    let kind = match definition.map(|definition| definition.attribute_type()) {
+    let kind = match definition.map(AttributeDefinition::attribute_type) {
         Some(ScalarAttributeType::S) => KeyType::Text,
         Some(ScalarAttributeType::N) => KeyType::Number,
         other => {
@@ -149,15 +151,12 @@ fn key_attribute(
         }
     };
     let source = config.get(key).map_or_else(|| format!("${{{name}}}"), Into::into);
-    let template = Template::parse(&source).map_err(|problem| {
-        if config.get(key).is_some() {
-            config.error(key, problem)
-        } else {
-            config.error(
-                key,
-                format!("a row's field cannot be taken for key attribute `{name}` ({problem}): set a template"),
-            )
-        }
-    })?;
+    let template = Template::parse(&source).map_err(|problem| config.error(key, problem))?;
+    if config.get(key).is_none() && !template.fields().eq([name]) {
+        return Err(config.error(
+            key,
+            format!("the name of key attribute `{name}` does not stand for a row's field: set a template"),
+        ));
+    }
     Ok(KeyAttribute { name: name.into(), kind, limit, template })
 }

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use fms_connect::sink::Replay;
 use fms_connect::{
-    Demand, ErrantRow, Flush, Replay, Reservation, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
+    Demand, ErrantRow, Flush, Reservation, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
 };
 use fms_record::Row;
 use metrics::{Counter, counter};

@@ -1,0 +1,316 @@
+//! The consumer of one task: its assignment as our own callbacks saw it, commits that are fenced, cached watermarks.
+//!
+//! A broker checks the member and the generation of an offset commit, never who owns the partition. So the rules that keep a
+//! stale task from committing stand here and in `task`: poll, callbacks and commits run on one thread, commits are
+//! synchronous and for one partition, and none is sent without a current membership.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol, StreamConsumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::Notify;
+
+use crate::TopicPartition;
+
+/// How long one question to the group coordinator may take. A commit can wait behind a rebalance for the other members.
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Settings that delivery depends on, with the reason why nobody may set them otherwise.
+pub const FIXED_SETTINGS: &[(&str, &str, &str)] = &[
+    ("enable.auto.commit", "false", "offsets are committed after the rows behind them are stored, and by nothing else"),
+    ("enable.auto.offset.store", "false", "offsets are committed after the rows behind them are stored, and by nothing else"),
+    ("auto.offset.reset", "error", "a group without an offset starts at the earliest record, and an offset out of range is an error, not a jump"),
+    ("enable.partition.eof", "true", "rotate.idle.ms depends on knowing a partition's end"),
+];
+
+/// What a callback said about the assignment, in the order in which it was said.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Partitions that are ours from now on, and what the group has committed for them.
+    Assigned(Vec<Committed>),
+    /// Partitions that are no longer ours.
+    Revoked(Vec<TopicPartition>),
+    /// The assignment could not be taken over.
+    Failed(String),
+}
+
+/// What the group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub partition: TopicPartition,
+    pub offset: Option<i64>,
+    pub metadata: String,
+}
+
+/// What became of a commit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CommitOutcome {
+    /// The broker has it.
+    Done,
+    /// Not now: a rebalance is under way, or the answer is not known. Poll, and try again if the partition is still ours.
+    Later(String),
+    /// This member is out of the group: whatever it was about to do is somebody else's now.
+    Lost(String),
+}
+
+/// The callbacks' side: collects what happens during a poll until the task looks at it.
+pub(crate) struct Context {
+    label: String,
+    changes: Mutex<Vec<Change>>,
+    wake: Arc<Notify>,
+}
+
+impl Context {
+    fn push(&self, change: Change) {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.wake.notify_one();
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        crate::kafka_log(level, &self.label, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // Reaching the end of a partition is news here, not an error.
+        if error.rdkafka_error_code() != Some(Code::PartitionEOF) {
+            tracing::warn!(task = %self.label, %error, "Kafka client: {reason}");
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let (result, change) = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            match take_over(consumer, partitions) {
+                Ok(committed) => {
+                    let result = if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
+                    (result, Change::Assigned(committed))
+                }
+                Err(error) => (
+                    Ok(()),
+                    Change::Failed(format!("reading the committed offsets of {}: {error}", names(partitions))),
+                ),
+            }
+        } else {
+            let revoked = partitions.elements().iter().map(|e| name(e.topic(), e.partition())).collect();
+            let result = if cooperative { consumer.incremental_unassign(partitions) } else { consumer.unassign() };
+            (result, Change::Revoked(revoked))
+        };
+        self.push(change);
+        if let Err(error) = result {
+            self.push(Change::Failed(format!("taking the assignment {}: {error}", names(partitions))));
+        }
+    }
+}
+
+/// Asks what the group has committed and starts each partition there, else at its earliest record.
+fn take_over<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: &mut TopicPartitionList,
+) -> KafkaResult<Vec<Committed>> {
+    let committed = read_committed(consumer, partitions.clone())?;
+    for c in &committed {
+        let start = c.offset.map_or(Offset::Beginning, Offset::Offset);
+        partitions.set_partition_offset(&c.partition.topic, c.partition.partition, start)?;
+    }
+    Ok(committed)
+}
+
+fn read_committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: TopicPartitionList,
+) -> KafkaResult<Vec<Committed>> {
+    let list = consumer.committed_offsets(partitions, COORDINATOR_TIMEOUT)?;
+    list.elements()
+        .iter()
+        .map(|element| {
+            element.error()?;
+            Ok(Committed {
+                partition: name(element.topic(), element.partition()),
+                offset: match element.offset() {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                },
+                metadata: element.metadata().to_owned(),
+            })
+        })
+        .collect()
+}
+
+fn name(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition { topic: topic.into(), partition }
+}
+
+fn names(partitions: &TopicPartitionList) -> String {
+    partitions.elements().iter().map(|e| format!("{}-{}", e.topic(), e.partition())).collect::<Vec<_>>().join(", ")
+}
+
+/// A consumer in its group. All its methods are called on the thread that polls [`Consumer::stream`].
+pub(crate) struct Consumer {
+    inner: StreamConsumer<Context>,
+}
+
+impl Consumer {
+    /// A consumer of `config` with [`FIXED_SETTINGS`] over it. `label` names the task in logs.
+    pub fn new(mut config: ClientConfig, label: String, wake: Arc<Notify>) -> KafkaResult<Self> {
+        for (key, value, _) in FIXED_SETTINGS {
+            config.set(*key, *value);
+        }
+        if config.get("partition.assignment.strategy").is_none() {
+            config.set("partition.assignment.strategy", "cooperative-sticky");
+        }
+        let context = Context { label, changes: Mutex::default(), wake };
+        Ok(Self { inner: StreamConsumer::from_config_and_context(&config, context)? })
+    }
+
+    /// The consumer itself, to subscribe and to poll.
+    pub fn stream(&self) -> &StreamConsumer<Context> {
+        &self.inner
+    }
+
+    /// What the callbacks have said since the last call. To be looked at after every poll, before anything else.
+    pub fn changes(&self) -> Vec<Change> {
+        std::mem::take(&mut *self.inner.context().changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the group has committed for this partition.
+    pub fn committed(&self, partition: &TopicPartition) -> KafkaResult<Committed> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&partition.topic, partition.partition);
+        let list = self.inner.committed_offsets(list, COORDINATOR_TIMEOUT)?;
+        let element =
+            list.find_partition(&partition.topic, partition.partition).ok_or(KafkaError::NoMessageReceived)?;
+        element.error()?;
+        let offset = match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        Ok(Committed { partition: partition.clone(), offset, metadata: element.metadata().to_owned() })
+    }
+
+    /// Commits one partition's offset with its metadata, and says what became of it.
+    pub fn commit(&self, partition: &TopicPartition, offset: i64, metadata: &str) -> KafkaResult<CommitOutcome> {
+        if !self.is_member() {
+            // An empty group accepts a commit from anyone.
+            return Ok(CommitOutcome::Later("not a member of the group at the moment".into()));
+        }
+        let mut list = TopicPartitionList::new();
+        let mut element = list.add_partition(&partition.topic, partition.partition);
+        element.set_offset(Offset::Offset(offset))?;
+        element.set_metadata(metadata);
+        match self.inner.commit(&list, CommitMode::Sync) {
+            Ok(()) => Ok(CommitOutcome::Done),
+            Err(error) => match error.rdkafka_error_code() {
+                Some(Code::IllegalGeneration | Code::RebalanceInProgress | Code::StaleMemberEpoch) => {
+                    Ok(CommitOutcome::Later(error.to_string()))
+                }
+                Some(Code::UnknownMemberId | Code::FencedInstanceId | Code::Fenced) => {
+                    Ok(CommitOutcome::Lost(error.to_string()))
+                }
+                Some(
+                    Code::RequestTimedOut
+                    | Code::OperationTimedOut
+                    | Code::MessageTimedOut
+                    | Code::WaitingForCoordinator
+                    | Code::CoordinatorLoadInProgress
+                    | Code::CoordinatorNotAvailable
+                    | Code::NotCoordinator
+                    | Code::BrokerTransportFailure
+                    | Code::AllBrokersDown
+                    | Code::NetworkException,
+                ) => self.read_again(partition, offset, metadata, &error),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// The answer to a commit did not arrive: whether it was accepted is read from the group.
+    fn read_again(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+        metadata: &str,
+        error: &KafkaError,
+    ) -> KafkaResult<CommitOutcome> {
+        match self.committed(partition) {
+            Ok(c) if c.offset == Some(offset) && c.metadata == metadata => Ok(CommitOutcome::Done),
+            Ok(_) => Ok(CommitOutcome::Later(error.to_string())),
+            Err(read) => Ok(CommitOutcome::Later(format!("{error}, and reading it back: {read}"))),
+        }
+    }
+
+    /// Low and high watermark as the last fetch brought them; `None` before the first fetch.
+    pub fn watermarks(&self, partition: &TopicPartition) -> Option<(i64, i64)> {
+        let topic = CString::new(&*partition.topic).ok()?;
+        let (mut low, mut high) = (-1, -1);
+        #[allow(unsafe_code, reason = "rdkafka wraps only the call that asks the broker")]
+        // SAFETY: the client outlives the call, `topic` is NUL-terminated, and both pointers are valid for writing.
+        let error = unsafe {
+            rdkafka::bindings::rd_kafka_get_watermark_offsets(
+                self.inner.client().native_ptr(),
+                topic.as_ptr(),
+                partition.partition,
+                &raw mut low,
+                &raw mut high,
+            )
+        };
+        (error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some((low, high))
+    }
+
+    /// Whether this consumer has a member id and a generation in its group.
+    fn is_member(&self) -> bool {
+        #[allow(unsafe_code, reason = "rdkafka's ConsumerGroupMetadata is opaque")]
+        // SAFETY: the client outlives the call; the metadata is read before it is destroyed, and destroyed once.
+        unsafe {
+            let metadata = rdkafka::bindings::rd_kafka_consumer_group_metadata(self.inner.client().native_ptr());
+            if metadata.is_null() {
+                return false;
+            }
+            let member = rdkafka::bindings::rd_kafka_consumer_group_metadata_member_id(metadata);
+            let named = !member.is_null() && !CStr::from_ptr(member).is_empty();
+            let generation = rdkafka::bindings::rd_kafka_consumer_group_metadata_generation_id(metadata);
+            rdkafka::bindings::rd_kafka_consumer_group_metadata_destroy(metadata);
+            named && generation >= 1
+        }
+    }
+
+    /// Stops fetching these partitions; they stay ours.
+    pub fn pause<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> KafkaResult<()> {
+        self.inner.pause(&list(partitions))
+    }
+
+    /// Goes on fetching them.
+    pub fn resume<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> KafkaResult<()> {
+        self.inner.resume(&list(partitions))
+    }
+
+    /// Continues at `offset`, or at the earliest record.
+    pub fn seek(&self, partition: &TopicPartition, offset: Option<i64>) -> KafkaResult<()> {
+        let offset = offset.map_or(Offset::Beginning, Offset::Offset);
+        self.inner.seek(&partition.topic, partition.partition, offset, COORDINATOR_TIMEOUT)
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer").field("task", &self.inner.context().label).finish_non_exhaustive()
+    }
+}
+
+fn list<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for p in partitions {
+        list.add_partition(&p.topic, p.partition);
+    }
+    list
+}

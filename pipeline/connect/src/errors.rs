@@ -1,0 +1,88 @@
+//! What happens to a record or a row that cannot be stored: `errors.tolerance`, `errors.log.*`, the dead-letter queue.
+
+use std::sync::Arc;
+
+use crate::deadletter::{DeadLetter, DeadLetterQueue, Stage};
+use crate::metrics::TaskMetrics;
+use crate::sink::Origin;
+use crate::task::TaskError;
+use crate::{Config, SinkError, TopicPartition};
+
+/// One failure: of a whole record, or of one of its rows.
+#[derive(Debug)]
+pub(crate) struct Failure<'f> {
+    pub origin: &'f Arc<Origin>,
+    pub stage: Stage,
+    /// The error's kind, for `__connect.errors.exception.class.name`.
+    pub class: &'static str,
+    /// What is wrong.
+    pub error: String,
+    /// The row's index in the message, if it is one row's failure.
+    pub row: Option<usize>,
+    /// The original bytes of the message, or the row's text.
+    pub value: Option<&'f [u8]>,
+}
+
+/// Applies a connector's settings to the failures of one task. Each is counted; none disappears without a count and,
+/// unless it is kept as a dead letter, a line in the log.
+#[derive(Debug)]
+pub(crate) struct ErrorHandling {
+    tolerate: bool,
+    log: bool,
+    log_messages: bool,
+    dead_letters: Option<DeadLetterQueue>,
+    metrics: TaskMetrics,
+}
+
+impl ErrorHandling {
+    pub fn new(config: &Config, dead_letters: Option<DeadLetterQueue>, metrics: TaskMetrics) -> Self {
+        Self {
+            tolerate: config.text("errors.tolerance") == "all",
+            log: config.bool("errors.log.enable"),
+            log_messages: config.bool("errors.log.include.messages"),
+            dead_letters,
+            metrics,
+        }
+    }
+
+    /// With `errors.tolerance=none` the failure ends the task. With `all` it goes to the dead-letter queue, or is skipped if there is none.
+    pub fn handle(&mut self, failure: Failure<'_>) -> Result<(), TaskError> {
+        self.metrics.record_error();
+        let Origin { partition, offset, .. } = &**failure.origin;
+        if !self.tolerate {
+            self.metrics.record_failure();
+            return Err(TaskError::Record {
+                partition: partition.clone(),
+                offset: *offset,
+                row: failure.row,
+                error: failure.error,
+            });
+        }
+        if self.log || self.dead_letters.is_none() {
+            self.metrics.error_logged();
+            let message = self.log_messages.then(|| failure.value.map(String::from_utf8_lossy)).flatten();
+            tracing::error!(
+                topic = %partition.topic, partition = partition.partition, offset, row = failure.row, message = ?message,
+                key = ?failure.origin.key.as_deref().map(String::from_utf8_lossy),
+                "{}: {}", if self.dead_letters.is_some() { "to the dead-letter queue" } else { "skipped" }, failure.error,
+            );
+        }
+        match &mut self.dead_letters {
+            Some(queue) => queue.send(DeadLetter {
+                origin: Arc::clone(failure.origin),
+                value: failure.value.map(<[u8]>::to_vec),
+                row: failure.row,
+                stage: failure.stage,
+                error_class: failure.class,
+                error: failure.error,
+            })?,
+            None => self.metrics.record_skipped(),
+        }
+        Ok(())
+    }
+
+    /// Whether every dead letter of this partition before `end` is acknowledged.
+    pub fn acknowledged(&mut self, partition: &TopicPartition, end: i64) -> Result<bool, SinkError> {
+        self.dead_letters.as_mut().map_or(Ok(true), |queue| queue.acknowledged(partition, end))
+    }
+}

@@ -1,0 +1,86 @@
+//! The intent of a flush: its end and the settings it is written with, in Kafka's offset-commit metadata.
+//!
+//! It is committed with the unchanged start offset before the flush's objects are completed. Whoever takes the partition over reads
+//! it and repeats exactly that flush: the same records, the same settings, the same names and bytes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sink::Replay;
+use crate::{Config, ConfigError};
+
+/// `offset.metadata.max.bytes` of a broker as it comes. Over it a commit is refused.
+const METADATA_MAX_BYTES: usize = 4096;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    #[serde(rename = "fms-intent")]
+    version: u32,
+    end: i64,
+    settings: BTreeMap<String, String>,
+}
+
+const VERSION: u32 = 1;
+
+/// The metadata that announces a flush of everything before `end`, written with `settings`.
+pub fn encode(end: i64, settings: &BTreeMap<String, String>) -> String {
+    let metadata = Metadata { version: VERSION, end, settings: settings.clone() };
+    serde_json::to_string(&metadata).expect("a map of strings is always JSON")
+}
+
+/// The flush that `metadata` announces; `None` for metadata that announces none, whoever wrote it. An error for an intent that this version
+/// cannot read: to ignore it would write the same rows under other names.
+pub fn decode(metadata: &str) -> Result<Option<Replay>, String> {
+    if !metadata.starts_with(r#"{"fms-intent":"#) {
+        return Ok(None);
+    }
+    let intent: Metadata = serde_json::from_str(metadata)
+        .map_err(|e| format!("the intent `{metadata}` in the commit metadata is not readable ({e}); run the version that wrote it until it has finished that flush"))?;
+    if intent.version != VERSION {
+        return Err(format!(
+            "the intent in the commit metadata is of version {}, this program reads {VERSION}; run the version that wrote it until it has finished that flush",
+            intent.version
+        ));
+    }
+    Ok(Some(Replay { end: intent.end, settings: intent.settings }))
+}
+
+/// Whether every intent of this configuration fits into a commit.
+pub fn check(config: &Config) -> Result<(), ConfigError> {
+    let settings = config.intent_settings();
+    let bytes = encode(i64::MAX, &settings).len();
+    if bytes <= METADATA_MAX_BYTES {
+        return Ok(());
+    }
+    let longest = settings.iter().max_by_key(|(_, value)| value.len()).map_or("", |(key, _)| key.as_str());
+    Err(config.error(
+        longest,
+        format!(
+            "the settings that names and bytes depend on take {bytes} bytes in the commit metadata, Kafka takes {METADATA_MAX_BYTES}; shorten the longest, this one"
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_intent_survives_the_commit_metadata() {
+        let settings = BTreeMap::from([("topics.dir".to_owned(), "\"한국\" \\ ${id}".to_owned())]);
+        let replay = decode(&encode(42, &settings)).expect("readable").expect("an intent");
+        assert_eq!(replay, Replay { end: 42, settings });
+    }
+
+    #[test]
+    fn foreign_metadata_announces_nothing_and_a_newer_intent_is_refused() {
+        assert_eq!(decode(""), Ok(None));
+        assert_eq!(decode("connect-consumer-7"), Ok(None));
+        let newer = decode(r#"{"fms-intent":2,"end":1,"settings":{}}"#).expect_err("newer");
+        assert!(newer.contains("version 2"), "{newer}");
+        let damaged = decode(r#"{"fms-intent":1,"end":"#).expect_err("damaged");
+        assert!(damaged.contains("not readable"), "{damaged}");
+    }
+}

@@ -1,0 +1,159 @@
+//! How this worker's Kafka clients are set up: bootstrap servers, defaults, overrides, and where librdkafka's own log lines go.
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, ClientContext};
+use tracing::{debug, error, info, warn};
+
+use crate::config::nearest;
+use crate::{Config, ConfigError};
+
+/// Settings that the worker needs as they are: the reason that refuses them in an override.
+const FIXED: &[(&str, &str)] = &[
+    ("group.id", "the group is always `connect-<name>`: offsets and intents belong to it"),
+    ("enable.auto.commit", "offsets are committed by the worker once what is before them is stored"),
+    ("enable.auto.offset.store", "offsets are committed by the worker once what is before them is stored"),
+    (
+        "auto.offset.reset",
+        "a new connector starts at the earliest offset, and an offset out of range is an error, not a jump",
+    ),
+    ("enable.partition.eof", "the worker needs to know when a partition's end is reached"),
+    ("acks", "a dead letter counts once every in-sync replica has it"),
+    ("enable.idempotence", "the producer's own retries must not repeat a dead letter"),
+];
+
+/// Java client settings that librdkafka has under another name or does without.
+const JAVA: &[(&str, &str)] = &[
+    ("sasl.jaas.config", "use `sasl.username` and `sasl.password`"),
+    ("ssl.truststore.location", "use `ssl.ca.location` with a PEM file"),
+    ("ssl.truststore.password", "use `ssl.ca.location` with a PEM file"),
+    ("ssl.truststore.type", "use `ssl.ca.location` with a PEM file"),
+    ("ssl.keystore.type", "use `ssl.certificate.location` and `ssl.key.location` with PEM files"),
+    ("max.poll.records", "records are taken as they come; remove it"),
+    ("key.deserializer", "keys are kept byte for byte; remove it"),
+    ("value.deserializer", "values are read as JSON; remove it"),
+    ("buffer.memory", "use `queue.buffering.max.kbytes`"),
+];
+
+/// `base` with the connector's settings under `prefix` over it. Refused are settings that the worker fixes; librdkafka checks the rest.
+pub fn client(base: &ClientConfig, config: &Config, prefix: &'static str) -> Result<ClientConfig, Vec<ConfigError>> {
+    let mut client = base.clone();
+    let mut problems = Vec::new();
+    for (key, value) in config.prefixed(prefix) {
+        if let Some((_, reason)) = FIXED.iter().find(|(fixed, _)| *fixed == key) {
+            problems.push(override_error(config, prefix, key, &format!("cannot be overridden: {reason}")));
+        } else if let Some((_, reason)) = JAVA.iter().find(|(java, _)| *java == key) {
+            problems.push(override_error(config, prefix, key, &format!("is the Java client's: {reason}")));
+        } else {
+            client.set(key, value);
+        }
+    }
+    if problems.is_empty() { Ok(client) } else { Err(problems) }
+}
+
+/// What librdkafka has against a client's settings, as an error about the override that brought it in. Values are not repeated:
+/// passwords are among them.
+pub fn rejected(config: &Config, prefix: &'static str, error: &KafkaError) -> ConfigError {
+    match error {
+        KafkaError::ClientConfig(_, description, key, _) => {
+            override_error(config, prefix, key, &format!("librdkafka does not take it: {description}"))
+        }
+        other => override_error(config, prefix, "*", &format!("the Kafka client does not start: {other}")),
+    }
+}
+
+fn override_error(config: &Config, prefix: &str, key: &str, problem: &str) -> ConfigError {
+    ConfigError { connector: config.name().into(), key: format!("{prefix}{key}"), value: None, problem: problem.into() }
+}
+
+/// Sends librdkafka's log lines and errors to `tracing`, with the bootstrap servers beside every error: an address that is wrong
+/// has to be seen.
+#[derive(Debug, Clone)]
+pub struct KafkaLog {
+    client: String,
+    bootstrap: String,
+}
+
+impl KafkaLog {
+    /// The log of a client with these settings; `client` says whose it is, e.g. `connector raw, task 0`.
+    pub fn new(client: impl Into<String>, config: &ClientConfig) -> Self {
+        Self { client: client.into(), bootstrap: config.get("bootstrap.servers").unwrap_or_default().into() }
+    }
+
+    /// For [`ClientContext::log`].
+    pub fn line(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        let client = self.client.as_str();
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                error!(target: "librdkafka", client, facility, bootstrap_servers = self.bootstrap, "{line}");
+            }
+            RDKafkaLogLevel::Warning => warn!(target: "librdkafka", client, facility, "{line}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(target: "librdkafka", client, facility, "{line}"),
+            RDKafkaLogLevel::Debug => debug!(target: "librdkafka", client, facility, "{line}"),
+        }
+    }
+
+    /// For [`ClientContext::error`].
+    pub fn failure(&self, error: &KafkaError, reason: &str) {
+        error!(
+            target: "librdkafka",
+            client = self.client,
+            bootstrap_servers = self.bootstrap,
+            "{reason} ({error})"
+        );
+    }
+}
+
+impl ClientContext for KafkaLog {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.line(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.failure(&error, reason);
+    }
+}
+
+/// Names of the topics that are most like `topic`, for an error about one that does not exist.
+pub fn similar_topics(topic: &str, existing: &[String]) -> String {
+    match nearest(topic, existing.iter().map(String::as_str)) {
+        None => "this cluster has no topics".into(),
+        Some(nearest) => format!("the most similar of the {} that exist is `{nearest}`", existing.len()),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use insta::assert_snapshot;
+    use rdkafka::consumer::BaseConsumer;
+
+    use super::*;
+
+    const CONSUMER: &str = "consumer.override.";
+
+    fn config(key: &str, value: &str) -> Config {
+        Config::new("raw", &[], BTreeMap::from([(format!("{CONSUMER}{key}"), value.to_owned())])).unwrap()
+    }
+
+    #[test]
+    fn an_override_stands_over_the_defaults() {
+        let mut base = ClientConfig::new();
+        base.set("bootstrap.servers", "a:1").set("client.id", "x");
+        let client = client(&base, &config("bootstrap.servers", "b:1"), CONSUMER).unwrap();
+        assert_eq!((client.get("bootstrap.servers"), client.get("client.id")), (Some("b:1"), Some("x")));
+    }
+
+    #[test]
+    fn an_override_that_cannot_be_is_refused_by_name_without_its_value() {
+        let refused = |key| client(&ClientConfig::new(), &config(key, "secret"), CONSUMER).unwrap_err()[0].to_string();
+        assert_snapshot!(refused("enable.auto.commit"), @"connector `raw`: `consumer.override.enable.auto.commit`: cannot be overridden: offsets are committed by the worker once what is before them is stored");
+        assert_snapshot!(refused("sasl.jaas.config"), @"connector `raw`: `consumer.override.sasl.jaas.config`: is the Java client's: use `sasl.username` and `sasl.password`");
+        let unknown = config("sasl.pasword", "secret");
+        let client = client(&ClientConfig::new(), &unknown, CONSUMER).unwrap();
+        let error = client.create::<BaseConsumer>().err().unwrap();
+        assert_snapshot!(rejected(&unknown, CONSUMER, &error), @r#"connector `raw`: `consumer.override.sasl.pasword`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);
+    }
+}

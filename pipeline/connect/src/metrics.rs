@@ -1,0 +1,376 @@
+//! What a worker counts, under Kafka Connect's names, and the text that `/metrics` gives Prometheus.
+//!
+//! The `metrics` facade lets a sink count from anywhere without being handed a registry, and its handles are one atomic addition
+//! on the hot path; `metrics-exporter-prometheus` renders them. Its own HTTP listener stays out: the worker has one already.
+//! Every name is written here and nowhere else. The families `kafka_connect_sink_task_*` and `kafka_connect_task_error_*` are what
+//! the JMX exporter makes of Kafka Connect's `sink-task-metrics` and `task-error-metrics`; `fms_*` are ours.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::TopicPartition;
+
+/// Collects every metric of this process from now on; what renders them. Again and again the same one.
+/// Handles made before the first call count into nothing.
+pub fn install() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::error!("this process collects metrics elsewhere already: `/metrics` will be empty");
+        }
+        describe();
+        handle
+    })
+}
+
+fn describe() {
+    for (name, text) in COUNTERS {
+        describe_counter!(*name, *text);
+    }
+    for (name, text) in GAUGES {
+        describe_gauge!(*name, *text);
+    }
+}
+
+const READ: &str = "kafka_connect_sink_task_sink_record_read_total";
+const SENT: &str = "kafka_connect_sink_task_sink_record_send_total";
+const COMMITS: &str = "kafka_connect_sink_task_offset_commit_completion_total";
+const COMMITS_FAILED: &str = "kafka_connect_sink_task_offset_commit_failure_total";
+const ERRORS: &str = "kafka_connect_task_error_total_record_errors";
+const FAILURES: &str = "kafka_connect_task_error_total_record_failures";
+const SKIPPED: &str = "kafka_connect_task_error_total_records_skipped";
+const RETRIES: &str = "kafka_connect_task_error_total_retries";
+const LOGGED: &str = "kafka_connect_task_error_total_errors_logged";
+const LETTERS: &str = "kafka_connect_task_error_deadletterqueue_produce_requests";
+const LETTERS_FAILED: &str = "kafka_connect_task_error_deadletterqueue_produce_failures";
+const ROWS: &str = "fms_sink_rows_written_total";
+const BYTES: &str = "fms_sink_bytes_written_total";
+const FLUSHES: &str = "fms_flushes_total";
+const RETRIES_BY_REASON: &str = "fms_retries_total";
+
+const PARTITIONS: &str = "kafka_connect_sink_task_partition_count";
+const LAG_MAX: &str = "kafka_connect_sink_task_sink_record_lag_max";
+const LAST_ERROR: &str = "kafka_connect_task_error_last_error_timestamp";
+const STATUS: &str = "kafka_connect_connector_task_status";
+const LAG: &str = "fms_lag_records";
+const BUFFER_USED: &str = "fms_buffer_used_bytes";
+const BUFFER_LIMIT: &str = "fms_buffer_limit_bytes";
+
+const COUNTERS: &[(&str, &str)] = &[
+    (READ, "Records read from Kafka."),
+    (SENT, "Records given to the sink."),
+    (COMMITS, "Offset commits that succeeded."),
+    (COMMITS_FAILED, "Offset commits that failed."),
+    (ERRORS, "Records or rows that could not be converted or stored."),
+    (FAILURES, "Errors that failed the task."),
+    (SKIPPED, "Records skipped because of errors or for having no value."),
+    (RETRIES, "Calls tried again."),
+    (LOGGED, "Errors logged."),
+    (LETTERS, "Dead letters given to the producer."),
+    (LETTERS_FAILED, "Dead letters that could not be delivered."),
+    (ROWS, "Rows stored in the sink."),
+    (BYTES, "Bytes sent to the sink, as stored."),
+    (FLUSHES, "Flushes by what made them due."),
+    (RETRIES_BY_REASON, "Calls tried again, by reason."),
+];
+
+const GAUGES: &[(&str, &str)] = &[
+    (PARTITIONS, "Partitions assigned to the task."),
+    (LAG_MAX, "The largest lag of the task's partitions, in records."),
+    (LAST_ERROR, "When the last error happened, milliseconds since the Unix epoch."),
+    (STATUS, "1 for the status the task has, 0 for the others."),
+    (LAG, "Records between the committed offset and the end of the partition."),
+    (BUFFER_USED, "Bytes held between Kafka and the sinks."),
+    (BUFFER_LIMIT, "buffer.memory: the most that should be held."),
+];
+
+/// The counters of one task, looked up once.
+#[derive(Debug)]
+pub struct TaskMetrics {
+    connector: String,
+    task: String,
+    records_read: Counter,
+    records_sent: Counter,
+    commits: Counter,
+    commits_failed: Counter,
+    errors: Counter,
+    failures: Counter,
+    skipped: Counter,
+    logged: Counter,
+    last_error: Gauge,
+    partitions: Gauge,
+    lag_max: Gauge,
+    lags: HashMap<TopicPartition, (Gauge, i64)>,
+    flushes: HashMap<&'static str, Counter>,
+}
+
+impl TaskMetrics {
+    /// The metrics of task `task` of `connector`; all of them are there, at zero, from now on.
+    pub fn new(connector: &str, task: u32) -> Self {
+        let (connector, task) = (connector.to_owned(), task.to_string());
+        let counter = |name| counter!(name, "connector" => connector.clone(), "task" => task.clone());
+        let gauge = |name| gauge!(name, "connector" => connector.clone(), "task" => task.clone());
+        // These count elsewhere, but exist from the start.
+        for name in [RETRIES, LETTERS, LETTERS_FAILED, ROWS, BYTES] {
+            counter(name).increment(0);
+        }
+        let metrics = Self {
+            records_read: counter(READ),
+            records_sent: counter(SENT),
+            commits: counter(COMMITS),
+            commits_failed: counter(COMMITS_FAILED),
+            errors: counter(ERRORS),
+            failures: counter(FAILURES),
+            skipped: counter(SKIPPED),
+            logged: counter(LOGGED),
+            last_error: gauge(LAST_ERROR),
+            partitions: gauge(PARTITIONS),
+            lag_max: gauge(LAG_MAX),
+            lags: HashMap::new(),
+            flushes: HashMap::new(),
+            connector,
+            task,
+        };
+        metrics.partition_count(0);
+        metrics.lag_max.set(0.0);
+        metrics
+    }
+
+    /// Records came from Kafka.
+    pub fn records_read(&self, records: u64) {
+        self.records_read.increment(records);
+    }
+
+    /// Records were given to the sink.
+    pub fn records_sent(&self, records: u64) {
+        self.records_sent.increment(records);
+    }
+
+    /// A flush began, for this reason.
+    pub fn flush(&mut self, reason: &'static str) {
+        let (connector, task) = (&self.connector, &self.task);
+        let make = || counter!(FLUSHES, "connector" => connector.clone(), "task" => task.clone(), "reason" => reason);
+        self.flushes.entry(reason).or_insert_with(make).increment(1);
+    }
+
+    /// An offset was committed.
+    pub fn commit_ok(&self) {
+        self.commits.increment(1);
+    }
+
+    /// An offset could not be committed.
+    pub fn commit_failed(&self) {
+        self.commits_failed.increment(1);
+    }
+
+    /// A record or row could not be converted or stored, whatever follows from that.
+    pub fn record_error(&self) {
+        self.errors.increment(1);
+        self.last_error.set(to_f64(wall_millis()));
+    }
+
+    /// That error fails the task.
+    pub fn record_failure(&self) {
+        self.failures.increment(1);
+    }
+
+    /// A record was skipped.
+    pub fn record_skipped(&self) {
+        self.skipped.increment(1);
+    }
+
+    /// An error was logged.
+    pub fn error_logged(&self) {
+        self.logged.increment(1);
+    }
+
+    /// The task has this many partitions.
+    pub fn partition_count(&self, partitions: usize) {
+        self.partitions.set(to_f64(i64::try_from(partitions).unwrap_or(i64::MAX)));
+    }
+
+    /// The partition is this many records behind its end.
+    pub fn lag(&mut self, partition: &TopicPartition, records: i64) {
+        if let Some((gauge, lag)) = self.lags.get_mut(partition) {
+            if *lag == records {
+                return;
+            }
+            *lag = records;
+            gauge.set(to_f64(records));
+        } else {
+            let gauge = gauge!(LAG, "connector" => self.connector.clone(), "task" => self.task.clone(),
+                "topic" => partition.topic.to_string(), "partition" => partition.partition.to_string());
+            gauge.set(to_f64(records));
+            self.lags.insert(partition.clone(), (gauge, records));
+        }
+        self.set_lag_max();
+    }
+
+    /// The partition is another task's now: its lag here is none.
+    pub fn forget(&mut self, partition: &TopicPartition) {
+        if let Some((gauge, _)) = self.lags.remove(partition) {
+            gauge.set(0.0);
+            self.set_lag_max();
+        }
+    }
+
+    fn set_lag_max(&self) {
+        self.lag_max.set(to_f64(self.lags.values().map(|(_, lag)| *lag).max().unwrap_or(0)));
+    }
+}
+
+/// What a sink's task has stored. Counts from any thread.
+#[derive(Debug, Clone)]
+pub struct SinkMetrics {
+    rows: Counter,
+    bytes: Counter,
+}
+
+impl SinkMetrics {
+    /// The metrics of task `task` of `connector`.
+    pub fn new(connector: &str, task: u32) -> Self {
+        let (connector, task) = (connector.to_owned(), task.to_string());
+        let counter = |name| counter!(name, "connector" => connector.clone(), "task" => task.clone());
+        Self { rows: counter(ROWS), bytes: counter(BYTES) }
+    }
+
+    /// The service has acknowledged `rows` rows in `bytes` bytes.
+    pub fn written(&self, rows: u64, bytes: u64) {
+        self.rows.increment(rows);
+        self.bytes.increment(bytes);
+    }
+}
+
+/// The dead letters of a task.
+#[derive(Debug, Clone)]
+pub(crate) struct LetterMetrics {
+    pub(crate) requests: Counter,
+    pub(crate) failures: Counter,
+}
+
+impl LetterMetrics {
+    pub(crate) fn new(connector: &str, task: u32) -> Self {
+        let (connector, task) = (connector.to_owned(), task.to_string());
+        let counter = |name| counter!(name, "connector" => connector.clone(), "task" => task.clone());
+        Self { requests: counter(LETTERS), failures: counter(LETTERS_FAILED) }
+    }
+}
+
+/// A call is tried again.
+pub fn retry(connector: &str, task: u32, reason: &'static str) {
+    let (connector, task) = (connector.to_owned(), task.to_string());
+    counter!(RETRIES, "connector" => connector.clone(), "task" => task.clone()).increment(1);
+    counter!(RETRIES_BY_REASON, "connector" => connector, "task" => task, "reason" => reason).increment(1);
+}
+
+/// What the worker holds of its `buffer.memory`.
+pub fn buffer(used: usize, limit: usize) {
+    gauge!(BUFFER_USED).set(to_f64(i64::try_from(used).unwrap_or(i64::MAX)));
+    gauge!(BUFFER_LIMIT).set(to_f64(i64::try_from(limit).unwrap_or(i64::MAX)));
+}
+
+/// The task has `status`, which is one of `all`.
+pub fn task_status(connector: &str, task: u32, status: &'static str, all: &[&'static str]) {
+    for &name in all {
+        gauge!(STATUS, "connector" => connector.to_owned(), "task" => task.to_string(), "status" => name)
+            .set(if name == status { 1.0 } else { 0.0 });
+    }
+}
+
+fn wall_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has doubles only; exact up to 2^53")]
+fn to_f64(number: i64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(count: impl FnOnce()) -> String {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            count();
+        });
+        recorder.handle().render()
+    }
+
+    fn value(text: &str, name: &str) -> Option<String> {
+        text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
+    }
+
+    #[test]
+    fn counters_are_there_before_anything_happened() {
+        let text = rendered(|| drop(TaskMetrics::new("raw", 1)));
+        for (name, help) in COUNTERS {
+            if [FLUSHES, RETRIES_BY_REASON].contains(name) {
+                continue;
+            }
+            assert_eq!(
+                value(&text, &format!("{name}{{connector=\"raw\",task=\"1\"}}")).as_deref(),
+                Some("0"),
+                "{text}"
+            );
+            assert!(text.contains(&format!("# HELP {name} {help}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_largest_lag_is_of_the_partitions_the_task_still_has() {
+        let partition = |partition| TopicPartition { topic: "t".into(), partition };
+        let max = r#"kafka_connect_sink_task_sink_record_lag_max{connector="raw",task="0"}"#;
+        let text = rendered(|| {
+            let mut metrics = TaskMetrics::new("raw", 0);
+            metrics.lag(&partition(0), 7);
+            metrics.lag(&partition(1), 9);
+            metrics.lag(&partition(1), 3);
+        });
+        assert_eq!(value(&text, max).as_deref(), Some("7"));
+        let of = |p| format!(r#"fms_lag_records{{connector="raw",task="0",topic="t",partition="{p}"}}"#);
+        assert_eq!(value(&text, &of(1)).as_deref(), Some("3"));
+        let text = rendered(|| {
+            let mut metrics = TaskMetrics::new("raw", 0);
+            metrics.lag(&partition(0), 7);
+            metrics.lag(&partition(1), 3);
+            metrics.forget(&partition(0));
+        });
+        assert_eq!(value(&text, max).as_deref(), Some("3"));
+        assert_eq!(value(&text, &of(0)).as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn flushes_are_counted_by_reason() {
+        let text = rendered(|| {
+            let mut metrics = TaskMetrics::new("raw", 0);
+            metrics.flush("flush.size");
+            metrics.flush("flush.size");
+            metrics.flush("shutdown");
+        });
+        let of = |reason| format!(r#"fms_flushes_total{{connector="raw",task="0",reason="{reason}"}}"#);
+        assert_eq!(value(&text, &of("flush.size")).as_deref(), Some("2"));
+        assert_eq!(value(&text, &of("shutdown")).as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_task_has_one_status() {
+        let text = rendered(|| {
+            task_status("raw", 0, "RUNNING", &["RUNNING", "FAILED"]);
+            task_status("raw", 0, "FAILED", &["RUNNING", "FAILED"]);
+        });
+        let of =
+            |status| format!(r#"kafka_connect_connector_task_status{{connector="raw",task="0",status="{status}"}}"#);
+        assert_eq!(value(&text, &of("RUNNING")).as_deref(), Some("0"));
+        assert_eq!(value(&text, &of("FAILED")).as_deref(), Some("1"));
+    }
+}

@@ -1,0 +1,254 @@
+//! Fields as they stand in the text, and what their names say once escapes are decoded.
+
+use std::borrow::Cow;
+use std::collections::hash_map::{Entry, HashMap};
+
+use crate::error::NameError;
+
+/// The most bytes of a payload: what Kafka itself can carry, so that positions fit in 31 bits.
+pub(crate) const MAX_PAYLOAD: usize = i32::MAX as usize;
+
+/// Up to how many names are compared one by one instead of through a hash map.
+const FEW: usize = 32;
+
+/// One bit of `Field::name_length` says that the name has escapes, so no plain length ever equals it.
+const ESCAPED: u32 = 1 << 31;
+
+/// Where a field stands in the text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Field {
+    /// First byte of the name, after its quote.
+    name: u32,
+    name_length: u32,
+    /// First byte of the value.
+    value: u32,
+    /// First byte after the value.
+    end: u32,
+}
+
+/// A position as fields keep it.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a payload has at most MAX_PAYLOAD bytes")]
+pub(crate) fn short(at: usize) -> u32 {
+    at as u32
+}
+
+impl Field {
+    /// A field whose name's text is `text[name..quote]`, checked to be a JSON string.
+    pub(crate) fn new(text: &str, name: usize, quote: usize) -> Self {
+        let escapes = if text.as_bytes()[name..quote].contains(&b'\\') { ESCAPED } else { 0 };
+        Self { name: short(name), name_length: short(quote - name) | escapes, value: 0, end: 0 }
+    }
+
+    /// The same name at another place: `Some` if the text at `name` is this field's name and a closing quote.
+    #[inline]
+    pub(crate) fn again(self, text: &[u8], name: usize) -> Option<Self> {
+        let own = &text[self.name as usize..=self.quote()];
+        let same = text.get(name..name + own.len()) == Some(own);
+        same.then_some(Self { name: short(name), ..self })
+    }
+
+    /// The same field with a value at that place.
+    #[inline]
+    pub(crate) fn with_value(self, value: usize, end: usize) -> Self {
+        Self { value: short(value), end: short(end), ..self }
+    }
+
+    /// Position of the name's closing quote.
+    #[inline]
+    pub(crate) fn quote(self) -> usize {
+        (self.name + (self.name_length & !ESCAPED)) as usize
+    }
+
+    /// Position of the name's opening quote.
+    #[inline]
+    pub(crate) fn start(self) -> usize {
+        self.name as usize - 1
+    }
+
+    /// Position after the value.
+    #[inline]
+    pub(crate) fn end(self) -> usize {
+        self.end as usize
+    }
+
+    /// The value's text.
+    #[inline]
+    pub(crate) fn value(self, text: &str) -> &str {
+        &text[self.value as usize..self.end as usize]
+    }
+
+    /// The name's text with its quotes, escapes as they stand.
+    pub(crate) fn quoted_name(self, text: &str) -> &str {
+        &text[self.start()..=self.quote()]
+    }
+
+    fn raw_name(self, text: &str) -> &str {
+        &text[self.name as usize..self.quote()]
+    }
+
+    fn is_escaped(self) -> bool {
+        self.name_length & ESCAPED != 0
+    }
+
+    /// The name, decoded. A name that cannot be decoded (it is an error before anybody asks for it) gives its text.
+    #[inline]
+    pub(crate) fn name(self, text: &str) -> Cow<'_, str> {
+        let raw = self.raw_name(text);
+        if self.is_escaped() { decode(raw).unwrap_or(Cow::Borrowed(raw)) } else { Cow::Borrowed(raw) }
+    }
+
+    /// Whether this is the field `name` (decoded).
+    #[inline]
+    pub(crate) fn is(self, text: &str, name: &str) -> bool {
+        if self.name_length as usize == name.len() {
+            text.as_bytes()[self.name as usize..self.quote()] == *name.as_bytes()
+        } else {
+            self.is_escaped() && self.name(text) == name
+        }
+    }
+}
+
+/// The place of the field of that name.
+#[inline]
+pub(crate) fn find(text: &str, fields: &[Field], name: &str) -> Option<usize> {
+    fields.iter().position(|field| field.is(text, name))
+}
+
+/// The text between the quotes of a value, if it is a string.
+pub(crate) fn string_text(json: &str) -> Option<&str> {
+    json.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// The text between a JSON string's quotes with its escapes decoded; `None` if a surrogate has no partner. The text is a checked string.
+pub(crate) fn decode(raw: &str) -> Option<Cow<'_, str>> {
+    let Some(first) = memchr::memchr(b'\\', raw.as_bytes()) else { return Some(Cow::Borrowed(raw)) };
+    let mut decoded = String::with_capacity(raw.len());
+    decoded.push_str(&raw[..first]);
+    let mut rest = &raw[first..];
+    while let Some(escape) = rest.strip_prefix('\\') {
+        let (letter, mut tail) = (*escape.as_bytes().first()?, escape.get(1..)?);
+        decoded.push(match letter {
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let unit = code_unit(tail)?;
+                tail = &tail[4..];
+                let second = tail.strip_prefix("\\u").and_then(code_unit);
+                let pair = second.filter(|_| (0xd800..0xdc00).contains(&unit));
+                if pair.is_some() {
+                    tail = &tail[6..];
+                }
+                char::decode_utf16([Some(unit), pair].into_iter().flatten()).next()?.ok()?
+            }
+            other => char::from(other),
+        });
+        let plain = memchr::memchr(b'\\', tail.as_bytes()).unwrap_or(tail.len());
+        decoded.push_str(&tail[..plain]);
+        rest = &tail[plain..];
+    }
+    Some(Cow::Owned(decoded))
+}
+
+fn code_unit(text: &str) -> Option<u16> {
+    u16::from_str_radix(text.get(..4)?, 16).ok()
+}
+
+/// Checks the names of one object: each can be decoded and none is there twice. Linear in the number of fields.
+pub(crate) fn check(text: &str, fields: &[Field]) -> Result<(), NameError> {
+    if fields.iter().any(|field| field.is_escaped()) {
+        for field in fields {
+            if decode(field.raw_name(text)).is_none() {
+                return Err(NameError::Surrogate { name: field.raw_name(text).into(), offset: field.start() });
+            }
+        }
+    } else if fields.len() <= FEW && plain_and_distinct(text, fields) {
+        return Ok(());
+    }
+    let mut seen = HashMap::with_capacity(fields.len());
+    for field in fields {
+        match seen.entry(field.name(text)) {
+            Entry::Vacant(entry) => {
+                entry.insert(field.start());
+            }
+            Entry::Occupied(entry) => {
+                let first = *entry.get();
+                return Err(NameError::Duplicate { name: entry.key().to_string(), first, second: field.start() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a few names without escapes all differ. A name is compared with those before it only if a hash of 8 bits says it might be one.
+fn plain_and_distinct(text: &str, fields: &[Field]) -> bool {
+    let mut seen = [0_u64; 4];
+    fields.iter().enumerate().all(|(index, field)| {
+        let name = field.raw_name(text);
+        let hash = small_hash(name.as_bytes());
+        let (word, bit) = (usize::from(hash >> 6), 1 << (hash & 63));
+        let new = seen[word] & bit == 0 || find(text, &fields[..index], name).is_none();
+        seen[word] |= bit;
+        new
+    })
+}
+
+fn small_hash(name: &[u8]) -> u8 {
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let mixed = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => word(first) ^ word(last).rotate_left(23),
+        _ => name.iter().fold(0, |all, &byte| all << 8 | u64::from(byte)),
+    };
+    ((mixed ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+}
+
+/// Finds fields of one object by name again and again, in constant time each.
+pub(crate) enum Index<'m> {
+    Few(&'m str, &'m [Field]),
+    Many(HashMap<Cow<'m, str>, usize>),
+}
+
+impl<'m> Index<'m> {
+    pub(crate) fn new(text: &'m str, fields: &'m [Field]) -> Self {
+        if fields.len() <= FEW {
+            Self::Few(text, fields)
+        } else {
+            Self::Many(fields.iter().enumerate().map(|(place, field)| (field.name(text), place)).collect())
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        match self {
+            Self::Few(text, fields) => find(text, fields, name),
+            Self::Many(places) => places.get(name).copied(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn decoding_gives_what_was_encoded(text in any::<String>()) {
+            let json = serde_json::to_string(&text).expect("a string is JSON");
+            prop_assert_eq!(decode(&json[1..json.len() - 1]), Some(Cow::Borrowed(text.as_str())));
+            let escaped = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect::<Vec<_>>().concat();
+            prop_assert_eq!(decode(&escaped), Some(Cow::Borrowed(text.as_str())));
+        }
+
+        #[test]
+        fn decoding_agrees_with_serde_json(pieces in proptest::collection::vec(
+            prop_oneof![Just("a"), Just("é"), Just("\\n"), Just("\\/"), Just("\\ud83d"), Just("\\ude00"), Just("\\u0041")], 0..8)) {
+            let raw = pieces.concat();
+            let theirs = serde_json::from_str::<String>(&format!("\"{raw}\"")).ok();
+            prop_assert_eq!(decode(&raw).map(Cow::into_owned), theirs);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One row of a message: reading it, changing it, writing it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::Message;
+use crate::name::{self, Field};
+
+/// One row: the envelope's fields (without the list), then the element's; on a name clash the element's value.
+#[derive(Debug, Clone)]
+pub struct Row<'m> {
+    message: &'m Message<'m>,
+    index: usize,
+    /// The element's fields.
+    own: &'m [Field],
+    /// The envelope's fields that are not in this row, by place, ascending.
+    omitted: &'m [u32],
+    /// In row order: by place, those of [`Place::Appended`] in the order they came.
+    changes: Vec<Change>,
+}
+
+/// A field that was set.
+#[derive(Debug, Clone)]
+struct Change {
+    place: Place,
+    name: String,
+    json: String,
+}
+
+/// Where a field of a row stands. The order is that of the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Envelope(usize),
+    Own(usize),
+    Appended,
+}
+
+impl<'m> Row<'m> {
+    pub(crate) fn new(message: &'m Message<'m>, index: usize, own: &'m [Field], omitted: &'m [u32]) -> Self {
+        Self { message, index, own, omitted, changes: Vec::new() }
+    }
+
+    /// Position of the element in the message's list, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The message it is in.
+    pub fn message(&self) -> &'m Message<'m> {
+        self.message
+    }
+
+    /// The value's JSON text; `None` when there is no such field. A JSON `null` is `Some("null")`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let text = self.message.text();
+        match self.place(name)? {
+            Place::Appended => self.appended().iter().find(|change| change.name == name).map(|change| &*change.json),
+            place @ Place::Own(at) => Some(self.changed(place).unwrap_or_else(|| self.own[at].value(text))),
+            place @ Place::Envelope(at) => Some(self.changed(place).unwrap_or_else(|| self.envelope()[at].value(text))),
+        }
+    }
+
+    /// Sets a field: replaces the value of that name in place, else appends it. `json` is valid JSON text.
+    pub fn set(&mut self, name: &str, json: String) {
+        let place = self.place(name).unwrap_or(Place::Appended);
+        let same = |change: &&mut Change| change.place == place && change.name == name;
+        if let Some(change) = self.changes.iter_mut().find(same) {
+            change.json = json;
+        } else {
+            let after = self.changes.partition_point(|change| change.place <= place);
+            self.changes.insert(after, Change { place, name: name.into(), json });
+        }
+    }
+
+    /// Name (decoded: escapes resolved) and JSON text of every field, in row order.
+    pub fn fields(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+        let text = self.message.text();
+        let source =
+            move |place, field: &Field| (field.name(text), self.changed(place).unwrap_or_else(|| field.value(text)));
+        let envelope = self.envelope().iter().enumerate().filter(|&(at, _)| !self.omits(at));
+        let envelope = envelope.map(move |(at, field)| source(Place::Envelope(at), field));
+        let own = self.own.iter().enumerate().map(move |(at, field)| source(Place::Own(at), field));
+        let appended = self.appended().iter().map(|change| (Cow::Borrowed(&*change.name), &*change.json));
+        envelope.chain(own).chain(appended)
+    }
+
+    /// Appends the row as one JSON object without a line break inside (raw line breaks between tokens are whitespace and are dropped).
+    ///
+    /// Fields that follow each other in the source are copied as they stand, with what is between them.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        let empty = out.len() + 1;
+        out.push(b'{');
+        let own = self.changes.partition_point(|change| change.place < Place::Own(0));
+        let appended = self.changes.partition_point(|change| change.place < Place::Appended);
+        self.write_fields(out, self.envelope(), self.omitted, &self.changes[..own]);
+        self.write_fields(out, self.own, &[], &self.changes[own..appended]);
+        for change in &self.changes[appended..] {
+            write_name(out, &change.name);
+            write_changed(out, &change.json);
+        }
+        // Every field was written with a comma after it.
+        match out.last_mut() {
+            Some(comma) if *comma == b',' => *comma = b'}',
+            _ => out.push(b'}'),
+        }
+        debug_assert!(out.len() > empty);
+    }
+
+    /// 128 bits that are equal exactly for rows that are equal in every field (name and value text), whatever the field order: 32 hex digits.
+    ///
+    /// The first half of SHA-256 over the fields sorted by decoded name, each name and value with its length before it.
+    pub fn digest(&self) -> String {
+        let mut fields: Vec<_> = self.fields().collect();
+        fields.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut framed = Vec::with_capacity(1024);
+        for (name, value) in &fields {
+            for part in [name.as_bytes(), value.as_bytes()] {
+                framed.extend_from_slice(&(part.len() as u64).to_le_bytes());
+                framed.extend_from_slice(part);
+            }
+        }
+        let mut digits = String::with_capacity(32);
+        for byte in &Sha256::digest(&framed)[..16] {
+            let _infallible = write!(digits, "{byte:02x}");
+        }
+        digits
+    }
+
+    fn envelope(&self) -> &'m [Field] {
+        self.message.envelope_fields()
+    }
+
+    fn omits(&self, envelope_field: usize) -> bool {
+        self.omitted.binary_search_by_key(&envelope_field, |&place| place as usize).is_ok()
+    }
+
+    fn place(&self, name: &str) -> Option<Place> {
+        let text = self.message.text();
+        if let Some(at) = name::find(text, self.own, name) {
+            return Some(Place::Own(at));
+        }
+        if let Some(at) = name::find(text, self.envelope(), name).filter(|&at| !self.omits(at)) {
+            return Some(Place::Envelope(at));
+        }
+        self.appended().iter().any(|change| change.name == name).then_some(Place::Appended)
+    }
+
+    fn appended(&self) -> &[Change] {
+        &self.changes[self.changes.partition_point(|change| change.place < Place::Appended)..]
+    }
+
+    /// What a field of the source was set to.
+    fn changed(&self, place: Place) -> Option<&str> {
+        let at = self.changes.binary_search_by_key(&place, |change| change.place).ok()?;
+        Some(&self.changes[at].json)
+    }
+
+    /// Writes the fields that are not omitted, run by run, `changes` instead of those they replace; a comma after each run.
+    fn write_fields(&self, out: &mut Vec<u8>, fields: &[Field], mut omitted: &[u32], mut changes: &[Change]) {
+        let text = self.message.text();
+        let mut from = 0;
+        loop {
+            let omit = omitted.first().map_or(fields.len(), |&place| place as usize);
+            let change = changes.first().map_or(fields.len(), |change| match change.place {
+                Place::Envelope(at) | Place::Own(at) => at,
+                Place::Appended => fields.len(),
+            });
+            let stop = omit.min(change);
+            if from < stop {
+                let run = &text.as_bytes()[fields[from].start()..fields[stop - 1].end()];
+                if self.message.has_line_breaks() {
+                    write_line(out, run);
+                } else {
+                    out.extend_from_slice(run);
+                }
+                out.push(b',');
+            }
+            if stop == fields.len() {
+                return;
+            }
+            if let ([change, rest @ ..], true) = (changes, change == stop) {
+                out.extend_from_slice(fields[stop].quoted_name(text).as_bytes());
+                write_changed(out, &change.json);
+                changes = rest;
+            } else {
+                omitted = &omitted[1..];
+            }
+            from = stop + 1;
+        }
+    }
+}
+
+/// Writes JSON without its raw line breaks.
+fn write_line(out: &mut Vec<u8>, json: &[u8]) {
+    for piece in json.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        out.extend_from_slice(piece);
+    }
+}
+
+fn write_changed(out: &mut Vec<u8>, json: &str) {
+    out.push(b':');
+    write_line(out, json.as_bytes());
+    out.push(b',');
+}
+
+fn write_name(out: &mut Vec<u8>, name: &str) {
+    if name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+        out.extend_from_slice(serde_json::Value::from(name).to_string().as_bytes());
+    } else {
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'"');
+    }
+}
