@@ -123,8 +123,8 @@ struct Owned {
     first: Option<i64>,
     /// The next offset to be put.
     position: Option<i64>,
-    /// The end was reported at this position.
-    end_of_partition: bool,
+    /// It has been read to its end, which is where it was taken over.
+    at_end_unread: bool,
     idle_since: Option<Instant>,
     replay: Option<(Replay, Converter)>,
     flush: Option<(Flush, Stage)>,
@@ -277,12 +277,8 @@ impl Task {
         self.apply_changes()?;
         match record {
             Ok(record) => self.put(&record),
-            Err(KafkaError::PartitionEOF(partition)) => {
-                // The event does not name its topic. Where one topic's partition can be meant, it is; else the watermarks decide.
-                let mut same = self.owned.iter_mut().filter(|o| o.partition.partition == partition);
-                if let (Some(owned), None) = (same.next(), same.next()) {
-                    owned.end_of_partition = true;
-                }
+            Err(KafkaError::PartitionEOF(number)) => {
+                self.end_reached(number);
                 Ok(())
             }
             Err(error) => match error.rdkafka_error_code() {
@@ -301,6 +297,17 @@ impl Task {
                 // librdkafka goes on trying; its context has logged the reason.
                 _ => Ok(()),
             },
+        }
+    }
+
+    /// A partition of this number has been read to its end. The event does not name the topic, and the cached watermarks of a partition
+    /// without records since it was assigned may be older than the assignment: the broker is asked.
+    fn end_reached(&mut self, number: i32) {
+        for owned in self.owned.iter_mut().filter(|o| o.partition.partition == number && o.position.is_none()) {
+            let (topic, timeout) = (&*owned.partition.topic, Duration::from_secs(10));
+            if let Ok((low, high)) = self.consumer.stream().fetch_watermarks(topic, number, timeout) {
+                owned.at_end_unread = owned.committed.unwrap_or(low) >= high;
+            }
         }
     }
 
@@ -334,7 +341,7 @@ impl Task {
         }
         owned.first.get_or_insert(offset);
         owned.position = Some(offset + 1);
-        owned.end_of_partition = false;
+        owned.at_end_unread = false;
         owned.idle_since = None;
         self.metrics.records_read(1);
 
@@ -500,7 +507,7 @@ impl Task {
             committed: offset,
             first: None,
             position: None,
-            end_of_partition: false,
+            at_end_unread: false,
             idle_since: None,
             replay,
             flush: None,
@@ -636,11 +643,11 @@ impl Task {
     /// Asks the sink for a flush that is due.
     fn begin(&mut self, i: usize) -> Result<Step, TaskError> {
         let owned = &mut self.owned[i];
-        let at_end = owned.end_of_partition
-            || self
-                .consumer
-                .watermarks(&owned.partition)
-                .is_some_and(|(low, high)| owned.position.or(owned.committed).unwrap_or(low) >= high);
+        let at_end = match owned.position {
+            // A record has come since the assignment, and with it the watermark of the fetch that brought it.
+            Some(position) => self.consumer.watermarks(&owned.partition).is_some_and(|(_, high)| position >= high),
+            None => owned.at_end_unread,
+        };
         owned.idle_since = if at_end { owned.idle_since.or_else(|| Some(Instant::now())) } else { None };
         let tick = Tick {
             wall_millis: SystemTime::now()

@@ -199,12 +199,12 @@ pub async fn check_bucket(client: &Client, bucket: &str, retry: &Retry) -> Resul
         Some(404) => ("s3.bucket.name", "there is no such bucket; create it or correct the name".to_owned()),
         Some(403) => (
             "s3.bucket.name",
-            "access is denied; grant the worker's AWS identity s3:ListBucket, and check that the bucket is yours".to_owned(),
+            "access is denied; grant the worker's AWS identity s3:ListBucket, and check that the bucket is yours"
+                .to_owned(),
         ),
         Some(301) => ("s3.region", "the bucket is in another region; set `s3.region`".to_owned()),
-        _ => (
-            "s3.bucket.name",
-            format!("looking at the bucket failed: {error}; check endpoint, region and credentials"),
-        ),
+        _ => {
+            ("s3.bucket.name", format!("looking at the bucket failed: {error}; check endpoint, region and credentials"))
+        }
     })
 }
