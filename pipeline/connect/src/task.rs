@@ -127,6 +127,7 @@ struct Owned {
     at_end_unread: bool,
     idle_since: Option<Instant>,
     replay: Option<(Replay, Converter)>,
+    paused: bool,
     flush: Option<(Flush, Stage)>,
     commit_logged: bool,
     last_commit: Instant,
@@ -149,7 +150,8 @@ struct Task {
     errant: Vec<ErrantRow>,
     null_values: NullValues,
     owned: Vec<Owned>,
-    paused: bool,
+    /// Over `buffer.memory`, and not yet under half of it again.
+    pressed: bool,
     stopping: Option<Instant>,
     config: Config,
     topics: Subscription,
@@ -201,7 +203,7 @@ impl Task {
                 _ => NullValues::DeadLetter,
             },
             owned: Vec::new(),
-            paused: false,
+            pressed: false,
             stopping: None,
             config,
             topics: spec.connector.topics.clone(),
@@ -236,7 +238,7 @@ impl Task {
                 }
                 () = wake.notified() => {}
                 _ = tick.tick() => {}
-                _ = shutdown.wait_for(|stop| *stop), if self.stopping.is_none() => self.stop()?,
+                _ = shutdown.wait_for(|stop| *stop), if self.stopping.is_none() => self.stopping = Some(Instant::now()),
             }
             self.apply_changes()?;
             self.errors.poll()?;
@@ -497,11 +499,6 @@ impl Task {
             Ok(()) => {}
             Err(SinkError::Restart(reason) | SinkError::Fatal(reason)) => return Err(SinkError::Fatal(reason).into()),
         }
-        if self.paused || self.stopping.is_some() {
-            self.consumer
-                .pause([&partition])
-                .map_err(|source| TaskError::Kafka { action: format!("pausing {partition}"), source })?;
-        }
         self.owned.push(Owned {
             partition,
             committed: offset,
@@ -510,6 +507,7 @@ impl Task {
             at_end_unread: false,
             idle_since: None,
             replay,
+            paused: false,
             flush: None,
             commit_logged: false,
             last_commit: Instant::now(),
@@ -543,26 +541,24 @@ impl Task {
     }
 
     /// Over `buffer.memory`: stop fetching and flush. Under half of it: go on.
+    ///
+    /// A flush that is repeated cannot end early, so its partition goes on being fetched: waiting for memory that only its own end gives
+    /// back would never end.
     fn relieve_pressure(&mut self) -> Result<(), TaskError> {
-        let partitions = self.owned.iter().map(|o| &o.partition);
-        let kafka = |source| TaskError::Kafka { action: "pausing or resuming partitions".into(), source };
-        if !self.paused && self.budget.is_over() {
-            self.consumer.pause(partitions).map_err(kafka)?;
-            self.paused = true;
-        } else if self.paused && self.budget.is_relieved() {
-            if self.stopping.is_none() {
-                self.consumer.resume(partitions).map_err(kafka)?;
+        self.pressed = if self.pressed { !self.budget.is_relieved() } else { self.budget.is_over() };
+        for owned in &mut self.owned {
+            let pause = self.stopping.is_some() || self.pressed && owned.replay.is_none();
+            if pause != owned.paused {
+                let partition = [&owned.partition];
+                let result = if pause { self.consumer.pause(partition) } else { self.consumer.resume(partition) };
+                result.map_err(|source| TaskError::Kafka {
+                    action: format!("{} {}", if pause { "pausing" } else { "resuming" }, owned.partition),
+                    source,
+                })?;
+                owned.paused = pause;
             }
-            self.paused = false;
         }
         Ok(())
-    }
-
-    fn stop(&mut self) -> Result<(), TaskError> {
-        self.stopping = Some(Instant::now());
-        self.consumer
-            .pause(self.owned.iter().map(|o| &o.partition))
-            .map_err(|source| TaskError::Kafka { action: "pausing partitions".into(), source })
     }
 
     /// Brings every partition's flush as far as it goes now. Whether none is under way and none is due.
@@ -656,7 +652,7 @@ impl Task {
             idle: owned.idle_since.map(|since| since.elapsed()),
             demand: if self.stopping.is_some() {
                 Demand::Shutdown
-            } else if self.paused {
+            } else if self.pressed {
                 Demand::Memory
             } else if owned.last_commit.elapsed() >= self.offset_flush_interval {
                 Demand::Commit
