@@ -205,7 +205,7 @@ fn object(
             field
         } else {
             alike = false;
-            Field::new(text, name, scan::string(bytes, name)? - 1)
+            Field::scan(bytes, name)?
         };
         at = scan::colon(bytes, field.quote() + 1)?;
         let end = value(field, at)?;

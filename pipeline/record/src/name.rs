@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::hash_map::{Entry, HashMap};
 
 use crate::error::NameError;
+use crate::scan::{self, Fault};
 
 /// The most bytes of a payload: what Kafka itself can carry, so that positions fit in 31 bits.
 pub(crate) const MAX_PAYLOAD: usize = i32::MAX as usize;
@@ -34,10 +35,13 @@ pub(crate) fn short(at: usize) -> u32 {
 }
 
 impl Field {
-    /// A field whose name's text is `text[name..quote]`, checked to be a JSON string.
-    pub(crate) fn new(text: &str, name: usize, quote: usize) -> Self {
-        let escapes = if text.as_bytes()[name..quote].contains(&b'\\') { ESCAPED } else { 0 };
-        Self { name: short(name), name_length: short(quote - name) | escapes, value: 0, end: 0 }
+    /// A field whose name begins at `name`, after its quote.
+    #[inline]
+    pub(crate) fn scan(text: &[u8], name: usize) -> Result<Self, Box<Fault>> {
+        let mut escapes = false;
+        let end = scan::string_noting(text, name, &mut escapes)?;
+        let length = short(end - 1 - name);
+        Ok(Self { name: short(name), name_length: if escapes { length | ESCAPED } else { length }, value: 0, end: 0 })
     }
 
     /// The same name at another place: `Some` if the text at `name` is this field's name and a closing quote.
@@ -85,6 +89,16 @@ impl Field {
 
     fn raw_name(self, text: &str) -> &str {
         &text[self.name as usize..self.quote()]
+    }
+
+    /// Of the name's length and its last eight bytes, where names that resemble each other differ.
+    #[inline]
+    fn small_hash(self, text: &[u8]) -> u8 {
+        let length = self.name_length & !ESCAPED;
+        // The lowest bytes of the word are the first: shifting drops what is before a name shorter than the word.
+        let ending = text[..self.quote()].last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let own = ending.checked_shr(64_u32.saturating_sub(length.saturating_mul(8))).unwrap_or(0);
+        ((own ^ u64::from(length)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
     }
 
     fn is_escaped(self) -> bool {
@@ -187,22 +201,12 @@ pub(crate) fn check(text: &str, fields: &[Field]) -> Result<(), NameError> {
 fn plain_and_distinct(text: &str, fields: &[Field]) -> bool {
     let mut seen = [0_u64; 4];
     fields.iter().enumerate().all(|(index, field)| {
-        let name = field.raw_name(text);
-        let hash = small_hash(name.as_bytes());
+        let hash = field.small_hash(text.as_bytes());
         let (word, bit) = (usize::from(hash >> 6), 1 << (hash & 63));
-        let new = seen[word] & bit == 0 || find(text, &fields[..index], name).is_none();
+        let new = seen[word] & bit == 0 || find(text, &fields[..index], field.raw_name(text)).is_none();
         seen[word] |= bit;
         new
     })
-}
-
-fn small_hash(name: &[u8]) -> u8 {
-    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    let mixed = match (name.first_chunk(), name.last_chunk()) {
-        (Some(first), Some(last)) => word(first) ^ word(last).rotate_left(23),
-        _ => name.iter().fold(0, |all, &byte| all << 8 | u64::from(byte)),
-    };
-    ((mixed ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }
 
 /// Finds fields of one object by name again and again, in constant time each.

@@ -1,7 +1,6 @@
 //! One row of a message: reading it, changing it, writing it.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
@@ -110,22 +109,21 @@ impl<'m> Row<'m> {
 
     /// 128 bits that are equal exactly for rows that are equal in every field (name and value text), whatever the field order: 32 hex digits.
     ///
-    /// The first half of SHA-256 over the fields sorted by decoded name, each name and value with its length before it.
+    /// The first half of SHA-256 over the fields sorted by decoded name: each name and each value's text, its length (LEB128) before it.
     pub fn digest(&self) -> String {
-        let mut fields: Vec<_> = self.fields().collect();
+        let mut fields = Vec::with_capacity(self.envelope().len() + self.own.len() + self.changes.len());
+        self.fields().for_each(|field| fields.push(field));
         fields.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let mut framed = Vec::with_capacity(1024);
         for (name, value) in &fields {
-            for part in [name.as_bytes(), value.as_bytes()] {
-                framed.extend_from_slice(&(part.len() as u64).to_le_bytes());
-                framed.extend_from_slice(part);
-            }
+            write_framed(&mut framed, name.as_bytes());
+            write_framed(&mut framed, value.as_bytes());
         }
-        let mut digits = String::with_capacity(32);
-        for byte in &Sha256::digest(&framed)[..16] {
-            let _infallible = write!(digits, "{byte:02x}");
-        }
-        digits
+        let half = &Sha256::digest(&framed)[..16];
+        half.iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+            .collect()
     }
 
     fn envelope(&self) -> &'m [Field] {
@@ -213,4 +211,15 @@ fn write_name(out: &mut Vec<u8>, name: &str) {
         out.extend_from_slice(name.as_bytes());
         out.push(b'"');
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
+fn write_framed(out: &mut Vec<u8>, part: &[u8]) {
+    let mut length = part.len();
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend_from_slice(part);
 }

@@ -131,7 +131,13 @@ pub(crate) fn colon(text: &[u8], at: usize) -> Scan {
 
 /// The rest of a string whose opening quote is before `at`.
 #[inline]
-pub(crate) fn string(text: &[u8], mut at: usize) -> Scan {
+pub(crate) fn string(text: &[u8], at: usize) -> Scan {
+    string_noting(text, at, &mut false)
+}
+
+/// The same, noting whether it has escapes.
+#[inline]
+pub(crate) fn string_noting(text: &[u8], mut at: usize, escapes: &mut bool) -> Scan {
     loop {
         while let Some(word) = word(text, at) {
             let stops = string_stops(word);
@@ -143,7 +149,10 @@ pub(crate) fn string(text: &[u8], mut at: usize) -> Scan {
         }
         match byte(text, at) {
             b'"' => return Ok(at + 1),
-            b'\\' => at = escape(text, at + 1)?,
+            b'\\' => {
+                *escapes = true;
+                at = escape(text, at + 1)?;
+            }
             0..=0x1f if at >= text.len() => return Err(fault(at, "`\"` to close a string")),
             0..=0x1f => return Err(fault(at, "an escape, such as \\n, for a control character")),
             _ => at += 1,

@@ -29,23 +29,26 @@ pub struct EventTime {
 impl EventTime {
     /// `field` is `timestamp.field`; absent or null falls through to the next source, present but unreadable is an error that shows it.
     pub fn of(row: &Row<'_>, field: Option<&str>, kafka_millis: Option<i64>) -> Result<Self, RowError> {
-        let sources = [
-            (field, field.and_then(|field| row.get(field)), TimeSource::Field),
-            (Some(MESSAGED_AT), row.message().envelope(MESSAGED_AT), TimeSource::Envelope),
-        ];
-        for (field, value, source) in sources {
-            if let (Some(field), Some(value)) = (field, value.filter(|&value| value != "null")) {
-                let millis = read(value).map_err(|reason| RowError::UnreadableTime {
-                    field: field.into(),
-                    value: Excerpt::start_of(value),
-                    reason,
-                })?;
-                return Ok(Self { millis, source });
-            }
+        let present = |value: &&str| *value != "null";
+        if let Some(field) = field
+            && let Some(value) = row.get(field).filter(present)
+        {
+            return Ok(Self { millis: read_field(field, value)?, source: TimeSource::Field });
+        }
+        if let Some(value) = row.message().envelope(MESSAGED_AT).filter(present) {
+            return Ok(Self { millis: read_field(MESSAGED_AT, value)?, source: TimeSource::Envelope });
         }
         let kafka = kafka_millis.map(|millis| Self { millis, source: TimeSource::Kafka });
         kafka.ok_or_else(|| RowError::NoTime { field: field.map(Into::into) })
     }
+}
+
+fn read_field(field: &str, value: &str) -> Result<i64, RowError> {
+    read(value).map_err(|reason| RowError::UnreadableTime {
+        field: field.into(),
+        value: Excerpt::start_of(value),
+        reason,
+    })
 }
 
 /// Reads a time's JSON text: RFC 3339 with offset or `Z`, a space instead of `T`, epoch seconds or milliseconds (number or string).

@@ -146,6 +146,16 @@ fn setting_replaces_in_place_or_appends() {
     assert_eq!(names.join(" "), "object=\"vehicle\" type=null id=7 a=[\n10] d=4 b=2 c=31 pk=\"l\" p\"k=1");
 }
 
+/// Keys in tables are made of digests: they must never change.
+#[test]
+fn a_digest_stays_what_it_is() {
+    let long = "x".repeat(200);
+    let payload = format!(r#"{{"b":[1, 2],"\u0061":"é","c":"{long}"}}"#);
+    let message = whole().parse(payload.as_bytes()).expect("valid");
+    // printf '\1a\4"é"\1b\6[1, 2]\1c\312\1"xxx…"' | sha256sum
+    assert_eq!(one_row(&message).digest(), "4305d950e3efd85ab4aeabc4f3173c03");
+}
+
 #[test]
 fn depth_and_width_cost_no_more_than_their_bytes() {
     let deep = |open: &str, close: &str| format!("{{\"a\":{}1{}}}", open.repeat(100_000), close.repeat(100_000));
