@@ -28,6 +28,9 @@ const PARTITION_BATCHES: usize = 100_000;
 /// How long a broker in this process may take to answer, on a machine with far more to do than it can.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long to serve a client's events at a time: rdkafka waits for the whole of it, even if what it waits for is there at once.
+const STEP: Duration = Duration::from_millis(1);
+
 /// Bytes of a record in the worst case, in a batch of its own: 61 for the batch, then length, attributes, timestamp and offset deltas, and
 /// the lengths of key, value and headers as varints.
 fn batch_bytes(record: &Record) -> usize {
@@ -151,13 +154,25 @@ impl Kafka {
         for (index, record) in records.iter().enumerate() {
             self.send(index, record)?;
         }
-        self.producer.flush(PATIENCE).map_err(|error| {
-            let left = self.producer.in_flight_count();
-            StackError::new(format!("sending {} records, {left} of them not acknowledged", records.len()), error)
-        })?;
+        self.await_acknowledgements(records.len())?;
         match locked(&self.producer.context().failed).drain(..).next() {
             None => Ok(()),
             Some((index, error)) => Err(StackError::new(sending(&records[index]), error)),
+        }
+    }
+
+    fn await_acknowledgements(&self, sent: usize) -> Result<(), StackError> {
+        // Each message ends in acknowledgement or failure within its own timeout, which is as long.
+        let deadline = Instant::now() + 2 * PATIENCE;
+        loop {
+            match self.producer.in_flight_count() {
+                0 => return Ok(()),
+                left if Instant::now() > deadline => {
+                    let problem = format!("{left} of them are not acknowledged after {:?}", 2 * PATIENCE);
+                    return Err(StackError::new(format!("sending {sent} records"), problem));
+                }
+                _ => self.producer.poll(STEP),
+            }
         }
     }
 
@@ -181,7 +196,7 @@ impl Kafka {
                 // The queue is full: serving acknowledgements makes room.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), rejected)) => {
                     message = rejected;
-                    self.producer.poll(Duration::from_millis(100));
+                    self.producer.poll(STEP);
                 }
                 Err((error, _)) => return Err(StackError::new(sending(record), error)),
             }
@@ -290,6 +305,7 @@ impl Kafka {
                 }
             }
         }
+        close(&consumer);
         records.sort_by_key(|record| (record.partition, record.offset));
         Ok(records)
     }
@@ -303,6 +319,22 @@ impl Kafka {
             .set("enable.auto.offset.store", "false")
             .set("fetch.wait.max.ms", "10")
             .create()
+    }
+}
+
+/// Closes a consumer that is about to be dropped. Dropping it closes it too, but waits in steps of 100 ms.
+fn close(consumer: &BaseConsumer) {
+    if consumer.close_queue().is_ok() {
+        while !consumer.closed() {
+            // Nothing is expected any more but the end; a message that is still queued has been counted out.
+            drop(consumer.poll(STEP));
+        }
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        locked(&self.groups).values().for_each(close);
     }
 }
 
