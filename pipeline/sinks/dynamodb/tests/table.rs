@@ -278,6 +278,7 @@ fn closed_partition_is_left_alone() {
     driver.put(0, 1, r#"{"pk":"a","v":"waits"}"#);
     driver.put(0, 1, r#"{"pk":"b","v":"denied"}"#);
     driver.put(1, 0, r#"{"pk":"a","v":"new"}"#);
+    lab.wire.wait_for(2);
     driver.task.close(&partition(0));
     assert!(driver.task.due(&partition(0), &tick(Demand::Commit)).is_err());
     held.add_permits(2);
