@@ -2,12 +2,18 @@
 
 pub mod budget;
 pub mod config;
+mod consumer;
+mod convert;
 pub mod deadletter;
+mod errors;
+mod intent;
 pub mod kafka;
 pub mod metrics;
 pub mod providers;
 pub mod retry;
 pub mod sink;
+pub mod task;
+pub mod worker;
 
 pub use budget::{Budget, Reservation};
 pub use config::{Config, ConfigError, Key, Kind};
