@@ -257,9 +257,7 @@ impl SinkTask for Task {
             Demand::Settings if tick.idle.is_some() => "idle",
             Demand::Settings => return Ok(None),
         };
-        let Some(end) = state.end.filter(|end| state.flush.is_none() && state.covered != Some(*end)) else {
-            return Ok(None);
-        };
+        let Some(end) = state.end.filter(|end| state.covered != Some(*end)) else { return Ok(None) };
         state.flush = Some(end);
         Ok(Some(Flush { end, intent: false, reason }))
     }

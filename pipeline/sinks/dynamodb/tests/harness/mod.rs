@@ -1,0 +1,368 @@
+//! A table of an embedded DynamoDB, the sink's task on it, and faults between the two.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
+};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use dynoxide::Database;
+use fms_connect::{
+    Budget, Config, ConfigError, Demand, ErrantRow, Flush, Origin, Retry, SinkConnector, SinkError, SinkRecord,
+    SinkTask, TaskContext, Tick, TopicPartition,
+};
+use fms_dynamodb::DynamoDbSink;
+use fms_record::{Parser, Row};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, Semaphore};
+
+/// How long anything may take before a test says that it hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is done to a call that writes.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// It is answered with this status and error code and does not reach the table.
+    Error(u16, &'static str),
+    /// Only so many of its items are written; the others are given back.
+    Unprocessed(usize),
+    /// It waits for a permit, then reaches the table.
+    Hold(Arc<Semaphore>),
+    /// It waits for a permit, then is answered with this status and error code and does not reach the table.
+    HoldThenError(Arc<Semaphore>, u16, &'static str),
+    /// It reaches the table, but the answer is lost.
+    LostAnswer,
+}
+
+/// What calls wrote, and what is to happen to the next ones.
+#[derive(Debug, Default)]
+pub struct Wire {
+    faults: Mutex<VecDeque<Fault>>,
+    writes: Mutex<Vec<Vec<Value>>>,
+}
+
+impl Wire {
+    /// The next writing calls meet these faults, one each; those after them meet none.
+    pub fn then(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.lock().expect("no test thread panicked").extend(faults);
+    }
+
+    /// Waits until so many calls have tried to write.
+    pub fn wait_for(&self, calls: usize) {
+        let started = Instant::now();
+        while self.calls() < calls {
+            assert!(started.elapsed() < PATIENCE, "{} of {calls} calls in {PATIENCE:?}", self.calls());
+            std::thread::yield_now();
+        }
+    }
+
+    /// How many calls have tried to write.
+    pub fn calls(&self) -> usize {
+        self.writes.lock().expect("no test thread panicked").len()
+    }
+
+    /// The items of each call that tried to write, in the order of the calls.
+    pub fn writes(&self) -> Vec<Vec<Value>> {
+        self.writes.lock().expect("no test thread panicked").clone()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Faulty {
+    wire: Arc<Wire>,
+    inner: SharedHttpConnector,
+}
+
+impl HttpConnector for Faulty {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let Self { wire, inner } = self.clone();
+        HttpConnectorFuture::new(async move { wire.pass(request, &inner).await })
+    }
+}
+
+impl Wire {
+    async fn pass(
+        &self,
+        mut request: HttpRequest,
+        inner: &SharedHttpConnector,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+        let body: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).expect("a JSON body");
+        let items: Vec<Value> = match target.rsplit('.').next() {
+            Some("BatchWriteItem") => {
+                let tables = body["RequestItems"].as_object().expect("tables");
+                tables.values().flat_map(|puts| puts.as_array().expect("puts").clone()).collect()
+            }
+            Some("PutItem") => vec![json!({ "PutRequest": { "Item": body["Item"] } })],
+            _ => return inner.call(request).await,
+        };
+        self.writes.lock().expect("no test thread panicked").push(items.clone());
+        let fault = self.faults.lock().expect("no test thread panicked").pop_front();
+        match fault {
+            None => inner.call(request).await,
+            Some(Fault::Hold(permits)) => {
+                permits.acquire().await.expect("open").forget();
+                inner.call(request).await
+            }
+            Some(Fault::LostAnswer) => {
+                inner.call(request).await?;
+                Err(ConnectorError::io(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()))
+            }
+            Some(Fault::Error(status, code)) => Ok(refusal(status, code)),
+            Some(Fault::HoldThenError(permits, status, code)) => {
+                permits.acquire().await.expect("open").forget();
+                Ok(refusal(status, code))
+            }
+            Some(Fault::Unprocessed(written)) => {
+                let table = body["RequestItems"].as_object().expect("a batch").keys().next().expect("a table").clone();
+                let rest = items[written..].to_vec();
+                if written > 0 {
+                    let body = json!({ "RequestItems": { table.clone(): items[..written] } }).to_string();
+                    request.headers_mut().insert("content-length", body.len().to_string());
+                    *request.body_mut() = SdkBody::from(body);
+                    inner.call(request).await?;
+                }
+                Ok(answer(200, &json!({ "UnprocessedItems": { table: rest } })))
+            }
+        }
+    }
+}
+
+fn answer(status: u16, body: &Value) -> HttpResponse {
+    HttpResponse::new(StatusCode::try_from(status).expect("a status"), SdkBody::from(body.to_string()))
+}
+
+fn refusal(status: u16, code: &str) -> HttpResponse {
+    let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "injected" });
+    answer(status, &body)
+}
+
+/// A key attribute, an index's key attribute: name and type.
+pub type Attribute = (&'static str, ScalarAttributeType);
+
+/// An embedded DynamoDB.
+pub struct Lab {
+    pub runtime: Runtime,
+    pub wire: Arc<Wire>,
+    pub aws: SdkConfig,
+    pub client: Client,
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        runtime.spawn(dynoxide::server::serve_on(listener, Database::memory().expect("a database")));
+        let wire = Arc::new(Wire::default());
+        let aws = aws(&endpoint, Arc::clone(&wire));
+        let client = Client::new(&aws);
+        Self { runtime, wire, aws, client }
+    }
+
+    /// Creates table `t-1`.
+    pub fn table(&self, partition: Attribute, sort: Option<Attribute>, index: Option<Attribute>) {
+        let element = |name: &str, kind| {
+            KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("complete")
+        };
+        let keys = [Some((partition.0, KeyType::Hash)), sort.as_ref().map(|(name, _)| (*name, KeyType::Range))];
+        let keys = keys.into_iter().flatten().map(|(name, kind)| element(name, kind)).collect();
+        let indexes = index.as_ref().map(|(name, _)| {
+            let index = GlobalSecondaryIndex::builder()
+                .index_name("by-attribute")
+                .key_schema(element(name, KeyType::Hash))
+                .projection(Projection::builder().projection_type(ProjectionType::All).build())
+                .build();
+            vec![index.expect("complete")]
+        });
+        let definitions = [Some(partition), sort, index].into_iter().flatten().map(|(name, kind)| {
+            AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().expect("complete")
+        });
+        let call = self
+            .client
+            .create_table()
+            .table_name("t-1")
+            .billing_mode(BillingMode::PayPerRequest)
+            .set_attribute_definitions(Some(definitions.collect()))
+            .set_key_schema(Some(keys))
+            .set_global_secondary_indexes(indexes);
+        self.runtime.block_on(call.send()).expect("a new table");
+    }
+
+    /// Starts the sink on table `t-1` with these settings, `errors.retry.timeout` being a minute.
+    pub fn start(&self, settings: &[(&str, &str)]) -> Result<Driver<'_>, ConfigError> {
+        let sink = DynamoDbSink::with_aws(self.aws.clone());
+        let mut values = BTreeMap::from([("dynamodb.table".to_owned(), "t-1".to_owned())]);
+        values.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let config = Config::new("c", &[sink.keys()], values)?;
+        let started = sink.start(&config, self.runtime.handle())?;
+        let (wake, budget) = (Arc::new(Notify::new()), Budget::new(64 << 20));
+        let context = TaskContext {
+            connector: "c".into(),
+            task: 0,
+            runtime: self.runtime.handle().clone(),
+            wake: Arc::clone(&wake),
+            budget: budget.clone(),
+            retry: Retry::new("c", 0, Some(Duration::from_mins(1)), Duration::from_millis(20)),
+        };
+        Ok(Driver { lab: self, task: started.task(context), wake, budget })
+    }
+
+    /// All items as plain values, numbers as their text, sorted, without [`ENVELOPE`].
+    pub fn items(&self) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut from: Option<HashMap<String, AttributeValue>> = None;
+        loop {
+            let call = self.client.scan().table_name("t-1").set_exclusive_start_key(from.take());
+            let page = self.runtime.block_on(call.send()).expect("a page");
+            items.extend(page.items().iter().map(|item| {
+                let mut item = item.clone();
+                item.retain(|name, value| {
+                    !(matches!(name.as_str(), "object" | "type")
+                        || name == "id" && *value == AttributeValue::N("0".into()))
+                });
+                plain(&AttributeValue::M(item))
+            }));
+            from = page.last_evaluated_key;
+            if from.is_none() {
+                break;
+            }
+        }
+        items.sort_by_key(Value::to_string);
+        items
+    }
+}
+
+fn aws(endpoint: &str, wire: Arc<Wire>) -> SdkConfig {
+    let plain = aws_smithy_http_client::Builder::new()
+        .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
+            aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
+        ))
+        .build_https();
+    let http = http_client_fn(move |settings, components| {
+        let inner = plain.http_connector(settings, components);
+        SharedHttpConnector::new(Faulty { wire: Arc::clone(&wire), inner })
+    });
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-central-1"))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("id", "secret", None, None, "test")))
+        .endpoint_url(endpoint)
+        .http_client(http)
+        .retry_config(aws_config::retry::RetryConfig::disabled())
+        .build()
+}
+
+fn plain(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => json!(text),
+        AttributeValue::N(text) => json!({ "N": text }),
+        AttributeValue::Bool(value) => json!(value),
+        AttributeValue::Null(_) => Value::Null,
+        AttributeValue::L(list) => list.iter().map(plain).collect(),
+        AttributeValue::M(map) => Value::Object(
+            map.iter().map(|(name, value)| (name.clone(), plain(value))).collect::<serde_json::Map<_, _>>(),
+        ),
+        other => panic!("not written by the sink: {other:?}"),
+    }
+}
+
+/// A partition of topic `topic`.
+pub fn partition(number: i32) -> TopicPartition {
+    TopicPartition { topic: "topic".into(), partition: number }
+}
+
+/// The fields that every message has, but for its `id`, which is 0 if a test does not give it. [`Lab::items`] leaves them out.
+pub const ENVELOPE: &str = r#""object":"o","type":"t""#;
+
+/// A JSON object with the envelope's fields before its own.
+pub fn enveloped(fields: &str) -> String {
+    let own: Value = serde_json::from_str(fields).unwrap_or_default();
+    let id = if own.get("id").is_none() { r#""id":0,"# } else { "" };
+    format!("{{{ENVELOPE},{id}{}", &fields[1..])
+}
+
+/// A task, called as the runtime calls it.
+pub struct Driver<'l> {
+    lab: &'l Lab,
+    pub task: Box<dyn SinkTask>,
+    wake: Arc<Notify>,
+    pub budget: Budget,
+}
+
+impl Driver<'_> {
+    pub fn open(&mut self, number: i32) {
+        self.task.open(&partition(number), None, None).expect("opened");
+    }
+
+    /// Puts one message with these fields after [`ENVELOPE`]; its list, if it has one, is `measurements`.
+    pub fn try_put(&mut self, number: i32, offset: i64, fields: &str) -> Result<Vec<ErrantRow>, SinkError> {
+        let message = enveloped(fields);
+        let list = fields.contains(r#""measurements""#).then(|| "measurements".to_owned());
+        let message = Parser::new(list).parse(message.as_bytes()).expect("a message");
+        let rows: Vec<Row<'_>> = message.rows().map(|row| row.expect("a row")).collect();
+        let origin =
+            Arc::new(Origin { partition: partition(number), offset, timestamp: None, key: None, headers: Vec::new() });
+        let mut errant = Vec::new();
+        self.task.put(&SinkRecord { origin: &origin, rows: &rows }, &mut errant)?;
+        Ok(errant)
+    }
+
+    pub fn put(&mut self, number: i32, offset: i64, fields: &str) -> Vec<ErrantRow> {
+        self.try_put(number, offset, fields).expect("put")
+    }
+
+    pub fn due(&mut self, number: i32, demand: Demand, idle: Option<Duration>) -> Option<Flush> {
+        self.task.due(&partition(number), &Tick { wall_millis: 0, idle, demand }).expect("due")
+    }
+
+    /// Flushes all that was put, no row of which is refused; gives the end.
+    pub fn flush(&mut self, number: i32) -> i64 {
+        let (end, errant) = self.flush_errant(number);
+        assert!(errant.is_empty(), "{errant:?}");
+        end
+    }
+
+    /// Flushes all that was put; gives the end and the rows that the table refused.
+    pub fn flush_errant(&mut self, number: i32) -> (i64, Vec<ErrantRow>) {
+        let flush = self.due(number, Demand::Commit, None).expect("something to flush");
+        self.task.flush(&partition(number)).expect("flushed");
+        let mut errant = Vec::new();
+        while !self.task.poll(&partition(number), &mut errant).expect("polled") {
+            self.woken();
+        }
+        (flush.end, errant)
+    }
+
+    /// Waits until the sink has something new to say.
+    pub fn woken(&self) {
+        let woken = async { tokio::time::timeout(PATIENCE, self.wake.notified()).await };
+        self.lab.runtime.block_on(woken).expect("the sink wakes its task");
+    }
+
+    /// Polls until the task fails.
+    pub fn failure(&mut self, number: i32) -> SinkError {
+        let mut errant = Vec::new();
+        loop {
+            match self.task.poll(&partition(number), &mut errant) {
+                Err(error) => return error,
+                Ok(_) => self.woken(),
+            }
+        }
+    }
+}
