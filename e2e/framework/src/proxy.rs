@@ -26,7 +26,7 @@ use hyper_util::rt::TokioExecutor;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -267,26 +267,29 @@ impl Route {
         }
     }
 
-    /// Passes a `BatchWriteItem` on without its last item and names that one in the answer's `UnprocessedItems`.
+    /// Passes a `BatchWriteItem` on without its last item, and adds that one to the answer's `UnprocessedItems`.
     async fn leave_one_unprocessed(&self, call: InFlight, mut head: Parts, body: Bytes) -> Response<Answer> {
-        let Some((rest, unprocessed)) = without_last_item(&body) else {
+        let Some(batch) = shorten(&body) else {
             return self.carry_out(Service::DynamoDb, Plan::Forward, call, head, whole(body)).await;
         };
-        let unprocessed = serde_json::json!({ "UnprocessedItems": unprocessed }).to_string();
-        let Some(rest) = rest else {
-            let answer = response(StatusCode::OK, "application/x-amz-json-1.0", unprocessed.into());
+        let Some(rest) = &batch.rest else {
+            let answer = response(StatusCode::OK, "application/x-amz-json-1.0", batch.add_to(json!({})));
             return Answer::tracked(answer, Some(call));
         };
         head.headers.insert(CONTENT_LENGTH, rest.len().into());
-        let (answer, call) = self.forward(Service::DynamoDb, call, head, whole(rest)).await;
+        let (answer, call) = self.forward(Service::DynamoDb, call, head, whole(rest.clone())).await;
         if answer.status() != StatusCode::OK {
             return Answer::tracked(answer, call);
         }
-        let mut answer = answer.map(|_| whole(unprocessed.into()));
-        // Both described the body that was replaced.
-        answer.headers_mut().remove(CONTENT_LENGTH);
-        answer.headers_mut().remove("x-amz-crc32");
-        Answer::tracked(answer, call)
+        let (mut head, body) = answer.into_parts();
+        let answer = body.collect().await.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+        let Some(answer) = answer else {
+            return Answer::tracked(bad_gateway("DynamoDB's answer to BatchWriteItem is not JSON"), call);
+        };
+        // Both describe the body that is replaced.
+        head.headers.remove(CONTENT_LENGTH);
+        head.headers.remove("x-amz-crc32");
+        Answer::tracked(Response::from_parts(head, whole(batch.add_to(answer))), call)
     }
 }
 
@@ -402,8 +405,16 @@ fn dynamodb_tables(body: &[u8]) -> String {
     tables.join(",")
 }
 
-/// A batch without its last item (`None` if it had no other), and that item as `UnprocessedItems` has it. `None` if it is no batch of items.
-fn without_last_item(body: &[u8]) -> Option<(Option<Bytes>, Value)> {
+/// A `BatchWriteItem` of which the last item is left out.
+struct Shortened {
+    /// The request without it; `None` if it was the only one.
+    rest: Option<Bytes>,
+    table: String,
+    item: Value,
+}
+
+/// `None` if it is no batch of items.
+fn shorten(body: &[u8]) -> Option<Shortened> {
     let mut request: Value = serde_json::from_slice(body).ok()?;
     let tables = request.get_mut("RequestItems")?.as_object_mut()?;
     let table = tables.iter().rfind(|(_, items)| items.as_array().is_some_and(|items| !items.is_empty()))?.0.clone();
@@ -412,8 +423,24 @@ fn without_last_item(body: &[u8]) -> Option<(Option<Bytes>, Value)> {
     if items.is_empty() {
         tables.remove(&table);
     }
-    let rest = !tables.is_empty();
-    Some((rest.then(|| request.to_string().into()), serde_json::json!({ table: [item] })))
+    let rest = (!tables.is_empty()).then(|| request.to_string().into());
+    Some(Shortened { rest, table, item })
+}
+
+impl Shortened {
+    /// The service's answer to the rest, with the item that was left out among its own unprocessed ones.
+    fn add_to(&self, mut answer: Value) -> Bytes {
+        if let Some(answer) = answer.as_object_mut() {
+            let tables = answer.entry("UnprocessedItems").or_insert_with(|| json!({}));
+            if let Some(tables) = tables.as_object_mut() {
+                let items = tables.entry(self.table.as_str()).or_insert_with(|| json!([]));
+                if let Some(items) = items.as_array_mut() {
+                    items.push(self.item.clone());
+                }
+            }
+        }
+        answer.to_string().into()
+    }
 }
 
 /// Operation and target of an S3 request in path style: `PutObject` and `bucket/key`.
@@ -455,8 +482,6 @@ fn s3_operation(method: &Method, uri: &Uri, headers: &HeaderMap) -> (&'static st
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -498,14 +523,16 @@ mod tests {
     fn the_last_item_of_a_batch_is_taken_out_and_nothing_else() {
         let put = |id: &str| json!({"PutRequest": {"Item": {"pk": {"S": id}}}});
         let batch = json!({"RequestItems": {"rows": [put("1"), put("2")]}, "ReturnConsumedCapacity": "NONE"});
-        let (rest, unprocessed) = without_last_item(batch.to_string().as_bytes()).unwrap();
-        let rest: Value = serde_json::from_slice(&rest.unwrap()).unwrap();
+        let shortened = shorten(batch.to_string().as_bytes()).unwrap();
+        let rest: Value = serde_json::from_slice(shortened.rest.as_deref().unwrap()).unwrap();
         assert_eq!(rest, json!({"RequestItems": {"rows": [put("1")]}, "ReturnConsumedCapacity": "NONE"}));
-        assert_eq!(unprocessed, json!({"rows": [put("2")]}));
+        let answer = shortened.add_to(json!({"UnprocessedItems": {"rows": [put("1")]}, "ConsumedCapacity": []}));
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer, json!({"UnprocessedItems": {"rows": [put("1"), put("2")]}, "ConsumedCapacity": []}));
 
         let single = json!({"RequestItems": {"rows": [put("1")]}});
-        let (rest, unprocessed) = without_last_item(single.to_string().as_bytes()).unwrap();
-        assert_eq!((rest, unprocessed), (None, json!({"rows": [put("1")]})));
-        assert!(without_last_item(b"{\"RequestItems\": {\"rows\": []}}").is_none());
+        let shortened = shorten(single.to_string().as_bytes()).unwrap();
+        assert_eq!((shortened.rest, shortened.item), (None, put("1")));
+        assert!(shorten(b"{\"RequestItems\": {\"rows\": []}}").is_none());
     }
 }
