@@ -6,6 +6,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::runtime::Handle;
 
 /// How long a connection may take: a host that does not answer is not there.
@@ -22,13 +23,17 @@ const READ: Duration = Duration::from_mins(1);
 ///
 /// Called outside of any async context. It does not fail: a missing region or credential is the error of the first call.
 pub fn load(runtime: &Handle) -> SdkConfig {
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build();
     runtime.block_on(
         aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
+            .http_client(https())
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             .load(),
     )
+}
+
+/// A client for http and https endpoints that trusts the system's certificates.
+pub fn https() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }

@@ -3,5 +3,5 @@
 mod config;
 mod error;
 
-pub use config::load;
+pub use config::{https, load};
 pub use error::Error;

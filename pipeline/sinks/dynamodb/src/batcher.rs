@@ -7,7 +7,7 @@
 //! - Keys are served in the order in which they began to wait, so no row is overtaken for ever by others.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -187,13 +187,13 @@ impl Batcher {
         done.len().saturating_sub(1)
     }
 
-    /// The row of this key that was in flight cannot be stored. It is given back, unless its partition was closed meanwhile; the rows
-    /// that it had superseded wait again.
-    pub fn refused(&mut self, key: &ItemKey) -> Option<Arc<Put>> {
+    /// The row of this key that was in flight is not stored: DynamoDB refuses it, or its partition was closed and it was dropped. It is given
+    /// back in the first case; the rows that it had superseded wait again.
+    pub fn not_stored(&mut self, key: &ItemKey) -> Option<Arc<Put>> {
         let slot = self.slots.get_mut(key)?;
         let mut rows = std::mem::take(&mut slot.in_flight);
-        let refused = rows.pop()?;
-        self.memory -= refused.sending_memory();
+        let sent = rows.pop()?;
+        self.memory -= sent.sending_memory();
         rows.retain(|put| {
             let keep = self.open.contains_key(&put.source.id);
             self.memory -= if keep { 0 } else { put.waiting_memory() };
@@ -201,20 +201,14 @@ impl Batcher {
         });
         rows.append(&mut slot.waiting);
         slot.waiting = rows;
-        let is_open = self.done(&refused);
+        let is_open = self.done(&sent);
         self.settle(key);
-        is_open.then_some(refused)
+        is_open.then_some(sent)
     }
 
     /// Whether every row of this opening before offset `end` is stored or refused.
     pub fn is_done(&self, source: &Source, end: i64) -> bool {
         self.open.get(&source.id).is_none_or(|rows| rows.front().is_none_or(|(offset, _)| *offset >= end))
-    }
-
-    /// The openings that are in force among those of these rows.
-    pub fn any_open<'p>(&self, puts: impl IntoIterator<Item = &'p Arc<Put>>) -> bool {
-        let sources: HashSet<u64> = puts.into_iter().map(|put| put.source.id).collect();
-        sources.iter().any(|id| self.open.contains_key(id))
     }
 
     /// Estimate of the memory that all rows take, in bytes.
@@ -254,7 +248,7 @@ impl Batcher {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashSet};
 
     use fms_connect::TopicPartition;
     use proptest::prelude::*;
@@ -323,7 +317,7 @@ mod tests {
         batcher.put(put(&source, 0, 0, 1, "good"));
         batcher.put(put(&source, 1, 0, 1, "bad"));
         assert_eq!(texts(&batcher.take()), ["bad"]);
-        assert_eq!(batcher.refused(&key(1)).expect("open").text, "bad");
+        assert_eq!(batcher.not_stored(&key(1)).expect("open").text, "bad");
         assert!(!batcher.is_done(&source, 1));
         assert_eq!(texts(&batcher.take()), ["good"]);
         batcher.stored(&key(1));
@@ -362,12 +356,27 @@ mod tests {
         batcher.open(&again);
         batcher.put(put(&again, 0, 0, 1, "again"));
         assert!(batcher.take().is_empty());
-        assert!(batcher.refused(&key(1)).is_none());
+        assert!(batcher.not_stored(&key(1)).is_none());
         assert!(!batcher.is_done(&again, 1));
         assert_eq!(texts(&batcher.take()), ["again"]);
         batcher.stored(&key(1));
         assert!(batcher.is_done(&again, 1));
         assert_eq!(batcher.memory(), 0);
+    }
+
+    /// A row that gives way to one of another partition comes back when that one is dropped.
+    #[test]
+    fn superseded_row_outlives_a_closed_partition() {
+        let (mut batcher, ours) = opened();
+        let other = Arc::new(Source::new(2));
+        batcher.open(&other);
+        batcher.put(put(&ours, 0, 0, 1, "ours"));
+        batcher.put(put(&other, 0, 0, 1, "other"));
+        assert_eq!(texts(&batcher.take()), ["other"]);
+        batcher.close(&other);
+        assert!(batcher.not_stored(&key(1)).is_none());
+        assert!(!batcher.is_done(&ours, 1));
+        assert_eq!(texts(&batcher.take()), ["ours"]);
     }
 
     /// What happens to the batcher, by chance.
@@ -439,10 +448,13 @@ mod tests {
                     let flight = self.flights.remove(which % self.flights.len());
                     for (at, row) in flight.iter().enumerate() {
                         let number: usize = row.text.parse().expect("a row's number");
-                        if refused >> at & 1 == 1 {
-                            self.refused.extend(self.batcher.refused(&row.key).map(|_| number));
-                        } else {
+                        let is_refused = refused >> at & 1 == 1;
+                        if !is_refused {
                             self.table.insert(row.key.to_string(), number);
+                        }
+                        if is_refused || row.source.is_revoked() {
+                            self.refused.extend(self.batcher.not_stored(&row.key).map(|_| number));
+                        } else {
                             self.batcher.stored(&row.key);
                         }
                     }

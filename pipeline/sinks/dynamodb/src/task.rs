@@ -146,25 +146,27 @@ impl Task {
     }
 
     fn take_answer(&mut self, answer: Answer) {
-        let mut refusals = match answer.result {
-            Ok(refusals) => refusals.into_iter().peekable(),
-            // Nobody is behind a failure whose rows are all of partitions that are no longer ours: the rows of others wait on.
-            Err(text) => {
-                if self.batcher.any_open(&answer.puts) {
-                    self.failure.get_or_insert(SinkError::Fatal(text));
-                }
-                Vec::new().into_iter().peekable()
+        let refusals = match answer.result {
+            Ok(refusals) => refusals,
+            Err(text) if answer.puts.iter().any(|put| !put.source.is_revoked()) => {
+                self.failure.get_or_insert(SinkError::Fatal(text));
+                return;
             }
+            // All of its rows belong to others now, and they will see the same.
+            Err(_) => Vec::new(),
         };
+        let mut refusals = refusals.into_iter().peekable();
         for (at, put) in answer.puts.iter().enumerate() {
-            let Some(refusal) = refusals.next_if(|refusal| refusal.at == at) else {
-                let superseded = self.batcher.stored(&put.key);
+            let refusal = refusals.next_if(|refusal| refusal.at == at);
+            // A row whose partition was closed may have been stored or not. Its next owner writes it again.
+            if refusal.is_none() && !put.source.is_revoked() {
+                self.metrics.superseded.increment(self.batcher.stored(&put.key) as u64);
                 self.metrics.rows.increment(1);
-                self.metrics.superseded.increment(superseded as u64);
                 self.metrics.bytes.increment(put.size.bytes as u64);
                 continue;
-            };
-            if let Some(put) = self.batcher.refused(&put.key)
+            }
+            if let Some(put) = self.batcher.not_stored(&put.key)
+                && let Some(refusal) = refusal
                 && let Some(partition) = self.partitions.get_mut(&put.origin.partition)
             {
                 partition.errant.push(ErrantRow {

@@ -1,9 +1,10 @@
 //! Sends one batch until every row of it is stored or refused.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
-use fms_connect::{Retry, Verdict};
+use fms_connect::{Origin, Retry, TopicPartition, Verdict};
 use metrics::Counter;
 
 use crate::batcher::Put;
@@ -175,16 +176,21 @@ async fn single(table: &Table, calls: &Calls, put: &Put) -> Result<(), AttemptEr
 
 /// Says what was not written, why, and what to do.
 fn failure(table: &Table, puts: &[Arc<Put>], left: &[usize], error: &AttemptError) -> String {
-    let first = left.first().map(|at| &puts[*at]);
-    let (key, origin) = match first {
-        Some(put) => (put.key.to_string(), format!("{} at offset {}", put.origin.partition, put.origin.offset)),
-        None => ("-".into(), "-".into()),
-    };
+    let mut offsets: BTreeMap<&TopicPartition, (i64, i64)> = BTreeMap::new();
+    for at in left {
+        let Origin { partition, offset, .. } = &*puts[*at].origin;
+        let range = offsets.entry(partition).or_insert((*offset, *offset));
+        *range = (range.0.min(*offset), range.1.max(*offset));
+    }
+    let offsets: Vec<_> =
+        offsets.iter().map(|(partition, (first, last))| format!("{partition} offsets {first} to {last}")).collect();
+    let key = left.first().map(|at| puts[*at].key.to_string()).unwrap_or_default();
     format!(
-        "cannot write {} item(s) to table `{}`, the first with key {key} from {origin}: {error}. {}, then restart the task: \
-         it goes on from the committed offsets",
+        "cannot write {} item(s) to table `{}` (the first with key {key}; {}): {error}. {}, then restart the task: it goes on from the \
+         committed offsets",
         left.len(),
         table.name,
+        offsets.join(", "),
         error.advice()
     )
 }

@@ -3,11 +3,13 @@
 mod harness;
 
 use std::collections::HashSet;
+use std::io::Read;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::ScalarAttributeType::{B, N, S};
-use fms_connect::{Demand, Flush, SinkError};
+use fms_connect::{Demand, Flush, SinkError, Verdict};
 use harness::{Fault, Lab, enveloped, partition};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -124,6 +126,7 @@ fn what_waits_goes_together() {
     for offset in 0..20 {
         driver.put(0, offset, &format!(r#"{{"pk":"{offset}"}}"#));
     }
+    lab.wire.wait_for(8);
     held.add_permits(9);
     driver.flush(0);
     let calls: Vec<_> = lab.wire.writes().iter().map(Vec::len).collect();
@@ -257,7 +260,7 @@ fn permanent_error_fails_the_task() {
     driver.put(0, 41, r#"{"pk":"a"}"#);
     let SinkError::Fatal(text) = driver.failure(0) else { panic!("not fatal") };
     for part in
-        ["t-1", "key a", "topic-0 at offset 41", "ResourceNotFoundException", "dynamodb.table", "restart the task"]
+        ["t-1", "key a", "topic-0 offsets 41 to 41", "ResourceNotFoundException", "dynamodb.table", "restart the task"]
     {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }
@@ -361,4 +364,24 @@ fn start_refuses_keys_that_rows_cannot_fill_in() {
     lab.table(("pk", B), None, None);
     let error = lab.start(&[]).err().expect("refused").to_string();
     assert!(error.contains("`pk`") && error.contains("type B"), "{error}");
+}
+
+/// The client that production uses speaks TLS to an https endpoint.
+#[test]
+fn https_endpoints_are_spoken_to_in_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("https://{}", listener.local_addr().expect("an address"));
+    let first_byte = std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("a connection");
+        let mut byte = [0];
+        connection.read_exact(&mut byte).expect("a byte");
+        byte[0]
+    });
+    let lab = Lab::new();
+    let aws = lab.aws.clone().into_builder().endpoint_url(endpoint).http_client(fms_aws::https()).build();
+    let client = aws_sdk_dynamodb::Client::new(&aws);
+    let error =
+        lab.runtime.block_on(client.describe_table().table_name("t-1").send()).expect_err("the connection ends");
+    assert_eq!(fms_aws::Error::from(error).verdict(), Verdict::Transient("connection"));
+    assert_eq!(first_byte.join().expect("read"), 0x16, "the first byte of a TLS handshake");
 }

@@ -249,13 +249,9 @@ impl Lab {
 }
 
 fn aws(endpoint: &str, wire: Arc<Wire>) -> SdkConfig {
-    let plain = aws_smithy_http_client::Builder::new()
-        .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
-            aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
-        ))
-        .build_https();
+    let https = fms_aws::https();
     let http = http_client_fn(move |settings, components| {
-        let inner = plain.http_connector(settings, components);
+        let inner = https.http_connector(settings, components);
         SharedHttpConnector::new(Faulty { wire: Arc::clone(&wire), inner })
     });
     SdkConfig::builder()
