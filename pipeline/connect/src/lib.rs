@@ -2,15 +2,26 @@
 
 pub mod budget;
 pub mod config;
+mod consumer;
+mod convert;
 pub mod deadletter;
+mod errors;
+mod intent;
 pub mod kafka;
 pub mod metrics;
 pub mod providers;
+pub mod rest;
 pub mod retry;
+pub mod settings;
 pub mod sink;
+pub mod status;
+pub mod task;
+pub mod worker;
 
 pub use budget::{Budget, Reservation};
 pub use config::{Config, ConfigError, Key, Kind};
+pub(crate) use kafka::log as kafka_log;
+
 pub use deadletter::{DeadLetter, DeadLetterQueue, Stage};
 pub use retry::{Retry, Verdict};
 pub use sink::{
