@@ -18,16 +18,18 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
 use crate::TopicPartition;
+use crate::kafka::KafkaLog;
 
 /// How long one question to the group coordinator may take. A commit can wait behind a rebalance for the other members.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Settings that delivery depends on, with the reason why nobody may set them otherwise.
-pub const FIXED_SETTINGS: &[(&str, &str, &str)] = &[
-    ("enable.auto.commit", "false", "offsets are committed after the rows behind them are stored, and by nothing else"),
-    ("enable.auto.offset.store", "false", "offsets are committed after the rows behind them are stored, and by nothing else"),
-    ("auto.offset.reset", "error", "a group without an offset starts at the earliest record, and an offset out of range is an error, not a jump"),
-    ("enable.partition.eof", "true", "rotate.idle.ms depends on knowing a partition's end"),
+/// Settings that delivery depends on; why nobody may override them stands in `kafka`. A group without an offset starts at the earliest
+/// record by our own callback, so that the policy can be `error` for an offset that is out of range.
+const FIXED: [(&str, &str); 4] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "error"),
+    ("enable.partition.eof", "true"),
 ];
 
 /// What a callback said about the assignment, in the order in which it was said.
@@ -62,7 +64,7 @@ pub(crate) enum CommitOutcome {
 
 /// The callbacks' side: collects what happens during a poll until the task looks at it.
 pub(crate) struct Context {
-    label: String,
+    log: KafkaLog,
     changes: Mutex<Vec<Change>>,
     wake: Arc<Notify>,
 }
@@ -76,13 +78,13 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        crate::kafka_log(level, &self.label, facility, message);
+        self.log.line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         // Reaching the end of a partition is news here, not an error.
         if error.rdkafka_error_code() != Some(Code::PartitionEOF) {
-            tracing::warn!(task = %self.label, %error, "Kafka client: {reason}");
+            self.log.failure(&error, reason);
         }
     }
 }
@@ -93,13 +95,13 @@ impl ConsumerContext for Context {
         let (result, change) = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             match take_over(consumer, partitions) {
                 Ok(committed) => {
-                    let result = if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
+                    let result =
+                        if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
                     (result, Change::Assigned(committed))
                 }
-                Err(error) => (
-                    Ok(()),
-                    Change::Failed(format!("reading the committed offsets of {}: {error}", names(partitions))),
-                ),
+                Err(error) => {
+                    (Ok(()), Change::Failed(format!("reading the committed offsets of {}: {error}", names(partitions))))
+                }
             }
         } else {
             let revoked = partitions.elements().iter().map(|e| name(e.topic(), e.partition())).collect();
@@ -161,15 +163,15 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    /// A consumer of `config` with [`FIXED_SETTINGS`] over it. `label` names the task in logs.
-    pub fn new(mut config: ClientConfig, label: String, wake: Arc<Notify>) -> KafkaResult<Self> {
-        for (key, value, _) in FIXED_SETTINGS {
-            config.set(*key, *value);
+    /// A consumer of `config` with [`FIXED`] over it. `name` is the task's in logs.
+    pub fn new(mut config: ClientConfig, name: String, wake: Arc<Notify>) -> KafkaResult<Self> {
+        for (key, value) in FIXED {
+            config.set(key, value);
         }
         if config.get("partition.assignment.strategy").is_none() {
             config.set("partition.assignment.strategy", "cooperative-sticky");
         }
-        let context = Context { label, changes: Mutex::default(), wake };
+        let context = Context { log: KafkaLog::new(name, &config), changes: Mutex::default(), wake };
         Ok(Self { inner: StreamConsumer::from_config_and_context(&config, context)? })
     }
 
@@ -228,24 +230,18 @@ impl Consumer {
                     | Code::BrokerTransportFailure
                     | Code::AllBrokersDown
                     | Code::NetworkException,
-                ) => self.read_again(partition, offset, metadata, &error),
+                ) => Ok(self.read_again(partition, offset, metadata, &error)),
                 _ => Err(error),
             },
         }
     }
 
     /// The answer to a commit did not arrive: whether it was accepted is read from the group.
-    fn read_again(
-        &self,
-        partition: &TopicPartition,
-        offset: i64,
-        metadata: &str,
-        error: &KafkaError,
-    ) -> KafkaResult<CommitOutcome> {
+    fn read_again(&self, partition: &TopicPartition, offset: i64, metadata: &str, error: &KafkaError) -> CommitOutcome {
         match self.committed(partition) {
-            Ok(c) if c.offset == Some(offset) && c.metadata == metadata => Ok(CommitOutcome::Done),
-            Ok(_) => Ok(CommitOutcome::Later(error.to_string())),
-            Err(read) => Ok(CommitOutcome::Later(format!("{error}, and reading it back: {read}"))),
+            Ok(c) if c.offset == Some(offset) && c.metadata == metadata => CommitOutcome::Done,
+            Ok(_) => CommitOutcome::Later(error.to_string()),
+            Err(read) => CommitOutcome::Later(format!("{error}, and reading it back: {read}")),
         }
     }
 
@@ -303,7 +299,7 @@ impl Consumer {
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer").field("task", &self.inner.context().label).finish_non_exhaustive()
+        f.debug_struct("Consumer").field("log", &self.inner.context().log).finish_non_exhaustive()
     }
 }
 

@@ -44,7 +44,7 @@ impl Converter {
     }
 
     /// The message's rows with the templates' fields set; those that cannot be are given to `failed` with their index.
-    pub fn rows<'m>(&self, message: &Message<'m>, mut failed: impl FnMut(usize, RowFailure)) -> Vec<Row<'m>> {
+    pub fn rows<'m>(&self, message: &'m Message<'m>, mut failed: impl FnMut(usize, RowFailure)) -> Vec<Row<'m>> {
         message
             .rows()
             .filter_map(|row| match row {

@@ -6,7 +6,6 @@
 //! come with `errors.deadletterqueue.context.headers.enable`; `exception.stacktrace` has no counterpart here and is left out.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -105,17 +104,16 @@ pub struct DeadLetterQueue {
 
 impl DeadLetterQueue {
     /// The dead-letter queue of task `task`, if the connector has one. `client` is what the worker's producers have in common.
-    /// `wake` is notified whenever a delivery report has come in. The topic has to exist, see [`ensure_topic`].
+    /// The topic has to exist, see [`ensure_topic`].
     pub fn start(
         config: &Config,
         task: u32,
         client: &ClientConfig,
         budget: &Budget,
-        wake: Arc<Notify>,
     ) -> Result<Option<Self>, Vec<ConfigError>> {
         let Some(topic) = topic(config) else { return Ok(None) };
         let client = producer_client(client, config)?;
-        let reports = Arc::new(Reports { queue: Mutex::default(), wake });
+        let reports = Arc::<Reports>::default();
         let context = Deliveries {
             log: KafkaLog::new(format!("connector {}, task {task}, dead letters", config.name()), &client),
             reports: Arc::clone(&reports),
@@ -141,15 +139,19 @@ impl DeadLetterQueue {
         }))
     }
 
-    /// Takes a letter; it is on its way, or goes as soon as there is room. An error is that of an earlier letter, see
-    /// [`acknowledged`](Self::acknowledged).
-    pub fn send(&mut self, letter: DeadLetter) -> Result<(), SinkError> {
+    /// Notified whenever a delivery report has come in: [`acknowledged`](Self::acknowledged) may have something new to say.
+    pub fn wake(&self) -> &Arc<Notify> {
+        &self.reports.wake
+    }
+
+    /// Takes a letter; it is on its way, or goes as soon as there is room.
+    pub fn send(&mut self, letter: DeadLetter) {
         self.metrics.requests.increment(1);
         let offsets = self.outstanding.entry(letter.origin.partition.clone()).or_default();
         *offsets.entry(letter.origin.offset).or_default() += 1;
         self.held.grow(letter.size());
         self.waiting.push_back(letter);
-        self.poll()
+        self.produce();
     }
 
     /// Whether letters wait for room in the producer.
@@ -234,16 +236,6 @@ impl DeadLetterQueue {
                  its offset stays uncommitted, so the record comes again once the topic takes it"
             )
         });
-    }
-}
-
-impl fmt::Debug for DeadLetterQueue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeadLetterQueue")
-            .field("topic", &self.topic)
-            .field("waiting", &self.waiting.len())
-            .field("outstanding", &self.outstanding)
-            .finish_non_exhaustive()
     }
 }
 
@@ -428,10 +420,6 @@ mod tests {
         Config::new("raw", &[COMMON], values).unwrap()
     }
 
-    fn started(config: &Config, task: u32, client: &ClientConfig, budget: &Budget) -> DeadLetterQueue {
-        DeadLetterQueue::start(config, task, client, budget, Arc::default()).unwrap().unwrap()
-    }
-
     fn letter(offset: i64, row: Option<usize>) -> DeadLetter {
         DeadLetter {
             origin: Arc::new(Origin {
@@ -451,7 +439,7 @@ mod tests {
 
     fn wait(queue: &mut DeadLetterQueue, end: i64) -> Result<(), SinkError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let wake = Arc::clone(&queue.reports.wake);
+        let wake = Arc::clone(queue.wake());
         let started = Instant::now();
         while !queue.acknowledged(&letter(0, None).origin.partition, end)? {
             assert!(started.elapsed() < Duration::from_secs(20), "no delivery report within 20 s");
@@ -486,8 +474,8 @@ mod tests {
         let (_cluster, client) = cluster();
         let config = config(&[(HEADERS, "true")]);
         let budget = Budget::new(1 << 20);
-        let mut queue = started(&config, 2, &client, &budget);
-        queue.send(letter(17, None)).unwrap();
+        let mut queue = DeadLetterQueue::start(&config, 2, &client, &budget).unwrap().unwrap();
+        queue.send(letter(17, None));
         assert!(budget.used() > 0);
         wait(&mut queue, 18).unwrap();
         assert_eq!(budget.used(), 0);
@@ -517,10 +505,10 @@ mod tests {
     #[test]
     fn without_context_headers_only_a_rows_index_is_added() {
         let (_cluster, client) = cluster();
-        let mut queue = started(&config(&[]), 0, &client, &Budget::new(1));
+        let mut queue = DeadLetterQueue::start(&config(&[]), 0, &client, &Budget::new(1)).unwrap().unwrap();
         let tombstone = DeadLetter { value: None, ..letter(1, None) };
-        queue.send(letter(0, Some(4))).unwrap();
-        queue.send(tombstone).unwrap();
+        queue.send(letter(0, Some(4)));
+        queue.send(tombstone);
         wait(&mut queue, 2).unwrap();
         let messages = read(&client, 2);
         let own = [("h".to_owned(), Some("1".to_owned())), ("h".to_owned(), None)];
@@ -534,11 +522,11 @@ mod tests {
     fn letters_count_as_acknowledged_up_to_the_first_that_is_not() {
         let (cluster, client) = cluster();
         cluster.create_topic("dlq", 1, 1).unwrap();
-        let mut queue = started(&config(&[]), 0, &client, &Budget::new(1));
+        let mut queue = DeadLetterQueue::start(&config(&[]), 0, &client, &Budget::new(1)).unwrap().unwrap();
         let partition = letter(0, None).origin.partition.clone();
         cluster.broker_down(1).unwrap();
         assert!(queue.acknowledged(&partition, i64::MAX).unwrap());
-        queue.send(letter(17, None)).unwrap();
+        queue.send(letter(17, None));
         assert!(queue.acknowledged(&partition, 17).unwrap(), "the letter is of a later record");
         assert!(!queue.acknowledged(&partition, 18).unwrap(), "no broker has it");
         cluster.broker_up(1).unwrap();
@@ -550,9 +538,9 @@ mod tests {
         let (cluster, client) = cluster();
         cluster.create_topic("dlq", 1, 1).unwrap();
         let config = config(&[("producer.override.queue.buffering.max.messages", "3")]);
-        let mut queue = started(&config, 0, &client, &Budget::new(1));
+        let mut queue = DeadLetterQueue::start(&config, 0, &client, &Budget::new(1)).unwrap().unwrap();
         cluster.broker_down(1).unwrap();
-        (0..10).for_each(|offset| queue.send(letter(offset, None)).unwrap());
+        (0..10).for_each(|offset| queue.send(letter(offset, None)));
         assert!(queue.is_saturated());
         cluster.broker_up(1).unwrap();
         wait(&mut queue, 10).unwrap();
@@ -566,8 +554,8 @@ mod tests {
         cluster.create_topic("dlq", 1, 1).unwrap();
         let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
         cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
-        let mut queue = started(&config(&[]), 0, &client, &Budget::new(1));
-        queue.send(letter(17, None)).unwrap();
+        let mut queue = DeadLetterQueue::start(&config(&[]), 0, &client, &Budget::new(1)).unwrap().unwrap();
+        queue.send(letter(17, None));
         let error = wait(&mut queue, 18).unwrap_err();
         insta::assert_snapshot!(error, @"the dead letter of t-3 offset 17 was not delivered to the topic `dlq`: Message production error: MessageSizeTooLarge (Broker: Message size too large), for a value of 7 bytes; its offset stays uncommitted, so the record comes again once the topic takes it");
         assert_eq!(queue.poll(), Err(error), "the task cannot go on");

@@ -25,32 +25,29 @@ pub(crate) struct Failure<'f> {
 
 /// Applies a connector's settings to the failures of one task. Each is counted; none disappears without a count and,
 /// unless it is kept as a dead letter, a line in the log.
-#[derive(Debug)]
 pub(crate) struct ErrorHandling {
     tolerate: bool,
     log: bool,
     log_messages: bool,
     dead_letters: Option<DeadLetterQueue>,
-    metrics: TaskMetrics,
 }
 
 impl ErrorHandling {
-    pub fn new(config: &Config, dead_letters: Option<DeadLetterQueue>, metrics: TaskMetrics) -> Self {
+    pub fn new(config: &Config, dead_letters: Option<DeadLetterQueue>) -> Self {
         Self {
             tolerate: config.text("errors.tolerance") == "all",
             log: config.bool("errors.log.enable"),
             log_messages: config.bool("errors.log.include.messages"),
             dead_letters,
-            metrics,
         }
     }
 
     /// With `errors.tolerance=none` the failure ends the task. With `all` it goes to the dead-letter queue, or is skipped if there is none.
-    pub fn handle(&mut self, failure: Failure<'_>) -> Result<(), TaskError> {
-        self.metrics.record_error();
+    pub fn handle(&mut self, failure: Failure<'_>, metrics: &TaskMetrics) -> Result<(), TaskError> {
+        metrics.record_error();
         let Origin { partition, offset, .. } = &**failure.origin;
         if !self.tolerate {
-            self.metrics.record_failure();
+            metrics.record_failure();
             return Err(TaskError::Record {
                 partition: partition.clone(),
                 offset: *offset,
@@ -59,7 +56,7 @@ impl ErrorHandling {
             });
         }
         if self.log || self.dead_letters.is_none() {
-            self.metrics.error_logged();
+            metrics.error_logged();
             let message = self.log_messages.then(|| failure.value.map(String::from_utf8_lossy)).flatten();
             tracing::error!(
                 topic = %partition.topic, partition = partition.partition, offset, row = failure.row, message = ?message,
@@ -75,10 +72,15 @@ impl ErrorHandling {
                 stage: failure.stage,
                 error_class: failure.class,
                 error: failure.error,
-            })?,
-            None => self.metrics.record_skipped(),
+            }),
+            None => metrics.record_skipped(),
         }
         Ok(())
+    }
+
+    /// Takes in what became of the dead letters that are under way, and sends on those that waited.
+    pub fn poll(&mut self) -> Result<(), SinkError> {
+        self.dead_letters.as_mut().map_or(Ok(()), DeadLetterQueue::poll)
     }
 
     /// Whether every dead letter of this partition before `end` is acknowledged.

@@ -1,18 +1,24 @@
 //! How this worker's Kafka clients are set up: bootstrap servers, defaults, overrides, and where librdkafka's own log lines go.
 
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, ClientContext};
 use tracing::{debug, error, info, warn};
 
 use crate::config::nearest;
-use crate::consumer::FIXED_SETTINGS;
 use crate::{Config, ConfigError};
 
-/// Settings of the group and of the producer that nobody may set otherwise; those of the consumer are
-/// [`FIXED_SETTINGS`].
+/// Settings that the worker needs as they are: the reason that refuses them in an override.
 const FIXED: &[(&str, &str)] = &[
     ("group.id", "the group is always `connect-<name>`: offsets and intents belong to it"),
+    ("enable.auto.commit", "offsets are committed by the worker once what is before them is stored"),
+    ("enable.auto.offset.store", "offsets are committed by the worker once what is before them is stored"),
+    (
+        "auto.offset.reset",
+        "a new connector starts at the earliest offset, and an offset out of range is an error, not a jump",
+    ),
+    ("enable.partition.eof", "the worker needs to know when a partition's end is reached"),
     ("acks", "a dead letter counts once every in-sync replica has it"),
     ("enable.idempotence", "the producer's own retries must not repeat a dead letter"),
 ];
@@ -45,12 +51,9 @@ pub fn client(base: &ClientConfig, config: &Config, prefix: &'static str) -> Res
 
 /// Why this client setting cannot be set, if it cannot.
 pub fn refused(key: &str) -> Option<String> {
-    let fixed = FIXED_SETTINGS.iter().map(|(name, _, reason)| (name, reason));
-    if let Some((_, reason)) = fixed.chain(FIXED.iter().map(|(name, reason)| (name, reason))).find(|(name, _)| **name == key) {
-        return Some(format!("cannot be set: {reason}"));
-    }
-    let (_, reason) = JAVA.iter().find(|(java, _)| *java == key)?;
-    Some(format!("is the Java client's: {reason}"))
+    let reason = |table: &[(&str, &'static str)]| table.iter().find(|(name, _)| *name == key).map(|(_, reason)| *reason);
+    let fixed = reason(FIXED).map(|reason| format!("cannot be set: {reason}"));
+    fixed.or_else(|| reason(JAVA).map(|reason| format!("is the Java client's: {reason}")))
 }
 
 /// What librdkafka has against a client's settings, as an error about the override that brought it in. Values are not repeated:
@@ -116,10 +119,7 @@ impl ClientContext for KafkaLog {
     }
 }
 
-/// For the consumer's context: a line of librdkafka's log under the name of its client.
-pub(crate) fn log(level: RDKafkaLogLevel, client: &str, facility: &str, line: &str) {
-    KafkaLog { client: client.into(), bootstrap: String::new() }.line(level, facility, line);
-}
+impl ConsumerContext for KafkaLog {}
 
 /// Names of the topics that are most like `topic`, for an error about one that does not exist.
 pub fn similar_topics(topic: &str, existing: &[String]) -> String {
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn an_override_that_cannot_be_is_refused_by_name_without_its_value() {
         let refused = |key| client(&ClientConfig::new(), &config(key, "secret"), CONSUMER).unwrap_err()[0].to_string();
-        assert_snapshot!(refused("enable.auto.commit"), @"connector `raw`: `consumer.override.enable.auto.commit`: cannot be set: offsets are committed after the rows behind them are stored, and by nothing else");
+        assert_snapshot!(refused("enable.auto.commit"), @"connector `raw`: `consumer.override.enable.auto.commit`: cannot be set: offsets are committed by the worker once what is before them is stored");
         assert_snapshot!(refused("sasl.jaas.config"), @"connector `raw`: `consumer.override.sasl.jaas.config`: is the Java client's: use `sasl.username` and `sasl.password`");
         let unknown = config("sasl.pasword", "secret");
         let client = client(&ClientConfig::new(), &unknown, CONSUMER).unwrap();

@@ -20,8 +20,6 @@ pub mod worker;
 
 pub use budget::{Budget, Reservation};
 pub use config::{Config, ConfigError, Key, Kind};
-pub(crate) use kafka::log as kafka_log;
-
 pub use deadletter::{DeadLetter, DeadLetterQueue, Stage};
 pub use retry::{Retry, Verdict};
 pub use sink::{

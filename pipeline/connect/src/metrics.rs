@@ -90,8 +90,8 @@ const GAUGES: &[(&str, &str)] = &[
     (BUFFER_LIMIT, "buffer.memory: the most that should be held."),
 ];
 
-/// The counters of one task, looked up once. Clones count the same, but each knows only the lags it was told.
-#[derive(Debug, Clone)]
+/// The counters of one task, looked up once.
+#[derive(Debug)]
 pub struct TaskMetrics {
     connector: String,
     task: String,

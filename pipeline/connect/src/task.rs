@@ -20,7 +20,9 @@ use crate::deadletter::{DeadLetterQueue, Stage as ErrorStage};
 use crate::errors::{ErrorHandling, Failure};
 use crate::intent;
 use crate::metrics::TaskMetrics;
-use crate::sink::{Demand, ErrantRow, Flush, Origin, Replay, SinkError, SinkRecord, SinkTask, StartedSink, TaskContext, Tick};
+use crate::sink::{
+    Demand, ErrantRow, Flush, Origin, Replay, SinkError, SinkRecord, SinkTask, StartedSink, TaskContext, Tick,
+};
 use crate::worker::{ConnectorSpec, Subscription};
 use crate::{Budget, Config, ConfigError, Retry, TopicPartition};
 
@@ -41,12 +43,10 @@ pub struct TaskSpec {
     pub task: u32,
     /// The connector's sink.
     pub sink: Arc<dyn StartedSink>,
-    /// The consumer's settings, complete but for those of [`FIXED_SETTINGS`](crate::consumer::FIXED_SETTINGS).
+    /// The consumer's settings, complete but for `group.id` and what delivery depends on.
     pub client: rdkafka::ClientConfig,
-    /// The dead-letter queue, and what its deliveries notify.
+    /// The dead-letter queue.
     pub dead_letters: Option<DeadLetterQueue>,
-    /// Notified by background work: the sink's, the dead-letter queue's, the consumer's.
-    pub wake: Arc<Notify>,
     /// Where the sink's background work runs.
     pub runtime: Handle,
     /// The worker's `buffer.memory`.
@@ -123,8 +123,8 @@ struct Owned {
     first: Option<i64>,
     /// The next offset to be put.
     position: Option<i64>,
-    /// The end was reported at this position.
-    end_of_partition: bool,
+    /// It has been read to its end, which is where it was taken over.
+    at_end_unread: bool,
     idle_since: Option<Instant>,
     replay: Option<(Replay, Converter)>,
     flush: Option<(Flush, Stage)>,
@@ -173,17 +173,19 @@ enum NullValues {
 impl Task {
     fn new(spec: TaskSpec) -> Result<Self, TaskError> {
         let config = spec.connector.config.clone();
-        let label = format!("{}-{}", spec.connector.name, spec.task);
+        // One waker for all background work: deliveries of dead letters, rebalances, the sink.
+        let wake = spec.dead_letters.as_ref().map_or_else(Arc::default, |queue| Arc::clone(queue.wake()));
+        let label = format!("connector {}, task {}", spec.connector.name, spec.task);
         let converter = Converter::new(&config)?;
         let mut client = spec.client;
         client.set("group.id", format!("connect-{}", spec.connector.name));
-        let consumer = Consumer::new(client, label, Arc::clone(&spec.wake))
+        let consumer = Consumer::new(client, label, Arc::clone(&wake))
             .map_err(|source| TaskError::Kafka { action: "creating the consumer".into(), source })?;
         let sink = spec.sink.task(TaskContext {
             connector: spec.connector.name.as_str().into(),
             task: spec.task,
             runtime: spec.runtime,
-            wake: Arc::clone(&spec.wake),
+            wake: Arc::clone(&wake),
             budget: spec.budget.clone(),
             retry: spec.retry,
         });
@@ -191,7 +193,7 @@ impl Task {
             consumer: Arc::new(consumer),
             sink,
             converter,
-            errors: ErrorHandling::new(&config, spec.dead_letters, spec.metrics.clone()),
+            errors: ErrorHandling::new(&config, spec.dead_letters),
             errant: Vec::new(),
             null_values: match config.text("behavior.on.null.values") {
                 "ignore" => NullValues::Ignore,
@@ -205,7 +207,7 @@ impl Task {
             topics: spec.connector.topics.clone(),
             budget: spec.budget,
             metrics: spec.metrics,
-            wake: spec.wake,
+            wake,
             shutdown: spec.shutdown,
             shutdown_timeout: spec.shutdown_timeout,
             offset_flush_interval: spec.offset_flush_interval,
@@ -215,7 +217,8 @@ impl Task {
 
     async fn run(mut self) -> Result<(), TaskError> {
         self.subscribe()?;
-        let (consumer, wake, mut shutdown) = (Arc::clone(&self.consumer), Arc::clone(&self.wake), self.shutdown.clone());
+        let (consumer, wake, mut shutdown) =
+            (Arc::clone(&self.consumer), Arc::clone(&self.wake), self.shutdown.clone());
         let mut records = consumer.stream().stream();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -236,6 +239,7 @@ impl Task {
                 _ = shutdown.wait_for(|stop| *stop), if self.stopping.is_none() => self.stop()?,
             }
             self.apply_changes()?;
+            self.errors.poll()?;
             self.relieve_pressure()?;
             let settled = self.advance()?;
             self.measure_lag();
@@ -273,12 +277,8 @@ impl Task {
         self.apply_changes()?;
         match record {
             Ok(record) => self.put(&record),
-            Err(KafkaError::PartitionEOF(partition)) => {
-                // The event does not name its topic. Where one topic's partition can be meant, it is; else the watermarks decide.
-                let mut same = self.owned.iter_mut().filter(|o| o.partition.partition == partition);
-                if let (Some(owned), None) = (same.next(), same.next()) {
-                    owned.end_of_partition = true;
-                }
+            Err(KafkaError::PartitionEOF(number)) => {
+                self.end_reached(number);
                 Ok(())
             }
             Err(error) => match error.rdkafka_error_code() {
@@ -300,12 +300,24 @@ impl Task {
         }
     }
 
+    /// A partition of this number has been read to its end. The event does not name the topic, and the cached watermarks of a partition
+    /// without records since it was assigned may be older than the assignment: the broker is asked.
+    fn end_reached(&mut self, number: i32) {
+        for owned in self.owned.iter_mut().filter(|o| o.partition.partition == number && o.position.is_none()) {
+            let (topic, timeout) = (&*owned.partition.topic, Duration::from_secs(10));
+            if let Ok((low, high)) = self.consumer.stream().fetch_watermarks(topic, number, timeout) {
+                owned.at_end_unread = owned.committed.unwrap_or(low) >= high;
+            }
+        }
+    }
+
     /// Says which partition's offset is gone. The event itself does not name it.
     fn out_of_range(&self) -> TaskError {
         let gone = self.owned.iter().find_map(|o| {
             let offset = o.position.or(o.committed)?;
             let (topic, partition) = (&*o.partition.topic, o.partition.partition);
-            let (low, high) = self.consumer.stream().fetch_watermarks(topic, partition, Duration::from_secs(10)).ok()?;
+            let (low, high) =
+                self.consumer.stream().fetch_watermarks(topic, partition, Duration::from_secs(10)).ok()?;
             (offset < low || offset > high).then(|| {
                 format!("{} offset {offset} is out of range: the partition holds {low} to {high}", o.partition)
             })
@@ -329,7 +341,7 @@ impl Task {
         }
         owned.first.get_or_insert(offset);
         owned.position = Some(offset + 1);
-        owned.end_of_partition = false;
+        owned.at_end_unread = false;
         owned.idle_since = None;
         self.metrics.records_read(1);
 
@@ -338,9 +350,10 @@ impl Task {
             offset,
             timestamp: record.timestamp().to_millis(),
             key: record.key().map(<[u8]>::to_vec),
-            headers: record.headers().map(|headers| {
-                headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect()
-            }).unwrap_or_default(),
+            headers: record
+                .headers()
+                .map(|headers| headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect())
+                .unwrap_or_default(),
         });
         let converter = match &owned.replay {
             Some((replay, converter)) if offset < replay.end => converter,
@@ -359,28 +372,34 @@ impl Task {
                         error: format!("{error}; behavior.on.null.values is `fail`"),
                     });
                 }
-                NullValues::DeadLetter => errors.handle(Failure {
-                    origin: &origin,
-                    stage: ErrorStage::ValueConverter,
-                    class: "NullValue",
-                    error,
-                    row: None,
-                    value: None,
-                })?,
+                NullValues::DeadLetter => errors.handle(
+                    Failure {
+                        origin: &origin,
+                        stage: ErrorStage::ValueConverter,
+                        class: "NullValue",
+                        error,
+                        row: None,
+                        value: None,
+                    },
+                    &self.metrics,
+                )?,
             }
             return self.put_rows(&origin, &[]);
         };
         let message = match converter.parse(payload) {
             Ok(message) => message,
             Err(error) => {
-                errors.handle(Failure {
-                    origin: &origin,
-                    stage: ErrorStage::ValueConverter,
-                    class: "MessageError",
-                    error: error.to_string(),
-                    row: None,
-                    value: Some(payload),
-                })?;
+                errors.handle(
+                    Failure {
+                        origin: &origin,
+                        stage: ErrorStage::ValueConverter,
+                        class: "MessageError",
+                        error: error.to_string(),
+                        row: None,
+                        value: Some(payload),
+                    },
+                    &self.metrics,
+                )?;
                 return self.put_rows(&origin, &[]);
             }
         };
@@ -394,7 +413,10 @@ impl Task {
                 }
             };
             let value = message.element_text(index).as_bytes();
-            errors.handle(Failure { origin: &origin, stage, class, error, row: Some(index), value: Some(value) })?;
+            errors.handle(
+                Failure { origin: &origin, stage, class, error, row: Some(index), value: Some(value) },
+                &self.metrics,
+            )?;
         }
         self.put_rows(&origin, &rows)
     }
@@ -418,14 +440,17 @@ impl Task {
     /// Hands the rows that the sink refused to the error handling.
     fn report_errant(&mut self) -> Result<(), TaskError> {
         for row in std::mem::take(&mut self.errant) {
-            self.errors.handle(Failure {
-                origin: &row.origin,
-                stage: ErrorStage::TaskPut,
-                class: "ErrantRow",
-                error: row.error,
-                row: Some(row.index),
-                value: Some(&row.text),
-            })?;
+            self.errors.handle(
+                Failure {
+                    origin: &row.origin,
+                    stage: ErrorStage::TaskPut,
+                    class: "ErrantRow",
+                    error: row.error,
+                    row: Some(row.index),
+                    value: Some(&row.text),
+                },
+                &self.metrics,
+            )?;
         }
         Ok(())
     }
@@ -458,7 +483,10 @@ impl Task {
         let replay = match replay {
             Some(replay) => {
                 let config = self.config.with(&replay.settings).map_err(|e| {
-                    TaskError::Assignment(format!("repeating the flush of {partition} up to offset {}: {e}", replay.end))
+                    TaskError::Assignment(format!(
+                        "repeating the flush of {partition} up to offset {}: {e}",
+                        replay.end
+                    ))
                 })?;
                 Some((replay, Converter::new(&config)?))
             }
@@ -479,7 +507,7 @@ impl Task {
             committed: offset,
             first: None,
             position: None,
-            end_of_partition: false,
+            at_end_unread: false,
             idle_since: None,
             replay,
             flush: None,
@@ -493,6 +521,7 @@ impl Task {
         if let Some(i) = self.owned.iter().position(|o| o.partition == *partition) {
             tracing::info!(%partition, flush = ?self.owned[i].flush, "partition revoked");
             self.owned.swap_remove(i);
+            self.metrics.forget(partition);
             self.sink.close(partition);
         }
     }
@@ -506,9 +535,10 @@ impl Task {
             action: format!("reading the committed offset of {partition}"),
             source,
         })?;
-        self.consumer
-            .seek(&partition, committed.offset)
-            .map_err(|source| TaskError::Kafka { action: format!("seeking {partition} to {:?}", committed.offset), source })?;
+        self.consumer.seek(&partition, committed.offset).map_err(|source| TaskError::Kafka {
+            action: format!("seeking {partition} to {:?}", committed.offset),
+            source,
+        })?;
         self.open(committed)
     }
 
@@ -613,13 +643,16 @@ impl Task {
     /// Asks the sink for a flush that is due.
     fn begin(&mut self, i: usize) -> Result<Step, TaskError> {
         let owned = &mut self.owned[i];
-        let at_end = owned.end_of_partition
-            || self.consumer.watermarks(&owned.partition).is_some_and(|(low, high)| {
-                owned.position.or(owned.committed).unwrap_or(low) >= high
-            });
+        let at_end = match owned.position {
+            // A record has come since the assignment, and with it the watermark of the fetch that brought it.
+            Some(position) => self.consumer.watermarks(&owned.partition).is_some_and(|(_, high)| position >= high),
+            None => owned.at_end_unread,
+        };
         owned.idle_since = if at_end { owned.idle_since.or_else(|| Some(Instant::now())) } else { None };
         let tick = Tick {
-            wall_millis: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+            wall_millis: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
             idle: owned.idle_since.map(|since| since.elapsed()),
             demand: if self.stopping.is_some() {
                 Demand::Shutdown

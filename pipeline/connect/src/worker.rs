@@ -18,7 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{error, info};
 
@@ -173,7 +173,6 @@ impl Worker {
         for (connector, sink) in checked.into_iter().zip(started) {
             status.add(&connector.spec.name, connector.definition.written.clone(), connector.tasks());
             for task in 0..connector.tasks() {
-                let wake = Arc::<Notify>::default();
                 let config = &connector.spec.config;
                 let wrong = |wrong: Vec<ConfigError>| connector.errors(wrong);
                 tasks.push(TaskSpec {
@@ -181,9 +180,8 @@ impl Worker {
                     task,
                     sink: Arc::clone(&sink),
                     client: task_client(&connector.client, &connector.spec.name, task, queues / total.max(1)),
-                    dead_letters: DeadLetterQueue::start(config, task, &settings.producer, &budget, Arc::clone(&wake))
+                    dead_letters: DeadLetterQueue::start(config, task, &settings.producer, &budget)
                         .map_err(wrong)?,
-                    wake,
                     runtime: runtime.handle().clone(),
                     budget: budget.clone(),
                     retry: Retry::configured(config, task),

@@ -1,6 +1,10 @@
 //! The services of one test: Kafka, DynamoDB and S3, isolated from every other test, and the endpoints that a subject is given.
 
+pub mod embedded;
+pub(crate) mod http;
+
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use crate::calls::Calls;
 
@@ -44,6 +48,15 @@ pub struct StackError {
     pub cause: String,
 }
 
+impl StackError {
+    pub(crate) fn new(action: impl Into<String>, cause: impl Display) -> Self {
+        Self { action: action.into(), cause: cause.to_string() }
+    }
+}
+
+/// What a group has committed for each topic and partition: offset and metadata.
+pub type Commits = BTreeMap<(String, i32), (i64, String)>;
+
 /// The services of one test. Dropping it ends them.
 pub trait Stack: Send + Sync {
     /// `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
@@ -69,11 +82,7 @@ pub trait Stack: Send + Sync {
     fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError>;
 
     /// What `group` has committed for these partitions: offset and metadata; a partition without a commit is left out.
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[(String, i32)],
-    ) -> Result<BTreeMap<(String, i32), (i64, String)>, StackError>;
+    fn committed(&self, group: &str, partitions: &[(String, i32)]) -> Result<Commits, StackError>;
 
     /// All records of a topic, by partition and offset; empty if the topic does not exist.
     fn read_topic(&self, topic: &str) -> Result<Vec<Record>, StackError>;

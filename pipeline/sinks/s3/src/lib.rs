@@ -1,1 +1,69 @@
-//! x
+//! The S3 sink: rows as JSON lines in objects whose names and bytes are functions of the records and of a committed intent.
+//!
+//! A record's rows get their folders ([`partitioner`]) and join the open generation's objects ([`partition`]), which compress them and
+//! cut them into parts ([`writer`]). Parts are uploaded ahead ([`uploads`]), but an object appears only when the runtime says that the
+//! intent of its flush is committed. When a generation ends is said by [`rotation`], what all of that depends on by [`settings`].
+//!
+//! ```text
+//! <topics.dir>/<topic>/<folders>/<topic>+<partition>+<offset of the object's first record>.json[.gz|.zst]
+//! ```
+
+mod escape;
+mod metrics;
+mod partition;
+mod partitioner;
+mod path_format;
+mod rotation;
+mod settings;
+mod store;
+mod task;
+mod uploads;
+mod writer;
+
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use fms_connect::{Config, ConfigError, Key, Retry, SinkConnector, SinkTask, StartedSink, TaskContext};
+use tokio::runtime::Handle;
+
+use crate::settings::{KEYS, Settings};
+use crate::task::S3Task;
+
+/// The kind of sink that `connector.class` = `S3Sink` names.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct S3Sink;
+
+impl SinkConnector for S3Sink {
+    fn classes(&self) -> &'static [&'static str] {
+        &["S3Sink", "io.confluent.connect.s3.S3SinkConnector"]
+    }
+
+    fn keys(&self) -> &'static [Key] {
+        KEYS
+    }
+
+    fn start(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {
+        let settings = Settings::parse(config)?;
+        let aws = fms_aws::load(runtime);
+        let client = store::client(&aws, &settings.layout);
+        runtime
+            .block_on(store::check_bucket(&client, &settings.layout.bucket, &Retry::configured(config, 0)))
+            .map_err(|(key, problem)| config.error(key, problem))?;
+        Ok(Arc::new(Started { config: config.clone(), settings, aws, client }))
+    }
+}
+
+/// A connector whose bucket is there.
+struct Started {
+    config: Config,
+    settings: Settings,
+    aws: SdkConfig,
+    client: aws_sdk_s3::Client,
+}
+
+impl StartedSink for Started {
+    fn task(&self, context: TaskContext) -> Box<dyn SinkTask> {
+        let Self { config, settings, aws, client } = self;
+        Box::new(S3Task::new(context, config.clone(), settings.clone(), aws.clone(), client.clone()))
+    }
+}

@@ -1,0 +1,79 @@
+//! DynamoDB in memory: `dynoxide`, served on a listener, and read directly when a test observes it.
+
+use dynoxide::actions::create_table::CreateTableRequest;
+use dynoxide::actions::scan::ScanRequest;
+use dynoxide::types::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
+use dynoxide::{Database, DynoxideError};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::stack::{StackError, Table};
+
+/// All tables. Clones are the same database.
+#[derive(Clone)]
+pub struct Tables {
+    database: Database,
+}
+
+/// Serves `tables` until the runtime ends. Requests have to be signed, with any key.
+pub async fn serve(listener: TcpListener, tables: Tables) {
+    dynoxide::server::serve_on(listener, tables.database).await;
+}
+
+impl Tables {
+    /// No tables.
+    pub fn new() -> Result<Self, StackError> {
+        let database = Database::memory().map_err(|error| StackError::new("starting the embedded DynamoDB", error))?;
+        Ok(Self { database })
+    }
+
+    /// Creates a table; it takes writes at once.
+    pub fn create(&self, table: &Table) -> Result<(), StackError> {
+        let action = || format!("creating table {}", table.name);
+        let mut request = CreateTableRequest {
+            table_name: table.name.clone(),
+            billing_mode: Some("PAY_PER_REQUEST".into()),
+            ..Default::default()
+        };
+        let partition_key = Some((&table.partition_key, KeyType::HASH));
+        let sort_key = table.sort_key.as_ref().map(|key| (key, KeyType::RANGE));
+        for ((name, kind), key_type) in partition_key.into_iter().chain(sort_key) {
+            let attribute_type = match kind.as_str() {
+                "S" => ScalarAttributeType::S,
+                "N" => ScalarAttributeType::N,
+                "B" => ScalarAttributeType::B,
+                _ => {
+                    return Err(StackError::new(
+                        action(),
+                        format!("key attribute {name} has type {kind:?}; a key is S, N or B"),
+                    ));
+                }
+            };
+            request.key_schema.push(KeySchemaElement { attribute_name: name.clone(), key_type });
+            request.attribute_definitions.push(AttributeDefinition { attribute_name: name.clone(), attribute_type });
+        }
+        self.database.create_table(request).map(drop).map_err(|error| StackError::new(action(), error))
+    }
+
+    /// All items of a table, unordered.
+    pub fn scan(&self, table: &str) -> Result<Vec<Value>, StackError> {
+        let failed = |error: DynoxideError| StackError::new(format!("scanning table {table}"), error);
+        let mut items = Vec::new();
+        let mut exclusive_start_key = None;
+        loop {
+            let request = ScanRequest { table_name: table.to_owned(), exclusive_start_key, ..Default::default() };
+            let page = self.database.scan(request).map_err(failed)?;
+            for item in page.items.unwrap_or_default() {
+                let mut item = serde_json::to_value(item)
+                    .map_err(|error| StackError::new(format!("scanning table {table}"), error))?;
+                // Item and map attributes come in the order of a hash table.
+                item.sort_all_objects();
+                items.push(item);
+            }
+            exclusive_start_key = page.last_evaluated_key;
+            if exclusive_start_key.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+}

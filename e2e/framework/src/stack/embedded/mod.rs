@@ -1,0 +1,147 @@
+//! The embedded stack: Kafka, DynamoDB, S3 and the recording proxy in the test's own process, ready in milliseconds, without Docker.
+
+pub mod dynamodb;
+pub mod kafka;
+pub mod s3;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+use hyper::http::uri::Authority;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+
+use self::dynamodb::Tables;
+use self::kafka::Kafka;
+use self::s3::Store;
+use super::{Commits, Record, Stack, StackError, Table};
+use crate::calls::Calls;
+use crate::proxy::{self, Proxy, Upstreams};
+
+/// What the subject signs with, and where it believes to be.
+const REGION: &str = "us-east-1";
+const ACCESS_KEY: &str = "embedded";
+const SECRET_KEY: &str = "embedded-secret";
+
+/// Services of its own for one test, on ports of 127.0.0.1 that the kernel picks and on threads of its own. Any number of them fit into one
+/// process. Dropping it ends all of them.
+pub struct Embedded {
+    environment: BTreeMap<String, String>,
+    calls: Calls,
+    kafka: Kafka,
+    tables: Tables,
+    store: Store,
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Embedded {
+    /// Starts all services; they take requests when this returns.
+    pub fn start() -> Result<Self, StackError> {
+        let kafka = Kafka::start()?;
+        let tables = Tables::new()?;
+        let store = Store::default();
+        let calls = Calls::default();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("e2e-embedded")
+            .enable_all()
+            .build()
+            .map_err(|error| StackError::new("starting the embedded stack's threads", error))?;
+        let proxy = listen(&runtime, &tables, &store, &calls)
+            .map_err(|error| StackError::new("opening the embedded stack's ports", error))?;
+        let environment = [
+            ("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap().to_owned()),
+            ("AWS_ENDPOINT_URL", format!("http://{}", proxy.any)),
+            ("AWS_ENDPOINT_URL_S3", format!("http://{}", proxy.s3)),
+            ("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", proxy.dynamodb)),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
+        ];
+        let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Self { environment, calls, kafka, tables, store, runtime: Some(runtime) })
+    }
+}
+
+/// Serves DynamoDB and S3, each on a port of its own, and the proxy before them.
+fn listen(runtime: &Runtime, tables: &Tables, store: &Store, calls: &Calls) -> io::Result<Proxy> {
+    let _context = runtime.enter();
+    let authority = |address: SocketAddr| Authority::try_from(address.to_string()).map_err(io::Error::other);
+    let (listener, address) = proxy::bind()?;
+    let dynamodb = authority(address)?;
+    runtime.spawn(dynamodb::serve(listener, tables.clone()));
+    let (listener, address) = proxy::bind()?;
+    let s3 = authority(address)?;
+    runtime.spawn(s3::serve(listener, store.clone(), ACCESS_KEY, SECRET_KEY));
+    Proxy::start(runtime.handle(), &Upstreams { dynamodb, s3 }, calls)
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Does not wait, and so may be called within another runtime.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn no_bucket(action: &str, bucket: &str) -> StackError {
+    StackError::new(format!("{action} of bucket {bucket}"), "the bucket does not exist")
+}
+
+impl Stack for Embedded {
+    fn environment(&self) -> BTreeMap<String, String> {
+        self.environment.clone()
+    }
+
+    fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), StackError> {
+        self.kafka.create_topic(topic, partitions)
+    }
+
+    fn create_table(&self, table: &Table) -> Result<(), StackError> {
+        self.tables.create(table)
+    }
+
+    fn create_bucket(&self, bucket: &str) -> Result<(), StackError> {
+        self.store.create_bucket(bucket);
+        Ok(())
+    }
+
+    fn produce(&self, records: &[Record]) -> Result<(), StackError> {
+        self.kafka.produce(records)
+    }
+
+    fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError> {
+        self.kafka.end_offsets(topics)
+    }
+
+    fn committed(&self, group: &str, partitions: &[(String, i32)]) -> Result<Commits, StackError> {
+        self.kafka.committed(group, partitions)
+    }
+
+    fn read_topic(&self, topic: &str) -> Result<Vec<Record>, StackError> {
+        self.kafka.read_topic(topic)
+    }
+
+    fn scan(&self, table: &str) -> Result<Vec<Value>, StackError> {
+        self.tables.scan(table)
+    }
+
+    fn objects(&self, bucket: &str) -> Result<Vec<(String, Vec<u8>)>, StackError> {
+        let objects = self.store.objects(bucket).ok_or_else(|| no_bucket("reading the objects", bucket))?;
+        Ok(objects.into_iter().map(|(key, body)| (key, body.to_vec())).collect())
+    }
+
+    fn open_uploads(&self, bucket: &str) -> Result<Vec<String>, StackError> {
+        self.store.open_uploads(bucket).ok_or_else(|| no_bucket("reading the open uploads", bucket))
+    }
+}

@@ -1,0 +1,211 @@
+//! One error type for every AWS call: one line of text, the service's code, and what it means for a retry.
+
+use std::error::Error as StdError;
+use std::fmt::{self, Write as _};
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use fms_connect::Verdict;
+
+/// Why a call failed, on one line: the service's code, its message, the HTTP status and the request id, or how the request never got an answer.
+#[derive(Debug, Clone)]
+pub struct Error {
+    code: Option<String>,
+    status: Option<u16>,
+    verdict: Verdict,
+    text: String,
+}
+
+impl Error {
+    /// The service's error code, such as `ResourceNotFoundException`; `None` if the service did not answer or gave none.
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// The HTTP status; `None` if the service did not answer.
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// What it means for a retry. A throttled call has had no effect; a transient one may have been executed all the same.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for Error {}
+
+impl<E: ProvideErrorMetadata + StdError + 'static> From<SdkError<E, HttpResponse>> for Error {
+    fn from(error: SdkError<E, HttpResponse>) -> Self {
+        let response = error.raw_response();
+        let status = response.map(|response| response.status().as_u16());
+        let service = error.as_service_error().map(ProvideErrorMetadata::meta);
+        let code = service.and_then(|meta| meta.code());
+        let verdict = match &error {
+            // A request that cannot be built is the same the next time.
+            SdkError::ConstructionFailure(_) => Verdict::Permanent,
+            SdkError::TimeoutError(_) => Verdict::Transient("timeout"),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Verdict::Transient("timeout"),
+            SdkError::DispatchFailure(failure) if failure.is_user() => Verdict::Permanent,
+            SdkError::DispatchFailure(failure) if failure.is_io() => Verdict::Transient("connection"),
+            // Among the rest are credentials that a provider could not fetch.
+            SdkError::DispatchFailure(_) => Verdict::Transient("dispatch"),
+            _ => answered(code, status),
+        };
+
+        let mut text = String::new();
+        match code {
+            Some(code) => {
+                text.push_str(code);
+                if let Some(message) = service.and_then(|meta| meta.message()) {
+                    push_line(&mut text, ": ", message);
+                }
+            }
+            None => push_chain(&mut text, &error),
+        }
+        let id = response.and_then(|response| {
+            let headers = response.headers();
+            headers.get("x-amzn-requestid").or_else(|| headers.get("x-amz-request-id"))
+        });
+        match (status, id) {
+            (Some(status), Some(id)) => {
+                let _ = write!(text, " (HTTP {status}, request id {id})");
+            }
+            (Some(status), None) => {
+                let _ = write!(text, " (HTTP {status})");
+            }
+            (None, _) => {}
+        }
+        Self { code: code.map(Into::into), status, verdict, text }
+    }
+}
+
+/// The verdict on an answer: by the service's code, else by the HTTP status.
+fn answered(code: Option<&str>, status: Option<u16>) -> Verdict {
+    match code {
+        Some("ProvisionedThroughputExceededException") => Verdict::Throttled("throughput-exceeded"),
+        Some("RequestLimitExceeded") => Verdict::Throttled("request-limit-exceeded"),
+        Some("SlowDown") => Verdict::Throttled("slow-down"),
+        Some(
+            "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "TooManyRequestsException"
+            | "BandwidthLimitExceeded"
+            | "PriorRequestNotComplete",
+        ) => Verdict::Throttled("throttling"),
+        Some("RequestTimeout" | "RequestTimeoutException") => Verdict::Transient("timeout"),
+        // Credentials are fetched anew and the clock's skew is learnt from the answer.
+        Some("ExpiredToken" | "ExpiredTokenException") => Verdict::Transient("expired-token"),
+        Some("RequestTimeTooSkewed") => Verdict::Transient("clock-skew"),
+        // The body was damaged on its way.
+        Some("BadDigest" | "CRC32CheckFailed") => Verdict::Transient("checksum"),
+        _ => match status {
+            Some(429) => Verdict::Throttled("throttling"),
+            Some(408) => Verdict::Transient("timeout"),
+            Some(500..) => Verdict::Transient("server-error"),
+            // A success whose body could not be read.
+            Some(200..=299) => Verdict::Transient("response"),
+            _ => Verdict::Permanent,
+        },
+    }
+}
+
+/// The messages of an error and of its sources. A source that its parent's message repeats is left out.
+fn push_chain(text: &mut String, error: &dyn StdError) {
+    push_line(text, "", &error.to_string());
+    let mut source = error.source();
+    while let Some(error) = source {
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            push_line(text, ": ", &message);
+        }
+        source = error.source();
+    }
+}
+
+/// Appends `more` as part of the same line.
+fn push_line(text: &mut String, separator: &str, more: &str) {
+    text.push_str(separator);
+    text.extend(more.chars().map(|c| if c.is_control() { ' ' } else { c }));
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::body::SdkBody;
+    use aws_smithy_types::error::ErrorMetadata;
+
+    use super::*;
+
+    fn response(status: u16) -> HttpResponse {
+        let mut response =
+            HttpResponse::new(StatusCode::try_from(status).expect("a valid status"), SdkBody::from("<html>"));
+        response.headers_mut().insert("x-amzn-requestid", "R1");
+        response
+    }
+
+    fn service(code: &str, status: u16) -> Error {
+        let meta = ErrorMetadata::builder().code(code).message("first\nsecond").build();
+        SdkError::service_error(meta, response(status)).into()
+    }
+
+    /// The text says code, message, status and request id on one line.
+    #[test]
+    fn text_is_one_line() {
+        assert_eq!(
+            service("ValidationException", 400).to_string(),
+            "ValidationException: first second (HTTP 400, request id R1)"
+        );
+    }
+
+    /// The code decides before the status does.
+    #[test]
+    fn verdict_follows_the_code_then_the_status() {
+        let cases = [
+            ("ThrottlingException", 400, Verdict::Throttled("throttling")),
+            ("SlowDown", 503, Verdict::Throttled("slow-down")),
+            ("ProvisionedThroughputExceededException", 400, Verdict::Throttled("throughput-exceeded")),
+            ("InternalServerError", 500, Verdict::Transient("server-error")),
+            ("Unheard", 429, Verdict::Throttled("throttling")),
+            ("RequestTimeout", 400, Verdict::Transient("timeout")),
+            ("ValidationException", 400, Verdict::Permanent),
+            ("AccessDeniedException", 400, Verdict::Permanent),
+        ];
+        for (code, status, verdict) in cases {
+            assert_eq!(service(code, status).verdict(), verdict, "{code} with {status}");
+        }
+    }
+
+    /// A gateway's answer that is not the service's format is judged by its status.
+    #[test]
+    fn answers_without_a_code_are_judged_by_status() {
+        let error = Error::from(SdkError::<ErrorMetadata, _>::response_error("not JSON", response(502)));
+        assert_eq!(
+            (error.code(), error.status(), error.verdict()),
+            (None, Some(502), Verdict::Transient("server-error"))
+        );
+        assert!(error.to_string().contains("not JSON"), "{error}");
+    }
+
+    /// Without an answer, the chain down to the cause is shown.
+    #[test]
+    fn requests_without_an_answer_show_their_cause() {
+        let refused = ConnectorError::io(std::io::Error::other("connection refused").into());
+        let error = Error::from(SdkError::<ErrorMetadata, _>::dispatch_failure(refused));
+        assert_eq!((error.status(), error.verdict()), (None, Verdict::Transient("connection")));
+        assert!(error.to_string().ends_with("connection refused"), "{error}");
+        let late = Error::from(SdkError::<ErrorMetadata, _>::timeout_error("late"));
+        assert_eq!(late.verdict(), Verdict::Transient("timeout"));
+    }
+}

@@ -1,0 +1,87 @@
+//! What `connector.class` names: the sink's keys, and its start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use fms_connect::{Config, ConfigError, Key, Kind, SinkConnector, SinkTask, StartedSink, TaskContext};
+use tokio::runtime::Handle;
+
+use crate::table::{PARTITION_KEY, SORT_KEY, TABLE, Table};
+use crate::task::Task;
+
+/// How long one attempt of a call may take. Even a full batch takes well under a second; a connection that has gone silent shall not hold
+/// its keys for long.
+const READ: Duration = Duration::from_secs(10);
+
+const KEYS: &[Key] = &[
+    Key {
+        name: TABLE,
+        kind: Kind::Text,
+        default: None,
+        required: true,
+        in_intent: false,
+        doc: "Name or ARN of the table, which has to exist; the names and types of its key attributes are read from it.",
+    },
+    Key {
+        name: PARTITION_KEY,
+        kind: Kind::Template,
+        default: None,
+        required: false,
+        in_intent: false,
+        doc: "Template of the partition key; by default the row's field of that attribute's name. Rows with equal keys become one item.",
+    },
+    Key {
+        name: SORT_KEY,
+        kind: Kind::Template,
+        default: None,
+        required: false,
+        in_intent: false,
+        doc: "Template of the sort key, if the table has one; by default the row's field of that attribute's name.",
+    },
+];
+
+/// The DynamoDB sink.
+#[derive(Debug, Clone, Default)]
+pub struct DynamoDbSink {
+    aws: Option<SdkConfig>,
+}
+
+impl DynamoDbSink {
+    /// A sink with this configuration instead of the environment's; its retries should be off.
+    pub fn with_aws(aws: SdkConfig) -> Self {
+        Self { aws: Some(aws) }
+    }
+}
+
+impl SinkConnector for DynamoDbSink {
+    fn classes(&self) -> &'static [&'static str] {
+        &["DynamoDbSink"]
+    }
+
+    fn keys(&self) -> &'static [Key] {
+        KEYS
+    }
+
+    fn start(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {
+        let aws = self.aws.clone().unwrap_or_else(|| fms_aws::load(runtime));
+        let timeouts = aws.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+        let settings = aws_sdk_dynamodb::config::Builder::from(&aws)
+            .timeout_config(timeouts.read_timeout(READ).operation_attempt_timeout(READ).build())
+            .build();
+        let table = runtime.block_on(Table::describe(config, Client::from_conf(settings)))?;
+        Ok(Arc::new(Started { table: Arc::new(table) }))
+    }
+}
+
+struct Started {
+    table: Arc<Table>,
+}
+
+impl StartedSink for Started {
+    fn task(&self, context: TaskContext) -> Box<dyn SinkTask> {
+        Box::new(Task::new(Arc::clone(&self.table), context))
+    }
+}

@@ -1,0 +1,346 @@
+//! A row's JSON text as the attributes of an item: numbers digit for digit, and what no item can be is refused with its reason.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::json::{Event, Events, JsonError};
+use crate::number::{self, NumberError};
+
+/// The largest item in bytes, names and values together.
+pub const ITEM_BYTES: usize = 400 * 1024;
+
+/// The longest attribute name in bytes.
+const NAME_BYTES: usize = 64 * 1024 - 1;
+
+/// How deep values may be, an attribute's own value being the first level. Since the row's own object is open around all of them,
+/// this is also how many may be open around a value.
+const LEVELS: usize = 32;
+
+/// Why a row cannot be an item.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ItemError {
+    /// A problem inside of one field.
+    #[error("field `{field}`: {problem}")]
+    Field {
+        /// The row's field.
+        field: String,
+        /// What is wrong in it.
+        problem: Problem,
+    },
+    /// A problem of the row as a whole.
+    #[error("{0}")]
+    Row(Problem),
+    /// Over [`ITEM_BYTES`].
+    #[error(
+        "the item has {bytes} bytes (names and values), DynamoDB stores at most {ITEM_BYTES}; the largest field, `{largest}`, is {largest_bytes} bytes of JSON"
+    )]
+    TooLarge {
+        /// Bytes of the item.
+        bytes: usize,
+        /// Its largest field.
+        largest: String,
+        /// Bytes of that one's JSON text.
+        largest_bytes: usize,
+    },
+}
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Cannot be read.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// Cannot be held.
+    #[error(transparent)]
+    Number(#[from] NumberError),
+    /// An object has a field twice.
+    #[error("an object has the field `{0}` twice, of which DynamoDB can store only one")]
+    Twice(String),
+    /// An object has a field without a name.
+    #[error("an object has a field with an empty name, which DynamoDB does not store")]
+    EmptyName,
+    /// An object has a field with too long a name.
+    #[error("an object has a field name of {0} bytes, DynamoDB stores at most {NAME_BYTES}")]
+    LongName(usize),
+    /// Not an object.
+    #[error("a row has to be a JSON object")]
+    NoObject,
+}
+
+impl Problem {
+    fn within(self, field: Option<&Cow<'_, str>>) -> ItemError {
+        match field {
+            Some(field) => ItemError::Field { field: field.to_string(), problem: self },
+            None => ItemError::Row(self),
+        }
+    }
+}
+
+/// A row's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes by DynamoDB's rules: names and values, with the overhead of lists and objects.
+    pub bytes: usize,
+    /// Values, nested ones included.
+    pub values: usize,
+}
+
+/// Checks everything that can be known about the row of this text and counts its bytes; `key_bytes` is what the key adds to it.
+/// After this, [`attributes`] succeeds for the same text.
+pub fn check(text: &str, key_bytes: usize) -> Result<Size, ItemError> {
+    let mut size = Size { bytes: key_bytes, values: 0 };
+    // The names of each object that is open; those of a list stay empty.
+    let mut open: Vec<HashSet<Cow<'_, str>>> = Vec::new();
+    let mut field = None;
+    for event in Events::new(text, LEVELS) {
+        let event = event.map_err(|e| Problem::from(e).within(field.as_ref()))?;
+        // An element of a list, or of an object below the row's own, takes one byte more.
+        let overhead = usize::from(open.len() > 1);
+        let Some(names) = open.last_mut() else {
+            if event != Event::MapStart {
+                return Err(ItemError::Row(Problem::NoObject));
+            }
+            open.push(HashSet::new());
+            continue;
+        };
+        let bytes = match event {
+            Event::Name(name) => {
+                if overhead == 0 {
+                    field = Some(name.clone());
+                }
+                size.bytes += named(names, name).map_err(|problem| problem.within(field.as_ref()))?;
+                continue;
+            }
+            Event::MapEnd | Event::ListEnd => {
+                open.pop();
+                continue;
+            }
+            Event::MapStart | Event::ListStart => {
+                open.push(HashSet::new());
+                3
+            }
+            Event::Null | Event::Bool(_) => 1,
+            Event::Number(number) => number::check(number).map_err(|e| Problem::from(e).within(field.as_ref()))?,
+            Event::Text(text) => text.len(),
+        };
+        size.bytes += bytes + overhead;
+        size.values += 1;
+    }
+    if size.bytes > ITEM_BYTES {
+        let (largest, largest_bytes) = largest_field(text);
+        return Err(ItemError::TooLarge { bytes: size.bytes, largest, largest_bytes });
+    }
+    Ok(size)
+}
+
+/// Notes a name of an object and gives its bytes.
+fn named<'t>(names: &mut HashSet<Cow<'t, str>>, name: Cow<'t, str>) -> Result<usize, Problem> {
+    let bytes = name.len();
+    match bytes {
+        0 => Err(Problem::EmptyName),
+        1..=NAME_BYTES => match names.replace(name) {
+            Some(name) => Err(Problem::Twice(name.into_owned())),
+            None => Ok(bytes),
+        },
+        _ => Err(Problem::LongName(bytes)),
+    }
+}
+
+/// The field with the longest text, for the message about an item that is too large.
+fn largest_field(text: &str) -> (String, usize) {
+    let mut largest = (String::new(), 0);
+    let mut current: Option<(String, usize)> = None;
+    let mut events = Events::new(text, LEVELS);
+    while let Some(Ok(event)) = events.next() {
+        let next = match event {
+            Event::Name(name) if events.depth() == 1 => Some((name.into_owned(), events.position())),
+            Event::MapEnd if events.depth() == 0 => None,
+            _ => continue,
+        };
+        if let Some((name, start)) = std::mem::replace(&mut current, next) {
+            let bytes = events.position() - start;
+            if bytes > largest.1 {
+                largest = (name, bytes);
+            }
+        }
+    }
+    largest
+}
+
+/// What is open while an item is built.
+enum Open {
+    List(Vec<AttributeValue>),
+    Map(HashMap<String, AttributeValue>, String),
+}
+
+/// The attributes of the row of this text. A number keeps its text, a JSON null is a NULL, a list an L, an object an M.
+pub fn attributes(text: &str) -> Result<HashMap<String, AttributeValue>, ItemError> {
+    let mut open: Vec<Open> = Vec::new();
+    for event in Events::new(text, LEVELS) {
+        let value = match event.map_err(|e| ItemError::Row(e.into()))? {
+            Event::Null => AttributeValue::Null(true),
+            Event::Bool(value) => AttributeValue::Bool(value),
+            Event::Number(text) => AttributeValue::N(text.into()),
+            Event::Text(text) => AttributeValue::S(text.into_owned()),
+            Event::Name(text) => {
+                if let Some(Open::Map(_, name)) = open.last_mut() {
+                    *name = text.into_owned();
+                }
+                continue;
+            }
+            Event::ListStart => {
+                open.push(Open::List(Vec::new()));
+                continue;
+            }
+            Event::MapStart => {
+                open.push(Open::Map(HashMap::new(), String::new()));
+                continue;
+            }
+            Event::ListEnd | Event::MapEnd => match open.pop() {
+                Some(Open::Map(map, _)) if open.is_empty() => return Ok(map),
+                Some(Open::Map(map, _)) => AttributeValue::M(map),
+                Some(Open::List(list)) => AttributeValue::L(list),
+                None => break,
+            },
+        };
+        match open.last_mut() {
+            Some(Open::List(list)) => list.push(value),
+            Some(Open::Map(map, name)) => {
+                map.insert(std::mem::take(name), value);
+            }
+            None => break,
+        }
+    }
+    Err(ItemError::Row(Problem::NoObject))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    /// Attributes as JSON text in which every number is the text that was sent, names sorted.
+    fn json(value: &AttributeValue) -> String {
+        let quoted = |text: &String| serde_json::to_string(text).expect("a string");
+        match value {
+            AttributeValue::N(text) => text.clone(),
+            AttributeValue::S(text) => quoted(text),
+            AttributeValue::Bool(value) => value.to_string(),
+            AttributeValue::Null(_) => "null".into(),
+            AttributeValue::L(list) => format!("[{}]", list.iter().map(json).collect::<Vec<_>>().join(",")),
+            AttributeValue::M(map) => {
+                let mut fields: Vec<_> = map.iter().map(|(name, v)| format!("{}:{}", quoted(name), json(v))).collect();
+                fields.sort();
+                format!("{{{}}}", fields.join(","))
+            }
+            other => panic!("no such JSON value: {other:?}"),
+        }
+    }
+
+    fn error(text: &str) -> String {
+        check(text, 0).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn values_keep_their_text() {
+        let text = r#"{"a":1.10,"b":-0,"c":12345678901234567890123456789012345678,"d":1E+2,"e":"é\\n","f":null,"g":[],"h":{"i":[true,""]}}"#;
+        check(text, 0).expect("an item");
+        assert_eq!(json(&AttributeValue::M(attributes(text).expect("an item"))), text);
+    }
+
+    #[test]
+    fn sizes_are_as_documented() {
+        let cases = [
+            ("{}", 0),
+            (r#"{"a":null}"#, 2),
+            (r#"{"ab":true}"#, 3),
+            (r#"{"a":"äö"}"#, 5),
+            (r#"{"a":123}"#, 4),
+            (r#"{"a":[]}"#, 4),
+            (r#"{"a":{}}"#, 4),
+            // 1 + 3 + two elements of (1 + 1) bytes
+            (r#"{"a":[true,null]}"#, 8),
+            // 1 + 3 + (name of 2 + overhead of 1 + list of 3 + (overhead of 1 + text of 1))
+            (r#"{"a":{"bc":["x"]}}"#, 12),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(check(text, 0).map(|size| size.bytes), Ok(bytes), "{text}");
+        }
+        // 7 + 1 + 3 + (1 + 2) + (1 + 3 + (1 + 1 + 2))
+        assert_eq!(check(r#"{"a":[1,{"b":2}]}"#, 7).map(|size| (size.bytes, size.values)), Ok((22, 4)));
+    }
+
+    /// 409,600 bytes are an item, one more is not.
+    #[test]
+    fn the_limit_is_exact() {
+        let text = |bytes: usize| format!(r#"{{"x":1,"text":"{}"}}"#, "t".repeat(bytes - 4 - 3));
+        assert_eq!(check(&text(ITEM_BYTES), 0).map(|size| size.bytes), Ok(ITEM_BYTES));
+        let error = error(&text(ITEM_BYTES + 1));
+        assert!(error.contains("409601 bytes") && error.contains("`text`"), "{error}");
+        assert!(check(&text(ITEM_BYTES), 1).is_err());
+    }
+
+    #[test]
+    fn what_no_item_can_be_is_refused_with_its_field() {
+        let digits = "9".repeat(39);
+        assert!(error(&format!(r#"{{"a":1,"odo":[{digits}]}}"#)).starts_with("field `odo`: 9999"));
+        assert!(error(r#"{"a":{"b":1,"b":2}}"#).contains("field `b` twice"));
+        assert!(error(r#"{"a":{"b":1,"\u0062":2}}"#).contains("field `b` twice"));
+        assert!(error(r#"{"a":1,"a":2}"#).contains("field `a` twice"));
+        assert!(error(r#"{"":1}"#).contains("empty name"));
+        assert!(error(r#"{"a":[{"":1}]}"#).contains("field `a`: an object has a field with an empty name"));
+        assert!(error(&format!(r#"{{"{}":1}}"#, "n".repeat(65536))).contains("65536 bytes"));
+        assert!(error(r#"{"a":"\ud800"}"#).contains("surrogate"));
+        assert!(error("[1]").contains("object"));
+        assert!(error("3").contains("object"));
+    }
+
+    /// A value on level 32 is stored, one below it is not; an object's own fields are on level 1.
+    #[test]
+    fn depth() {
+        let nested = |lists: usize| format!(r#"{{"a":{}1{}}}"#, "[".repeat(lists), "]".repeat(lists));
+        assert!(check(&nested(31), 0).is_ok());
+        assert!(error(&nested(32)).contains("32 levels"));
+        assert!(error(&format!(r#"{{"a":{}"#, "[".repeat(100_000))).contains("32 levels"));
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        let scalar = prop_oneof![
+            Just("null".to_owned()),
+            any::<bool>().prop_map(|v| v.to_string()),
+            "-?(0|[1-9][0-9]{0,19})(\\.[0-9]{1,18})?([eE][-+]?[0-9]{1,2})?",
+            any::<String>().prop_map(|v| serde_json::to_string(&v).expect("a string")),
+        ];
+        scalar.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(|list| format!("[{}]", list.join(","))),
+                object(inner),
+            ]
+        })
+    }
+
+    fn object(inner: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+        prop::collection::btree_map("[a-zä\"\\\\]{1,3}", inner, 0..4).prop_map(|map| {
+            let mut fields: Vec<_> = map
+                .iter()
+                .map(|(name, value)| format!("{}:{value}", serde_json::to_string(name).expect("a string")))
+                .collect();
+            fields.sort();
+            format!("{{{}}}", fields.join(","))
+        })
+    }
+
+    proptest! {
+        /// Any row that passes the check comes back with every name, every string and every digit.
+        #[test]
+        fn round_trip(text in object(value())) {
+            serde_json::from_str::<&RawValue>(&text).expect("valid JSON");
+            prop_assert!(check(&text, 0).is_ok(), "{:?}", check(&text, 0));
+            prop_assert_eq!(json(&AttributeValue::M(attributes(&text).expect("checked"))), text);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! An item's key: filled in from the row, equal exactly when DynamoDB takes two items for the same.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use fms_record::{Row, RowError, Template};
+
+use crate::json::{Event, Events};
+use crate::number::{Number, NumberError};
+
+/// The types of a key attribute that a row can fill in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyType {
+    /// `S`.
+    Text,
+    /// `N`.
+    Number,
+}
+
+/// One attribute of a table's key, and where its value comes from.
+#[derive(Debug, Clone)]
+pub struct KeyAttribute {
+    /// The attribute's name.
+    pub name: String,
+    /// Its type.
+    pub kind: KeyType,
+    /// Most bytes of a value: 2,048 for a partition key, 1,024 for a sort key.
+    pub limit: usize,
+    /// What fills it in.
+    pub template: Template,
+}
+
+/// A table's key.
+#[derive(Debug, Clone)]
+pub struct KeySchema {
+    /// The partition key.
+    pub partition: KeyAttribute,
+    /// The sort key, if the table has one.
+    pub sort: Option<KeyAttribute>,
+}
+
+/// A value of a key attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum KeyValue {
+    /// Of type `S`.
+    Text(String),
+    /// Of type `N`.
+    Number(Number),
+}
+
+/// An item's key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ItemKey {
+    /// The partition key.
+    pub partition: KeyValue,
+    /// The sort key, if the table has one.
+    pub sort: Option<KeyValue>,
+}
+
+/// Why a row has no key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The template cannot be filled in.
+    #[error("key attribute `{attribute}`: {error}")]
+    Template {
+        /// Key attribute.
+        attribute: String,
+        /// Why.
+        error: RowError,
+    },
+    /// DynamoDB wants at least one byte.
+    #[error("key attribute `{0}` is empty, which DynamoDB does not store")]
+    Empty(String),
+    /// Too long.
+    #[error("key attribute `{attribute}` has {bytes} bytes, DynamoDB stores at most {limit}")]
+    TooLong {
+        /// Key attribute.
+        attribute: String,
+        /// Bytes of its value.
+        bytes: usize,
+        /// Most bytes of its value.
+        limit: usize,
+    },
+    /// Not a number that can be held.
+    #[error("key attribute `{attribute}` is of type N: {error}")]
+    Number {
+        /// Key attribute.
+        attribute: String,
+        /// What is wrong.
+        error: NumberError,
+    },
+    /// Storing the key would change a field.
+    #[error(
+        "the row's own field `{attribute}` is {found}, but as a key attribute of type {kind} it would become `{value}`: nothing is changed in silence; \
+         rename the field, or set it to the key with `converter.update.fields.template`"
+    )]
+    Conflict {
+        /// Key attribute.
+        attribute: String,
+        /// The row's value, shortened.
+        found: String,
+        /// Type of the attribute.
+        kind: &'static str,
+        /// The key's value.
+        value: String,
+    },
+}
+
+impl KeyType {
+    /// As DynamoDB writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "S",
+            Self::Number => "N",
+        }
+    }
+}
+
+impl KeySchema {
+    /// The key of a row's item, and the bytes that it adds to the item: those of the attributes that the row does not have itself.
+    pub fn fill(&self, row: &Row<'_>) -> Result<(ItemKey, usize), KeyError> {
+        let (partition, bytes) = self.partition.fill(row)?;
+        let Some(sort) = &self.sort else { return Ok((ItemKey { partition, sort: None }, bytes)) };
+        let (sort, more) = sort.fill(row)?;
+        Ok((ItemKey { partition, sort: Some(sort) }, bytes + more))
+    }
+
+    /// Adds the key's attributes to an item that does not have them.
+    pub fn complete(&self, key: &ItemKey, item: &mut HashMap<String, AttributeValue>) {
+        for (attribute, value) in self.attributes().zip(key.values()) {
+            if !item.contains_key(&attribute.name) {
+                item.insert(attribute.name.clone(), value.attribute());
+            }
+        }
+    }
+
+    /// The key of a complete item; `None` if it has none of this schema.
+    pub fn read(&self, item: &HashMap<String, AttributeValue>) -> Option<ItemKey> {
+        let value = |attribute: &KeyAttribute| match item.get(&attribute.name)? {
+            AttributeValue::S(text) => Some(KeyValue::Text(text.clone())),
+            AttributeValue::N(text) => Number::parse(text).ok().map(KeyValue::Number),
+            _ => None,
+        };
+        let sort = match &self.sort {
+            Some(sort) => Some(value(sort)?),
+            None => None,
+        };
+        Some(ItemKey { partition: value(&self.partition)?, sort })
+    }
+
+    fn attributes(&self) -> impl Iterator<Item = &KeyAttribute> {
+        [Some(&self.partition), self.sort.as_ref()].into_iter().flatten()
+    }
+}
+
+impl KeyAttribute {
+    fn fill(&self, row: &Row<'_>) -> Result<(KeyValue, usize), KeyError> {
+        let attribute = || self.name.clone();
+        let text = self.template.render(row).map_err(|error| KeyError::Template { attribute: attribute(), error })?;
+        if text.is_empty() {
+            return Err(KeyError::Empty(attribute()));
+        }
+        if text.len() > self.limit {
+            return Err(KeyError::TooLong { attribute: attribute(), bytes: text.len(), limit: self.limit });
+        }
+        let value = match self.kind {
+            KeyType::Text => KeyValue::Text(text),
+            KeyType::Number => KeyValue::Number(
+                Number::parse(&text).map_err(|error| KeyError::Number { attribute: attribute(), error })?,
+            ),
+        };
+        match row.get(&self.name) {
+            Some(own) if value.is(own) => Ok((value, 0)),
+            Some(own) => Err(KeyError::Conflict {
+                attribute: attribute(),
+                found: own.chars().take(60).collect(),
+                kind: self.kind.name(),
+                value: value.to_string(),
+            }),
+            None => {
+                let bytes = self.name.len() + value.bytes();
+                Ok((value, bytes))
+            }
+        }
+    }
+}
+
+impl KeyValue {
+    /// Whether the JSON value of this text is stored as this very key value.
+    fn is(&self, json: &str) -> bool {
+        let mut events = Events::new(json, 0);
+        match (self, events.next()) {
+            (Self::Text(key), Some(Ok(Event::Text(own)))) => *key == own,
+            (Self::Number(key), Some(Ok(Event::Number(own)))) => Number::parse(own).as_ref() == Ok(key),
+            _ => false,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Number(number) => crate::number::check(&number.to_string()).unwrap_or_default(),
+        }
+    }
+
+    fn attribute(&self) -> AttributeValue {
+        match self {
+            Self::Text(text) => AttributeValue::S(text.clone()),
+            Self::Number(number) => AttributeValue::N(number.to_string()),
+        }
+    }
+}
+
+impl ItemKey {
+    fn values(&self) -> impl Iterator<Item = &KeyValue> {
+        [Some(&self.partition), self.sort.as_ref()].into_iter().flatten()
+    }
+
+    /// Estimate of the memory it takes, in bytes.
+    pub fn memory(&self) -> usize {
+        self.values().map(|value| size_of::<KeyValue>() + value.bytes()).sum()
+    }
+}
+
+impl fmt::Display for KeyValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for ItemKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.sort {
+            Some(sort) => write!(f, "({}, {sort})", self.partition),
+            None => self.partition.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! One task: takes rows, keeps the calls going, knows up to which offset each partition is stored.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use fms_connect::sink::Replay;
+use fms_connect::{
+    Demand, ErrantRow, Flush, Reservation, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
+};
+use fms_record::Row;
+use metrics::{Counter, counter};
+use tokio::sync::Notify;
+
+use crate::batcher::{Batcher, Put, Source};
+use crate::item::check;
+use crate::table::Table;
+use crate::write::{Calls, Refusal, write};
+
+/// Most calls in flight at once. With 25 items a call it is enough for a table's default quota at usual latencies; more of one task only
+/// adds to what has to be repeated when the table throttles.
+const CALLS: usize = 8;
+
+/// What a call in the background ends with.
+struct Answer {
+    puts: Vec<Arc<Put>>,
+    result: Result<Vec<Refusal>, String>,
+}
+
+/// Gives the answer of a call, whatever becomes of it: a call that panics would else be waited for without end.
+struct Reply {
+    puts: Vec<Arc<Put>>,
+    result: Result<Vec<Refusal>, String>,
+    answers: Sender<Answer>,
+    wake: Arc<Notify>,
+}
+
+impl Reply {
+    fn set(&mut self, result: Result<Vec<Refusal>, String>) {
+        self.result = result;
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        let puts = std::mem::take(&mut self.puts);
+        let result = std::mem::replace(&mut self.result, Ok(Vec::new()));
+        // Nobody listens after the task has ended; the rows will be read again.
+        let _ = self.answers.send(Answer { puts, result });
+        self.wake.notify_one();
+    }
+}
+
+/// A partition that is ours.
+struct Partition {
+    source: Arc<Source>,
+    /// The offset after the last record that was put.
+    end: Option<i64>,
+    /// The end of the last flush that is complete.
+    covered: Option<i64>,
+    /// The end of the flush under way.
+    flush: Option<i64>,
+    /// Rows that DynamoDB refused and that nobody was told about yet.
+    errant: Vec<ErrantRow>,
+}
+
+struct Metrics {
+    rows: Counter,
+    superseded: Counter,
+    bytes: Counter,
+    calls: Calls,
+}
+
+/// A task of the sink.
+pub struct Task {
+    table: Arc<Table>,
+    context: TaskContext,
+    batcher: Batcher,
+    partitions: HashMap<TopicPartition, Partition>,
+    next_source: u64,
+    in_flight: usize,
+    sender: Sender<Answer>,
+    answers: Receiver<Answer>,
+    reservation: Reservation,
+    failure: Option<SinkError>,
+    metrics: Metrics,
+}
+
+impl Task {
+    /// A task without partitions.
+    pub fn new(table: Arc<Table>, context: TaskContext) -> Self {
+        let (sender, answers) = channel();
+        let reservation = context.budget.reservation();
+        let metrics = Metrics::new(&context, &table);
+        Self {
+            table,
+            context,
+            batcher: Batcher::default(),
+            partitions: HashMap::new(),
+            next_source: 0,
+            in_flight: 0,
+            sender,
+            answers,
+            reservation,
+            failure: None,
+            metrics,
+        }
+    }
+
+    /// Takes what calls have answered and sends what may be sent.
+    fn step(&mut self) -> Result<(), SinkError> {
+        while let Ok(answer) = self.answers.try_recv() {
+            self.in_flight -= 1;
+            self.take_answer(answer);
+        }
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        while self.in_flight < CALLS {
+            let batch = self.batcher.take();
+            if batch.is_empty() {
+                break;
+            }
+            self.in_flight += 1;
+            self.send(batch);
+        }
+        self.reservation.resize(self.batcher.memory());
+        Ok(())
+    }
+
+    fn send(&self, batch: Vec<Arc<Put>>) {
+        let (table, retry, calls) = (Arc::clone(&self.table), self.context.retry.clone(), self.metrics.calls.clone());
+        let mut reply = Reply {
+            puts: batch,
+            result: Err(format!(
+                "a call to table `{}` ended without a result; this is a defect: report it with the log, then restart the task",
+                self.table.name
+            )),
+            answers: self.sender.clone(),
+            wake: Arc::clone(&self.context.wake),
+        };
+        self.context.runtime.spawn(async move {
+            let result = write(&table, &retry, &calls, &reply.puts).await;
+            reply.set(result);
+        });
+    }
+
+    fn take_answer(&mut self, answer: Answer) {
+        let mut refusals = match answer.result {
+            Ok(refusals) => refusals.into_iter().peekable(),
+            // Nobody is behind a failure whose rows are all of partitions that are no longer ours: the rows of others wait on.
+            Err(text) => {
+                if self.batcher.any_open(&answer.puts) {
+                    self.failure.get_or_insert(SinkError::Fatal(text));
+                }
+                Vec::new().into_iter().peekable()
+            }
+        };
+        for (at, put) in answer.puts.iter().enumerate() {
+            let Some(refusal) = refusals.next_if(|refusal| refusal.at == at) else {
+                let superseded = self.batcher.stored(&put.key);
+                self.metrics.rows.increment(1);
+                self.metrics.superseded.increment(superseded as u64);
+                self.metrics.bytes.increment(put.size.bytes as u64);
+                continue;
+            };
+            if let Some(put) = self.batcher.refused(&put.key)
+                && let Some(partition) = self.partitions.get_mut(&put.origin.partition)
+            {
+                partition.errant.push(ErrantRow {
+                    origin: Arc::clone(&put.origin),
+                    index: put.index,
+                    text: put.text.clone().into_bytes(),
+                    error: refusal.error,
+                });
+            }
+        }
+    }
+
+    fn partition(&mut self, partition: &TopicPartition) -> Result<&mut Partition, SinkError> {
+        self.partitions.get_mut(partition).ok_or_else(|| {
+            SinkError::Fatal(format!(
+                "partition {partition} was not opened; this is a defect of the runtime: report it"
+            ))
+        })
+    }
+}
+
+/// The row as what is written, or why it cannot be.
+fn convert(table: &Table, source: &Arc<Source>, record: &SinkRecord<'_>, row: &Row<'_>) -> Result<Put, ErrantRow> {
+    let mut text = Vec::new();
+    row.write_json(&mut text);
+    let errant = |text: Vec<u8>, error: String| ErrantRow {
+        origin: Arc::clone(record.origin),
+        index: row.index(),
+        text,
+        error: format!("no item for table `{}`: {error}", table.name),
+    };
+    let text = match String::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => return Err(errant(error.as_bytes().to_vec(), error.to_string())),
+    };
+    let (key, key_bytes) = match table.key.fill(row) {
+        Ok(filled) => filled,
+        Err(error) => return Err(errant(text.into_bytes(), error.to_string())),
+    };
+    let size = match check(&text, key_bytes) {
+        Ok(size) => size,
+        Err(error) => return Err(errant(text.into_bytes(), error.to_string())),
+    };
+    Ok(Put {
+        source: Arc::clone(source),
+        origin: Arc::clone(record.origin),
+        index: row.index(),
+        text,
+        key: Arc::new(key),
+        size,
+    })
+}
+
+impl SinkTask for Task {
+    fn open(
+        &mut self,
+        partition: &TopicPartition,
+        start: Option<i64>,
+        _replay: Option<&Replay>,
+    ) -> Result<(), SinkError> {
+        let source = Arc::new(Source::new(self.next_source));
+        self.next_source += 1;
+        self.batcher.open(&source);
+        let opened = Partition { source, end: start, covered: start, flush: None, errant: Vec::new() };
+        self.partitions.insert(partition.clone(), opened);
+        Ok(())
+    }
+
+    fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
+        let table = Arc::clone(&self.table);
+        let partition = self.partition(&record.origin.partition)?;
+        partition.end = Some(record.origin.offset + 1);
+        let source = Arc::clone(&partition.source);
+        for row in record.rows {
+            match convert(&table, &source, record, row) {
+                Ok(put) => self.batcher.put(put),
+                Err(row) => errant.push(row),
+            }
+        }
+        self.step()
+    }
+
+    fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {
+        self.step()?;
+        let state = self.partition(partition)?;
+        let reason = match tick.demand {
+            Demand::Commit => "offset.flush.interval.ms",
+            Demand::Memory => "buffer.memory",
+            Demand::Shutdown => "shutdown",
+            Demand::Settings if tick.idle.is_some() => "idle",
+            Demand::Settings => return Ok(None),
+        };
+        let Some(end) = state.end.filter(|end| state.flush.is_none() && state.covered != Some(*end)) else {
+            return Ok(None);
+        };
+        state.flush = Some(end);
+        Ok(Some(Flush { end, intent: false, reason }))
+    }
+
+    fn flush(&mut self, _partition: &TopicPartition) -> Result<(), SinkError> {
+        // Rows are sent as they come: there is nothing left to begin.
+        self.step()
+    }
+
+    fn poll(&mut self, partition: &TopicPartition, errant: &mut Vec<ErrantRow>) -> Result<bool, SinkError> {
+        self.step()?;
+        let state = self.partition(partition)?;
+        let (source, flush) = (Arc::clone(&state.source), state.flush);
+        let done = flush.is_none_or(|end| self.batcher.is_done(&source, end));
+        let state = self.partition(partition)?;
+        errant.append(&mut state.errant);
+        if done && let Some(end) = state.flush.take() {
+            state.covered = Some(end);
+        }
+        Ok(done)
+    }
+
+    fn close(&mut self, partition: &TopicPartition) {
+        if let Some(partition) = self.partitions.remove(partition) {
+            partition.source.revoke();
+            self.batcher.close(&partition.source);
+            self.reservation.resize(self.batcher.memory());
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // Calls that are between two attempts end there.
+        for partition in self.partitions.values() {
+            partition.source.revoke();
+        }
+    }
+}
+
+impl Metrics {
+    fn new(context: &TaskContext, table: &Table) -> Self {
+        let labels = || {
+            [
+                ("connector", context.connector.to_string()),
+                ("task", context.task.to_string()),
+                ("target", table.name.clone()),
+            ]
+        };
+        let calls = |operation: &'static str| {
+            let [connector, task, target] = labels();
+            counter!("fms_sink_calls_total", &[connector, task, target, ("operation", operation.to_owned())])
+        };
+        Self {
+            rows: counter!("fms_sink_rows_written_total", &labels()),
+            superseded: counter!("fms_sink_rows_superseded_total", &labels()),
+            bytes: counter!("fms_sink_bytes_written_total", &labels()),
+            calls: Calls { batch: calls("BatchWriteItem"), single: calls("PutItem") },
+        }
+    }
+}

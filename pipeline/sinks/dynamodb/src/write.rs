@@ -1,0 +1,194 @@
+//! Sends one batch until every row of it is stored or refused.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
+use fms_connect::{Retry, Verdict};
+use metrics::Counter;
+
+use crate::batcher::Put;
+use crate::item::{ItemError, attributes};
+use crate::table::Table;
+
+/// A row that DynamoDB does not store, by its position in the batch.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Position in the batch.
+    pub at: usize,
+    /// DynamoDB's reason.
+    pub error: String,
+}
+
+/// Attempts by operation, retries included.
+#[derive(Clone)]
+pub struct Calls {
+    /// `BatchWriteItem`.
+    pub batch: Counter,
+    /// `PutItem`.
+    pub single: Counter,
+}
+
+/// Why one attempt did not do all of its work.
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error("{0}")]
+    Call(#[from] fms_aws::Error),
+    #[error("DynamoDB left {left} of {sent} items unprocessed")]
+    Unprocessed { left: usize, sent: usize },
+    #[error("{0}")]
+    Item(#[from] ItemError),
+    #[error("the request cannot be built: {0}")]
+    Build(#[from] aws_sdk_dynamodb::error::BuildError),
+}
+
+impl AttemptError {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Call(error) => error.verdict(),
+            Self::Unprocessed { .. } => Verdict::Throttled("unprocessed-items"),
+            Self::Item(_) | Self::Build(_) => Verdict::Permanent,
+        }
+    }
+
+    /// Whether it is the fault of a row, and other rows can be stored.
+    fn is_of_a_row(&self) -> bool {
+        match self {
+            Self::Call(error) => {
+                matches!(error.code(), Some("ValidationException" | "ItemCollectionSizeLimitExceededException"))
+            }
+            Self::Item(_) => true,
+            Self::Unprocessed { .. } | Self::Build(_) => false,
+        }
+    }
+
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::Call(error) => match (error.code(), error.verdict()) {
+                (Some("ResourceNotFoundException"), _) => "Create the table again, or correct `dynamodb.table`",
+                (Some("AccessDeniedException"), _) => {
+                    "Allow dynamodb:BatchWriteItem and dynamodb:PutItem on the table for these credentials"
+                }
+                (Some("UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException"), _) => {
+                    "Check the AWS credentials"
+                }
+                (_, Verdict::Transient(_)) => "See to the service being reachable, or raise `errors.retry.timeout`",
+                _ => "See to the cause",
+            },
+            _ => "See to the cause",
+        }
+    }
+}
+
+/// Writes the rows of a batch, whose keys differ. A row whose partition is closed meanwhile is dropped before the next attempt.
+///
+/// Rows that DynamoDB refuses by themselves are given back, all others are stored. Any other error is the text of a failure.
+pub async fn write(table: &Table, retry: &Retry, calls: &Calls, puts: &[Arc<Put>]) -> Result<Vec<Refusal>, String> {
+    let left = Mutex::new((0..puts.len()).collect());
+    let what = format!("BatchWriteItem to table `{}`", table.name);
+    let outcome = retry.run(what, AttemptError::verdict, || batch(table, calls, puts, &left)).await;
+    match outcome {
+        Ok(()) => Ok(Vec::new()),
+        Err(error) if error.is_of_a_row() => {
+            let left = lock(&left).clone();
+            one_by_one(table, retry, calls, puts, &left).await
+        }
+        Err(error) => Err(failure(table, puts, &lock(&left), &error)),
+    }
+}
+
+/// One attempt with the rows that are left. Afterwards `left` has those that are left still.
+async fn batch(table: &Table, calls: &Calls, puts: &[Arc<Put>], left: &Mutex<Vec<usize>>) -> Result<(), AttemptError> {
+    let sent: Vec<usize> = {
+        let mut left = lock(left);
+        left.retain(|at| !puts[*at].source.is_revoked());
+        left.clone()
+    };
+    if sent.is_empty() {
+        return Ok(());
+    }
+    let mut requests = Vec::with_capacity(sent.len());
+    for at in &sent {
+        let mut item = attributes(&puts[*at].text)?;
+        table.key.complete(&puts[*at].key, &mut item);
+        let put = PutRequest::builder().set_item(Some(item)).build()?;
+        requests.push(WriteRequest::builder().put_request(put).build());
+    }
+    calls.batch.increment(1);
+    let output = table
+        .client
+        .batch_write_item()
+        .request_items(&table.name, requests)
+        .send()
+        .await
+        .map_err(fms_aws::Error::from)?;
+    let unprocessed: Vec<WriteRequest> =
+        output.unprocessed_items.into_iter().flatten().flat_map(|(_, requests)| requests).collect();
+    if unprocessed.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<_> =
+        unprocessed.iter().map(|request| request.put_request().and_then(|put| table.key.read(put.item()))).collect();
+    // If an item cannot be told, all of them go again: writing one twice is writing it once.
+    if keys.iter().all(Option::is_some) {
+        let again = |at: &usize| keys.iter().flatten().any(|key| *key == *puts[*at].key);
+        *lock(left) = sent.iter().copied().filter(again).collect();
+    }
+    Err(AttemptError::Unprocessed { left: unprocessed.len(), sent: sent.len() })
+}
+
+/// Finds the rows that made DynamoDB refuse their batch, and stores the others.
+async fn one_by_one(
+    table: &Table,
+    retry: &Retry,
+    calls: &Calls,
+    puts: &[Arc<Put>],
+    left: &[usize],
+) -> Result<Vec<Refusal>, String> {
+    let mut refusals = Vec::new();
+    for &at in left {
+        let put = &puts[at];
+        let what = format!("PutItem to table `{}`", table.name);
+        match retry.run(what, AttemptError::verdict, || single(table, calls, put)).await {
+            Ok(()) => {}
+            Err(error) if error.is_of_a_row() => {
+                refusals.push(Refusal {
+                    at,
+                    error: format!("table `{}` refuses the item {}: {error}", table.name, put.key),
+                });
+            }
+            Err(error) => return Err(failure(table, puts, &[at], &error)),
+        }
+    }
+    Ok(refusals)
+}
+
+async fn single(table: &Table, calls: &Calls, put: &Put) -> Result<(), AttemptError> {
+    if put.source.is_revoked() {
+        return Ok(());
+    }
+    let mut item = attributes(&put.text)?;
+    table.key.complete(&put.key, &mut item);
+    calls.single.increment(1);
+    table.client.put_item().table_name(&table.name).set_item(Some(item)).send().await.map_err(fms_aws::Error::from)?;
+    Ok(())
+}
+
+/// Says what was not written, why, and what to do.
+fn failure(table: &Table, puts: &[Arc<Put>], left: &[usize], error: &AttemptError) -> String {
+    let first = left.first().map(|at| &puts[*at]);
+    let (key, origin) = match first {
+        Some(put) => (put.key.to_string(), format!("{} at offset {}", put.origin.partition, put.origin.offset)),
+        None => ("-".into(), "-".into()),
+    };
+    format!(
+        "cannot write {} item(s) to table `{}`, the first with key {key} from {origin}: {error}. {}, then restart the task: \
+         it goes on from the committed offsets",
+        left.len(),
+        table.name,
+        error.advice()
+    )
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,59 @@
+//! What a task counts beside what every sink does.
+
+use fms_connect::TaskContext;
+use fms_connect::metrics::SinkMetrics;
+use fms_record::TimeSource;
+use metrics::{Counter, counter};
+
+/// How many rows had their event time from each [`TimeSource`], by its number.
+pub type Sources = [u64; 3];
+
+const SOURCES: [(TimeSource, &str); 3] =
+    [(TimeSource::Field, "field"), (TimeSource::Envelope, "envelope"), (TimeSource::Kafka, "kafka")];
+
+/// The counters of one task.
+#[derive(Clone)]
+pub struct Metrics {
+    sink: SinkMetrics,
+    objects: Counter,
+    aborted: Counter,
+    times: [Counter; 3],
+}
+
+impl Metrics {
+    /// Labelled with connector and task.
+    pub fn new(context: &TaskContext) -> Self {
+        let (connector, task) = (context.connector.to_string(), context.task.to_string());
+        let counter = |name| counter!(name, "connector" => connector.clone(), "task" => task.clone());
+        let time = |(_, source)| {
+            counter!("fms_s3_event_time_rows_total",
+                "connector" => connector.clone(), "task" => task.clone(), "source" => source)
+        };
+        Self {
+            sink: SinkMetrics::new(&context.connector, context.task),
+            objects: counter("fms_s3_objects_written_total"),
+            aborted: counter("fms_s3_uploads_aborted_total"),
+            times: SOURCES.map(time),
+        }
+    }
+
+    /// An object with so many rows and bytes (as stored) has appeared.
+    pub fn stored(&self, rows: u64, bytes: u64) {
+        self.objects.increment(1);
+        self.sink.written(rows, bytes);
+    }
+
+    /// Uploads that a previous owner left behind were aborted.
+    pub fn aborted(&self, uploads: u64) {
+        self.aborted.increment(uploads);
+    }
+
+    /// So many rows had an event time from each source.
+    pub fn event_times(&self, sources: Sources) {
+        for (counter, rows) in self.times.iter().zip(sources) {
+            if rows > 0 {
+                counter.increment(rows);
+            }
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! One partition that is ours: rows go into the open generation's objects; closed generations wait for their turn to be flushed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fms_connect::{Budget, ErrantRow, Flush, Reservation, SinkError, SinkRecord, Tick, TopicPartition};
+use fms_record::Row;
+
+use crate::metrics::Metrics;
+use crate::rotation::{Buffered, Reason, Rotation};
+use crate::settings::Layout;
+use crate::store::{Store, Target};
+use crate::uploads::{Body, Multipart, Pending, Uploads};
+use crate::writer::Writer;
+
+/// Reservations are made in steps of this many bytes, which also stand for what an object holds besides its rows.
+const STEP: usize = 16 * 1024;
+
+/// An object that takes rows.
+struct Object {
+    target: Arc<Target>,
+    writer: Writer,
+    upload: Option<Multipart>,
+    rows: u64,
+    bytes: u64,
+    parts: usize,
+    /// The event time of its first row that has one.
+    first_time: Option<i64>,
+    memory: Reservation,
+}
+
+/// An object whose rows are complete.
+struct ClosedObject {
+    target: Arc<Target>,
+    body: Body,
+    rows: u64,
+    bytes: u64,
+}
+
+/// The records of one flush, as far as they have come.
+#[derive(Default)]
+struct Generation {
+    /// By their folders.
+    objects: BTreeMap<String, Object>,
+    /// The offset of its first record.
+    start: i64,
+    /// The offset after its last record; `None` before the first.
+    end: Option<i64>,
+    /// When the schedule ends it.
+    scheduled: Option<i64>,
+}
+
+/// The records of one flush.
+struct Closed {
+    objects: Vec<ClosedObject>,
+    /// Where they belong.
+    store: Store,
+    end: i64,
+    reason: Reason,
+}
+
+/// A row of the current record and where it belongs.
+struct Placed {
+    row: usize,
+    folders: Range<usize>,
+    millis: Option<i64>,
+}
+
+/// How and where objects are written: by today's settings, or by those of an intent.
+#[derive(Clone)]
+pub struct Destination {
+    /// Names and bytes.
+    pub layout: Layout,
+    /// The bucket.
+    pub store: Store,
+}
+
+/// A flush to repeat.
+pub struct Repeat {
+    /// Where it ends.
+    pub end: i64,
+    /// How it is written.
+    pub destination: Destination,
+}
+
+/// One partition that is ours.
+pub struct Partition {
+    id: TopicPartition,
+    rotation: Rotation,
+    today: Destination,
+    /// The flush to repeat, until the generation that it is has been closed.
+    repeat: Option<Repeat>,
+    open: Generation,
+    closed: VecDeque<Closed>,
+    flushing: Option<Arc<Pending>>,
+    uploads: Uploads,
+    budget: Budget,
+    metrics: Metrics,
+    /// Of the current record; kept for their memory.
+    placed: Vec<Placed>,
+    folders: String,
+}
+
+impl Partition {
+    /// Without records yet. `uploads` has begun with the clean-up.
+    pub fn new(
+        id: TopicPartition,
+        rotation: Rotation,
+        today: Destination,
+        repeat: Option<Repeat>,
+        uploads: Uploads,
+        budget: Budget,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            id,
+            rotation,
+            today,
+            repeat,
+            open: Generation::default(),
+            closed: VecDeque::new(),
+            flushing: None,
+            uploads,
+            budget,
+            metrics,
+            placed: Vec::new(),
+            folders: String::new(),
+        }
+    }
+
+    /// Topic and partition.
+    pub fn id(&self) -> &TopicPartition {
+        &self.id
+    }
+
+    /// See [`fms_connect::SinkTask::put`].
+    pub fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
+        self.uploads.check()?;
+        let offset = record.origin.offset;
+        if self.repeat.as_ref().is_some_and(|repeat| offset >= repeat.end) {
+            self.close(Reason::Replay)?;
+        }
+        self.place(record, errant);
+        if self.repeat.is_none() && self.is_too_late() {
+            self.close(Reason::Interval)?;
+        }
+        let ends = self.append(record)?;
+        if self.open.end.is_none() {
+            self.open.start = offset;
+        }
+        let end = offset + 1;
+        self.open.end = Some(end);
+        match (&self.repeat, ends) {
+            (Some(repeat), _) if end >= repeat.end => self.close(Reason::Replay),
+            (None, Some(reason)) => self.close(reason),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds the folders of every row; a row without is errant.
+    ///
+    /// Whether a row is errant must not depend on more than record and layout: a replay has to leave out the same rows.
+    fn place(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) {
+        self.placed.clear();
+        self.folders.clear();
+        let layout = self.repeat.as_mut().map_or(&mut self.today.layout, |repeat| &mut repeat.destination.layout);
+        let needs_time = layout.partitioner.needs_time();
+        let reads_time = needs_time || self.rotation.interval.is_some();
+        let origin = record.origin;
+        let mut sources = [0; 3];
+        for (index, row) in record.rows.iter().enumerate() {
+            let start = self.folders.len();
+            let time = reads_time.then(|| layout.extractor.time(row, origin.timestamp));
+            let placed = match time {
+                Some(Err(error)) if needs_time => Err(error),
+                time => {
+                    let time = time.and_then(Result::ok);
+                    let millis = time.map(|time| time.millis);
+                    layout
+                        .partitioner
+                        .write(row, self.id.partition, millis, &mut self.folders)
+                        .and_then(|()| layout.check_folders(&self.id, &self.folders[start..]))
+                        .map(|()| time)
+                }
+            };
+            match placed {
+                Ok(time) => {
+                    if let Some(time) = time {
+                        sources[time.source as usize] += 1;
+                    }
+                    let mut folders = start..self.folders.len();
+                    // Rows of a message mostly stay together.
+                    if let Some(last) = self.placed.last()
+                        && self.folders[last.folders.clone()] == self.folders[folders.clone()]
+                    {
+                        self.folders.truncate(start);
+                        folders = last.folders.clone();
+                    }
+                    self.placed.push(Placed { row: index, folders, millis: time.map(|time| time.millis) });
+                }
+                Err(error) => {
+                    self.folders.truncate(start);
+                    let mut text = Vec::new();
+                    row.write_json(&mut text);
+                    errant.push(ErrantRow { origin: Arc::clone(origin), index: row.index(), text, error });
+                }
+            }
+        }
+        self.metrics.event_times(sources);
+    }
+
+    /// Whether the open generation ends before the record that was placed.
+    fn is_too_late(&self) -> bool {
+        self.rotation.interval.is_some()
+            && self.placed.iter().any(|row| {
+                let object = self.open.objects.get(&self.folders[row.folders.clone()]);
+                self.rotation.ends_before(object.and_then(|object| object.first_time), row.millis)
+            })
+    }
+
+    /// Appends the rows that were placed, and says whether the generation ends after them.
+    fn append(&mut self, record: &SinkRecord<'_>) -> Result<Option<Reason>, SinkError> {
+        let destination = self.repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination);
+        let mut ends = None;
+        for rows in self.placed.chunk_by(|a, b| a.folders == b.folders) {
+            let folders = &self.folders[rows[0].folders.clone()];
+            if !self.open.objects.contains_key(folders) {
+                let object = Object::new(destination, &self.id, folders, record.origin.offset, &self.budget);
+                self.open.objects.insert(folders.to_owned(), object);
+            }
+            let Some(object) = self.open.objects.get_mut(folders) else { continue };
+            for placed in rows {
+                object.append(&record.rows[placed.row], placed.millis)?;
+                while let Some(part) = object.writer.part() {
+                    object.upload(part, &destination.store, &mut self.uploads, &self.budget);
+                }
+            }
+            object.reserve();
+            ends = ends.or_else(|| self.rotation.ends_after(object.rows, object.parts));
+        }
+        Ok(ends)
+    }
+
+    /// Ends the open generation. Its bytes are settled; they wait for their turn.
+    fn close(&mut self, reason: Reason) -> Result<(), SinkError> {
+        let repeat = self.repeat.take();
+        let store = repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination).store.clone();
+        let open = std::mem::take(&mut self.open);
+        let Some(end) = repeat.as_ref().map(|repeat| repeat.end).or(open.end) else { return Ok(()) };
+        let mut objects = Vec::with_capacity(open.objects.len());
+        for object in open.objects.into_values() {
+            objects.push(object.close(&store, &mut self.uploads, &self.budget)?);
+        }
+        tracing::info!(
+            topic = &*self.id.topic,
+            partition = self.id.partition,
+            reason = reason.as_str(),
+            start = open.start,
+            end,
+            objects = objects.len(),
+            rows = objects.iter().map(|object| object.rows).sum::<u64>(),
+            "a flush ends"
+        );
+        self.closed.push_back(Closed { objects, store, end, reason });
+        Ok(())
+    }
+
+    /// See [`fms_connect::SinkTask::due`].
+    pub fn due(&mut self, tick: &Tick) -> Result<Option<Flush>, SinkError> {
+        self.uploads.check()?;
+        if self.flushing.is_some() {
+            return Ok(None);
+        }
+        if self.closed.is_empty()
+            && let Some(reason) = self.ends_now(tick)
+        {
+            self.close(reason)?;
+        }
+        Ok(self.closed.front().map(|closed| Flush {
+            end: closed.end,
+            intent: !closed.objects.is_empty(),
+            reason: closed.reason.as_str(),
+        }))
+    }
+
+    /// Whether the open generation ends now.
+    fn ends_now(&mut self, tick: &Tick) -> Option<Reason> {
+        if self.repeat.is_some() {
+            // Nothing but its end ends it. The records before that may be missing (compacted, transaction markers): at the end of the
+            // partition there will be no later one to show it.
+            return tick.idle.is_some().then_some(Reason::Replay);
+        }
+        self.open.end?;
+        let rows = !self.open.objects.is_empty();
+        if rows
+            && self.open.scheduled.is_none()
+            && let Some(schedule) = &self.rotation.schedule
+        {
+            self.open.scheduled = schedule.after(tick.wall_millis);
+        }
+        let buffered = Buffered { rows, scheduled: self.open.scheduled, uploading: self.uploads.is_busy() };
+        self.rotation.ends_now(buffered, tick)
+    }
+
+    /// See [`fms_connect::SinkTask::flush`].
+    pub fn flush(&mut self) {
+        let Some(closed) = self.closed.pop_front() else { return };
+        let pending = Pending::new(closed.objects.len());
+        for object in closed.objects {
+            let ClosedObject { target, body, rows, bytes } = object;
+            let metrics = self.metrics.clone();
+            let stored = move || metrics.stored(rows, bytes);
+            self.uploads.complete(&closed.store, &target, body, &pending, stored);
+        }
+        self.flushing = Some(pending);
+    }
+
+    /// See [`fms_connect::SinkTask::poll`].
+    pub fn poll(&mut self) -> Result<bool, SinkError> {
+        self.uploads.check()?;
+        let done = self.flushing.as_ref().is_none_or(|pending| pending.is_done());
+        if done {
+            self.flushing = None;
+        }
+        Ok(done)
+    }
+}
+
+impl Object {
+    fn new(destination: &Destination, partition: &TopicPartition, folders: &str, first: i64, budget: &Budget) -> Self {
+        let Destination { layout, store } = destination;
+        let key = layout.key(partition, folders, first);
+        Self {
+            target: Arc::new(Target { bucket: Arc::clone(store.bucket()), key, partition: partition.clone(), first }),
+            writer: Writer::new(layout.compression, layout.part_size),
+            upload: None,
+            rows: 0,
+            bytes: 0,
+            parts: 0,
+            first_time: None,
+            memory: budget.reservation(),
+        }
+    }
+
+    fn append(&mut self, row: &Row<'_>, millis: Option<i64>) -> Result<(), SinkError> {
+        self.writer.row(|out| row.write_json(out)).map_err(|error| self.broken(&error))?;
+        self.rows += 1;
+        self.first_time = self.first_time.or(millis);
+        Ok(())
+    }
+
+    /// A compressor that fails has no memory, or is at fault itself.
+    fn broken(&self, error: &io::Error) -> SinkError {
+        SinkError::Fatal(format!(
+            "compressing rows for {}: {error}; give the worker more memory or lower `s3.compression.level`",
+            self.target
+        ))
+    }
+
+    /// Holds what it holds.
+    fn reserve(&mut self) {
+        let bytes = self.writer.memory().next_multiple_of(STEP) + STEP;
+        if bytes != self.memory.bytes() {
+            self.memory.resize(bytes);
+        }
+    }
+
+    /// Uploads a part ahead of the flush.
+    fn upload(&mut self, part: Vec<u8>, store: &Store, uploads: &mut Uploads, budget: &Budget) {
+        let mut memory = budget.reservation();
+        memory.resize(part.len());
+        self.parts += 1;
+        self.bytes += part.len() as u64;
+        uploads.part(store, &self.target, self.upload.get_or_insert_default(), Bytes::from(part), memory);
+    }
+
+    /// Ends it: one that stayed below a part is kept to be stored whole, the last part of another is uploaded.
+    fn close(mut self, store: &Store, uploads: &mut Uploads, budget: &Budget) -> Result<ClosedObject, SinkError> {
+        let mut ends = self.writer.finish().map_err(|error| self.broken(&error))?;
+        // Only what is beyond a part's size is more than one.
+        let last = ends.pop().unwrap_or_default();
+        for part in ends {
+            self.upload(part, store, uploads, budget);
+        }
+        let body = if self.upload.is_some() {
+            self.upload(last, store, uploads, budget);
+            Body::Parts(self.upload.take().unwrap_or_default())
+        } else {
+            self.bytes += last.len() as u64;
+            self.memory.resize(last.len() + STEP);
+            Body::Whole(Bytes::from(last), self.memory)
+        };
+        Ok(ClosedObject { target: self.target, body, rows: self.rows, bytes: self.bytes })
+    }
+}

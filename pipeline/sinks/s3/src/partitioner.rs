@@ -1,0 +1,274 @@
+//! `partitioner.class`: the folders between a topic's prefix and an object's name.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use fms_record::Row;
+use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
+
+use crate::escape::escape;
+use crate::path_format::PathFormat;
+
+/// Where a row belongs. A function of the row and of its event time alone.
+#[derive(Debug, Clone)]
+pub enum Partitioner {
+    /// `partition=<Kafka partition>`.
+    Kafka,
+    /// `field=value/…`, then the event time's folders; at least one of both.
+    Row {
+        /// The fields, in the order of `partition.field.name`.
+        fields: Vec<Field>,
+        /// How event time becomes folders.
+        time: Option<TimeFolders>,
+    },
+}
+
+/// A field that gives a folder.
+#[derive(Debug, Clone)]
+pub struct Field {
+    name: String,
+    /// `name=`, escaped.
+    prefix: String,
+}
+
+impl Field {
+    /// The field of that name.
+    pub fn new(name: &str) -> Self {
+        let mut prefix = String::new();
+        escape(name, &mut prefix);
+        prefix.push('=');
+        Self { name: name.into(), prefix }
+    }
+
+    /// Appends `name=value`, both escaped. The value is the text of a string, number or boolean.
+    fn write(&self, row: &Row<'_>, out: &mut String) -> Result<(), String> {
+        let name = &self.name;
+        let json = match row.get(name) {
+            None => return Err(format!("the row has no field `{name}`, which `partition.field.name` asks for")),
+            Some("null") => return Err(format!("field `{name}`, which `partition.field.name` asks for, is null")),
+            Some(json) => json,
+        };
+        let value = match json.as_bytes().first() {
+            Some(b'"') => string(json).ok_or_else(|| {
+                format!(
+                    "field `{name}`, which `partition.field.name` asks for, is not a text in Unicode: {}",
+                    shown(json)
+                )
+            })?,
+            Some(b'{' | b'[') => {
+                return Err(format!(
+                    "field `{name}`, which `partition.field.name` asks for, is {}; it has to be a string, number or boolean",
+                    shown(json)
+                ));
+            }
+            _ => Cow::Borrowed(json),
+        };
+        out.push_str(&self.prefix);
+        escape(&value, out);
+        Ok(())
+    }
+}
+
+/// A JSON string's text; `None` for what is no text, such as a lone surrogate.
+fn string(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+}
+
+/// The beginning of a value, for an error.
+fn shown(json: &str) -> Cow<'_, str> {
+    match json.char_indices().nth(80) {
+        Some((at, _)) => format!("`{}…`", &json[..at]).into(),
+        None => format!("`{json}`").into(),
+    }
+}
+
+/// Event time, rounded down to `partition.duration.ms` in `timezone`, in `path.format`.
+#[derive(Debug, Clone)]
+pub struct TimeFolders {
+    format: PathFormat,
+    duration: i64,
+    zone: TimeZone,
+    /// The span written last, and its folders: consecutive rows mostly share them.
+    last: Option<(i64, String)>,
+}
+
+impl TimeFolders {
+    /// `duration` is in milliseconds, more than 0.
+    pub fn new(format: PathFormat, duration: i64, zone: TimeZone) -> Self {
+        Self { format, duration, zone, last: None }
+    }
+
+    fn write(&mut self, millis: i64, out: &mut String) -> Result<(), String> {
+        let unusable = || format!("event time {millis} (milliseconds since 1970) is not within the years 0 to 9999");
+        let instant = Timestamp::from_millisecond(millis).map_err(|_| unusable())?;
+        // Rounded in local time, as Kafka Connect does: a day begins at local midnight.
+        let local = millis + i64::from(self.zone.to_offset(instant).seconds()) * 1000;
+        let span = local.div_euclid(self.duration);
+        match &self.last {
+            Some((last, folders)) if *last == span => out.push_str(folders),
+            _ => {
+                let start = out.len();
+                // A span may begin before year 0: then its beginning is no time.
+                let begin = span.checked_mul(self.duration).and_then(|begin| Timestamp::from_millisecond(begin).ok());
+                let begin = Offset::UTC.to_datetime(begin.ok_or_else(unusable)?);
+                if begin.year() < 0 {
+                    return Err(unusable());
+                }
+                self.format.write(begin, out);
+                self.last = Some((span, out[start..].to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Partitioner {
+    /// Whether rows need an event time.
+    pub fn needs_time(&self) -> bool {
+        matches!(self, Self::Row { time: Some(_), .. })
+    }
+
+    /// Appends the row's folders to `out`, without slashes around them. `millis` is its event time, if it [needs](Self::needs_time) one.
+    /// The error names the field, or says what is wrong with the time; `out` is then of no use.
+    pub fn write(
+        &mut self,
+        row: &Row<'_>,
+        partition: i32,
+        millis: Option<i64>,
+        out: &mut String,
+    ) -> Result<(), String> {
+        match self {
+            Self::Kafka => {
+                let _ = write!(out, "partition={partition}");
+            }
+            Self::Row { fields, time } => {
+                for (index, field) in fields.iter().enumerate() {
+                    if index > 0 {
+                        out.push('/');
+                    }
+                    field.write(row, out)?;
+                }
+                if let Some(time) = time {
+                    if !fields.is_empty() {
+                        out.push('/');
+                    }
+                    time.write(millis.ok_or("the row has no event time")?, out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fms_record::Parser;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The folders of the one row that `message` is.
+    fn folders(partitioner: &mut Partitioner, message: &str, millis: Option<i64>) -> Result<String, String> {
+        let parsed = Parser::new(None).parse(message.as_bytes()).expect("a valid message");
+        let row = parsed.rows().next().expect("one row").expect("a valid row");
+        let mut out = String::new();
+        partitioner.write(&row, 3, millis, &mut out).map(|()| out)
+    }
+
+    fn by(fields: &[&str]) -> Partitioner {
+        Partitioner::Row { fields: fields.iter().map(|name| Field::new(name)).collect(), time: None }
+    }
+
+    fn hourly(zone: &str) -> Partitioner {
+        let format = PathFormat::parse("ymd=%F/hour=%H").expect("a valid format");
+        let zone = TimeZone::get(zone).expect("a known zone");
+        Partitioner::Row { fields: Vec::new(), time: Some(TimeFolders::new(format, 3_600_000, zone)) }
+    }
+
+    #[test]
+    fn kafka_partition() {
+        assert_eq!(folders(&mut Partitioner::Kafka, "{}", None), Ok("partition=3".into()));
+    }
+
+    /// Strings by their text, numbers and booleans by their JSON, in the configured order.
+    #[test]
+    fn fields() {
+        let message = r#"{"id":10022,"object":"ve\u0068icle/..","ok":true,"empty":""}"#;
+        let mut partitioner = by(&["object", "id", "ok", "empty"]);
+        let expected = "object=vehicle%2F../id=10022/ok=true/empty=__HIVE_DEFAULT_PARTITION__";
+        assert_eq!(folders(&mut partitioner, message, None), Ok(expected.into()));
+    }
+
+    /// A row that cannot be placed says which field is at fault.
+    #[test]
+    fn unusable_fields_are_named() {
+        for (message, problem) in [
+            (r#"{"a":1}"#, "no field `type`"),
+            (r#"{"type":null}"#, "`type`, which `partition.field.name` asks for, is null"),
+            (r#"{"type":{"a":1}}"#, r#"is `{"a":1}`; it has to be a string"#),
+            (r#"{"type":[]}"#, "is `[]`"),
+        ] {
+            let error = folders(&mut by(&["type"]), message, None).expect_err(message);
+            assert!(error.contains(problem), "{message}: {error}");
+        }
+    }
+
+    /// Hours are those of the zone, also where its offset is not whole hours and before 1970.
+    #[test]
+    fn hours() {
+        let new_year = 1_672_498_800_000; // 2023-01-01T00:00:00+09:00
+        for (zone, millis, expected) in [
+            ("UTC", new_year, "ymd=2022-12-31/hour=15"),
+            ("Asia/Tokyo", new_year, "ymd=2023-01-01/hour=00"),
+            ("Asia/Tokyo", new_year - 1, "ymd=2022-12-31/hour=23"),
+            ("Asia/Kolkata", new_year, "ymd=2022-12-31/hour=20"),
+            ("UTC", -1, "ymd=1969-12-31/hour=23"),
+        ] {
+            assert_eq!(folders(&mut hourly(zone), "{}", Some(millis)), Ok(expected.into()), "{zone} {millis}");
+        }
+    }
+
+    /// What was written last has no influence on what is written next.
+    #[test]
+    fn cached_folders_are_those_of_their_hour() {
+        let mut partitioner = hourly("UTC");
+        for (millis, hour) in [(0, "00"), (3_599_999, "00"), (3_600_000, "01"), (0, "00")] {
+            assert_eq!(folders(&mut partitioner, "{}", Some(millis)), Ok(format!("ymd=1970-01-01/hour={hour}")));
+        }
+    }
+
+    /// With a day as duration, `hour` is that of local midnight.
+    #[test]
+    fn durations_round_down_in_local_time() {
+        let format = PathFormat::parse("%F/%H").expect("a valid format");
+        let zone = TimeZone::get("Asia/Tokyo").expect("a known zone");
+        let time = Some(TimeFolders::new(format, 86_400_000, zone));
+        let mut partitioner = Partitioner::Row { fields: vec![Field::new("a")], time };
+        assert_eq!(folders(&mut partitioner, r#"{"a":1}"#, Some(0)), Ok("a=1/1970-01-01/00".into()));
+    }
+
+    #[test]
+    fn times_out_of_range_are_errors() {
+        for millis in [i64::MIN, i64::MAX, -70_000_000_000_000] {
+            let error = folders(&mut hourly("UTC"), "{}", Some(millis)).expect_err("no such year");
+            assert!(error.contains("not within the years 0 to 9999"), "{error}");
+        }
+    }
+
+    proptest! {
+        /// Different values give different folders, each exactly two deep and named after its field.
+        #[test]
+        fn values_stay_apart_and_in_place(one in any::<[String; 2]>(), other in any::<[String; 2]>()) {
+            let of = |[a, b]: &[String; 2]| {
+                let message = serde_json::json!({"a": a, "b": b}).to_string();
+                folders(&mut by(&["a", "b"]), &message, None).expect("two strings")
+            };
+            let (first, second) = (of(&one), of(&other));
+            prop_assert_eq!(one == other, first == second);
+            let segments: Vec<&str> = first.split('/').collect();
+            prop_assert!(matches!(segments[..], [a, b] if a.starts_with("a=") && b.starts_with("b=")), "{}", first);
+        }
+    }
+}

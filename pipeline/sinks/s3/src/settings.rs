@@ -1,0 +1,432 @@
+//! The sink's keys, with Kafka Connect's names and meanings, and what they come to.
+
+use std::time::Duration;
+
+use fms_connect::sink::Replay;
+use fms_connect::{Config, ConfigError, Key, Kind, TopicPartition};
+use fms_record::{EventTime, Row, TimeSource};
+use jiff::tz::TimeZone;
+
+use crate::partitioner::{Field, Partitioner, TimeFolders};
+use crate::path_format::PathFormat;
+use crate::rotation::{Rotation, Schedule};
+use crate::writer::Compression;
+
+/// S3's limit for a key.
+const KEY_BYTES: usize = 1024;
+
+/// Bytes that `topics.dir` may have: what is left holds the longest topic name twice and some folders.
+const DIR_BYTES: usize = 200;
+
+const HOUR: i64 = 3_600_000;
+
+/// A key that is neither required nor part of the intent.
+const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Key {
+    Key { name, kind, default, required: false, in_intent: false, doc }
+}
+
+/// A key that names or bytes depend on.
+const fn layout(name: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Key {
+    Key { name, kind, default, required: false, in_intent: true, doc }
+}
+
+/// All keys.
+pub const KEYS: &[Key] = &[
+    Key { required: true, ..layout("s3.bucket.name", Kind::Text, None, "the bucket; it has to exist") },
+    layout("s3.region", Kind::Text, None, "the bucket's region; unset, that of the AWS environment or profile"),
+    layout("topics.dir", Kind::Text, Some("topics"), "the folder above all topics, at most 200 bytes; empty is none"),
+    layout(
+        "s3.part.size",
+        Kind::Int(5_242_880, 1_073_741_824),
+        Some("5242880"),
+        "bytes of an uploaded part; the default is the least that S3 takes: a task holds up to one part for every object it has \
+         open, so a larger one costs that much `buffer.memory`; an object has at most 9,000 parts",
+    ),
+    layout(
+        "partitioner.class",
+        Kind::OneOf(&[
+            "Default",
+            "Field",
+            "TimeBased",
+            "FieldAndTime",
+            "Daily",
+            "Hourly",
+            "io.confluent.connect.storage.partitioner.DefaultPartitioner",
+            "io.confluent.connect.storage.partitioner.FieldPartitioner",
+            "io.confluent.connect.storage.partitioner.TimeBasedPartitioner",
+            "io.confluent.connect.storage.partitioner.DailyPartitioner",
+            "io.confluent.connect.storage.partitioner.HourlyPartitioner",
+        ]),
+        Some("Default"),
+        "an object's folders: the Kafka partition, fields of the row, its event time, or fields and then event time",
+    ),
+    layout(
+        "partition.field.name",
+        Kind::List,
+        None,
+        "for Field and FieldAndTime: the fields, in the order of the folders; a row without one of them goes to the dead letters",
+    ),
+    layout(
+        "path.format",
+        Kind::Text,
+        None,
+        "for TimeBased and FieldAndTime: `'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH`, or strftime's `year=%Y/month=%m/day=%d/hour=%H`",
+    ),
+    layout(
+        "partition.duration.ms",
+        Kind::Int(1, i64::MAX),
+        None,
+        "for TimeBased and FieldAndTime: event time is rounded down to it, in milliseconds of local time; it should be what the last \
+         unit of `path.format` spans",
+    ),
+    layout(
+        "timezone",
+        Kind::Text,
+        None,
+        "the IANA name (`UTC`, `Asia/Tokyo`) of the zone whose hours and days folders and `rotate.schedule.interval.ms` mean",
+    ),
+    layout(
+        "timestamp.extractor",
+        Kind::Text,
+        Some("RecordField"),
+        "event time: RecordField (`timestamp.field`, else the envelope's time, else Kafka's) or Record (Kafka's alone)",
+    ),
+    layout(
+        "timestamp.field",
+        Kind::Text,
+        Some("timestamp"),
+        "for RecordField: the row's field that has its event time",
+    ),
+    layout(
+        "s3.compression.type",
+        Kind::OneOf(&["none", "gzip", "zstd"]),
+        Some("none"),
+        "how objects are compressed; their names end with .json, .json.gz or .json.zst",
+    ),
+    layout(
+        "s3.compression.level",
+        Kind::Int(-1, 22),
+        Some("-1"),
+        "gzip: 0 to 9; zstd: 1 to 22, where levels over 9 hold up to 90 MiB for every open object; -1 is 6 for gzip and 3 for zstd",
+    ),
+    Key {
+        required: true,
+        ..key(
+            "flush.size",
+            Kind::Int(1, i64::MAX),
+            None,
+            "rows of an object after which it is flushed, and with it all objects of its Kafka partition; a message is never divided",
+        )
+    },
+    key(
+        "rotate.interval.ms",
+        Kind::Int(-1, i64::MAX),
+        Some("-1"),
+        "event time, in milliseconds from an object's first row, that flushes before the record that reaches it; -1 is off",
+    ),
+    key(
+        "rotate.schedule.interval.ms",
+        Kind::Int(-1, i64::MAX),
+        Some("-1"),
+        "wall-clock time in milliseconds, counted from midnight in `timezone`, at whose multiples is flushed; -1 is off",
+    ),
+    key(
+        "rotate.idle.ms",
+        Kind::Int(-1, i64::MAX),
+        Some("-1"),
+        "flushes when the partition's end is reached and no record came for so many milliseconds; -1 is off, and the last rows of a \
+         topic that falls silent then stay unwritten",
+    ),
+    key(
+        "format.class",
+        Kind::Text,
+        Some("Json"),
+        "Json, or io.confluent.connect.s3.format.json.JsonFormat: a JSON object a line",
+    ),
+    key(
+        "storage.class",
+        Kind::OneOf(&["io.confluent.connect.s3.storage.S3Storage"]),
+        Some("io.confluent.connect.s3.storage.S3Storage"),
+        "accepted as Kafka Connect writes it",
+    ),
+    key(
+        "schema.compatibility",
+        Kind::OneOf(&["NONE"]),
+        Some("NONE"),
+        "accepted as Kafka Connect writes it: rows have no schema to compare",
+    ),
+    key(
+        "locale",
+        Kind::OneOf(&["en-US", "en_US", "en"]),
+        Some("en-US"),
+        "accepted as Kafka Connect writes it: `path.format` has only numbers",
+    ),
+];
+
+/// Where event time comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extractor {
+    /// This field, else the envelope's time, else Kafka's.
+    Field(String),
+    /// Kafka's timestamp.
+    Kafka,
+}
+
+impl Extractor {
+    /// The row's event time. The error says what is wrong with it and where it was looked for.
+    pub fn time(&self, row: &Row<'_>, kafka: Option<i64>) -> Result<EventTime, String> {
+        match self {
+            Self::Field(field) => EventTime::of(row, Some(field), kafka).map_err(|error| error.to_string()),
+            Self::Kafka => kafka
+                .map(|millis| EventTime { millis, source: TimeSource::Kafka })
+                .ok_or_else(|| "the Kafka record has no timestamp, which `timestamp.extractor` Record asks for".into()),
+        }
+    }
+}
+
+/// Everything that names and bytes depend on besides the records and a flush's end: what an intent keeps.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// `s3.bucket.name`.
+    pub bucket: String,
+    /// `s3.region`.
+    pub region: Option<String>,
+    /// `topics.dir` with a slash behind it, or nothing.
+    pub dir: String,
+    /// `s3.part.size`, bytes.
+    pub part_size: usize,
+    /// `partitioner.class` and what belongs to it.
+    pub partitioner: Partitioner,
+    /// `timestamp.extractor` and `timestamp.field`.
+    pub extractor: Extractor,
+    /// `s3.compression.type` and `s3.compression.level`.
+    pub compression: Compression,
+}
+
+impl Layout {
+    /// Of today's configuration.
+    pub fn parse(config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            bucket: config.text("s3.bucket.name").into(),
+            region: config.get("s3.region").map(Into::into),
+            dir: dir(config)?,
+            part_size: usize::try_from(config.int("s3.part.size").unwrap_or_default())
+                .map_err(|_| config.error("s3.part.size", "does not fit into this machine's memory"))?,
+            partitioner: partitioner(config)?,
+            extractor: extractor(config)?,
+            compression: compression(config)?,
+        })
+    }
+
+    /// Of the configuration that a previous owner had when it committed an intent.
+    pub fn of_intent(today: &Config, replay: &Replay) -> Result<Self, ConfigError> {
+        Self::parse(&today.with(&replay.settings)?)
+    }
+
+    /// What the keys of all objects of a topic begin with.
+    pub fn topic_prefix(&self, topic: &str) -> String {
+        format!("{}{topic}/", self.dir)
+    }
+
+    /// The key of the object in these folders whose first record has this offset.
+    pub fn key(&self, partition: &TopicPartition, folders: &str, offset: i64) -> String {
+        let TopicPartition { topic, partition } = partition;
+        let extension = self.compression.extension();
+        format!("{}{topic}/{folders}/{topic}+{partition}+{offset:010}.json{extension}", self.dir)
+    }
+
+    /// Whether the key of every object in these folders is within S3's limit, whatever its offset.
+    pub fn check_folders(&self, partition: &TopicPartition, folders: &str) -> Result<(), String> {
+        let rest =
+            self.dir.len() + 2 * partition.topic.len() + "//+-2147483648+.json.zst".len() + "9223372036854775807".len();
+        let bytes = rest + folders.len();
+        if bytes <= KEY_BYTES {
+            return Ok(());
+        }
+        Err(format!(
+            "the fields that `partition.field.name` asks for give folders of {} bytes and so a key of up to {bytes}; S3 takes {KEY_BYTES}",
+            folders.len()
+        ))
+    }
+}
+
+/// Whether `key` is that of an object of this partition, in whatever folders.
+pub fn is_of(key: &str, partition: &TopicPartition) -> bool {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    name.strip_prefix(&*partition.topic)
+        .and_then(|rest| rest.strip_prefix('+'))
+        .and_then(|rest| rest.strip_prefix(&partition.partition.to_string()))
+        .and_then(|rest| rest.strip_prefix('+'))
+        .and_then(|rest| rest.split_once(".json"))
+        .is_some_and(|(offset, extension)| {
+            offset.len() >= 10
+                && offset.bytes().all(|byte| byte.is_ascii_digit())
+                && matches!(extension, "" | ".gz" | ".zst")
+        })
+}
+
+fn dir(config: &Config) -> Result<String, ConfigError> {
+    let dir = config.get("topics.dir").unwrap_or_default();
+    if dir.is_empty() {
+        return Ok(String::new());
+    }
+    if dir.split('/').any(|segment| matches!(segment, "" | "." | "..")) || dir.chars().any(char::is_control) {
+        return Err(config.error(
+            "topics.dir",
+            "write it as `raw` or `raw/fleet`: no empty, `.` or `..` folder, no slash at its ends",
+        ));
+    }
+    if dir.len() > DIR_BYTES {
+        return Err(config.error("topics.dir", format!("has {} bytes, at most {DIR_BYTES} are allowed", dir.len())));
+    }
+    Ok(format!("{dir}/"))
+}
+
+fn partitioner(config: &Config) -> Result<Partitioner, ConfigError> {
+    let class = config.text("partitioner.class");
+    let class = class.strip_prefix("io.confluent.connect.storage.partitioner.").unwrap_or(class);
+    let class = class.strip_suffix("Partitioner").unwrap_or(class);
+    let (fields, time) = match class {
+        "Field" => (fields(config)?, None),
+        "TimeBased" => (Vec::new(), Some(time_folders(config)?)),
+        "FieldAndTime" => (fields(config)?, Some(time_folders(config)?)),
+        "Daily" => (Vec::new(), Some(fixed(config, "'year'=YYYY/'month'=MM/'day'=dd", 24 * HOUR)?)),
+        "Hourly" => (Vec::new(), Some(fixed(config, "'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH", HOUR)?)),
+        _ => return Ok(Partitioner::Kafka),
+    };
+    Ok(Partitioner::Row { fields, time })
+}
+
+fn fields(config: &Config) -> Result<Vec<Field>, ConfigError> {
+    let fields = config.list("partition.field.name");
+    if fields.is_empty() {
+        return Err(config.error("partition.field.name", format!("is required by {}", class(config))));
+    }
+    Ok(fields.into_iter().map(Field::new).collect())
+}
+
+fn time_folders(config: &Config) -> Result<TimeFolders, ConfigError> {
+    let required = |key| config.error(key, format!("is required by {}", class(config)));
+    let format = config.get("path.format").ok_or_else(|| required("path.format"))?;
+    let format = PathFormat::parse(format).map_err(|problem| config.error("path.format", problem))?;
+    let duration = config.int("partition.duration.ms").ok_or_else(|| required("partition.duration.ms"))?;
+    Ok(TimeFolders::new(format, duration, zone(config)?.ok_or_else(|| required("timezone"))?))
+}
+
+/// Daily and Hourly: Kafka Connect ignores the two keys here; so that nobody relies on them, other values are refused.
+fn fixed(config: &Config, format: &str, duration: i64) -> Result<TimeFolders, ConfigError> {
+    let own = |key, is: &str| config.error(key, format!("{} has `{is}`; take TimeBased for another", class(config)));
+    if config.get("path.format").is_some_and(|value| value != format) {
+        return Err(own("path.format", format));
+    }
+    if config.int("partition.duration.ms").is_some_and(|value| value != duration) {
+        return Err(own("partition.duration.ms", &duration.to_string()));
+    }
+    let zone = zone(config)?.ok_or_else(|| config.error("timezone", format!("is required by {}", class(config))))?;
+    let format = PathFormat::parse(format).map_err(|problem| config.error("path.format", problem))?;
+    Ok(TimeFolders::new(format, duration, zone))
+}
+
+fn class(config: &Config) -> String {
+    format!("`partitioner.class` = `{}`", config.text("partitioner.class"))
+}
+
+fn zone(config: &Config) -> Result<Option<TimeZone>, ConfigError> {
+    config
+        .get("timezone")
+        .map(|name| {
+            TimeZone::get(name).map_err(|error| {
+                config.error("timezone", format!("{error}; allowed are IANA names such as `UTC` or `Asia/Tokyo`"))
+            })
+        })
+        .transpose()
+}
+
+fn extractor(config: &Config) -> Result<Extractor, ConfigError> {
+    const CLASS: &str = "io.confluent.connect.storage.partitioner.TimeBasedPartitioner$";
+    let extractor = config.text("timestamp.extractor");
+    let name =
+        extractor.strip_prefix(CLASS).and_then(|name| name.strip_suffix("TimestampExtractor")).unwrap_or(extractor);
+    match name {
+        "RecordField" => Ok(Extractor::Field(config.text("timestamp.field").into())),
+        "Record" => Ok(Extractor::Kafka),
+        "Wallclock" => Err(config.error(
+            "timestamp.extractor",
+            "is refused: a replay after a crash would read another time and write the same rows into other objects; \
+             take RecordField or Record",
+        )),
+        _ => Err(config.error("timestamp.extractor", "allowed are RecordField and Record")),
+    }
+}
+
+fn compression(config: &Config) -> Result<Compression, ConfigError> {
+    let level = config.int("s3.compression.level").unwrap_or(-1);
+    let wrong = |problem: &str| config.error("s3.compression.level", problem);
+    match config.text("s3.compression.type") {
+        "gzip" => match u32::try_from(level) {
+            Err(_) => Ok(Compression::Gzip(6)),
+            Ok(level @ 0..=9) => Ok(Compression::Gzip(level)),
+            Ok(_) => Err(wrong("gzip has levels 0 to 9, or -1 for its default, 6")),
+        },
+        "zstd" => match i32::try_from(level) {
+            Ok(-1) => Ok(Compression::Zstd(3)),
+            Ok(level @ 1..=22) => Ok(Compression::Zstd(level)),
+            _ => Err(wrong("zstd has levels 1 to 22, or -1 for its default, 3")),
+        },
+        _ => Ok(Compression::None),
+    }
+}
+
+/// `format.class`: it has nothing to choose, but a pasted configuration has to be understood.
+fn check_format(config: &Config) -> Result<(), ConfigError> {
+    match config.text("format.class") {
+        "Json" | "io.confluent.connect.s3.format.json.JsonFormat" => Ok(()),
+        _ => Err(config.error(
+            "format.class",
+            "is refused: rows are written as the JSON text that they arrived as, so that no digit is changed; \
+             allowed are Json and io.confluent.connect.s3.format.json.JsonFormat",
+        )),
+    }
+}
+
+/// Milliseconds over 0, or -1 for off.
+fn millis(config: &Config, key: &str) -> Result<Option<i64>, ConfigError> {
+    match config.int(key) {
+        None | Some(-1) => Ok(None),
+        Some(0) => Err(config.error(key, "would flush without end; milliseconds over 0, or -1 for off")),
+        value => Ok(value),
+    }
+}
+
+fn rotation(config: &Config) -> Result<Rotation, ConfigError> {
+    let schedule = millis(config, "rotate.schedule.interval.ms")?
+        .map(|interval| {
+            let zone = zone(config)?
+                .ok_or_else(|| config.error("timezone", "is required by `rotate.schedule.interval.ms`"))?;
+            Ok(Schedule { interval, zone })
+        })
+        .transpose()?;
+    Ok(Rotation {
+        flush_size: config.int("flush.size").and_then(|rows| u64::try_from(rows).ok()).unwrap_or(u64::MAX),
+        interval: millis(config, "rotate.interval.ms")?,
+        schedule,
+        idle: millis(config, "rotate.idle.ms")?.map(|millis| Duration::from_millis(millis.unsigned_abs())),
+    })
+}
+
+/// A connector's settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What names and bytes depend on.
+    pub layout: Layout,
+    /// When a flush ends.
+    pub rotation: Rotation,
+}
+
+impl Settings {
+    /// Checks what goes together.
+    pub fn parse(config: &Config) -> Result<Self, ConfigError> {
+        check_format(config)?;
+        Ok(Self { layout: Layout::parse(config)?, rotation: rotation(config)? })
+    }
+}

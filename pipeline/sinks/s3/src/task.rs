@@ -1,0 +1,151 @@
+//! One task: the partitions that are ours.
+
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::Client;
+use fms_connect::sink::Replay;
+use fms_connect::{Config, ErrantRow, Flush, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition};
+use tokio::sync::Semaphore;
+
+use crate::metrics::Metrics;
+use crate::partition::{Destination, Partition, Repeat};
+use crate::settings::{Layout, Settings};
+use crate::store::{self, Store};
+use crate::uploads::Uploads;
+
+/// Calls to S3 that a task has under way at once. At 200 ms a call it is 200 MB/s with the smallest parts; all of them are in memory.
+const CALLS: usize = 8;
+
+/// One task.
+pub struct S3Task {
+    context: TaskContext,
+    config: Config,
+    settings: Settings,
+    aws: SdkConfig,
+    client: Client,
+    permits: Arc<Semaphore>,
+    metrics: Metrics,
+    partitions: Vec<Partition>,
+    /// Where the partition of the last call is: calls for one partition come in runs.
+    last: usize,
+}
+
+impl S3Task {
+    /// Without partitions yet.
+    pub fn new(context: TaskContext, config: Config, settings: Settings, aws: SdkConfig, client: Client) -> Self {
+        let permits = Arc::new(Semaphore::new(CALLS));
+        let metrics = Metrics::new(&context);
+        Self { context, config, settings, aws, client, permits, metrics, partitions: Vec::new(), last: 0 }
+    }
+
+    /// The partition, which the runtime has opened.
+    fn partition(&mut self, id: &TopicPartition) -> Result<&mut Partition, SinkError> {
+        if self.partitions.get(self.last).is_none_or(|partition| partition.id() != id) {
+            let found = self.partitions.iter().position(|partition| partition.id() == id);
+            self.last = found.ok_or_else(|| {
+                SinkError::Fatal(format!(
+                    "the S3 sink was called for {id}, which was not opened: a mistake in this program"
+                ))
+            })?;
+        }
+        Ok(&mut self.partitions[self.last])
+    }
+
+    /// The flush that a previous owner announced, with its settings.
+    fn repeat(&self, partition: &TopicPartition, replay: &Replay) -> Result<Repeat, SinkError> {
+        let layout = Layout::of_intent(&self.config, replay).map_err(|error| {
+            SinkError::Fatal(format!(
+                "repeating the flush of {partition} up to offset {}, which a previous owner announced with settings that this version \
+                 does not understand: {error}; run the version that wrote the intent until it has completed it",
+                replay.end
+            ))
+        })?;
+        let today = &self.settings.layout;
+        let client =
+            if layout.region == today.region { self.client.clone() } else { store::client(&self.aws, &layout) };
+        let store = Store::new(client, &layout, self.context.retry.clone());
+        Ok(Repeat { end: replay.end, destination: Destination { layout, store } })
+    }
+}
+
+impl SinkTask for S3Task {
+    fn open(
+        &mut self,
+        partition: &TopicPartition,
+        start: Option<i64>,
+        replay: Option<&Replay>,
+    ) -> Result<(), SinkError> {
+        let layout = self.settings.layout.clone();
+        let store = Store::new(self.client.clone(), &layout, self.context.retry.clone());
+        let today = Destination { layout, store };
+        let repeat = replay.map(|replay| self.repeat(partition, replay)).transpose()?;
+        if let Some(repeat) = &repeat {
+            tracing::info!(
+                topic = &*partition.topic,
+                partition = partition.partition,
+                start,
+                end = repeat.end,
+                "repeating the flush that a previous owner announced"
+            );
+        }
+
+        // What the last owner left behind is where it wrote: there the intent says, else here.
+        let mut places = vec![(today.store.clone(), today.layout.topic_prefix(&partition.topic))];
+        if let Some(Repeat { destination: Destination { layout, store }, .. }) = &repeat {
+            let place = (store.clone(), layout.topic_prefix(&partition.topic));
+            if (place.0.bucket(), &place.1) != (places[0].0.bucket(), &places[0].1) {
+                places.push(place);
+            }
+        }
+        let (id, metrics) = (partition.clone(), self.metrics.clone());
+        let clean_up = async move {
+            for (store, prefix) in places {
+                let aborted = store.abort_left_behind(&id, &prefix).await?;
+                if aborted > 0 {
+                    tracing::info!(
+                        topic = &*id.topic,
+                        partition = id.partition,
+                        aborted,
+                        "aborted uploads left behind"
+                    );
+                    metrics.aborted(aborted);
+                }
+            }
+            Ok(())
+        };
+        let uploads = Uploads::new(partition, &self.context, Arc::clone(&self.permits), clean_up);
+        self.partitions.push(Partition::new(
+            partition.clone(),
+            self.settings.rotation.clone(),
+            today,
+            repeat,
+            uploads,
+            self.context.budget.clone(),
+            self.metrics.clone(),
+        ));
+        Ok(())
+    }
+
+    fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
+        self.partition(&record.origin.partition)?.put(record, errant)
+    }
+
+    fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {
+        self.partition(partition)?.due(tick)
+    }
+
+    fn flush(&mut self, partition: &TopicPartition) -> Result<(), SinkError> {
+        self.partition(partition)?.flush();
+        Ok(())
+    }
+
+    fn poll(&mut self, partition: &TopicPartition, _errant: &mut Vec<ErrantRow>) -> Result<bool, SinkError> {
+        self.partition(partition)?.poll()
+    }
+
+    /// Its uploads in parts are left to the next owner's clean-up: aborting them here could hit those of a next owner that is faster.
+    fn close(&mut self, partition: &TopicPartition) {
+        self.partitions.retain(|open| open.id() != partition);
+    }
+}
