@@ -51,7 +51,8 @@ pub fn client(base: &ClientConfig, config: &Config, prefix: &'static str) -> Res
 
 /// Why this client setting cannot be set, if it cannot.
 pub fn refused(key: &str) -> Option<String> {
-    let reason = |table: &[(&str, &'static str)]| table.iter().find(|(name, _)| *name == key).map(|(_, reason)| *reason);
+    let reason =
+        |table: &[(&str, &'static str)]| table.iter().find(|(name, _)| *name == key).map(|(_, reason)| *reason);
     let fixed = reason(FIXED).map(|reason| format!("cannot be set: {reason}"));
     fixed.or_else(|| reason(JAVA).map(|reason| format!("is the Java client's: {reason}")))
 }

@@ -61,7 +61,10 @@ pub const KEYS: &[Key] = &[
 
 /// Settings of Kafka Connect's workers that mean something which is not done here.
 const REFUSED: &[(&str, &str)] = &[
-    ("group.id", "there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it"),
+    (
+        "group.id",
+        "there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it",
+    ),
     ("config.storage.", "connectors are files, nothing is stored; remove it"),
     ("offset.storage.", "offsets are the consumer group's, nothing is stored; remove it"),
     ("status.storage.", "the status is in memory, nothing is stored; remove it"),
@@ -85,6 +88,8 @@ pub struct Settings {
     pub offset_flush_interval: Duration,
     /// `task.shutdown.graceful.timeout.ms`.
     pub shutdown_timeout: Duration,
+    /// How long the cluster may take to answer at start.
+    pub cluster_timeout: Duration,
     /// What the consumers of all connectors have in common.
     pub consumer: ClientConfig,
     /// What the producers of all connectors have in common.
@@ -155,7 +160,11 @@ impl Settings {
         for (prefix, client) in [("CONNECT_CONSUMER_", &consumer), ("CONNECT_PRODUCER_", &producer)] {
             if let Err(KafkaError::ClientConfig(_, description, key, _)) = client.create_native_config() {
                 let problem = format!("librdkafka does not take it: {description}");
-                problems.push(SettingError { variable: format!("{prefix}{}", variable_of(&key)), value: None, problem });
+                problems.push(SettingError {
+                    variable: format!("{prefix}{}", variable_of(&key)),
+                    value: None,
+                    problem,
+                });
             }
         }
 
@@ -194,6 +203,7 @@ impl Settings {
             buffer_memory: usize::try_from(number("buffer.memory")).unwrap_or(usize::MAX),
             offset_flush_interval: Duration::from_millis(number("offset.flush.interval.ms")),
             shutdown_timeout: Duration::from_millis(number("task.shutdown.graceful.timeout.ms")),
+            cluster_timeout: Duration::from_secs(10),
             consumer,
             producer,
         })
@@ -224,7 +234,8 @@ fn unknown(key: &str) -> String {
 fn listener(text: &str) -> Result<(String, u16), String> {
     let allowed = "allowed: one `http://host:port`, where port 0 is any free one";
     let address = text.trim().strip_prefix("http://").ok_or_else(|| format!("is not HTTP; {allowed}"))?;
-    let (host, port) = address.trim_end_matches('/').rsplit_once(':').ok_or_else(|| format!("has no port; {allowed}"))?;
+    let (host, port) =
+        address.trim_end_matches('/').rsplit_once(':').ok_or_else(|| format!("has no port; {allowed}"))?;
     let port = port.parse().map_err(|_| format!("has no port from 0 to 65535; {allowed}"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Ok((if host.is_empty() { "0.0.0.0" } else { host }.to_owned(), port))
@@ -272,14 +283,14 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_by_its_variable() {
-        assert_snapshot!(problems(&[]), @"");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BOOTSTRAP_SERVERS", "b:1")]), @"");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFER_MEMORY", "1")]), @"");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFFER_MEMORY", "64MB")]), @"");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @"");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_LISTENERS", "https://0.0.0.0:8083")]), @"");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_SASL_PASWORD", "secret")]), @"");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_ENABLE_AUTO_COMMIT", "true")]), @"");
+        assert_snapshot!(problems(&[]), @"environment: `KAFKA_BOOTSTRAP_SERVERS`: is missing: the Kafka cluster, as `host:port` separated by commas; `KAFKA_BOOTSTRAP_SERVERS` says it too");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BOOTSTRAP_SERVERS", "b:1")]), @"environment: `CONNECT_BOOTSTRAP_SERVERS` = `b:1`: contradicts `KAFKA_BOOTSTRAP_SERVERS` = `a:1`");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFER_MEMORY", "1")]), @"environment: `CONNECT_BUFER_MEMORY`: is not a known setting; nearest known variable: `CONNECT_BUFFER_MEMORY`");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFFER_MEMORY", "64MB")]), @"environment: `CONNECT_BUFFER_MEMORY` = `64MB`: is not an integer; allowed: an integer from 1048576");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @"environment: `CONNECT_GROUP_ID`: is not supported: there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_LISTENERS", "https://0.0.0.0:8083")]), @"environment: `CONNECT_LISTENERS` = `https://0.0.0.0:8083`: is not HTTP; allowed: one `http://host:port`, where port 0 is any free one");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_SASL_PASWORD", "secret")]), @r#"environment: `CONNECT_CONSUMER_SASL_PASWORD`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_ENABLE_AUTO_COMMIT", "true")]), @"environment: `CONNECT_CONSUMER_ENABLE_AUTO_COMMIT`: cannot be set: offsets are committed by the worker once what is before them is stored");
     }
 
     proptest! {

@@ -35,8 +35,6 @@ use crate::task::{self, TaskError, TaskSpec};
 use crate::{Budget, Config, ConfigError, Retry, SinkConnector, StartedSink, intent, metrics};
 
 const CONSUMER: &str = "consumer.override.";
-/// How long the cluster may take to answer at start.
-const CLUSTER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a task may take to leave its group after its own time for flushing is over.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -73,12 +71,13 @@ pub enum StartError {
     },
     /// The cluster does not answer.
     #[error(
-        "cannot reach Kafka at {servers} within {} s: {error}; is the cluster running, and is KAFKA_BOOTSTRAP_SERVERS right?",
-        CLUSTER_TIMEOUT.as_secs()
+        "cannot reach Kafka at {servers} within {timeout:?}: {error}; is the cluster running, and is KAFKA_BOOTSTRAP_SERVERS right?"
     )]
     Unreachable {
         /// `bootstrap.servers`.
         servers: String,
+        /// How long it was waited for.
+        timeout: Duration,
         /// What librdkafka says.
         error: String,
     },
@@ -180,8 +179,7 @@ impl Worker {
                     task,
                     sink: Arc::clone(&sink),
                     client: task_client(&connector.client, &connector.spec.name, task, queues / total.max(1)),
-                    dead_letters: DeadLetterQueue::start(config, task, &settings.producer, &budget)
-                        .map_err(wrong)?,
+                    dead_letters: DeadLetterQueue::start(config, task, &settings.producer, &budget).map_err(wrong)?,
                     runtime: runtime.handle().clone(),
                     budget: budget.clone(),
                     retry: Retry::configured(config, task),
@@ -287,7 +285,10 @@ fn supervise(spec: TaskSpec, run: fn(TaskSpec) -> Result<(), TaskError>, status:
             status.set(&name, task, TaskState::Unassigned);
         }
         Ok(Err(error)) => fail(status, &name, task, error.to_string()),
-        Err(panic) => fail(status, &name, task, format!("panicked, which is a defect of the program: {}", text(&*panic))),
+        Err(panic) => {
+            let trace = format!("panicked, which is a defect of the program: {}", text(&*panic));
+            fail(status, &name, task, trace);
+        }
     }
 }
 
@@ -390,7 +391,7 @@ impl<'s> Checked<'s> {
         runtime: &Runtime,
         cluster_id: &mut Option<String>,
     ) -> Result<Arc<dyn StartedSink>, Vec<StartError>> {
-        let config = &self.spec.config;
+        let (config, timeout) = (&self.spec.config, settings.cluster_timeout);
         let servers = || self.client.get("bootstrap.servers").unwrap_or_default().to_owned();
         let log = KafkaLog::new(format!("connector {}, start", self.spec.name), &self.client);
         let consumer: BaseConsumer<KafkaLog> = self
@@ -398,14 +399,15 @@ impl<'s> Checked<'s> {
             .create_with_context(log)
             .map_err(|error| self.errors(vec![kafka::rejected(config, CONSUMER, &error)]))?;
         let metadata = consumer
-            .fetch_metadata(None, CLUSTER_TIMEOUT)
-            .map_err(|error| vec![StartError::Unreachable { servers: servers(), error: error.to_string() }])?;
+            .fetch_metadata(None, timeout)
+            .map_err(|error| vec![StartError::Unreachable { servers: servers(), timeout, error: error.to_string() }])?;
         if cluster_id.is_none() {
             *cluster_id = consumer.client().fetch_cluster_id(Duration::ZERO);
         }
 
         let mut problems = self.missing_topics(&metadata);
-        problems.extend(deadletter::ensure_topic(config, &settings.producer, runtime.handle()).err().unwrap_or_default());
+        problems
+            .extend(deadletter::ensure_topic(config, &settings.producer, runtime.handle()).err().unwrap_or_default());
         match self.kind.start(config, runtime.handle()) {
             Ok(sink) if problems.is_empty() => Ok(sink),
             Ok(_) => Err(self.errors(problems)),
@@ -453,7 +455,10 @@ impl<'s> Checked<'s> {
 }
 
 /// The sink that `connector.class` names.
-fn kind<'s>(definition: &Definition, sinks: &'s [Box<dyn SinkConnector>]) -> Result<&'s dyn SinkConnector, ConfigError> {
+fn kind<'s>(
+    definition: &Definition,
+    sinks: &'s [Box<dyn SinkConnector>],
+) -> Result<&'s dyn SinkConnector, ConfigError> {
     let class = definition.values.get("connector.class");
     let known = || sinks.iter().flat_map(|sink| sink.classes()).copied();
     let found = class.and_then(|class| sinks.iter().find(|sink| sink.classes().contains(&class.trim())));
@@ -482,4 +487,224 @@ fn partition<T, E>(results: impl Iterator<Item = Result<T, Vec<E>>>) -> (Vec<T>,
         }
     }
     (good, bad)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::path::Path;
+
+    use insta::assert_snapshot;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use serde_json::{Value, json};
+    use tokio::runtime::Handle;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::config::file;
+    use crate::providers::Providers;
+    use crate::{Key, Kind, SinkTask, TaskContext};
+
+    struct TestSink;
+
+    impl SinkConnector for TestSink {
+        fn classes(&self) -> &'static [&'static str] {
+            &["TestSink", "com.example.TestSink"]
+        }
+
+        fn keys(&self) -> &'static [Key] {
+            &[Key { name: "table", kind: Kind::Text, default: None, required: true, in_intent: false, doc: "a table" }]
+        }
+
+        fn start(&self, config: &Config, _: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {
+            match config.text("table") {
+                "missing" => Err(config.error("table", "does not exist")),
+                _ => Ok(Arc::new(TestSink)),
+            }
+        }
+    }
+
+    impl StartedSink for TestSink {
+        fn task(&self, _: TaskContext) -> Box<dyn SinkTask> {
+            unreachable!("these tests run no task of the sink")
+        }
+    }
+
+    fn cluster(topics: &[&str]) -> MockCluster<'static, DefaultProducerContext> {
+        let cluster = MockCluster::new(1).unwrap();
+        for topic in topics {
+            cluster.create_topic(topic, 2, 1).unwrap();
+        }
+        cluster
+    }
+
+    fn settings(servers: &str) -> Settings {
+        let variables = [("KAFKA_BOOTSTRAP_SERVERS", servers), ("CONNECT_LISTENERS", "http://127.0.0.1:0")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Settings { cluster_timeout: Duration::from_secs(1), ..Settings::from_env(variables).unwrap() }
+    }
+
+    fn prepare(servers: &str, connectors: &[Value]) -> Result<Worker, Vec<StartError>> {
+        let providers = Providers::new(|name| (name == "TABLE").then(|| "secret".to_owned()));
+        let definitions = connectors
+            .iter()
+            .enumerate()
+            .map(|(i, json)| file::parse(Path::new(&format!("{i}.json")), &json.to_string(), &providers).unwrap())
+            .collect();
+        Worker::prepare(&settings(servers), definitions, &[Box::new(TestSink)])
+    }
+
+    fn problems(servers: &str, connectors: &[Value]) -> String {
+        let problems = prepare(servers, connectors).unwrap_err();
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").replace(servers, "KAFKA")
+    }
+
+    fn get(address: SocketAddr, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// Runs a worker, lets `check` look at it, stops it.
+    fn running(worker: Worker, run: fn(TaskSpec) -> Result<(), TaskError>, check: impl FnOnce(SocketAddr)) -> Outcome {
+        let address = worker.address();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || worker.run_tasks(async { drop(stopped.await) }, run));
+        check(address);
+        drop(stop);
+        thread.join().unwrap()
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "it stands for `task::run`")]
+    fn until_stopped(mut spec: TaskSpec) -> Result<(), TaskError> {
+        let runtime = spec.runtime.clone();
+        runtime.block_on(async {
+            spec.shutdown.wait_for(|stop| *stop).await.unwrap();
+        });
+        Ok(())
+    }
+
+    fn second_fails(spec: TaskSpec) -> Result<(), TaskError> {
+        match spec.task {
+            1 => Err(TaskError::Assignment("the table is gone".into())),
+            2 => panic!("at the disco"),
+            _ => until_stopped(spec),
+        }
+    }
+
+    #[test]
+    fn every_problem_of_every_connector_is_told_before_the_network_is_asked() {
+        assert_snapshot!(problems("127.0.0.1:1", &[
+            json!({"name": "a", "connector.class": "TestSnk", "topics": "t"}),
+            json!({"name": "b", "connector.class": "com.example.TestSink", "topics": "t", "tabel": "x", "tasks.max": 0}),
+            json!({"name": "c", "connector.class": "TestSink", "topics": "t", "table": "x", "consumer.override.group.id": "x",
+                "consumer.override.foo": "x", "converter.update.fields.template": "pk"}),
+        ]), @r"
+        0.json: connector `a`: `connector.class` = `TestSnk`: is not a known kind of sink; known: TestSink, com.example.TestSink
+        1.json: connector `b`: `tabel`: is not a known key; nearest known key: `table`
+        1.json: connector `b`: `table`: is missing: a table
+        1.json: connector `b`: `tasks.max` = `0`: is out of range; allowed: an integer from 1 to 1000
+        2.json: connector `c`: `converter.update.fields.template` = `pk`: `pk` is not of the form field=template
+        2.json: connector `c`: `consumer.override.group.id`: cannot be set: the group is always `connect-<name>`: offsets and intents belong to it
+        ");
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_answer_is_named() {
+        // Nothing listens at port 1.
+        let text = problems(
+            "127.0.0.1:1",
+            &[json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x"})],
+        );
+        assert_snapshot!(text, @"cannot reach Kafka at KAFKA within 1s: Meta data fetch error: BrokerTransportFailure (Local: Broker transport failure); is the cluster running, and is KAFKA_BOOTSTRAP_SERVERS right?");
+    }
+
+    #[test]
+    fn what_does_not_exist_is_told_with_what_does() {
+        let cluster = cluster(&["fms.vehicle.real", "other"]);
+        assert_snapshot!(problems(&cluster.bootstrap_servers(), &[
+            json!({"name": "a", "connector.class": "TestSink", "topics": "fms.vehicle.real,fms.vehicel.real", "table": "missing"}),
+            json!({"name": "b", "connector.class": "TestSink", "topics.regex": "fms\\..*\\.reel", "table": "x"}),
+        ]), @r"
+        0.json: connector `a`: `topics` = `fms.vehicle.real,fms.vehicel.real`: the topic `fms.vehicel.real` does not exist; the most similar of the 2 that exist is `fms.vehicle.real`
+        0.json: connector `a`: `table` = `missing`: does not exist
+        1.json: connector `b`: `topics.regex` = `fms\..*\.reel`: matches no topic that exists; the most similar of the 2 that exist is `fms.vehicle.real`
+        ");
+    }
+
+    #[test]
+    fn a_failed_task_leaves_the_others_running_and_is_told_by_health() {
+        let cluster = cluster(&["fms.vehicle.real"]);
+        let connector = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": 3});
+        let worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
+        let outcome = running(worker, second_fails, |address| {
+            let deadline = std::time::Instant::now() + Duration::from_secs(20);
+            let json = |path: &str| {
+                let (status, body) = get(address, path);
+                let body = body.replace(&address.to_string(), "WORKER");
+                (status, serde_json::from_str::<Value>(&body).unwrap_or(Value::String(body)))
+            };
+            let expected = json!({"status": "unhealthy", "failed": [
+                {"connector": "a", "task": 1, "trace": "the table is gone"},
+                {"connector": "a", "task": 2, "trace": "panicked, which is a defect of the program: at the disco"},
+            ]});
+            while json("/health") != (503, expected.clone()) {
+                assert!(std::time::Instant::now() < deadline, "{:?}", json("/health"));
+            }
+            assert_eq!(json("/connectors"), (200, json!(["a"])));
+            let config = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": "3"});
+            assert_eq!(json("/connectors/a/config"), (200, config.clone()), "a provider's value is not shown");
+            let tasks =
+                json!([{"connector": "a", "task": 0}, {"connector": "a", "task": 1}, {"connector": "a", "task": 2}]);
+            assert_eq!(
+                json("/connectors/a"),
+                (200, json!({"name": "a", "config": config, "tasks": tasks, "type": "sink"}))
+            );
+            let first = json!({"id": 0, "state": "RUNNING", "worker_id": "WORKER"});
+            let second = json!({"id": 1, "state": "FAILED", "worker_id": "WORKER", "trace": "the table is gone"});
+            assert_eq!(json("/connectors/a/tasks/1/status"), (200, second.clone()));
+            let status = json("/connectors/a/status").1;
+            assert_eq!(status["connector"], json!({"state": "RUNNING", "worker_id": "WORKER"}));
+            assert_eq!((&status["tasks"][0], &status["tasks"][1]), (&first, &second));
+            assert_eq!(json("/connectors/b").0, 404);
+            assert_eq!(json("/connectors/a/tasks/7/status").0, 404);
+            let (status, metrics) = get(address, "/metrics");
+            assert_eq!(status, 200);
+            for line in [
+                r#"kafka_connect_connector_task_status{connector="a",task="1",status="FAILED"} 1"#,
+                r#"kafka_connect_sink_task_sink_record_read_total{connector="a",task="0"} 0"#,
+                "fms_buffer_limit_bytes 50331648",
+            ] {
+                assert!(metrics.contains(line), "{metrics}");
+            }
+        });
+        assert_eq!(outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn a_worker_that_is_stopped_ends_cleanly() {
+        let cluster = cluster(&["t"]);
+        let connector = json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x"});
+        let worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
+        let outcome = running(worker, until_stopped, |address| assert_eq!(get(address, "/health").0, 200));
+        assert_eq!(outcome, Outcome::Clean);
+    }
+
+    #[test]
+    fn tasks_share_the_memory_of_the_queues_unless_a_connector_says_otherwise() {
+        let (queues, tasks) = split_memory(64 << 20);
+        assert_eq!((queues, tasks), (16 << 20, 48 << 20));
+        let mut client = ClientConfig::new();
+        assert_eq!(task_client(&client, "a", 1, queues / 4).get("queued.max.messages.kbytes"), Some("4096"));
+        client.set("queued.max.messages.kbytes", "7");
+        let own = task_client(&client, "a", 1, queues / 4);
+        assert_eq!(own.get("queued.max.messages.kbytes"), Some("7"));
+        assert_eq!(own.get("client.id"), Some("connect-a-1"));
+    }
 }
