@@ -1,6 +1,7 @@
 //! How this worker's Kafka clients are set up: bootstrap servers, defaults, overrides, and where librdkafka's own log lines go.
 
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, ClientContext};
 use tracing::{debug, error, info, warn};
@@ -40,15 +41,20 @@ pub fn client(base: &ClientConfig, config: &Config, prefix: &'static str) -> Res
     let mut client = base.clone();
     let mut problems = Vec::new();
     for (key, value) in config.prefixed(prefix) {
-        if let Some((_, reason)) = FIXED.iter().find(|(fixed, _)| *fixed == key) {
-            problems.push(override_error(config, prefix, key, &format!("cannot be overridden: {reason}")));
-        } else if let Some((_, reason)) = JAVA.iter().find(|(java, _)| *java == key) {
-            problems.push(override_error(config, prefix, key, &format!("is the Java client's: {reason}")));
-        } else {
-            client.set(key, value);
+        match refused(key) {
+            Some(problem) => problems.push(override_error(config, prefix, key, &problem)),
+            None => drop(client.set(key, value)),
         }
     }
     if problems.is_empty() { Ok(client) } else { Err(problems) }
+}
+
+/// Why this client setting cannot be set, if it cannot.
+pub fn refused(key: &str) -> Option<String> {
+    let reason =
+        |table: &[(&str, &'static str)]| table.iter().find(|(name, _)| *name == key).map(|(_, reason)| *reason);
+    let fixed = reason(FIXED).map(|reason| format!("cannot be set: {reason}"));
+    fixed.or_else(|| reason(JAVA).map(|reason| format!("is the Java client's: {reason}")))
 }
 
 /// What librdkafka has against a client's settings, as an error about the override that brought it in. Values are not repeated:
@@ -114,6 +120,8 @@ impl ClientContext for KafkaLog {
     }
 }
 
+impl ConsumerContext for KafkaLog {}
+
 /// Names of the topics that are most like `topic`, for an error about one that does not exist.
 pub fn similar_topics(topic: &str, existing: &[String]) -> String {
     match nearest(topic, existing.iter().map(String::as_str)) {
@@ -149,7 +157,7 @@ mod tests {
     #[test]
     fn an_override_that_cannot_be_is_refused_by_name_without_its_value() {
         let refused = |key| client(&ClientConfig::new(), &config(key, "secret"), CONSUMER).unwrap_err()[0].to_string();
-        assert_snapshot!(refused("enable.auto.commit"), @"connector `raw`: `consumer.override.enable.auto.commit`: cannot be overridden: offsets are committed by the worker once what is before them is stored");
+        assert_snapshot!(refused("enable.auto.commit"), @"connector `raw`: `consumer.override.enable.auto.commit`: cannot be set: offsets are committed by the worker once what is before them is stored");
         assert_snapshot!(refused("sasl.jaas.config"), @"connector `raw`: `consumer.override.sasl.jaas.config`: is the Java client's: use `sasl.username` and `sasl.password`");
         let unknown = config("sasl.pasword", "secret");
         let client = client(&ClientConfig::new(), &unknown, CONSUMER).unwrap();

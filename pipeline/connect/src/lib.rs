@@ -10,8 +10,11 @@ mod intent;
 pub mod kafka;
 pub mod metrics;
 pub mod providers;
+pub mod rest;
 pub mod retry;
+pub mod settings;
 pub mod sink;
+pub mod status;
 pub mod task;
 pub mod worker;
 

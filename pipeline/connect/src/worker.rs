@@ -1,19 +1,710 @@
-//! x
-use crate::Config;
-/// x
+//! The worker: checks every connector before it consumes anything, runs their tasks, each on a thread of its own, and says how they are.
+//!
+//! A task that fails leaves the others running; `/health` says 503 and why, until the worker is restarted.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::{Metadata, MetadataTopic};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::{error, info};
+
+use crate::config::common::{self, COMMON};
+use crate::config::file::Definition;
+use crate::convert::Converter;
+use crate::deadletter::{self, DeadLetterQueue};
+use crate::kafka::{self, KafkaLog};
+use crate::metrics::TaskMetrics;
+use crate::rest::{self, Rest};
+use crate::settings::Settings;
+use crate::status::{Status, TaskState};
+use crate::task::{self, TaskError, TaskSpec};
+use crate::{Budget, Config, ConfigError, Retry, SinkConnector, StartedSink, intent, metrics};
+
+const CONSUMER: &str = "consumer.override.";
+/// How long a task may take to leave its group after its own time for flushing is over.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connector whose configuration is checked.
+#[derive(Debug, Clone)]
 pub struct ConnectorSpec {
-    /// x
+    /// Its name.
     pub name: String,
-    /// x
+    /// Its configuration.
     pub config: Config,
-    /// x
+    /// What it reads.
     pub topics: Subscription,
 }
-/// x
-#[derive(Clone)]
+
+/// The topics that a connector reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subscription {
-    /// x
+    /// `topics`.
     Topics(Vec<String>),
-    /// x
+    /// `topics.regex`: every topic whose whole name matches.
     Regex(String),
+}
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A connector's configuration, or what it names does not exist.
+    #[error("{}: {error}", file.display())]
+    Config {
+        /// The connector's file.
+        file: PathBuf,
+        /// What is wrong.
+        error: ConfigError,
+    },
+    /// The cluster does not answer.
+    #[error(
+        "cannot reach Kafka at {servers} within {timeout:?}: {error}; is the cluster running, and is KAFKA_BOOTSTRAP_SERVERS right?"
+    )]
+    Unreachable {
+        /// `bootstrap.servers`.
+        servers: String,
+        /// How long it was waited for.
+        timeout: Duration,
+        /// What librdkafka says.
+        error: String,
+    },
+    /// Nothing can listen there.
+    #[error("cannot listen at {host}:{port}: {error}; CONNECT_LISTENERS says where")]
+    Listen {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The operating system gives no threads.
+    #[error("cannot start a thread: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every task flushed, committed and left.
+    Clean,
+    /// A task had failed, or did not end in time; the log says which and why.
+    Failed,
+}
+
+/// A worker whose connectors are checked, ready to run.
+pub struct Worker {
+    runtime: Runtime,
+    listener: TcpListener,
+    address: SocketAddr,
+    status: Arc<Status>,
+    rest: Rest,
+    tasks: Vec<TaskSpec>,
+    shutdown: watch::Sender<bool>,
+    shutdown_timeout: Duration,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("address", &self.address).field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// Checks everything that can be checked before a record is read: settings, topics, dead-letter topics, tables and buckets.
+    /// Every problem found; the errors are never empty. Must not be called in an async context.
+    pub fn prepare(
+        settings: &Settings,
+        definitions: Vec<Definition>,
+        sinks: &[Box<dyn SinkConnector>],
+    ) -> Result<Self, Vec<StartError>> {
+        let prometheus = metrics::install();
+        let start = |error: StartError| vec![error];
+        let runtime = Runtime::new().map_err(|error| start(error.into()))?;
+        let (host, port) = &settings.listener;
+        let listen = |error| start(StartError::Listen { host: host.clone(), port: *port, error });
+        let listener = TcpListener::bind((host.as_str(), *port)).map_err(listen)?;
+        listener.set_nonblocking(true).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+
+        let (checked, mut problems) = partition(definitions.into_iter().map(|d| Checked::new(d, settings, sinks)));
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut cluster_id = None;
+        let mut started = Vec::new();
+        for connector in &checked {
+            match connector.start(settings, &runtime, &mut cluster_id) {
+                Ok(sink) => started.push(sink),
+                Err(wrong) => {
+                    let unreachable = wrong.iter().any(|error| matches!(error, StartError::Unreachable { .. }));
+                    problems.extend(wrong);
+                    // The next connector would wait for the same cluster and say the same.
+                    if unreachable {
+                        return Err(problems);
+                    }
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+
+        let (queues, budget_limit) = split_memory(settings.buffer_memory);
+        let budget = Budget::new(budget_limit);
+        let total: usize = checked.iter().map(|connector| connector.tasks() as usize).sum();
+        let (shutdown, stopping) = watch::channel(false);
+        let mut status = Status::default();
+        let mut tasks = Vec::new();
+        for (connector, sink) in checked.into_iter().zip(started) {
+            status.add(&connector.spec.name, connector.definition.written.clone(), connector.tasks());
+            for task in 0..connector.tasks() {
+                let config = &connector.spec.config;
+                let wrong = |wrong: Vec<ConfigError>| connector.errors(wrong);
+                tasks.push(TaskSpec {
+                    connector: Arc::clone(&connector.spec),
+                    task,
+                    sink: Arc::clone(&sink),
+                    client: task_client(&connector.client, &connector.spec.name, task, queues / total.max(1)),
+                    dead_letters: DeadLetterQueue::start(config, task, &settings.producer, &budget).map_err(wrong)?,
+                    runtime: runtime.handle().clone(),
+                    budget: budget.clone(),
+                    retry: Retry::configured(config, task),
+                    metrics: TaskMetrics::new(&connector.spec.name, task),
+                    shutdown: stopping.clone(),
+                    shutdown_timeout: settings.shutdown_timeout,
+                    offset_flush_interval: settings.offset_flush_interval,
+                });
+            }
+        }
+        let status = Arc::new(status);
+        let rest = Rest {
+            status: Arc::clone(&status),
+            metrics: prometheus,
+            budget,
+            budget_limit,
+            worker_id: address.to_string(),
+            cluster_id,
+        };
+        let shutdown_timeout = settings.shutdown_timeout;
+        Ok(Self { runtime, listener, address, status, rest, tasks, shutdown, shutdown_timeout })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs until `stop`, then lets every task flush, commit and leave its group.
+    pub fn run(self, stop: impl Future<Output = ()>) -> Outcome {
+        self.run_tasks(stop, task::run)
+    }
+
+    fn run_tasks(self, stop: impl Future<Output = ()>, run: fn(TaskSpec) -> Result<(), TaskError>) -> Outcome {
+        let Self { runtime, listener, address, status, rest, tasks, shutdown, shutdown_timeout } = self;
+        let (done, mut ended) = mpsc::unbounded_channel();
+        let mut running = BTreeSet::new();
+        info!(%address, "listening at http://{address}");
+        for spec in tasks {
+            let (name, task) = (spec.connector.name.clone(), spec.task);
+            let (thread_status, done) = (Arc::clone(&status), done.clone());
+            status.set(&name, task, TaskState::Running);
+            info!(connector = name, task, topics = ?spec.connector.topics, "task started");
+            let thread = thread::Builder::new().name(format!("{name}-{task}")).spawn(move || {
+                let (name, task) = (spec.connector.name.clone(), spec.task);
+                supervise(spec, run, &thread_status);
+                // The receiver is gone when nobody waits any more.
+                let _ = done.send((name, task));
+            });
+            match thread {
+                Ok(_) => drop(running.insert((name, task))),
+                Err(error) => fail(&status, &name, task, format!("cannot start its thread: {error}")),
+            }
+        }
+
+        let in_time = runtime.block_on(async {
+            let server = async move {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                axum::serve(listener, rest::router(rest)).await
+            };
+            tokio::spawn(async move {
+                if let Err(error) = server.await {
+                    error!(%address, %error, "the REST interface has ended");
+                }
+            });
+            stop.await;
+            info!("stopping: tasks flush, commit and leave");
+            // Every task may have ended by itself; then nobody listens.
+            let _ = shutdown.send(true);
+            let deadline = Instant::now() + shutdown_timeout.saturating_add(LEAVE_TIMEOUT);
+            while !running.is_empty() {
+                match tokio::time::timeout_at(deadline, ended.recv()).await {
+                    Ok(Some(task)) => drop(running.remove(&task)),
+                    Ok(None) => break,
+                    Err(_) => {
+                        let tasks: Vec<_> = running.iter().map(|(name, task)| format!("{name}-{task}")).collect();
+                        error!(
+                            "not ended within task.shutdown.graceful.timeout.ms: {}; what they have not committed comes again at the next start",
+                            tasks.join(", ")
+                        );
+                        return false;
+                    }
+                }
+            }
+            true
+        });
+        let failed = status.failed();
+        for (connector, task, trace) in &failed {
+            error!(connector, task, "had failed: {trace}");
+        }
+        runtime.shutdown_background();
+        info!("stopped");
+        if in_time && failed.is_empty() { Outcome::Clean } else { Outcome::Failed }
+    }
+}
+
+/// Runs a task to its end, whatever that is, and notes it.
+fn supervise(spec: TaskSpec, run: fn(TaskSpec) -> Result<(), TaskError>, status: &Status) {
+    let (name, task) = (spec.connector.name.clone(), spec.task);
+    match catch_unwind(AssertUnwindSafe(|| run(spec))) {
+        Ok(Ok(())) => {
+            info!(connector = name, task, "task ended");
+            status.set(&name, task, TaskState::Unassigned);
+        }
+        Ok(Err(error)) => fail(status, &name, task, error.to_string()),
+        Err(panic) => {
+            let trace = format!("panicked, which is a defect of the program: {}", text(&*panic));
+            fail(status, &name, task, trace);
+        }
+    }
+}
+
+fn fail(status: &Status, name: &str, task: u32, trace: String) {
+    error!(connector = name, task, "task failed: {trace}");
+    status.set(name, task, TaskState::Failed(trace));
+}
+
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+/// Of `buffer.memory`, what librdkafka's queues may hold and what the tasks may: a quarter is enough to keep a task busy while the
+/// next fetch is on its way, and is lost to nothing else.
+fn split_memory(buffer_memory: usize) -> (usize, usize) {
+    let queues = buffer_memory / 4;
+    (queues, buffer_memory - queues)
+}
+
+/// A task's consumer: the connector's, with its share of the memory where the connector does not say otherwise.
+fn task_client(client: &ClientConfig, connector: &str, task: u32, queue_bytes: usize) -> ClientConfig {
+    let mut own = client.clone();
+    let mut default = |key: &str, value: String| {
+        if client.get(key).is_none() {
+            own.set(key, value);
+        }
+    };
+    default("client.id", format!("connect-{connector}-{task}"));
+    default("queued.max.messages.kbytes", (queue_bytes / 1024).clamp(64, 2_097_151).to_string());
+    // Once its queue is full, librdkafka does not fetch for so long: the default of a second starves a fast task.
+    default("fetch.queue.backoff.ms", "5".into());
+    own
+}
+
+/// A connector that passed every check that needs no network.
+struct Checked<'s> {
+    definition: Definition,
+    spec: Arc<ConnectorSpec>,
+    kind: &'s dyn SinkConnector,
+    client: ClientConfig,
+}
+
+impl<'s> Checked<'s> {
+    fn new(
+        definition: Definition,
+        settings: &Settings,
+        sinks: &'s [Box<dyn SinkConnector>],
+    ) -> Result<Self, Vec<StartError>> {
+        let file = definition.file.clone();
+        Self::check(definition, settings, sinks).map_err(|wrong| in_file(&file, wrong))
+    }
+
+    fn check(
+        definition: Definition,
+        settings: &Settings,
+        sinks: &'s [Box<dyn SinkConnector>],
+    ) -> Result<Self, Vec<ConfigError>> {
+        let name = &definition.name;
+        let kind = kind(&definition, sinks).map_err(|error| vec![error])?;
+        let config = Config::check(name, &[COMMON, kind.keys()], definition.values.clone())?;
+        let mut problems = common::check(&config);
+        problems.extend(intent::check(&config).err());
+        problems.extend(Converter::new(&config).err());
+        let mut client = |base: &ClientConfig, prefix| {
+            let client = kafka::client(base, &config, prefix).and_then(|client| match client.create_native_config() {
+                Ok(_) => Ok(client),
+                Err(error) => Err(vec![kafka::rejected(&config, prefix, &error)]),
+            });
+            client.unwrap_or_else(|wrong| {
+                problems.extend(wrong);
+                ClientConfig::new()
+            })
+        };
+        let consumer = client(&settings.consumer, CONSUMER);
+        client(&settings.producer, "producer.override.");
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let topics = match config.get("topics.regex") {
+            Some(pattern) => Subscription::Regex(pattern.into()),
+            None => Subscription::Topics(config.list("topics").into_iter().map(Into::into).collect()),
+        };
+        let spec = Arc::new(ConnectorSpec { name: name.clone(), config, topics });
+        Ok(Self { definition, spec, kind, client: consumer })
+    }
+
+    fn tasks(&self) -> u32 {
+        self.spec.config.int("tasks.max").and_then(|tasks| u32::try_from(tasks).ok()).unwrap_or(1)
+    }
+
+    fn errors(&self, wrong: Vec<ConfigError>) -> Vec<StartError> {
+        in_file(&self.definition.file, wrong)
+    }
+
+    /// The checks that need the network, and the sink.
+    fn start(
+        &self,
+        settings: &Settings,
+        runtime: &Runtime,
+        cluster_id: &mut Option<String>,
+    ) -> Result<Arc<dyn StartedSink>, Vec<StartError>> {
+        let (config, timeout) = (&self.spec.config, settings.cluster_timeout);
+        let servers = || self.client.get("bootstrap.servers").unwrap_or_default().to_owned();
+        let log = KafkaLog::new(format!("connector {}, start", self.spec.name), &self.client);
+        let consumer: BaseConsumer<KafkaLog> = self
+            .client
+            .create_with_context(log)
+            .map_err(|error| self.errors(vec![kafka::rejected(config, CONSUMER, &error)]))?;
+        let metadata = consumer
+            .fetch_metadata(None, timeout)
+            .map_err(|error| vec![StartError::Unreachable { servers: servers(), timeout, error: error.to_string() }])?;
+        if cluster_id.is_none() {
+            *cluster_id = consumer.client().fetch_cluster_id(Duration::ZERO);
+        }
+
+        let mut problems = self.missing_topics(&metadata);
+        problems
+            .extend(deadletter::ensure_topic(config, &settings.producer, runtime.handle()).err().unwrap_or_default());
+        match self.kind.start(config, runtime.handle()) {
+            Ok(sink) if problems.is_empty() => Ok(sink),
+            Ok(_) => Err(self.errors(problems)),
+            Err(error) => {
+                problems.push(error);
+                Err(self.errors(problems))
+            }
+        }
+    }
+
+    fn missing_topics(&self, metadata: &Metadata) -> Vec<ConfigError> {
+        let config = &self.spec.config;
+        // Names with two underscores are the cluster's own.
+        let existing: Vec<String> =
+            metadata.topics().iter().map(|t| t.name().to_owned()).filter(|name| !name.starts_with("__")).collect();
+        match &self.spec.topics {
+            Subscription::Topics(topics) => topics
+                .iter()
+                .filter_map(|topic| {
+                    let found = metadata.topics().iter().find(|found| found.name() == topic);
+                    match found.map(MetadataTopic::error) {
+                        Some(None) => None,
+                        Some(Some(error)) => {
+                            let error = RDKafkaErrorCode::from(error);
+                            Some(config.error("topics", format!("the topic `{topic}` cannot be read: {error}")))
+                        }
+                        None => {
+                            let similar = kafka::similar_topics(topic, &existing);
+                            Some(config.error("topics", format!("the topic `{topic}` does not exist; {similar}")))
+                        }
+                    }
+                })
+                .collect(),
+            Subscription::Regex(pattern) => {
+                let matches = common::topic_pattern(pattern)
+                    .is_ok_and(|pattern| existing.iter().any(|topic| pattern.is_match(topic)));
+                let similar = || kafka::similar_topics(&pattern.replace(['\\', '^', '$'], ""), &existing);
+                (!matches)
+                    .then(|| config.error("topics.regex", format!("matches no topic that exists; {}", similar())))
+                    .into_iter()
+                    .collect()
+            }
+        }
+    }
+}
+
+/// The sink that `connector.class` names.
+fn kind<'s>(
+    definition: &Definition,
+    sinks: &'s [Box<dyn SinkConnector>],
+) -> Result<&'s dyn SinkConnector, ConfigError> {
+    let class = definition.values.get("connector.class");
+    let known = || sinks.iter().flat_map(|sink| sink.classes()).copied();
+    let found = class.and_then(|class| sinks.iter().find(|sink| sink.classes().contains(&class.trim())));
+    found.map(Box::as_ref).ok_or_else(|| ConfigError {
+        connector: definition.name.clone(),
+        key: "connector.class".into(),
+        value: class.cloned(),
+        problem: format!(
+            "{}; known: {}",
+            if class.is_some() { "is not a known kind of sink" } else { "is missing" },
+            known().collect::<Vec<_>>().join(", ")
+        ),
+    })
+}
+
+fn in_file(file: &std::path::Path, wrong: Vec<ConfigError>) -> Vec<StartError> {
+    wrong.into_iter().map(|error| StartError::Config { file: file.into(), error }).collect()
+}
+
+fn partition<T, E>(results: impl Iterator<Item = Result<T, Vec<E>>>) -> (Vec<T>, Vec<E>) {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => good.push(value),
+            Err(errors) => bad.extend(errors),
+        }
+    }
+    (good, bad)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::path::Path;
+
+    use insta::assert_snapshot;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use serde_json::{Value, json};
+    use tokio::runtime::Handle;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::config::file;
+    use crate::providers::Providers;
+    use crate::{Key, Kind, SinkTask, TaskContext};
+
+    struct TestSink;
+
+    impl SinkConnector for TestSink {
+        fn classes(&self) -> &'static [&'static str] {
+            &["TestSink", "com.example.TestSink"]
+        }
+
+        fn keys(&self) -> &'static [Key] {
+            &[Key { name: "table", kind: Kind::Text, default: None, required: true, in_intent: false, doc: "a table" }]
+        }
+
+        fn start(&self, config: &Config, _: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {
+            match config.text("table") {
+                "missing" => Err(config.error("table", "does not exist")),
+                _ => Ok(Arc::new(TestSink)),
+            }
+        }
+    }
+
+    impl StartedSink for TestSink {
+        fn task(&self, _: TaskContext) -> Box<dyn SinkTask> {
+            unreachable!("these tests run no task of the sink")
+        }
+    }
+
+    fn cluster(topics: &[&str]) -> MockCluster<'static, DefaultProducerContext> {
+        let cluster = MockCluster::new(1).unwrap();
+        for topic in topics {
+            cluster.create_topic(topic, 2, 1).unwrap();
+        }
+        cluster
+    }
+
+    fn settings(servers: &str) -> Settings {
+        let variables = [("KAFKA_BOOTSTRAP_SERVERS", servers), ("CONNECT_LISTENERS", "http://127.0.0.1:0")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Settings { cluster_timeout: Duration::from_secs(1), ..Settings::from_env(variables).unwrap() }
+    }
+
+    fn prepare(servers: &str, connectors: &[Value]) -> Result<Worker, Vec<StartError>> {
+        let providers = Providers::new(|name| (name == "TABLE").then(|| "secret".to_owned()));
+        let definitions = connectors
+            .iter()
+            .enumerate()
+            .map(|(i, json)| file::parse(Path::new(&format!("{i}.json")), &json.to_string(), &providers).unwrap())
+            .collect();
+        Worker::prepare(&settings(servers), definitions, &[Box::new(TestSink)])
+    }
+
+    fn problems(servers: &str, connectors: &[Value]) -> String {
+        let problems = prepare(servers, connectors).unwrap_err();
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").replace(servers, "KAFKA")
+    }
+
+    fn get(address: SocketAddr, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// Runs a worker, lets `check` look at it, stops it.
+    fn running(worker: Worker, run: fn(TaskSpec) -> Result<(), TaskError>, check: impl FnOnce(SocketAddr)) -> Outcome {
+        let address = worker.address();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || worker.run_tasks(async { drop(stopped.await) }, run));
+        check(address);
+        drop(stop);
+        thread.join().unwrap()
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "it stands for `task::run`")]
+    fn until_stopped(mut spec: TaskSpec) -> Result<(), TaskError> {
+        let runtime = spec.runtime.clone();
+        runtime.block_on(async {
+            spec.shutdown.wait_for(|stop| *stop).await.unwrap();
+        });
+        Ok(())
+    }
+
+    fn second_fails(spec: TaskSpec) -> Result<(), TaskError> {
+        match spec.task {
+            1 => Err(TaskError::Assignment("the table is gone".into())),
+            2 => panic!("at the disco"),
+            _ => until_stopped(spec),
+        }
+    }
+
+    #[test]
+    fn every_problem_of_every_connector_is_told_before_the_network_is_asked() {
+        assert_snapshot!(problems("127.0.0.1:1", &[
+            json!({"name": "a", "connector.class": "TestSnk", "topics": "t"}),
+            json!({"name": "b", "connector.class": "com.example.TestSink", "topics": "t", "tabel": "x", "tasks.max": 0}),
+            json!({"name": "c", "connector.class": "TestSink", "topics": "t", "table": "x", "consumer.override.group.id": "x",
+                "consumer.override.foo": "x", "converter.update.fields.template": "pk"}),
+        ]), @r"
+        0.json: connector `a`: `connector.class` = `TestSnk`: is not a known kind of sink; known: TestSink, com.example.TestSink
+        1.json: connector `b`: `tabel`: is not a known key; nearest known key: `table`
+        1.json: connector `b`: `table`: is missing: a table
+        1.json: connector `b`: `tasks.max` = `0`: is out of range; allowed: an integer from 1 to 1000
+        2.json: connector `c`: `converter.update.fields.template` = `pk`: `pk` is not of the form field=template
+        2.json: connector `c`: `consumer.override.group.id`: cannot be set: the group is always `connect-<name>`: offsets and intents belong to it
+        ");
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_answer_is_named() {
+        // Nothing listens at port 1.
+        let text = problems(
+            "127.0.0.1:1",
+            &[json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x"})],
+        );
+        assert_snapshot!(text, @"cannot reach Kafka at KAFKA within 1s: Meta data fetch error: BrokerTransportFailure (Local: Broker transport failure); is the cluster running, and is KAFKA_BOOTSTRAP_SERVERS right?");
+    }
+
+    #[test]
+    fn what_does_not_exist_is_told_with_what_does() {
+        let cluster = cluster(&["fms.vehicle.real", "other"]);
+        assert_snapshot!(problems(&cluster.bootstrap_servers(), &[
+            json!({"name": "a", "connector.class": "TestSink", "topics": "fms.vehicle.real,fms.vehicel.real", "table": "missing"}),
+            json!({"name": "b", "connector.class": "TestSink", "topics.regex": "fms\\..*\\.reel", "table": "x"}),
+        ]), @r"
+        0.json: connector `a`: `topics` = `fms.vehicle.real,fms.vehicel.real`: the topic `fms.vehicel.real` does not exist; the most similar of the 2 that exist is `fms.vehicle.real`
+        0.json: connector `a`: `table` = `missing`: does not exist
+        1.json: connector `b`: `topics.regex` = `fms\..*\.reel`: matches no topic that exists; the most similar of the 2 that exist is `fms.vehicle.real`
+        ");
+    }
+
+    #[test]
+    fn a_failed_task_leaves_the_others_running_and_is_told_by_health() {
+        let cluster = cluster(&["fms.vehicle.real"]);
+        let connector = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": 3});
+        let worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
+        let outcome = running(worker, second_fails, |address| {
+            let deadline = std::time::Instant::now() + Duration::from_secs(20);
+            let json = |path: &str| {
+                let (status, body) = get(address, path);
+                let body = body.replace(&address.to_string(), "WORKER");
+                (status, serde_json::from_str::<Value>(&body).unwrap_or(Value::String(body)))
+            };
+            let expected = json!({"status": "unhealthy", "failed": [
+                {"connector": "a", "task": 1, "trace": "the table is gone"},
+                {"connector": "a", "task": 2, "trace": "panicked, which is a defect of the program: at the disco"},
+            ]});
+            while json("/health") != (503, expected.clone()) {
+                assert!(std::time::Instant::now() < deadline, "{:?}", json("/health"));
+            }
+            assert_eq!(json("/connectors"), (200, json!(["a"])));
+            let config = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": "3"});
+            assert_eq!(json("/connectors/a/config"), (200, config.clone()), "a provider's value is not shown");
+            let tasks =
+                json!([{"connector": "a", "task": 0}, {"connector": "a", "task": 1}, {"connector": "a", "task": 2}]);
+            assert_eq!(
+                json("/connectors/a"),
+                (200, json!({"name": "a", "config": config, "tasks": tasks, "type": "sink"}))
+            );
+            let first = json!({"id": 0, "state": "RUNNING", "worker_id": "WORKER"});
+            let second = json!({"id": 1, "state": "FAILED", "worker_id": "WORKER", "trace": "the table is gone"});
+            assert_eq!(json("/connectors/a/tasks/1/status"), (200, second.clone()));
+            let status = json("/connectors/a/status").1;
+            assert_eq!(status["connector"], json!({"state": "RUNNING", "worker_id": "WORKER"}));
+            assert_eq!((&status["tasks"][0], &status["tasks"][1]), (&first, &second));
+            assert_eq!(json("/connectors/b").0, 404);
+            assert_eq!(json("/connectors/a/tasks/7/status").0, 404);
+            let (status, metrics) = get(address, "/metrics");
+            assert_eq!(status, 200);
+            for line in [
+                r#"kafka_connect_connector_task_status{connector="a",task="1",status="FAILED"} 1"#,
+                r#"kafka_connect_sink_task_sink_record_read_total{connector="a",task="0"} 0"#,
+                "fms_buffer_limit_bytes 50331648",
+            ] {
+                assert!(metrics.contains(line), "{metrics}");
+            }
+        });
+        assert_eq!(outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn a_worker_that_is_stopped_ends_cleanly() {
+        let cluster = cluster(&["t"]);
+        let connector = json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x"});
+        let worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
+        let outcome = running(worker, until_stopped, |address| assert_eq!(get(address, "/health").0, 200));
+        assert_eq!(outcome, Outcome::Clean);
+    }
+
+    #[test]
+    fn tasks_share_the_memory_of_the_queues_unless_a_connector_says_otherwise() {
+        let (queues, tasks) = split_memory(64 << 20);
+        assert_eq!((queues, tasks), (16 << 20, 48 << 20));
+        let mut client = ClientConfig::new();
+        assert_eq!(task_client(&client, "a", 1, queues / 4).get("queued.max.messages.kbytes"), Some("4096"));
+        client.set("queued.max.messages.kbytes", "7");
+        let own = task_client(&client, "a", 1, queues / 4);
+        assert_eq!(own.get("queued.max.messages.kbytes"), Some("7"));
+        assert_eq!(own.get("client.id"), Some("connect-a-1"));
+    }
 }

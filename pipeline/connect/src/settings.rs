@@ -1,0 +1,302 @@
+//! The worker's own settings, from the environment, under the names that Kafka Connect's images give them.
+//!
+//! `CONNECT_BUFFER_MEMORY` is `buffer.memory`: upper case and `_` for `.` (`__` for `_`, `___` for `-`). What begins with
+//! `CONNECT_CONSUMER_` or `CONNECT_PRODUCER_` is a default for the Kafka clients of every connector; a connector's own
+//! `consumer.override.` or `producer.override.` stands over it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+
+use crate::config::nearest;
+use crate::{Config, Key, Kind, kafka};
+
+const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP_SERVERS";
+const BUFFER_MEMORY_MIN: i64 = 1 << 20;
+
+const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Key {
+    Key { name, kind, default, required: false, in_intent: false, doc }
+}
+
+/// The worker's keys. Defaults are Kafka Connect's, but for `task.shutdown.graceful.timeout.ms`, whose 5 seconds would often cut
+/// off an upload that then has to be repeated.
+pub const KEYS: &[Key] = &[
+    Key {
+        required: true,
+        ..key(
+            "bootstrap.servers",
+            Kind::List,
+            None,
+            "the Kafka cluster, as `host:port` separated by commas; `KAFKA_BOOTSTRAP_SERVERS` says it too",
+        )
+    },
+    key(
+        "listeners",
+        Kind::Text,
+        Some("http://0.0.0.0:8083"),
+        "where REST, `/health` and `/metrics` listen; with port 0 the system chooses a port, and the log says which",
+    ),
+    key(
+        "buffer.memory",
+        Kind::Int(BUFFER_MEMORY_MIN, i64::MAX),
+        Some("67108864"),
+        "bytes that all tasks hold between Kafka and their sinks; over it they flush early, then pause",
+    ),
+    key(
+        "offset.flush.interval.ms",
+        Kind::Int(1, i64::MAX),
+        Some("60000"),
+        "how often a sink that does not flush by its own settings is flushed and its offsets are committed, milliseconds",
+    ),
+    key(
+        "task.shutdown.graceful.timeout.ms",
+        Kind::Int(0, i64::MAX),
+        Some("30000"),
+        "how long tasks may take to flush and commit when the worker stops, milliseconds; what is left is repeated at the next start",
+    ),
+];
+
+/// Settings of Kafka Connect's workers that mean something which is not done here.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "group.id",
+        "there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it",
+    ),
+    ("config.storage.", "connectors are files, nothing is stored; remove it"),
+    ("offset.storage.", "offsets are the consumer group's, nothing is stored; remove it"),
+    ("status.storage.", "the status is in memory, nothing is stored; remove it"),
+    ("plugin.", "sinks are built in; remove it"),
+    ("key.converter", "it belongs into the connectors"),
+    ("value.converter", "it belongs into the connectors"),
+    ("rest.", "workers do not talk to each other; `CONNECT_LISTENERS` says where this one listens; remove it"),
+    ("log4j.", "use `RUST_LOG` and `--log-format`"),
+];
+
+/// What a worker needs to know besides its connectors.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `bootstrap.servers`.
+    pub bootstrap_servers: String,
+    /// `listeners`: host and port.
+    pub listener: (String, u16),
+    /// `buffer.memory`.
+    pub buffer_memory: usize,
+    /// `offset.flush.interval.ms`.
+    pub offset_flush_interval: Duration,
+    /// `task.shutdown.graceful.timeout.ms`.
+    pub shutdown_timeout: Duration,
+    /// How long the cluster may take to answer at start.
+    pub cluster_timeout: Duration,
+    /// What the consumers of all connectors have in common.
+    pub consumer: ClientConfig,
+    /// What the producers of all connectors have in common.
+    pub producer: ClientConfig,
+}
+
+/// What is wrong with a variable of the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError {
+    /// The variable.
+    pub variable: String,
+    /// Its value, unless it may be a secret.
+    pub value: Option<String>,
+    /// What is wrong, and what is allowed.
+    pub problem: String,
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "environment: `{}` = `{value}`: {}", self.variable, self.problem),
+            None => write!(f, "environment: `{}`: {}", self.variable, self.problem),
+        }
+    }
+}
+
+impl std::error::Error for SettingError {}
+
+impl Settings {
+    /// Reads the settings from these variables; every problem found. Variables that begin otherwise than `CONNECT_` are not looked
+    /// at, but for `KAFKA_BOOTSTRAP_SERVERS`.
+    pub fn from_env(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<SettingError>> {
+        let mut problems = Vec::new();
+        let mut values = BTreeMap::new();
+        let mut sources = BTreeMap::new();
+        let mut consumer = ClientConfig::new();
+        let mut producer = ClientConfig::new();
+        for (variable, value) in variables {
+            let name = variable.strip_prefix("CONNECT_");
+            let client = [("CONSUMER_", &mut consumer), ("PRODUCER_", &mut producer)]
+                .into_iter()
+                .find_map(|(prefix, client)| Some((name?.strip_prefix(prefix)?, client)));
+            if let Some((setting, client)) = client {
+                let setting = key_of(setting);
+                match kafka::refused(&setting) {
+                    Some(reason) => problems.push(SettingError { variable, value: None, problem: reason }),
+                    None => drop(client.set(setting, value)),
+                }
+                continue;
+            }
+            let key = match name {
+                Some(name) => key_of(name),
+                None if variable == BOOTSTRAP => "bootstrap.servers".to_owned(),
+                None => continue,
+            };
+            if !KEYS.iter().any(|known| known.name == key) {
+                let problem = unknown(&key);
+                problems.push(SettingError { variable, value: None, problem });
+            } else if let Some(other) = values.insert(key.clone(), value.clone())
+                && other != value
+            {
+                let problem = format!("contradicts `{}` = `{other}`", sources[&key]);
+                problems.push(SettingError { variable, value: Some(value), problem });
+            } else {
+                sources.insert(key, variable);
+            }
+        }
+        for (prefix, client) in [("CONNECT_CONSUMER_", &consumer), ("CONNECT_PRODUCER_", &producer)] {
+            if let Err(KafkaError::ClientConfig(_, description, key, _)) = client.create_native_config() {
+                let problem = format!("librdkafka does not take it: {description}");
+                problems.push(SettingError {
+                    variable: format!("{prefix}{}", variable_of(&key)),
+                    value: None,
+                    problem,
+                });
+            }
+        }
+
+        let config = match Config::check("worker", &[KEYS], values) {
+            Ok(config) => config,
+            Err(wrong) => {
+                problems.extend(wrong.into_iter().map(|error| SettingError {
+                    variable: sources.remove(&error.key).unwrap_or_else(|| match error.key.as_str() {
+                        "bootstrap.servers" => BOOTSTRAP.into(),
+                        key => format!("CONNECT_{}", variable_of(key)),
+                    }),
+                    value: error.value,
+                    problem: error.problem,
+                }));
+                return Err(problems);
+            }
+        };
+        let listener = listener(config.text("listeners")).unwrap_or_else(|problem| {
+            let value = Some(config.text("listeners").to_owned());
+            problems.push(SettingError { variable: "CONNECT_LISTENERS".into(), value, problem });
+            Default::default()
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let bootstrap_servers = config.text("bootstrap.servers").to_owned();
+        for client in [&mut consumer, &mut producer] {
+            if client.get("bootstrap.servers").is_none() {
+                client.set("bootstrap.servers", &bootstrap_servers);
+            }
+        }
+        let number = |key| config.int(key).and_then(|number| u64::try_from(number).ok()).unwrap_or_default();
+        Ok(Self {
+            bootstrap_servers,
+            listener,
+            buffer_memory: usize::try_from(number("buffer.memory")).unwrap_or(usize::MAX),
+            offset_flush_interval: Duration::from_millis(number("offset.flush.interval.ms")),
+            shutdown_timeout: Duration::from_millis(number("task.shutdown.graceful.timeout.ms")),
+            cluster_timeout: Duration::from_secs(10),
+            consumer,
+            producer,
+        })
+    }
+}
+
+/// `BUFFER_MEMORY` → `buffer.memory`.
+fn key_of(variable: &str) -> String {
+    variable.to_lowercase().replace("___", "-").replace("__", "\0").replace('_', ".").replace('\0', "_")
+}
+
+/// `buffer.memory` → `BUFFER_MEMORY`.
+fn variable_of(key: &str) -> String {
+    key.to_uppercase().replace('_', "__").replace('-', "___").replace('.', "_")
+}
+
+fn unknown(key: &str) -> String {
+    if let Some((_, reason)) = REFUSED.iter().find(|(prefix, _)| key.starts_with(prefix)) {
+        return format!("is not supported: {reason}");
+    }
+    match nearest(key, KEYS.iter().map(|known| known.name).chain(["consumer.", "producer."])) {
+        Some(known) => format!("is not a known setting; nearest known variable: `CONNECT_{}`", variable_of(known)),
+        None => "is not a known setting".into(),
+    }
+}
+
+/// `http://host:port`; no host is every interface.
+fn listener(text: &str) -> Result<(String, u16), String> {
+    let allowed = "allowed: one `http://host:port`, where port 0 is any free one";
+    let address = text.trim().strip_prefix("http://").ok_or_else(|| format!("is not HTTP; {allowed}"))?;
+    let (host, port) =
+        address.trim_end_matches('/').rsplit_once(':').ok_or_else(|| format!("has no port; {allowed}"))?;
+    let port = port.parse().map_err(|_| format!("has no port from 0 to 65535; {allowed}"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok((if host.is_empty() { "0.0.0.0" } else { host }.to_owned(), port))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use insta::assert_snapshot;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, Vec<SettingError>> {
+        Settings::from_env(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    fn problems(variables: &[(&str, &str)]) -> String {
+        read(variables).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_bootstrap_servers_are_enough() {
+        let settings = read(&[(BOOTSTRAP, "kafka:9092"), ("PATH", "/bin")]).unwrap();
+        assert_eq!(settings.listener, ("0.0.0.0".into(), 8083));
+        assert_eq!(settings.buffer_memory, 64 << 20);
+        assert_eq!(settings.offset_flush_interval, Duration::from_mins(1));
+        assert_eq!(settings.consumer.get("bootstrap.servers"), Some("kafka:9092"));
+    }
+
+    #[test]
+    fn client_defaults_are_kept_apart() {
+        let settings = read(&[
+            ("CONNECT_BOOTSTRAP_SERVERS", "kafka:9092"),
+            ("CONNECT_LISTENERS", "http://[::1]:0"),
+            ("CONNECT_CONSUMER_SESSION_TIMEOUT_MS", "30000"),
+            ("CONNECT_PRODUCER_SECURITY_PROTOCOL", "SSL"),
+        ])
+        .unwrap();
+        assert_eq!(settings.listener, ("::1".into(), 0));
+        assert_eq!(settings.consumer.get("session.timeout.ms"), Some("30000"));
+        assert_eq!(settings.consumer.get("security.protocol"), None);
+        assert_eq!(settings.producer.get("security.protocol"), Some("SSL"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_its_variable() {
+        assert_snapshot!(problems(&[]), @"environment: `KAFKA_BOOTSTRAP_SERVERS`: is missing: the Kafka cluster, as `host:port` separated by commas; `KAFKA_BOOTSTRAP_SERVERS` says it too");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BOOTSTRAP_SERVERS", "b:1")]), @"environment: `CONNECT_BOOTSTRAP_SERVERS` = `b:1`: contradicts `KAFKA_BOOTSTRAP_SERVERS` = `a:1`");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFER_MEMORY", "1")]), @"environment: `CONNECT_BUFER_MEMORY`: is not a known setting; nearest known variable: `CONNECT_BUFFER_MEMORY`");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFFER_MEMORY", "64MB")]), @"environment: `CONNECT_BUFFER_MEMORY` = `64MB`: is not an integer; allowed: an integer from 1048576");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @"environment: `CONNECT_GROUP_ID`: is not supported: there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_LISTENERS", "https://0.0.0.0:8083")]), @"environment: `CONNECT_LISTENERS` = `https://0.0.0.0:8083`: is not HTTP; allowed: one `http://host:port`, where port 0 is any free one");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_SASL_PASWORD", "secret")]), @r#"environment: `CONNECT_CONSUMER_SASL_PASWORD`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_ENABLE_AUTO_COMMIT", "true")]), @"environment: `CONNECT_CONSUMER_ENABLE_AUTO_COMMIT`: cannot be set: offsets are committed by the worker once what is before them is stored");
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_has_one_variable(key in "[a-z]{1,5}([._-][a-z]{1,5}){0,4}") {
+            prop_assert_eq!(key_of(&variable_of(&key)), key);
+        }
+    }
+}
