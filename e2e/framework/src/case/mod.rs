@@ -1,0 +1,272 @@
+//! A fixture folder read and checked: what to send, what to observe, what to expect.
+
+mod error;
+mod messages;
+mod place;
+mod redact;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use error::FixtureError;
+pub(crate) use error::nearest;
+use messages::{Key, Message};
+pub use place::{KeyTemplate, partition_of};
+pub use redact::Redaction;
+use settings::File;
+pub use settings::Settings;
+
+use crate::stack::Record;
+
+/// The time of the first record that gives none, 2023-01-01T00:00:00Z in milliseconds; each later one is a millisecond later.
+pub const BASE_TIMESTAMP: i64 = 1_672_531_200_000;
+
+/// The largest record that topics and producers take.
+pub const MAX_RECORD_BYTES: usize = 4 << 20;
+
+/// What a case folder may hold beside Markdown and hidden files; anything else is a misspelt name that would be ignored in silence.
+const ENTRIES: [&str; 4] = ["case.toml", "messages.ndjson", "messages", "snapshots"];
+
+/// The name of a case, shown as `protocol::name`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CaseId {
+    /// The folder below `fixtures/`.
+    pub protocol: String,
+    /// The folder below that.
+    pub name: String,
+}
+
+impl fmt::Display for CaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}::{}", self.protocol, self.name)
+    }
+}
+
+impl CaseId {
+    /// The folder of this case.
+    pub fn folder(&self, fixtures: &Path) -> PathBuf {
+        fixtures.join(&self.protocol).join(&self.name)
+    }
+}
+
+/// What a case expects of the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expectation {
+    /// That it drains and leaves something to be observed.
+    Output,
+    /// That it drains and leaves nothing, with the reason.
+    Nothing {
+        /// `why`.
+        why: String,
+    },
+    /// That it stops, or stops working, and says this.
+    Failure {
+        /// `expect_failure`: part of a line of its log.
+        text: String,
+    },
+}
+
+/// A fixture, read and checked.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Its name.
+    pub id: CaseId,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// `description`.
+    pub description: Option<String>,
+    /// What it needs and what is observed.
+    pub settings: Settings,
+    /// What it expects.
+    pub expectation: Expectation,
+    /// What varies by design.
+    pub redact: Vec<Redaction>,
+    /// What is sent, in order, placed.
+    pub records: Vec<Record>,
+}
+
+impl Case {
+    /// Reads `fixtures/<protocol>/<case>/` with the two files of defaults above it, and no other fixture.
+    pub fn read(fixtures: &Path, id: &CaseId) -> Result<Self, FixtureError> {
+        let folder = id.folder(fixtures);
+        check_entries(&folder)?;
+        let suite_path = fixtures.join("suite.toml");
+        let protocol_path = fixtures.join(&id.protocol).join("protocol.toml");
+        let case_path = folder.join("case.toml");
+        let suite = File::read(&suite_path)?.shared(&suite_path)?;
+        let protocol = File::read(&protocol_path)?.shared(&protocol_path)?;
+        let case = File::read(&case_path)?;
+        let settings = Settings::merge([&suite, &protocol, &case], &case_path)?;
+        let expectation = expectation(&case, &case_path)?;
+        if settings.groups.is_empty() && !matches!(expectation, Expectation::Failure { .. }) {
+            let problem = "no `groups`, here or in protocol.toml or suite.toml: whose committed offsets say that it has drained?";
+            return Err(FixtureError::new(&case_path, problem));
+        }
+        let (source, messages) = read_messages(&folder)?;
+        Ok(Self {
+            records: place(&source, messages, &settings)?,
+            expectation,
+            description: case.description,
+            redact: case.redact.unwrap_or_default(),
+            id: id.clone(),
+            folder,
+            settings,
+        })
+    }
+
+    /// Where its snapshots are.
+    pub fn snapshots(&self) -> PathBuf {
+        self.folder.join("snapshots")
+    }
+
+    /// The end of every partition that this case sends records to, when they are sent once to empty topics.
+    pub fn ends(&self) -> BTreeMap<(String, i32), i64> {
+        let mut ends = BTreeMap::new();
+        for record in &self.records {
+            *ends.entry((record.topic.clone(), record.partition)).or_insert(0) += 1;
+        }
+        ends
+    }
+}
+
+fn check_entries(folder: &Path) -> Result<(), FixtureError> {
+    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    for entry in entries.map_err(|error| FixtureError::io(folder, "list", &error))? {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let known = ENTRIES.contains(&name.as_ref()) || name.starts_with('.') || Path::new(name.as_ref()).extension().is_some_and(|e| e == "md");
+        if !known {
+            let near = nearest(&name, ENTRIES).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let problem = format!("a fixture folder holds `case.toml`, `messages.ndjson` or `messages/`, `snapshots/` and Markdown{near}");
+            return Err(FixtureError::new(&entry.path(), problem));
+        }
+    }
+    Ok(())
+}
+
+fn read_messages(folder: &Path) -> Result<(PathBuf, Vec<Message>), FixtureError> {
+    let (lines, files) = (folder.join("messages.ndjson"), folder.join("messages"));
+    match (lines.exists(), files.exists()) {
+        (true, false) => messages::read_lines(&lines).map(|messages| (lines, messages)),
+        (false, true) => messages::read_files(&files).map(|messages| (files, messages)),
+        (true, true) => Err(FixtureError::new(folder, "has both `messages.ndjson` and `messages/`; keep one of them")),
+        (false, false) => {
+            let problem = "has no messages: write `messages.ndjson` (one message a line) or put one message a file into `messages/`";
+            Err(FixtureError::new(folder, problem))
+        }
+    }
+}
+
+fn expectation(case: &File, path: &Path) -> Result<Expectation, FixtureError> {
+    match (&case.expect_failure, case.expect_nothing.unwrap_or(false), &case.why) {
+        (None, false, None) => Ok(Expectation::Output),
+        (None, true, Some(why)) if !why.trim().is_empty() => Ok(Expectation::Nothing { why: why.clone() }),
+        (None, true, _) => Err(FixtureError::new(path, "`expect_nothing` needs a `why`: a case that observes nothing proves little")),
+        (Some(text), false, None) if !text.trim().is_empty() => Ok(Expectation::Failure { text: text.clone() }),
+        (Some(_), false, None) => Err(FixtureError::new(path, "`expect_failure` is empty; write what the pipeline has to say")),
+        (Some(_), true, _) => Err(FixtureError::new(path, "`expect_failure` and `expect_nothing` exclude each other")),
+        (_, false, Some(_)) => Err(FixtureError::new(path, "`why` belongs to `expect_nothing`; use `description`")),
+    }
+}
+
+/// Gives every message its topic, key, partition, expected offset and time.
+fn place(source: &Path, messages: Vec<Message>, settings: &Settings) -> Result<Vec<Record>, FixtureError> {
+    let partitions = settings.topics[&settings.topic];
+    let mut offsets = BTreeMap::new();
+    let mut records = Vec::with_capacity(messages.len());
+    for (timestamp, message) in (BASE_TIMESTAMP..).zip(messages) {
+        let key = match message.key {
+            Key::Given(key) => key,
+            Key::Template => settings.key.as_ref().zip(message.value.as_ref()).and_then(|(key, value)| key.render(value)),
+        };
+        let partition = message.partition.unwrap_or_else(|| partition_of(key.as_deref(), partitions));
+        if !(0..partitions).contains(&partition) {
+            let problem = format!("partition {partition}: topic `{}` has {partitions}, numbered from 0", settings.topic);
+            return Err(FixtureError::at(source, message.line, problem));
+        }
+        let bytes = key.as_ref().map_or(0, Vec::len) + message.value.as_ref().map_or(0, Vec::len);
+        if bytes > MAX_RECORD_BYTES {
+            let problem = format!("a record of {bytes} bytes; topics and producers take up to {MAX_RECORD_BYTES}");
+            return Err(FixtureError::at(source, message.line, problem));
+        }
+        let next: &mut i64 = offsets.entry(partition).or_insert(0);
+        records.push(Record {
+            topic: settings.topic.clone(),
+            partition,
+            offset: *next,
+            timestamp: message.timestamp.unwrap_or(timestamp),
+            key,
+            value: message.value,
+            headers: message.headers,
+        });
+        *next += 1;
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(files: &[(&str, &str)]) -> (tempfile::TempDir, Result<Case, FixtureError>) {
+        let root = tempfile::tempdir().expect("a folder");
+        let suite = "topic = 't'\nkey = '${id}'\ngroups = ['g']\n[topics]\nt = 4\n";
+        for (name, text) in [("suite.toml", suite)].iter().chain(files) {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("below the root")).expect("created");
+            std::fs::write(path, text).expect("written");
+        }
+        let id = CaseId { protocol: "p".into(), name: "c".into() };
+        let case = Case::read(root.path(), &id);
+        (root, case)
+    }
+
+    #[test]
+    fn records_are_placed_by_key_and_timed_from_the_base() {
+        let (_root, case) = fixture(&[("p/c/messages.ndjson", "{\"id\":21}\n{\"id\":21}\nnot json\n")]);
+        let records = case.expect("valid").records;
+        let expected = partition_of(Some(b"21"), 4);
+        assert_eq!(records.iter().map(|r| (r.partition, r.offset)).collect::<Vec<_>>()[..2], [(expected, 0), (expected, 1)]);
+        assert_eq!((records[2].key.as_ref(), records[2].partition), (None, 0));
+        assert_eq!(records[1].timestamp, BASE_TIMESTAMP + 1);
+    }
+
+    #[test]
+    fn files_are_sent_byte_for_byte_in_name_order() {
+        let (_root, case) = fixture(&[("p/c/messages/2.json", "b\n"), ("p/c/messages/1.bin", "a")]);
+        let values: Vec<_> = case.expect("valid").records.into_iter().map(|r| r.value.expect("a value")).collect();
+        assert_eq!(values, [b"a".to_vec(), b"b\n".to_vec()]);
+    }
+
+    #[test]
+    fn what_is_missing_or_misspelt_is_said() {
+        let message = ("p/c/messages.ndjson", "{}");
+        for (files, says) in [
+            (&[("p/c/case.toml", "")][..], "has no messages"),
+            (&[("p/c/mesages.ndjson", "{}")], "did you mean `messages.ndjson`?"),
+            (&[message, ("p/c/messages/1", "{}")], "keep one of them"),
+            (&[("p/c/messages.ndjson", "")], "is empty"),
+            (&[("p/c/messages.ndjson", "{}\n\n{}")], "messages.ndjson:2: an empty line"),
+            (&[("p/c/messages/sub/1", "{}")], "a folder among messages"),
+            (&[message, ("p/c/case.toml", "expect_nothing = true")], "needs a `why`"),
+            (&[message, ("p/c/case.toml", "expect_failure = ''")], "is empty"),
+            (&[message, ("p/protocol.toml", "groups = []")], "no `groups`"),
+            (&[message, ("p/protocol.toml", "redact = []")], "belongs into the case.toml"),
+            (&[("p/c/messages.ndjson", "{\"$record\":{\"value\":1,\"partition\":4}}")], "has 4, numbered from 0"),
+        ] {
+            let (_root, case) = fixture(files);
+            let error = case.expect_err(says).to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_record_over_the_limit_is_refused_with_its_line() {
+        let long = format!("{{}}\n{}\n", "x".repeat(MAX_RECORD_BYTES + 1));
+        let (_root, case) = fixture(&[("p/c/messages.ndjson", &long)]);
+        let error = case.expect_err("too long").to_string();
+        assert!(error.contains("messages.ndjson:2: a record of 4194305 bytes"), "{error}");
+    }
+}

@@ -1,0 +1,261 @@
+//! `suite.toml`, `protocol.toml` and `case.toml`: the same keys in all three, the nearer file wins.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::error::{FixtureError, nearest, with_nearest_key};
+use super::place::KeyTemplate;
+use super::redact::Redaction;
+use crate::stack::Table;
+
+/// How long a case may take to drain when no file says `timeout`.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a fixture needs and what is observed, after the three files have been laid over each other.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `topic`: where messages are sent.
+    pub topic: String,
+    /// `topics`: every topic to create, with its number of partitions. Dead-letter topics that are not named get one partition.
+    pub topics: BTreeMap<String, i32>,
+    /// `key`: template of the message key over the message's top-level fields; without it keys are null.
+    pub key: Option<KeyTemplate>,
+    /// `args`: arguments of the suite's own subject; another command (`--subject`) does not get them.
+    pub args: Vec<String>,
+    /// `env`: environment of the subject, beside the stack's endpoints.
+    pub env: BTreeMap<String, String>,
+    /// `env_when_killed`: over `env` on schedules that kill the subject. A dead member holds its consumer group up for a whole session
+    /// timeout, which the plain schedule wants long and these want short.
+    pub env_when_killed: BTreeMap<String, String>,
+    /// `tables`: DynamoDB tables to create and observe.
+    pub tables: Vec<Table>,
+    /// `buckets`: S3 buckets to create and observe.
+    pub buckets: Vec<String>,
+    /// `dead_letters`: topics to observe.
+    pub dead_letters: Vec<String>,
+    /// `groups`: consumer groups that have to commit the end of every partition that has records.
+    pub groups: Vec<String>,
+    /// `timeout`: how long the subject may take until it has drained.
+    pub timeout: Duration,
+}
+
+/// One of the three files as it stands.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    topic: Option<String>,
+    topics: BTreeMap<String, Partitions>,
+    key: Option<KeyTemplate>,
+    args: Option<Vec<String>>,
+    env: BTreeMap<String, String>,
+    env_when_killed: BTreeMap<String, String>,
+    tables: BTreeMap<String, Keys>,
+    buckets: Option<Vec<String>>,
+    dead_letters: Option<Vec<String>>,
+    groups: Option<Vec<String>>,
+    timeout: Option<Timeout>,
+    pub(super) description: Option<String>,
+    // The rest belongs to one case.
+    pub(super) expect_failure: Option<String>,
+    pub(super) expect_nothing: Option<bool>,
+    pub(super) why: Option<String>,
+    pub(super) redact: Option<Vec<Redaction>>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i32")]
+struct Partitions(i32);
+
+impl TryFrom<i32> for Partitions {
+    type Error = String;
+
+    fn try_from(partitions: i32) -> Result<Self, String> {
+        if (1..=1000).contains(&partitions) {
+            Ok(Self(partitions))
+        } else {
+            Err(format!("{partitions} partitions; a topic has 1 to 1000"))
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    partition_key: Attribute,
+    sort_key: Option<Attribute>,
+}
+
+/// `name`, or `name:N` for a type other than `S`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+struct Attribute(String, String);
+
+impl TryFrom<String> for Attribute {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (name, kind) = text.rsplit_once(':').unwrap_or((&text, "S"));
+        if name.is_empty() || !["S", "N", "B"].contains(&kind) {
+            return Err(format!("`{text}`: a key attribute is `name`, `name:S`, `name:N` or `name:B`"));
+        }
+        Ok(Self(name.to_owned(), kind.to_owned()))
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Timeout(Duration);
+
+impl TryFrom<String> for Timeout {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let scale = match &text[digits..] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            _ => 0,
+        };
+        match text[..digits].parse::<u64>() {
+            Ok(number) if number > 0 && scale > 0 => Ok(Self(Duration::from_millis(number * scale))),
+            _ => Err(format!("`{text}`: a time is written `500ms`, `20s` or `2m`")),
+        }
+    }
+}
+
+impl File {
+    /// Reads a file; one that does not exist says nothing.
+    pub(super) fn read(path: &Path) -> Result<Self, FixtureError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(FixtureError::io(path, "read", &error)),
+        };
+        toml::from_str(&text).map_err(|error: toml::de::Error| FixtureError {
+            path: path.to_owned(),
+            line: error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1),
+            problem: with_nearest_key(error.message()),
+        })
+    }
+
+    /// Refuses what only one case can say.
+    pub(super) fn shared(self, path: &Path) -> Result<Self, FixtureError> {
+        let key = match &self {
+            File { expect_failure: Some(_), .. } => "expect_failure",
+            File { expect_nothing: Some(_), .. } => "expect_nothing",
+            File { why: Some(_), .. } => "why",
+            File { redact: Some(_), .. } => "redact",
+            _ => return Ok(self),
+        };
+        Err(FixtureError::new(path, format!("`{key}` belongs into the case.toml of the one case it is about")))
+    }
+}
+
+impl Settings {
+    /// Lays the files over each other, the farthest first; `path` is the nearest, which is blamed for what is missing.
+    pub(super) fn merge(files: [&File; 3], path: &Path) -> Result<Self, FixtureError> {
+        let mut settings = Settings { timeout: DEFAULT_TIMEOUT, ..Self::default() };
+        let mut tables = BTreeMap::new();
+        for file in files {
+            replace(&mut settings.topic, file.topic.as_ref());
+            replace(&mut settings.args, file.args.as_ref());
+            replace(&mut settings.buckets, file.buckets.as_ref());
+            replace(&mut settings.dead_letters, file.dead_letters.as_ref());
+            replace(&mut settings.groups, file.groups.as_ref());
+            replace(&mut settings.timeout, file.timeout.map(|timeout| timeout.0).as_ref());
+            settings.key = file.key.clone().or(settings.key);
+            settings.topics.extend(file.topics.iter().map(|(name, partitions)| (name.clone(), partitions.0)));
+            settings.env.extend(file.env.clone());
+            settings.env_when_killed.extend(file.env_when_killed.clone());
+            tables.extend(file.tables.iter());
+        }
+        settings.tables = tables
+            .into_iter()
+            .map(|(name, keys)| {
+                let attribute = |Attribute(name, kind): &Attribute| (name.clone(), kind.clone());
+                Table {
+                    name: name.clone(),
+                    partition_key: attribute(&keys.partition_key),
+                    sort_key: keys.sort_key.as_ref().map(attribute),
+                }
+            })
+            .collect();
+        for topic in &settings.dead_letters {
+            settings.topics.entry(topic.clone()).or_insert(1);
+        }
+        if settings.topic.is_empty() {
+            return Err(FixtureError::new(path, "no `topic`, here or in protocol.toml or suite.toml: where are the messages sent?"));
+        }
+        if !settings.topics.contains_key(&settings.topic) {
+            let near = nearest(&settings.topic, settings.topics.keys().map(String::as_str));
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let problem = format!("`topic` is `{}`, which is not among `topics`{near}", settings.topic);
+            return Err(FixtureError::new(path, problem));
+        }
+        Ok(settings)
+    }
+}
+
+fn replace<T: Clone>(value: &mut T, nearer: Option<&T>) {
+    if let Some(nearer) = nearer {
+        value.clone_from(nearer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> File {
+        toml::from_str(text).expect("valid")
+    }
+
+    #[test]
+    fn the_nearer_file_wins_and_maps_are_joined() {
+        let suite = file("topic = 'a'\ngroups = ['g']\nenv = { X = '1', Y = '1' }\n[topics]\na = 2\n[tables.t]\npartition_key = 'pk'");
+        let protocol = file("key = '${id}'\nenv = { Y = '2' }");
+        let case = file("timeout = '3s'\ndead_letters = ['d']\n[tables.u]\npartition_key = 'id:N'\nsort_key = 'at'");
+        let settings = Settings::merge([&suite, &protocol, &case], Path::new("case.toml")).expect("complete");
+        assert_eq!(settings.env, [("X", "1"), ("Y", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        assert_eq!(settings.topics, [("a".to_owned(), 2), ("d".to_owned(), 1)].into());
+        assert_eq!(settings.timeout, Duration::from_secs(3));
+        assert_eq!(settings.tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["t", "u"]);
+        assert_eq!(settings.tables[1].partition_key, ("id".to_owned(), "N".to_owned()));
+        assert!(settings.key.is_some());
+    }
+
+    #[test]
+    fn a_typo_names_file_line_and_nearest_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("case.toml");
+        for (text, line, says) in [
+            ("description = 'x'\nexpect_failur = 'y'\n", 2, "did you mean `expect_failure`?"),
+            ("\n\ntimeout = 'soon'\n", 3, "`500ms`, `20s` or `2m`"),
+            ("[topics]\na = 0\n", 2, "1 to 1000"),
+            ("key = '${id'\n", 1, "without its `}`"),
+            ("[tables.t]\npartition_key = 'pk:X'\n", 2, "`name:N`"),
+        ] {
+            std::fs::write(&path, text).expect("written");
+            let error = File::read(&path).expect_err(text);
+            assert_eq!(error.line, Some(line), "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_topic_that_is_not_created_is_refused() {
+        let suite = file("topic = 'fms.vehicle.rael'\n[topics]\n'fms.vehicle.real' = 2");
+        let error = Settings::merge([&suite, &File::default(), &File::default()], Path::new("case.toml")).expect_err("unknown");
+        assert!(error.problem.contains("did you mean `fms.vehicle.real`?"), "{error}");
+    }
+
+    #[test]
+    fn what_belongs_to_one_case_is_refused_elsewhere() {
+        let error = file("expect_nothing = true").shared(Path::new("suite.toml")).expect_err("not shared");
+        assert!(error.problem.contains("`expect_nothing` belongs into the case.toml"), "{error}");
+    }
+}

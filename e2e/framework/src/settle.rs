@@ -1,0 +1,231 @@
+//! Has it drained? Committed offsets have reached the ends, no call is in flight, the subject stops in good order and writes no more.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use crate::calls::Call;
+use crate::stack::{Stack, StackError};
+use crate::subject::{Subject, Waited, describe};
+
+/// How long a subject may take from SIGTERM to its exit.
+pub const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many of the subject's last lines an error shows.
+const LAST_LINES: usize = 15;
+
+/// Offsets are asked for at these intervals, growing with the time already waited.
+const ASK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
+
+/// What a run has to reach: every group the end of every partition that has records.
+#[derive(Debug, Clone)]
+pub struct Goal {
+    /// Consumer groups.
+    pub groups: Vec<String>,
+    /// End offsets by topic and partition, none of them 0.
+    pub ends: BTreeMap<(String, i32), i64>,
+}
+
+/// Why a run did not come to a good end.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// A service did not answer.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    /// Not in time. The text says who is behind, by how much, and what is in flight.
+    #[error("not drained after {} s\n{behind}{}", seconds(*limit), last(log))]
+    Behind {
+        /// The limit.
+        limit: Duration,
+        /// Groups, partitions and calls.
+        behind: String,
+        /// The subject's last lines.
+        log: String,
+    },
+    /// The subject ended by itself.
+    #[error("the subject ended before it had drained: {status}{}", last(log))]
+    Ended {
+        /// Its status.
+        status: String,
+        /// Its last lines.
+        log: String,
+    },
+    /// The subject did not stop when it was asked to.
+    #[error("the subject was asked to stop (SIGTERM) and {problem}{}", last(log))]
+    Stop {
+        /// What it did instead.
+        problem: String,
+        /// Its last lines.
+        log: String,
+    },
+    /// It wrote what the committed offsets said was written already.
+    #[error("wrote after the commit that covers it: {calls}; a crash between the two would have lost it")]
+    WroteAfterCommit {
+        /// The calls, by name and target.
+        calls: String,
+    },
+    /// An expected failure did not happen.
+    #[error("expected the subject to say `{text}`, but {problem}{}", last(log))]
+    NotSaid {
+        /// `expect_failure`.
+        text: String,
+        /// What it did instead.
+        problem: String,
+        /// Its last lines.
+        log: String,
+    },
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1}", duration.as_secs_f64())
+}
+
+fn last(log: &str) -> String {
+    if log.is_empty() {
+        return "\nit printed nothing".to_owned();
+    }
+    format!("\nits last lines:\n{log}")
+}
+
+/// A run under way: services, subject and what has to be reached.
+pub struct Settling<'a> {
+    /// The services.
+    pub stack: &'a dyn Stack,
+    /// The pipeline.
+    pub subject: &'a Subject,
+    /// What it prints.
+    pub log: &'a crate::subject::Log,
+}
+
+impl Settling<'_> {
+    /// Waits until the goal is reached and no call is in flight. Gives the moment at which the committed offsets were first seen to
+    /// cover everything: no write may begin after it.
+    pub fn drained(&self, goal: &Goal, limit: Duration) -> Result<Instant, SettleError> {
+        let started = Instant::now();
+        let mut covered = None;
+        loop {
+            if covered.is_none() && behind(self.stack, goal)?.is_empty() {
+                covered = Some(Instant::now());
+            }
+            if let Some(at) = covered
+                && in_flight(self.stack).is_empty()
+            {
+                return Ok(at);
+            }
+            let interval = (started.elapsed() / 20).clamp(ASK.0, ASK.1);
+            if let Some(status) = self.subject.wait(Instant::now() + interval) {
+                return Err(SettleError::Ended { status: describe(status), log: self.log.last(LAST_LINES) });
+            }
+            if started.elapsed() > limit {
+                let behind = behind(self.stack, goal)? + &describe_in_flight(&in_flight(self.stack));
+                return Err(SettleError::Behind { limit, behind, log: self.log.last(LAST_LINES) });
+            }
+        }
+    }
+
+    /// Stops the subject: it has to exit with status 0 within [`STOP_LIMIT`].
+    pub fn stop(&self) -> Result<(), SettleError> {
+        self.log.note("-- SIGTERM".to_owned());
+        self.subject.terminate();
+        let problem = match self.subject.wait(Instant::now() + STOP_LIMIT) {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => format!("ended with {}, not 0", describe(status)),
+            None => format!("still runs after {} s", seconds(STOP_LIMIT)),
+        };
+        Err(SettleError::Stop { problem, log: self.log.last(LAST_LINES) })
+    }
+
+    /// After [`Self::stop`]: refuses what was written after `covered`, and an offset that has gone back.
+    pub fn settled(&self, goal: &Goal, covered: Instant) -> Result<(), SettleError> {
+        let late: Vec<String> = self
+            .stack
+            .calls()
+            .snapshot()
+            .iter()
+            .filter(|call| call.is_write() && call.started > covered)
+            .map(|call| format!("{} {}", call.operation, call.target))
+            .collect();
+        if !late.is_empty() {
+            return Err(SettleError::WroteAfterCommit { calls: late.join(", ") });
+        }
+        let behind = behind(self.stack, goal)?;
+        if !behind.is_empty() {
+            let problem = format!("committed lower offsets than before:\n{behind}");
+            return Err(SettleError::Stop { problem, log: self.log.last(LAST_LINES) });
+        }
+        Ok(())
+    }
+
+    /// Waits until the subject says `text`, then ends it, in good order if it can.
+    pub fn said(&self, text: &str, limit: Duration) -> Result<(), SettleError> {
+        let problem = match self.subject.wait_for_line(text, Instant::now() + limit) {
+            Waited::Found(_) => {
+                self.log.note("-- said what was expected; SIGTERM".to_owned());
+                self.subject.terminate();
+                self.subject.wait(Instant::now() + STOP_LIMIT);
+                return Ok(());
+            }
+            Waited::Ended(status) => format!("it ended without that: {}", describe(status)),
+            Waited::TimedOut => format!("it has not said that after {} s", seconds(limit)),
+        };
+        Err(SettleError::NotSaid { text: text.to_owned(), problem, log: self.log.last(LAST_LINES) })
+    }
+}
+
+/// One line for every partition that a group has not finished; empty when the goal is reached.
+fn behind(stack: &dyn Stack, goal: &Goal) -> Result<String, StackError> {
+    let mut text = String::new();
+    let partitions: Vec<(String, i32)> = goal.ends.keys().cloned().collect();
+    for group in &goal.groups {
+        let committed = stack.committed(group, &partitions)?;
+        for (partition, end) in &goal.ends {
+            let (topic, number) = partition;
+            let _ = match committed.get(partition) {
+                Some((offset, _)) if offset >= end => continue,
+                Some((offset, _)) => {
+                    writeln!(text, "group `{group}`: {topic}-{number} is committed up to {offset} of {end}, {} behind", records(end - offset))
+                }
+                None => writeln!(text, "group `{group}`: {topic}-{number} has no commit, {} behind", records(*end)),
+            };
+        }
+    }
+    Ok(text)
+}
+
+fn records(count: i64) -> String {
+    if count == 1 { "1 record".to_owned() } else { format!("{count} records") }
+}
+
+fn in_flight(stack: &dyn Stack) -> Vec<Call> {
+    stack.calls().snapshot().into_iter().filter(|call| call.finished.is_none()).collect()
+}
+
+fn describe_in_flight(calls: &[Call]) -> String {
+    let mut text = String::new();
+    for call in calls {
+        let _ = writeln!(text, "in flight for {} s: {} {}", seconds(call.started.elapsed()), call.operation, call.target);
+    }
+    text
+}
+
+/// What every group has committed of every partition, beside its end: for the report of a failure.
+pub fn offsets(stack: &dyn Stack, goal: &Goal) -> String {
+    let partitions: Vec<(String, i32)> = goal.ends.keys().cloned().collect();
+    let mut text = String::new();
+    for group in &goal.groups {
+        let committed = match stack.committed(group, &partitions) {
+            Ok(committed) => committed,
+            Err(error) => {
+                let _ = writeln!(text, "{group}: {error}");
+                continue;
+            }
+        };
+        for ((topic, partition), end) in &goal.ends {
+            let _ = match committed.get(&(topic.clone(), *partition)) {
+                Some((offset, metadata)) => writeln!(text, "{group} {topic}-{partition}: committed {offset}, end {end} {metadata}"),
+                None => writeln!(text, "{group} {topic}-{partition}: committed nothing, end {end}"),
+            };
+        }
+    }
+    text
+}

@@ -1,0 +1,286 @@
+//! The framework catches broken pipelines: each test asserts what a person would see.
+//!
+//! This executable plays three parts: the tests; the test target of a small project with fixtures of its own; and that project's pipeline.
+
+mod pipeline;
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use e2e::{Program, Suite};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tempfile::TempDir;
+
+const ROLE: &str = "CAUGHT_ROLE";
+const ROOT: &str = "CAUGHT_ROOT";
+
+fn main() -> ExitCode {
+    match std::env::var(ROLE).as_deref() {
+        Ok("pipeline") => pipeline::main(),
+        Ok("project") => {
+            let root = std::env::var_os(ROOT).unwrap_or_default();
+            e2e::harness::main(&Suite::new(root, Program::Itself { role: (ROLE, "pipeline") }))
+        }
+        _ => libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
+    }
+}
+
+fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("an_honest_pipeline_passes", || project().run("").passes()),
+        Trial::test("a_restart_changes_nothing", || project().under("restarted").run("").passes()),
+        Trial::test("messages_sent_twice_change_no_item_and_no_set_of_rows", || project().under("twice").run("").passes()),
+        Trial::test("throttling_changes_nothing", || project().under("throttled").run("").passes()),
+        Trial::test("a_crash_before_a_call_changes_nothing", || project().under("killed:3").run("").passes()),
+        Trial::test("a_crash_after_a_call_changes_nothing", || project().under("killed:4:after").run("").passes()),
+        Trial::test("a_row_that_is_dropped_is_shown", || {
+            project().run("drops a row").fails_with(&[
+                "while comparing with the snapshots: 3 snapshots differ",
+                "snapshots/table__rows.snap: 1 item missing\n  - {\"id\":\"two\",\"length\":3}",
+                "snapshots/s3__raw__rows.snap: 1 row missing\n  - two",
+                "snapshots/objects.snap: 1 object missing\n  - raw/rows/0000000001.json: 1 rows, 4 bytes",
+                "if this is right: cargo insta review",
+                "run it again: cargo nextest run -E 'test(=words::three)'",
+            ])
+        }),
+        Trial::test("a_dropped_row_is_shown_under_every_schedule", || {
+            project().under("restarted").run("drops a row").fails_with(&["s3__raw__rows.snap: 1 row missing\n  - two"])
+        }),
+        Trial::test("a_row_that_is_written_twice_is_shown", || {
+            project().run("duplicates a row").fails_with(&["snapshots/s3__raw__rows.snap: 1 row not expected\n  + two"])
+        }),
+        Trial::test("an_offset_that_is_committed_before_the_write_is_a_defect", || {
+            project().run("commits early").fails_with(&[
+                "wrote after the commit that covers it: PutItem rows, PutObject raw/rows/0000000001.json",
+                "a crash between the two would have lost it",
+            ])
+        }),
+        Trial::test("a_pipeline_that_never_drains_is_told_where_it_stands", || {
+            project().timeout("1s").run("never drains").fails_with(&[
+                "while waiting until it has drained: not drained after 1.0 s",
+                "group `copy`: in-0 is committed up to 1 of 3, 2 records behind",
+                "waiting for something that will not come",
+            ])
+        }),
+        Trial::test("a_crash_at_start_shows_status_and_last_words", || {
+            project().run("crashes at start").fails_with(&[
+                "the subject ended before it had drained: exit status 3",
+                "table `rows` has no key attribute `id`",
+            ])
+        }),
+        Trial::test("a_pipeline_that_does_not_stop_in_good_order_fails", || {
+            project().run("fails to stop").fails_with(&[
+                "the subject was asked to stop (SIGTERM) and ended with exit status 3, not 0",
+                "cannot leave the group",
+            ])
+        }),
+        Trial::test("an_expected_failure_has_to_be_said", || {
+            let project = project().without_snapshots();
+            project.write(CASE, "messages.ndjson", "one\npoison\n");
+            project.case("expect_failure = 'it is poison'").run("").passes()?;
+            project.case("expect_failure = 'it is fine'").run("").fails_with(&[
+                "expected the subject to say `it is fine`, but it ended without that: exit status 3",
+                "cannot store offset 1: it is poison",
+            ])
+        }),
+        Trial::test("nothing_observed_is_a_failure_unless_it_is_the_point", || {
+            let blind = project().without_snapshots();
+            blind.run("drops everything").fails_with(&["nothing was observed"])?;
+            let nothing = "expect_nothing = true\nwhy = 'it is not wanted'";
+            blind.case(nothing).run("drops everything").passes()?;
+            blind.case(nothing).run("").fails_with(&["expected nothing (it is not wanted), but observed:", "==== table__rows"])
+        }),
+        Trial::test("a_snapshot_that_nothing_produces_any_more_is_a_failure", || {
+            let project = project();
+            project.write(SNAPSHOTS, "table__gone.snap", "---\nsource: here\n---\nrow\n");
+            project.run("").fails_with(&["snapshots/table__gone.snap: nothing of this was observed"])
+        }),
+        Trial::test("a_new_case_is_pending_until_it_is_reviewed", || {
+            let project = project().without_snapshots();
+            project.run("").fails_with(&[
+                "3 snapshots differ",
+                "snapshots/table__rows.snap: new, 3 items\n  + {\"id\":\"one\",\"length\":3}",
+            ])?;
+            for (name, _) in EXPECTED {
+                let snapshots = project.root.path().join(SNAPSHOTS);
+                fs::rename(snapshots.join(format!("{name}.snap.new")), snapshots.join(format!("{name}.snap")))?;
+            }
+            project.run("").passes()
+        }),
+        Trial::test("a_failed_run_leaves_a_capsule_and_a_passing_one_removes_it", || {
+            let project = project();
+            project.run("drops a row").fails_with(&["everything about this run: "])?;
+            for (file, text) in [
+                ("verdict.txt", "words::three"),
+                ("calls.txt", "s3 PutObject raw/rows/0000000002.json (6 bytes): 200 after"),
+                ("offsets.txt", "copy in-0: committed 3, end 3"),
+                ("observed.txt", "==== table__rows\n{\"id\":\"one\",\"length\":3}"),
+                ("diff.txt", "  - two"),
+                ("worker.log", "-- SIGTERM"),
+            ] {
+                let content = fs::read_to_string(project.capsule().join(file)).map_err(|error| format!("{file}: {error}"))?;
+                contains(&content, &[text])?;
+            }
+            project.run("").passes()?;
+            if project.capsule().exists() { Err("the capsule of the earlier run is still there".into()) } else { Ok(()) }
+        }),
+        Trial::test("a_test_that_is_ended_for_its_time_leaves_a_capsule", ended_for_its_time),
+        Trial::test("a_typo_in_a_fixture_is_one_clear_error", || {
+            project().case("timeot = '1s'").run("").fails_with(&["case.toml:1: unknown field `timeot`", "did you mean `timeout`?"])
+        }),
+        Trial::test("a_project_without_cases_does_not_pass", || {
+            let project = project();
+            fs::remove_dir_all(project.root.path().join("fixtures/words"))?;
+            project.run("").fails_with(&["no case found"])
+        }),
+        Trial::test("tests_are_listed_by_name_without_reading_them", || {
+            let project = project();
+            project.case("not toml").output(&["--list", "--format", "terse"], "").prints("words::three: test\n")?;
+            project.output(&["--list", "--format", "terse", "--ignored"], "").prints("")?;
+            project.output(&["--list", "--format", "terse", "--exact", "words::thre"], "").prints("")
+        }),
+    ]
+}
+
+/// nextest ends a test that takes too long with SIGTERM, and some seconds later with SIGKILL.
+fn ended_for_its_time() -> Result<(), Failed> {
+    let project = project().timeout("60s");
+    let waiting = project.root.path().join("waiting");
+    let listener = UnixListener::bind(&waiting)?;
+    let child = project.command(&[], "never drains").env("TELL_WHEN_WAITING", &waiting).stderr(Stdio::piped()).spawn()?;
+    listener.accept()?;
+    Command::new("kill").arg(child.id().to_string()).status()?;
+    let output = child.wait_with_output()?;
+    contains(
+        &String::from_utf8_lossy(&output.stderr),
+        &["words::three: ended by SIGTERM after", "while waiting until it has drained", "everything about this run: "],
+    )?;
+    let offsets = fs::read_to_string(project.capsule().join("offsets.txt"))?;
+    contains(&offsets, &["copy in-0: committed 1, end 3"])?;
+    if output.status.code() == Some(143) { Ok(()) } else { Err(format!("ended with {}", output.status).into()) }
+}
+
+const CASE: &str = "fixtures/words/three";
+const SNAPSHOTS: &str = "fixtures/words/three/snapshots";
+
+/// What an honest pipeline makes of the messages.
+const EXPECTED: [(&str, &str); 3] = [
+    ("table__rows", "{\"id\":\"one\",\"length\":3}\n{\"id\":\"three\",\"length\":5}\n{\"id\":\"two\",\"length\":3}"),
+    ("s3__raw__rows", "one\ntwo\nthree"),
+    (
+        "objects",
+        "raw/rows/0000000000.json: 1 rows, 4 bytes\nraw/rows/0000000001.json: 1 rows, 4 bytes\nraw/rows/0000000002.json: 1 rows, 6 bytes",
+    ),
+];
+
+/// A project of one case with three messages, in a folder of its own.
+struct Project {
+    root: TempDir,
+    schedule: Option<&'static str>,
+}
+
+fn project() -> Project {
+    let project = Project { root: tempfile::tempdir().expect("a temporary folder"), schedule: None }.timeout("20s");
+    project.write(CASE, "messages.ndjson", "one\ntwo\nthree\n");
+    for (name, text) in EXPECTED {
+        project.write(SNAPSHOTS, &format!("{name}.snap"), &format!("---\nsource: here\n---\n{text}\n"));
+    }
+    project
+}
+
+impl Project {
+    fn write(&self, folder: &str, name: &str, text: &str) {
+        let folder = self.root.path().join(folder);
+        fs::create_dir_all(&folder).expect("a folder in the temporary folder");
+        fs::write(folder.join(name), text).expect("a file in the temporary folder");
+    }
+
+    fn timeout(self, timeout: &str) -> Self {
+        let suite = format!(
+            "topic = 'in'\ngroups = ['copy']\nbuckets = ['raw']\ntimeout = '{timeout}'\n\
+             env = {{ SESSION_TIMEOUT_MS = '30000' }}\nenv_when_killed = {{ SESSION_TIMEOUT_MS = '1000' }}\n\
+             [topics]\nin = 1\n[tables.rows]\npartition_key = 'id'\n"
+        );
+        self.write("fixtures", "suite.toml", &suite);
+        self
+    }
+
+    fn under(mut self, schedule: &'static str) -> Self {
+        self.schedule = Some(schedule);
+        self
+    }
+
+    fn without_snapshots(self) -> Self {
+        fs::remove_dir_all(self.root.path().join(SNAPSHOTS)).expect("there are snapshots");
+        self
+    }
+
+    fn case(&self, text: &str) -> &Self {
+        self.write(CASE, "case.toml", text);
+        self
+    }
+
+    fn capsule(&self) -> PathBuf {
+        self.root.path().join("target/e2e/words/three")
+    }
+
+    /// The project's test target, with nothing of the outer run in its environment.
+    fn command(&self, arguments: &[&str], defect: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().expect("this executable has a path"));
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("INSTA_") || name.starts_with("E2E_") || ["CI", "TF_BUILD", "CARGO_TARGET_DIR"].contains(&name.as_str()) {
+                command.env_remove(name);
+            }
+        }
+        command.args(arguments).env(ROLE, "project").env(ROOT, self.root.path()).env("DEFECT", defect);
+        if let Some(schedule) = self.schedule {
+            command.env("E2E_SCHEDULE", schedule);
+        }
+        command
+    }
+
+    fn output(&self, arguments: &[&str], defect: &str) -> Verdict {
+        let output = self.command(arguments, defect).output().expect("this executable can be started");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Verdict { success: output.status.success(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    fn run(&self, defect: &str) -> Verdict {
+        self.output(&[], defect)
+    }
+}
+
+/// How the project's test target ended.
+struct Verdict {
+    success: bool,
+    stdout: String,
+    stderr: String,
+}
+
+impl Verdict {
+    fn text(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    fn passes(self) -> Result<(), Failed> {
+        if self.success { contains(&self.stdout, &["1 passed"]) } else { Err(format!("should pass:\n{}", self.text()).into()) }
+    }
+
+    fn fails_with(self, texts: &[&str]) -> Result<(), Failed> {
+        if self.success { Err(format!("should fail:\n{}", self.text()).into()) } else { contains(&self.text(), texts) }
+    }
+
+    fn prints(self, text: &str) -> Result<(), Failed> {
+        if self.success && self.stdout == text { Ok(()) } else { Err(format!("should print {text:?}:\n{}", self.text()).into()) }
+    }
+}
+
+fn contains(text: &str, wanted: &[&str]) -> Result<(), Failed> {
+    match wanted.iter().find(|wanted| !text.contains(**wanted)) {
+        Some(missing) => Err(format!("should say\n{missing}\nbut says\n{text}").into()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,120 @@
+//! The smallest pipeline that is honest, and the ways in which one can be broken.
+//!
+//! Every record becomes an item and an object; then its offset is committed. It is no `fms connect`: the framework tests any pipeline.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use aws_config::BehaviorVersion;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_s3::primitives::ByteStream;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The record that a broken pipeline breaks on.
+const VICTIM: i64 = 1;
+
+pub fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let end = runtime.context("starting tokio").and_then(|runtime| runtime.block_on(run()));
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let defect = std::env::var("DEFECT").unwrap_or_default();
+    let is = |name: &str| defect == name;
+    if is("crashes at start") {
+        bail!("table `rows` has no key attribute `id`");
+    }
+    let stopping = Arc::new(AtomicBool::new(false));
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn({
+        let stopping = Arc::clone(&stopping);
+        async move {
+            terminate.recv().await;
+            stopping.store(true, Ordering::Relaxed);
+        }
+    });
+
+    let sinks = Sinks::connect().await;
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", std::env::var("KAFKA_BOOTSTRAP_SERVERS")?)
+        .set("group.id", "copy")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "10")
+        .set("session.timeout.ms", std::env::var("SESSION_TIMEOUT_MS")?)
+        .set("heartbeat.interval.ms", "100")
+        .create()?;
+    consumer.subscribe(&["in"])?;
+
+    let mut written_late = Vec::new();
+    while !stopping.load(Ordering::Relaxed) {
+        let Some(message) = consumer.poll(Duration::from_millis(20)) else { continue };
+        let message = message?;
+        let record = (message.offset(), String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned());
+        let victim = record.0 == VICTIM;
+        if record.1.contains("poison") {
+            bail!("cannot store offset {}: it is poison", record.0);
+        }
+        if is("commits early") && victim {
+            written_late.push(record);
+        } else if !(is("drops everything") || is("drops a row") && victim) {
+            sinks.write(&record, if is("duplicates a row") && victim { 2 } else { 1 }).await?;
+        }
+        if is("never drains") && victim {
+            eprintln!("waiting for something that will not come");
+            if let Ok(listener) = std::env::var("TELL_WHEN_WAITING") {
+                std::os::unix::net::UnixStream::connect(&listener).with_context(|| format!("telling {listener}"))?;
+            }
+            while !stopping.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            break;
+        }
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(message.topic(), message.partition(), Offset::Offset(message.offset() + 1))?;
+        consumer.commit(&offsets, CommitMode::Sync)?;
+    }
+    for record in &written_late {
+        sinks.write(record, 1).await?;
+    }
+    if is("fails to stop") {
+        bail!("cannot leave the group");
+    }
+    Ok(())
+}
+
+struct Sinks {
+    dynamodb: aws_sdk_dynamodb::Client,
+    s3: aws_sdk_s3::Client,
+}
+
+impl Sinks {
+    async fn connect() -> Self {
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
+        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+        Self { dynamodb: aws_sdk_dynamodb::Client::new(&config), s3: aws_sdk_s3::Client::from_conf(s3) }
+    }
+
+    async fn write(&self, (offset, text): &(i64, String), times: usize) -> Result<()> {
+        let put = self.dynamodb.put_item().table_name("rows");
+        let put = put.item("id", AttributeValue::S(text.clone())).item("length", AttributeValue::N(text.len().to_string()));
+        put.send().await.with_context(|| format!("writing offset {offset} to table `rows`"))?;
+        let body = ByteStream::from(format!("{text}\n").repeat(times).into_bytes());
+        let put = self.s3.put_object().bucket("raw").key(format!("rows/{offset:010}.json")).body(body);
+        put.send().await.with_context(|| format!("writing offset {offset} to bucket `raw`"))?;
+        Ok(())
+    }
+}
