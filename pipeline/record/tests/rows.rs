@@ -300,8 +300,6 @@ fn object(fields: &[(String, String, String)], space: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
-
     #[test]
     fn unrolling_and_collecting_again_loses_nothing(
         envelope in fields(), elements in proptest::collection::vec(fields(), 0..5), place in any::<proptest::sample::Index>(),
@@ -373,7 +371,9 @@ proptest! {
     }
 
     #[test]
-    fn digests_are_equal_exactly_for_equal_fields(one in fields(), other in fields(), turn in any::<proptest::sample::Index>()) {
+    fn digests_are_equal_exactly_for_equal_fields(
+        one in fields(), turn in any::<proptest::sample::Index>(), other_name in name(), other_value in value(), rename in any::<bool>(),
+    ) {
         let digest = |fields: &[(String, String, String)]| {
             let payload = object(fields, "");
             one_row(&whole().parse(payload.as_bytes()).expect("valid")).digest()
@@ -381,20 +381,17 @@ proptest! {
         let set = |fields: &[(String, String, String)]| -> BTreeMap<String, String> {
             fields.iter().map(|(name, _, value)| (name.clone(), value.clone())).collect()
         };
-        let mut turned = one.clone();
-        if !turned.is_empty() {
-            turned.rotate_left(turn.index(one.len()));
+        let mut other = one.clone();
+        if !other.is_empty() {
+            other.rotate_left(turn.index(one.len()));
         }
-        prop_assert_eq!(digest(&one), digest(&turned));
+        prop_assert_eq!(digest(&one), digest(&other));
+        match other.first_mut() {
+            Some((name, raw, _)) if rename && one.iter().all(|(name, ..)| *name != other_name.0) => (*name, *raw) = other_name,
+            Some((.., value)) => *value = other_value,
+            None => {}
+        }
         prop_assert_eq!(digest(&one) == digest(&other), set(&one) == set(&other));
-        if let Some((_, _, value)) = turned.first_mut() {
-            value.push(' ');
-            value.insert(0, '0');
-            value.retain(|c| !c.is_control());
-            if serde_json::from_str::<&RawValue>(value).is_ok() {
-                prop_assert_ne!(digest(&one), digest(&turned));
-            }
-        }
     }
 
     #[test]
