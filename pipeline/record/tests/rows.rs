@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fms_record::{Message, MessageError, Parser, Row};
 use proptest::prelude::*;
@@ -287,7 +287,7 @@ fn value() -> impl Strategy<Value = String> {
 /// Fields of one object: decoded name, JSON text of the name, value.
 fn fields() -> impl Strategy<Value = Vec<(String, String, String)>> {
     proptest::collection::vec((name(), value()), 0..7).prop_map(|fields| {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let fields = fields.into_iter().map(|((name, raw), value)| (name, raw, value));
         fields.filter(|(name, ..)| seen.insert(name.clone())).collect()
     })
@@ -395,9 +395,21 @@ proptest! {
     }
 
     #[test]
+    fn a_name_twice_is_an_error(names in proptest::collection::vec(
+        prop_oneof![name(), "[a-z]{4}_m(in|ax)_[ab]{3}".prop_map(|name| (name.clone(), name))], 0..40)) {
+        let fields: Vec<_> = names.iter().map(|(name, raw)| (name.clone(), raw.clone(), "1".to_owned())).collect();
+        let distinct = names.iter().map(|(name, _)| name).collect::<BTreeSet<_>>().len() == names.len();
+        let element = object(&fields, "");
+        prop_assert_eq!(whole().parse(element.as_bytes()).is_ok(), distinct);
+        let payload = format!(r#"{{"object":"o","type":"t","id":1,"measurements":[{element},{element}]}}"#);
+        let message = unrolling().parse(payload.as_bytes()).expect("valid");
+        prop_assert!(message.rows().all(|row| row.is_ok() == distinct));
+    }
+
+    #[test]
     fn what_is_json_is_what_serde_json_accepts(tokens in proptest::collection::vec(prop_oneof![
         Just("{"), Just("}"), Just("["), Just("]"), Just(","), Just(":"), Just("\""), Just("\"a\""), Just("\\"), Just("\\u00e"),
-        Just("\\ud800"), Just("0"), Just("1"), Just("-"), Just("."), Just("e"), Just("E+"), Just("true"), Just("nul"), Just("null"),
+        Just("\\ud800"), Just("0"), Just("01"), Just("1.5"), Just("-0e1"), Just("1"), Just("-"), Just("."), Just("e"), Just("E+"), Just("true"), Just("nul"), Just("null"),
         Just("NaN"), Just(" "), Just("\n"), Just("\u{1}"), Just("\u{0}"), Just("é"), Just("\u{a0}"), Just("\u{7f}"), Just("\"a\":1"),
     ], 0..12)) {
         let text = tokens.concat();
