@@ -96,9 +96,17 @@ impl Field {
     #[inline]
     fn small_hash(self, text: &[u8]) -> u8 {
         let length = self.name_length & !ESCAPED;
-        // The lowest bytes of the word are the first: shifting drops what is before a name shorter than the word.
-        let ending = text[..self.quote()].last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let own = ending.checked_shr(64_u32.saturating_sub(length.saturating_mul(8))).unwrap_or(0);
+        let own = match text[..self.quote()].last_chunk() {
+            // The lowest bytes of the word are the first: shifting drops what is before a name shorter than the word.
+            Some(ending) => {
+                let others = 64_u32.saturating_sub(length.saturating_mul(8));
+                u64::from_le_bytes(*ending).checked_shr(others).unwrap_or(0)
+            }
+            // A name shorter than the word, too near the text's start for one: the same number.
+            None => {
+                text[self.name as usize..self.quote()].iter().rev().fold(0, |own, &byte| own << 8 | u64::from(byte))
+            }
+        };
         ((own ^ u64::from(length)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
     }
 

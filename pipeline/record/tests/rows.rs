@@ -146,6 +146,16 @@ fn setting_replaces_in_place_or_appends() {
     assert_eq!(names.join(" "), "object=\"vehicle\" type=null id=7 a=[\n10] d=4 b=2 c=31 pk=\"l\" p\"k=1");
 }
 
+#[test]
+fn a_name_twice_is_seen_wherever_it_stands() {
+    for name in ["", "a", "id", "seventh", "eighteen", "longer than a word"] {
+        for between in ["", "\"b\":0,", "\"another\":0,\"yet another\":1,"] {
+            let payload = format!("{{\"{name}\":1,{between}\"{name}\":1}}");
+            assert!(matches!(whole().parse(payload.as_bytes()), Err(MessageError::Name(_))), "{payload}");
+        }
+    }
+}
+
 /// Keys in tables are made of digests: they must never change.
 #[test]
 fn a_digest_stays_what_it_is() {
