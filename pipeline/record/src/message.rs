@@ -77,7 +77,7 @@ impl Parser {
     }
 }
 
-/// Room for an envelope's fields (PROTOCOLS have 14) without growing; a flat message may have twice as many.
+/// Room for an envelope (14 fields where the fleet's protocols are batched) or a flat message without growing.
 const INITIAL_ENVELOPE: usize = 32;
 
 /// A valid message. Rows borrow it.
