@@ -18,7 +18,7 @@ pub enum MessageError {
         length: usize,
     },
     /// The payload is larger than a Kafka record can be.
-    #[error("the payload has {length} bytes; no more than {} can be read", crate::name::MAX_PAYLOAD)]
+    #[error("the payload has {length} bytes; no more than {} can be read", crate::field::MAX_PAYLOAD)]
     TooLong {
         /// Bytes of the payload.
         length: usize,

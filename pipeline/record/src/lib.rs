@@ -28,10 +28,11 @@
 //! ```
 
 pub mod error;
+mod field;
 pub mod message;
-mod name;
 pub mod row;
 mod scan;
+mod string;
 pub mod template;
 pub mod time;
 

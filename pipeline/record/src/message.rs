@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::error::{Excerpt, NameError, Position, kind};
-use crate::name::{self, Field, Index, MAX_PAYLOAD, short};
+use crate::field::{self, Field, Index, MAX_PAYLOAD, short};
 use crate::scan::{self, Fault, Scan, byte, fault, white_space};
-use crate::{MessageError, Row, RowError};
+use crate::{MessageError, Row, RowError, string};
 
 /// How messages are read: which list, if any, is unrolled into rows.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ impl Parser {
         if byte(bytes, start) != b'{' {
             return Err(MessageError::NotAnObject { found: kind(&text[start..]) });
         }
-        name::check(text, &envelope)?;
+        field::check(text, &envelope)?;
         let mut message = Message {
             text: &text[..end],
             start,
@@ -77,7 +77,7 @@ impl Parser {
     }
 }
 
-/// Room for an envelope's fields (PROTOCOLS have 14) without growing; a flat message may have twice as many.
+/// Room for an envelope (14 fields where the fleet's protocols are batched) or a flat message without growing.
 const INITIAL_ENVELOPE: usize = 32;
 
 /// A valid message. Rows borrow it.
@@ -96,16 +96,19 @@ pub struct Message<'m> {
 
 impl<'m> Message<'m> {
     /// The rows in the order of the list: one result an element; an element that is no row (not an object, a field twice) is an error of its own.
-    pub fn rows(&self) -> impl Iterator<Item = Result<Row<'_>, (usize, RowError)>> {
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = Result<Row<'_>, (usize, RowError)>> {
         let count = self.unrolled.as_ref().map_or(1, |unrolled| unrolled.elements.len());
-        (0..count).map(|index| match &self.unrolled {
-            None => Ok(Row::new(self, index, &[], &[])),
-            Some(unrolled) => match &unrolled.elements[index].shape {
-                Ok(shape) => {
+        (0..count).map(|index| {
+            let Some(unrolled) = &self.unrolled else { return Ok(Row::new(self, index, &[], &[])) };
+            match &unrolled.elements[index].outcome {
+                Outcome::Row { shape } => {
                     Ok(Row::new(self, index, unrolled.fields_of(index), &unrolled.shapes[*shape as usize].omitted))
                 }
-                Err(error) => Err((index, RowError::clone(error))),
-            },
+                Outcome::NotAnObject => {
+                    Err((index, RowError::NotAnObject { found: Excerpt::start_of(self.element_text(index)) }))
+                }
+                Outcome::Name(error) => Err((index, RowError::Name(NameError::clone(error)))),
+            }
         })
     }
 
@@ -119,7 +122,7 @@ impl<'m> Message<'m> {
 
     /// Value text of an envelope field, the list included.
     pub fn envelope(&self, name: &str) -> Option<&'m str> {
-        name::find(self.text, &self.envelope, name).map(|place| self.envelope[place].value(self.text))
+        field::find(self.text, &self.envelope, name).map(|place| self.envelope[place].value(self.text))
     }
 
     pub(crate) fn text(&self) -> &'m str {
@@ -150,6 +153,21 @@ impl Unrolled {
         self.elements.reserve((bytes / 128).min(1024));
     }
 
+    /// What becomes of the next element, an object with these fields; `alike`: their names are those of the newest shape.
+    fn outcome(&mut self, text: &str, fields: Range<usize>, alike: bool) -> Outcome {
+        let known = self.shapes.len();
+        if alike && known > 0 {
+            return Outcome::Row { shape: short(known - 1) };
+        }
+        match field::check(text, &self.fields[fields]) {
+            Ok(()) => {
+                self.shapes.push(Shape { element: self.elements.len(), omitted: Vec::new() });
+                Outcome::Row { shape: short(known) }
+            }
+            Err(error) => Outcome::Name(Box::new(error)),
+        }
+    }
+
     fn fields_of(&self, index: usize) -> &[Field] {
         let Element { first, last, .. } = self.elements[index];
         &self.fields[first as usize..last as usize]
@@ -164,8 +182,18 @@ struct Element {
     /// Its fields in `Unrolled::fields`.
     first: u32,
     last: u32,
-    /// Its shape in `Unrolled::shapes`, or why it is no row.
-    shape: Result<u32, Box<RowError>>,
+    outcome: Outcome,
+}
+
+/// What became of an element. Small, for a message may have very many.
+#[derive(Debug)]
+enum Outcome {
+    /// A row, with its shape in `Unrolled::shapes`.
+    Row {
+        shape: u32,
+    },
+    NotAnObject,
+    Name(Box<NameError>),
 }
 
 /// What rows with the same field names in the same order have in common. The elements of a message nearly always do, so that names are
@@ -229,36 +257,26 @@ fn elements(text: &str, at: usize, unrolled: &mut Unrolled) -> Scan {
     }
     loop {
         let (start, first) = (at, unrolled.fields.len());
-        let mut shape = Err(None);
-        if byte(bytes, at) == b'{' {
+        let outcome = if byte(bytes, at) == b'{' {
             let (end, alike) =
                 object(text, at + 1, &mut unrolled.fields, previous.clone(), |_, at| scan::value(bytes, at))?;
             at = end;
             let fields = first..unrolled.fields.len();
-            shape = match unrolled.shapes.len() {
-                known @ 1.. if alike => Ok(known - 1),
-                known => name::check(text, &unrolled.fields[fields.clone()]).map_err(Some).map(|()| {
-                    unrolled.shapes.push(Shape { element: unrolled.elements.len(), omitted: Vec::new() });
-                    known
-                }),
-            };
-            if shape.is_ok() {
+            let outcome = unrolled.outcome(text, fields.clone(), alike);
+            if matches!(outcome, Outcome::Row { .. }) {
                 previous = fields;
             }
+            outcome
         } else {
             at = scan::value(bytes, at)?;
-        }
+            Outcome::NotAnObject
+        };
         unrolled.elements.push(Element {
             start: short(start),
             end: short(at),
             first: short(first),
             last: short(unrolled.fields.len()),
-            shape: shape.map(short).map_err(|error: Option<NameError>| {
-                Box::new(match error {
-                    Some(error) => RowError::Name(error),
-                    None => RowError::NotAnObject { found: Excerpt::start_of(&text[start..at]) },
-                })
-            }),
+            outcome,
         });
         at = white_space(bytes, at);
         match byte(bytes, at) {
@@ -318,9 +336,9 @@ fn check_identity(message: &Message<'_>) -> Result<(), MessageError> {
 /// Settles what the envelope says about the list; `None` if the message is a row itself.
 fn unroll(message: &Message<'_>, list: &str, mut unrolled: Unrolled) -> Result<Option<Unrolled>, MessageError> {
     let (text, envelope) = (message.text, &message.envelope);
-    let Some(place) = name::find(text, envelope, list) else {
+    let Some(place) = field::find(text, envelope, list) else {
         let command = message.envelope("command").unwrap_or("absent");
-        let decoded = name::string_text(command).and_then(name::decode);
+        let decoded = string::raw(command).and_then(string::decode);
         let has_none = decoded.is_some_and(|command| command == "command" || command == "response");
         let error = || MessageError::NoList { list: list.into(), command: Excerpt::start_of(command) };
         return has_none.then_some(None).ok_or_else(error);

@@ -1,14 +1,15 @@
 //! One row of a message: reading it, changing it, writing it.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::Message;
-use crate::name::{self, Field};
+use crate::field::{self, Field};
 
 /// One row: the envelope's fields (without the list), then the element's; on a name clash the element's value.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Row<'m> {
     message: &'m Message<'m>,
     index: usize,
@@ -89,7 +90,6 @@ impl<'m> Row<'m> {
     ///
     /// Fields that follow each other in the source are copied as they stand, with what is between them.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        let empty = out.len() + 1;
         out.push(b'{');
         let own = self.changes.partition_point(|change| change.place < Place::Own(0));
         let appended = self.changes.partition_point(|change| change.place < Place::Appended);
@@ -104,7 +104,6 @@ impl<'m> Row<'m> {
             Some(comma) if *comma == b',' => *comma = b'}',
             _ => out.push(b'}'),
         }
-        debug_assert!(out.len() > empty);
     }
 
     /// 128 bits that are equal exactly for rows that are equal in every field (name and value text), whatever the field order: 32 hex digits.
@@ -136,10 +135,10 @@ impl<'m> Row<'m> {
 
     fn place(&self, name: &str) -> Option<Place> {
         let text = self.message.text();
-        if let Some(at) = name::find(text, self.own, name) {
+        if let Some(at) = field::find(text, self.own, name) {
             return Some(Place::Own(at));
         }
-        if let Some(at) = name::find(text, self.envelope(), name).filter(|&at| !self.omits(at)) {
+        if let Some(at) = field::find(text, self.envelope(), name).filter(|&at| !self.omits(at)) {
             return Some(Place::Envelope(at));
         }
         self.appended().iter().any(|change| change.name == name).then_some(Place::Appended)
@@ -187,6 +186,14 @@ impl<'m> Row<'m> {
             }
             from = stop + 1;
         }
+    }
+}
+
+impl fmt::Debug for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut json = Vec::new();
+        self.write_json(&mut json);
+        write!(f, "row {}: {}", self.index, String::from_utf8_lossy(&json))
     }
 }
 

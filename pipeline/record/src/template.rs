@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::error::Excerpt;
-use crate::{Row, RowError, name};
+use crate::{Row, RowError, string};
 
 /// A parsed template such as `${id}#${object}` or `${timestamp_iso|messaged_at}#${@digest}`.
 ///
@@ -160,8 +160,8 @@ impl Template {
 
     fn scalar<'v>(&self, field: &str, value: &'v str) -> Result<Cow<'v, str>, RowError> {
         let (template, field, found) = (|| self.source.clone(), || field.to_owned(), || Excerpt::start_of(value));
-        if let Some(raw) = name::string_text(value) {
-            return name::decode(raw).ok_or_else(|| RowError::Surrogate {
+        if let Some(raw) = string::raw(value) {
+            return string::decode(raw).ok_or_else(|| RowError::Surrogate {
                 template: template(),
                 field: field(),
                 found: found(),

@@ -1,7 +1,7 @@
 //! When a row happened: its own field, else the envelope's, else Kafka's timestamp.
 
 use crate::error::Excerpt;
-use crate::{Row, RowError, name};
+use crate::{Row, RowError, string};
 
 /// The envelope's field that says when the message was made.
 const MESSAGED_AT: &str = "messaged_at";
@@ -64,11 +64,11 @@ const FIRST_MILLIS: i128 = 100_000_000_000;
 
 /// The time, or what is wrong with the value, as the end of a sentence.
 fn read(json: &str) -> Result<i64, &'static str> {
-    let Some(raw) = name::string_text(json) else {
+    let Some(raw) = string::raw(json) else {
         let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
         return if is_number { epoch(json) } else { Err("is neither text nor a number") };
     };
-    let text = name::decode(raw).ok_or("has a surrogate escape without its partner")?;
+    let text = string::decode(raw).ok_or("has a surrogate escape without its partner")?;
     if let Some(millis) = rfc3339(text.as_bytes()) {
         return in_range(Some(millis));
     }
@@ -217,6 +217,9 @@ mod tests {
             (r#""2022-12-31T23:00:00.07-04:00""#, noon + 70),
             (r#""2023-01-01T03:00:00.1234567890123456789Z""#, noon + 123),
             (r#""2023-01-01T03:00:00\u005a""#, noon),
+            (r#""2023-01-01 12:00:00+09""#, noon),
+            (r#""2023-01-01T12:00:00+0900""#, noon),
+            (r#""2023-01-01T12:00:00+09:00[Asia/Seoul]""#, noon),
             (r#""1969-12-31T23:59:59.9999Z""#, -1),
             (r#""2016-12-31T23:59:60Z""#, 1_483_228_799_000),
             (r#""2003-05-18T00:00:00Z""#, 1_053_216_000_000),

@@ -1,10 +1,11 @@
-//! Fields as they stand in the text, and what their names say once escapes are decoded.
+//! Fields as positions in the text, found and compared by what their names say once escapes are decoded.
 
 use std::borrow::Cow;
 use std::collections::hash_map::{Entry, HashMap};
 
 use crate::error::NameError;
 use crate::scan::{self, Fault};
+use crate::string::decode;
 
 /// The most bytes of a payload: what Kafka itself can carry, so that positions fit in 31 bits.
 pub(crate) const MAX_PAYLOAD: usize = i32::MAX as usize;
@@ -95,9 +96,17 @@ impl Field {
     #[inline]
     fn small_hash(self, text: &[u8]) -> u8 {
         let length = self.name_length & !ESCAPED;
-        // The lowest bytes of the word are the first: shifting drops what is before a name shorter than the word.
-        let ending = text[..self.quote()].last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let own = ending.checked_shr(64_u32.saturating_sub(length.saturating_mul(8))).unwrap_or(0);
+        let own = match text[..self.quote()].last_chunk() {
+            // The lowest bytes of the word are the first: shifting drops what is before a name shorter than the word.
+            Some(ending) => {
+                let others = 64_u32.saturating_sub(length.saturating_mul(8));
+                u64::from_le_bytes(*ending).checked_shr(others).unwrap_or(0)
+            }
+            // A name shorter than the word, too near the text's start for one: the same number.
+            None => {
+                text[self.name as usize..self.quote()].iter().rev().fold(0, |own, &byte| own << 8 | u64::from(byte))
+            }
+        };
         ((own ^ u64::from(length)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
     }
 
@@ -127,48 +136,6 @@ impl Field {
 #[inline]
 pub(crate) fn find(text: &str, fields: &[Field], name: &str) -> Option<usize> {
     fields.iter().position(|field| field.is(text, name))
-}
-
-/// The text between the quotes of a value, if it is a string.
-pub(crate) fn string_text(json: &str) -> Option<&str> {
-    json.strip_prefix('"')?.strip_suffix('"')
-}
-
-/// The text between a JSON string's quotes with its escapes decoded; `None` if a surrogate has no partner. The text is a checked string.
-pub(crate) fn decode(raw: &str) -> Option<Cow<'_, str>> {
-    let Some(first) = memchr::memchr(b'\\', raw.as_bytes()) else { return Some(Cow::Borrowed(raw)) };
-    let mut decoded = String::with_capacity(raw.len());
-    decoded.push_str(&raw[..first]);
-    let mut rest = &raw[first..];
-    while let Some(escape) = rest.strip_prefix('\\') {
-        let (letter, mut tail) = (*escape.as_bytes().first()?, escape.get(1..)?);
-        decoded.push(match letter {
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let unit = code_unit(tail)?;
-                tail = &tail[4..];
-                let second = tail.strip_prefix("\\u").and_then(code_unit);
-                let pair = second.filter(|_| (0xd800..0xdc00).contains(&unit));
-                if pair.is_some() {
-                    tail = &tail[6..];
-                }
-                char::decode_utf16([Some(unit), pair].into_iter().flatten()).next()?.ok()?
-            }
-            other => char::from(other),
-        });
-        let plain = memchr::memchr(b'\\', tail.as_bytes()).unwrap_or(tail.len());
-        decoded.push_str(&tail[..plain]);
-        rest = &tail[plain..];
-    }
-    Some(Cow::Owned(decoded))
-}
-
-fn code_unit(text: &str) -> Option<u16> {
-    u16::from_str_radix(text.get(..4)?, 16).ok()
 }
 
 /// Checks the names of one object: each can be decoded and none is there twice. Linear in the number of fields.
@@ -228,31 +195,6 @@ impl<'m> Index<'m> {
         match self {
             Self::Few(text, fields) => find(text, fields, name),
             Self::Many(places) => places.get(name).copied(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn decoding_gives_what_was_encoded(text in any::<String>()) {
-            let json = serde_json::to_string(&text).expect("a string is JSON");
-            prop_assert_eq!(decode(&json[1..json.len() - 1]), Some(Cow::Borrowed(text.as_str())));
-            let escaped = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect::<Vec<_>>().concat();
-            prop_assert_eq!(decode(&escaped), Some(Cow::Borrowed(text.as_str())));
-        }
-
-        #[test]
-        fn decoding_agrees_with_serde_json(pieces in proptest::collection::vec(
-            prop_oneof![Just("a"), Just("é"), Just("\\n"), Just("\\/"), Just("\\ud83d"), Just("\\ude00"), Just("\\u0041")], 0..8)) {
-            let raw = pieces.concat();
-            let theirs = serde_json::from_str::<String>(&format!("\"{raw}\"")).ok();
-            prop_assert_eq!(decode(&raw).map(Cow::into_owned), theirs);
         }
     }
 }
