@@ -17,7 +17,7 @@ pub const SCHEDULE: &str = "E2E_SCHEDULE";
 ///
 /// Has to be called before the process starts a thread.
 pub fn main(suite: &Suite) -> ExitCode {
-    prepare(suite);
+    prepare(suite, false);
     let arguments = Arguments::from_args();
     let cases = match discovery::list(&suite.fixtures) {
         Ok(cases) => cases,
@@ -56,9 +56,10 @@ fn repeat(name: &str, schedule: Schedule) -> String {
 
 /// What a process that runs cases does first: insta's settings, and the watch for SIGTERM and SIGINT.
 ///
-/// nextest ends a test that takes too long with SIGTERM, and a person with Ctrl-C: both leave the capsules of what was running.
-pub fn prepare(suite: &Suite) {
-    snapshot::prepare(&suite.root);
+/// nextest ends a test that takes too long with SIGTERM, and a person with Ctrl-C: both leave the capsules of what was running. With
+/// `accept`, snapshots are written without a review.
+pub fn prepare(suite: &Suite, accept: bool) {
+    snapshot::prepare(&suite.root, accept);
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
@@ -37,11 +38,16 @@ thread_local! {
 
 /// Tells insta where the project is, so that it need not ask cargo in every test, and that differences are shown by this crate.
 ///
-/// Has to be called before the process has a second thread. Variables that are set already stay.
+/// Has to be called before the process has a second thread. Variables that are set already stay, unless `accept` is asked for.
 #[allow(unsafe_code, reason = "insta reads its settings from the environment, and setting a variable is unsafe beside other threads")]
-pub(crate) fn prepare(root: &Path) {
-    for (name, value) in [("INSTA_WORKSPACE_ROOT", root.as_os_str()), ("INSTA_OUTPUT", "none".as_ref())] {
-        if std::env::var_os(name).is_none() {
+pub(crate) fn prepare(root: &Path, accept: bool) {
+    let variables: [(&str, &OsStr, bool); 3] = [
+        ("INSTA_WORKSPACE_ROOT", root.as_os_str(), false),
+        ("INSTA_OUTPUT", "none".as_ref(), false),
+        ("INSTA_UPDATE", "always".as_ref(), true),
+    ];
+    for (name, value, accepts) in variables {
+        if if accepts { accept } else { std::env::var_os(name).is_none() } {
             // SAFETY: the callers, the harness and the runner, do this first of all, while the process has one thread.
             unsafe { std::env::set_var(name, value) };
         }

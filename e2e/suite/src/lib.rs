@@ -1,5 +1,7 @@
 //! This project's end-to-end tests: its fixtures, run on the framework `e2e` with `fms connect` as the subject.
 
+pub mod runner;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,13 +24,7 @@ fn root() -> PathBuf {
 /// Runs the pipeline if this process was started as the subject, else `main`.
 pub fn worker_or(main: impl FnOnce() -> ExitCode) -> ExitCode {
     if std::env::var(ROLE.0).is_ok_and(|role| role == ROLE.1) {
-        return worker();
+        return fms::main_with(std::env::args_os());
     }
     main()
-}
-
-/// The one call into the pipeline.
-fn worker() -> ExitCode {
-    eprintln!("this build has no `fms connect` yet");
-    ExitCode::FAILURE
 }

@@ -1,0 +1,168 @@
+//! The runner: cases in parallel with a progress bar, then a table, totals and one page of HTML.
+
+mod new;
+mod table;
+
+use std::io::IsTerminal;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use clap::{Args, Parser, Subcommand};
+use e2e::report::{self, Outcome};
+use e2e::{CaseId, Options, Program, Schedule, Suite, discovery, harness};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A case failed.
+const FAILED: u8 = 1;
+/// Nothing was run: the command line or the fixtures are not right.
+const NOT_RUN: u8 = 2;
+
+/// Run fixtures end to end: messages into Kafka, the pipeline as a process, what it stored against snapshots.
+#[derive(Debug, Parser)]
+#[command(name = "e2e", version, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Begin a fixture: write its folder and say what to do next.
+    New(new::New),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Only cases whose name, `protocol::case`, contains one of these.
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+    /// How many cases run at once; they mostly wait, so the default is four for every core.
+    #[arg(long, short)]
+    jobs: Option<NonZeroUsize>,
+    /// Accept what the pipeline made: write new and changed snapshots, remove those that nothing produces any more.
+    #[arg(long)]
+    update: bool,
+    /// Keep the log, offsets, calls and observed document of passing cases too.
+    #[arg(long)]
+    keep: bool,
+    /// Print one JSON document instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// How runs are disturbed: plain, twice, restarted, throttled, killed:K, killed:K:after.
+    #[arg(long, env = harness::SCHEDULE, default_value = "plain")]
+    schedule: Schedule,
+    /// Test this command instead of `fms connect`. It runs in the project's folder and finds everything in its environment.
+    #[arg(long, value_name = "COMMAND")]
+    subject: Option<String>,
+}
+
+/// `main` of the runner. Has to be called before the process starts a thread.
+pub fn main(suite: &Suite, arguments: Arguments) -> ExitCode {
+    let outcome = match arguments.command {
+        Some(Command::New(new)) => new.write(suite),
+        None => run(suite, &arguments.run),
+    };
+    outcome.unwrap_or_else(|problem| {
+        eprintln!("{problem}");
+        ExitCode::from(NOT_RUN)
+    })
+}
+
+fn run(suite: &Suite, arguments: &Run) -> Result<ExitCode, String> {
+    if arguments.update && !arguments.schedule.is_plain() {
+        return Err(format!("--update: snapshots are written by the plain schedule, not by {}", arguments.schedule));
+    }
+    let mut suite = suite.clone();
+    if let Some(command) = &arguments.subject {
+        suite.program = Program::Shell(command.clone());
+    }
+    harness::prepare(&suite, arguments.update);
+    let cases = select(&suite, &arguments.filters)?;
+    let started = Instant::now();
+    let outcomes = run_all(&suite, &cases, arguments);
+    let took = started.elapsed();
+    let page = write_page(&suite, &outcomes, arguments.schedule, took);
+    if arguments.json {
+        println!("{}", table::json(&outcomes, arguments.schedule, took));
+    } else {
+        print!("{}", table::text(&outcomes, took));
+        match page {
+            Ok(path) => println!("report: {}", path.display()),
+            Err(problem) => eprintln!("{problem}"),
+        }
+    }
+    let failed = outcomes.iter().any(|outcome| outcome.failure.is_some());
+    Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+fn select(suite: &Suite, filters: &[String]) -> Result<Vec<CaseId>, String> {
+    let all = discovery::list(&suite.fixtures).map_err(|error| error.to_string())?;
+    let known = all.len();
+    let wanted = |id: &CaseId| filters.is_empty() || filters.iter().any(|filter| id.to_string().contains(filter));
+    let cases: Vec<CaseId> = all.into_iter().filter(wanted).collect();
+    if cases.is_empty() {
+        return Err(format!("none of the {known} cases has `{}` in its name", filters.join("` or `")));
+    }
+    Ok(cases)
+}
+
+/// Runs the cases, `jobs` at a time; gives their outcomes in the order of the cases.
+fn run_all(suite: &Suite, cases: &[CaseId], arguments: &Run) -> Vec<Outcome> {
+    let jobs = arguments.jobs.map_or_else(|| thread::available_parallelism().map_or(8, |cores| cores.get() * 4), NonZeroUsize::get);
+    let bar = progress(cases.len());
+    let next = Mutex::new(cases.iter());
+    let outcomes = Mutex::new(Vec::with_capacity(cases.len()));
+    let options = Options { schedule: arguments.schedule, keep: arguments.keep };
+    thread::scope(|scope| {
+        for _ in 0..jobs.min(cases.len()) {
+            scope.spawn(|| {
+                loop {
+                    let Some(id) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
+                    let outcome = e2e::run(suite, id, &options, repeat(id, arguments));
+                    if let (Some(failure), false) = (&outcome.failure, arguments.json) {
+                        bar.suspend(|| println!("✗ {id}\n  {}\n", failure.trim_end().replace('\n', "\n  ")));
+                    }
+                    bar.inc(1);
+                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outcomes.sort_by(|a, b| a.id.cmp(&b.id));
+    outcomes
+}
+
+fn progress(cases: usize) -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(cases as u64), target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} cases, {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// The command that runs one case again.
+fn repeat(id: &CaseId, arguments: &Run) -> String {
+    let schedule = if arguments.schedule.is_plain() { String::new() } else { format!(" --schedule {}", arguments.schedule) };
+    let quoted = |subject: &String| format!(" --subject '{}'", subject.replace('\'', "'\\''"));
+    let subject = arguments.subject.as_ref().map(quoted).unwrap_or_default();
+    format!("cargo run --bin e2e -- {id}{schedule}{subject}")
+}
+
+fn write_page(suite: &Suite, outcomes: &[Outcome], schedule: Schedule, took: Duration) -> Result<PathBuf, String> {
+    let folder = suite.target().join("e2e");
+    let path = folder.join("report.html");
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(&path, report::html(outcomes, schedule, took)))
+        .map_err(|error| format!("cannot write the report {}: {error}", path.display()))?;
+    Ok(path)
+}

@@ -1,0 +1,100 @@
+//! Outcomes as a table for people and as JSON for programs.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use e2e::Schedule;
+use e2e::observe::Counts;
+use e2e::report::Outcome;
+use serde_json::{Value, json};
+
+const HEAD: [&str; 7] = ["case", "messages", "rows", "items", "objects", "dead letters", "seconds"];
+
+/// One line a case, then the totals and the verdict.
+pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
+    let total: Counts = outcomes.iter().map(|outcome| outcome.counts).sum();
+    let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
+    let name = |outcome: &Outcome| format!("{} {}", if outcome.failure.is_some() { '✗' } else { '✓' }, outcome.id);
+    let mut lines = vec![HEAD.map(str::to_owned)];
+    lines.extend(outcomes.iter().map(|outcome| cells(name(outcome), &outcome.counts, outcome.duration)));
+    lines.push(cells(format!("{} cases", outcomes.len()), &total, took));
+    let mut text = String::new();
+    let widths: Vec<usize> =
+        (0..HEAD.len()).map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0)).collect();
+    let rule: Vec<String> = widths.iter().map(|width| "─".repeat(*width)).collect();
+    for (i, line) in lines.iter().enumerate() {
+        if i == 1 || i == lines.len() - 1 {
+            let _ = writeln!(text, "{}", rule.join("  "));
+        }
+        let _ = write!(text, "{:<width$}", line[0], width = widths[0]);
+        for (cell, width) in line.iter().zip(&widths).skip(1) {
+            let _ = write!(text, "  {cell:>width$}");
+        }
+        text.push('\n');
+    }
+    let verdict = if failed == 0 { "all passed".to_owned() } else { format!("{failed} failed") };
+    let _ = writeln!(text, "\n{verdict}");
+    text
+}
+
+fn cells(name: String, counts: &Counts, took: Duration) -> [String; 7] {
+    let Counts { messages, rows, items, objects, dead_letters } = counts;
+    [
+        name,
+        messages.to_string(),
+        rows.to_string(),
+        items.to_string(),
+        objects.to_string(),
+        dead_letters.to_string(),
+        format!("{:.2}", took.as_secs_f64()),
+    ]
+}
+
+/// `{"passed": …, "failed": …, "cases": […]}`.
+pub(super) fn json(outcomes: &[Outcome], schedule: Schedule, took: Duration) -> Value {
+    let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
+    let cases: Vec<Value> = outcomes
+        .iter()
+        .map(|outcome| {
+            json!({
+                "name": outcome.id.to_string(),
+                "passed": outcome.failure.is_none(),
+                "failure": outcome.failure,
+                "seconds": outcome.duration.as_secs_f64(),
+                "counts": outcome.counts,
+            })
+        })
+        .collect();
+    json!({
+        "schedule": schedule.to_string(),
+        "passed": outcomes.len() - failed,
+        "failed": failed,
+        "seconds": took.as_secs_f64(),
+        "counts": outcomes.iter().map(|outcome| outcome.counts).sum::<Counts>(),
+        "cases": cases,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use e2e::CaseId;
+
+    #[test]
+    fn the_table_lines_up_and_adds_up() {
+        let outcome = |name: &str, rows, failure: Option<&str>| Outcome {
+            id: CaseId { protocol: "p".into(), name: name.into() },
+            counts: Counts { messages: 1, rows, ..Counts::default() },
+            duration: Duration::from_millis(500),
+            failure: failure.map(Into::into),
+        };
+        let outcomes = [outcome("one", 60, None), outcome("three", 1, Some("no"))];
+        let text = text(&outcomes, Duration::from_secs(1));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[2], "✓ p::one           1    60      0        0             0     0.50");
+        assert_eq!(lines[3], "✗ p::three         1     1      0        0             0     0.50");
+        assert_eq!(lines[5], "2 cases            2    61      0        0             0     1.00");
+        assert_eq!(lines[7], "1 failed");
+        assert_eq!(json(&outcomes, Schedule::Plain, Duration::ZERO)["counts"]["rows"], 61);
+    }
+}
