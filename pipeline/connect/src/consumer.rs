@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol, StreamConsumer};
@@ -22,6 +23,9 @@ use crate::kafka::KafkaLog;
 
 /// How long one question to the group coordinator may take. A commit can wait behind a rebalance for the other members.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a consumer that leaves its group is asked whether it has.
+const LEAVE_STEP: Duration = Duration::from_millis(1);
 
 /// Settings that delivery depends on; why nobody may override them stands in `kafka`. A group without an offset starts at the earliest
 /// record by our own callback, so that the policy can be `error` for an offset that is out of range.
@@ -99,9 +103,13 @@ impl ConsumerContext for Context {
                         if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
                     (result, Change::Assigned(committed))
                 }
-                Err(error) => {
-                    (Ok(()), Change::Failed(format!("reading the committed offsets of {}: {error}", names(partitions))))
-                }
+                Err(error) => (
+                    Ok(()),
+                    Change::Failed(format!(
+                        "reading the committed or earliest offsets of {}: {error}",
+                        names(partitions)
+                    )),
+                ),
             }
         } else {
             let revoked = partitions.elements().iter().map(|e| name(e.topic(), e.partition())).collect();
@@ -116,14 +124,20 @@ impl ConsumerContext for Context {
 }
 
 /// Asks what the group has committed and starts each partition there, else at its earliest record.
+///
+/// The earliest offset is asked for here: left to librdkafka, the first question for it is often put before the partition's leader is
+/// connected, and the next one 500 ms later.
 fn take_over<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: &mut TopicPartitionList,
 ) -> KafkaResult<Vec<Committed>> {
     let committed = read_committed(consumer, partitions.clone())?;
-    for c in &committed {
-        let start = c.offset.map_or(Offset::Beginning, Offset::Offset);
-        partitions.set_partition_offset(&c.partition.topic, c.partition.partition, start)?;
+    for Committed { partition: TopicPartition { topic, partition }, offset, .. } in &committed {
+        let start = match offset {
+            Some(offset) => *offset,
+            None => consumer.fetch_watermarks(topic, *partition, COORDINATOR_TIMEOUT)?.0,
+        };
+        partitions.set_partition_offset(topic, *partition, Offset::Offset(start))?;
     }
     Ok(committed)
 }
@@ -277,6 +291,30 @@ impl Consumer {
             let generation = rdkafka::bindings::rd_kafka_consumer_group_metadata_generation_id(metadata);
             rdkafka::bindings::rd_kafka_consumer_group_metadata_destroy(metadata);
             named && generation >= 1
+        }
+    }
+
+    /// Gives back what is assigned and leaves the group. Dropping the consumer does it too, but waits in steps of 100 ms.
+    pub async fn leave(&self) {
+        let client = self.inner.client().native_ptr();
+        #[allow(unsafe_code, reason = "rdkafka offers this for the BaseConsumer inside the StreamConsumer only")]
+        // SAFETY: the client outlives the calls; the queue is used before it is destroyed, and destroyed once. The error, where there is one,
+        // is ours to destroy, and its function takes null.
+        unsafe {
+            let queue = rdkafka::bindings::rd_kafka_queue_get_consumer(client);
+            let error = rdkafka::bindings::rd_kafka_consumer_close_queue(client, queue);
+            rdkafka::bindings::rd_kafka_queue_destroy(queue);
+            if !error.is_null() {
+                rdkafka::bindings::rd_kafka_error_destroy(error);
+                return; // dropping it says what is wrong
+            }
+        }
+        let mut rest = self.inner.stream();
+        #[allow(unsafe_code, reason = "as above")]
+        // SAFETY: the client outlives the call.
+        while unsafe { rdkafka::bindings::rd_kafka_consumer_closed(client) } == 0 {
+            // What still comes is the revocation, and records that nobody will commit.
+            drop(tokio::time::timeout(LEAVE_STEP, rest.next()).await);
         }
     }
 

@@ -14,10 +14,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::metadata::MetadataTopic;
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Message};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
 use crate::kafka::{self, KafkaLog};
 use crate::metrics::LetterMetrics;
@@ -92,8 +91,8 @@ impl DeadLetter {
 pub struct DeadLetterQueue {
     topic: String,
     context: Option<ContextHeaders>,
-    producer: ThreadedProducer<Deliveries>,
-    reports: Arc<Reports>,
+    producer: BaseProducer<Deliveries>,
+    reports: Reports,
     waiting: VecDeque<DeadLetter>,
     outstanding: HashMap<TopicPartition, BTreeMap<i64, usize>>,
     in_flight: usize,
@@ -113,7 +112,7 @@ impl DeadLetterQueue {
     ) -> Result<Option<Self>, Vec<ConfigError>> {
         let Some(topic) = topic(config) else { return Ok(None) };
         let client = producer_client(client, config)?;
-        let reports = Arc::<Reports>::default();
+        let reports = Reports::default();
         let context = Deliveries {
             log: KafkaLog::new(format!("connector {}, task {task}, dead letters", config.name()), &client),
             reports: Arc::clone(&reports),
@@ -137,11 +136,6 @@ impl DeadLetterQueue {
             metrics: LetterMetrics::new(config.name(), task),
             failure: None,
         }))
-    }
-
-    /// Notified whenever a delivery report has come in: [`acknowledged`](Self::acknowledged) may have something new to say.
-    pub fn wake(&self) -> &Arc<Notify> {
-        &self.reports.wake
     }
 
     /// Takes a letter; it is on its way, or goes as soon as there is room.
@@ -169,7 +163,8 @@ impl DeadLetterQueue {
 
     /// Takes in delivery reports and sends what waited for room.
     pub fn poll(&mut self) -> Result<(), SinkError> {
-        let reports = std::mem::take(&mut *self.reports.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        self.producer.poll(Duration::ZERO);
+        let reports = std::mem::take(&mut *self.reports.lock().unwrap_or_else(PoisonError::into_inner));
         for Report { ticket, failure } in reports {
             self.in_flight -= ticket.size;
             self.settled(&ticket);
@@ -239,12 +234,8 @@ impl DeadLetterQueue {
     }
 }
 
-/// Which letters the producer has settled, for the task to take in on its own thread.
-#[derive(Default)]
-struct Reports {
-    queue: Mutex<Vec<Report>>,
-    wake: Arc<Notify>,
-}
+/// Which letters the producer has settled: from its callbacks, which run within its `poll`, to the queue.
+type Reports = Arc<Mutex<Vec<Report>>>;
 
 struct Report {
     ticket: Ticket,
@@ -258,10 +249,10 @@ struct Ticket {
     size: usize,
 }
 
-/// The producer's callbacks; they run on its own thread.
+/// The producer's callbacks.
 struct Deliveries {
     log: KafkaLog,
-    reports: Arc<Reports>,
+    reports: Reports,
 }
 
 impl ClientContext for Deliveries {
@@ -281,10 +272,8 @@ impl ProducerContext for Deliveries {
         let failure = result.as_ref().err().map(|(error, letter)| {
             format!("{error}, for a value of {} bytes", letter.payload().map_or(0, <[u8]>::len))
         });
-        let mut queue = self.reports.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.push(Report { ticket: *ticket, failure });
-        drop(queue);
-        self.reports.wake.notify_one();
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.push(Report { ticket: *ticket, failure });
     }
 }
 
@@ -354,8 +343,8 @@ pub fn ensure_topic(config: &Config, client: &ClientConfig, runtime: &Handle) ->
     let replication = config.int(REPLICATION).and_then(|factor| i32::try_from(factor).ok());
     client.set("allow.auto.create.topics", if replication.is_none() { "true" } else { "false" });
     let log = KafkaLog::new(format!("connector {}, dead letters", config.name()), &client);
-    let reports = Arc::default();
-    let producer: ThreadedProducer<Deliveries> = client
+    let reports = Reports::default();
+    let producer: BaseProducer<Deliveries> = client
         .create_with_context(Deliveries { log: log.clone(), reports })
         .map_err(|error| vec![kafka::rejected(config, OVERRIDES, &error)])?;
     let wrong = |problem: String| vec![config.error(TOPIC, problem)];
@@ -438,12 +427,10 @@ mod tests {
     }
 
     fn wait(queue: &mut DeadLetterQueue, end: i64) -> Result<(), SinkError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let wake = Arc::clone(queue.wake());
         let started = Instant::now();
         while !queue.acknowledged(&letter(0, None).origin.partition, end)? {
             assert!(started.elapsed() < Duration::from_secs(20), "no delivery report within 20 s");
-            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(1), wake.notified()).await.ok() });
+            queue.producer.poll(Duration::from_millis(10));
         }
         Ok(())
     }

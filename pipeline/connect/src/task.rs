@@ -175,8 +175,7 @@ enum NullValues {
 impl Task {
     fn new(spec: TaskSpec) -> Result<Self, TaskError> {
         let config = spec.connector.config.clone();
-        // One waker for all background work: deliveries of dead letters, rebalances, the sink.
-        let wake = spec.dead_letters.as_ref().map_or_else(Arc::default, |queue| Arc::clone(queue.wake()));
+        let wake = Arc::<Notify>::default();
         let label = format!("connector {}, task {}", spec.connector.name, spec.task);
         let converter = Converter::new(&config)?;
         let mut client = spec.client;
@@ -258,6 +257,8 @@ impl Task {
         for owned in &self.owned {
             self.sink.close(&owned.partition);
         }
+        drop(records);
+        consumer.leave().await;
         Ok(())
     }
 
@@ -302,10 +303,12 @@ impl Task {
         }
     }
 
-    /// A partition of this number has been read to its end. The event does not name the topic, and the cached watermarks of a partition
-    /// without records since it was assigned may be older than the assignment: the broker is asked.
+    /// A partition of this number has been read to its end. That has to be known of one without records since it was assigned only where
+    /// a flush is to be repeated whose records are gone. The event does not name the topic, and cached watermarks may be older than the
+    /// assignment, so the broker is asked.
     fn end_reached(&mut self, number: i32) {
-        for owned in self.owned.iter_mut().filter(|o| o.partition.partition == number && o.position.is_none()) {
+        let repeating = |o: &&mut Owned| o.partition.partition == number && o.position.is_none() && o.replay.is_some();
+        for owned in self.owned.iter_mut().filter(repeating) {
             let (topic, timeout) = (&*owned.partition.topic, Duration::from_secs(10));
             if let Ok((low, high)) = self.consumer.stream().fetch_watermarks(topic, number, timeout) {
                 owned.at_end_unread = owned.committed.unwrap_or(low) >= high;

@@ -188,7 +188,10 @@ impl Settings {
             settings.topics.entry(topic.clone()).or_insert(1);
         }
         if settings.topic.is_empty() {
-            return Err(FixtureError::new(path, "no `topic`, here or in protocol.toml or suite.toml: where are the messages sent?"));
+            return Err(FixtureError::new(
+                path,
+                "no `topic`, here or in protocol.toml or suite.toml: where are the messages sent?",
+            ));
         }
         if !settings.topics.contains_key(&settings.topic) {
             let near = nearest(&settings.topic, settings.topics.keys().map(String::as_str));
@@ -216,7 +219,9 @@ mod tests {
 
     #[test]
     fn the_nearer_file_wins_and_maps_are_joined() {
-        let suite = file("topic = 'a'\ngroups = ['g']\nenv = { X = '1', Y = '1' }\n[topics]\na = 2\n[tables.t]\npartition_key = 'pk'");
+        let suite = file(
+            "topic = 'a'\ngroups = ['g']\nenv = { X = '1', Y = '1' }\n[topics]\na = 2\n[tables.t]\npartition_key = 'pk'",
+        );
         let protocol = file("key = '${id}'\nenv = { Y = '2' }");
         let case = file("timeout = '3s'\ndead_letters = ['d']\n[tables.u]\npartition_key = 'id:N'\nsort_key = 'at'");
         let settings = Settings::merge([&suite, &protocol, &case], Path::new("case.toml")).expect("complete");
@@ -249,7 +254,8 @@ mod tests {
     #[test]
     fn a_topic_that_is_not_created_is_refused() {
         let suite = file("topic = 'fms.vehicle.rael'\n[topics]\n'fms.vehicle.real' = 2");
-        let error = Settings::merge([&suite, &File::default(), &File::default()], Path::new("case.toml")).expect_err("unknown");
+        let error =
+            Settings::merge([&suite, &File::default(), &File::default()], Path::new("case.toml")).expect_err("unknown");
         assert!(error.problem.contains("did you mean `fms.vehicle.real`?"), "{error}");
     }
 
