@@ -50,7 +50,11 @@ impl Diff {
                     changes.extend(observed[new_index..new_index + new_len].iter().cloned().map(Change::Unexpected));
                 }
                 DiffOp::Replace { old_index, old_len, new_index, new_len } => {
-                    pair(&expected[old_index..old_index + old_len], &observed[new_index..new_index + new_len], &mut changes);
+                    pair(
+                        &expected[old_index..old_index + old_len],
+                        &observed[new_index..new_index + new_len],
+                        &mut changes,
+                    );
                 }
             }
         }
@@ -72,7 +76,9 @@ impl Diff {
         ];
         let noun = self.kind.noun();
         let told = told.iter().filter(|(count, _)| *count > 0);
-        told.map(|(count, what)| format!("{count} {noun}{} {what}", if *count == 1 { "" } else { "s" })).collect::<Vec<_>>().join(", ")
+        told.map(|(count, what)| format!("{count} {noun}{} {what}", if *count == 1 { "" } else { "s" }))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// The changes, cut to what a person reads at once.
@@ -94,7 +100,9 @@ impl Diff {
                 Change::Differs(entry, parts) => {
                     signed('~', entry, width.min(SHORT / 2), &mut text);
                     for Part { name, before, after } in parts {
-                        let show = |value: &Option<String>| value.as_ref().map_or("(absent)".to_owned(), |value| cut(value, width));
+                        let show = |value: &Option<String>| {
+                            value.as_ref().map_or("(absent)".to_owned(), |value| cut(value, width))
+                        };
                         let _ = writeln!(text, "      {name}: {} → {}", show(before), show(after));
                     }
                 }
@@ -139,7 +147,8 @@ fn pair(expected: &[String], observed: &[String], changes: &mut Vec<Change>) {
 /// What differs between two entries that have at least half of their parts in common.
 fn changed_parts(expected: &str, observed: &str) -> Option<Vec<Part>> {
     let (before, after) = (parts(expected)?, parts(observed)?);
-    let value = |parts: &[(String, String)], name: &str| parts.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+    let value =
+        |parts: &[(String, String)], name: &str| parts.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
     let mut names: Vec<&String> = before.iter().map(|(name, _)| name).collect();
     names.extend(after.iter().map(|(name, _)| name).filter(|name| value(&before, name).is_none()));
     let total = names.len();

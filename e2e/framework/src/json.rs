@@ -27,7 +27,9 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// The object with the value at `path` (field names, outermost first) replaced by `"[redacted]"`; anything else unchanged.
 pub(crate) fn redact(text: &str, path: &[String]) -> String {
-    let (Some((first, rest)), Some(fields)) = (path.split_first(), fields(text.as_bytes())) else { return text.to_owned() };
+    let (Some((first, rest)), Some(fields)) = (path.split_first(), fields(text.as_bytes())) else {
+        return text.to_owned();
+    };
     if fields.iter().all(|(name, _)| name != first) {
         return text.to_owned();
     }
@@ -76,7 +78,10 @@ mod tests {
     #[test]
     fn numbers_keep_their_digits_and_fields_their_order() {
         let fields = fields(br#"{"b":1.50,"a":{"x":1e5}}"#).expect("an object");
-        assert_eq!(fields.iter().map(|(n, v)| (n.as_str(), v.get())).collect::<Vec<_>>(), [("b", "1.50"), ("a", r#"{"x":1e5}"#)]);
+        assert_eq!(
+            fields.iter().map(|(n, v)| (n.as_str(), v.get())).collect::<Vec<_>>(),
+            [("b", "1.50"), ("a", r#"{"x":1e5}"#)]
+        );
     }
 
     #[test]

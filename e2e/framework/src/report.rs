@@ -46,7 +46,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Evidence {
     pub(crate) fn new(id: &CaseId, schedule: Schedule, repeat: String, target: &Path) -> Self {
-        let name = if schedule.is_plain() { id.name.clone() } else { format!("{}@{schedule}", id.name).replace(':', "-") };
+        let name =
+            if schedule.is_plain() { id.name.clone() } else { format!("{}@{schedule}", id.name).replace(':', "-") };
         Self {
             id: id.clone(),
             repeat,
@@ -138,10 +139,17 @@ pub(crate) fn interrupted(by: &str) -> String {
 /// Writes the capsule and says where it is, or why it is not.
 pub(crate) fn keep(evidence: &Evidence, verdict: &str) -> String {
     match evidence.write(verdict) {
-        Ok(()) => format!("\n\n  everything about this run: {}\n  run it again: {}\n", evidence.folder.display(), evidence.repeat),
+        Ok(()) => format!(
+            "\n\n  everything about this run: {}\n  run it again: {}\n",
+            evidence.folder.display(),
+            evidence.repeat
+        ),
         Err(error) => {
             let folder = evidence.folder.display();
-            format!("\n\n  the log, offsets and calls of this run could not be kept in {folder}: {error}\n  run it again: {}\n", evidence.repeat)
+            format!(
+                "\n\n  the log, offsets and calls of this run could not be kept in {folder}: {error}\n  run it again: {}\n",
+                evidence.repeat
+            )
         }
     }
 }
@@ -181,7 +189,11 @@ pub fn html(outcomes: &[Outcome], schedule: Schedule, took: Duration) -> String 
         outcomes.len(),
         cells(&total),
         took.as_secs_f64(),
-        verdict = if failed == 0 { format!("{} passed", outcomes.len()) } else { format!("{failed} of {} failed", outcomes.len()) },
+        verdict = if failed == 0 {
+            format!("{} passed", outcomes.len())
+        } else {
+            format!("{failed} of {} failed", outcomes.len())
+        },
     )
 }
 
@@ -252,7 +264,12 @@ mod tests {
 
     #[test]
     fn the_page_escapes_what_pipelines_say() {
-        let outcome = Outcome { id: id(), counts: Counts::default(), duration: Duration::ZERO, failure: Some("- <b>\nx & y".into()) };
+        let outcome = Outcome {
+            id: id(),
+            counts: Counts::default(),
+            duration: Duration::ZERO,
+            failure: Some("- <b>\nx & y".into()),
+        };
         let page = html(&[outcome], Schedule::Plain, Duration::from_secs(1));
         assert!(page.contains("<span class=minus>- &lt;b&gt;</span>\nx &amp; y"), "{page}");
         assert!(page.contains("1 of 1 failed"));

@@ -94,7 +94,13 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
     Outcome { id: id.clone(), counts, duration: started.elapsed(), failure }
 }
 
-fn attempt(suite: &Suite, id: &CaseId, schedule: Schedule, evidence: &Evidence, counts: &mut Counts) -> Result<(), Failure> {
+fn attempt(
+    suite: &Suite,
+    id: &CaseId,
+    schedule: Schedule,
+    evidence: &Evidence,
+    counts: &mut Counts,
+) -> Result<(), Failure> {
     evidence.phase("reading the fixture");
     let case = Case::read(&suite.fixtures, id)?;
     counts.messages = case.records.len();
@@ -125,7 +131,8 @@ fn attempt(suite: &Suite, id: &CaseId, schedule: Schedule, evidence: &Evidence, 
     if mismatches.is_empty() {
         return Ok(());
     }
-    evidence.found().diff = Some(mismatches.iter().map(|mismatch| mismatch.full.as_str()).collect::<Vec<_>>().join("\n"));
+    evidence.found().diff =
+        Some(mismatches.iter().map(|mismatch| mismatch.full.as_str()).collect::<Vec<_>>().join("\n"));
     Err(Failure::Observation(differs(&mismatches, schedule)))
 }
 
@@ -156,7 +163,11 @@ fn expected_amount(case: &Case, observation: &Observation) -> Result<(), Failure
 
 fn differs(mismatches: &[snapshot::Mismatch], schedule: Schedule) -> String {
     let count = mismatches.len();
-    let mut text = format!("{count} snapshot{} differ{}\n\n", if count == 1 { "" } else { "s" }, if count == 1 { "s" } else { "" });
+    let mut text = format!(
+        "{count} snapshot{} differ{}\n\n",
+        if count == 1 { "" } else { "s" },
+        if count == 1 { "s" } else { "" }
+    );
     for mismatch in mismatches {
         let _ = writeln!(text, "{}", mismatch.short);
     }
@@ -181,8 +192,8 @@ impl Run<'_> {
         self.evidence.phase("starting the subject");
         let mut environment = self.stack.environment();
         environment.extend(self.case.settings.env.clone());
-        if matches!(self.schedule, Schedule::Killed { .. }) {
-            environment.extend(self.case.settings.env_when_killed.clone());
+        if self.schedule.restarts() {
+            environment.extend(self.case.settings.env_when_restarted.clone());
         }
         let Suite { program, root, .. } = self.suite;
         Ok(Subject::start(program, &self.case.settings.args, &environment, root, &self.evidence.log)?)
@@ -237,7 +248,9 @@ impl Run<'_> {
         let subject = self.start_subject()?;
         let _ = killer.set(subject.killer());
         match self.drain_with(&subject, goal) {
-            Err(Failure::Settle(SettleError::Ended { .. })) if self.stack.calls().snapshot().len() >= call => self.drain(goal),
+            Err(Failure::Settle(SettleError::Ended { .. })) if self.stack.calls().snapshot().len() >= call => {
+                self.drain(goal)
+            }
             other => other,
         }
     }
@@ -250,7 +263,8 @@ impl Run<'_> {
             Schedule::Restarted => {
                 let (first, second) = records.split_at(records.len().div_ceil(2));
                 self.drain(&self.send(first)?)?;
-                self.drain(&self.send(second)?)
+                // Without anything to do, the second one would be told to stop before it can hear it.
+                if second.is_empty() { Ok(()) } else { self.drain(&self.send(second)?) }
             }
             Schedule::Killed { call, carried_out } => self.killed(&self.send(records)?, call, carried_out),
             Schedule::Throttled => {

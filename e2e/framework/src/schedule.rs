@@ -25,6 +25,11 @@ pub enum Schedule {
 }
 
 impl Schedule {
+    /// Whether the subject is started more than once.
+    pub fn restarts(self) -> bool {
+        matches!(self, Self::Restarted | Self::Killed { .. })
+    }
+
     /// Whether object boundaries, their listing, and the number of times a row appears have to match too.
     pub fn is_plain(self) -> bool {
         self == Self::Plain
@@ -55,13 +60,18 @@ impl FromStr for Schedule {
             ("restarted", "") => Ok(Self::Restarted),
             ("throttled", "") => Ok(Self::Throttled),
             ("killed", argument) => {
-                let (call, carried_out) = argument.strip_suffix(":after").map_or((argument, false), |call| (call, true));
+                let (call, carried_out) =
+                    argument.strip_suffix(":after").map_or((argument, false), |call| (call, true));
                 match call.parse() {
                     Ok(call) if call > 0 => Ok(Self::Killed { call, carried_out }),
-                    _ => Err(format!("schedule `{text}`: write `killed:K` or `killed:K:after`, K the number of the call to AWS, from 1")),
+                    _ => Err(format!(
+                        "schedule `{text}`: write `killed:K` or `killed:K:after`, K the number of the call to AWS, from 1"
+                    )),
                 }
             }
-            _ => Err(format!("schedule `{text}`: there are plain, twice, restarted, throttled, killed:K and killed:K:after")),
+            _ => Err(format!(
+                "schedule `{text}`: there are plain, twice, restarted, throttled, killed:K and killed:K:after"
+            )),
         }
     }
 }

@@ -183,7 +183,11 @@ fn behind(stack: &dyn Stack, goal: &Goal) -> Result<String, StackError> {
             let _ = match committed.get(partition) {
                 Some((offset, _)) if offset >= end => continue,
                 Some((offset, _)) => {
-                    writeln!(text, "group `{group}`: {topic}-{number} is committed up to {offset} of {end}, {} behind", records(end - offset))
+                    writeln!(
+                        text,
+                        "group `{group}`: {topic}-{number} is committed up to {offset} of {end}, {} behind",
+                        records(end - offset)
+                    )
                 }
                 None => writeln!(text, "group `{group}`: {topic}-{number} has no commit, {} behind", records(*end)),
             };
@@ -203,7 +207,8 @@ fn in_flight(stack: &dyn Stack) -> Vec<Call> {
 fn describe_in_flight(calls: &[Call]) -> String {
     let mut text = String::new();
     for call in calls {
-        let _ = writeln!(text, "in flight for {} s: {} {}", seconds(call.started.elapsed()), call.operation, call.target);
+        let _ =
+            writeln!(text, "in flight for {} s: {} {}", seconds(call.started.elapsed()), call.operation, call.target);
     }
     text
 }
@@ -222,7 +227,9 @@ pub fn offsets(stack: &dyn Stack, goal: &Goal) -> String {
         };
         for ((topic, partition), end) in &goal.ends {
             let _ = match committed.get(&(topic.clone(), *partition)) {
-                Some((offset, metadata)) => writeln!(text, "{group} {topic}-{partition}: committed {offset}, end {end} {metadata}"),
+                Some((offset, metadata)) => {
+                    writeln!(text, "{group} {topic}-{partition}: committed {offset}, end {end} {metadata}")
+                }
                 None => writeln!(text, "{group} {topic}-{partition}: committed nothing, end {end}"),
             };
         }

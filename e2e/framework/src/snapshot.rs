@@ -39,7 +39,10 @@ thread_local! {
 /// Tells insta where the project is, so that it need not ask cargo in every test, and that differences are shown by this crate.
 ///
 /// Has to be called before the process has a second thread. Variables that are set already stay, unless `accept` is asked for.
-#[allow(unsafe_code, reason = "insta reads its settings from the environment, and setting a variable is unsafe beside other threads")]
+#[allow(
+    unsafe_code,
+    reason = "insta reads its settings from the environment, and setting a variable is unsafe beside other threads"
+)]
 pub(crate) fn prepare(root: &Path, accept: bool) {
     let variables: [(&str, &OsStr, bool); 3] = [
         ("INSTA_WORKSPACE_ROOT", root.as_os_str(), false),
@@ -90,7 +93,8 @@ fn review(case: &Case, section: &Section, expected: Option<String>) -> Option<Mi
 fn new(file: &str, section: &Section) -> Mismatch {
     let count = section.entries.len();
     let shown = Diff::new(section.kind, &[], &section.entries[..count.min(NEW_SHOWN)]).short();
-    let mut short = format!("{file}: new, {count} {}{}\n{shown}", section.kind.noun(), if count == 1 { "" } else { "s" });
+    let mut short =
+        format!("{file}: new, {count} {}{}\n{shown}", section.kind.noun(), if count == 1 { "" } else { "s" });
     if count > NEW_SHOWN {
         let _ = writeln!(short, "  … and {} more", count - NEW_SHOWN);
     }
@@ -99,7 +103,10 @@ fn new(file: &str, section: &Section) -> Mismatch {
 
 fn mismatch(file: &str, diff: &Diff) -> Mismatch {
     let summary = diff.summary();
-    Mismatch { short: format!("{file}: {summary}\n{}", diff.short()), full: format!("{file}: {summary}\n{}", diff.full()) }
+    Mismatch {
+        short: format!("{file}: {summary}\n{}", diff.short()),
+        full: format!("{file}: {summary}\n{}", diff.full()),
+    }
 }
 
 /// insta's verdict. Its panic is the way in which it says no; what differs is told by [`review`].
@@ -189,7 +196,10 @@ fn unproduced(folder: &Path, produced: &BTreeSet<String>, schedule: Schedule) ->
 /// The content of a snapshot file, without insta's header.
 fn read(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?.replace("\r\n", "\n");
-    let content = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n")).map_or(text.as_str(), |(_, content)| content);
+    let content = text
+        .strip_prefix("---\n")
+        .and_then(|rest| rest.split_once("\n---\n"))
+        .map_or(text.as_str(), |(_, content)| content);
     Some(content.trim_end().to_owned())
 }
 
@@ -198,7 +208,11 @@ mod tests {
     use super::*;
 
     fn rows(entries: &[&str]) -> Section {
-        Section { name: "s3__raw".into(), kind: Kind::Rows, entries: entries.iter().map(|entry| (*entry).to_owned()).collect() }
+        Section {
+            name: "s3__raw".into(),
+            kind: Kind::Rows,
+            entries: entries.iter().map(|entry| (*entry).to_owned()).collect(),
+        }
     }
 
     #[test]
@@ -206,7 +220,12 @@ mod tests {
         let expected = || Some("a\nb".to_owned());
         let restarted = Schedule::Restarted;
         assert!(compare(&rows(&["b", "a"]), expected(), restarted).is_none());
-        assert!(compare(&rows(&["a", "b", "b"]), expected(), restarted).expect("a duplicate").short.contains("1 row not expected"));
+        assert!(
+            compare(&rows(&["a", "b", "b"]), expected(), restarted)
+                .expect("a duplicate")
+                .short
+                .contains("1 row not expected")
+        );
         assert!(compare(&rows(&["a"]), expected(), restarted).expect("a loss").short.contains("1 row missing"));
         assert!(compare(&rows(&["a", "a", "b", "b"]), expected(), Schedule::Twice).is_none());
     }

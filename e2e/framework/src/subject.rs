@@ -77,14 +77,23 @@ impl Subject {
         folder: &Path,
         log: &Log,
     ) -> Result<Self, SubjectError> {
-        let failed = |cause: std::io::Error| SubjectError::Start { program: program.to_string(), folder: folder.to_owned(), cause };
+        let failed = |cause: std::io::Error| SubjectError::Start {
+            program: program.to_string(),
+            folder: folder.to_owned(),
+            cause,
+        };
         let mut command = program.command(args).map_err(failed)?;
         for (name, _) in std::env::vars_os() {
             if NOT_INHERITED.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(name);
             }
         }
-        command.envs(environment).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .envs(environment)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.process_group(0);
         end_with_parent(&mut command);
         let mut child = command.spawn().map_err(failed)?;
@@ -313,7 +322,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Makes the kernel end the process with its parent, and gives it an empty signal mask: the harness blocks signals to wait for them.
-#[allow(unsafe_code, reason = "`pre_exec` runs code between fork and exec; nothing else can set the parent-death signal of a child")]
+#[allow(
+    unsafe_code,
+    reason = "`pre_exec` runs code between fork and exec; nothing else can set the parent-death signal of a child"
+)]
 fn end_with_parent(command: &mut Command) {
     let prepare = || {
         SigSet::all().thread_unblock()?;

@@ -63,7 +63,9 @@ mod tests {
 
     #[test]
     fn a_typo_is_answered_with_the_nearest_key() {
-        let message = with_nearest_key("unknown field `expect_failur`, expected one of `timeout`, `expect_failure`, `expect_nothing`");
+        let message = with_nearest_key(
+            "unknown field `expect_failur`, expected one of `timeout`, `expect_failure`, `expect_nothing`",
+        );
         assert!(message.ends_with("did you mean `expect_failure`?"), "{message}");
         assert!(!with_nearest_key("unknown field `zzz`, expected one of `timeout`, `env`").contains("did you mean"));
         assert_eq!(with_nearest_key("invalid type: `a`"), "invalid type: `a`");

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::error::{FixtureError, with_nearest_key};
@@ -61,8 +61,9 @@ fn parse_line(path: &Path, number: usize, line: &[u8]) -> Result<Message, Fixtur
     if !is_record(line) {
         return Ok(Message::plain(number, line.to_vec()));
     }
-    let wrapper: Wrapper = serde_json::from_slice(line)
-        .map_err(|error| FixtureError::at(path, number, format!("`$record`: {}", with_nearest_key(&error.to_string()))))?;
+    let wrapper: Wrapper = serde_json::from_slice(line).map_err(|error| {
+        FixtureError::at(path, number, format!("`$record`: {}", with_nearest_key(&error.to_string())))
+    })?;
     wrapper.record.message(number).map_err(|problem| FixtureError::at(path, number, format!("`$record`: {problem}")))
 }
 
@@ -75,15 +76,21 @@ fn is_record(line: &[u8]) -> bool {
 /// The files of `messages/`, in the order of their names.
 pub(super) fn read_files(folder: &Path) -> Result<Vec<Message>, FixtureError> {
     let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let mut paths: Vec<_> =
-        entries.map_err(|error| FixtureError::io(folder, "list", &error))?.into_iter().map(|entry| entry.path()).collect();
+    let mut paths: Vec<_> = entries
+        .map_err(|error| FixtureError::io(folder, "list", &error))?
+        .into_iter()
+        .map(|entry| entry.path())
+        .collect();
     paths.sort();
     if paths.is_empty() {
         return Err(FixtureError::new(folder, "is empty: put one message a file into it"));
     }
     let read = |(i, path): (usize, &std::path::PathBuf)| {
         if path.is_dir() {
-            return Err(FixtureError::new(path, "a folder among messages; every message is a file of `messages/` itself"));
+            return Err(FixtureError::new(
+                path,
+                "a folder among messages; every message is a file of `messages/` itself",
+            ));
         }
         let bytes = std::fs::read(path).map_err(|error| FixtureError::io(path, "read", &error))?;
         Ok(Message::plain(i + 1, bytes))
@@ -122,9 +129,13 @@ impl RecordLine<'_> {
     fn message(&self, line: usize) -> Result<Message, String> {
         let value = match (self.value, &self.value_base64) {
             (Some(value), None) => bytes(value)?,
-            (None, Some(text)) => Some(BASE64.decode(text.as_ref()).map_err(|error| format!("`value_base64`: {error}"))?),
+            (None, Some(text)) => {
+                Some(BASE64.decode(text.as_ref()).map_err(|error| format!("`value_base64`: {error}"))?)
+            }
             (Some(_), Some(_)) => return Err("has both `value` and `value_base64`".to_owned()),
-            (None, None) => return Err("has neither `value` nor `value_base64`; a tombstone is `\"value\": null`".to_owned()),
+            (None, None) => {
+                return Err("has neither `value` nor `value_base64`; a tombstone is `\"value\": null`".to_owned());
+            }
         };
         let header = |(name, value): &(String, &RawValue)| Ok((name.clone(), bytes(value)?));
         Ok(Message {
@@ -207,7 +218,8 @@ mod tests {
         assert_eq!(message.value, Some(br#"{"a": 1.50}"#.to_vec()));
         assert_eq!(message.headers, [("h".to_owned(), Some(b"1".to_vec())), ("h".to_owned(), None)]);
         assert_eq!((message.timestamp, message.partition), (Some(5), Some(3)));
-        let message = line(br#"{"$record": {"value": null, "key": null, "headers": {"a": "b"}}}"#).expect("a tombstone");
+        let message =
+            line(br#"{"$record": {"value": null, "key": null, "headers": {"a": "b"}}}"#).expect("a tombstone");
         assert_eq!((message.key, message.value), (Key::Given(None), None));
         assert_eq!(message.headers, [("a".to_owned(), Some(b"b".to_vec()))]);
         assert_eq!(line(br#"{"$record": {"value_base64": "//4="}}"#).expect("bytes").value, Some(vec![0xff, 0xfe]));

@@ -101,7 +101,8 @@ impl Case {
         let settings = Settings::merge([&suite, &protocol, &case], &case_path)?;
         let expectation = expectation(&case, &case_path)?;
         if settings.groups.is_empty() && !matches!(expectation, Expectation::Failure { .. }) {
-            let problem = "no `groups`, here or in protocol.toml or suite.toml: whose committed offsets say that it has drained?";
+            let problem =
+                "no `groups`, here or in protocol.toml or suite.toml: whose committed offsets say that it has drained?";
             return Err(FixtureError::new(&case_path, problem));
         }
         let (source, messages) = read_messages(&folder)?;
@@ -136,10 +137,14 @@ fn check_entries(folder: &Path) -> Result<(), FixtureError> {
     for entry in entries.map_err(|error| FixtureError::io(folder, "list", &error))? {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let known = ENTRIES.contains(&name.as_ref()) || name.starts_with('.') || Path::new(name.as_ref()).extension().is_some_and(|e| e == "md");
+        let known = ENTRIES.contains(&name.as_ref())
+            || name.starts_with('.')
+            || Path::new(name.as_ref()).extension().is_some_and(|e| e == "md");
         if !known {
             let near = nearest(&name, ENTRIES).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            let problem = format!("a fixture folder holds `case.toml`, `messages.ndjson` or `messages/`, `snapshots/` and Markdown{near}");
+            let problem = format!(
+                "a fixture folder holds `case.toml`, `messages.ndjson` or `messages/`, `snapshots/` and Markdown{near}"
+            );
             return Err(FixtureError::new(&entry.path(), problem));
         }
     }
@@ -163,9 +168,13 @@ fn expectation(case: &File, path: &Path) -> Result<Expectation, FixtureError> {
     match (&case.expect_failure, case.expect_nothing.unwrap_or(false), &case.why) {
         (None, false, None) => Ok(Expectation::Output),
         (None, true, Some(why)) if !why.trim().is_empty() => Ok(Expectation::Nothing { why: why.clone() }),
-        (None, true, _) => Err(FixtureError::new(path, "`expect_nothing` needs a `why`: a case that observes nothing proves little")),
+        (None, true, _) => {
+            Err(FixtureError::new(path, "`expect_nothing` needs a `why`: a case that observes nothing proves little"))
+        }
         (Some(text), false, None) if !text.trim().is_empty() => Ok(Expectation::Failure { text: text.clone() }),
-        (Some(_), false, None) => Err(FixtureError::new(path, "`expect_failure` is empty; write what the pipeline has to say")),
+        (Some(_), false, None) => {
+            Err(FixtureError::new(path, "`expect_failure` is empty; write what the pipeline has to say"))
+        }
         (Some(_), true, _) => Err(FixtureError::new(path, "`expect_failure` and `expect_nothing` exclude each other")),
         (_, false, Some(_)) => Err(FixtureError::new(path, "`why` belongs to `expect_nothing`; use `description`")),
     }
@@ -179,11 +188,12 @@ fn place(source: &Path, messages: Vec<Message>, settings: &Settings) -> Result<V
     for (timestamp, message) in (BASE_TIMESTAMP..).zip(messages) {
         let key = match message.key {
             Key::Given(key) => key,
-            Key::Template => settings.key.as_ref().zip(message.value.as_ref()).and_then(|(key, value)| key.render(value)),
+            Key::Template => settings.key.as_ref().and_then(|key| key.render(message.value.as_deref())),
         };
         let partition = message.partition.unwrap_or_else(|| partition_of(key.as_deref(), partitions));
         if !(0..partitions).contains(&partition) {
-            let problem = format!("partition {partition}: topic `{}` has {partitions}, numbered from 0", settings.topic);
+            let problem =
+                format!("partition {partition}: topic `{}` has {partitions}, numbered from 0", settings.topic);
             return Err(FixtureError::at(source, message.line, problem));
         }
         let bytes = key.as_ref().map_or(0, Vec::len) + message.value.as_ref().map_or(0, Vec::len);
@@ -228,7 +238,10 @@ mod tests {
         let (_root, case) = fixture(&[("p/c/messages.ndjson", "{\"id\":21}\n{\"id\":21}\nnot json\n")]);
         let records = case.expect("valid").records;
         let expected = partition_of(Some(b"21"), 4);
-        assert_eq!(records.iter().map(|r| (r.partition, r.offset)).collect::<Vec<_>>()[..2], [(expected, 0), (expected, 1)]);
+        assert_eq!(
+            records.iter().map(|r| (r.partition, r.offset)).collect::<Vec<_>>()[..2],
+            [(expected, 0), (expected, 1)]
+        );
         assert_eq!((records[2].key.as_ref(), records[2].partition), (None, 0));
         assert_eq!(records[1].timestamp, BASE_TIMESTAMP + 1);
     }

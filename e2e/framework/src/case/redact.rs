@@ -23,7 +23,9 @@ impl TryFrom<String> for Redaction {
             Some(("items", path)) => Self::Items(fields(path)),
             Some(("rows", path)) => Self::Rows(fields(path)),
             Some(("dead_letters", "timestamp")) => Self::DeadLetterTimestamp,
-            Some(("dead_letters", path)) if path.starts_with("headers.") => Self::DeadLetterHeader(path["headers.".len()..].to_owned()),
+            Some(("dead_letters", path)) if path.starts_with("headers.") => {
+                Self::DeadLetterHeader(path["headers.".len()..].to_owned())
+            }
             _ => {
                 return Err(format!(
                     "`{text}`: a redaction is `$.items[*].FIELD`, `$.rows[*].FIELD`, `$.dead_letters[*].timestamp` \
@@ -41,7 +43,10 @@ mod tests {
 
     #[test]
     fn paths_are_read_or_refused() {
-        assert_eq!(Redaction::try_from("$.items[*].a.b".to_owned()), Ok(Redaction::Items(vec!["a".into(), "b".into()])));
+        assert_eq!(
+            Redaction::try_from("$.items[*].a.b".to_owned()),
+            Ok(Redaction::Items(vec!["a".into(), "b".into()]))
+        );
         assert_eq!(
             Redaction::try_from("$.dead_letters[*].headers.x.y".to_owned()),
             Ok(Redaction::DeadLetterHeader("x.y".into()))

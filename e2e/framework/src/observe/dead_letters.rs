@@ -21,11 +21,15 @@ pub(super) fn blocks(records: &[Record], redact: &[Redaction]) -> Vec<String> {
 
 fn block(record: &Record, redact: &[Redaction]) -> String {
     let mut text = format!("key: {}\n", short(record.key.as_deref()));
-    let timestamp =
-        if redact.contains(&Redaction::DeadLetterTimestamp) { REDACTED.to_owned() } else { record.timestamp.to_string() };
+    let timestamp = if redact.contains(&Redaction::DeadLetterTimestamp) {
+        REDACTED.to_owned()
+    } else {
+        record.timestamp.to_string()
+    };
     let _ = writeln!(text, "timestamp: {timestamp}");
     for (name, value) in &record.headers {
-        let hidden = redact.iter().any(|redaction| matches!(redaction, Redaction::DeadLetterHeader(header) if header == name));
+        let hidden =
+            redact.iter().any(|redaction| matches!(redaction, Redaction::DeadLetterHeader(header) if header == name));
         let value = if hidden { REDACTED.to_owned() } else { short(value.as_deref()) };
         let _ = writeln!(text, "header {name}: {value}");
     }
@@ -55,9 +59,9 @@ fn short(bytes: Option<&[u8]>) -> String {
 
 /// Text that is shown as it is: UTF-8 on one line, with nothing in it that a terminal or an editor would hide.
 fn plain(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok().filter(|text| {
-        !text.chars().any(|c| c.is_control() || c == '\u{feff}') && text.trim_end() == *text
-    })
+    std::str::from_utf8(bytes)
+        .ok()
+        .filter(|text| !text.chars().any(|c| c.is_control() || c == '\u{feff}') && text.trim_end() == *text)
 }
 
 /// Text order in which runs of digits count as numbers: offset 9 before offset 10.

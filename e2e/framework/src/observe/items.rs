@@ -12,7 +12,9 @@ use crate::stack::Table;
 pub(super) fn lines(table: &Table, mut items: Vec<Value>) -> Vec<String> {
     let keys: Vec<&str> =
         std::iter::once(&table.partition_key).chain(&table.sort_key).map(|(name, _)| name.as_str()).collect();
-    items.sort_by(|a, b| keys.iter().map(|key| by_value(&a[*key], &b[*key])).find(|order| order.is_ne()).unwrap_or(Ordering::Equal));
+    items.sort_by(|a, b| {
+        keys.iter().map(|key| by_value(&a[*key], &b[*key])).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    });
     items.iter().map(|item| line(item, &keys)).collect()
 }
 
@@ -89,7 +91,11 @@ mod tests {
 
     #[test]
     fn keys_come_first_and_numbers_keep_their_text() {
-        let table = Table { name: "t".into(), partition_key: ("pk".into(), "S".into()), sort_key: Some(("n".into(), "N".into())) };
+        let table = Table {
+            name: "t".into(),
+            partition_key: ("pk".into(), "S".into()),
+            sort_key: Some(("n".into(), "N".into())),
+        };
         let items = vec![
             json!({"a": {"N": "1.50"}, "n": {"N": "10"}, "pk": {"S": "x"}}),
             json!({"n": {"N": "9"}, "pk": {"S": "x"}, "m": {"M": {"b": {"BOOL": true}, "a": {"NULL": true}}}, "l": {"L": [{"S": "q\"" }, {"N": "1E+2"}]}}),

@@ -167,7 +167,8 @@ impl Observation {
 
 fn redact(section: &mut Section, redactions: &[Redaction]) {
     for redaction in redactions {
-        let ((Redaction::Items(path), Kind::Items) | (Redaction::Rows(path), Kind::Rows)) = (redaction, section.kind) else {
+        let ((Redaction::Items(path), Kind::Items) | (Redaction::Rows(path), Kind::Rows)) = (redaction, section.kind)
+        else {
             continue;
         };
         for entry in &mut section.entries {
@@ -189,7 +190,9 @@ fn safe(parts: &[&str]) -> String {
         for byte in part.bytes() {
             match byte {
                 b'/' => name.push_str("__"),
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'=' | b'+' | b'%' => name.push(byte.into()),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'=' | b'+' | b'%' => {
+                    name.push(byte.into());
+                }
                 other => {
                     let _ = write!(name, "%{other:02X}");
                 }
@@ -198,7 +201,9 @@ fn safe(parts: &[&str]) -> String {
     }
     if name.len() > LONGEST_NAME {
         // FNV-1a: short, stable, and names need no more than to differ.
-        let digest = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let digest = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         name.truncate(LONGEST_NAME - 18);
         let _ = write!(name, "__{digest:016x}");
     }
@@ -211,7 +216,10 @@ mod tests {
 
     #[test]
     fn names_are_safe_short_and_different() {
-        assert_eq!(safe(&["s3", "raw", "topics/a.b/ymd=2023-01-01/hour=12"]), "s3__raw__topics__a.b__ymd=2023-01-01__hour=12");
+        assert_eq!(
+            safe(&["s3", "raw", "topics/a.b/ymd=2023-01-01/hour=12"]),
+            "s3__raw__topics__a.b__ymd=2023-01-01__hour=12"
+        );
         assert_eq!(safe(&["s3", "raw", "a:b c/é"]), "s3__raw__a%3Ab%20c__%C3%A9");
         let long = |tail: &str| safe(&["s3", &("x".repeat(300) + tail)]);
         assert_eq!(long("a").len(), LONGEST_NAME);

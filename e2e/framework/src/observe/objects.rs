@@ -34,7 +34,9 @@ pub(super) fn decode(key: &str, body: &[u8]) -> Decoded {
             bytes: content.len(),
             remark: (!content.is_empty() && !content.ends_with(b"\n")).then(|| "no line break at its end".to_owned()),
         },
-        Err(error) => Decoded { rows: Vec::new(), bytes: body.len(), remark: Some(format!("cannot be decoded: {error}")) },
+        Err(error) => {
+            Decoded { rows: Vec::new(), bytes: body.len(), remark: Some(format!("cannot be decoded: {error}")) }
+        }
     }
 }
 

@@ -115,7 +115,9 @@ fn select(suite: &Suite, filters: &[String]) -> Result<Vec<CaseId>, String> {
 
 /// Runs the cases, `jobs` at a time; gives their outcomes in the order of the cases.
 fn run_all(suite: &Suite, cases: &[CaseId], arguments: &Run) -> Vec<Outcome> {
-    let jobs = arguments.jobs.map_or_else(|| thread::available_parallelism().map_or(8, |cores| cores.get() * 4), NonZeroUsize::get);
+    let jobs = arguments
+        .jobs
+        .map_or_else(|| thread::available_parallelism().map_or(8, |cores| cores.get() * 4), NonZeroUsize::get);
     let bar = progress(cases.len());
     let next = Mutex::new(cases.iter());
     let outcomes = Mutex::new(Vec::with_capacity(cases.len()));
@@ -142,7 +144,8 @@ fn run_all(suite: &Suite, cases: &[CaseId], arguments: &Run) -> Vec<Outcome> {
 }
 
 fn progress(cases: usize) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target =
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(cases as u64), target);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} cases, {elapsed}") {
         bar.set_style(style);
@@ -152,7 +155,8 @@ fn progress(cases: usize) -> ProgressBar {
 
 /// The command that runs one case again.
 fn repeat(id: &CaseId, arguments: &Run) -> String {
-    let schedule = if arguments.schedule.is_plain() { String::new() } else { format!(" --schedule {}", arguments.schedule) };
+    let schedule =
+        if arguments.schedule.is_plain() { String::new() } else { format!(" --schedule {}", arguments.schedule) };
     let quoted = |subject: &String| format!(" --subject '{}'", subject.replace('\'', "'\\''"));
     let subject = arguments.subject.as_ref().map(quoted).unwrap_or_default();
     format!("cargo run --bin e2e -- {id}{schedule}{subject}")

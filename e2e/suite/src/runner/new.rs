@@ -23,7 +23,11 @@ pub(super) struct New {
 
 impl New {
     pub(super) fn write(&self, suite: &Suite) -> Result<ExitCode, String> {
-        let valid = |name: &str| !name.is_empty() && !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        let valid = |name: &str| {
+            !name.is_empty()
+                && !name.starts_with('.')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
         let (protocol, case) = self
             .name
             .split_once('/')
@@ -53,8 +57,14 @@ impl New {
         }
         let folder = folder.display();
         println!("{folder}/");
-        println!("  1. put messages into messages.ndjson, one a line{}", if self.from.is_some() { " (done)" } else { "" });
-        println!("  2. say in case.toml what this is about{}", if is_new { "; the topic is in ../protocol.toml" } else { "" });
+        println!(
+            "  1. put messages into messages.ndjson, one a line{}",
+            if self.from.is_some() { " (done)" } else { "" }
+        );
+        println!(
+            "  2. say in case.toml what this is about{}",
+            if is_new { "; the topic is in ../protocol.toml" } else { "" }
+        );
         println!("  3. cargo run --bin e2e -- {protocol}::{case}     shows what the pipeline makes of them");
         println!("  4. cargo insta review                            accepts it, or: e2e {protocol}::{case} --update");
         Ok(ExitCode::SUCCESS)

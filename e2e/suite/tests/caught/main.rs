@@ -32,7 +32,9 @@ fn trials() -> Vec<Trial> {
     vec![
         Trial::test("an_honest_pipeline_passes", || project().run("").passes()),
         Trial::test("a_restart_changes_nothing", || project().under("restarted").run("").passes()),
-        Trial::test("messages_sent_twice_change_no_item_and_no_set_of_rows", || project().under("twice").run("").passes()),
+        Trial::test("messages_sent_twice_change_no_item_and_no_set_of_rows", || {
+            project().under("twice").run("").passes()
+        }),
         Trial::test("throttling_changes_nothing", || project().under("throttled").run("").passes()),
         Trial::test("a_crash_before_a_call_changes_nothing", || project().under("killed:3").run("").passes()),
         Trial::test("a_crash_after_a_call_changes_nothing", || project().under("killed:4:after").run("").passes()),
@@ -91,7 +93,10 @@ fn trials() -> Vec<Trial> {
             blind.run("drops everything").fails_with(&["nothing was observed"])?;
             let nothing = "expect_nothing = true\nwhy = 'it is not wanted'";
             blind.case(nothing).run("drops everything").passes()?;
-            blind.case(nothing).run("").fails_with(&["expected nothing (it is not wanted), but observed:", "==== table__rows"])
+            blind
+                .case(nothing)
+                .run("")
+                .fails_with(&["expected nothing (it is not wanted), but observed:", "==== table__rows"])
         }),
         Trial::test("a_snapshot_that_nothing_produces_any_more_is_a_failure", || {
             let project = project();
@@ -121,15 +126,23 @@ fn trials() -> Vec<Trial> {
                 ("diff.txt", "  - two"),
                 ("worker.log", "-- SIGTERM"),
             ] {
-                let content = fs::read_to_string(project.capsule().join(file)).map_err(|error| format!("{file}: {error}"))?;
+                let content =
+                    fs::read_to_string(project.capsule().join(file)).map_err(|error| format!("{file}: {error}"))?;
                 contains(&content, &[text])?;
             }
             project.run("").passes()?;
-            if project.capsule().exists() { Err("the capsule of the earlier run is still there".into()) } else { Ok(()) }
+            if project.capsule().exists() {
+                Err("the capsule of the earlier run is still there".into())
+            } else {
+                Ok(())
+            }
         }),
         Trial::test("a_test_that_is_ended_for_its_time_leaves_a_capsule", ended_for_its_time),
         Trial::test("a_typo_in_a_fixture_is_one_clear_error", || {
-            project().case("timeot = '1s'").run("").fails_with(&["case.toml:1: unknown field `timeot`", "did you mean `timeout`?"])
+            project()
+                .case("timeot = '1s'")
+                .run("")
+                .fails_with(&["case.toml:1: unknown field `timeot`", "did you mean `timeout`?"])
         }),
         Trial::test("a_project_without_cases_does_not_pass", || {
             let project = project();
@@ -150,7 +163,8 @@ fn ended_for_its_time() -> Result<(), Failed> {
     let project = project().timeout("60s");
     let waiting = project.root.path().join("waiting");
     let listener = UnixListener::bind(&waiting)?;
-    let child = project.command(&[], "never drains").env("TELL_WHEN_WAITING", &waiting).stderr(Stdio::piped()).spawn()?;
+    let child =
+        project.command(&[], "never drains").env("TELL_WHEN_WAITING", &waiting).stderr(Stdio::piped()).spawn()?;
     listener.accept()?;
     Command::new("kill").arg(child.id().to_string()).status()?;
     let output = child.wait_with_output()?;
@@ -201,7 +215,7 @@ impl Project {
     fn timeout(self, timeout: &str) -> Self {
         let suite = format!(
             "topic = 'in'\ngroups = ['copy']\nbuckets = ['raw']\ntimeout = '{timeout}'\n\
-             env = {{ SESSION_TIMEOUT_MS = '30000' }}\nenv_when_killed = {{ SESSION_TIMEOUT_MS = '1000' }}\n\
+             env = {{ SESSION_TIMEOUT_MS = '30000' }}\nenv_when_restarted = {{ SESSION_TIMEOUT_MS = '1000' }}\n\
              [topics]\nin = 1\n[tables.rows]\npartition_key = 'id'\n"
         );
         self.write("fixtures", "suite.toml", &suite);
@@ -232,7 +246,10 @@ impl Project {
         let mut command = Command::new(std::env::current_exe().expect("this executable has a path"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if name.starts_with("INSTA_") || name.starts_with("E2E_") || ["CI", "TF_BUILD", "CARGO_TARGET_DIR"].contains(&name.as_str()) {
+            if name.starts_with("INSTA_")
+                || name.starts_with("E2E_")
+                || ["CI", "TF_BUILD", "CARGO_TARGET_DIR"].contains(&name.as_str())
+            {
                 command.env_remove(name);
             }
         }
@@ -267,7 +284,11 @@ impl Verdict {
     }
 
     fn passes(self) -> Result<(), Failed> {
-        if self.success { contains(&self.stdout, &["1 passed"]) } else { Err(format!("should pass:\n{}", self.text()).into()) }
+        if self.success {
+            contains(&self.stdout, &["1 passed"])
+        } else {
+            Err(format!("should pass:\n{}", self.text()).into())
+        }
     }
 
     fn fails_with(self, texts: &[&str]) -> Result<(), Failed> {
@@ -275,7 +296,11 @@ impl Verdict {
     }
 
     fn prints(self, text: &str) -> Result<(), Failed> {
-        if self.success && self.stdout == text { Ok(()) } else { Err(format!("should print {text:?}:\n{}", self.text()).into()) }
+        if self.success && self.stdout == text {
+            Ok(())
+        } else {
+            Err(format!("should print {text:?}:\n{}", self.text()).into())
+        }
     }
 }
 

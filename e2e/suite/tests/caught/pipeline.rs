@@ -110,7 +110,8 @@ impl Sinks {
 
     async fn write(&self, (offset, text): &(i64, String), times: usize) -> Result<()> {
         let put = self.dynamodb.put_item().table_name("rows");
-        let put = put.item("id", AttributeValue::S(text.clone())).item("length", AttributeValue::N(text.len().to_string()));
+        let put =
+            put.item("id", AttributeValue::S(text.clone())).item("length", AttributeValue::N(text.len().to_string()));
         put.send().await.with_context(|| format!("writing offset {offset} to table `rows`"))?;
         let body = ByteStream::from(format!("{text}\n").repeat(times).into_bytes());
         let put = self.s3.put_object().bucket("raw").key(format!("rows/{offset:010}.json")).body(body);
