@@ -1,4 +1,74 @@
 //! End-to-end tests of pipelines that speak Kafka and AWS: a fixture is a folder, its result a snapshot beside it.
+//!
+//! If you know `cargo nextest` and `insta`, you know nearly all of it. A test is a folder with messages in it:
+//!
+//! ```text
+//! fixtures/
+//!   suite.toml                    what all have in common: topics, tables, buckets, consumer groups, environment
+//!   orders/
+//!     protocol.toml               what one kind of message has in common; optional
+//!     cancelled/
+//!       messages.ndjson           one message a line, sent as it stands
+//!       case.toml                 what is special about it; optional
+//!       snapshots/*.snap          what the pipeline made of it; written by insta, reviewed by you
+//! ```
+//!
+//! Running it starts Kafka, DynamoDB and S3 in the test's own process, sends the messages, starts your pipeline as a child process with
+//! their addresses in its environment, waits until the pipeline has committed every offset and has no call in flight, stops it, and
+//! compares what is in the tables, buckets and dead-letter topics with the snapshots. There is no fixed wait anywhere.
+//!
+//! # A test target
+//!
+//! The fixtures are a package, so that `cargo insta` finds their snapshots. Its manifest has one test with `harness = false`; this is all
+//! of its code:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use e2e::{Program, Suite, harness};
+//!
+//! fn main() -> ExitCode {
+//!     // The project's folder: fixtures are in `fixtures/` below it, and the pipeline runs in it.
+//!     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+//!     let pipeline = Program::Shell("python -m orders.pipeline".into());
+//!     harness::main(&Suite::new(root, pipeline))
+//! }
+//! ```
+//!
+//! The pipeline finds `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_REGION` and
+//! credentials in its environment, beside what the fixtures' `env` says. It has to begin at the earliest offset, commit what it has
+//! stored, and end with status 0 on SIGTERM. A Rust pipeline can be the same executable as the tests: see [`Program::Itself`].
+//!
+//! A smallest `suite.toml`:
+//!
+//! ```toml
+//! topic = "orders"                  # where messages are sent
+//! key = "${order_id}"               # their key, from their own fields
+//! groups = ["order-sink"]           # whose committed offsets say that it is done
+//! [topics]
+//! orders = 3                        # partitions
+//! [tables.orders]
+//! partition_key = "id"              # or "id:N"
+//! ```
+//!
+//! All keys are the fields of [`case::Settings`]; a `case.toml` may also say `description`, `expect_failure = "text"`,
+//! `expect_nothing = true` with `why`, and `redact`.
+//!
+//! # Working with it
+//!
+//! ```text
+//! cargo nextest run                            every case is a test, `orders::cancelled`
+//! cargo insta review                           look at what changed, accept or reject
+//! E2E_SCHEDULE=killed:3 cargo nextest run      the same snapshots, with the pipeline killed at its third call to AWS
+//! ```
+//!
+//! A failed run leaves a folder `target/e2e/<protocol>/<case>/` with the pipeline's log, its offsets and calls, all that was observed, the
+//! difference, and the command that repeats it; so does a run that nextest ends for its time.
+//!
+//! # How a run flows
+//!
+//! [`discovery`] → [`case`] → [`stack`] → [`subject`] → [`settle`] → [`observe`] → [`snapshot`], disturbed by a [`schedule`] and reported by
+//! [`report`]; [`mod@run`] puts them together, [`harness`] makes tests of them. No module reaches back.
 
 pub mod calls;
 pub mod case;

@@ -192,8 +192,8 @@ impl Run<'_> {
         self.evidence.phase("starting the subject");
         let mut environment = self.stack.environment();
         environment.extend(self.case.settings.env.clone());
-        if matches!(self.schedule, Schedule::Killed { .. }) {
-            environment.extend(self.case.settings.env_when_killed.clone());
+        if self.schedule.restarts() {
+            environment.extend(self.case.settings.env_when_restarted.clone());
         }
         let Suite { program, root, .. } = self.suite;
         Ok(Subject::start(program, &self.case.settings.args, &environment, root, &self.evidence.log)?)
@@ -263,7 +263,8 @@ impl Run<'_> {
             Schedule::Restarted => {
                 let (first, second) = records.split_at(records.len().div_ceil(2));
                 self.drain(&self.send(first)?)?;
-                self.drain(&self.send(second)?)
+                // Without anything to do, the second one would be told to stop before it can hear it.
+                if second.is_empty() { Ok(()) } else { self.drain(&self.send(second)?) }
             }
             Schedule::Killed { call, carried_out } => self.killed(&self.send(records)?, call, carried_out),
             Schedule::Throttled => {

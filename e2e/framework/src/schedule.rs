@@ -25,6 +25,11 @@ pub enum Schedule {
 }
 
 impl Schedule {
+    /// Whether the subject is started more than once.
+    pub fn restarts(self) -> bool {
+        matches!(self, Self::Restarted | Self::Killed { .. })
+    }
+
     /// Whether object boundaries, their listing, and the number of times a row appears have to match too.
     pub fn is_plain(self) -> bool {
         self == Self::Plain

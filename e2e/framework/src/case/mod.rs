@@ -188,9 +188,7 @@ fn place(source: &Path, messages: Vec<Message>, settings: &Settings) -> Result<V
     for (timestamp, message) in (BASE_TIMESTAMP..).zip(messages) {
         let key = match message.key {
             Key::Given(key) => key,
-            Key::Template => {
-                settings.key.as_ref().zip(message.value.as_ref()).and_then(|(key, value)| key.render(value))
-            }
+            Key::Template => settings.key.as_ref().and_then(|key| key.render(message.value.as_deref())),
         };
         let partition = message.partition.unwrap_or_else(|| partition_of(key.as_deref(), partitions));
         if !(0..partitions).contains(&partition) {

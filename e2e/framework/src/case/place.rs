@@ -16,9 +16,11 @@ enum Part {
 }
 
 impl KeyTemplate {
-    /// The key of this message; `None`, a null key, when the message is no JSON object or a field is missing, null, a list or an object.
-    pub fn render(&self, message: &[u8]) -> Option<Vec<u8>> {
-        let fields = json::fields(message)?;
+    /// The key of this message; `None`, a null key, when a field is named and the message is no JSON object, or the field is missing, null,
+    /// a list or an object.
+    pub fn render(&self, message: Option<&[u8]>) -> Option<Vec<u8>> {
+        let is_constant = self.parts.iter().all(|part| matches!(part, Part::Text(_)));
+        let fields = if is_constant { Vec::new() } else { json::fields(message?)? };
         let mut key = String::new();
         for part in &self.parts {
             match part {
@@ -119,10 +121,14 @@ mod tests {
     #[test]
     fn a_key_is_filled_in_from_top_level_fields() {
         let key = KeyTemplate::try_from("${id}#${type}".to_owned()).expect("valid");
-        assert_eq!(key.render(br#"{"id":10022,"type":"kinematic"}"#), Some(b"10022#kinematic".to_vec()));
+        assert_eq!(key.render(Some(br#"{"id":10022,"type":"kinematic"}"#)), Some(b"10022#kinematic".to_vec()));
         for message in [&br#"{"id":1}"#[..], br#"{"id":null,"type":"x"}"#, br#"{"id":1,"type":"#, b"", b"[1]"] {
-            assert_eq!(key.render(message), None, "{}", String::from_utf8_lossy(message));
+            assert_eq!(key.render(Some(message)), None, "{}", String::from_utf8_lossy(message));
         }
+        assert_eq!(key.render(None), None);
+        let constant = KeyTemplate::try_from("10022".to_owned()).expect("valid");
+        assert_eq!(constant.render(Some(b"[1]")), Some(b"10022".to_vec()));
+        assert_eq!(constant.render(None), Some(b"10022".to_vec()));
     }
 
     #[test]

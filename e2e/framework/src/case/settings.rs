@@ -21,15 +21,15 @@ pub struct Settings {
     pub topic: String,
     /// `topics`: every topic to create, with its number of partitions. Dead-letter topics that are not named get one partition.
     pub topics: BTreeMap<String, i32>,
-    /// `key`: template of the message key over the message's top-level fields; without it keys are null.
+    /// `key`: template of the message key over the message's top-level fields, such as `${id}`; without it keys are null.
     pub key: Option<KeyTemplate>,
     /// `args`: arguments of the suite's own subject; another command (`--subject`) does not get them.
     pub args: Vec<String>,
     /// `env`: environment of the subject, beside the stack's endpoints.
     pub env: BTreeMap<String, String>,
-    /// `env_when_killed`: over `env` on schedules that kill the subject. A dead member holds its consumer group up for a whole session
-    /// timeout, which the plain schedule wants long and these want short.
-    pub env_when_killed: BTreeMap<String, String>,
+    /// `env_when_restarted`: over `env` on schedules that start the subject more than once. A dead member holds its consumer group up for
+    /// a whole session timeout, and with librdkafka's mock cluster one that left does too: the plain schedule wants it long, these short.
+    pub env_when_restarted: BTreeMap<String, String>,
     /// `tables`: DynamoDB tables to create and observe.
     pub tables: Vec<Table>,
     /// `buckets`: S3 buckets to create and observe.
@@ -51,7 +51,7 @@ pub(super) struct File {
     key: Option<KeyTemplate>,
     args: Option<Vec<String>>,
     env: BTreeMap<String, String>,
-    env_when_killed: BTreeMap<String, String>,
+    env_when_restarted: BTreeMap<String, String>,
     tables: BTreeMap<String, Keys>,
     buckets: Option<Vec<String>>,
     dead_letters: Option<Vec<String>>,
@@ -170,7 +170,7 @@ impl Settings {
             settings.key = file.key.clone().or(settings.key);
             settings.topics.extend(file.topics.iter().map(|(name, partitions)| (name.clone(), partitions.0)));
             settings.env.extend(file.env.clone());
-            settings.env_when_killed.extend(file.env_when_killed.clone());
+            settings.env_when_restarted.extend(file.env_when_restarted.clone());
             tables.extend(file.tables.iter());
         }
         settings.tables = tables

@@ -191,7 +191,7 @@ fn safe(parts: &[&str]) -> String {
             match byte {
                 b'/' => name.push_str("__"),
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'=' | b'+' | b'%' => {
-                    name.push(byte.into())
+                    name.push(byte.into());
                 }
                 other => {
                     let _ = write!(name, "%{other:02X}");

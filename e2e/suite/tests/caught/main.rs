@@ -215,7 +215,7 @@ impl Project {
     fn timeout(self, timeout: &str) -> Self {
         let suite = format!(
             "topic = 'in'\ngroups = ['copy']\nbuckets = ['raw']\ntimeout = '{timeout}'\n\
-             env = {{ SESSION_TIMEOUT_MS = '30000' }}\nenv_when_killed = {{ SESSION_TIMEOUT_MS = '1000' }}\n\
+             env = {{ SESSION_TIMEOUT_MS = '30000' }}\nenv_when_restarted = {{ SESSION_TIMEOUT_MS = '1000' }}\n\
              [topics]\nin = 1\n[tables.rows]\npartition_key = 'id'\n"
         );
         self.write("fixtures", "suite.toml", &suite);
