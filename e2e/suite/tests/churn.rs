@@ -1,0 +1,299 @@
+//! Exactly once in S3 and none lost in DynamoDB while workers join, leave, freeze past their session and are killed.
+//!
+//! The workers are real processes of `fms connect` in one consumer group, some with one configuration of the S3 sink and some with
+//! another, as during a rolling change: a flush that one has announced is repeated by the other with the settings it was announced with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use e2e::stack::embedded::Embedded;
+use e2e::stack::{Record, Stack, Table};
+use e2e::subject::{Log, Subject};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const TOPIC: &str = "fms.vehicle.real";
+const PARTITIONS: i32 = 8;
+const BUCKET: &str = "raw-data";
+const TABLE: &str = "fleet";
+const GROUPS: [&str; 2] = ["connect-dynamodb", "connect-s3"];
+/// Rows of a message. With `flush.size` below, a flush is a handful of messages, so there are hundreds of them to be caught in.
+const ROWS: usize = 3;
+const ROUNDS: usize = 24;
+const MESSAGES: usize = 40;
+const SESSION: Duration = Duration::from_millis(1200);
+/// How long everything may take to drain once the disturbances are over.
+const DRAIN: Duration = Duration::from_mins(1);
+
+fn main() -> ExitCode {
+    fms_e2e::worker_or(|| {
+        let trials = [1, 2].map(|seed| {
+            Trial::test(format!("every_row_once_under_churn_seed_{seed}"), move || Churn::new(seed)?.run())
+        });
+        libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+    })
+}
+
+/// One run: a stack, its workers, and what has been sent.
+struct Churn {
+    stack: Embedded,
+    folder: tempfile::TempDir,
+    random: fastrand::Rng,
+    workers: Vec<Subject>,
+    /// Frozen ones, and until when.
+    frozen: Vec<(Subject, Instant)>,
+    log: Log,
+    sent: BTreeSet<String>,
+    offsets: BTreeMap<i32, i64>,
+    actions: Vec<String>,
+}
+
+impl Churn {
+    fn new(seed: u64) -> Result<Self, Failed> {
+        let stack = Embedded::start()?;
+        stack.create_topic(TOPIC, PARTITIONS)?;
+        for dead_letters in ["fms.dead-letter.s3", "fms.dead-letter.dynamodb"] {
+            stack.create_topic(dead_letters, 1)?;
+        }
+        stack.create_bucket(BUCKET)?;
+        let key = |name: &str| (name.to_owned(), "S".to_owned());
+        stack.create_table(&Table { name: TABLE.into(), partition_key: key("pk"), sort_key: Some(key("sk")) })?;
+        let folder = tempfile::tempdir()?;
+        let deployed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/connectors");
+        fs::copy(format!("{deployed}/dynamodb.json"), folder.path().join("dynamodb.json"))?;
+        let s3: BTreeMap<String, String> = serde_json::from_slice(&fs::read(format!("{deployed}/s3.json"))?)?;
+        for (name, changes) in [
+            ("a.json", [("topics.dir", "a"), ("flush.size", "20"), ("partition.field.name", "object,type")]),
+            ("b.json", [("topics.dir", "b"), ("flush.size", "33"), ("partition.field.name", "command")]),
+        ] {
+            let mut config = s3.clone();
+            config.insert("s3.compression.type".into(), "none".into());
+            config.extend(changes.map(|(key, value)| (key.to_owned(), value.to_owned())));
+            fs::write(folder.path().join(name), serde_json::to_vec(&config)?)?;
+        }
+        Ok(Self {
+            stack,
+            folder,
+            random: fastrand::Rng::with_seed(seed),
+            workers: Vec::new(),
+            frozen: Vec::new(),
+            log: Log::default(),
+            sent: BTreeSet::new(),
+            offsets: BTreeMap::new(),
+            actions: Vec::new(),
+        })
+    }
+
+    fn run(mut self) -> Result<(), Failed> {
+        let verdict = self.disturb().and_then(|()| self.drain()).and_then(|()| self.check());
+        verdict.map_err(|error| {
+            let report = std::env::temp_dir().join(format!("churn-{}.log", std::process::id()));
+            let kept = fs::write(&report, self.log.text());
+            let log = if kept.is_ok() { format!("the workers' log: {}", report.display()) } else { self.log.last(200) };
+            let text = error.message().unwrap_or_default();
+            Failed::from(format!("{text}\nwhat was done: {}\n{log}", self.actions.join(", ")))
+        })
+    }
+
+    /// Sends messages, and between them does to the workers what happens to workers.
+    fn disturb(&mut self) -> Result<(), Failed> {
+        self.join()?;
+        for round in 0..ROUNDS {
+            self.send(round)?;
+            self.thaw(false);
+            match self.random.u8(0..10) {
+                0..=3 if self.workers.len() < 4 => self.join()?,
+                4 | 5 if self.workers.len() > 1 => self.leave()?,
+                6 | 7 if !self.workers.is_empty() => self.kill(),
+                8 | 9 if !self.workers.is_empty() => self.freeze(),
+                _ => self.join()?,
+            }
+            // The disturbance is time itself: long enough for a group to settle sometimes, too short at others.
+            thread::sleep(Duration::from_millis(self.random.u64(50..700)));
+        }
+        Ok(())
+    }
+
+    fn join(&mut self) -> Result<(), Failed> {
+        let config = if self.random.bool() { "a.json" } else { "b.json" };
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        let arguments = ["connect".into(), "--config".into(), path("dynamodb.json"), path(config)];
+        let mut environment = self.stack.environment();
+        let settings = [
+            ("DYNAMODB_TABLE", TABLE),
+            ("DYNAMODB_TASKS_MAX", "1"),
+            ("S3_BUCKET", BUCKET),
+            ("S3_TASKS_MAX", "1"),
+            ("S3_ROTATE_IDLE_MS", "300"),
+            ("CONNECT_LISTENERS", "http://127.0.0.1:0"),
+            ("CONNECT_OFFSET_FLUSH_INTERVAL_MS", "200"),
+            ("CONNECT_CONSUMER_FETCH_WAIT_MAX_MS", "10"),
+            ("CONNECT_CONSUMER_SESSION_TIMEOUT_MS", "1200"),
+            ("CONNECT_CONSUMER_HEARTBEAT_INTERVAL_MS", "100"),
+            ("RUST_LOG", "info"),
+        ];
+        environment.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let program = fms_e2e::suite().program;
+        self.workers.push(Subject::start(&program, &arguments, &environment, self.folder.path(), &self.log)?);
+        self.actions.push(format!("join {config}"));
+        Ok(())
+    }
+
+    fn one(&mut self) -> Subject {
+        let i = self.random.usize(0..self.workers.len());
+        self.workers.swap_remove(i)
+    }
+
+    fn leave(&mut self) -> Result<(), Failed> {
+        let worker = self.one();
+        self.actions.push("leave".into());
+        stop(&worker)
+    }
+
+    fn kill(&mut self) {
+        // Dropping a subject is SIGKILL.
+        drop(self.one());
+        self.actions.push("kill".into());
+    }
+
+    fn freeze(&mut self) {
+        let worker = self.one();
+        worker.freeze();
+        // Sometimes within the session, mostly past it: then others have taken over when it wakes up in the middle of what it was doing.
+        let time = SESSION * self.random.u32(1..4) / 2 + Duration::from_millis(200);
+        self.frozen.push((worker, Instant::now() + time));
+        self.actions.push(format!("freeze {} ms", time.as_millis()));
+    }
+
+    fn thaw(&mut self, all: bool) {
+        for (worker, until) in std::mem::take(&mut self.frozen) {
+            if all || until <= Instant::now() {
+                worker.thaw();
+                self.workers.push(worker);
+                self.actions.push("thaw".into());
+            } else {
+                self.frozen.push((worker, until));
+            }
+        }
+    }
+
+    fn send(&mut self, round: usize) -> Result<(), Failed> {
+        let records: Vec<Record> = (0..MESSAGES)
+            .map(|message| {
+                let partition = self.random.i32(0..PARTITIONS);
+                let offset = self.offsets.entry(partition).or_default();
+                let rows: Vec<String> = (0..ROWS)
+                    .map(|row| {
+                        let name = format!("{round}-{message}-{row}");
+                        // Some rows are of the hour before: several objects are open at once.
+                        let hour = 11 + self.random.u8(0..2);
+                        let text = format!(r#"{{"timestamp_iso":"2023-01-01T{hour}:00:00Z","name":"{name}"}}"#);
+                        self.sent.insert(name);
+                        text
+                    })
+                    .collect();
+                let value = format!(
+                    r#"{{"object":"vehicle","type":"kinematic","command":"report","id":1,"measurements":[{}]}}"#,
+                    rows.join(",")
+                );
+                let record = Record {
+                    topic: TOPIC.into(),
+                    partition,
+                    offset: *offset,
+                    timestamp: 1_672_570_800_000,
+                    key: None,
+                    value: Some(value.into_bytes()),
+                    headers: Vec::new(),
+                };
+                *offset += 1;
+                record
+            })
+            .collect();
+        Ok(self.stack.produce(&records)?)
+    }
+
+    /// Ends all workers but a new one, which brings everything to its end.
+    fn drain(&mut self) -> Result<(), Failed> {
+        self.thaw(true);
+        // The new one first: the others hand over to it as they leave.
+        self.join()?;
+        let last = self.workers.pop().ok_or("no worker")?;
+        for worker in std::mem::take(&mut self.workers) {
+            stop(&worker)?;
+        }
+        let partitions: Vec<_> = (0..PARTITIONS).map(|partition| (TOPIC.to_owned(), partition)).collect();
+        let ends = self.stack.end_offsets(&[TOPIC.to_owned()])?;
+        let started = Instant::now();
+        loop {
+            let mut behind = Vec::new();
+            for group in GROUPS {
+                let committed = self.stack.committed(group, &partitions)?;
+                for (partition, end) in ends.iter().filter(|(_, end)| **end > 0) {
+                    let at = committed.get(partition).map_or(0, |(offset, _)| *offset);
+                    if at != *end {
+                        behind.push(format!("{group} {}-{} at {at} of {end}", partition.0, partition.1));
+                    }
+                }
+            }
+            if behind.is_empty() {
+                break;
+            }
+            if let Some(status) = last.status() {
+                return Err(format!("the last worker ended with {status} before it had drained").into());
+            }
+            if started.elapsed() > DRAIN {
+                return Err(format!("not drained after {} s: {}", DRAIN.as_secs(), behind.join(", ")).into());
+            }
+            // Offsets have no event to wait for.
+            thread::sleep(Duration::from_millis(20));
+        }
+        stop(&last)
+    }
+
+    fn check(&self) -> Result<(), Failed> {
+        let mut stored: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (key, body) in self.stack.objects(BUCKET)? {
+            for line in String::from_utf8(body)?.lines() {
+                let row: serde_json::Value = serde_json::from_str(line)?;
+                stored.entry(name_of(&row["name"])).or_default().push(key.clone());
+            }
+        }
+        let mut wrong: Vec<String> = self
+            .sent
+            .iter()
+            .filter(|name| !stored.contains_key(*name))
+            .map(|name| format!("row {name} is not in S3"))
+            .collect();
+        wrong.extend(
+            stored
+                .iter()
+                .filter(|(_, keys)| keys.len() > 1)
+                .map(|(name, keys)| format!("row {name} is in S3 {} times: {}", keys.len(), keys.join(", "))),
+        );
+        let items: BTreeSet<String> = self.stack.scan(TABLE)?.iter().map(|item| name_of(&item["name"]["S"])).collect();
+        wrong.extend(self.sent.difference(&items).map(|name| format!("row {name} is not in DynamoDB")));
+        let open = self.stack.open_uploads(BUCKET)?;
+        wrong.extend(open.iter().map(|key| format!("an upload of {key} was left behind")));
+        if wrong.is_empty() && stored.len() == self.sent.len() {
+            return Ok(());
+        }
+        wrong.truncate(20);
+        Err(format!("{} rows sent, {} in S3:\n{}", self.sent.len(), stored.len(), wrong.join("\n")).into())
+    }
+}
+
+fn name_of(value: &serde_json::Value) -> String {
+    value.as_str().unwrap_or("(a row without a name)").to_owned()
+}
+
+/// Asks a worker to leave and expects that it does so in good order.
+fn stop(worker: &Subject) -> Result<(), Failed> {
+    worker.terminate();
+    match worker.wait(Instant::now() + DRAIN) {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!("a worker that was asked to leave ended with {status}").into()),
+        None => Err(format!("a worker did not leave within {} s", DRAIN.as_secs()).into()),
+    }
+}
