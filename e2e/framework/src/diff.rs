@@ -24,6 +24,8 @@ pub struct Diff {
 enum Change {
     Missing(String),
     Unexpected(String),
+    /// It is there, but elsewhere.
+    Moved(String),
     /// The expected entry, and each part of it that changed.
     Differs(String, Vec<Part>),
 }
@@ -58,7 +60,7 @@ impl Diff {
                 }
             }
         }
-        Self { kind, changes }
+        Self { kind, changes: moved(changes) }
     }
 
     /// Whether there is none.
@@ -73,6 +75,7 @@ impl Diff {
             (count(|change| matches!(change, Change::Missing(_))), "missing"),
             (count(|change| matches!(change, Change::Unexpected(_))), "not expected"),
             (count(|change| matches!(change, Change::Differs(..))), "changed"),
+            (count(|change| matches!(change, Change::Moved(_))), "moved"),
         ];
         let noun = self.kind.noun();
         let told = told.iter().filter(|(count, _)| *count > 0);
@@ -97,6 +100,7 @@ impl Diff {
             match change {
                 Change::Missing(entry) => signed('-', entry, width, &mut text),
                 Change::Unexpected(entry) => signed('+', entry, width, &mut text),
+                Change::Moved(entry) => signed('↕', entry, width, &mut text),
                 Change::Differs(entry, parts) => {
                     signed('~', entry, width.min(SHORT / 2), &mut text);
                     for Part { name, before, after } in parts {
@@ -142,6 +146,26 @@ fn pair(expected: &[String], observed: &[String], changes: &mut Vec<Change>) {
         });
     }
     changes.extend(left.into_iter().cloned().map(Change::Unexpected));
+}
+
+/// What is missing here and not expected there has moved.
+fn moved(mut changes: Vec<Change>) -> Vec<Change> {
+    let mut i = 0;
+    while i < changes.len() {
+        let twin = match &changes[i] {
+            Change::Missing(entry) => Change::Unexpected(entry.clone()),
+            Change::Unexpected(entry) => Change::Missing(entry.clone()),
+            _ => Change::Moved(String::new()),
+        };
+        if let Some(later) = changes[i + 1..].iter().position(|change| *change == twin)
+            && let Change::Missing(entry) | Change::Unexpected(entry) = twin
+        {
+            changes.remove(i + 1 + later);
+            changes[i] = Change::Moved(entry);
+        }
+        i += 1;
+    }
+    changes
 }
 
 /// What differs between two entries that have at least half of their parts in common.
@@ -191,6 +215,12 @@ mod tests {
         let changed = diff(&[r#"{"id":1,"speed":12.50,"seq":0}"#], &[r#"{"id":1,"speed":12.5,"seq":0}"#]);
         assert_eq!(changed.summary(), "1 row changed");
         assert!(changed.short().ends_with("      speed: 12.50 → 12.5\n"), "{}", changed.short());
+    }
+
+    #[test]
+    fn a_row_that_moved_is_neither_missing_nor_unexpected() {
+        let moved = diff(&["a", "b", "c"], &["b", "c", "a"]);
+        assert_eq!((moved.summary().as_str(), moved.short().as_str()), ("1 row moved", "  ↕ a\n"));
     }
 
     #[test]
