@@ -41,10 +41,10 @@ struct Churn {
     stack: Embedded,
     folder: tempfile::TempDir,
     random: fastrand::Rng,
-    workers: Vec<Subject>,
+    workers: Vec<(Subject, Log)>,
     /// Frozen ones, and until when.
-    frozen: Vec<(Subject, Instant)>,
-    log: Log,
+    frozen: Vec<((Subject, Log), Instant)>,
+    logs: Vec<Log>,
     sent: BTreeSet<String>,
     offsets: BTreeMap<i32, i64>,
     actions: Vec<String>,
@@ -53,6 +53,7 @@ struct Churn {
 impl Churn {
     fn new(seed: u64) -> Result<Self, Failed> {
         let stack = Embedded::start()?;
+        stack.set_session_timeout(SESSION, SESSION / 12)?;
         stack.create_topic(TOPIC, PARTITIONS)?;
         for dead_letters in ["fms.dead-letter.s3", "fms.dead-letter.dynamodb"] {
             stack.create_topic(dead_letters, 1)?;
@@ -79,7 +80,7 @@ impl Churn {
             random: fastrand::Rng::with_seed(seed),
             workers: Vec::new(),
             frozen: Vec::new(),
-            log: Log::default(),
+            logs: Vec::new(),
             sent: BTreeSet::new(),
             offsets: BTreeMap::new(),
             actions: Vec::new(),
@@ -90,8 +91,11 @@ impl Churn {
         let verdict = self.disturb().and_then(|()| self.drain()).and_then(|()| self.check());
         verdict.map_err(|error| {
             let report = std::env::temp_dir().join(format!("churn-{}.log", std::process::id()));
-            let kept = fs::write(&report, self.log.text());
-            let log = if kept.is_ok() { format!("the workers' log: {}", report.display()) } else { self.log.last(200) };
+            let logs: Vec<String> = self.logs.iter().map(Log::text).collect();
+            let log = match fs::write(&report, logs.join("\n")) {
+                Ok(()) => format!("the workers' logs: {}", report.display()),
+                Err(_) => self.logs.iter().map(|log| log.last(20)).collect::<Vec<_>>().join("\n"),
+            };
             let text = error.message().unwrap_or_default();
             Failed::from(format!("{text}\nwhat was done: {}\n{log}", self.actions.join(", ")))
         })
@@ -130,18 +134,22 @@ impl Churn {
             ("CONNECT_LISTENERS", "http://127.0.0.1:0"),
             ("CONNECT_OFFSET_FLUSH_INTERVAL_MS", "200"),
             ("CONNECT_CONSUMER_FETCH_WAIT_MAX_MS", "10"),
-            ("CONNECT_CONSUMER_SESSION_TIMEOUT_MS", "1200"),
-            ("CONNECT_CONSUMER_HEARTBEAT_INTERVAL_MS", "100"),
+            // The embedded broker tells members of this protocol apart by ids of their own. It names those of the classic one after an
+            // address in its memory, which it gives to another member later: then a zombie is taken for a live one.
+            ("CONNECT_CONSUMER_GROUP_PROTOCOL", "consumer"),
             ("RUST_LOG", "info"),
         ];
         environment.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let program = fms_e2e::suite().program;
-        self.workers.push(Subject::start(&program, &arguments, &environment, self.folder.path(), &self.log)?);
+        let log = Log::default();
+        let worker = Subject::start(&program, &arguments, &environment, self.folder.path(), &log)?;
+        self.logs.push(log.clone());
+        self.workers.push((worker, log));
         self.actions.push(format!("join {config}"));
         Ok(())
     }
 
-    fn one(&mut self) -> Subject {
+    fn one(&mut self) -> (Subject, Log) {
         let i = self.random.usize(0..self.workers.len());
         self.workers.swap_remove(i)
     }
@@ -160,7 +168,7 @@ impl Churn {
 
     fn freeze(&mut self) {
         let worker = self.one();
-        worker.freeze();
+        worker.0.freeze();
         // Sometimes within the session, mostly past it: then others have taken over when it wakes up in the middle of what it was doing.
         let time = SESSION * self.random.u32(1..4) / 2 + Duration::from_millis(200);
         self.frozen.push((worker, Instant::now() + time));
@@ -170,7 +178,7 @@ impl Churn {
     fn thaw(&mut self, all: bool) {
         for (worker, until) in std::mem::take(&mut self.frozen) {
             if all || until <= Instant::now() {
-                worker.thaw();
+                worker.0.thaw();
                 self.workers.push(worker);
                 self.actions.push("thaw".into());
             } else {
@@ -240,7 +248,7 @@ impl Churn {
             if behind.is_empty() {
                 break;
             }
-            if let Some(status) = last.status() {
+            if let Some(status) = last.0.status() {
                 return Err(format!("the last worker ended with {status} before it had drained").into());
             }
             if started.elapsed() > DRAIN {
@@ -289,11 +297,16 @@ fn name_of(value: &serde_json::Value) -> String {
 }
 
 /// Asks a worker to leave and expects that it does so in good order.
-fn stop(worker: &Subject) -> Result<(), Failed> {
+fn stop((worker, log): &(Subject, Log)) -> Result<(), Failed> {
+    // Before its tasks have started a signal simply ends it.
+    worker.wait_for_line("task started", Instant::now() + DRAIN);
     worker.terminate();
     match worker.wait(Instant::now() + DRAIN) {
         Some(status) if status.success() => Ok(()),
-        Some(status) => Err(format!("a worker that was asked to leave ended with {status}").into()),
-        None => Err(format!("a worker did not leave within {} s", DRAIN.as_secs()).into()),
+        Some(status) => Err(format!("a worker that was asked to leave ended with {status}: {}", log.last(5)).into()),
+        None => {
+            let limit = DRAIN.as_secs();
+            Err(format!("a worker did not leave within {limit} s: {}", log.last(5)).into())
+        }
     }
 }

@@ -182,7 +182,8 @@ impl Consumer {
         for (key, value) in FIXED {
             config.set(key, value);
         }
-        if config.get("partition.assignment.strategy").is_none() {
+        // With group.protocol=consumer (KIP-848) it is the broker that assigns.
+        if config.get("partition.assignment.strategy").is_none() && config.get("group.protocol") != Some("consumer") {
             config.set("partition.assignment.strategy", "cooperative-sticky");
         }
         let context = Context { log: KafkaLog::new(name, &config), changes: Mutex::default(), wake };

@@ -141,6 +141,20 @@ impl Kafka {
         }
     }
 
+    /// After which time a member that is not heard of leaves its group, and how often it is to be heard of. Of groups of the protocol
+    /// `consumer` (KIP-848), where the broker says so; members of the classic protocol say it themselves.
+    #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
+    pub fn set_session_timeout(&self, session: Duration, heartbeat: Duration) -> Result<(), StackError> {
+        let cluster = self.cluster()?;
+        let millis = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the cluster is alive (see `cluster`); the calls take the cluster's own lock.
+        unsafe {
+            sys::rd_kafka_mock_set_group_consumer_session_timeout_ms(cluster, millis(session));
+            sys::rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(cluster, millis(heartbeat));
+        }
+        Ok(())
+    }
+
     /// Sends records, those of a partition in order, and waits until all are acknowledged. Either all are sent or, if they exceed what the
     /// broker keeps, none.
     pub fn produce(&self, records: &[Record]) -> Result<(), StackError> {

@@ -10,6 +10,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hyper::http::uri::Authority;
 use serde_json::Value;
@@ -65,6 +66,12 @@ impl Embedded {
         ];
         let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Ok(Self { environment, calls, kafka, tables, store, runtime: Some(runtime) })
+    }
+
+    /// After which time a member that is not heard of leaves its group, and how often it is to be heard of: for members of the protocol
+    /// `consumer` (KIP-848). Those of the classic protocol set `session.timeout.ms` themselves.
+    pub fn set_session_timeout(&self, session: Duration, heartbeat: Duration) -> Result<(), StackError> {
+        self.kafka.set_session_timeout(session, heartbeat)
     }
 }
 
