@@ -6,6 +6,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,27 +15,19 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
 use crate::TopicPartition;
-use crate::kafka::KafkaLog;
+use crate::kafka::{self, KafkaLog};
 
 /// How long one question to the group coordinator may take. A commit can wait behind a rebalance for the other members.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a consumer that leaves its group is asked whether it has.
 const LEAVE_STEP: Duration = Duration::from_millis(1);
-
-/// Settings that delivery depends on; why nobody may override them stands in `kafka`. A group without an offset starts at the earliest
-/// record by our own callback, so that the policy can be `error` for an offset that is out of range.
-const FIXED: [(&str, &str); 4] = [
-    ("enable.auto.commit", "false"),
-    ("enable.auto.offset.store", "false"),
-    ("auto.offset.reset", "error"),
-    ("enable.partition.eof", "true"),
-];
 
 /// What a callback said about the assignment, in the order in which it was said.
 #[derive(Debug)]
@@ -71,6 +64,8 @@ pub(crate) struct Context {
     log: KafkaLog,
     changes: Mutex<Vec<Change>>,
     wake: Arc<Notify>,
+    /// Nothing is taken over any more.
+    leaving: AtomicBool,
 }
 
 impl Context {
@@ -95,28 +90,32 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        // Every event has to be answered, else the group waits for this member, which then cannot even leave.
         let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let (result, change) = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+        let assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let (result, change) = if assigned && self.leaving.load(Ordering::Relaxed) {
+            (consumer.unassign(), None)
+        } else if assigned {
             match take_over(consumer, partitions) {
                 Ok(committed) => {
                     let result =
                         if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
-                    (result, Change::Assigned(committed))
+                    (result, Some(Change::Assigned(committed)))
                 }
-                Err(error) => (
-                    Ok(()),
-                    Change::Failed(format!(
-                        "reading the committed or earliest offsets of {}: {error}",
-                        names(partitions)
-                    )),
-                ),
+                Err(error) => {
+                    let names = names(partitions);
+                    let failed = format!("reading the committed or earliest offsets of {names}: {error}");
+                    (consumer.unassign(), Some(Change::Failed(failed)))
+                }
             }
         } else {
             let revoked = partitions.elements().iter().map(|e| name(e.topic(), e.partition())).collect();
             let result = if cooperative { consumer.incremental_unassign(partitions) } else { consumer.unassign() };
-            (result, Change::Revoked(revoked))
+            (result, Some(Change::Revoked(revoked)))
         };
-        self.push(change);
+        if let Some(change) = change {
+            self.push(change);
+        }
         if let Err(error) = result {
             self.push(Change::Failed(format!("taking the assignment {}: {error}", names(partitions))));
         }
@@ -146,21 +145,66 @@ fn read_committed<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: TopicPartitionList,
 ) -> KafkaResult<Vec<Committed>> {
-    let list = consumer.committed_offsets(partitions, COORDINATOR_TIMEOUT)?;
-    list.elements()
+    committed_of(&consumer.committed_offsets(partitions, COORDINATOR_TIMEOUT)?)
+}
+
+fn committed_of(list: &TopicPartitionList) -> KafkaResult<Vec<Committed>> {
+    let elements = list.elements();
+    elements
         .iter()
-        .map(|element| {
+        .enumerate()
+        .map(|(i, element)| {
             element.error()?;
-            Ok(Committed {
-                partition: name(element.topic(), element.partition()),
-                offset: match element.offset() {
-                    Offset::Offset(offset) => Some(offset),
-                    _ => None,
-                },
-                metadata: element.metadata().to_owned(),
-            })
+            let offset = match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            };
+            Ok(Committed { partition: name(element.topic(), element.partition()), offset, metadata: metadata(list, i) })
         })
         .collect()
+}
+
+/// The metadata of element `i`. Whoever committed it may have written any bytes.
+fn metadata(list: &TopicPartitionList, i: usize) -> String {
+    #[allow(unsafe_code, reason = "rdkafka panics on metadata that is not UTF-8")]
+    // SAFETY: `i` is one of the list's elements, which live as long as the list; the metadata is copied.
+    unsafe {
+        debug_assert!(i < list.count());
+        let element = &*(*list.ptr()).elems.add(i);
+        if element.metadata.is_null() || element.metadata_size == 0 {
+            return String::new();
+        }
+        let bytes = std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size);
+        String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+    }
+}
+
+/// The record's headers in order, duplicates included. A name that is not UTF-8, which Kafka's protocol does not know, is made readable.
+pub(crate) fn headers(record: &BorrowedMessage<'_>) -> Vec<(String, Option<Vec<u8>>)> {
+    let mut all = Vec::new();
+    #[allow(unsafe_code, reason = "rdkafka panics on a header's name that is not UTF-8")]
+    // SAFETY: the record owns its headers and outlives this function; names end with a zero and values have the size that is told with
+    // them, and both are copied.
+    unsafe {
+        let mut headers = std::ptr::null_mut();
+        let none = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+        if rdkafka::bindings::rd_kafka_message_headers(record.ptr(), &raw mut headers) != none {
+            return all;
+        }
+        let (mut key, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
+        while rdkafka::bindings::rd_kafka_header_get_all(
+            headers,
+            all.len(),
+            &raw mut key,
+            &raw mut value,
+            &raw mut size,
+        ) == none
+        {
+            let content = (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size).to_vec());
+            all.push((CStr::from_ptr(key).to_string_lossy().into_owned(), content));
+        }
+    }
+    all
 }
 
 fn name(topic: &str, partition: i32) -> TopicPartition {
@@ -177,16 +221,21 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    /// A consumer of `config` with [`FIXED`] over it. `name` is the task's in logs.
+    /// A consumer of `config` with [`kafka::FIXED_CONSUMER`] over it. `name` is the task's in logs.
     pub fn new(mut config: ClientConfig, name: String, wake: Arc<Notify>) -> KafkaResult<Self> {
-        for (key, value) in FIXED {
-            config.set(key, value);
+        for (key, value, _) in kafka::FIXED_CONSUMER {
+            config.set(*key, *value);
         }
         // With group.protocol=consumer (KIP-848) it is the broker that assigns.
         if config.get("partition.assignment.strategy").is_none() && config.get("group.protocol") != Some("consumer") {
             config.set("partition.assignment.strategy", "cooperative-sticky");
         }
-        let context = Context { log: KafkaLog::new(name, &config), changes: Mutex::default(), wake };
+        let context = Context {
+            log: KafkaLog::new(name, &config),
+            changes: Mutex::default(),
+            wake,
+            leaving: AtomicBool::new(false),
+        };
         Ok(Self { inner: StreamConsumer::from_config_and_context(&config, context)? })
     }
 
@@ -204,34 +253,29 @@ impl Consumer {
     pub fn committed(&self, partition: &TopicPartition) -> KafkaResult<Committed> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&partition.topic, partition.partition);
-        let list = self.inner.committed_offsets(list, COORDINATOR_TIMEOUT)?;
-        let element =
-            list.find_partition(&partition.topic, partition.partition).ok_or(KafkaError::NoMessageReceived)?;
-        element.error()?;
-        let offset = match element.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        };
-        Ok(Committed { partition: partition.clone(), offset, metadata: element.metadata().to_owned() })
+        let committed = committed_of(&self.inner.committed_offsets(list, COORDINATOR_TIMEOUT)?)?;
+        committed.into_iter().next().ok_or(KafkaError::NoMessageReceived)
     }
 
     /// Commits one partition's offset with its metadata, and says what became of it.
     pub fn commit(&self, partition: &TopicPartition, offset: i64, metadata: &str) -> KafkaResult<CommitOutcome> {
-        if !self.is_member() {
+        let Some(membership) = self.membership() else {
             // An empty group accepts a commit from anyone.
             return Ok(CommitOutcome::Later("not a member of the group at the moment".into()));
-        }
+        };
         let mut list = TopicPartitionList::new();
         let mut element = list.add_partition(&partition.topic, partition.partition);
         element.set_offset(Offset::Offset(offset))?;
         element.set_metadata(metadata);
         match self.inner.commit(&list, CommitMode::Sync) {
-            Ok(()) => Ok(CommitOutcome::Done),
+            // librdkafka stamps the membership when it sends, not when it is asked to.
+            Ok(()) if self.membership().as_ref() == Some(&membership) => Ok(CommitOutcome::Done),
+            Ok(()) => Ok(CommitOutcome::Later("the membership changed while it was under way".into())),
             Err(error) => match error.rdkafka_error_code() {
                 Some(Code::IllegalGeneration | Code::RebalanceInProgress | Code::StaleMemberEpoch) => {
                     Ok(CommitOutcome::Later(error.to_string()))
                 }
-                Some(Code::UnknownMemberId | Code::FencedInstanceId | Code::Fenced) => {
+                Some(Code::UnknownMemberId | Code::FencedMemberEpoch | Code::FencedInstanceId | Code::Fenced) => {
                     Ok(CommitOutcome::Lost(error.to_string()))
                 }
                 Some(
@@ -278,25 +322,26 @@ impl Consumer {
         (error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some((low, high))
     }
 
-    /// Whether this consumer has a member id and a generation in its group.
-    fn is_member(&self) -> bool {
+    /// This consumer's member id and generation in its group; `None` while it has none.
+    fn membership(&self) -> Option<(CString, i32)> {
         #[allow(unsafe_code, reason = "rdkafka's ConsumerGroupMetadata is opaque")]
-        // SAFETY: the client outlives the call; the metadata is read before it is destroyed, and destroyed once.
+        // SAFETY: the client outlives the call; the metadata is read, and its text copied, before it is destroyed, which is once.
         unsafe {
             let metadata = rdkafka::bindings::rd_kafka_consumer_group_metadata(self.inner.client().native_ptr());
             if metadata.is_null() {
-                return false;
+                return None;
             }
             let member = rdkafka::bindings::rd_kafka_consumer_group_metadata_member_id(metadata);
-            let named = !member.is_null() && !CStr::from_ptr(member).is_empty();
+            let member = if member.is_null() { CString::default() } else { CStr::from_ptr(member).to_owned() };
             let generation = rdkafka::bindings::rd_kafka_consumer_group_metadata_generation_id(metadata);
             rdkafka::bindings::rd_kafka_consumer_group_metadata_destroy(metadata);
-            named && generation >= 1
+            (!member.is_empty() && generation >= 1).then_some((member, generation))
         }
     }
 
     /// Gives back what is assigned and leaves the group. Dropping the consumer does it too, but waits in steps of 100 ms.
     pub async fn leave(&self) {
+        self.inner.context().leaving.store(true, Ordering::Relaxed);
         let client = self.inner.client().native_ptr();
         #[allow(unsafe_code, reason = "rdkafka offers this for the BaseConsumer inside the StreamConsumer only")]
         // SAFETY: the client outlives the calls; the queue is used before it is destroyed, and destroyed once. The error, where there is one,

@@ -86,8 +86,8 @@ impl DeadLetter {
 
 /// The dead-letter queue of one task.
 ///
-/// [`send`](Self::send) never blocks and never loses a letter. While [`is_saturated`](Self::is_saturated), the task should take no
-/// more records. What is held counts in the worker's budget.
+/// [`send`](Self::send) never blocks and never loses a letter. What is held counts in the worker's budget, over which no more records are
+/// taken.
 pub struct DeadLetterQueue {
     topic: String,
     context: Option<ContextHeaders>,
@@ -146,11 +146,6 @@ impl DeadLetterQueue {
         self.held.grow(letter.size());
         self.waiting.push_back(letter);
         self.produce();
-    }
-
-    /// Whether letters wait for room in the producer.
-    pub fn is_saturated(&self) -> bool {
-        !self.waiting.is_empty()
     }
 
     /// Whether every letter of the partition from before `end` is acknowledged by all in-sync replicas. An error is final: a letter
@@ -528,10 +523,10 @@ mod tests {
         let mut queue = DeadLetterQueue::start(&config, 0, &client, &Budget::new(1)).unwrap().unwrap();
         cluster.broker_down(1).unwrap();
         (0..10).for_each(|offset| queue.send(letter(offset, None)));
-        assert!(queue.is_saturated());
+        assert!(!queue.waiting.is_empty());
         cluster.broker_up(1).unwrap();
         wait(&mut queue, 10).unwrap();
-        assert!(!queue.is_saturated());
+        assert!(queue.waiting.is_empty());
         assert_eq!(read(&client, 10).len(), 10);
     }
 

@@ -1,5 +1,6 @@
 //! What happens to a record or a row that cannot be stored: `errors.tolerance`, `errors.log.*`, the dead-letter queue.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::deadletter::{DeadLetter, DeadLetterQueue, Stage};
@@ -57,10 +58,12 @@ impl ErrorHandling {
         }
         if self.log || self.dead_letters.is_none() {
             metrics.error_logged();
-            let message = self.log_messages.then(|| failure.value.map(String::from_utf8_lossy)).flatten();
+            let include = self.log_messages;
             tracing::error!(
-                topic = %partition.topic, partition = partition.partition, offset, row = failure.row, message = ?message,
-                key = ?failure.origin.key.as_deref().map(String::from_utf8_lossy),
+                topic = %partition.topic, partition = partition.partition, offset, row = failure.row,
+                timestamp = failure.origin.timestamp,
+                key = text(failure.origin.key.as_deref(), include).as_deref(),
+                value = text(failure.value, include).as_deref(),
                 "{}: {}", if self.dead_letters.is_some() { "to the dead-letter queue" } else { "skipped" }, failure.error,
             );
         }
@@ -87,4 +90,9 @@ impl ErrorHandling {
     pub fn acknowledged(&mut self, partition: &TopicPartition, end: i64) -> Result<bool, SinkError> {
         self.dead_letters.as_mut().map_or(Ok(true), |queue| queue.acknowledged(partition, end))
     }
+}
+
+/// For `errors.log.include.messages`.
+fn text(bytes: Option<&[u8]>, include: bool) -> Option<Cow<'_, str>> {
+    bytes.filter(|_| include).map(String::from_utf8_lossy)
 }

@@ -9,19 +9,32 @@ use tracing::{debug, error, info, warn};
 use crate::config::nearest;
 use crate::{Config, ConfigError};
 
-/// Settings that the worker needs as they are: the reason that refuses them in an override.
-const FIXED: &[(&str, &str)] = &[
-    ("group.id", "the group is always `connect-<name>`: offsets and intents belong to it"),
-    ("enable.auto.commit", "offsets are committed by the worker once what is before them is stored"),
-    ("enable.auto.offset.store", "offsets are committed by the worker once what is before them is stored"),
+/// Consumer settings that delivery depends on, their values, and the reason that refuses them in an override.
+pub(crate) const FIXED_CONSUMER: &[(&str, &str, &str)] = &[
+    ("enable.auto.commit", "false", "offsets are committed by the worker once what is before them is stored"),
+    ("enable.auto.offset.store", "false", "offsets are committed by the worker once what is before them is stored"),
     (
         "auto.offset.reset",
+        "error",
         "a new connector starts at the earliest offset, and an offset out of range is an error, not a jump",
     ),
-    ("enable.partition.eof", "the worker needs to know when a partition's end is reached"),
+    ("enable.partition.eof", "true", "the worker needs to know when a partition's end is reached"),
+    ("check.crcs", "true", "a damaged record must not pass for another"),
+];
+
+/// Other settings that the worker needs as they are.
+const FIXED: &[(&str, &str)] = &[
+    ("group.id", "the group is always `connect-<name>`: offsets and intents belong to it"),
+    ("group.instance.id", "every task would have the same, and each would fence the others"),
     ("acks", "a dead letter counts once every in-sync replica has it"),
     ("enable.idempotence", "the producer's own retries must not repeat a dead letter"),
 ];
+
+/// Why this setting cannot be overridden, if it cannot.
+fn fixed(key: &str) -> Option<&'static str> {
+    let consumer = FIXED_CONSUMER.iter().map(|(fixed, _, reason)| (*fixed, *reason));
+    consumer.chain(FIXED.iter().copied()).find(|(fixed, _)| *fixed == key).map(|(_, reason)| reason)
+}
 
 /// Java client settings that librdkafka has under another name or does without.
 const JAVA: &[(&str, &str)] = &[
@@ -53,7 +66,7 @@ pub fn client(base: &ClientConfig, config: &Config, prefix: &'static str) -> Res
 pub fn refused(key: &str) -> Option<String> {
     let reason =
         |table: &[(&str, &'static str)]| table.iter().find(|(name, _)| *name == key).map(|(_, reason)| *reason);
-    let fixed = reason(FIXED).map(|reason| format!("cannot be set: {reason}"));
+    let fixed = fixed(key).map(|reason| format!("cannot be set: {reason}"));
     fixed.or_else(|| reason(JAVA).map(|reason| format!("is the Java client's: {reason}")))
 }
 

@@ -58,6 +58,7 @@ const PARTITIONS: &str = "kafka_connect_sink_task_partition_count";
 const LAG_MAX: &str = "kafka_connect_sink_task_sink_record_lag_max";
 const LAST_ERROR: &str = "kafka_connect_task_error_last_error_timestamp";
 const STATUS: &str = "kafka_connect_connector_task_status";
+const RESTARTS: &str = "fms_partition_restarts_total";
 const LAG: &str = "fms_lag_records";
 const BUFFER_USED: &str = "fms_buffer_used_bytes";
 const BUFFER_LIMIT: &str = "fms_buffer_limit_bytes";
@@ -76,6 +77,7 @@ const COUNTERS: &[(&str, &str)] = &[
     (LETTERS_FAILED, "Dead letters that could not be delivered."),
     (ROWS, "Rows stored in the sink."),
     (BYTES, "Bytes sent to the sink, as stored."),
+    (RESTARTS, "Partitions begun again from their committed offset, because another owner had aborted an upload."),
     (FLUSHES, "Flushes by what made them due."),
     (RETRIES_BY_REASON, "Calls tried again, by reason."),
 ];
@@ -99,6 +101,7 @@ pub struct TaskMetrics {
     records_sent: Counter,
     commits: Counter,
     commits_failed: Counter,
+    restarts: Counter,
     errors: Counter,
     failures: Counter,
     skipped: Counter,
@@ -125,6 +128,7 @@ impl TaskMetrics {
             records_sent: counter(SENT),
             commits: counter(COMMITS),
             commits_failed: counter(COMMITS_FAILED),
+            restarts: counter(RESTARTS),
             errors: counter(ERRORS),
             failures: counter(FAILURES),
             skipped: counter(SKIPPED),
@@ -167,6 +171,11 @@ impl TaskMetrics {
     /// An offset could not be committed.
     pub fn commit_failed(&self) {
         self.commits_failed.increment(1);
+    }
+
+    /// A partition was begun again from its committed offset.
+    pub fn partition_restarted(&self) {
+        self.restarts.increment(1);
     }
 
     /// A record or row could not be converted or stored, whatever follows from that.

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::{FutureExt, StreamExt};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Headers, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::consumer::{Change, CommitOutcome, Committed, Consumer};
+use crate::consumer::{Change, CommitOutcome, Committed, Consumer, headers};
 use crate::convert::{Converter, RowFailure};
 use crate::deadletter::{DeadLetterQueue, Stage as ErrorStage};
 use crate::errors::{ErrorHandling, Failure};
@@ -99,6 +99,11 @@ pub enum TaskError {
     /// Something else about the assignment.
     #[error("{0}")]
     Assignment(String),
+    /// It was asked to stop, and what it held could not be stored in time.
+    #[error(
+        "not flushed within task.shutdown.graceful.timeout.ms: {0}. Nothing is lost: these records are read again by the next owner"
+    )]
+    Unflushed(String),
 }
 
 /// Where a flush is.
@@ -123,8 +128,6 @@ struct Owned {
     first: Option<i64>,
     /// The next offset to be put.
     position: Option<i64>,
-    /// It has been read to its end, which is where it was taken over.
-    at_end_unread: bool,
     idle_since: Option<Instant>,
     replay: Option<(Replay, Converter)>,
     paused: bool,
@@ -153,6 +156,8 @@ struct Task {
     /// Over `buffer.memory`, and not yet under half of it again.
     pressed: bool,
     stopping: Option<Instant>,
+    /// A commit of this pass had to wait.
+    commits_wait: bool,
     config: Config,
     topics: Subscription,
     budget: Budget,
@@ -204,6 +209,7 @@ impl Task {
             owned: Vec::new(),
             pressed: false,
             stopping: None,
+            commits_wait: false,
             config,
             topics: spec.connector.topics.clone(),
             budget: spec.budget,
@@ -223,6 +229,7 @@ impl Task {
         let mut records = consumer.stream().stream();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut unflushed = Vec::new();
         loop {
             tokio::select! {
                 Some(record) = records.next() => {
@@ -249,7 +256,7 @@ impl Task {
                     break;
                 }
                 if since.elapsed() > self.shutdown_timeout {
-                    self.report_unflushed();
+                    unflushed = self.unflushed();
                     break;
                 }
             }
@@ -259,7 +266,7 @@ impl Task {
         }
         drop(records);
         consumer.leave().await;
-        Ok(())
+        if unflushed.is_empty() { Ok(()) } else { Err(TaskError::Unflushed(unflushed.join("; "))) }
     }
 
     fn subscribe(&self) -> Result<(), TaskError> {
@@ -280,10 +287,8 @@ impl Task {
         self.apply_changes()?;
         match record {
             Ok(record) => self.put(&record),
-            Err(KafkaError::PartitionEOF(number)) => {
-                self.end_reached(number);
-                Ok(())
-            }
+            // It has done its work by waking the task, which compares positions with watermarks: the event does not name its topic.
+            Err(KafkaError::PartitionEOF(_)) => Ok(()),
             Err(error) => match error.rdkafka_error_code() {
                 Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Err(self.out_of_range()),
                 Some(
@@ -292,7 +297,13 @@ impl Task {
                     | Code::ClusterAuthorizationFailed
                     | Code::SaslAuthenticationFailed
                     | Code::Authentication
-                    | Code::Fatal,
+                    | Code::Fatal
+                    | Code::BadMessage
+                    | Code::BadCompression
+                    | Code::NotImplemented
+                    | Code::MessageSizeTooLarge
+                    | Code::InvalidMessage
+                    | Code::InvalidMessageSize,
                 ) => Err(TaskError::Kafka { action: "consuming".into(), source: error }),
                 _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
                     Err(TaskError::Kafka { action: "consuming".into(), source: error })
@@ -300,19 +311,6 @@ impl Task {
                 // librdkafka goes on trying; its context has logged the reason.
                 _ => Ok(()),
             },
-        }
-    }
-
-    /// A partition of this number has been read to its end. That has to be known of one without records since it was assigned only where
-    /// a flush is to be repeated whose records are gone. The event does not name the topic, and cached watermarks may be older than the
-    /// assignment, so the broker is asked.
-    fn end_reached(&mut self, number: i32) {
-        let repeating = |o: &&mut Owned| o.partition.partition == number && o.position.is_none() && o.replay.is_some();
-        for owned in self.owned.iter_mut().filter(repeating) {
-            let (topic, timeout) = (&*owned.partition.topic, Duration::from_secs(10));
-            if let Ok((low, high)) = self.consumer.stream().fetch_watermarks(topic, number, timeout) {
-                owned.at_end_unread = owned.committed.unwrap_or(low) >= high;
-            }
         }
     }
 
@@ -346,7 +344,6 @@ impl Task {
         }
         owned.first.get_or_insert(offset);
         owned.position = Some(offset + 1);
-        owned.at_end_unread = false;
         owned.idle_since = None;
         self.metrics.records_read(1);
 
@@ -355,10 +352,7 @@ impl Task {
             offset,
             timestamp: record.timestamp().to_millis(),
             key: record.key().map(<[u8]>::to_vec),
-            headers: record
-                .headers()
-                .map(|headers| headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect())
-                .unwrap_or_default(),
+            headers: headers(record),
         });
         let converter = match &owned.replay {
             Some((replay, converter)) if offset < replay.end => converter,
@@ -502,12 +496,15 @@ impl Task {
             Ok(()) => {}
             Err(SinkError::Restart(reason) | SinkError::Fatal(reason)) => return Err(SinkError::Fatal(reason).into()),
         }
+        // librdkafka remembers a pause from an earlier assignment.
+        self.consumer
+            .resume([&partition])
+            .map_err(|source| TaskError::Kafka { action: format!("resuming {partition}"), source })?;
         self.owned.push(Owned {
             partition,
             committed: offset,
             first: None,
             position: None,
-            at_end_unread: false,
             idle_since: None,
             replay,
             paused: false,
@@ -530,6 +527,7 @@ impl Task {
     /// Forgets what is buffered of a partition that is still ours and begins again at what the group has committed.
     fn restart(&mut self, i: usize, reason: &str) -> Result<(), TaskError> {
         let partition = self.owned[i].partition.clone();
+        self.metrics.partition_restarted();
         tracing::warn!(%partition, "starting again from the committed offset: {reason}");
         self.close(&partition);
         let committed = self.consumer.committed(&partition).map_err(|source| TaskError::Kafka {
@@ -545,12 +543,14 @@ impl Task {
 
     /// Over `buffer.memory`: stop fetching and flush. Under half of it: go on.
     ///
-    /// A flush that is repeated cannot end early, so its partition goes on being fetched: waiting for memory that only its own end gives
-    /// back would never end.
+    /// A flush that is repeated cannot end early, so its partition goes on being fetched up to its end: waiting for memory that only that
+    /// end gives back would never end.
     fn relieve_pressure(&mut self) -> Result<(), TaskError> {
         self.pressed = if self.pressed { !self.budget.is_relieved() } else { self.budget.is_over() };
         for owned in &mut self.owned {
-            let pause = self.stopping.is_some() || self.pressed && owned.replay.is_none();
+            let repeating =
+                owned.replay.as_ref().is_some_and(|(replay, _)| owned.position.is_none_or(|p| p < replay.end));
+            let pause = self.stopping.is_some() || self.pressed && !repeating;
             if pause != owned.paused {
                 let partition = [&owned.partition];
                 let result = if pause { self.consumer.pause(partition) } else { self.consumer.resume(partition) };
@@ -565,8 +565,11 @@ impl Task {
     }
 
     /// Brings every partition's flush as far as it goes now. Whether none is under way and none is due.
+    ///
+    /// A commit that has to wait is the last of its pass: the next would wait too, and the consumer is to be polled in between.
     fn advance(&mut self) -> Result<bool, TaskError> {
         let mut settled = true;
+        self.commits_wait = false;
         for partition in self.owned.iter().map(|o| o.partition.clone()).collect::<Vec<_>>() {
             // A step can close its partition, which moves the others.
             while let Some(i) = self.owned.iter().position(|o| o.partition == partition) {
@@ -642,11 +645,12 @@ impl Task {
     /// Asks the sink for a flush that is due.
     fn begin(&mut self, i: usize) -> Result<Step, TaskError> {
         let owned = &mut self.owned[i];
-        let at_end = match owned.position {
-            // A record has come since the assignment, and with it the watermark of the fetch that brought it.
-            Some(position) => self.consumer.watermarks(&owned.partition).is_some_and(|(_, high)| position >= high),
-            None => owned.at_end_unread,
-        };
+        // Only with a record since the assignment, and with it the watermark of the fetch that brought it: an older one may be from before.
+        // A flush that is repeated ends at its end, which a watermark that lags behind must not move.
+        let at_end = owned.replay.is_none()
+            && owned.position.is_some_and(|position| {
+                self.consumer.watermarks(&owned.partition).is_some_and(|(_, high)| position >= high)
+            });
         owned.idle_since = if at_end { owned.idle_since.or_else(|| Some(Instant::now())) } else { None };
         let tick = Tick {
             wall_millis: SystemTime::now()
@@ -692,6 +696,9 @@ impl Task {
 
     /// Commits for a partition that is ours. `Again` is success; on `Wait` it is to be tried again after a poll.
     fn commit(&mut self, i: usize, offset: i64, metadata: &str) -> Result<Step, TaskError> {
+        if self.commits_wait {
+            return Ok(Step::Wait);
+        }
         let partition = self.owned[i].partition.clone();
         let outcome = self.consumer.commit(&partition, offset, metadata).map_err(|source| TaskError::Kafka {
             action: format!("committing offset {offset} of {partition} in group connect-{}", self.config.name()),
@@ -704,6 +711,7 @@ impl Task {
                 Ok(Step::Again)
             }
             CommitOutcome::Later(reason) => {
+                self.commits_wait = true;
                 self.metrics.commit_failed();
                 if !std::mem::replace(&mut self.owned[i].commit_logged, true) {
                     tracing::warn!(%partition, offset, "commit not accepted now, trying again while the partition is ours: {reason}");
@@ -732,13 +740,17 @@ impl Task {
         }
     }
 
-    fn report_unflushed(&self) {
-        for owned in self.owned.iter().filter(|o| o.position.is_some() && o.position != o.committed) {
-            tracing::warn!(
-                partition = %owned.partition, committed = owned.committed, position = owned.position, flush = ?owned.flush,
-                "not flushed within task.shutdown.graceful.timeout.ms; these records are read again by the next owner"
-            );
-        }
+    fn unflushed(&self) -> Vec<String> {
+        let behind =
+            self.owned.iter().filter(|o| o.flush.is_some() || o.position.is_some() && o.position != o.committed);
+        behind
+            .map(|o| {
+                format!(
+                    "{} is committed to {:?} and read to {:?}, flush {:?}",
+                    o.partition, o.committed, o.position, o.flush
+                )
+            })
+            .collect()
     }
 }
 

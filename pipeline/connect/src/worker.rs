@@ -209,15 +209,24 @@ impl Worker {
     }
 
     /// Runs until `stop`, then lets every task flush, commit and leave its group.
-    pub fn run(self, stop: impl Future<Output = ()>) -> Outcome {
+    pub fn run<S: Future<Output = ()>>(self, stop: impl FnOnce() -> S) -> Outcome {
         self.run_tasks(stop, task::run)
     }
 
-    fn run_tasks(self, stop: impl Future<Output = ()>, run: fn(TaskSpec) -> Result<(), TaskError>) -> Outcome {
+    fn run_tasks<S: Future<Output = ()>>(
+        self,
+        stop: impl FnOnce() -> S,
+        run: fn(TaskSpec) -> Result<(), TaskError>,
+    ) -> Outcome {
         let Self { runtime, listener, address, status, rest, tasks, shutdown, shutdown_timeout } = self;
         let (done, mut ended) = mpsc::unbounded_channel();
         let mut running = BTreeSet::new();
         info!(%address, "listening at http://{address}");
+        // Made before the first task, within the runtime: from there on a signal is not missed.
+        let stop = {
+            let _context = runtime.enter();
+            stop()
+        };
         for spec in tasks {
             let (name, task) = (spec.connector.name.clone(), spec.task);
             let (thread_status, done) = (Arc::clone(&status), done.clone());
@@ -318,6 +327,7 @@ fn task_client(client: &ClientConfig, connector: &str, task: u32, queue_bytes: u
         }
     };
     default("client.id", format!("connect-{connector}-{task}"));
+    // librdkafka lowers fetch.max.bytes to this, too.
     default("queued.max.messages.kbytes", (queue_bytes / 1024).clamp(64, 2_097_151).to_string());
     // Once its queue is full, librdkafka does not fetch for so long: the default of a second starves a fast task.
     default("fetch.queue.backoff.ms", "5".into());
@@ -575,7 +585,7 @@ mod tests {
     fn running(worker: Worker, run: fn(TaskSpec) -> Result<(), TaskError>, check: impl FnOnce(SocketAddr)) -> Outcome {
         let address = worker.address();
         let (stop, stopped) = oneshot::channel::<()>();
-        let thread = thread::spawn(move || worker.run_tasks(async { drop(stopped.await) }, run));
+        let thread = thread::spawn(move || worker.run_tasks(|| async { drop(stopped.await) }, run));
         check(address);
         drop(stop);
         thread.join().unwrap()

@@ -114,7 +114,7 @@ fn connect(config: &[PathBuf]) -> Result<Outcome, Vec<String>> {
     };
     info!(version = env!("CARGO_PKG_VERSION"), bootstrap_servers = settings.bootstrap_servers, "fms connect starts");
     let worker = Worker::prepare(&settings, definitions, &sinks()).map_err(|errors: Vec<_>| strings(&errors))?;
-    Ok(worker.run(stop_signal()))
+    Ok(worker.run(stop_signal))
 }
 
 fn strings(errors: &[impl ToString]) -> Vec<String> {
@@ -153,15 +153,17 @@ fn json_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Resolves at the first SIGTERM or SIGINT.
-async fn stop_signal() {
+/// Resolves at the first SIGTERM or SIGINT from now on. Called within a runtime.
+fn stop_signal() -> impl Future<Output = ()> {
     let mut terminate = signal(SignalKind::terminate());
     let mut interrupt = signal(SignalKind::interrupt());
-    let name = tokio::select! {
-        () = received(&mut terminate) => "SIGTERM",
-        () = received(&mut interrupt) => "SIGINT",
-    };
-    info!("{name} received");
+    async move {
+        let name = tokio::select! {
+            () = received(&mut terminate) => "SIGTERM",
+            () = received(&mut interrupt) => "SIGINT",
+        };
+        info!("{name} received");
+    }
 }
 
 /// A handler that could not be installed leaves the signal what it is: the end of the process.

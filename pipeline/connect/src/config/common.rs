@@ -9,6 +9,8 @@ const STRING: &str = "org.apache.kafka.connect.storage.StringConverter";
 const BYTES: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
 const SIMPLE_HEADERS: &str = "org.apache.kafka.connect.storage.SimpleHeaderConverter";
 
+const LETTERS: &str = "errors.deadletterqueue.topic.name";
+
 const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Key {
     Key { name, kind, default, required: false, in_intent: false, doc }
 }
@@ -183,10 +185,24 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
             .and_then(|pattern| topic_pattern(pattern).ok())
             .is_some_and(|pattern| pattern.is_match(config.text("errors.deadletterqueue.topic.name")))
     {
+        problem(LETTERS, "is one of the topics this connector reads: its dead letters would come back for ever");
+    }
+
+    let (tolerant, letters) = (config.text("errors.tolerance") == "all", !config.text(LETTERS).trim().is_empty());
+    if letters && !tolerant {
         problem(
-            "errors.deadletterqueue.topic.name",
-            "is one of the topics this connector reads: its dead letters would come back for ever",
+            LETTERS,
+            "has no effect with errors.tolerance = `none`, which stops at the first error: set that to `all`",
         );
+    }
+    if !letters && config.bool("errors.deadletterqueue.context.headers.enable") {
+        problem(
+            "errors.deadletterqueue.context.headers.enable",
+            "has no effect without errors.deadletterqueue.topic.name",
+        );
+    }
+    if config.text("behavior.on.null.values") == "deadletter" && !letters {
+        problem("behavior.on.null.values", "there is no dead-letter queue: set errors.deadletterqueue.topic.name");
     }
 
     if let Some(converter) = config.get("key.converter")
@@ -217,7 +233,16 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
 }
 
 /// `topics.regex` as Kafka Connect means it: the whole name has to match.
+///
+/// librdkafka matches with the C library's extended regular expressions, so what only one of the two understands is refused.
 pub fn topic_pattern(pattern: &str) -> Result<Regex, String> {
+    let foreign = Regex::new(r"\\[A-Za-z0-9]|\(\?|[*+?}][?+]|\[\[:\^").map_err(|error| error.to_string())?;
+    if let Some(found) = foreign.find(pattern) {
+        return Err(format!(
+            "`{}` is not understood by Kafka's client, which takes POSIX extended regular expressions: write `[0-9]` for `\\d`, `(…)` for `(?:…)`",
+            found.as_str()
+        ));
+    }
     Regex::new(&format!("^(?:{pattern})$")).map_err(|error| match error {
         // The error shows the pattern with the anchors; the last line is what is wrong with it.
         regex::Error::Syntax(text) => text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
@@ -268,11 +293,30 @@ mod tests {
     }
 
     #[test]
+    fn what_would_have_no_effect_is_refused() {
+        let stray = [
+            ("topics", "a"),
+            ("behavior.on.null.values", "deadletter"),
+            ("errors.deadletterqueue.context.headers.enable", "true"),
+        ];
+        assert_snapshot!(problems(&stray), @r"
+        connector `raw`: `errors.deadletterqueue.context.headers.enable` = `true`: has no effect without errors.deadletterqueue.topic.name
+        connector `raw`: `behavior.on.null.values` = `deadletter`: there is no dead-letter queue: set errors.deadletterqueue.topic.name
+        ");
+        assert_snapshot!(problems(&[("topics", "a"), (LETTERS, "b")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `b`: has no effect with errors.tolerance = `none`, which stops at the first error: set that to `all`");
+        for pattern in [r"fms\d", "a(?:b)", "a*?", "(?i)a"] {
+            let problem = problems(&[("topics.regex", pattern)]);
+            assert!(problem.contains("is not understood by Kafka's client"), "{pattern}: {problem}");
+        }
+        assert_eq!(problems(&[("topics.regex", r"fms\.[a-z]+\.(real|test)")]), "");
+    }
+
+    #[test]
     fn topics_are_given_in_exactly_one_way_and_never_read_the_dead_letters() {
         assert_snapshot!(problems(&[]), @"connector `raw`: `topics`: is missing: set either `topics` or `topics.regex`");
         assert_snapshot!(problems(&[("topics", "a"), ("topics.regex", "b")]), @"connector `raw`: `topics` = `a`: and `topics.regex` exclude each other: remove one");
         assert_snapshot!(problems(&[("topics.regex", "a(")]), @"connector `raw`: `topics.regex` = `a(`: is not a regular expression: unclosed group");
-        assert_snapshot!(problems(&[("topics.regex", "fms.*"), ("errors.deadletterqueue.topic.name", "fms.dlq")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `fms.dlq`: is one of the topics this connector reads: its dead letters would come back for ever");
+        assert_snapshot!(problems(&[("topics.regex", "fms.*"), ("errors.tolerance", "all"), ("errors.deadletterqueue.topic.name", "fms.dlq")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `fms.dlq`: is one of the topics this connector reads: its dead letters would come back for ever");
     }
 
     #[test]

@@ -289,9 +289,8 @@ impl Partition {
     /// Whether the open generation ends now.
     fn ends_now(&mut self, tick: &Tick) -> Option<Reason> {
         if self.repeat.is_some() {
-            // Nothing but its end ends it. The records before that may be missing (compacted, transaction markers): at the end of the
-            // partition there will be no later one to show it.
-            return tick.idle.is_some().then_some(Reason::Replay);
+            // Nothing but a record at or behind its end ends it: that the partition's end is reached may be old news.
+            return None;
         }
         self.open.end?;
         let rows = !self.open.objects.is_empty();
