@@ -47,7 +47,8 @@ pub(crate) fn prepare(root: &Path, accept: bool) {
     let variables: [(&str, &OsStr, bool); 3] = [
         ("INSTA_WORKSPACE_ROOT", root.as_os_str(), false),
         ("INSTA_OUTPUT", "none".as_ref(), false),
-        ("INSTA_UPDATE", "always".as_ref(), true),
+        // Not `always`: a description that changed is in the header of snapshots that did not.
+        ("INSTA_UPDATE", "force".as_ref(), true),
     ];
     for (name, value, accepts) in variables {
         if if accepts { accept } else { std::env::var_os(name).is_none() } {

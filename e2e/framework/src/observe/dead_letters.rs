@@ -1,22 +1,39 @@
 //! Dead letters as text: key, time, headers and value, a block each, in an order that does not depend on who wrote first.
 
-use std::cmp::Ordering;
 use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::visible::{self, visible};
 use crate::case::Redaction;
 use crate::json::quoted;
 use crate::stack::Record;
 
 const REDACTED: &str = "[redacted]";
 
-/// One block a letter, sorted.
+/// Where a letter comes from, in Kafka Connect's headers: topic, and the numbers by which letters of one topic are sorted.
+const SOURCE_TOPIC: &str = "__connect.errors.topic";
+const SOURCE_NUMBERS: [&str; 3] =
+    ["__connect.errors.partition", "__connect.errors.offset", "__connect.errors.row.index"];
+
+/// One block a letter, in the order of their sources, so that rows of one message come as they stood in it. Letters without such headers
+/// are sorted by key and value.
 pub(super) fn blocks(records: &[Record], redact: &[Redaction]) -> Vec<String> {
-    let mut blocks: Vec<String> = records.iter().map(|record| block(record, redact)).collect();
-    blocks.sort_by(|a, b| natural(a, b));
-    blocks
+    let mut blocks: Vec<(&Record, String)> = records.iter().map(|record| (record, block(record, redact))).collect();
+    blocks.sort_by(|(a, a_text), (b, b_text)| {
+        source(a).cmp(&source(b)).then_with(|| (&a.key, &a.value, a_text).cmp(&(&b.key, &b.value, b_text)))
+    });
+    blocks.into_iter().map(|(_, text)| text).collect()
+}
+
+/// Topic, partition, offset and row index, as far as the headers have them.
+fn source(record: &Record) -> (Option<&str>, [Option<i64>; 3]) {
+    let header = |wanted: &str| {
+        let (_, value) = record.headers.iter().find(|(name, _)| name == wanted)?;
+        std::str::from_utf8(value.as_deref()?).ok()
+    };
+    (header(SOURCE_TOPIC), SOURCE_NUMBERS.map(|name| header(name)?.parse().ok()))
 }
 
 fn block(record: &Record, redact: &[Redaction]) -> String {
@@ -31,16 +48,14 @@ fn block(record: &Record, redact: &[Redaction]) -> String {
         let hidden =
             redact.iter().any(|redaction| matches!(redaction, Redaction::DeadLetterHeader(header) if header == name));
         let value = if hidden { REDACTED.to_owned() } else { short(value.as_deref()) };
-        let _ = writeln!(text, "header {name}: {value}");
+        let _ = writeln!(text, "header {}: {value}", visible(name));
     }
     match record.value.as_deref() {
         None => text.push_str("value: null (a tombstone)"),
         Some(bytes) => {
-            let (encoding, value) = match plain(bytes) {
-                Some(value) => ("", value.to_owned()),
-                None => (" in base64", BASE64.encode(bytes)),
-            };
-            let _ = write!(text, "value, {} bytes{encoding}: {value}", bytes.len());
+            let (how, value) = visible::line(bytes);
+            let unit = if bytes.len() == 1 { "byte" } else { "bytes" };
+            let _ = write!(text, "value, {} {unit}{how}: {value}", bytes.len());
         }
     }
     text
@@ -51,50 +66,15 @@ fn short(bytes: Option<&[u8]>) -> String {
     match bytes {
         None => "null".to_owned(),
         Some(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => quoted(text),
+            Ok(text) => visible(&quoted(text)),
             Err(_) => format!("base64 {}", BASE64.encode(bytes)),
         },
     }
 }
 
-/// Text that is shown as it is: UTF-8 on one line, with nothing in it that a terminal or an editor would hide.
-fn plain(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes)
-        .ok()
-        .filter(|text| !text.chars().any(|c| c.is_control() || c == '\u{feff}') && text.trim_end() == *text)
-}
-
-/// Text order in which runs of digits count as numbers: offset 9 before offset 10.
-fn natural(a: &str, b: &str) -> Ordering {
-    runs(a).cmp(runs(b))
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Run<'a> {
-    /// Significant digits, these, and how many there are with leading zeros.
-    Number(usize, &'a str, usize),
-    Text(&'a str),
-}
-
-fn runs(mut text: &str) -> impl Iterator<Item = Run<'_>> {
-    std::iter::from_fn(move || {
-        let is_number = text.starts_with(|c: char| c.is_ascii_digit());
-        let end = text.find(|c: char| c.is_ascii_digit() != is_number).unwrap_or(text.len());
-        let (run, rest) = text.split_at(end);
-        text = rest;
-        let significant = run.trim_start_matches('0');
-        match run {
-            "" => None,
-            run if is_number => Some(Run::Number(significant.len(), significant, run.len())),
-            run => Some(Run::Text(run)),
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn record(value: Option<&[u8]>) -> Record {
         Record {
@@ -115,28 +95,39 @@ mod tests {
             "key: \"k\"\ntimestamp: 7\nheader h: \"10\"\nheader h: null\nvalue, 5 bytes: {\"a\":"
         );
         assert!(block(&record(None), &[]).ends_with("value: null (a tombstone)"));
-        for hidden in [&b"\xff"[..], b"a\nb", b"\xef\xbb\xbf{}", b"a "] {
-            assert!(block(&record(Some(hidden)), &[]).contains("in base64"), "{hidden:?}");
-        }
+        assert!(block(&record(Some(b"\xb1")), &[]).ends_with("value, 1 byte, not UTF-8, escaped: \\xb1"));
         let redact = [Redaction::DeadLetterHeader("h".into()), Redaction::DeadLetterTimestamp];
         assert_eq!(block(&record(None), &redact).matches(REDACTED).count(), 3);
     }
 
     #[test]
-    fn offsets_are_sorted_as_numbers() {
-        assert_eq!(natural("offset: 9 x", "offset: 10 x"), Ordering::Less);
-        assert_eq!(natural("a", "a1"), Ordering::Less);
-        assert_eq!(natural("a01", "a1"), Ordering::Greater);
-    }
-
-    proptest! {
-        #[test]
-        fn the_order_is_total(a in "[a0-9]{0,6}", b in "[a0-9]{0,6}", c in "[a0-9]{0,6}") {
-            prop_assert_eq!(natural(&a, &b), natural(&b, &a).reverse());
-            prop_assert_eq!(natural(&a, &b).is_eq(), a == b);
-            if natural(&a, &b).is_le() && natural(&b, &c).is_le() {
-                prop_assert!(natural(&a, &c).is_le());
-            }
+    fn letters_come_in_the_order_of_their_sources() {
+        let letter = |offset: &str, row: Option<&str>, value: &[u8]| {
+            let mut record = record(Some(value));
+            let headers = [
+                ("__connect.errors.partition", Some("1")),
+                ("__connect.errors.offset", Some(offset)),
+                ("__connect.errors.row.index", row),
+            ];
+            record.headers = headers
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), Some(value?.as_bytes().to_vec()))))
+                .collect();
+            record
+        };
+        let mut letters = vec![
+            letter("10", None, b"d"),
+            letter("9", Some("10"), b"a"),
+            letter("9", Some("2"), b"b"),
+            letter("9", None, b"c"),
+        ];
+        let values = |letters: &[Record]| -> Vec<char> {
+            blocks(letters, &[]).iter().filter_map(|block| block.chars().last()).collect()
+        };
+        assert_eq!(values(&letters), ['c', 'b', 'a', 'd']);
+        for letter in &mut letters {
+            letter.headers.clear();
         }
+        assert_eq!(values(&letters), ['a', 'b', 'c', 'd']);
     }
 }

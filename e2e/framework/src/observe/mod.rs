@@ -5,10 +5,12 @@
 mod dead_letters;
 mod items;
 mod objects;
+mod visible;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use self::visible::visible;
 use crate::case::{Case, Redaction};
 use crate::json;
 use crate::stack::{Stack, StackError};
@@ -118,7 +120,11 @@ impl Observation {
             for (key, body) in stack.objects(bucket)? {
                 let decoded = objects::decode(&key, &body);
                 let remark = decoded.remark.map(|remark| format!(", {remark}")).unwrap_or_default();
-                objects.push(format!("{bucket}/{key}: {} rows, {} bytes{remark}", decoded.rows.len(), decoded.bytes));
+                objects.push(format!(
+                    "{bucket}/{key}: {}, {} uncompressed{remark}",
+                    counted(decoded.rows.len(), "row"),
+                    counted(decoded.bytes, "byte")
+                ));
                 folders.entry(objects::folder(&key).to_owned()).or_default().extend(decoded.rows);
             }
             for (folder, entries) in folders {
@@ -135,6 +141,10 @@ impl Observation {
         sections.retain(|section| !section.entries.is_empty());
         for section in &mut sections {
             redact(section, &case.redact);
+            // Last, for it may be no JSON any more. Dead letters have their own way.
+            if section.kind != Kind::DeadLetters {
+                section.entries.iter_mut().for_each(|entry| *entry = visible(entry));
+            }
         }
         Ok(Self { sections })
     }
@@ -165,6 +175,10 @@ impl Observation {
     }
 }
 
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 fn redact(section: &mut Section, redactions: &[Redaction]) {
     for redaction in redactions {
         let ((Redaction::Items(path), Kind::Items) | (Redaction::Rows(path), Kind::Rows)) = (redaction, section.kind)
@@ -182,11 +196,14 @@ const LONGEST_NAME: usize = 200;
 
 /// A name for a snapshot file: parts joined by `__`, as insta writes a `/`; what file systems do not allow everywhere is escaped.
 ///
-/// A name that would be too long is cut and ends in a digest of the whole.
+/// A name that another could be taken for ends in a digest of the whole: one that was too long and is cut, one with capitals, which some
+/// file systems do not tell from small letters, and one with something escaped or with a `__` of its own.
 fn safe(parts: &[&str]) -> String {
     let mut name = String::new();
+    let mut ambiguous = false;
     for (i, part) in parts.iter().filter(|part| !part.is_empty()).enumerate() {
         name.push_str(if i > 0 { "__" } else { "" });
+        ambiguous |= part.contains("__") || part.contains(|c: char| c.is_ascii_uppercase());
         for byte in part.bytes() {
             match byte {
                 b'/' => name.push_str("__"),
@@ -194,18 +211,20 @@ fn safe(parts: &[&str]) -> String {
                     name.push(byte.into());
                 }
                 other => {
+                    ambiguous = true;
                     let _ = write!(name, "%{other:02X}");
                 }
             }
         }
     }
-    if name.len() > LONGEST_NAME {
+    if ambiguous || name.len() > LONGEST_NAME {
         // FNV-1a: short, stable, and names need no more than to differ.
-        let digest = name
+        let digest = parts
+            .join("\0")
             .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        name.truncate(LONGEST_NAME - 18);
-        let _ = write!(name, "__{digest:016x}");
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        name.truncate(LONGEST_NAME - 10);
+        let _ = write!(name, "__{digest:08x}");
     }
     name
 }
@@ -220,7 +239,11 @@ mod tests {
             safe(&["s3", "raw", "topics/a.b/ymd=2023-01-01/hour=12"]),
             "s3__raw__topics__a.b__ymd=2023-01-01__hour=12"
         );
-        assert_eq!(safe(&["s3", "raw", "a:b c/é"]), "s3__raw__a%3Ab%20c__%C3%A9");
+        assert!(safe(&["s3", "raw", "a:b c/é"]).starts_with("s3__raw__a%3Ab%20c__%C3%A9__"));
+        let lower = |part: &str| safe(&["s3", part]).to_ascii_lowercase();
+        for (a, b) in [("type=KIN", "type=kin"), ("type=KIN", "type=Kin"), ("a b", "a%20b"), ("a/b", "a__b")] {
+            assert_ne!(lower(a), lower(b));
+        }
         let long = |tail: &str| safe(&["s3", &("x".repeat(300) + tail)]);
         assert_eq!(long("a").len(), LONGEST_NAME);
         assert_ne!(long("a"), long("b"));
