@@ -1,0 +1,199 @@
+//! The stages of a partition's flush, from the moment it is due to the commit of its end.
+//!
+//! Between any two of them the process may die, and whoever takes the partition over ends up with the same rows in the sink: see
+//! `intent`.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::{Task, TaskError};
+use crate::consumer::CommitOutcome;
+use crate::intent;
+use crate::sink::{Demand, SinkError, Tick};
+
+/// Where a flush is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its intent is to be committed.
+    Intent,
+    /// The sink completes it.
+    Completing,
+    /// The dead letters before its end are to be acknowledged.
+    DeadLetters,
+    /// Its end is to be committed.
+    End,
+}
+
+/// What a step of a partition's flush came to.
+enum Step {
+    /// It went on; there may be more to do at once.
+    Again,
+    /// It waits for something outside.
+    Wait,
+    /// There is nothing to do.
+    Idle,
+}
+
+impl Task {
+    /// Brings every partition's flush as far as it goes now. Whether none is under way and none is due.
+    ///
+    /// A commit that has to wait is the last of its pass: the next would wait too, and the consumer is to be polled in between.
+    pub(super) fn advance(&mut self) -> Result<bool, TaskError> {
+        let mut settled = true;
+        self.commits_wait = false;
+        for partition in self.owned.iter().map(|o| o.partition.clone()).collect::<Vec<_>>() {
+            // A step can close its partition, which moves the others.
+            while let Some(i) = self.owned.iter().position(|o| o.partition == partition) {
+                match self.step(i)? {
+                    Step::Again => {}
+                    Step::Wait => {
+                        settled = false;
+                        break;
+                    }
+                    Step::Idle => break,
+                }
+            }
+        }
+        Ok(settled)
+    }
+
+    fn step(&mut self, i: usize) -> Result<Step, TaskError> {
+        let Some((flush, stage)) = self.owned[i].flush.clone() else { return self.begin(i) };
+        let partition = self.owned[i].partition.clone();
+        let next = match stage {
+            Stage::Intent => {
+                let owned = &self.owned[i];
+                let settings = match &owned.replay {
+                    Some((replay, _)) => replay.settings.clone(),
+                    None => self.config.intent_settings(),
+                };
+                let Some(start) = owned.committed.or(owned.first) else {
+                    return Err(TaskError::Assignment(format!("a flush of {partition} without a record: {flush:?}")));
+                };
+                match self.commit(i, start, &intent::encode(flush.end, &settings))? {
+                    Step::Again => {}
+                    other => return Ok(other),
+                }
+                match self.sink.flush(&partition) {
+                    Ok(()) => Stage::Completing,
+                    Err(error) => return self.recover(i, error),
+                }
+            }
+            Stage::Completing => {
+                let complete = self.sink.poll(&partition, &mut self.errant);
+                self.report_errant()?;
+                match complete {
+                    Ok(true) => Stage::DeadLetters,
+                    Ok(false) => return Ok(Step::Wait),
+                    Err(error) => return self.recover(i, error),
+                }
+            }
+            Stage::DeadLetters => {
+                if !self.errors.acknowledged(&partition, flush.end)? {
+                    return Ok(Step::Wait);
+                }
+                Stage::End
+            }
+            Stage::End => {
+                match self.commit(i, flush.end, "")? {
+                    Step::Again => {}
+                    other => return Ok(other),
+                }
+                let owned = &mut self.owned[i];
+                owned.committed = Some(flush.end);
+                owned.last_commit = Instant::now();
+                if owned.replay.as_ref().is_some_and(|(replay, _)| flush.end >= replay.end) {
+                    owned.replay = None;
+                }
+                owned.flush = None;
+                return Ok(Step::Again);
+            }
+        };
+        self.owned[i].flush = Some((flush, next));
+        Ok(Step::Again)
+    }
+
+    /// Asks the sink for a flush that is due.
+    fn begin(&mut self, i: usize) -> Result<Step, TaskError> {
+        let owned = &mut self.owned[i];
+        // Only with a record since the assignment, and with it the watermark of the fetch that brought it: an older one may be from before.
+        // A flush that is repeated ends at its end, which a watermark that lags behind must not move.
+        let at_end = owned.replay.is_none()
+            && owned.position.is_some_and(|position| {
+                self.consumer.watermarks(&owned.partition).is_some_and(|(_, high)| position >= high)
+            });
+        owned.idle_since = if at_end { owned.idle_since.or_else(|| Some(Instant::now())) } else { None };
+        let tick = Tick {
+            wall_millis: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+            idle: owned.idle_since.map(|since| since.elapsed()),
+            demand: if self.stopping.is_some() {
+                Demand::Shutdown
+            } else if self.pressed {
+                Demand::Memory
+            } else if owned.last_commit.elapsed() >= self.offset_flush_interval {
+                Demand::Commit
+            } else {
+                Demand::Settings
+            },
+        };
+        match self.sink.due(&owned.partition, &tick) {
+            Ok(None) => Ok(Step::Idle),
+            Ok(Some(flush)) => {
+                tracing::debug!(partition = %owned.partition, end = flush.end, reason = flush.reason, "flush");
+                self.metrics.flush(flush.reason);
+                if flush.intent {
+                    owned.flush = Some((flush, Stage::Intent));
+                    return Ok(Step::Again);
+                }
+                let partition = owned.partition.clone();
+                owned.flush = Some((flush, Stage::Completing));
+                match self.sink.flush(&partition) {
+                    Ok(()) => Ok(Step::Again),
+                    Err(error) => self.recover(i, error),
+                }
+            }
+            Err(error) => self.recover(i, error),
+        }
+    }
+
+    fn recover(&mut self, i: usize, error: SinkError) -> Result<Step, TaskError> {
+        match error {
+            SinkError::Restart(reason) => self.restart(i, &reason).map(|()| Step::Wait),
+            error @ SinkError::Fatal(_) => Err(error.into()),
+        }
+    }
+
+    /// Commits for a partition that is ours. `Again` is success; on `Wait` it is to be tried again after a poll.
+    fn commit(&mut self, i: usize, offset: i64, metadata: &str) -> Result<Step, TaskError> {
+        if self.commits_wait {
+            return Ok(Step::Wait);
+        }
+        let partition = self.owned[i].partition.clone();
+        let outcome = self.consumer.commit(&partition, offset, metadata).map_err(|source| TaskError::Kafka {
+            action: format!("committing offset {offset} of {partition} in group connect-{}", self.config.name()),
+            source,
+        })?;
+        match outcome {
+            CommitOutcome::Done => {
+                self.metrics.commit_ok();
+                self.owned[i].commit_logged = false;
+                Ok(Step::Again)
+            }
+            CommitOutcome::Later(reason) => {
+                self.commits_wait = true;
+                self.metrics.commit_failed();
+                if !std::mem::replace(&mut self.owned[i].commit_logged, true) {
+                    tracing::warn!(%partition, offset, "commit not accepted now, trying again while the partition is ours: {reason}");
+                }
+                Ok(Step::Wait)
+            }
+            CommitOutcome::Lost(reason) => {
+                self.metrics.commit_failed();
+                tracing::warn!(%partition, offset, "no longer a member of the group, the flush is the next owner's: {reason}");
+                self.close(&partition);
+                Ok(Step::Wait)
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! One sink task: polls its partitions, converts, puts, flushes, commits. Everything that Kafka sees of a task happens on its thread.
+//!
+//! `records` takes what a poll gave, `partitions` what its callbacks said, `flush` brings each partition's flush from stage to stage.
+
+mod error;
+mod flush;
+mod partitions;
+mod records;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{FutureExt, StreamExt};
+use rdkafka::consumer::Consumer as _;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::time::MissedTickBehavior;
+
+pub use self::error::TaskError;
+use self::partitions::Owned;
+use crate::consumer::Consumer;
+use crate::convert::Converter;
+use crate::deadletter::DeadLetterQueue;
+use crate::errors::ErrorHandling;
+use crate::metrics::TaskMetrics;
+use crate::sink::{ErrantRow, SinkTask, StartedSink, TaskContext};
+use crate::worker::{ConnectorSpec, Subscription};
+use crate::{Budget, Config, Retry};
+
+/// How often time-based conditions are looked at, and how soon a commit that has to wait is tried again.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How many records are taken at once before flushes and commits get their turn.
+const BATCH: usize = 500;
+
+/// How often the lag is measured.
+const LAG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a task is made of.
+pub struct TaskSpec {
+    /// The connector it belongs to.
+    pub connector: Arc<ConnectorSpec>,
+    /// Its number, from 0.
+    pub task: u32,
+    /// The connector's sink.
+    pub sink: Arc<dyn StartedSink>,
+    /// The consumer's settings, complete but for `group.id` and what delivery depends on.
+    pub client: rdkafka::ClientConfig,
+    /// The dead-letter queue.
+    pub dead_letters: Option<DeadLetterQueue>,
+    /// Where the sink's background work runs.
+    pub runtime: Handle,
+    /// The worker's `buffer.memory`.
+    pub budget: Budget,
+    /// `errors.retry.*`.
+    pub retry: Retry,
+    /// Where this task counts.
+    pub metrics: TaskMetrics,
+    /// Becomes true when the task is to flush, commit and leave.
+    pub shutdown: watch::Receiver<bool>,
+    /// `task.shutdown.graceful.timeout.ms`.
+    pub shutdown_timeout: Duration,
+    /// `offset.flush.interval.ms`.
+    pub offset_flush_interval: Duration,
+}
+
+/// Runs a task until it is told to shut down, or fails. Blocks; belongs on a thread of its own.
+pub fn run(spec: TaskSpec) -> Result<(), TaskError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| TaskError::Assignment(format!("starting the task's event loop: {e}")))?;
+    runtime.block_on(async { Task::new(spec)?.run().await })
+}
+
+struct Task {
+    consumer: Arc<Consumer>,
+    sink: Box<dyn SinkTask>,
+    converter: Converter,
+    errors: ErrorHandling,
+    errant: Vec<ErrantRow>,
+    null_values: NullValues,
+    owned: Vec<Owned>,
+    /// Over `buffer.memory`, and not yet under half of it again.
+    pressed: bool,
+    stopping: Option<Instant>,
+    /// A commit of this pass had to wait.
+    commits_wait: bool,
+    config: Config,
+    topics: Subscription,
+    budget: Budget,
+    metrics: TaskMetrics,
+    wake: Arc<Notify>,
+    shutdown: watch::Receiver<bool>,
+    shutdown_timeout: Duration,
+    offset_flush_interval: Duration,
+    lag_measured: Instant,
+}
+
+/// `behavior.on.null.values`.
+#[derive(Debug, Clone, Copy)]
+enum NullValues {
+    Ignore,
+    Fail,
+    DeadLetter,
+}
+
+impl Task {
+    fn new(spec: TaskSpec) -> Result<Self, TaskError> {
+        let config = spec.connector.config.clone();
+        let wake = Arc::<Notify>::default();
+        let label = format!("connector {}, task {}", spec.connector.name, spec.task);
+        let converter = Converter::new(&config)?;
+        let mut client = spec.client;
+        client.set("group.id", format!("connect-{}", spec.connector.name));
+        let consumer = Consumer::new(client, label, Arc::clone(&wake))
+            .map_err(|source| TaskError::Kafka { action: "creating the consumer".into(), source })?;
+        let sink = spec.sink.task(TaskContext {
+            connector: spec.connector.name.as_str().into(),
+            task: spec.task,
+            runtime: spec.runtime,
+            wake: Arc::clone(&wake),
+            budget: spec.budget.clone(),
+            retry: spec.retry,
+        });
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            sink,
+            converter,
+            errors: ErrorHandling::new(&config, spec.dead_letters),
+            errant: Vec::new(),
+            null_values: match config.text("behavior.on.null.values") {
+                "ignore" => NullValues::Ignore,
+                "fail" => NullValues::Fail,
+                _ => NullValues::DeadLetter,
+            },
+            owned: Vec::new(),
+            pressed: false,
+            stopping: None,
+            commits_wait: false,
+            config,
+            topics: spec.connector.topics.clone(),
+            budget: spec.budget,
+            metrics: spec.metrics,
+            wake,
+            shutdown: spec.shutdown,
+            shutdown_timeout: spec.shutdown_timeout,
+            offset_flush_interval: spec.offset_flush_interval,
+            lag_measured: Instant::now(),
+        })
+    }
+
+    async fn run(mut self) -> Result<(), TaskError> {
+        self.subscribe()?;
+        let (consumer, wake, mut shutdown) =
+            (Arc::clone(&self.consumer), Arc::clone(&self.wake), self.shutdown.clone());
+        let mut records = consumer.stream().stream();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut unflushed = Vec::new();
+        loop {
+            tokio::select! {
+                Some(record) = records.next() => {
+                    self.receive(record)?;
+                    for _ in 1..BATCH {
+                        if self.budget.is_over() {
+                            break;
+                        }
+                        let Some(Some(record)) = records.next().now_or_never() else { break };
+                        self.receive(record)?;
+                    }
+                }
+                () = wake.notified() => {}
+                _ = tick.tick() => {}
+                _ = shutdown.wait_for(|stop| *stop), if self.stopping.is_none() => self.stopping = Some(Instant::now()),
+            }
+            self.apply_changes()?;
+            self.errors.poll()?;
+            self.relieve_pressure()?;
+            let settled = self.advance()?;
+            self.measure_lag();
+            if let Some(since) = self.stopping {
+                if settled {
+                    break;
+                }
+                if since.elapsed() > self.shutdown_timeout {
+                    unflushed = self.unflushed();
+                    break;
+                }
+            }
+        }
+        for owned in &self.owned {
+            self.sink.close(&owned.partition);
+        }
+        drop(records);
+        consumer.leave().await;
+        if unflushed.is_empty() { Ok(()) } else { Err(TaskError::Unflushed(unflushed.join("; "))) }
+    }
+
+    fn subscribe(&self) -> Result<(), TaskError> {
+        let topics: Vec<String> = match &self.topics {
+            Subscription::Topics(topics) => topics.clone(),
+            // librdkafka takes a name that begins with ^ as a pattern, and matches it from there on, not to the name's end.
+            Subscription::Regex(regex) => vec![format!("^({regex})$")],
+        };
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        self.consumer
+            .stream()
+            .subscribe(&names)
+            .map_err(|source| TaskError::Kafka { action: format!("subscribing to {}", topics.join(", ")), source })
+    }
+
+    /// Over `buffer.memory`: stop fetching and flush. Under half of it: go on.
+    ///
+    /// A flush that is repeated cannot end early, so its partition goes on being fetched up to its end: waiting for memory that only that
+    /// end gives back would never end.
+    fn relieve_pressure(&mut self) -> Result<(), TaskError> {
+        self.pressed = if self.pressed { !self.budget.is_relieved() } else { self.budget.is_over() };
+        for owned in &mut self.owned {
+            let repeating =
+                owned.replay.as_ref().is_some_and(|(replay, _)| owned.position.is_none_or(|p| p < replay.end));
+            let pause = self.stopping.is_some() || self.pressed && !repeating;
+            if pause != owned.paused {
+                let partition = [&owned.partition];
+                let result = if pause { self.consumer.pause(partition) } else { self.consumer.resume(partition) };
+                result.map_err(|source| TaskError::Kafka {
+                    action: format!("{} {}", if pause { "pausing" } else { "resuming" }, owned.partition),
+                    source,
+                })?;
+                owned.paused = pause;
+            }
+        }
+        Ok(())
+    }
+
+    fn measure_lag(&mut self) {
+        if self.lag_measured.elapsed() < LAG_INTERVAL {
+            return;
+        }
+        self.lag_measured = Instant::now();
+        for owned in &self.owned {
+            if let Some((low, high)) = self.consumer.watermarks(&owned.partition) {
+                let position = owned.position.or(owned.committed).unwrap_or(low);
+                self.metrics.lag(&owned.partition, (high - position).max(0));
+            }
+        }
+    }
+
+    fn unflushed(&self) -> Vec<String> {
+        let behind =
+            self.owned.iter().filter(|o| o.flush.is_some() || o.position.is_some() && o.position != o.committed);
+        behind
+            .map(|o| {
+                format!(
+                    "{} is committed to {:?} and read to {:?}, flush {:?}",
+                    o.partition, o.committed, o.position, o.flush
+                )
+            })
+            .collect()
+    }
+}
