@@ -186,7 +186,7 @@ const EXPECTED: [(&str, &str); 3] = [
     ("s3__raw__rows", "one\ntwo\nthree"),
     (
         "objects",
-        "raw/rows/0000000000.json: 1 row, 4 bytes uncompressed\nraw/rows/0000000001.json: 1 rows, 4 bytes\nraw/rows/0000000002.json: 1 rows, 6 bytes",
+        "raw/rows/0000000000.json: 1 row, 4 bytes uncompressed\nraw/rows/0000000001.json: 1 row, 4 bytes uncompressed\nraw/rows/0000000002.json: 1 row, 6 bytes uncompressed",
     ),
 ];
 
