@@ -184,9 +184,10 @@ pub fn html(outcomes: &[Outcome], schedule: Schedule, took: Duration) -> String 
         "<!doctype html><html lang=en><meta charset=utf-8><title>{verdict}</title><style>{STYLE}</style>\n\
          <h1>{verdict}</h1><p>schedule {schedule}, {:.1} s</p>\n<table><thead><tr><th>case</th><th>messages</th><th>rows</th>\
          <th>items</th><th>objects</th><th>dead letters</th><th>seconds</th></tr></thead>\n<tbody>\n{rows}</tbody>\n\
-         <tfoot><tr><td>{} cases</td>{}<td>{:.1}</td></tr></tfoot></table></html>\n",
+         <tfoot><tr><td>{} case{}</td>{}<td>{:.1}</td></tr></tfoot></table></html>\n",
         took.as_secs_f64(),
         outcomes.len(),
+        if outcomes.len() == 1 { "" } else { "s" },
         cells(&total),
         took.as_secs_f64(),
         verdict = if failed == 0 {

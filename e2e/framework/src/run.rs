@@ -136,8 +136,8 @@ fn attempt(
     Err(Failure::Observation(differs(&mismatches, schedule)))
 }
 
-/// Creates topics, tables and buckets.
-fn provide(case: &Case, stack: &dyn Stack) -> Result<(), StackError> {
+/// Creates the topics, tables and buckets of a case.
+pub fn provide(case: &Case, stack: &dyn Stack) -> Result<(), StackError> {
     for (topic, partitions) in &case.settings.topics {
         stack.create_topic(topic, *partitions)?;
     }

@@ -77,10 +77,14 @@ pub fn check(case: &Case, observation: &Observation, schedule: Schedule) -> Vec<
 
 /// Lets insta decide.
 fn review(case: &Case, section: &Section, expected: Option<String>) -> Option<Mismatch> {
+    let file = format!("snapshots/{}.snap", section.name);
     if accepted_by_insta(case, section) {
+        if updates() {
+            // insta leaves the pending one of an earlier run beside what it has just written.
+            let _ = fs::remove_file(case.folder.join(file + ".new"));
+        }
         return None;
     }
-    let file = format!("snapshots/{}.snap", section.name);
     let Some(expected) = expected else { return Some(new(&file, section)) };
     let diff = Diff::new(section.kind, &section.kind.entries(&expected), &section.entries);
     if diff.is_empty() {
@@ -161,9 +165,17 @@ fn invariant(kind: Kind, mut entries: Vec<String>, schedule: Schedule) -> Vec<St
     entries
 }
 
+/// Whether insta was told to write snapshots without a review.
+fn updates() -> bool {
+    says("INSTA_UPDATE", &["always", "1", "force"])
+}
+
+fn says(name: &str, values: &[&str]) -> bool {
+    std::env::var(name).is_ok_and(|value| values.contains(&value.as_str()))
+}
+
 /// Snapshots in the folder that belong to nothing this run observed. Pending ones among them are removed: they are of an earlier run.
 fn unproduced(folder: &Path, produced: &BTreeSet<String>, schedule: Schedule) -> Vec<Mismatch> {
-    let says = |name: &str, values: &[&str]| std::env::var(name).is_ok_and(|value| values.contains(&value.as_str()));
     let mut names: Vec<String> = fs::read_dir(folder)
         .into_iter()
         .flatten()
@@ -183,7 +195,7 @@ fn unproduced(folder: &Path, produced: &BTreeSet<String>, schedule: Schedule) ->
             continue;
         }
         let path = folder.join(&file);
-        if schedule.is_plain() && says("INSTA_UPDATE", &["always", "1", "force"]) {
+        if schedule.is_plain() && updates() {
             let _ = fs::remove_file(&path);
         } else if !schedule.is_plain() || !says("INSTA_FORCE_PASS", &["1"]) {
             let text = format!("snapshots/{file}: nothing of this was observed; if that is right, delete the file\n");

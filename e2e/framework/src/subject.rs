@@ -111,6 +111,11 @@ impl Subject {
         lock(&self.child).try_wait().ok().flatten()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
     /// Asks it to stop in good order (SIGTERM).
     pub fn terminate(&self) {
         self.signal(Signal::SIGTERM);

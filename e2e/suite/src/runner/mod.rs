@@ -1,8 +1,10 @@
 //! The runner: cases in parallel with a progress bar, then a table, totals and one page of HTML.
 
+mod measure;
 mod new;
 mod table;
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -36,9 +38,11 @@ pub struct Arguments {
 enum Command {
     /// Begin a fixture: write its folder and say what to do next.
     New(new::New),
+    /// Print the figures that this project promises, each beside its aim. They are about a release build.
+    Measure,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Run {
     /// Only cases whose name, `protocol::case`, contains one of these.
     #[arg(value_name = "FILTER")]
@@ -67,6 +71,7 @@ struct Run {
 pub fn main(suite: &Suite, arguments: Arguments) -> ExitCode {
     let outcome = match arguments.command {
         Some(Command::New(new)) => new.write(suite),
+        Some(Command::Measure) => measure::print(suite),
         None => run(suite, &arguments.run),
     };
     outcome.unwrap_or_else(|problem| {
@@ -93,10 +98,12 @@ fn run(suite: &Suite, arguments: &Run) -> Result<ExitCode, String> {
         println!("{}", table::json(&outcomes, arguments.schedule, took));
     } else {
         print!("{}", table::text(&outcomes, took));
-        match page {
-            Ok(path) => println!("report: {}", path.display()),
-            Err(problem) => eprintln!("{problem}"),
-        }
+    }
+    match page {
+        Ok(path) if !arguments.json => println!("report: {}", path.display()),
+        Ok(_) => {}
+        // The verdicts stand without it.
+        Err(problem) => eprintln!("{problem}"),
     }
     let failed = outcomes.iter().any(|outcome| outcome.failure.is_some());
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
@@ -105,10 +112,16 @@ fn run(suite: &Suite, arguments: &Run) -> Result<ExitCode, String> {
 fn select(suite: &Suite, filters: &[String]) -> Result<Vec<CaseId>, String> {
     let all = discovery::list(&suite.fixtures).map_err(|error| error.to_string())?;
     let known = all.len();
+    let protocols: BTreeSet<String> = all.iter().map(|id| id.protocol.clone()).collect();
     let wanted = |id: &CaseId| filters.is_empty() || filters.iter().any(|filter| id.to_string().contains(filter));
     let cases: Vec<CaseId> = all.into_iter().filter(wanted).collect();
     if cases.is_empty() {
-        return Err(format!("none of the {known} cases has `{}` in its name", filters.join("` or `")));
+        let protocols: Vec<String> = protocols.into_iter().collect();
+        return Err(format!(
+            "none of the {known} cases has `{}` in its name; protocols: {}",
+            filters.join("` or `"),
+            protocols.join(", ")
+        ));
     }
     Ok(cases)
 }
@@ -165,8 +178,13 @@ fn repeat(id: &CaseId, arguments: &Run) -> String {
 fn write_page(suite: &Suite, outcomes: &[Outcome], schedule: Schedule, took: Duration) -> Result<PathBuf, String> {
     let folder = suite.target().join("e2e");
     let path = folder.join("report.html");
-    fs::create_dir_all(&folder)
-        .and_then(|()| fs::write(&path, report::html(outcomes, schedule, took)))
-        .map_err(|error| format!("cannot write the report {}: {error}", path.display()))?;
+    fs::create_dir_all(&folder).and_then(|()| fs::write(&path, report::html(outcomes, schedule, took))).map_err(
+        |error| {
+            format!(
+                "cannot write the report {}: {error}; set CARGO_TARGET_DIR to a folder that can be written",
+                path.display()
+            )
+        },
+    )?;
     Ok(path)
 }

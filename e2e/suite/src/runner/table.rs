@@ -17,7 +17,8 @@ pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
     let name = |outcome: &Outcome| format!("{} {}", if outcome.failure.is_some() { '✗' } else { '✓' }, outcome.id);
     let mut lines = vec![HEAD.map(str::to_owned)];
     lines.extend(outcomes.iter().map(|outcome| cells(name(outcome), &outcome.counts, outcome.duration)));
-    lines.push(cells(format!("{} cases", outcomes.len()), &total, took));
+    let cases = if outcomes.len() == 1 { "case" } else { "cases" };
+    lines.push(cells(format!("{} {cases}", outcomes.len()), &total, took));
     let mut text = String::new();
     let widths: Vec<usize> =
         (0..HEAD.len()).map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0)).collect();

@@ -1,8 +1,9 @@
 //! DynamoDB in memory: `dynoxide`, served on a listener, and read directly when a test observes it.
 
 use dynoxide::actions::create_table::CreateTableRequest;
+use dynoxide::actions::query::QueryRequest;
 use dynoxide::actions::scan::ScanRequest;
-use dynoxide::types::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
+use dynoxide::types::{AttributeDefinition, AttributeValue, KeySchemaElement, KeyType, ScalarAttributeType};
 use dynoxide::{Database, DynoxideError};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -53,6 +54,22 @@ impl Tables {
             request.attribute_definitions.push(AttributeDefinition { attribute_name: name.clone(), attribute_type });
         }
         self.database.create_table(request).map(drop).map_err(|error| StackError::new(action(), error))
+    }
+
+    /// Whether a table has an item whose partition key, the attribute `name`, is this text.
+    pub fn has_item(&self, table: &str, name: &str, value: &str) -> Result<bool, StackError> {
+        let request = QueryRequest {
+            table_name: table.to_owned(),
+            key_condition_expression: Some("#k = :v".into()),
+            expression_attribute_names: Some([("#k".to_owned(), name.to_owned())].into()),
+            expression_attribute_values: Some([(":v".to_owned(), AttributeValue::S(value.to_owned()))].into()),
+            limit: Some(1),
+            ..Default::default()
+        };
+        match self.database.query(request) {
+            Ok(found) => Ok(found.count > 0),
+            Err(error) => Err(StackError::new(format!("asking table {table} for {name} = {value}"), error)),
+        }
     }
 
     /// All items of a table, unordered.

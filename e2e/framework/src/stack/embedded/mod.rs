@@ -73,6 +73,12 @@ impl Embedded {
     pub fn set_session_timeout(&self, session: Duration, heartbeat: Duration) -> Result<(), StackError> {
         self.kafka.set_session_timeout(session, heartbeat)
     }
+
+    /// Whether a table has an item whose partition key, the attribute `name`, is this text: asked of the database itself, fast enough to
+    /// see when it became readable.
+    pub fn has_item(&self, table: &str, name: &str, value: &str) -> Result<bool, StackError> {
+        self.tables.has_item(table, name, value)
+    }
 }
 
 /// Serves DynamoDB and S3, each on a port of its own, and the proxy before them.
