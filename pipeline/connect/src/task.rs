@@ -398,7 +398,7 @@ impl Task {
                     Failure {
                         origin: &origin,
                         stage: ErrorStage::ValueConverter,
-                        class: "MessageError",
+                        class: error.class(),
                         error: error.to_string(),
                         row: None,
                         value: Some(payload),
@@ -412,9 +412,9 @@ impl Task {
         let rows = converter.rows(&message, |index, failure| failed.push((index, failure)));
         for (index, failure) in failed {
             let (stage, class, error) = match failure {
-                RowFailure::Element(error) => (ErrorStage::ValueConverter, "RowError", error.to_string()),
+                RowFailure::Element(error) => (ErrorStage::ValueConverter, error.class(), error.to_string()),
                 RowFailure::Update { field, error } => {
-                    (ErrorStage::Transformation, "RowError", format!("setting field `{field}`: {error}"))
+                    (ErrorStage::Transformation, error.class(), format!("setting field `{field}`: {error}"))
                 }
             };
             let value = message.element_text(index).as_bytes();
@@ -449,7 +449,7 @@ impl Task {
                 Failure {
                     origin: &row.origin,
                     stage: ErrorStage::TaskPut,
-                    class: "ErrantRow",
+                    class: row.class,
                     error: row.error,
                     row: Some(row.index),
                     value: Some(&row.text),
