@@ -66,6 +66,8 @@ pub struct ErrantRow {
     pub index: usize,
     /// Its JSON text.
     pub text: Vec<u8>,
+    /// The cause's name: `__connect.errors.exception.class.name` of the dead letter.
+    pub class: &'static str,
     /// What is wrong and what to do about it.
     pub error: String,
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with a message or with one of its rows, in words a person can act on.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use thiserror::Error;
@@ -13,20 +14,29 @@ pub enum MessageError {
         "the payload is empty ({length} bytes, none of them JSON); expected one JSON object: a producer that means a deletion \
          sends a null value, not an empty one"
     )]
-    Empty {
+    EmptyMessage {
         /// Bytes of the payload.
         length: usize,
     },
     /// The payload is larger than a Kafka record can be.
     #[error("the payload has {length} bytes; no more than {} can be read", crate::field::MAX_PAYLOAD)]
-    TooLong {
+    MessageTooLong {
         /// Bytes of the payload.
         length: usize,
     },
+    /// The payload begins with the byte order mark of another encoding.
+    #[error(
+        "the payload begins with the byte order mark of {encoding}, but JSON is exchanged in UTF-8: set the producer's encoding"
+    )]
+    OtherEncoding {
+        /// Its name.
+        encoding: &'static str,
+    },
     /// The payload is not text.
     #[error(
-        "the payload is not UTF-8: byte 0x{byte:02x} at byte offset {offset}, after {before}; is the producer sending another \
-         encoding, or compressed or binary data?"
+        "the payload is not UTF-8: byte 0x{byte:02x} at byte offset {offset} of the message{}; is the producer sending another \
+         encoding, or compressed or binary data?",
+        .before.after(", after")
     )]
     NotUtf8 {
         /// Where the first invalid sequence begins.
@@ -38,7 +48,8 @@ pub enum MessageError {
     },
     /// The text ends before the JSON does.
     #[error(
-        "the JSON is cut off at its end, {at}: expected {expected} after {near}; was the message truncated on its way?"
+        "the JSON is cut off at its end, {at}: expected {expected}{}; was the message truncated on its way?",
+        .near.after(" after")
     )]
     Truncated {
         /// The text's end.
@@ -49,8 +60,8 @@ pub enum MessageError {
         near: Excerpt,
     },
     /// The text is not JSON.
-    #[error("invalid JSON at {at}: expected {expected}, found {found} after {after}{}", hint(found))]
-    Syntax {
+    #[error("invalid JSON at {at}: expected {expected}, found {found}{}{}", .after.after(" after"), hint(found))]
+    InvalidJson {
         /// Where it stops being JSON.
         at: Position,
         /// What would have been right there.
@@ -71,7 +82,7 @@ pub enum MessageError {
     Name(#[from] NameError),
     /// A field that identifies the message is not there.
     #[error("the envelope has no field `{field}`; expected {expected}")]
-    Missing {
+    MissingField {
         /// The field.
         field: &'static str,
         /// What it has to be.
@@ -79,7 +90,7 @@ pub enum MessageError {
     },
     /// A field that identifies the message has a value that cannot.
     #[error("the envelope's field `{field}` is {found}; expected {expected}")]
-    Identity {
+    UnusableIdentity {
         /// The field.
         field: &'static str,
         /// What it has to be.
@@ -92,7 +103,7 @@ pub enum MessageError {
         "the envelope has no list `{list}` to unroll (converter.split.list.key), and its `command` is {command}: only messages \
          whose `command` is \"command\" or \"response\" go without a list"
     )]
-    NoList {
+    MissingList {
         /// The configured field.
         list: String,
         /// The message's `command`.
@@ -113,14 +124,21 @@ pub enum MessageError {
 #[non_exhaustive]
 pub enum RowError {
     /// The list element is no object, so it has no fields.
-    #[error("the list element is {found}; expected an object")]
+    #[error("list element {index} (counted from 0) is {found}; expected an object")]
     NotAnObject {
+        /// The element's index.
+        index: usize,
         /// The element.
         found: Excerpt,
     },
     /// A field's name in the list element.
-    #[error("in the list element, {0}")]
-    Name(#[from] NameError),
+    #[error("in list element {index} (counted from 0), {error}")]
+    Name {
+        /// The element's index.
+        index: usize,
+        /// What is wrong.
+        error: NameError,
+    },
     /// A field that holds the event time cannot be read as a time.
     #[error("field `{field}` holds no event time: {value} {reason}")]
     UnreadableTime {
@@ -129,24 +147,24 @@ pub enum RowError {
         /// Its value.
         value: Excerpt,
         /// Why not.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// There is no event time anywhere.
     #[error(
         "the row has no event time: {}the envelope's `messaged_at` is absent or null and the Kafka record has no timestamp",
         .field.as_ref().map(|field| format!("field `{field}` (timestamp.field) is absent or null, ")).unwrap_or_default()
     )]
-    NoTime {
+    MissingTime {
         /// The configured field.
         field: Option<String>,
     },
     /// A template's alternatives are all absent, null or empty.
-    #[error("the template `{template}` needs one of the fields {}: all are absent, null or empty", quoted(fields))]
-    NoField {
+    #[error("the template `{template}` needs {}", needs(fields))]
+    MissingField {
         /// The template.
         template: String,
-        /// Its alternatives, in order.
-        fields: Vec<String>,
+        /// Its alternatives, in order, and why each gives nothing.
+        fields: Vec<(String, Lack)>,
     },
     /// A template's field is an object or an array.
     #[error("the template `{template}` needs a string, number or boolean in field `{field}`, found {found}")]
@@ -160,7 +178,7 @@ pub enum RowError {
     },
     /// A template's field is a string that is no Unicode text.
     #[error("the template `{template}` cannot use field `{field}`: {found} has a surrogate escape without its partner")]
-    Surrogate {
+    LoneSurrogate {
         /// The template.
         template: String,
         /// The field.
@@ -175,8 +193,10 @@ pub enum RowError {
 #[non_exhaustive]
 pub enum NameError {
     /// Two fields of one name: which is meant cannot be known.
-    #[error("field `{name}` appears twice, at byte offsets {first} and {second}: which one is meant cannot be known")]
-    Duplicate {
+    #[error(
+        "field `{name}` appears twice, at byte offsets {first} and {second} of the message: which one is meant cannot be known"
+    )]
+    DuplicateField {
         /// The name.
         name: String,
         /// Byte offset of the first in the payload.
@@ -186,14 +206,93 @@ pub enum NameError {
     },
     /// A name that is no Unicode text, so it cannot be compared or stored.
     #[error(
-        "the field name \"{name}\" at byte offset {offset} has a surrogate escape without its partner: it is no Unicode text"
+        "the field name \"{name}\" at byte offset {offset} of the message has a surrogate escape without its partner: it is no \
+         Unicode text"
     )]
-    Surrogate {
+    LoneSurrogate {
         /// The name's text.
         name: String,
         /// Its byte offset in the payload.
         offset: usize,
     },
+}
+
+/// Why a field gives a template nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// There is no such field.
+    Absent,
+    /// It is null.
+    Null,
+    /// It is an empty string.
+    Empty,
+}
+
+impl Lack {
+    /// A field's value, if it has something to give.
+    pub(crate) fn or(value: Option<&str>) -> Result<&str, Self> {
+        match value {
+            None => Err(Self::Absent),
+            Some("null") => Err(Self::Null),
+            Some(r#""""#) => Err(Self::Empty),
+            Some(value) => Ok(value),
+        }
+    }
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "absent",
+            Self::Null => "null",
+            Self::Empty => "empty",
+        })
+    }
+}
+
+impl MessageError {
+    /// The cause's name, as a dead letter names it: the variant's, or that of what is wrong with a field's name.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::EmptyMessage { .. } => "EmptyMessage",
+            Self::MessageTooLong { .. } => "MessageTooLong",
+            Self::OtherEncoding { .. } => "OtherEncoding",
+            Self::NotUtf8 { .. } => "NotUtf8",
+            Self::Truncated { .. } => "Truncated",
+            Self::InvalidJson { .. } => "InvalidJson",
+            Self::NotAnObject { .. } => "NotAnObject",
+            Self::Name(error) => error.class(),
+            Self::MissingField { .. } => "MissingField",
+            Self::UnusableIdentity { .. } => "UnusableIdentity",
+            Self::MissingList { .. } => "MissingList",
+            Self::NotAList { .. } => "NotAList",
+        }
+    }
+}
+
+impl RowError {
+    /// The cause's name, as a dead letter names it: the variant's, or that of what is wrong with a field's name.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::NotAnObject { .. } => "NotAnObject",
+            Self::Name { error, .. } => error.class(),
+            Self::UnreadableTime { .. } => "UnreadableTime",
+            Self::MissingTime { .. } => "MissingTime",
+            Self::MissingField { .. } => "MissingField",
+            Self::NotScalar { .. } => "NotScalar",
+            Self::LoneSurrogate { .. } => "LoneSurrogate",
+        }
+    }
+}
+
+impl NameError {
+    /// The cause's name, as a dead letter names it: the variant's.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::DuplicateField { .. } => "DuplicateField",
+            Self::LoneSurrogate { .. } => "LoneSurrogate",
+        }
+    }
 }
 
 /// A place in a payload.
@@ -221,31 +320,44 @@ impl Position {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {} column {} (byte offset {})", self.line, self.column, self.offset)
+        write!(f, "line {} column {} (byte offset {} of the message)", self.line, self.column, self.offset)
     }
 }
 
-/// A short piece of a payload, shown in backquotes with control characters escaped, so that a log line stays one line.
+/// A short piece of a payload, shown in backquotes with control characters escaped, so that a log line stays one line; NUL bytes at its
+/// beginning are counted instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Excerpt(String);
+pub struct Excerpt {
+    /// What comes after the NUL bytes.
+    text: String,
+    /// How many NUL bytes it begins with.
+    nuls: usize,
+}
 
 impl Excerpt {
     const LENGTH: usize = 40;
 
     /// The beginning of `text`.
     pub(crate) fn start_of(text: &str) -> Self {
+        let nuls = text.bytes().take_while(|&byte| byte == 0).count();
+        let text = &text[nuls..];
         let mut excerpt = printable(text.chars().take(Self::LENGTH));
         if text.chars().nth(Self::LENGTH).is_some() {
             excerpt.push('…');
         }
-        Self(excerpt)
+        Self { text: excerpt, nuls }
     }
 
     /// The end of `text`.
     pub(crate) fn end_of(text: &str) -> Self {
         let start = text.char_indices().rev().take(Self::LENGTH).last().map_or(0, |(start, _)| start);
         let more = if start > 0 { "…" } else { "" };
-        Self(format!("{more}{}", printable(text[start..].chars())))
+        Self { text: format!("{more}{}", printable(text[start..].chars())), nuls: 0 }
+    }
+
+    /// The excerpt with `word` before it; nothing, if there is nothing to show.
+    fn after(&self, word: &str) -> String {
+        if self.text.is_empty() { String::new() } else { format!("{word} {self}") }
     }
 }
 
@@ -259,7 +371,11 @@ fn printable(characters: impl Iterator<Item = char>) -> String {
 
 impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { f.write_str("nothing") } else { write!(f, "`{}`", self.0) }
+        match self.nuls {
+            0 => write!(f, "`{}`", self.text),
+            1 => f.write_str("a NUL byte"),
+            nuls => write!(f, "{nuls} NUL bytes"),
+        }
     }
 }
 
@@ -276,7 +392,14 @@ pub(crate) fn kind(json: &str) -> &'static str {
 }
 
 fn hint(found: &Excerpt) -> &'static str {
-    let word = found.0.trim_start_matches(['-', '+']);
+    match (found.nuls, &*found.text) {
+        (0, _) => {}
+        (_, "") => {
+            return "; is the producer sending its buffer with what it has not filled? It has to send the message only";
+        }
+        _ => return "; is the producer sending UTF-16, or binary data?",
+    }
+    let word = found.text.trim_start_matches(['-', '+']);
     if word.starts_with("NaN") || word.starts_with("Inf") || word.starts_with("nan") || word.starts_with("inf") {
         "; JSON has no NaN or infinity: the producer has to send null or leave the field out"
     } else {
@@ -284,6 +407,10 @@ fn hint(found: &Excerpt) -> &'static str {
     }
 }
 
-fn quoted(fields: &[String]) -> String {
-    fields.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", ")
+fn needs(fields: &[(String, Lack)]) -> String {
+    if let [(field, lack)] = fields {
+        return format!("the field `{field}`, which is {lack}");
+    }
+    let fields: Vec<_> = fields.iter().map(|(field, lack)| format!("`{field}` ({lack})")).collect();
+    format!("one of the fields {}", fields.join(", "))
 }

@@ -71,6 +71,12 @@ impl Field {
         self.name as usize - 1
     }
 
+    /// Position of the value.
+    #[inline]
+    pub(crate) fn value_start(self) -> usize {
+        self.value as usize
+    }
+
     /// Position after the value.
     #[inline]
     pub(crate) fn end(self) -> usize {
@@ -143,7 +149,7 @@ pub(crate) fn check(text: &str, fields: &[Field]) -> Result<(), NameError> {
     if fields.iter().any(|field| field.is_escaped()) {
         for field in fields {
             if decode(field.raw_name(text)).is_none() {
-                return Err(NameError::Surrogate { name: field.raw_name(text).into(), offset: field.start() });
+                return Err(NameError::LoneSurrogate { name: field.raw_name(text).into(), offset: field.start() });
             }
         }
     } else if fields.len() <= FEW && plain_and_distinct(text, fields) {
@@ -157,7 +163,7 @@ pub(crate) fn check(text: &str, fields: &[Field]) -> Result<(), NameError> {
             }
             Entry::Occupied(entry) => {
                 let first = *entry.get();
-                return Err(NameError::Duplicate { name: entry.key().to_string(), first, second: field.start() });
+                return Err(NameError::DuplicateField { name: entry.key().to_string(), first, second: field.start() });
             }
         }
     }

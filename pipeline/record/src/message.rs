@@ -29,7 +29,7 @@ impl Parser {
         let bytes = text.as_bytes();
         let start = white_space(bytes, if text.starts_with('\u{feff}') { 3 } else { 0 });
         if start == bytes.len() {
-            return Err(MessageError::Empty { length: payload.len() });
+            return Err(MessageError::EmptyMessage { length: payload.len() });
         }
         let mut envelope = Vec::with_capacity(INITIAL_ENVELOPE);
         let mut unrolled = Unrolled::default();
@@ -105,9 +105,9 @@ impl<'m> Message<'m> {
                     Ok(Row::new(self, index, unrolled.fields_of(index), &unrolled.shapes[*shape as usize].omitted))
                 }
                 Outcome::NotAnObject => {
-                    Err((index, RowError::NotAnObject { found: Excerpt::start_of(self.element_text(index)) }))
+                    Err((index, RowError::NotAnObject { index, found: Excerpt::start_of(self.element_text(index)) }))
                 }
-                Outcome::Name(error) => Err((index, RowError::Name(NameError::clone(error)))),
+                Outcome::Name(error) => Err((index, RowError::Name { index, error: NameError::clone(error) })),
             }
         })
     }
@@ -289,9 +289,12 @@ fn elements(text: &str, at: usize, unrolled: &mut Unrolled) -> Scan {
 
 fn utf8(payload: &[u8]) -> Result<&str, MessageError> {
     if payload.len() > MAX_PAYLOAD {
-        return Err(MessageError::TooLong { length: payload.len() });
+        return Err(MessageError::MessageTooLong { length: payload.len() });
     }
     std::str::from_utf8(payload).map_err(|error| {
+        if let Some(encoding) = byte_order_mark(payload) {
+            return MessageError::OtherEncoding { encoding };
+        }
         let (valid, rest) = payload.split_at(error.valid_up_to());
         MessageError::NotUtf8 {
             offset: valid.len(),
@@ -299,6 +302,17 @@ fn utf8(payload: &[u8]) -> Result<&str, MessageError> {
             before: Excerpt::end_of(std::str::from_utf8(valid).unwrap_or_default()),
         }
     })
+}
+
+/// The encoding whose byte order mark the payload begins with. None of them is UTF-8.
+fn byte_order_mark(payload: &[u8]) -> Option<&'static str> {
+    match payload {
+        [0xff, 0xfe, 0, 0, ..] => Some("UTF-32 (little endian)"),
+        [0, 0, 0xfe, 0xff, ..] => Some("UTF-32 (big endian)"),
+        [0xff, 0xfe, ..] => Some("UTF-16 (little endian)"),
+        [0xfe, 0xff, ..] => Some("UTF-16 (big endian)"),
+        _ => None,
+    }
 }
 
 #[cold]
@@ -309,7 +323,7 @@ fn syntax(text: &str, fault: &Fault) -> MessageError {
         MessageError::Truncated { at, expected, near: Excerpt::end_of(text) }
     } else {
         let (before, rest) = text.split_at(offset);
-        MessageError::Syntax { at, expected, found: Excerpt::start_of(rest), after: Excerpt::end_of(before) }
+        MessageError::InvalidJson { at, expected, found: Excerpt::start_of(rest), after: Excerpt::end_of(before) }
     }
 }
 
@@ -320,14 +334,14 @@ fn check_identity(message: &Message<'_>) -> Result<(), MessageError> {
         ("type", false, "a string that is not empty"),
         ("id", true, "a number, or a string that is not empty"),
     ] {
-        let value = message.envelope(field).ok_or(MessageError::Missing { field, expected })?;
+        let value = message.envelope(field).ok_or(MessageError::MissingField { field, expected })?;
         let good = match value.as_bytes()[0] {
             b'"' => value != r#""""#,
             b'-' | b'0'..=b'9' => number,
             _ => false,
         };
         if !good {
-            return Err(MessageError::Identity { field, expected, found: Excerpt::start_of(value) });
+            return Err(MessageError::UnusableIdentity { field, expected, found: Excerpt::start_of(value) });
         }
     }
     Ok(())
@@ -340,7 +354,7 @@ fn unroll(message: &Message<'_>, list: &str, mut unrolled: Unrolled) -> Result<O
         let command = message.envelope("command").unwrap_or("absent");
         let decoded = string::raw(command).and_then(string::decode);
         let has_none = decoded.is_some_and(|command| command == "command" || command == "response");
-        let error = || MessageError::NoList { list: list.into(), command: Excerpt::start_of(command) };
+        let error = || MessageError::MissingList { list: list.into(), command: Excerpt::start_of(command) };
         return has_none.then_some(None).ok_or_else(error);
     };
     let value = envelope[place].value(text);

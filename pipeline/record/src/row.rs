@@ -6,6 +6,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use crate::Message;
+use crate::compact::{self, write_line};
 use crate::field::{self, Field};
 
 /// One row: the envelope's fields (without the list), then the element's; on a name clash the element's value.
@@ -86,9 +87,10 @@ impl<'m> Row<'m> {
         envelope.chain(own).chain(appended)
     }
 
-    /// Appends the row as one JSON object without a line break inside (raw line breaks between tokens are whitespace and are dropped).
+    /// Appends the row as one JSON object in one line.
     ///
-    /// Fields that follow each other in the source are copied as they stand, with what is between them.
+    /// Fields that follow each other in the source are copied as they stand, with what is between them. Only where that has a raw line
+    /// break (valid JSON has them only between tokens), be it in a value or between two, all white space between tokens is dropped there.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.push(b'{');
         let own = self.changes.partition_point(|change| change.place < Place::Own(0));
@@ -108,6 +110,9 @@ impl<'m> Row<'m> {
 
     /// 128 bits that are equal exactly for rows that are equal in every field (name and value text), whatever the field order: 32 hex digits.
     ///
+    /// White space between the tokens of a list or object is not part of its text. Everything else counts as it was written: `21.5` and
+    /// `21.50` differ, and so do `"\u0061"` and `"a"`, and the field order of a nested object.
+    ///
     /// The first half of SHA-256 over the fields sorted by decoded name: each name and each value's text, its length (LEB128) before it.
     pub fn digest(&self) -> String {
         let mut fields = Vec::with_capacity(self.envelope().len() + self.own.len() + self.changes.len());
@@ -116,7 +121,7 @@ impl<'m> Row<'m> {
         let mut framed = Vec::with_capacity(1024);
         for (name, value) in &fields {
             write_framed(&mut framed, name.as_bytes());
-            write_framed(&mut framed, value.as_bytes());
+            write_framed(&mut framed, &compact::value(value));
         }
         let half = &Sha256::digest(&framed)[..16];
         half.iter()
@@ -166,11 +171,11 @@ impl<'m> Row<'m> {
             });
             let stop = omit.min(change);
             if from < stop {
-                let run = &text.as_bytes()[fields[from].start()..fields[stop - 1].end()];
+                let run = &fields[from..stop];
                 if self.message.has_line_breaks() {
-                    write_line(out, run);
+                    write_pieces(out, text, run);
                 } else {
-                    out.extend_from_slice(run);
+                    out.extend_from_slice(&text.as_bytes()[run[0].start()..run[run.len() - 1].end()]);
                 }
                 out.push(b',');
             }
@@ -197,10 +202,17 @@ impl fmt::Debug for Row<'_> {
     }
 }
 
-/// Writes JSON without its raw line breaks.
-fn write_line(out: &mut Vec<u8>, json: &[u8]) {
-    for piece in json.split(|byte| matches!(byte, b'\n' | b'\r')) {
-        out.extend_from_slice(piece);
+/// Writes fields that follow each other: each value, and what is between name and value and between the fields, as a line of its own.
+fn write_pieces(out: &mut Vec<u8>, text: &str, run: &[Field]) {
+    let mut end = None;
+    for field in run {
+        let between = end.map_or("", |end| &text[end..field.start()]);
+        let colon = &text[field.quote() + 1..field.value_start()];
+        write_line(out, between.as_bytes());
+        out.extend_from_slice(field.quoted_name(text).as_bytes());
+        write_line(out, colon.as_bytes());
+        write_line(out, field.value(text).as_bytes());
+        end = Some(field.end());
     }
 }
 

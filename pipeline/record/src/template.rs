@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::error::Excerpt;
+use crate::error::{Excerpt, Lack};
 use crate::{Row, RowError, string};
 
 /// A parsed template such as `${id}#${object}` or `${timestamp_iso|messaged_at}#${@digest}`.
@@ -45,14 +45,6 @@ impl Variable {
                 Err(format!("`{unknown}` is not known; there are `@index` and `@digest`"))
             }
             field => Ok(Self::Field(field.into())),
-        }
-    }
-
-    fn name(&self) -> &str {
-        match self {
-            Self::Field(name) => name,
-            Self::Index => "@index",
-            Self::Digest => "@digest",
         }
     }
 }
@@ -134,6 +126,7 @@ impl Template {
     }
 
     fn render_choice(&self, choice: &[Variable], row: &Row<'_>, text: &mut String) -> Result<(), RowError> {
+        let mut lacks = Vec::new();
         for variable in choice {
             match variable {
                 Variable::Index => {
@@ -144,24 +137,37 @@ impl Template {
                     text.push_str(&row.digest());
                     return Ok(());
                 }
-                Variable::Field(field) => {
-                    if let Some(value) = row.get(field).filter(|&value| value != "null" && value != r#""""#) {
+                Variable::Field(field) => match Lack::or(row.get(field)) {
+                    Ok(value) => {
                         text.push_str(&self.scalar(field, value)?);
                         return Ok(());
                     }
-                }
+                    Err(lack) => lacks.push((field.clone(), lack)),
+                },
             }
         }
-        Err(RowError::NoField {
-            template: self.source.clone(),
-            fields: choice.iter().map(|variable| variable.name().into()).collect(),
-        })
+        Err(RowError::MissingField { template: self.source.clone(), fields: lacks })
+    }
+
+    /// Of the fields that fill it in for this row the one that gives most bytes, and how many; `None` if no field does.
+    pub fn longest_field(&self, row: &Row<'_>) -> Option<(&str, usize)> {
+        let given = self.choices().filter_map(|choice| {
+            let gives = |variable: &&Variable| match variable {
+                Variable::Field(field) => Lack::or(row.get(field)).is_ok(),
+                Variable::Index | Variable::Digest => true,
+            };
+            match choice.iter().find(gives)? {
+                Variable::Field(field) => Some((&**field, self.scalar(field, row.get(field)?).ok()?.len())),
+                Variable::Index | Variable::Digest => None,
+            }
+        });
+        given.max_by_key(|&(_, bytes)| bytes)
     }
 
     fn scalar<'v>(&self, field: &str, value: &'v str) -> Result<Cow<'v, str>, RowError> {
         let (template, field, found) = (|| self.source.clone(), || field.to_owned(), || Excerpt::start_of(value));
         if let Some(raw) = string::raw(value) {
-            return string::decode(raw).ok_or_else(|| RowError::Surrogate {
+            return string::decode(raw).ok_or_else(|| RowError::LoneSurrogate {
                 template: template(),
                 field: field(),
                 found: found(),
@@ -223,8 +229,11 @@ mod tests {
         for (template, error) in [
             (
                 "x${absent|none|empty}",
-                "the template `x${absent|none|empty}` needs one of the fields `absent`, `none`, `empty`: all are absent, null or empty",
+                "the template `x${absent|none|empty}` needs one of the fields `absent` (absent), `none` (null), `empty` (empty)",
             ),
+            ("${absent}", "the template `${absent}` needs the field `absent`, which is absent"),
+            ("${id}${none}", "the template `${id}${none}` needs the field `none`, which is null"),
+            ("${empty}", "the template `${empty}` needs the field `empty`, which is empty"),
             ("${list}", "the template `${list}` needs a string, number or boolean in field `list`, found `[1]`"),
             (
                 "${absent|map}",
@@ -236,6 +245,19 @@ mod tests {
             ),
         ] {
             assert_eq!(render(template), Err(error.into()));
+        }
+    }
+
+    #[test]
+    fn finds_its_longest_field() {
+        let message = Parser::new(None).parse(ROW.as_bytes()).expect("valid");
+        let row = message.rows().next().expect("a row").expect("a row");
+        for (template, longest) in [
+            ("${id}#${absent|object|name}#${@digest}", Some(("object", 7))),
+            ("${name}", Some(("name", 3))),
+            ("${@index|object}text", None),
+        ] {
+            assert_eq!(Template::parse(template).expect("a template").longest_field(&row), longest, "{template}");
         }
     }
 

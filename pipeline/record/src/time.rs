@@ -1,5 +1,7 @@
 //! When a row happened: its own field, else the envelope's, else Kafka's timestamp.
 
+use std::borrow::Cow;
+
 use crate::error::Excerpt;
 use crate::{Row, RowError, string};
 
@@ -39,7 +41,7 @@ impl EventTime {
             return Ok(Self { millis: read_field(MESSAGED_AT, value)?, source: TimeSource::Envelope });
         }
         let kafka = kafka_millis.map(|millis| Self { millis, source: TimeSource::Kafka });
-        kafka.ok_or_else(|| RowError::NoTime { field: field.map(Into::into) })
+        kafka.ok_or_else(|| RowError::MissingTime { field: field.map(Into::into) })
     }
 }
 
@@ -63,17 +65,17 @@ pub fn parse_time(json: &str) -> Option<i64> {
 const FIRST_MILLIS: i128 = 100_000_000_000;
 
 /// The time, or what is wrong with the value, as the end of a sentence.
-fn read(json: &str) -> Result<i64, &'static str> {
+fn read(json: &str) -> Result<i64, Cow<'static, str>> {
     let Some(raw) = string::raw(json) else {
         let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-        return if is_number { epoch(json) } else { Err("is neither text nor a number") };
+        return if is_number { Ok(epoch(json)?) } else { Err("is neither text nor a number".into()) };
     };
     let text = string::decode(raw).ok_or("has a surrogate escape without its partner")?;
     if let Some(millis) = rfc3339(text.as_bytes()) {
-        return in_range(Some(millis));
+        return Ok(in_range(Some(millis))?);
     }
     if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
-        return i64::try_from(timestamp.as_nanosecond().div_euclid(1_000_000)).map_err(|_| OUT_OF_RANGE);
+        return i64::try_from(timestamp.as_nanosecond().div_euclid(1_000_000)).map_err(|_| OUT_OF_RANGE.into());
     }
     if text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'))
         && let Ok(millis) = epoch(&text)
@@ -81,11 +83,53 @@ fn read(json: &str) -> Result<i64, &'static str> {
         return Ok(millis);
     }
     if text.parse::<jiff::civil::DateTime>().is_ok() {
-        return Err("has no UTC offset (`Z`, or such as `+09:00`), so it names no instant");
+        return Err("has no UTC offset (`Z`, or such as `+09:00`), so it names no instant".into());
     }
-    Err(
-        "is neither an RFC 3339 time with UTC offset, such as `2023-01-01T12:00:00.000+09:00`, nor epoch seconds or milliseconds",
-    )
+    let impossible = impossible_parts(text.as_bytes());
+    if !impossible.is_empty() {
+        return Err(format!("names what does not exist: {}", impossible.join(", ")).into());
+    }
+    Err("is neither an RFC 3339 time with UTC offset, such as `2023-01-01T12:00:00.000+09:00`, nor epoch seconds or milliseconds".into())
+}
+
+/// Of a text that has the form of a date or of a date and time: the parts that no calendar and no clock has.
+#[cold]
+fn impossible_parts(text: &[u8]) -> Vec<String> {
+    let two = |at: usize| text.get(at..at + 2).and_then(number);
+    let marked =
+        |marks: &[(usize, &[u8])]| marks.iter().all(|(at, any)| text.get(*at).is_some_and(|mark| any.contains(mark)));
+    let mut parts = Vec::new();
+    let year = text.get(..4).and_then(number).filter(|_| marked(&[(4, b"-"), (7, b"-")]));
+    let (Some(year), Some(month), Some(day)) = (year, two(5), two(8)) else { return parts };
+    if !(1..=12).contains(&month) {
+        parts.push(format!("month {month:02} (01 to 12)"));
+        if !(1..=31).contains(&day) {
+            parts.push(format!("day {day:02} (01 to 31)"));
+        }
+    } else if day < 1 || day > days_in(year, month) {
+        parts.push(format!("day {day:02} ({year:04}-{month:02} has {} days)", days_in(year, month)));
+    }
+    if marked(&[(10, b"Tt "), (13, b":"), (16, b":")])
+        && let (Some(hour), Some(minute), Some(second)) = (two(11), two(14), two(17))
+    {
+        if hour > 23 {
+            parts.push(format!("hour {hour:02} (00 to 23)"));
+        }
+        if minute > 59 {
+            parts.push(format!("minute {minute:02} (00 to 59)"));
+        }
+        if second > 60 {
+            parts.push(format!("second {second:02} (00 to 59, or 60 for a leap second)"));
+        }
+        if let Some([sign @ (b'+' | b'-'), h, g, b':', m, n]) = text[19..].last_chunk()
+            && let (Some(hours), Some(minutes)) = (number(&[*h, *g]), number(&[*m, *n]))
+            && (hours > 23 || minutes > 59)
+        {
+            let sign = char::from(*sign);
+            parts.push(format!("UTC offset {sign}{hours:02}:{minutes:02} (at most 23:59 either way)"));
+        }
+    }
+    parts
 }
 
 const OUT_OF_RANGE: &str = "is out of range (years -9999 to 9999)";
@@ -254,9 +298,14 @@ mod tests {
             (r#""2023-01-01T12:00:00""#, "no UTC offset"),
             (r#""2023-01-01 12:00:00.5""#, "no UTC offset"),
             (r#""2023-01-01""#, "no UTC offset"),
-            (r#""2023-02-29T12:00:00Z""#, "neither an RFC 3339 time"),
-            (r#""2023-13-01T12:00:00Z""#, "neither an RFC 3339 time"),
-            (r#""2023-01-01T24:00:00Z""#, "neither an RFC 3339 time"),
+            (r#""2023-02-30T12:00:00.000+09:00""#, "names what does not exist: day 30 (2023-02 has 28 days)"),
+            (r#""2023-02-29""#, "does not exist: day 29 (2023-02 has 28 days)"),
+            (r#""0000-00-00T00:00:00""#, "does not exist: month 00 (01 to 12), day 00 (01 to 31)"),
+            (r#""2023-13-01T12:00:00Z""#, "does not exist: month 13 (01 to 12)"),
+            (r#""2023-01-01T24:00:00Z""#, "does not exist: hour 24 (00 to 23)"),
+            (r#""2023-01-01 12:60:61Z""#, "minute 60 (00 to 59), second 61 (00 to 59, or 60 for a leap second)"),
+            (r#""2023-01-01T12:00:00.5-09:75""#, "does not exist: UTC offset -09:75"),
+            (r#""2023-01-01Tnoon""#, "neither an RFC 3339 time"),
             (r#""yesterday""#, "neither an RFC 3339 time"),
             (r#""""#, "neither an RFC 3339 time"),
             (r#""-""#, "neither an RFC 3339 time"),

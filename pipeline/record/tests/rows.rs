@@ -35,10 +35,11 @@ fn one_row<'m>(message: &'m Message<'_>) -> Row<'m> {
 fn is_json(payload: &[u8]) -> bool {
     !matches!(
         whole().parse(payload),
-        Err(MessageError::Empty { .. }
+        Err(MessageError::EmptyMessage { .. }
+            | MessageError::OtherEncoding { .. }
             | MessageError::NotUtf8 { .. }
             | MessageError::Truncated { .. }
-            | MessageError::Syntax { .. })
+            | MessageError::InvalidJson { .. })
     )
 }
 
@@ -86,11 +87,11 @@ fn a_bad_element_costs_no_other() {
         .collect();
     insta::assert_snapshot!(rows.join("\n"), @r#"
     0 Some("1")
-    1 the list element is `2`; expected an object: 2
-    2 in the list element, field `a` appears twice, at byte offsets 67 and 73: which one is meant cannot be known: {"a":1,"\u0061":2}
+    1 list element 1 (counted from 0) is `2`; expected an object: 2
+    2 in list element 2 (counted from 0), field `a` appears twice, at byte offsets 67 and 73 of the message: which one is meant cannot be known: {"a":1,"\u0061":2}
     3 Some("3")
-    4 in the list element, the field name "\udc00" at byte offset 94 has a surrogate escape without its partner: it is no Unicode text: {"\udc00":1}
-    5 the list element is `null`; expected an object: null
+    4 in list element 4 (counted from 0), the field name "\udc00" at byte offset 94 of the message has a surrogate escape without its partner: it is no Unicode text: {"\udc00":1}
+    5 list element 5 (counted from 0) is `null`; expected an object: null
     6 None
     "#);
 }
@@ -106,6 +107,37 @@ fn requests_and_responses_are_rows_themselves() {
         assert_eq!(lines(&message), [payload.trim().replace('\n', "")]);
         assert_eq!(one_row(&message).index(), 0);
     }
+}
+
+/// Only what spans lines is changed.
+#[test]
+fn a_row_of_many_lines_is_written_in_one() {
+    let payload = "{\n  \"a\" : 1, \"b\":\n    { \"c d\" : 2 },\n  \"e\": [\n    1,\n    \" f \"\n  ] }";
+    let message = whole().parse(payload.as_bytes()).expect("valid");
+    assert_eq!(lines(&message), [r#"{"a" : 1, "b":{ "c d" : 2 },"e": [1," f "]}"#]);
+}
+
+/// The digits that a number was sent with are part of the row.
+#[test]
+fn every_digit_counts_in_a_digest() {
+    let digest = |payload: &str| one_row(&whole().parse(payload.as_bytes()).expect("valid")).digest();
+    assert_ne!(digest(r#"{"a":[21.5]}"#), digest(r#"{"a":[21.50]}"#));
+    assert_ne!(digest(r#"{"a":["x y"]}"#), digest(r#"{"a":["xy"]}"#));
+    assert_eq!(digest(r#"{"a":[21.5, {"b" :1}]}"#), digest("{ \"a\":[21.5,\n{\"b\":1}]}"));
+}
+
+/// Dead letters are counted and searched by these.
+#[test]
+fn errors_have_a_class() {
+    let of = |payload: &[u8]| unrolling().parse(payload).expect_err("an error").class();
+    assert_eq!(of(b""), "EmptyMessage");
+    assert_eq!(of(b"\xfe\xff\0{\0}"), "OtherEncoding");
+    assert_eq!(of(b"{"), "Truncated");
+    assert_eq!(of(br#"{"a":1,"a":2}"#), "DuplicateField");
+    let payload = br#"{"object":"o","type":"t","id":1,"measurements":[1,{"a\ud800":1}]}"#;
+    let message = unrolling().parse(payload).expect("valid");
+    let classes: Vec<_> = message.rows().filter_map(|row| row.err().map(|(_, error)| error.class())).collect();
+    assert_eq!(classes, ["NotAnObject", "LoneSurrogate"]);
 }
 
 #[test]
@@ -162,8 +194,8 @@ fn a_digest_stays_what_it_is() {
     let long = "x".repeat(200);
     let payload = format!(r#"{{"b":[1, 2],"\u0061":"é","c":"{long}"}}"#);
     let message = whole().parse(payload.as_bytes()).expect("valid");
-    // printf '\1a\4"é"\1b\6[1, 2]\1c\312\1"xxx…"' | sha256sum
-    assert_eq!(one_row(&message).digest(), "4305d950e3efd85ab4aeabc4f3173c03");
+    // printf '\1a\4"é"\1b\5[1,2]\1c\312\1"xxx…"' | sha256sum
+    assert_eq!(one_row(&message).digest(), "6e1f7aa1263ec947263a0a7c5554bc6f");
 }
 
 #[test]
@@ -171,7 +203,7 @@ fn depth_and_width_cost_no_more_than_their_bytes() {
     let deep = |open: &str, close: &str| format!("{{\"a\":{}1{}}}", open.repeat(100_000), close.repeat(100_000));
     assert!(whole().parse(deep("[", "]").as_bytes()).is_ok());
     assert!(whole().parse(deep("{\"a\":", "}").as_bytes()).is_ok());
-    assert!(matches!(whole().parse(deep("[", "").as_bytes()), Err(MessageError::Syntax { .. })));
+    assert!(matches!(whole().parse(deep("[", "").as_bytes()), Err(MessageError::InvalidJson { .. })));
 
     let wide: Vec<String> = (0..100_000).map(|number| format!("\"f{number}\":{number}")).collect();
     let wide = wide.join(",");
@@ -197,6 +229,14 @@ fn errors_say_what_to_do() {
         b"".to_vec(),
         b"\xef\xbb\xbf \n".to_vec(),
         b"{\"a\":\"\xff\"}".to_vec(),
+        b"\x1f\x8b\x08".to_vec(),
+        b"\x80{}".to_vec(),
+        b"\xff\xfe{\0}\0".to_vec(),
+        b"\0\0\xfe\xff\0\0\0{".to_vec(),
+        b"hello".to_vec(),
+        b"{\"a\":1}\0\0\0\0".to_vec(),
+        b"{\"a\":1\0".to_vec(),
+        b"{\0\"\0".to_vec(),
         br#"{"object":"vehicle","type":"kinematic","id":10022,"measurements":[{"seq":0,"latitude":37.3"#.to_vec(),
         br#"{"name":"cut "#.to_vec(),
         b"{\"a\":1,\n \"speed\":NaN}".to_vec(),
@@ -229,26 +269,34 @@ fn errors_say_what_to_do() {
     insta::assert_snapshot!(texts.join("\n"), @r#"
     the payload is empty (0 bytes, none of them JSON); expected one JSON object: a producer that means a deletion sends a null value, not an empty one
     the payload is empty (5 bytes, none of them JSON); expected one JSON object: a producer that means a deletion sends a null value, not an empty one
-    the payload is not UTF-8: byte 0xff at byte offset 6, after `{"a":"`; is the producer sending another encoding, or compressed or binary data?
-    the JSON is cut off at its end, line 1 column 91 (byte offset 90): expected `,` or `}` after `…"measurements":[{"seq":0,"latitude":37.3`; was the message truncated on its way?
-    the JSON is cut off at its end, line 1 column 14 (byte offset 13): expected `"` to close a string after `{"name":"cut `; was the message truncated on its way?
-    invalid JSON at line 2 column 10 (byte offset 17): expected a value, found `NaN}` after `{"a":1,\n "speed":`; JSON has no NaN or infinity: the producer has to send null or leave the field out
-    invalid JSON at line 1 column 11 (byte offset 10): expected a digit, found `Infinity}` after `{"speed":-`; JSON has no NaN or infinity: the producer has to send null or leave the field out
-    invalid JSON at line 1 column 7 (byte offset 6): expected `,` or `}`, found `1}` after `{"a":0`
-    invalid JSON at line 1 column 8 (byte offset 7): expected a digit, found `}` after `{"a":1.`
-    invalid JSON at line 1 column 8 (byte offset 7): expected one of " \ / b f n r t u after a backslash, found `x"}` after `{"a":"\`
-    invalid JSON at line 1 column 11 (byte offset 10): expected a hexadecimal digit of \uXXXX, found `g4"}` after `{"a":"\u12`
-    invalid JSON at line 1 column 10 (byte offset 9): expected an escape, such as \n, for a control character, found `\there"}` after `{"a":"tab`
-    invalid JSON at line 1 column 8 (byte offset 7): expected a field name in double quotes, found `}` after `{"a":1,`
-    invalid JSON at line 1 column 2 (byte offset 1): expected a field name in double quotes, found `'a':1}` after `{`
-    invalid JSON at line 1 column 9 (byte offset 8): expected `,` or `]`, found `2]}` after `{"a":[1 `
-    invalid JSON at line 1 column 9 (byte offset 8): expected the end of the message, found `{"a":2}` after `{"a":1} `
+    the payload is not UTF-8: byte 0xff at byte offset 6 of the message, after `{"a":"`; is the producer sending another encoding, or compressed or binary data?
+    the payload is not UTF-8: byte 0x8b at byte offset 1 of the message, after `\u{1f}`; is the producer sending another encoding, or compressed or binary data?
+    the payload is not UTF-8: byte 0x80 at byte offset 0 of the message; is the producer sending another encoding, or compressed or binary data?
+    the payload begins with the byte order mark of UTF-16 (little endian), but JSON is exchanged in UTF-8: set the producer's encoding
+    the payload begins with the byte order mark of UTF-32 (big endian), but JSON is exchanged in UTF-8: set the producer's encoding
+    invalid JSON at line 1 column 1 (byte offset 0 of the message): expected a value, found `hello`
+    invalid JSON at line 1 column 8 (byte offset 7 of the message): expected the end of the message, found 4 NUL bytes after `{"a":1}`; is the producer sending its buffer with what it has not filled? It has to send the message only
+    invalid JSON at line 1 column 7 (byte offset 6 of the message): expected `,` or `}`, found a NUL byte after `{"a":1`; is the producer sending its buffer with what it has not filled? It has to send the message only
+    invalid JSON at line 1 column 2 (byte offset 1 of the message): expected a field name in double quotes, found a NUL byte after `{`; is the producer sending UTF-16, or binary data?
+    the JSON is cut off at its end, line 1 column 91 (byte offset 90 of the message): expected `,` or `}` after `…"measurements":[{"seq":0,"latitude":37.3`; was the message truncated on its way?
+    the JSON is cut off at its end, line 1 column 14 (byte offset 13 of the message): expected `"` to close a string after `{"name":"cut `; was the message truncated on its way?
+    invalid JSON at line 2 column 10 (byte offset 17 of the message): expected a value, found `NaN}` after `{"a":1,\n "speed":`; JSON has no NaN or infinity: the producer has to send null or leave the field out
+    invalid JSON at line 1 column 11 (byte offset 10 of the message): expected a digit, found `Infinity}` after `{"speed":-`; JSON has no NaN or infinity: the producer has to send null or leave the field out
+    invalid JSON at line 1 column 7 (byte offset 6 of the message): expected `,` or `}`, found `1}` after `{"a":0`
+    invalid JSON at line 1 column 8 (byte offset 7 of the message): expected a digit, found `}` after `{"a":1.`
+    invalid JSON at line 1 column 8 (byte offset 7 of the message): expected one of " \ / b f n r t u after a backslash, found `x"}` after `{"a":"\`
+    invalid JSON at line 1 column 11 (byte offset 10 of the message): expected a hexadecimal digit of \uXXXX, found `g4"}` after `{"a":"\u12`
+    invalid JSON at line 1 column 10 (byte offset 9 of the message): expected an escape, such as \n, for a control character, found `\there"}` after `{"a":"tab`
+    invalid JSON at line 1 column 8 (byte offset 7 of the message): expected a field name in double quotes, found `}` after `{"a":1,`
+    invalid JSON at line 1 column 2 (byte offset 1 of the message): expected a field name in double quotes, found `'a':1}` after `{`
+    invalid JSON at line 1 column 9 (byte offset 8 of the message): expected `,` or `]`, found `2]}` after `{"a":[1 `
+    invalid JSON at line 1 column 9 (byte offset 8 of the message): expected the end of the message, found `{"a":2}` after `{"a":1} `
     the message is an array, expected one JSON object: a producer has to send one object a record
     the message is a string, expected one JSON object: a producer has to send one object a record
     the message is a number, expected one JSON object: a producer has to send one object a record
     the message is null, expected one JSON object: a producer has to send one object a record
-    in the envelope, field `id` appears twice, at byte offsets 1 and 8: which one is meant cannot be known
-    in the envelope, the field name "a\ud800" at byte offset 1 has a surrogate escape without its partner: it is no Unicode text
+    in the envelope, field `id` appears twice, at byte offsets 1 and 8 of the message: which one is meant cannot be known
+    in the envelope, the field name "a\ud800" at byte offset 1 of the message has a surrogate escape without its partner: it is no Unicode text
     the envelope has no field `object`; expected a string that is not empty
     the envelope's field `type` is `""`; expected a string that is not empty
     the envelope's field `object` is `["vehicle"]`; expected a string that is not empty
@@ -303,6 +351,24 @@ fn fields() -> impl Strategy<Value = Vec<(String, String, String)>> {
     })
 }
 
+/// The value without white space between its tokens.
+fn compact(json: &str) -> String {
+    let mut in_string = false;
+    let mut escaped = false;
+    let keep = |&c: &char| {
+        let keep = in_string || !matches!(c, ' ' | '\t' | '\n' | '\r');
+        in_string ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        keep
+    };
+    json.chars().filter(keep).collect()
+}
+
+/// What a row is written with for the value.
+fn one_line(json: &str) -> String {
+    if json.contains(['\n', '\r']) { compact(json) } else { json.into() }
+}
+
 fn object(fields: &[(String, String, String)], space: &str) -> String {
     let fields: Vec<_> =
         fields.iter().map(|(_, raw, value)| format!("{space}\"{raw}\"{space}:{space}{value}{space}")).collect();
@@ -343,15 +409,12 @@ proptest! {
             row.write_json(&mut line);
             prop_assert!(!line.iter().any(|byte| matches!(byte, b'\n' | b'\r')));
             let written: BTreeMap<String, &RawValue> = serde_json::from_slice(&line).expect("JSON");
-            let one_line = |value: &str| value.replace(['\n', '\r'], "");
             let written: BTreeMap<_, _> = written.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect();
             prop_assert_eq!(written, fields.iter().map(|(name, value)| (name.clone(), one_line(value))).collect());
 
             // A row written and read again is the same row.
-            if !payload.contains(['\n', '\r']) {
-                let again = whole().parse(&line).expect("valid");
-                prop_assert_eq!(one_row(&again).digest(), row.digest());
-            }
+            let again = whole().parse(&line).expect("valid");
+            prop_assert_eq!(one_row(&again).digest(), row.digest());
         }
     }
 
@@ -376,7 +439,7 @@ proptest! {
         row.write_json(&mut line);
         let again = whole().parse(&line).expect("valid");
         let again: Vec<_> = one_row(&again).fields().map(|(name, value)| (name.into_owned(), value.to_owned())).collect();
-        let one_line: Vec<_> = expected.into_iter().map(|(name, value)| (name, value.replace(['\n', '\r'], ""))).collect();
+        let one_line: Vec<_> = expected.into_iter().map(|(name, value)| (name, one_line(&value))).collect();
         prop_assert_eq!(again, one_line);
     }
 
@@ -389,7 +452,7 @@ proptest! {
             one_row(&whole().parse(payload.as_bytes()).expect("valid")).digest()
         };
         let set = |fields: &[(String, String, String)]| -> BTreeMap<String, String> {
-            fields.iter().map(|(name, _, value)| (name.clone(), value.clone())).collect()
+            fields.iter().map(|(name, _, value)| (name.clone(), compact(value))).collect()
         };
         let mut other = one.clone();
         if !other.is_empty() {
@@ -402,6 +465,13 @@ proptest! {
             None => {}
         }
         prop_assert_eq!(digest(&one) == digest(&other), set(&one) == set(&other));
+    }
+
+    #[test]
+    fn digests_know_no_white_space_between_tokens(source in fields(), space in "[ \n\r\t]{0,2}") {
+        let digest = |payload: &str| one_row(&whole().parse(payload.as_bytes()).expect("valid")).digest();
+        let compacted: Vec<_> = source.iter().map(|(name, raw, value)| (name.clone(), raw.clone(), compact(value))).collect();
+        prop_assert_eq!(digest(&object(&source, &space)), digest(&object(&compacted, "")));
     }
 
     #[test]
@@ -446,11 +516,11 @@ proptest! {
         let theirs = serde_json::from_slice::<&RawValue>(&payload).is_ok();
         prop_assert_eq!(is_json(&payload), theirs, "{:?}", String::from_utf8_lossy(&payload));
         let unrolled = unrolling().parse(&payload);
-        let syntax = matches!(unrolled, Err(MessageError::Empty { .. } | MessageError::NotUtf8 { .. }
-            | MessageError::Truncated { .. } | MessageError::Syntax { .. }));
+        let syntax = matches!(unrolled, Err(MessageError::EmptyMessage { .. } | MessageError::OtherEncoding { .. }
+            | MessageError::NotUtf8 { .. } | MessageError::Truncated { .. } | MessageError::InvalidJson { .. }));
         prop_assert_eq!(!syntax, theirs);
         if kind == 3 {
-            let cut = matches!(unrolled, Err(MessageError::Empty { .. } | MessageError::NotUtf8 { .. } | MessageError::Truncated { .. }));
+            let cut = matches!(unrolled, Err(MessageError::EmptyMessage { .. } | MessageError::NotUtf8 { .. } | MessageError::Truncated { .. }));
             prop_assert!(cut, "a truncated message has to be called so");
         }
     }

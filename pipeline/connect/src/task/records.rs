@@ -125,7 +125,7 @@ impl Task {
                     Failure {
                         origin: &origin,
                         stage: Stage::ValueConverter,
-                        class: "MessageError",
+                        class: error.class(),
                         error: error.to_string(),
                         row: None,
                         value: Some(payload),
@@ -139,9 +139,9 @@ impl Task {
         let rows = converter.rows(&message, |index, failure| failed.push((index, failure)));
         for (index, failure) in failed {
             let (stage, class, error) = match failure {
-                RowFailure::Element(error) => (Stage::ValueConverter, "RowError", error.to_string()),
+                RowFailure::Element(error) => (Stage::ValueConverter, error.class(), error.to_string()),
                 RowFailure::Update { field, error } => {
-                    (Stage::Transformation, "RowError", format!("setting field `{field}`: {error}"))
+                    (Stage::Transformation, error.class(), format!("setting field `{field}`: {error}"))
                 }
             };
             let value = message.element_text(index).as_bytes();
@@ -176,7 +176,7 @@ impl Task {
                 Failure {
                     origin: &row.origin,
                     stage: Stage::TaskPut,
-                    class: "ErrantRow",
+                    class: row.class,
                     error: row.error,
                     row: Some(row.index),
                     value: Some(&row.text),

@@ -31,7 +31,10 @@ const KEYS: &[Key] = &[
         default: None,
         required: false,
         in_intent: false,
-        doc: "Template of the partition key; by default the row's field of that attribute's name. Rows with equal keys become one item.",
+        doc: "Template of the partition key; by default the row's field of that attribute's name. Rows with equal keys become one item: \
+              within one owner of the Kafka partition the row with the highest offset stays, but a late call of a former owner can land \
+              after the new owner's and leave an older row. Only a key with `${@digest}` in one of the two templates keeps all rows that \
+              differ.",
     },
     Key {
         name: SORT_KEY,
@@ -39,7 +42,8 @@ const KEYS: &[Key] = &[
         default: None,
         required: false,
         in_intent: false,
-        doc: "Template of the sort key, if the table has one; by default the row's field of that attribute's name.",
+        doc: "Template of the sort key, if the table has one; by default the row's field of that attribute's name. For rows with equal \
+              keys see `dynamodb.partition.key`.",
     },
 ];
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -56,8 +57,20 @@ pub enum Problem {
     #[error(transparent)]
     Number(#[from] NumberError),
     /// An object has a field twice.
-    #[error("an object has the field `{0}` twice, of which DynamoDB can store only one")]
-    Twice(String),
+    #[error(
+        "{} has the field `{name}` twice, at bytes {first} and {second} of the row, of which DynamoDB can store only one",
+        if path.is_empty() { "the row".into() } else { format!("the object `{path}`") }
+    )]
+    Twice {
+        /// Names and indexes (from 0) that lead from the row to the object, such as `imu.samples[2]`; empty for the row itself.
+        path: String,
+        /// The field.
+        name: String,
+        /// Byte of the row's text at which the first begins.
+        first: usize,
+        /// Byte of the row's text at which the second begins.
+        second: usize,
+    },
     /// An object has a field without a name.
     #[error("an object has a field with an empty name, which DynamoDB does not store")]
     EmptyName,
@@ -69,7 +82,28 @@ pub enum Problem {
     NoObject,
 }
 
+impl ItemError {
+    /// The cause's name, as a dead letter names it.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Field { problem, .. } | Self::Row(problem) => problem.class(),
+            Self::TooLarge { .. } => "ItemTooLarge",
+        }
+    }
+}
+
 impl Problem {
+    fn class(&self) -> &'static str {
+        match self {
+            Self::Json(error) => error.class(),
+            Self::Number(error) => error.class(),
+            Self::Twice { .. } => "DuplicateField",
+            Self::EmptyName => "EmptyFieldName",
+            Self::LongName(_) => "FieldNameTooLong",
+            Self::NoObject => "NotAnObject",
+        }
+    }
+
     fn within(self, field: Option<&Cow<'_, str>>) -> ItemError {
         match field {
             Some(field) => ItemError::Field { field: field.to_string(), problem: self },
@@ -94,7 +128,8 @@ pub fn check(text: &str, key_bytes: usize) -> Result<Size, ItemError> {
     // The names of each object that is open; those of a list stay empty.
     let mut open: Vec<HashSet<Cow<'_, str>>> = Vec::new();
     let mut field = None;
-    for event in Events::new(text, LEVELS) {
+    let mut events = Events::new(text, LEVELS);
+    while let Some(event) = events.next() {
         let event = event.map_err(|e| Problem::from(e).within(field.as_ref()))?;
         // An element of a list, or of an object below the row's own, takes one byte more.
         let overhead = usize::from(open.len() > 1);
@@ -110,7 +145,13 @@ pub fn check(text: &str, key_bytes: usize) -> Result<Size, ItemError> {
                 if overhead == 0 {
                     field = Some(name.clone());
                 }
-                size.bytes += named(names, name).map_err(|problem| problem.within(field.as_ref()))?;
+                let bytes = match name.len() {
+                    0 => Err(Problem::EmptyName),
+                    bytes @ 1..=NAME_BYTES if names.insert(name) => Ok(bytes),
+                    1..=NAME_BYTES => Err(twice(text, events.start())),
+                    bytes => Err(Problem::LongName(bytes)),
+                };
+                size.bytes += bytes.map_err(|problem| problem.within(field.as_ref()))?;
                 continue;
             }
             Event::MapEnd | Event::ListEnd => {
@@ -135,17 +176,60 @@ pub fn check(text: &str, key_bytes: usize) -> Result<Size, ItemError> {
     Ok(size)
 }
 
-/// Notes a name of an object and gives its bytes.
-fn named<'t>(names: &mut HashSet<Cow<'t, str>>, name: Cow<'t, str>) -> Result<usize, Problem> {
-    let bytes = name.len();
-    match bytes {
-        0 => Err(Problem::EmptyName),
-        1..=NAME_BYTES => match names.replace(name) {
-            Some(name) => Err(Problem::Twice(name.into_owned())),
-            None => Ok(bytes),
-        },
-        _ => Err(Problem::LongName(bytes)),
+/// What is wrong with the name that begins at byte `second`, which its object has already. Reads the text again, to find where that is.
+#[cold]
+fn twice(text: &str, second: usize) -> Problem {
+    let mut around: Vec<Around<'_>> = Vec::new();
+    let mut events = Events::new(text, LEVELS);
+    while let Some(Ok(event)) = events.next() {
+        // An element of a list begins; `Name` says so of an object's.
+        if let (Some(Around::List(elements)), false) = (around.last_mut(), event == Event::ListEnd) {
+            *elements += 1;
+        }
+        match event {
+            Event::Name(name) => {
+                if events.start() == second {
+                    return found_twice(&around, name.into_owned(), second);
+                }
+                if let Some(Around::Map(names)) = around.last_mut() {
+                    names.push((name, events.start()));
+                }
+            }
+            Event::MapStart => around.push(Around::Map(Vec::new())),
+            Event::ListStart => around.push(Around::List(0)),
+            Event::MapEnd | Event::ListEnd => {
+                around.pop();
+            }
+            Event::Null | Event::Bool(_) | Event::Number(_) | Event::Text(_) => {}
+        }
     }
+    Problem::NoObject
+}
+
+/// A list or an object around a place in the text.
+enum Around<'t> {
+    /// How many elements have begun.
+    List(usize),
+    /// The names so far and where they begin.
+    Map(Vec<(Cow<'t, str>, usize)>),
+}
+
+fn found_twice(around: &[Around<'_>], name: String, second: usize) -> Problem {
+    let Some((Around::Map(names), outer)) = around.split_last() else { return Problem::NoObject };
+    let mut path = String::new();
+    for step in outer {
+        match step {
+            Around::List(elements) => {
+                let _infallible = write!(path, "[{}]", elements.saturating_sub(1));
+            }
+            Around::Map(names) => {
+                path.push_str(if path.is_empty() { "" } else { "." });
+                path.push_str(names.last().map_or("", |(name, _)| name));
+            }
+        }
+    }
+    let first = names.iter().find(|(known, _)| *known == name).map_or(second, |(_, first)| *first);
+    Problem::Twice { path, name, first, second }
 }
 
 /// The field with the longest text, for the message about an item that is too large.
@@ -288,9 +372,22 @@ mod tests {
     fn what_no_item_can_be_is_refused_with_its_field() {
         let digits = "9".repeat(39);
         assert!(error(&format!(r#"{{"a":1,"odo":[{digits}]}}"#)).starts_with("field `odo`: 9999"));
-        assert!(error(r#"{"a":{"b":1,"b":2}}"#).contains("field `b` twice"));
-        assert!(error(r#"{"a":{"b":1,"\u0062":2}}"#).contains("field `b` twice"));
-        assert!(error(r#"{"a":1,"a":2}"#).contains("field `a` twice"));
+        for (text, place) in [
+            (
+                r#"{"a":{"b":1,"b":2}}"#,
+                "field `a`: the object `a` has the field `b` twice, at bytes 6 and 12 of the row",
+            ),
+            (r#"{"a":{"b":1,"\u0062":2}}"#, "the object `a` has the field `b` twice, at bytes 6 and 12 of the row"),
+            (r#"{"a":1,"a":2}"#, "the row has the field `a` twice, at bytes 1 and 7 of the row"),
+            (
+                r#"{"x":{},"i":[0,[],[{}, {"b":1,"c":{"b":[2]}, "b":1}]]}"#,
+                "the object `i[2][1]` has the field `b` twice, at bytes 24 and 45 of the row",
+            ),
+            (r#"{"a":{"b":1,"c":{"d":1,"d":1}}}"#, "the object `a.c` has the field `d` twice"),
+        ] {
+            let error = error(text);
+            assert!(error.contains(place), "{text}: {error}");
+        }
         assert!(error(r#"{"":1}"#).contains("empty name"));
         assert!(error(r#"{"a":[{"":1}]}"#).contains("field `a`: an object has a field with an empty name"));
         assert!(error(&format!(r#"{{"{}":1}}"#, "n".repeat(65536))).contains("65536 bytes"));
@@ -304,7 +401,7 @@ mod tests {
     fn depth() {
         let nested = |lists: usize| format!(r#"{{"a":{}1{}}}"#, "[".repeat(lists), "]".repeat(lists));
         assert!(check(&nested(31), 0).is_ok());
-        assert!(error(&nested(32)).contains("32 levels"));
+        assert!(error(&nested(32)).contains("32 levels deep, which is DynamoDB's limit"));
         assert!(error(&format!(r#"{{"a":{}"#, "[".repeat(100_000))).contains("32 levels"));
     }
 

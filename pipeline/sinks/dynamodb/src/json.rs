@@ -20,14 +20,27 @@ pub enum Event<'t> {
 /// Why a text cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    #[error("not valid JSON at byte {at}: expected {expected}")]
+    #[error("not valid JSON at byte {at} of the row: expected {expected}")]
     Syntax { at: usize, expected: &'static str },
     #[error(
-        "a string has half of a surrogate pair (\\u{unit:04x}) at byte {at}, which is no character and cannot be stored"
+        "a string has half of a surrogate pair (\\u{unit:04x}) at byte {at} of the row, which is no character and cannot be stored"
     )]
     LoneSurrogate { at: usize, unit: u16 },
-    #[error("lists and objects are nested more than {limit} levels deep")]
+    #[error(
+        "lists and objects are nested more than {limit} levels deep, which is DynamoDB's limit: flatten the value, or send it as a string"
+    )]
     Depth { limit: usize },
+}
+
+impl JsonError {
+    /// The cause's name, as a dead letter names it.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Syntax { .. } => "InvalidJson",
+            Self::LoneSurrogate { .. } => "LoneSurrogate",
+            Self::Depth { .. } => "NestedTooDeep",
+        }
+    }
 }
 
 /// What may come next.
@@ -46,6 +59,8 @@ enum Expect {
 pub struct Events<'t> {
     text: &'t str,
     at: usize,
+    /// Where the last event begins.
+    start: usize,
     /// The lists (false) and objects (true) that are open.
     open: Vec<bool>,
     limit: usize,
@@ -56,12 +71,17 @@ pub struct Events<'t> {
 impl<'t> Events<'t> {
     /// Reads `text`, in which a value may be inside of at most `limit` lists and objects.
     pub fn new(text: &'t str, limit: usize) -> Self {
-        Self { text, at: 0, open: Vec::new(), limit, expect: Expect::Value, over: false }
+        Self { text, at: 0, start: 0, open: Vec::new(), limit, expect: Expect::Value, over: false }
     }
 
     /// How many lists and objects are open.
     pub fn depth(&self) -> usize {
         self.open.len()
+    }
+
+    /// Byte at which the last event begins.
+    pub fn start(&self) -> usize {
+        self.start
     }
 
     /// Bytes read.
@@ -109,6 +129,7 @@ impl<'t> Events<'t> {
                 _ => return self.wrong("`,` or `]`"),
             }
         }
+        self.start = self.at;
         match (self.expect, self.peek()) {
             (Expect::ValueOrListEnd, Some(b']')) | (Expect::NameOrMapEnd, Some(b'}')) => Ok(Some(self.close())),
             (Expect::Name | Expect::NameOrMapEnd, _) => {

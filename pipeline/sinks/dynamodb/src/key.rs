@@ -29,6 +29,8 @@ pub struct KeyAttribute {
     pub limit: usize,
     /// What fills it in.
     pub template: Template,
+    /// The configuration key of that.
+    pub setting: &'static str,
 }
 
 /// A table's key.
@@ -73,10 +75,19 @@ pub enum KeyError {
     #[error("key attribute `{0}` is empty, which DynamoDB does not store")]
     Empty(String),
     /// Too long.
-    #[error("key attribute `{attribute}` has {bytes} bytes, DynamoDB stores at most {limit}")]
+    #[error(
+        "key attribute `{attribute}` has {bytes} bytes, DynamoDB stores at most {limit}; its template `{template}` ({setting}) is filled in{}",
+        mostly_by(longest.as_ref())
+    )]
     TooLong {
         /// Key attribute.
         attribute: String,
+        /// The configuration key of its template.
+        setting: &'static str,
+        /// What fills it in.
+        template: String,
+        /// The template's longest field, and the bytes of that.
+        longest: Option<(String, usize)>,
         /// Bytes of its value.
         bytes: usize,
         /// Most bytes of its value.
@@ -105,6 +116,28 @@ pub enum KeyError {
         /// The key's value.
         value: String,
     },
+}
+
+fn mostly_by(longest: Option<&(String, usize)>) -> String {
+    match longest {
+        Some((field, bytes)) => {
+            format!(" mostly by field `{field}` with {bytes} bytes: send less in it, or leave it out of the template")
+        }
+        None => " without a field: shorten it".into(),
+    }
+}
+
+impl KeyError {
+    /// The cause's name, as a dead letter names it.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Template { error, .. } => error.class(),
+            Self::Empty(_) => "EmptyKey",
+            Self::TooLong { .. } => "KeyTooLong",
+            Self::Number { error, .. } => error.class(),
+            Self::Conflict { .. } => "KeyConflict",
+        }
+    }
 }
 
 impl KeyType {
@@ -162,7 +195,14 @@ impl KeyAttribute {
             return Err(KeyError::Empty(attribute()));
         }
         if text.len() > self.limit {
-            return Err(KeyError::TooLong { attribute: attribute(), bytes: text.len(), limit: self.limit });
+            return Err(KeyError::TooLong {
+                attribute: attribute(),
+                setting: self.setting,
+                template: self.template.source().into(),
+                longest: self.template.longest_field(row).map(|(field, bytes)| (field.into(), bytes)),
+                bytes: text.len(),
+                limit: self.limit,
+            });
         }
         let value = match self.kind {
             KeyType::Text => KeyValue::Text(text),

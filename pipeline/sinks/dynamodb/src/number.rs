@@ -43,6 +43,17 @@ pub enum NumberError {
     Range(String),
 }
 
+impl NumberError {
+    /// The cause's name, as a dead letter names it.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Syntax(_) => "NotANumber",
+            Self::Digits { .. } => "TooManyDigits",
+            Self::Range(_) => "NumberOutOfRange",
+        }
+    }
+}
+
 /// A number's parts, as positions in its text.
 struct Parts<'t> {
     negative: bool,

@@ -134,7 +134,7 @@ fn key_schema(config: &Config, table: &TableDescription) -> Result<KeySchema, Co
 fn key_attribute(
     config: &Config,
     table: &TableDescription,
-    key: &str,
+    key: &'static str,
     name: &str,
     limit: usize,
 ) -> Result<KeyAttribute, ConfigError> {
@@ -158,5 +158,5 @@ fn key_attribute(
             format!("the name of key attribute `{name}` does not stand for a row's field: set a template"),
         ));
     }
-    Ok(KeyAttribute { name: name.into(), kind, limit, template })
+    Ok(KeyAttribute { name: name.into(), kind, limit, template, setting: key })
 }

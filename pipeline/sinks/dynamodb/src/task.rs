@@ -173,6 +173,7 @@ impl Task {
                     origin: Arc::clone(&put.origin),
                     index: put.index,
                     text: put.text.clone().into_bytes(),
+                    class: refusal.class,
                     error: refusal.error,
                 });
             }
@@ -192,23 +193,24 @@ impl Task {
 fn convert(table: &Table, source: &Arc<Source>, record: &SinkRecord<'_>, row: &Row<'_>) -> Result<Put, ErrantRow> {
     let mut text = Vec::new();
     row.write_json(&mut text);
-    let errant = |text: Vec<u8>, error: String| ErrantRow {
+    let errant = |text: Vec<u8>, class: &'static str, error: String| ErrantRow {
         origin: Arc::clone(record.origin),
         index: row.index(),
         text,
+        class,
         error: format!("no item for table `{}`: {error}", table.name),
     };
     let text = match String::from_utf8(text) {
         Ok(text) => text,
-        Err(error) => return Err(errant(error.as_bytes().to_vec(), error.to_string())),
+        Err(error) => return Err(errant(error.as_bytes().to_vec(), "NotUtf8", error.to_string())),
     };
     let (key, key_bytes) = match table.key.fill(row) {
         Ok(filled) => filled,
-        Err(error) => return Err(errant(text.into_bytes(), error.to_string())),
+        Err(error) => return Err(errant(text.into_bytes(), error.class(), error.to_string())),
     };
     let size = match check(&text, key_bytes) {
         Ok(size) => size,
-        Err(error) => return Err(errant(text.into_bytes(), error.to_string())),
+        Err(error) => return Err(errant(text.into_bytes(), error.class(), error.to_string())),
     };
     Ok(Put {
         source: Arc::clone(source),
@@ -257,6 +259,8 @@ impl SinkTask for Task {
             Demand::Memory => "buffer.memory",
             Demand::Shutdown => "shutdown",
             Demand::Settings if tick.idle.is_some() => "idle",
+            // Only a flush gives them away, and they should not wait to be seen.
+            Demand::Settings if !state.errant.is_empty() => "errant rows",
             Demand::Settings => return Ok(None),
         };
         let Some(end) = state.end.filter(|end| state.covered != Some(*end)) else { return Ok(None) };

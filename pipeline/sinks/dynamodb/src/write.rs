@@ -16,6 +16,8 @@ use crate::table::Table;
 pub struct Refusal {
     /// Position in the batch.
     pub at: usize,
+    /// The cause's name, as a dead letter names it.
+    pub class: &'static str,
     /// DynamoDB's reason.
     pub error: String,
 }
@@ -48,6 +50,14 @@ impl AttemptError {
             Self::Call(error) => error.verdict(),
             Self::Unprocessed { .. } => Verdict::Throttled("unprocessed-items"),
             Self::Item(_) | Self::Build(_) => Verdict::Permanent,
+        }
+    }
+
+    /// The name of a cause that is the fault of a row.
+    fn class(&self) -> &'static str {
+        match self {
+            Self::Item(error) => error.class(),
+            _ => "RefusedByTable",
         }
     }
 
@@ -154,6 +164,7 @@ async fn one_by_one(
             Err(error) if error.is_of_a_row() => {
                 refusals.push(Refusal {
                     at,
+                    class: error.class(),
                     error: format!("table `{}` refuses the item {}: {error}", table.name, put.key),
                 });
             }

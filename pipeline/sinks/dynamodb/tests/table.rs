@@ -156,20 +156,25 @@ fn impossible_rows_are_errant_alone() {
     ];
     let errant = driver.put(0, 3, &format!(r#"{{"measurements":[{}]}}"#, rows.join(",")));
     let expected = [
-        (1, "409600"),
-        (3, "39 significant digits"),
-        (4, "magnitudes"),
-        (5, "surrogate"),
-        (6, "`a` twice"),
-        (7, "32 levels"),
-        (8, "`pk`"),
-        (9, "`pk`"),
-        (10, "17"),
-        (11, "2049 bytes"),
+        (1, "ItemTooLarge", "409600"),
+        (3, "TooManyDigits", "39 significant digits"),
+        (4, "NumberOutOfRange", "magnitudes"),
+        (5, "LoneSurrogate", "of the row"),
+        (6, "DuplicateField", "`o` has the field `a` twice, at bytes"),
+        (7, "NestedTooDeep", "32 levels deep, which is DynamoDB's limit"),
+        (8, "MissingField", "needs the field `pk`, which is empty"),
+        (9, "MissingField", "needs the field `pk`, which is absent"),
+        (10, "KeyConflict", "17"),
+        (
+            11,
+            "KeyTooLong",
+            "its template `${pk}` (dynamodb.partition.key) is filled in mostly by field `pk` with 2049 bytes",
+        ),
     ];
-    assert_eq!(errant.iter().map(|row| row.index).collect::<Vec<_>>(), expected.map(|(index, _)| index));
-    for (row, (index, reason)) in errant.iter().zip(expected) {
+    assert_eq!(errant.iter().map(|row| row.index).collect::<Vec<_>>(), expected.map(|(index, ..)| index));
+    for (row, (index, class, reason)) in errant.iter().zip(expected) {
         assert!(row.error.contains("t-1") && row.error.contains(reason), "{reason}: {}", row.error);
+        assert_eq!(row.class, class);
         assert_eq!(String::from_utf8_lossy(&row.text), enveloped(&rows[index]));
         assert_eq!(row.origin.offset, 3);
     }
@@ -244,11 +249,33 @@ fn row_that_the_table_refuses_is_errant_alone() {
     let row = &errant[0];
     assert_eq!((row.index, row.origin.offset), (2, 5));
     assert_eq!(String::from_utf8_lossy(&row.text), enveloped(r#"{"pk":"b","speed":"fast"}"#));
+    assert_eq!(row.class, "RefusedByTable");
     assert!(row.error.contains("item b") && row.error.contains("ValidationException"), "{}", row.error);
     assert_eq!(
         lab.items(),
         [json!({"pk": "a", "speed": {"N": "1"}}), json!({"pk": "b", "speed": {"N": "2"}}), json!({"pk": "c"})]
     );
+}
+
+/// A row that the table refuses does not wait for the next commit to be known.
+#[test]
+fn refused_row_makes_a_flush_due() {
+    let lab = Lab::new();
+    lab.table(("pk", S), None, Some(("speed", N)));
+    let mut driver = lab.start(&[]).expect("started");
+    driver.open(0);
+    driver.put(0, 5, r#"{"pk":"a","speed":"fast"}"#);
+    let flush = loop {
+        match driver.due(0, Demand::Settings, None) {
+            Some(flush) => break flush,
+            None => driver.woken(),
+        }
+    };
+    assert_eq!(flush, Flush { end: 6, intent: false, reason: "errant rows" });
+    let mut errant = Vec::new();
+    assert!(driver.task.poll(&partition(0), &mut errant).expect("polled"));
+    assert_eq!(errant.len(), 1);
+    assert_eq!(driver.due(0, Demand::Settings, None), None);
 }
 
 /// A table that is gone stops the task with what is needed to act.

@@ -10,6 +10,7 @@ use fms_connect::{Budget, ErrantRow, Flush, Reservation, SinkError, SinkRecord, 
 use fms_record::Row;
 
 use crate::metrics::Metrics;
+use crate::partitioner::Misfit;
 use crate::rotation::{Buffered, Reason, Rotation};
 use crate::settings::Layout;
 use crate::store::{Store, Target};
@@ -141,11 +142,11 @@ impl Partition {
         self.uploads.check()?;
         let offset = record.origin.offset;
         if self.repeat.as_ref().is_some_and(|repeat| offset >= repeat.end) {
-            self.close(Reason::Replay)?;
+            self.end_generation(Reason::Replay)?;
         }
         self.place(record, errant);
         if self.repeat.is_none() && self.is_too_late() {
-            self.close(Reason::Interval)?;
+            self.end_generation(Reason::Interval)?;
         }
         let ends = self.append(record)?;
         if self.open.end.is_none() {
@@ -154,8 +155,8 @@ impl Partition {
         let end = offset + 1;
         self.open.end = Some(end);
         match (&self.repeat, ends) {
-            (Some(repeat), _) if end >= repeat.end => self.close(Reason::Replay),
-            (None, Some(reason)) => self.close(reason),
+            (Some(repeat), _) if end >= repeat.end => self.end_generation(Reason::Replay),
+            (None, Some(reason)) => self.end_generation(reason),
             _ => Ok(()),
         }
     }
@@ -201,11 +202,12 @@ impl Partition {
                     }
                     self.placed.push(Placed { row: index, folders, millis: time.map(|time| time.millis) });
                 }
-                Err(error) => {
+                Err(misfit) => {
                     self.folders.truncate(start);
                     let mut text = Vec::new();
                     row.write_json(&mut text);
-                    errant.push(ErrantRow { origin: Arc::clone(origin), index: row.index(), text, error });
+                    let Misfit { class, error } = misfit;
+                    errant.push(ErrantRow { origin: Arc::clone(origin), index: row.index(), text, class, error });
                 }
             }
         }
@@ -245,7 +247,7 @@ impl Partition {
     }
 
     /// Ends the open generation. Its bytes are settled; they wait for their turn.
-    fn close(&mut self, reason: Reason) -> Result<(), SinkError> {
+    fn end_generation(&mut self, reason: Reason) -> Result<(), SinkError> {
         let repeat = self.repeat.take();
         let store = repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination).store.clone();
         let open = std::mem::take(&mut self.open);
@@ -277,7 +279,7 @@ impl Partition {
         if self.closed.is_empty()
             && let Some(reason) = self.ends_now(tick)
         {
-            self.close(reason)?;
+            self.end_generation(reason)?;
         }
         Ok(self.closed.front().map(|closed| Flush {
             end: closed.end,

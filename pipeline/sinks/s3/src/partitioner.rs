@@ -24,6 +24,22 @@ pub enum Partitioner {
     },
 }
 
+/// Why a row belongs nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// The cause's name, as a dead letter names it.
+    pub class: &'static str,
+    /// What is wrong.
+    pub error: String,
+}
+
+impl Misfit {
+    /// A cause of this name.
+    pub fn new(class: &'static str, error: impl Into<String>) -> Self {
+        Self { class, error: error.into() }
+    }
+}
+
 /// A field that gives a folder.
 #[derive(Debug, Clone)]
 pub struct Field {
@@ -42,25 +58,22 @@ impl Field {
     }
 
     /// Appends `name=value`, both escaped. The value is the text of a string, number or boolean.
-    fn write(&self, row: &Row<'_>, out: &mut String) -> Result<(), String> {
+    fn write(&self, row: &Row<'_>, out: &mut String) -> Result<(), Misfit> {
         let name = &self.name;
+        let wrong = |class, problem: &str| {
+            Misfit::new(class, format!("field `{name}`, which `partition.field.name` asks for, {problem}"))
+        };
         let json = match row.get(name) {
-            None => return Err(format!("the row has no field `{name}`, which `partition.field.name` asks for")),
-            Some("null") => return Err(format!("field `{name}`, which `partition.field.name` asks for, is null")),
+            None => return Err(wrong("MissingField", "is absent")),
+            Some("null") => return Err(wrong("MissingField", "is null")),
             Some(json) => json,
         };
         let value = match json.as_bytes().first() {
-            Some(b'"') => string(json).ok_or_else(|| {
-                format!(
-                    "field `{name}`, which `partition.field.name` asks for, is not a text in Unicode: {}",
-                    shown(json)
-                )
-            })?,
+            Some(b'"') => string(json)
+                .ok_or_else(|| wrong("LoneSurrogate", &format!("is not a text in Unicode: {}", shown(json))))?,
             Some(b'{' | b'[') => {
-                return Err(format!(
-                    "field `{name}`, which `partition.field.name` asks for, is {}; it has to be a string, number or boolean",
-                    shown(json)
-                ));
+                let problem = format!("is {}; it has to be a string, number or boolean", shown(json));
+                return Err(wrong("NotScalar", &problem));
             }
             _ => Cow::Borrowed(json),
         };
@@ -100,8 +113,11 @@ impl TimeFolders {
         Self { format, duration, zone, last: None }
     }
 
-    fn write(&mut self, millis: i64, out: &mut String) -> Result<(), String> {
-        let unusable = || format!("event time {millis} (milliseconds since 1970) is not within the years 0 to 9999");
+    fn write(&mut self, millis: i64, out: &mut String) -> Result<(), Misfit> {
+        let unusable = || {
+            let error = format!("event time {millis} (milliseconds since 1970) is not within the years 0 to 9999");
+            Misfit::new("TimeOutOfRange", error)
+        };
         let instant = Timestamp::from_millisecond(millis).map_err(|_| unusable())?;
         // Rounded in local time, as Kafka Connect does: a day begins at local midnight.
         let local = millis + i64::from(self.zone.to_offset(instant).seconds()) * 1000;
@@ -138,7 +154,7 @@ impl Partitioner {
         partition: i32,
         millis: Option<i64>,
         out: &mut String,
-    ) -> Result<(), String> {
+    ) -> Result<(), Misfit> {
         match self {
             Self::Kafka => {
                 let _ = write!(out, "partition={partition}");
@@ -154,7 +170,7 @@ impl Partitioner {
                     if !fields.is_empty() {
                         out.push('/');
                     }
-                    time.write(millis.ok_or("the row has no event time")?, out)?;
+                    time.write(millis.ok_or_else(|| Misfit::new("MissingTime", "the row has no event time"))?, out)?;
                 }
             }
         }
@@ -170,7 +186,7 @@ mod tests {
     use super::*;
 
     /// The folders of the one row that `message` is.
-    fn folders(partitioner: &mut Partitioner, message: &str, millis: Option<i64>) -> Result<String, String> {
+    fn folders(partitioner: &mut Partitioner, message: &str, millis: Option<i64>) -> Result<String, Misfit> {
         let parsed = Parser::new(None).parse(message.as_bytes()).expect("a valid message");
         let row = parsed.rows().next().expect("one row").expect("a valid row");
         let mut out = String::new();
@@ -205,13 +221,13 @@ mod tests {
     #[test]
     fn unusable_fields_are_named() {
         for (message, problem) in [
-            (r#"{"a":1}"#, "no field `type`"),
+            (r#"{"a":1}"#, "`type`, which `partition.field.name` asks for, is absent"),
             (r#"{"type":null}"#, "`type`, which `partition.field.name` asks for, is null"),
             (r#"{"type":{"a":1}}"#, r#"is `{"a":1}`; it has to be a string"#),
             (r#"{"type":[]}"#, "is `[]`"),
         ] {
             let error = folders(&mut by(&["type"]), message, None).expect_err(message);
-            assert!(error.contains(problem), "{message}: {error}");
+            assert!(error.error.contains(problem), "{message}: {error:?}");
         }
     }
 
@@ -253,7 +269,7 @@ mod tests {
     fn times_out_of_range_are_errors() {
         for millis in [i64::MIN, i64::MAX, -70_000_000_000_000] {
             let error = folders(&mut hourly("UTC"), "{}", Some(millis)).expect_err("no such year");
-            assert!(error.contains("not within the years 0 to 9999"), "{error}");
+            assert!(error.error.contains("not within the years 0 to 9999"), "{error:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use fms_connect::{Config, ConfigError, Key, Kind, TopicPartition};
 use fms_record::{EventTime, Row, TimeSource};
 use jiff::tz::TimeZone;
 
-use crate::partitioner::{Field, Partitioner, TimeFolders};
+use crate::partitioner::{Field, Misfit, Partitioner, TimeFolders};
 use crate::path_format::PathFormat;
 use crate::rotation::{Rotation, Schedule};
 use crate::writer::Compression;
@@ -174,12 +174,17 @@ pub enum Extractor {
 
 impl Extractor {
     /// The row's event time. The error says what is wrong with it and where it was looked for.
-    pub fn time(&self, row: &Row<'_>, kafka: Option<i64>) -> Result<EventTime, String> {
+    pub fn time(&self, row: &Row<'_>, kafka: Option<i64>) -> Result<EventTime, Misfit> {
         match self {
-            Self::Field(field) => EventTime::of(row, Some(field), kafka).map_err(|error| error.to_string()),
-            Self::Kafka => kafka
-                .map(|millis| EventTime { millis, source: TimeSource::Kafka })
-                .ok_or_else(|| "the Kafka record has no timestamp, which `timestamp.extractor` Record asks for".into()),
+            Self::Field(field) => {
+                EventTime::of(row, Some(field), kafka).map_err(|error| Misfit::new(error.class(), error.to_string()))
+            }
+            Self::Kafka => kafka.map(|millis| EventTime { millis, source: TimeSource::Kafka }).ok_or_else(|| {
+                Misfit::new(
+                    "MissingTime",
+                    "the Kafka record has no timestamp, which `timestamp.extractor` Record asks for",
+                )
+            }),
         }
     }
 }
@@ -236,16 +241,23 @@ impl Layout {
     }
 
     /// Whether the key of every object in these folders is within S3's limit, whatever its offset.
-    pub fn check_folders(&self, partition: &TopicPartition, folders: &str) -> Result<(), String> {
+    pub fn check_folders(&self, partition: &TopicPartition, folders: &str) -> Result<(), Misfit> {
         let rest =
             self.dir.len() + 2 * partition.topic.len() + "//+-2147483648+.json.zst".len() + "9223372036854775807".len();
         let bytes = rest + folders.len();
         if bytes <= KEY_BYTES {
             return Ok(());
         }
-        Err(format!(
-            "the fields that `partition.field.name` asks for give folders of {} bytes and so a key of up to {bytes}; S3 takes {KEY_BYTES}",
-            folders.len()
+        let longest = folders.split('/').max_by_key(|folder| folder.len()).unwrap_or_default();
+        let (name, _) = longest.split_once('=').unwrap_or((longest, ""));
+        Err(Misfit::new(
+            "KeyTooLong",
+            format!(
+                "the fields that `partition.field.name` asks for give folders of {} bytes, the longest, of `{name}`, with {}, and so \
+                 an object key of up to {bytes} bytes; S3 takes {KEY_BYTES}: send less in it, or leave it out of `partition.field.name`",
+                folders.len(),
+                longest.len()
+            ),
         ))
     }
 }
@@ -544,7 +556,11 @@ mod tests {
         let longest = "f".repeat(longest.expect("some fit"));
         assert_eq!(layout.key(&partition, &longest, i64::MAX).len(), KEY_BYTES);
         let error = layout.check_folders(&partition, &format!("{longest}f")).expect_err("one more");
-        assert!(error.contains("S3 takes 1024"), "{error}");
+        assert!(error.error.contains("S3 takes 1024"), "{error:?}");
+        let folders = format!("a=1/type={}/b=2", "x".repeat(KEY_BYTES));
+        let error = layout.check_folders(&partition, &folders).expect_err("too long");
+        assert_eq!(error.class, "KeyTooLong");
+        assert!(error.error.contains("the longest, of `type`, with 1029"), "{error:?}");
     }
 
     /// What takes over a partition finds its objects, and none of another's.

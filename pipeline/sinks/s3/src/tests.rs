@@ -350,7 +350,8 @@ fn errant_rows_do_not_hold_up_the_rest() {
     assert_eq!(keys, ["topics/t/kind=a%2Fb/hour=05/t+0+0000000000.json"]);
     let [missing, unreadable] = &driver.errant[..] else { panic!("two errant rows: {:?}", driver.errant) };
     assert_eq!((missing.index, unreadable.index), (1, 2));
-    assert!(missing.error.contains("no field `kind`"), "{}", missing.error);
+    assert_eq!((missing.class, unreadable.class), ("MissingField", "UnreadableTime"));
+    assert!(missing.error.contains("`kind`, which `partition.field.name` asks for, is absent"), "{}", missing.error);
     assert!(unreadable.error.contains("soon"), "{}", unreadable.error);
     assert!(String::from_utf8_lossy(&missing.text).contains(r#""x":1"#));
 }
