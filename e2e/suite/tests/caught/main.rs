@@ -43,7 +43,7 @@ fn trials() -> Vec<Trial> {
                 "while comparing with the snapshots: 3 snapshots differ",
                 "snapshots/table__rows.snap: 1 item missing\n  - {\"id\":\"two\",\"length\":3}",
                 "snapshots/s3__raw__rows.snap: 1 row missing\n  - two",
-                "snapshots/objects.snap: 1 object missing\n  - raw/rows/0000000001.json: 1 rows, 4 bytes",
+                "snapshots/objects.snap: 1 object missing\n  - raw/rows/0000000001.json: 1 row, 4 bytes uncompressed",
                 "if this is right: cargo insta review",
                 "run it again: cargo nextest run -E 'test(=words::three)'",
             ])
@@ -186,7 +186,7 @@ const EXPECTED: [(&str, &str); 3] = [
     ("s3__raw__rows", "one\ntwo\nthree"),
     (
         "objects",
-        "raw/rows/0000000000.json: 1 rows, 4 bytes\nraw/rows/0000000001.json: 1 rows, 4 bytes\nraw/rows/0000000002.json: 1 rows, 6 bytes",
+        "raw/rows/0000000000.json: 1 row, 4 bytes uncompressed\nraw/rows/0000000001.json: 1 row, 4 bytes uncompressed\nraw/rows/0000000002.json: 1 row, 6 bytes uncompressed",
     ),
 ];
 
