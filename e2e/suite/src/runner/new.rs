@@ -66,7 +66,7 @@ impl New {
             if is_new { "; the topic is in ../protocol.toml" } else { "" }
         );
         println!("  3. cargo run --bin e2e -- {protocol}::{case}     shows what the pipeline makes of them");
-        println!("  4. cargo insta review                            accepts it, or: e2e {protocol}::{case} --update");
+        println!("  4. cargo insta review                            accepts it, or the third command with --update");
         Ok(ExitCode::SUCCESS)
     }
 }
