@@ -298,6 +298,17 @@ fn partitioner(config: &Config) -> Result<Partitioner, ConfigError> {
     let class = config.text("partitioner.class");
     let class = class.strip_prefix("io.confluent.connect.storage.partitioner.").unwrap_or(class);
     let class = class.strip_suffix("Partitioner").unwrap_or(class);
+    let unused: &[&str] = match class {
+        "Field" => &["path.format", "partition.duration.ms"],
+        "TimeBased" | "Daily" | "Hourly" => &["partition.field.name"],
+        "FieldAndTime" => &[],
+        _ => &["partition.field.name", "path.format", "partition.duration.ms"],
+    };
+    if let Some(key) = unused.iter().find(|key| config.get(key).is_some()) {
+        return Err(
+            config.error(key, format!("has no effect with {class}: remove it, or take a partitioner that uses it"))
+        );
+    }
     let (fields, time) = match class {
         "Field" => (fields(config)?, None),
         "TimeBased" => (Vec::new(), Some(time_folders(config)?)),
@@ -508,6 +519,7 @@ mod tests {
             (&[("rotate.schedule.interval.ms", "60000")], "`timezone`: is required by `rotate.schedule.interval.ms`"),
             (&[("partitioner.class", "Field")], "`partition.field.name`: is required by `partitioner.class` = `Field`"),
             (&[("partitioner.class", "TimeBased")], "`path.format`: is required"),
+            (&[("path.format", "YYYY")], "`path.format` = `YYYY`: has no effect with Default"),
             (&[("partitioner.class", "Hourly")], "`timezone`: is required"),
             (
                 &[("partitioner.class", "Hourly"), ("timezone", "UTC"), ("path.format", "YYYY")],
