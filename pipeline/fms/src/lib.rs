@@ -12,7 +12,7 @@ use fms_connect::config::file;
 use fms_connect::providers::Providers;
 use fms_connect::settings::Settings;
 use fms_connect::worker::{Outcome, Worker};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
@@ -100,6 +100,7 @@ fn start_log(format: LogFormat) -> anyhow::Result<()> {
 
 /// Runs a worker until SIGTERM or SIGINT.
 fn connect(config: &[PathBuf]) -> Result<Outcome, Vec<String>> {
+    let stop = stop_signal().map_err(|error| vec![format!("cannot listen for SIGTERM and SIGINT: {error}")])?;
     let settings = Settings::from_env(variables());
     let definitions = files(config)
         .map_err(|error| vec![format!("{error:#}")])
@@ -114,7 +115,7 @@ fn connect(config: &[PathBuf]) -> Result<Outcome, Vec<String>> {
     };
     info!(version = env!("CARGO_PKG_VERSION"), bootstrap_servers = settings.bootstrap_servers, "fms connect starts");
     let worker = Worker::prepare(&settings, definitions, &sinks()).map_err(|errors: Vec<_>| strings(&errors))?;
-    Ok(worker.run(stop_signal))
+    Ok(worker.run(|| stop))
 }
 
 fn strings(errors: &[impl ToString]) -> Vec<String> {
@@ -153,23 +154,17 @@ fn json_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Resolves at the first SIGTERM or SIGINT from now on. Called within a runtime.
-fn stop_signal() -> impl Future<Output = ()> {
-    let mut terminate = signal(SignalKind::terminate());
-    let mut interrupt = signal(SignalKind::interrupt());
-    async move {
+/// Resolves at the first SIGTERM or SIGINT from the call on: one that comes while the worker is prepared stops it as soon as it runs.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    // Handlers are the process's; whichever runtime is polled later takes in what they have seen.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _context = runtime.enter();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
         let name = tokio::select! {
-            () = received(&mut terminate) => "SIGTERM",
-            () = received(&mut interrupt) => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
         };
         info!("{name} received");
-    }
-}
-
-/// A handler that could not be installed leaves the signal what it is: the end of the process.
-async fn received(signal: &mut io::Result<Signal>) {
-    match signal {
-        Ok(signal) => drop(signal.recv().await),
-        Err(_) => std::future::pending().await,
-    }
+    })
 }

@@ -52,6 +52,8 @@ fn block(record: &Record, redact: &[Redaction]) -> String {
     }
     match record.value.as_deref() {
         None => text.push_str("value: null (a tombstone)"),
+        // No line ends in a blank: insta trims its snapshots.
+        Some([]) => text.push_str("value, 0 bytes"),
         Some(bytes) => {
             let (how, value) = visible::line(bytes);
             let unit = if bytes.len() == 1 { "byte" } else { "bytes" };
