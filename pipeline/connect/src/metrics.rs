@@ -292,7 +292,8 @@ pub fn task_status(connector: &str, task: u32, status: &'static str, all: &[&'st
     }
 }
 
-fn wall_millis() -> i64 {
+/// The wall clock, milliseconds since the Unix epoch.
+pub(crate) fn wall_millis() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -3,11 +3,12 @@
 //! Between any two of them the process may die, and whoever takes the partition over ends up with the same rows in the sink: see
 //! `intent`.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::{Task, TaskError};
 use crate::consumer::CommitOutcome;
 use crate::intent;
+use crate::metrics::wall_millis;
 use crate::sink::{Demand, SinkError, Tick};
 
 /// Where a flush is.
@@ -69,9 +70,8 @@ impl Task {
                 let Some(start) = owned.committed.or(owned.first) else {
                     return Err(TaskError::Assignment(format!("a flush of {partition} without a record: {flush:?}")));
                 };
-                match self.commit(i, start, &intent::encode(flush.end, &settings))? {
-                    Step::Again => {}
-                    other => return Ok(other),
+                if !self.commit(i, start, &intent::encode(flush.end, &settings))? {
+                    return Ok(Step::Wait);
                 }
                 match self.sink.flush(&partition) {
                     Ok(()) => Stage::Completing,
@@ -94,9 +94,8 @@ impl Task {
                 Stage::End
             }
             Stage::End => {
-                match self.commit(i, flush.end, "")? {
-                    Step::Again => {}
-                    other => return Ok(other),
+                if !self.commit(i, flush.end, "")? {
+                    return Ok(Step::Wait);
                 }
                 let owned = &mut self.owned[i];
                 owned.committed = Some(flush.end);
@@ -123,9 +122,7 @@ impl Task {
             });
         owned.idle_since = if at_end { owned.idle_since.or_else(|| Some(Instant::now())) } else { None };
         let tick = Tick {
-            wall_millis: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+            wall_millis: wall_millis(),
             idle: owned.idle_since.map(|since| since.elapsed()),
             demand: if self.stopping.is_some() {
                 Demand::Shutdown
@@ -164,10 +161,10 @@ impl Task {
         }
     }
 
-    /// Commits for a partition that is ours. `Again` is success; on `Wait` it is to be tried again after a poll.
-    fn commit(&mut self, i: usize, offset: i64, metadata: &str) -> Result<Step, TaskError> {
+    /// Commits for a partition that is ours. Whether that is done; else it is to be tried again after a poll, if the partition still is.
+    fn commit(&mut self, i: usize, offset: i64, metadata: &str) -> Result<bool, TaskError> {
         if self.commits_wait {
-            return Ok(Step::Wait);
+            return Ok(false);
         }
         let partition = self.owned[i].partition.clone();
         let outcome = self.consumer.commit(&partition, offset, metadata).map_err(|source| TaskError::Kafka {
@@ -178,7 +175,7 @@ impl Task {
             CommitOutcome::Done => {
                 self.metrics.commit_ok();
                 self.owned[i].commit_logged = false;
-                Ok(Step::Again)
+                Ok(true)
             }
             CommitOutcome::Later(reason) => {
                 self.commits_wait = true;
@@ -186,13 +183,13 @@ impl Task {
                 if !std::mem::replace(&mut self.owned[i].commit_logged, true) {
                     tracing::warn!(%partition, offset, "commit not accepted now, trying again while the partition is ours: {reason}");
                 }
-                Ok(Step::Wait)
+                Ok(false)
             }
             CommitOutcome::Lost(reason) => {
                 self.metrics.commit_failed();
                 tracing::warn!(%partition, offset, "no longer a member of the group, the flush is the next owner's: {reason}");
                 self.close(&partition);
-                Ok(Step::Wait)
+                Ok(false)
             }
         }
     }

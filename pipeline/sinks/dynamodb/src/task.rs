@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use fms_connect::metrics::SinkMetrics;
 use fms_connect::sink::Replay;
 use fms_connect::{
     Demand, ErrantRow, Flush, Reservation, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
@@ -65,9 +66,8 @@ struct Partition {
 }
 
 struct Metrics {
-    rows: Counter,
+    sink: SinkMetrics,
     superseded: Counter,
-    bytes: Counter,
     calls: Calls,
 }
 
@@ -161,8 +161,7 @@ impl Task {
             // A row whose partition was closed may have been stored or not. Its next owner writes it again.
             if refusal.is_none() && !put.source.is_revoked() {
                 self.metrics.superseded.increment(self.batcher.stored(&put.key) as u64);
-                self.metrics.rows.increment(1);
-                self.metrics.bytes.increment(put.size.bytes as u64);
+                self.metrics.sink.written(1, put.size.bytes as u64);
                 continue;
             }
             if let Some(put) = self.batcher.not_stored(&put.key)
@@ -318,9 +317,8 @@ impl Metrics {
             counter!("fms_sink_calls_total", &[connector, task, target, ("operation", operation.to_owned())])
         };
         Self {
-            rows: counter!("fms_sink_rows_written_total", &labels()),
+            sink: SinkMetrics::new(&context.connector, context.task),
             superseded: counter!("fms_sink_rows_superseded_total", &labels()),
-            bytes: counter!("fms_sink_bytes_written_total", &labels()),
             calls: Calls { batch: calls("BatchWriteItem"), single: calls("PutItem") },
         }
     }
