@@ -41,6 +41,8 @@ pub struct Upstreams {
     pub dynamodb: Authority,
     /// S3.
     pub s3: Authority,
+    /// SQS, where the stack has it.
+    pub sqs: Option<Authority>,
 }
 
 /// Where the proxy listens: one address a service, and one for all.
@@ -73,6 +75,21 @@ impl Proxy {
         };
         Ok(Self { any: listen(None)?, dynamodb: listen(Some(Service::DynamoDb))?, s3: listen(Some(Service::S3))? })
     }
+
+    /// What leads an AWS SDK to the proxy.
+    pub fn environment(&self, region: &str, access_key: &str, secret_key: &str) -> BTreeMap<String, String> {
+        let url = |address: SocketAddr| format!("http://{address}");
+        [
+            ("AWS_ENDPOINT_URL", url(self.any)),
+            ("AWS_ENDPOINT_URL_S3", url(self.s3)),
+            ("AWS_ENDPOINT_URL_DYNAMODB", url(self.dynamodb)),
+            ("AWS_REGION", region.to_owned()),
+            ("AWS_ACCESS_KEY_ID", access_key.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", secret_key.to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
 }
 
 /// A listener on a port of 127.0.0.1 that the kernel picks. Called within a runtime.
@@ -87,6 +104,7 @@ pub(crate) fn bind() -> io::Result<(TcpListener, SocketAddr)> {
 enum Service {
     DynamoDb,
     S3,
+    Sqs,
     Other,
 }
 
@@ -96,6 +114,7 @@ impl Service {
         match headers.get("x-amz-target") {
             None => Self::S3,
             Some(target) if target.as_bytes().starts_with(b"DynamoDB") => Self::DynamoDb,
+            Some(target) if target.as_bytes().starts_with(b"AmazonSQS") => Self::Sqs,
             Some(_) => Self::Other,
         }
     }
@@ -104,6 +123,7 @@ impl Service {
         match self {
             Self::DynamoDb => "dynamodb",
             Self::S3 => "s3",
+            Self::Sqs => "sqs",
             Self::Other => "other",
         }
     }
@@ -116,6 +136,11 @@ impl Service {
                 "application/xml",
                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
                  <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>",
+            ),
+            Self::Sqs => (
+                StatusCode::BAD_REQUEST,
+                "application/x-amz-json-1.0",
+                "{\"__type\":\"com.amazonaws.sqs#RequestThrottled\",\"message\":\"The request was denied due to request throttling.\"}",
             ),
             Self::DynamoDb | Self::Other => (
                 StatusCode::BAD_REQUEST,
@@ -221,16 +246,16 @@ impl Route {
         body: Payload,
     ) -> (Response<Payload>, Option<InFlight>) {
         let upstream = match service {
-            Service::DynamoDb => &self.upstreams.dynamodb,
-            Service::S3 => &self.upstreams.s3,
-            Service::Other => {
-                let target =
-                    head.headers.get("x-amz-target").map(|t| String::from_utf8_lossy(t.as_bytes()).into_owned());
-                let problem =
-                    format!("this stack has DynamoDB and S3, and no service for {}", target.unwrap_or_default());
-                let body = Value::from(problem).to_string();
-                return (response(StatusCode::NOT_IMPLEMENTED, "application/json", body.into()), Some(call));
-            }
+            Service::DynamoDb => Some(&self.upstreams.dynamodb),
+            Service::S3 => Some(&self.upstreams.s3),
+            Service::Sqs => self.upstreams.sqs.as_ref(),
+            Service::Other => None,
+        };
+        let Some(upstream) = upstream else {
+            let target = head.headers.get("x-amz-target").map(|t| String::from_utf8_lossy(t.as_bytes()).into_owned());
+            let problem = format!("this stack has no service for {}", target.unwrap_or_default());
+            let body = Value::from(problem).to_string();
+            return (response(StatusCode::NOT_IMPLEMENTED, "application/json", body.into()), Some(call));
         };
         let mut uri = head.uri.into_parts();
         uri.scheme = Some(Scheme::HTTP);

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use crate::calls::Call;
 use crate::case::CaseId;
 use crate::observe::Counts;
+use crate::run::Options;
 use crate::schedule::Schedule;
 use crate::settle::{self, Goal};
-use crate::stack::Stack;
+use crate::stack::{Kind, Stack};
 use crate::subject::Log;
 
 /// What is known of a run so far, kept where a signal handler's thread finds it.
@@ -27,14 +28,83 @@ pub(crate) struct Evidence {
     found: Arc<Mutex<Found>>,
 }
 
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Reading,
+    StartingServices,
+    Sending,
+    StartingSubject,
+    AwaitingFailure,
+    Draining,
+    Stopping,
+    Observing,
+    Comparing,
+}
+
+impl Phase {
+    /// After the word while.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Reading => "reading the fixture",
+            Self::StartingServices => "starting the services",
+            Self::Sending => "sending the messages",
+            Self::StartingSubject => "starting the subject",
+            Self::AwaitingFailure => "waiting for the expected failure",
+            Self::Draining => "waiting until it has drained",
+            Self::Stopping => "stopping the subject",
+            Self::Observing => "observing the result",
+            Self::Comparing => "comparing with the snapshots",
+        }
+    }
+}
+
+/// How long a case took for what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Its services, topics, tables and buckets.
+    pub start: Duration,
+    /// Its messages.
+    pub send: Duration,
+    /// From the subject's start to its end.
+    pub settle: Duration,
+    /// Reading everything back, and comparing it.
+    pub observe: Duration,
+}
+
+impl Times {
+    /// Each with its name.
+    pub fn named(&self) -> [(&'static str, Duration); 4] {
+        [("start", self.start), ("send", self.send), ("settle", self.settle), ("observe", self.observe)]
+    }
+}
+
+impl std::iter::Sum for Times {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |a, b| Self {
+            start: a.start + b.start,
+            send: a.send + b.send,
+            settle: a.settle + b.settle,
+            observe: a.observe + b.observe,
+        })
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Found {
-    /// What the run is doing.
-    pub phase: &'static str,
+    /// What the run has done, and since when.
+    phases: Vec<(Phase, Instant)>,
     pub stack: Option<Arc<dyn Stack>>,
     pub goal: Option<Goal>,
     pub observed: Option<String>,
     pub diff: Option<String>,
+}
+
+impl Found {
+    /// What the run is doing.
+    pub(crate) fn phase(&self) -> &'static str {
+        self.phases.last().map_or("beginning", |(phase, _)| phase.text())
+    }
 }
 
 /// Runs that have not ended.
@@ -45,9 +115,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Evidence {
-    pub(crate) fn new(id: &CaseId, schedule: Schedule, repeat: String, target: &Path) -> Self {
-        let name =
-            if schedule.is_plain() { id.name.clone() } else { format!("{}@{schedule}", id.name).replace(':', "-") };
+    pub(crate) fn new(id: &CaseId, options: &Options, repeat: String, target: &Path) -> Self {
+        let mut name = id.name.clone();
+        if options.stack != Kind::Embedded {
+            let _ = write!(name, "@{}", options.stack);
+        }
+        if !options.schedule.is_plain() {
+            name.push_str(&format!("@{}", options.schedule).replace(':', "-"));
+        }
         Self {
             id: id.clone(),
             repeat,
@@ -63,8 +138,25 @@ impl Evidence {
     }
 
     /// What the run does from now on.
-    pub(crate) fn phase(&self, phase: &'static str) {
-        self.found().phase = phase;
+    pub(crate) fn phase(&self, phase: Phase) {
+        self.found().phases.push((phase, Instant::now()));
+    }
+
+    /// How long the phases have taken until now.
+    pub(crate) fn times(&self) -> Times {
+        let mut times = Times::default();
+        let found = self.found();
+        let ends = found.phases.iter().skip(1).map(|(_, begun)| *begun).chain([Instant::now()]);
+        for ((phase, begun), end) in found.phases.iter().zip(ends) {
+            let time = match phase {
+                Phase::Reading | Phase::StartingServices => &mut times.start,
+                Phase::Sending => &mut times.send,
+                Phase::StartingSubject | Phase::AwaitingFailure | Phase::Draining | Phase::Stopping => &mut times.settle,
+                Phase::Observing | Phase::Comparing => &mut times.observe,
+            };
+            *time += end - *begun;
+        }
+        times
     }
 
     /// Writes the capsule: all there is, and the command that repeats the run.
@@ -130,7 +222,7 @@ pub(crate) fn interrupted(by: &str) -> String {
     let mut text = String::new();
     for evidence in active {
         let elapsed = evidence.started.elapsed();
-        let verdict = format!("ended by {by} after {:.1} s, while {}", elapsed.as_secs_f64(), evidence.found().phase);
+        let verdict = format!("ended by {by} after {:.1} s, while {}", elapsed.as_secs_f64(), evidence.found().phase());
         let _ = writeln!(text, "{}: {verdict}{}", evidence.id, keep(&evidence, &verdict));
     }
     text
@@ -163,8 +255,12 @@ pub struct Outcome {
     pub counts: Counts,
     /// From the start of its services to the verdict.
     pub duration: Duration,
+    /// What it took it for.
+    pub times: Times,
     /// Why it failed, for a person to read; `None` when it passed.
     pub failure: Option<String>,
+    /// Whether the services failed, and not the pipeline.
+    pub infrastructure: bool,
 }
 
 /// The page about a whole run: one file that needs no other.
@@ -176,9 +272,11 @@ pub fn html(outcomes: &[Outcome], schedule: Schedule, took: Duration) -> String 
         let class = if outcome.failure.is_some() { "failed" } else { "passed" };
         let _ = write!(rows, "<tr class={class}><td>{}", escape(&outcome.id.to_string()));
         if let Some(failure) = &outcome.failure {
-            let _ = write!(rows, "<details open><summary>failed</summary><pre>{}</pre></details>", coloured(failure));
+            let what = if outcome.infrastructure { "infrastructure" } else { "failed" };
+            let _ = write!(rows, "<details open><summary>{what}</summary><pre>{}</pre></details>", coloured(failure));
         }
-        let _ = writeln!(rows, "</td>{}<td>{:.2}</td></tr>", cells(&outcome.counts), outcome.duration.as_secs_f64());
+        let (counts, seconds) = (cells(&outcome.counts), outcome.duration.as_secs_f64());
+        let _ = writeln!(rows, "</td>{counts}<td title='{}'>{seconds:.2}</td></tr>", phases(&outcome.times));
     }
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>{verdict}</title><style>{STYLE}</style>\n\
@@ -196,6 +294,12 @@ pub fn html(outcomes: &[Outcome], schedule: Schedule, took: Duration) -> String 
             format!("{failed} of {} failed", outcomes.len())
         },
     )
+}
+
+/// `start 0.1 s, send …`
+pub fn phases(times: &Times) -> String {
+    let named = times.named().map(|(name, time)| format!("{name} {:.2} s", time.as_secs_f64()));
+    named.join(", ")
 }
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}\
@@ -244,7 +348,8 @@ mod tests {
     fn a_capsule_says_what_happened_and_how_to_repeat_it() {
         let target = tempfile::tempdir().expect("a folder");
         let schedule = Schedule::Killed { call: 3, carried_out: false };
-        let evidence = Evidence::new(&id(), schedule, "run it".into(), target.path());
+        let options = Options { schedule, ..Options::default() };
+        let evidence = Evidence::new(&id(), &options, "run it".into(), target.path());
         evidence.log.note("a line".into());
         evidence.found().diff = Some("the diff".into());
         let said = keep(&evidence, "it failed");
@@ -259,7 +364,7 @@ mod tests {
     #[test]
     fn a_target_that_cannot_be_written_is_said_beside_the_failure() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let said = keep(&Evidence::new(&id(), Schedule::Plain, "run it".into(), file.path()), "it failed");
+        let said = keep(&Evidence::new(&id(), &Options::default(), "run it".into(), file.path()), "it failed");
         assert!(said.contains("could not be kept in") && said.contains("run it again: run it"), "{said}");
     }
 
@@ -269,6 +374,8 @@ mod tests {
             id: id(),
             counts: Counts::default(),
             duration: Duration::ZERO,
+            times: Times::default(),
+            infrastructure: false,
             failure: Some("- <b>\nx & y".into()),
         };
         let page = html(&[outcome], Schedule::Plain, Duration::from_secs(1));

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::calls::{Fault, Hits, Moment};
 use crate::case::{Case, CaseId, Expectation, FixtureError};
 use crate::observe::{Counts, Observation};
-use crate::report::{Active, Evidence, Outcome, keep};
+use crate::report::{Active, Evidence, Outcome, Phase, keep};
 use crate::schedule::Schedule;
 use crate::settle::{Goal, SettleError, Settling};
-use crate::snapshot;
+use crate::snapshot::{self, Comparison};
 use crate::stack::embedded::Embedded;
-use crate::stack::{Record, Stack, StackError};
+use crate::stack::{Isolation, Kind, Record, Stack, StackError, docker, external};
 use crate::subject::{Killer, Program, Subject, SubjectError};
 
 /// A project's fixtures and the pipeline they test.
@@ -41,15 +41,47 @@ impl Suite {
     pub fn target(&self) -> PathBuf {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), |folder| self.root.join(folder))
     }
+
+    /// Where processes that share containers find each other.
+    pub fn docker_folder(&self) -> PathBuf {
+        self.target().join("e2e/.docker")
+    }
 }
 
 /// How cases are run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// Where.
+    pub stack: Kind,
+    /// How tests are kept apart on the Docker stack.
+    pub isolation: Isolation,
+    /// Whether a shared set of containers is left for the next run.
+    pub keep: bool,
     /// How the run is disturbed.
     pub schedule: Schedule,
     /// Whether the capsule of a passing run is kept too.
-    pub keep: bool,
+    pub keep_capsules: bool,
+}
+
+impl Options {
+    /// The stack of one test.
+    fn start(&self, suite: &Suite) -> Result<Arc<dyn Stack>, StackError> {
+        Ok(match (self.stack, &suite.program) {
+            (Kind::External, Program::Running) => Arc::new(external::of_running_subject()?),
+            (_, Program::Running) => {
+                let problem = "a pipeline that runs already is tested on the services that it uses: --stack external";
+                return Err(StackError::new("choosing the services", problem));
+            }
+            (Kind::Embedded, _) => Arc::new(Embedded::start()?),
+            (Kind::Docker, _) => Arc::new(docker::start(self.docker(&suite.docker_folder()))?.0),
+            (Kind::External, _) => Arc::new(external::start()?),
+        })
+    }
+
+    /// How containers are started, should there be some.
+    pub fn docker<'a>(&self, folder: &'a Path) -> docker::Options<'a> {
+        docker::Options { isolation: self.isolation, keep: self.keep, folder }
+    }
 }
 
 /// Why a case failed.
@@ -67,23 +99,84 @@ enum Failure {
     Observation(String),
 }
 
+impl Failure {
+    /// Whether it is the services that failed, and not the pipeline or the test.
+    fn is_infrastructure(&self) -> bool {
+        match self {
+            Self::Stack(error) | Self::Settle(SettleError::Stack(error)) => error.infrastructure,
+            _ => false,
+        }
+    }
+}
+
 /// Runs a case. `repeat` is the command that runs it again.
 pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Outcome {
+    let mut counts = Counts::default();
+    carry_out(suite, id, options, repeat, |evidence| {
+        let (case, observation) = attempt(suite, id, options, evidence, &mut counts)?;
+        counts = observation.counts(counts.messages);
+        evidence.found().observed = Some(observation.text());
+        expected_amount(&case, &observation)?;
+
+        evidence.phase(Phase::Comparing);
+        let comparison = Comparison::of(options.schedule, &suite.program);
+        let mismatches = snapshot::check(&case, &observation, comparison);
+        if mismatches.is_empty() {
+            return Ok(counts);
+        }
+        evidence.found().diff =
+            Some(mismatches.iter().map(|mismatch| mismatch.full.as_str()).collect::<Vec<_>>().join("\n"));
+        Err(Failure::Observation(differs(&mismatches, comparison)))
+    })
+}
+
+/// Runs a case and compares nothing: what is to be compared with another stack's observation.
+pub(crate) fn observe(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> (Outcome, Observation) {
+    let mut observed = Observation::default();
+    let outcome = carry_out(suite, id, options, repeat, |evidence| {
+        let mut counts = Counts::default();
+        observed = attempt(suite, id, options, evidence, &mut counts)?.1;
+        Ok(observed.counts(counts.messages))
+    });
+    (outcome, observed)
+}
+
+/// Does `work`, and makes of its end an outcome, with a capsule if it failed.
+fn carry_out(
+    suite: &Suite,
+    id: &CaseId,
+    options: &Options,
+    repeat: String,
+    work: impl FnOnce(&Evidence) -> Result<Counts, Failure>,
+) -> Outcome {
     let started = Instant::now();
-    let evidence = Evidence::new(id, options.schedule, repeat, &suite.target());
+    let evidence = Evidence::new(id, options, repeat, &suite.target());
     // What an earlier run has left is not about this one.
     let _ = std::fs::remove_dir_all(&evidence.folder);
-    let mut counts = Counts::default();
-    let failure = {
+    let done = {
         let _active = Active::new(&evidence);
-        attempt(suite, id, options.schedule, &evidence, &mut counts).err()
+        work(&evidence)
     };
-    let failure = failure.map(|failure| {
-        let verdict = format!("while {}: {failure}", evidence.found().phase);
-        let kept = keep(&evidence, &verdict);
-        verdict.trim_end().to_owned() + &kept
-    });
-    if failure.is_none() && options.keep {
+    let mut infrastructure = false;
+    let (counts, failure) = match done {
+        Ok(counts) => (counts, None),
+        Err(failure) => {
+            let mut verdict = format!("while {}: {failure}", evidence.found().phase());
+            infrastructure = failure.is_infrastructure();
+            // Services that have gone make a case fail in many ways.
+            let stack = evidence.found().stack.clone();
+            if let (false, Some(Err(error))) = (infrastructure, stack.map(|stack| stack.health())) {
+                infrastructure = true;
+                verdict = format!("{error}\n{verdict}");
+            }
+            if infrastructure {
+                verdict = format!("infrastructure, not the pipeline: {verdict}");
+            }
+            let kept = keep(&evidence, &verdict);
+            (Counts::default(), Some(verdict.trim_end().to_owned() + &kept))
+        }
+    };
+    if failure.is_none() && options.keep_capsules {
         // Asked for, so it is worth a word when it fails, but no failure of the case.
         if let Err(error) = evidence.write("passed") {
             eprintln!("{id}: cannot keep {}: {error}", evidence.folder.display());
@@ -91,60 +184,46 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
     }
     // The services end here, not in the capsule's hands.
     evidence.found().stack = None;
-    Outcome { id: id.clone(), counts, duration: started.elapsed(), failure }
+    let times = evidence.times();
+    Outcome { id: id.clone(), counts, duration: started.elapsed(), times, failure, infrastructure }
 }
 
 fn attempt(
     suite: &Suite,
     id: &CaseId,
-    schedule: Schedule,
+    options: &Options,
     evidence: &Evidence,
     counts: &mut Counts,
-) -> Result<(), Failure> {
-    evidence.phase("reading the fixture");
-    let case = Case::read(&suite.fixtures, id)?;
+) -> Result<(Case, Observation), Failure> {
+    evidence.phase(Phase::Reading);
+    let mut case = Case::read(&suite.fixtures, id)?;
     counts.messages = case.records.len();
 
-    evidence.phase("starting the services");
-    let stack: Arc<dyn Stack> = Arc::new(Embedded::start()?);
+    evidence.phase(Phase::StartingServices);
+    let stack = options.start(suite)?;
     evidence.found().stack = Some(Arc::clone(&stack));
     provide(&case, stack.as_ref())?;
+    case.settings = case.settings.within(stack.namespace());
+    evidence.log.within(stack.namespace());
 
-    let run = Run { case: &case, stack: stack.as_ref(), suite, schedule, evidence };
+    let run = Run { case: &case, stack: stack.as_ref(), suite, schedule: options.schedule, evidence };
     match &case.expectation {
         Expectation::Failure { text } => run.expecting_failure(text)?,
         _ => run.to_the_end()?,
     }
 
-    evidence.phase("observing the result");
+    evidence.phase(Phase::Observing);
     let observation = match case.expectation {
         // What was written before it stopped depends on when it stopped.
         Expectation::Failure { .. } => Observation::default(),
         _ => Observation::of(&case, stack.as_ref())?,
     };
-    *counts = observation.counts(counts.messages);
-    evidence.found().observed = Some(observation.text());
-    expected_amount(&case, &observation)?;
-
-    evidence.phase("comparing with the snapshots");
-    let mismatches = snapshot::check(&case, &observation, schedule);
-    if mismatches.is_empty() {
-        return Ok(());
-    }
-    evidence.found().diff =
-        Some(mismatches.iter().map(|mismatch| mismatch.full.as_str()).collect::<Vec<_>>().join("\n"));
-    Err(Failure::Observation(differs(&mismatches, schedule)))
+    Ok((case, observation))
 }
 
 /// Creates the topics, tables and buckets of a case.
 pub fn provide(case: &Case, stack: &dyn Stack) -> Result<(), StackError> {
-    for (topic, partitions) in &case.settings.topics {
-        stack.create_topic(topic, *partitions)?;
-    }
-    for table in &case.settings.tables {
-        stack.create_table(table)?;
-    }
-    case.settings.buckets.iter().try_for_each(|bucket| stack.create_bucket(bucket))
+    stack.provide(&case.settings.topics, &case.settings.tables, &case.settings.buckets)
 }
 
 /// A case that observes nothing proves nothing, unless that is what it is about.
@@ -161,7 +240,7 @@ fn expected_amount(case: &Case, observation: &Observation) -> Result<(), Failure
     }
 }
 
-fn differs(mismatches: &[snapshot::Mismatch], schedule: Schedule) -> String {
+fn differs(mismatches: &[snapshot::Mismatch], comparison: Comparison) -> String {
     let count = mismatches.len();
     let mut text = format!(
         "{count} snapshot{} differ{}\n\n",
@@ -171,10 +250,10 @@ fn differs(mismatches: &[snapshot::Mismatch], schedule: Schedule) -> String {
     for mismatch in mismatches {
         let _ = writeln!(text, "{}", mismatch.short);
     }
-    text.push_str(if schedule.is_plain() {
+    text.push_str(if comparison == Comparison::Exact {
         "if this is right: cargo insta review"
     } else {
-        "snapshots are written by the plain schedule; under this one the pipeline behaved differently"
+        "snapshots are written by the plain schedule; in this run the pipeline behaved differently"
     });
     text
 }
@@ -189,7 +268,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn start_subject(&self) -> Result<Subject, Failure> {
-        self.evidence.phase("starting the subject");
+        self.evidence.phase(Phase::StartingSubject);
         let mut environment = self.stack.environment();
         environment.extend(self.case.settings.env.clone());
         if self.schedule.restarts() {
@@ -200,12 +279,12 @@ impl Run<'_> {
     }
 
     fn settling<'s>(&'s self, subject: &'s Subject) -> Settling<'s> {
-        Settling { stack: self.stack, subject, log: &self.evidence.log }
+        Settling { stack: self.stack, subject: Some(subject), log: &self.evidence.log }
     }
 
     /// Sends records, and checks that they are where they were meant to be.
     fn send(&self, records: &[Record]) -> Result<Goal, Failure> {
-        self.evidence.phase("sending the messages");
+        self.evidence.phase(Phase::Sending);
         self.stack.produce(records)?;
         let mut ends = self.stack.end_offsets(std::slice::from_ref(&self.case.settings.topic))?;
         ends.retain(|_, end| *end > 0);
@@ -217,20 +296,25 @@ impl Run<'_> {
     fn expecting_failure(&self, text: &str) -> Result<(), Failure> {
         self.send(&self.case.records)?;
         let subject = self.start_subject()?;
-        self.evidence.phase("waiting for the expected failure");
+        self.evidence.phase(Phase::AwaitingFailure);
         Ok(self.settling(&subject).said(text, self.case.settings.timeout)?)
     }
 
     /// Starts a subject, lets it drain and stops it.
     fn drain(&self, goal: &Goal) -> Result<(), Failure> {
+        if self.suite.program == Program::Running {
+            self.evidence.phase(Phase::Draining);
+            let settling = Settling { stack: self.stack, subject: None, log: &self.evidence.log };
+            return Ok(settling.drained(goal, self.case.settings.timeout).map(drop)?);
+        }
         self.drain_with(&self.start_subject()?, goal)
     }
 
     fn drain_with(&self, subject: &Subject, goal: &Goal) -> Result<(), Failure> {
         let settling = self.settling(subject);
-        self.evidence.phase("waiting until it has drained");
+        self.evidence.phase(Phase::Draining);
         let covered = settling.drained(goal, self.case.settings.timeout)?;
-        self.evidence.phase("stopping the subject");
+        self.evidence.phase(Phase::Stopping);
         settling.stop()?;
         Ok(settling.settled(goal, covered)?)
     }

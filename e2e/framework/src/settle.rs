@@ -91,8 +91,8 @@ fn last(log: &str) -> String {
 pub struct Settling<'a> {
     /// The services.
     pub stack: &'a dyn Stack,
-    /// The pipeline.
-    pub subject: &'a Subject,
+    /// The pipeline; `None` for one that runs already, of which nothing is known but what it does.
+    pub subject: Option<&'a Subject>,
     /// What it prints.
     pub log: &'a crate::subject::Log,
 }
@@ -113,7 +113,14 @@ impl Settling<'_> {
                 return Ok(at);
             }
             let interval = (started.elapsed() / 20).clamp(ASK.0, ASK.1);
-            if let Some(status) = self.subject.wait(Instant::now() + interval) {
+            let ended = match self.subject {
+                Some(subject) => subject.wait(Instant::now() + interval),
+                None => {
+                    std::thread::sleep(interval);
+                    None
+                }
+            };
+            if let Some(status) = ended {
                 return Err(SettleError::Ended { status: describe(status), log: self.log.last(LAST_LINES) });
             }
             if started.elapsed() > limit {
@@ -125,9 +132,10 @@ impl Settling<'_> {
 
     /// Stops the subject: it has to exit with status 0 within [`STOP_LIMIT`].
     pub fn stop(&self) -> Result<(), SettleError> {
+        let Some(subject) = self.subject else { return Ok(()) };
         self.log.note("-- SIGTERM".to_owned());
-        self.subject.terminate();
-        let problem = match self.subject.wait(Instant::now() + STOP_LIMIT) {
+        subject.terminate();
+        let problem = match subject.wait(Instant::now() + STOP_LIMIT) {
             Some(status) if status.success() => return Ok(()),
             Some(status) => format!("ended with {}, not 0", describe(status)),
             None => format!("still runs after {} s", seconds(STOP_LIMIT)),
@@ -158,15 +166,17 @@ impl Settling<'_> {
 
     /// Waits until the subject says `text`, then ends it, in good order if it can.
     pub fn said(&self, text: &str, limit: Duration) -> Result<(), SettleError> {
-        let problem = match self.subject.wait_for_line(text, Instant::now() + limit) {
-            Waited::Found(_) => {
+        let waited = self.subject.map(|subject| (subject, subject.wait_for_line(text, Instant::now() + limit)));
+        let problem = match waited {
+            None => "what a pipeline says that runs already is not known".to_owned(),
+            Some((subject, Waited::Found(_))) => {
                 self.log.note("-- said what was expected; SIGTERM".to_owned());
-                self.subject.terminate();
-                self.subject.wait(Instant::now() + STOP_LIMIT);
+                subject.terminate();
+                subject.wait(Instant::now() + STOP_LIMIT);
                 return Ok(());
             }
-            Waited::Ended(status) => format!("it ended without that: {}", describe(status)),
-            Waited::TimedOut => format!("it has not said that after {} s", seconds(limit)),
+            Some((_, Waited::Ended(status))) => format!("it ended without that: {}", describe(status)),
+            Some((_, Waited::TimedOut)) => format!("it has not said that after {} s", seconds(limit)),
         };
         Err(SettleError::NotSaid { text: text.to_owned(), problem, log: self.log.last(LAST_LINES) })
     }

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{self, SigSet, Signal};
 use nix::unistd::Pid;
 
+use crate::stack::namespace::take_off;
+
 /// Variables that would lead a subject to other services than the stack's: they are not inherited.
 const NOT_INHERITED: [&str; 3] = ["AWS_", "CONNECT_", "KAFKA_"];
 
@@ -30,6 +32,8 @@ pub enum Program {
     },
     /// A command for the shell.
     Shell(String),
+    /// Nothing: the pipeline runs already, with services and names of its own. It is neither started nor stopped.
+    Running,
 }
 
 impl Program {
@@ -45,6 +49,7 @@ impl Program {
                 command.arg("-c").arg(format!("exec {line}"));
                 Ok(command)
             }
+            Self::Running => Err(std::io::Error::other("it runs already, and is not the framework's to start")),
         }
     }
 }
@@ -54,6 +59,7 @@ impl fmt::Display for Program {
         match self {
             Self::Itself { role: (name, value) } => write!(f, "this executable with {name}={value}"),
             Self::Shell(line) => write!(f, "`{line}`"),
+            Self::Running => f.write_str("the pipeline that runs already"),
         }
     }
 }
@@ -254,6 +260,8 @@ pub struct Log {
 struct Lines {
     lines: Vec<(Duration, String)>,
     open_streams: usize,
+    /// What is left out when a line is looked for.
+    namespace: String,
 }
 
 impl Default for Log {
@@ -299,9 +307,15 @@ impl Log {
         let _ = self.shared.1.wait_timeout_while(lock(&self.shared.0), wait, |lines| lines.open_streams > 0);
     }
 
+    /// Looks for lines from now on as if this did not stand before the names in them.
+    pub fn within(&self, namespace: &str) {
+        namespace.clone_into(&mut lock(&self.shared.0).namespace);
+    }
+
     /// The first line that contains `text`.
     pub fn find(&self, text: &str) -> Option<String> {
-        lock(&self.shared.0).lines.iter().map(|(_, line)| line).find(|line| line.contains(text)).cloned()
+        let Lines { lines, namespace, .. } = &*lock(&self.shared.0);
+        lines.iter().map(|(_, line)| line).find(|line| take_off(line, namespace).contains(text)).cloned()
     }
 
     /// The whole log, a line each with its time since the start.

@@ -21,8 +21,11 @@ fn root() -> PathBuf {
     if compiled.join("fixtures").is_dir() { compiled } else { PathBuf::from(".") }
 }
 
-/// Runs the pipeline if this process was started as the subject, else `main`.
+/// Runs the pipeline if this process was started as the subject, ends containers if it was started for that, else runs `main`.
 pub fn worker_or(main: impl FnOnce() -> ExitCode) -> ExitCode {
+    if let Some(status) = e2e::reaper_if_asked() {
+        return status;
+    }
     if std::env::var(ROLE.0).is_ok_and(|role| role == ROLE.1) {
         return fms::main_with(std::env::args_os());
     }

@@ -126,6 +126,7 @@ impl Churn {
         let arguments = ["connect".into(), "--config".into(), path("dynamodb.json"), path(config)];
         let mut environment = self.stack.environment();
         let settings = [
+            ("FMS_PREFIX", ""),
             ("DYNAMODB_TABLE", TABLE),
             ("DYNAMODB_TASKS_MAX", "1"),
             ("S3_BUCKET", BUCKET),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::error::{FixtureError, nearest, with_nearest_key};
 use super::place::KeyTemplate;
 use super::redact::Redaction;
-use crate::stack::Table;
+use crate::stack::{Table, namespace};
 
 /// How long a case may take to drain when no file says `timeout`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -23,7 +23,8 @@ pub struct Settings {
     pub topics: BTreeMap<String, i32>,
     /// `key`: template of the message key over the message's top-level fields, such as `${id}`; without it keys are null.
     pub key: Option<KeyTemplate>,
-    /// `args`: arguments of the suite's own subject; another command (`--subject`) does not get them.
+    /// `args`: arguments of the suite's own subject; another command (`--subject`) does not get them. `${namespace}` in them, and in the
+    /// values of `env` and in `groups`, is what stands before the names of topics, tables and buckets on services that tests share.
     pub args: Vec<String>,
     /// `env`: environment of the subject, beside the stack's endpoints.
     pub env: BTreeMap<String, String>,
@@ -156,6 +157,19 @@ impl File {
 }
 
 impl Settings {
+    /// The settings with the stack's namespace in what the subject is given, and in the groups that it will have.
+    pub fn within(&self, namespace: &str) -> Self {
+        let fill_in = |text: &String| namespace::fill_in(text, namespace);
+        let variables = |env: &BTreeMap<String, String>| env.iter().map(|(k, v)| (k.clone(), fill_in(v))).collect();
+        Self {
+            args: self.args.iter().map(fill_in).collect(),
+            env: variables(&self.env),
+            env_when_restarted: variables(&self.env_when_restarted),
+            groups: self.groups.iter().map(|group| namespace::group(group, namespace)).collect(),
+            ..self.clone()
+        }
+    }
+
     /// Lays the files over each other, the farthest first; `path` is the nearest, which is blamed for what is missing.
     pub(super) fn merge(files: [&File; 3], path: &Path) -> Result<Self, FixtureError> {
         let mut settings = Settings { timeout: DEFAULT_TIMEOUT, ..Self::default() };
@@ -231,6 +245,16 @@ mod tests {
         assert_eq!(settings.tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["t", "u"]);
         assert_eq!(settings.tables[1].partition_key, ("id".to_owned(), "N".to_owned()));
         assert!(settings.key.is_some());
+    }
+
+    #[test]
+    fn the_namespace_is_filled_in_for_the_subject_alone() {
+        let suite = file("topic = 'a'\ngroups = ['connect-${namespace}s3']\nargs = ['${namespace}x']\nenv = { T = '${namespace}t' }\n[topics]\na = 1");
+        let settings = Settings::merge([&suite, &File::default(), &File::default()], Path::new("case.toml")).expect("complete");
+        let within = settings.within("e2e-1-");
+        assert_eq!((within.groups, within.args), (vec!["connect-e2e-1-s3".to_owned()], vec!["e2e-1-x".to_owned()]));
+        assert_eq!((within.env["T"].as_str(), within.topic.as_str()), ("e2e-1-t", "a"));
+        assert_eq!(settings.within("").env["T"], "t");
     }
 
     #[test]

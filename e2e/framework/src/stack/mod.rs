@@ -1,10 +1,16 @@
 //! The services of one test: Kafka, DynamoDB and S3, isolated from every other test, and the endpoints that a subject is given.
 
+pub mod docker;
 pub mod embedded;
+pub mod external;
 pub(crate) mod http;
+mod kafka;
+pub(crate) mod namespace;
+mod remote;
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::str::FromStr;
 
 use crate::calls::Calls;
 
@@ -39,32 +45,122 @@ pub struct Table {
 }
 
 /// What goes wrong in a stack: what was being done, to what, and the service's own words.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{action}: {cause}")]
 pub struct StackError {
     /// What was being done, to what.
     pub action: String,
     /// The service's own words.
     pub cause: String,
+    /// Whether the services themselves are at fault, and not what they were asked: no engine, an image that cannot be pulled, a container
+    /// that does not start or has ended.
+    pub infrastructure: bool,
 }
 
 impl StackError {
     pub(crate) fn new(action: impl Into<String>, cause: impl Display) -> Self {
-        Self { action: action.into(), cause: cause.to_string() }
+        Self { action: action.into(), cause: cause.to_string(), infrastructure: false }
+    }
+
+    /// The services are at fault.
+    pub(crate) fn infrastructure(action: impl Into<String>, cause: impl Display) -> Self {
+        Self { infrastructure: true, ..Self::new(action, cause) }
     }
 }
 
 /// What a group has committed for each topic and partition: offset and metadata.
 pub type Commits = BTreeMap<(String, i32), (i64, String)>;
 
-/// The services of one test. Dropping it ends them.
+/// Which stack a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// In the test's own process, without Docker.
+    #[default]
+    Embedded,
+    /// Apache Kafka, DynamoDB Local and LocalStack in containers that the framework starts and ends.
+    Docker,
+    /// Services that run already, found through the environment; see [`external`].
+    External,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedded => "embedded",
+            Self::Docker => "docker",
+            Self::External => "external",
+        })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "embedded" => Ok(Self::Embedded),
+            "docker" => Ok(Self::Docker),
+            "external" => Ok(Self::External),
+            _ => Err(format!("stack `{text}`: there are embedded, docker and external")),
+        }
+    }
+}
+
+/// How tests that run at once are kept apart on the Docker stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// One set of containers for the whole run; every test has a namespace of its own.
+    #[default]
+    Shared,
+    /// Containers of its own for every test.
+    PerTest,
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Shared { "shared" } else { "per-test" })
+    }
+}
+
+impl FromStr for Isolation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "shared" => Ok(Self::Shared),
+            "per-test" => Ok(Self::PerTest),
+            _ => Err(format!("isolation `{text}`: there are shared and per-test")),
+        }
+    }
+}
+
+/// The services of one test. Dropping it ends them, or takes away what the test has put into them.
 pub trait Stack: Send + Sync {
     /// `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
     /// `AWS_SECRET_ACCESS_KEY`: for the subject, whose AWS calls all pass the recording proxy.
     fn environment(&self) -> BTreeMap<String, String>;
 
+    /// What stands before the names of this test's topics, groups, tables and buckets, for its services are not its own; else nothing.
+    ///
+    /// All other methods take and give names without it, except for consumer groups, which only the subject names.
+    fn namespace(&self) -> &str {
+        ""
+    }
+
+    /// Whether the services themselves are still there; an error is the infrastructure's fault.
+    fn health(&self) -> Result<(), StackError> {
+        Ok(())
+    }
+
     /// What the subject has called so far, and how many of its calls are in flight.
     fn calls(&self) -> &Calls;
+
+    /// Creates all that a test needs.
+    fn provide(&self, topics: &BTreeMap<String, i32>, tables: &[Table], buckets: &[String]) -> Result<(), StackError> {
+        topics.iter().try_for_each(|(topic, partitions)| self.create_topic(topic, *partitions))?;
+        tables.iter().try_for_each(|table| self.create_table(table))?;
+        buckets.iter().try_for_each(|bucket| self.create_bucket(bucket))
+    }
 
     /// Creates a topic.
     fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), StackError>;

@@ -14,7 +14,7 @@ use e2e::stack::{Record, Stack};
 use e2e::subject::{Log, Subject};
 use e2e::{CaseId, Suite, discovery, harness};
 
-use super::Run;
+use e2e::Options;
 
 const STARTS: usize = 50;
 
@@ -128,7 +128,7 @@ fn itself() -> Result<PathBuf, String> {
 fn whole_suite(suite: &Suite) -> Result<(), String> {
     let cases = discovery::list(&suite.fixtures).map_err(|error| error.to_string())?;
     let started = Instant::now();
-    let outcomes = super::run_all(suite, &cases, &Run::default());
+    let outcomes = super::run_all(&cases, None, true, |id| e2e::run(suite, id, &Options::default(), String::new()));
     let took = started.elapsed();
     let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
     let what = format!("whole suite, {} cases, {failed} failed", cases.len());

@@ -2,10 +2,11 @@
 
 mod measure;
 mod new;
+mod parity;
 mod table;
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,13 +17,16 @@ use std::{fs, thread};
 
 use clap::{Args, Parser, Subcommand};
 use e2e::report::{self, Outcome};
+use e2e::stack::{Isolation, Kind, docker};
 use e2e::{CaseId, Options, Program, Schedule, Suite, discovery, harness};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A case failed.
 const FAILED: u8 = 1;
-/// Nothing was run: the command line or the fixtures are not right.
+/// Nothing was run: the command line, the fixtures or the engine are not right.
 const NOT_RUN: u8 = 2;
+/// No case failed by itself, but services did.
+const INFRASTRUCTURE: u8 = 3;
 
 /// Run fixtures end to end: messages into Kafka, the pipeline as a process, what it stored against snapshots.
 #[derive(Debug, Parser)]
@@ -38,6 +42,8 @@ pub struct Arguments {
 enum Command {
     /// Begin a fixture: write its folder and say what to do next.
     New(new::New),
+    /// Run fixtures on two stacks and compare what was observed, not only the snapshots.
+    Parity(parity::Parity),
     /// Print the figures that this project promises, each beside its aim. They are about a release build.
     Measure,
 }
@@ -55,6 +61,16 @@ struct Run {
     update: bool,
     /// Keep the log, offsets, calls and observed document of passing cases too.
     #[arg(long)]
+    keep_capsules: bool,
+    /// Where: embedded (no Docker), docker (containers of the framework's own), external (services that run already, found through
+    /// KAFKA_BOOTSTRAP_SERVERS and AWS_ENDPOINT_URL).
+    #[arg(long, env = harness::STACK, default_value = "embedded")]
+    stack: Kind,
+    /// On the docker stack: shared (one set of containers for the run) or per-test.
+    #[arg(long, env = harness::ISOLATION, default_value = "shared")]
+    isolation: Isolation,
+    /// Leave the shared set of containers to the next run, which then need not start it and ends it, unless it keeps it too.
+    #[arg(long)]
     keep: bool,
     /// Print one JSON document instead of the table.
     #[arg(long)]
@@ -65,12 +81,32 @@ struct Run {
     /// Test this command instead of `fms connect`. It runs in the project's folder and finds everything in its environment.
     #[arg(long, value_name = "COMMAND")]
     subject: Option<String>,
+    /// Test the pipeline that runs already, under its own names on the services of the external stack: the composed worker, for one. Its
+    /// tables are emptied first.
+    #[arg(long, conflicts_with = "subject", requires = "stack")]
+    subject_running: bool,
+    /// Append the outcome as Markdown to this file, such as a job's summary.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+impl Run {
+    fn options(&self) -> Options {
+        Options {
+            stack: self.stack,
+            isolation: self.isolation,
+            keep: self.keep || harness::kept(),
+            schedule: self.schedule,
+            keep_capsules: self.keep_capsules,
+        }
+    }
 }
 
 /// `main` of the runner. Has to be called before the process starts a thread.
 pub fn main(suite: &Suite, arguments: Arguments) -> ExitCode {
     let outcome = match arguments.command {
         Some(Command::New(new)) => new.write(suite),
+        Some(Command::Parity(parity)) => parity.run(suite),
         Some(Command::Measure) => measure::print(suite),
         None => run(suite, &arguments.run),
     };
@@ -88,16 +124,31 @@ fn run(suite: &Suite, arguments: &Run) -> Result<ExitCode, String> {
     if let Some(command) = &arguments.subject {
         suite.program = Program::Shell(command.clone());
     }
+    if arguments.subject_running {
+        suite.program = Program::Running;
+    }
     harness::prepare(&suite, arguments.update);
     let cases = select(&suite, &arguments.filters)?;
+    let options = arguments.options();
+    let containers = match start_containers(&suite, &options)? {
+        Ok(containers) => containers,
+        Err(status) => return Ok(status),
+    };
+    let jobs = if arguments.subject_running { NonZeroUsize::new(1) } else { arguments.jobs };
     let started = Instant::now();
-    let outcomes = run_all(&suite, &cases, arguments);
+    let outcomes = run_all(&cases, jobs, arguments.json, |id| e2e::run(&suite, id, &options, repeat(id, arguments)));
     let took = started.elapsed();
     let page = write_page(&suite, &outcomes, arguments.schedule, took);
     if arguments.json {
         println!("{}", table::json(&outcomes, arguments.schedule, took));
     } else {
         print!("{}", table::text(&outcomes, took));
+        if let Some(containers) = &containers {
+            println!("containers: {containers}");
+        }
+    }
+    if let Some(path) = &arguments.markdown {
+        append(path, &table::markdown(&format!("Fixtures on {}", options.stack), &outcomes, took, containers.as_deref()))?;
     }
     match page {
         Ok(path) if !arguments.json => println!("report: {}", path.display()),
@@ -105,8 +156,44 @@ fn run(suite: &Suite, arguments: &Run) -> Result<ExitCode, String> {
         // The verdicts stand without it.
         Err(problem) => eprintln!("{problem}"),
     }
-    let failed = outcomes.iter().any(|outcome| outcome.failure.is_some());
-    Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(status(&outcomes))
+}
+
+fn status(outcomes: &[Outcome]) -> ExitCode {
+    let failed = |infrastructure| {
+        outcomes.iter().any(|outcome| outcome.failure.is_some() && outcome.infrastructure == infrastructure)
+    };
+    match (failed(false), failed(true)) {
+        (true, _) => ExitCode::from(FAILED),
+        (false, true) => ExitCode::from(INFRASTRUCTURE),
+        (false, false) => ExitCode::SUCCESS,
+    }
+}
+
+/// On the Docker stack, makes sure of the engine and starts the containers that cases share; how long they took.
+///
+/// Without an engine nothing was run; if they do not start, it is not for the cases to say so one after the other.
+fn start_containers(suite: &Suite, options: &Options) -> Result<Result<Option<String>, ExitCode>, String> {
+    if options.stack != Kind::Docker {
+        return Ok(Ok(None));
+    }
+    docker::engine::check().map_err(|error| error.to_string())?;
+    if options.isolation == Isolation::PerTest {
+        return Ok(Ok(None));
+    }
+    match docker::start_set(options.docker(&suite.docker_folder())) {
+        Ok(set) => Ok(Ok(Some(docker::describe(&set)))),
+        Err(error) => {
+            eprintln!("infrastructure, not the pipeline: while starting the services: {error}");
+            Ok(Err(ExitCode::from(INFRASTRUCTURE)))
+        }
+    }
+}
+
+fn append(path: &PathBuf, text: &str) -> Result<(), String> {
+    let file = fs::File::options().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| format!("cannot append the summary to {}: {error}", path.display()))
 }
 
 fn select(suite: &Suite, filters: &[String]) -> Result<Vec<CaseId>, String> {
@@ -127,21 +214,24 @@ fn select(suite: &Suite, filters: &[String]) -> Result<Vec<CaseId>, String> {
 }
 
 /// Runs the cases, `jobs` at a time; gives their outcomes in the order of the cases.
-fn run_all(suite: &Suite, cases: &[CaseId], arguments: &Run) -> Vec<Outcome> {
-    let jobs = arguments
-        .jobs
-        .map_or_else(|| thread::available_parallelism().map_or(8, |cores| cores.get() * 4), NonZeroUsize::get);
+fn run_all(
+    cases: &[CaseId],
+    jobs: Option<NonZeroUsize>,
+    quiet: bool,
+    run: impl Fn(&CaseId) -> Outcome + Sync,
+) -> Vec<Outcome> {
+    let jobs =
+        jobs.map_or_else(|| thread::available_parallelism().map_or(8, |cores| cores.get() * 4), NonZeroUsize::get);
     let bar = progress(cases.len());
     let next = Mutex::new(cases.iter());
     let outcomes = Mutex::new(Vec::with_capacity(cases.len()));
-    let options = Options { schedule: arguments.schedule, keep: arguments.keep };
     thread::scope(|scope| {
         for _ in 0..jobs.min(cases.len()) {
             scope.spawn(|| {
                 loop {
                     let Some(id) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
-                    let outcome = e2e::run(suite, id, &options, repeat(id, arguments));
-                    if let (Some(failure), false) = (&outcome.failure, arguments.json) {
+                    let outcome = run(id);
+                    if let (Some(failure), false) = (&outcome.failure, quiet) {
                         bar.suspend(|| println!("✗ {id}\n  {}\n", failure.trim_end().replace('\n', "\n  ")));
                     }
                     bar.inc(1);
@@ -168,11 +258,23 @@ fn progress(cases: usize) -> ProgressBar {
 
 /// The command that runs one case again.
 fn repeat(id: &CaseId, arguments: &Run) -> String {
-    let schedule =
-        if arguments.schedule.is_plain() { String::new() } else { format!(" --schedule {}", arguments.schedule) };
-    let quoted = |subject: &String| format!(" --subject '{}'", subject.replace('\'', "'\\''"));
-    let subject = arguments.subject.as_ref().map(quoted).unwrap_or_default();
-    format!("cargo run --bin e2e -- {id}{schedule}{subject}")
+    let mut command = format!("cargo run --bin e2e -- {id}");
+    if !arguments.schedule.is_plain() {
+        command += &format!(" --schedule {}", arguments.schedule);
+    }
+    if arguments.stack != Kind::default() {
+        command += &format!(" --stack {}", arguments.stack);
+    }
+    if arguments.isolation != Isolation::default() {
+        command += &format!(" --isolation {}", arguments.isolation);
+    }
+    if let Some(subject) = &arguments.subject {
+        command += &format!(" --subject '{}'", subject.replace('\'', "'\\''"));
+    }
+    if arguments.subject_running {
+        command += " --subject-running";
+    }
+    command
 }
 
 fn write_page(suite: &Suite, outcomes: &[Outcome], schedule: Schedule, took: Duration) -> Result<PathBuf, String> {

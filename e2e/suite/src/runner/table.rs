@@ -1,11 +1,12 @@
 //! Outcomes as a table for people and as JSON for programs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use e2e::Schedule;
 use e2e::observe::Counts;
-use e2e::report::Outcome;
+use e2e::report::{Outcome, Times, phases};
 use serde_json::{Value, json};
 
 const HEAD: [&str; 7] = ["case", "messages", "rows", "items", "objects", "dead letters", "seconds"];
@@ -33,9 +34,39 @@ pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
         }
         text.push('\n');
     }
-    let verdict = if failed == 0 { "all passed".to_owned() } else { format!("{failed} failed") };
-    let _ = writeln!(text, "\n{verdict}");
+    let _ = writeln!(text, "\n{}", verdict(outcomes, failed));
+    let times: Times = outcomes.iter().map(|outcome| outcome.times).sum();
+    let _ = writeln!(text, "phases, of all cases together: {}", phases(&times));
     text
+}
+
+fn verdict(outcomes: &[Outcome], failed: usize) -> String {
+    let infrastructure = outcomes.iter().filter(|outcome| outcome.infrastructure).count();
+    match (failed, infrastructure) {
+        (0, _) => "all passed".to_owned(),
+        (failed, 0) => format!("{failed} failed"),
+        (failed, broken) => format!("{failed} failed, {broken} of them for the infrastructure"),
+    }
+}
+
+/// The verdict, the table folded away, and every failure: for the summary of a job.
+pub(super) fn markdown(title: &str, outcomes: &[Outcome], took: Duration, containers: Option<&str>) -> String {
+    let failures: Vec<(&Outcome, &String)> =
+        outcomes.iter().filter_map(|outcome| Some((outcome, outcome.failure.as_ref()?))).collect();
+    let mark = if failures.is_empty() { "✅" } else { "❌" };
+    let cases = outcomes.len();
+    let verdict = verdict(outcomes, failures.len());
+    let mut markdown = format!("### {mark} {title}: {cases} cases, {verdict}, {:.1} s\n\n", took.as_secs_f64());
+    if let Some(containers) = containers {
+        let _ = writeln!(markdown, "Containers: {containers}\n");
+    }
+    for (outcome, failure) in failures {
+        // Longer than any fence that a pipeline prints.
+        let _ = writeln!(markdown, "**{}**\n\n``````diff\n{}\n``````\n", outcome.id, failure.trim_end());
+    }
+    let table = text(outcomes, took);
+    let _ = writeln!(markdown, "<details><summary>all cases</summary>\n\n``````\n{table}``````\n\n</details>\n");
+    markdown
 }
 
 fn cells(name: String, counts: &Counts, took: Duration) -> [String; 7] {
@@ -61,6 +92,8 @@ pub(super) fn json(outcomes: &[Outcome], schedule: Schedule, took: Duration) -> 
                 "name": outcome.id.to_string(),
                 "passed": outcome.failure.is_none(),
                 "failure": outcome.failure,
+                "infrastructure": outcome.infrastructure,
+                "phases": outcome.times.named().map(|(name, time)| (name.to_owned(), time.as_secs_f64())).into_iter().collect::<BTreeMap<_, _>>(),
                 "seconds": outcome.duration.as_secs_f64(),
                 "counts": outcome.counts,
             })
@@ -87,6 +120,8 @@ mod tests {
             id: CaseId { protocol: "p".into(), name: name.into() },
             counts: Counts { messages: 1, rows, ..Counts::default() },
             duration: Duration::from_millis(500),
+            times: Times::default(),
+            infrastructure: false,
             failure: failure.map(Into::into),
         };
         let outcomes = [outcome("one", 60, None), outcome("three", 1, Some("no"))];
@@ -96,6 +131,9 @@ mod tests {
         assert_eq!(lines[3], "✗ p::three         1     1      0        0             0     0.50");
         assert_eq!(lines[5], "2 cases            2    61      0        0             0     1.00");
         assert_eq!(lines[7], "1 failed");
+        let markdown = markdown("Fixtures", &outcomes, Duration::from_secs(1), Some("Kafka 1.0 s"));
+        assert!(markdown.starts_with("### ❌ Fixtures: 2 cases, 1 failed, 1.0 s\n\nContainers: Kafka 1.0 s\n"), "{markdown}");
+        assert!(markdown.contains("**p::three**\n\n``````diff\nno\n``````"), "{markdown}");
         assert_eq!(json(&outcomes, Schedule::Plain, Duration::ZERO)["counts"]["rows"], 61);
     }
 }

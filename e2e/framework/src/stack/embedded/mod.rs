@@ -55,16 +55,8 @@ impl Embedded {
             .map_err(|error| StackError::new("starting the embedded stack's threads", error))?;
         let proxy = listen(&runtime, &tables, &store, &calls)
             .map_err(|error| StackError::new("opening the embedded stack's ports", error))?;
-        let environment = [
-            ("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap().to_owned()),
-            ("AWS_ENDPOINT_URL", format!("http://{}", proxy.any)),
-            ("AWS_ENDPOINT_URL_S3", format!("http://{}", proxy.s3)),
-            ("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", proxy.dynamodb)),
-            ("AWS_REGION", REGION.to_owned()),
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
-        ];
-        let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut environment = proxy.environment(REGION, ACCESS_KEY, SECRET_KEY);
+        environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), kafka.client().bootstrap().to_owned());
         Ok(Self { environment, calls, kafka, tables, store, runtime: Some(runtime) })
     }
 
@@ -91,7 +83,7 @@ fn listen(runtime: &Runtime, tables: &Tables, store: &Store, calls: &Calls) -> i
     let (listener, address) = proxy::bind()?;
     let s3 = authority(address)?;
     runtime.spawn(s3::serve(listener, store.clone(), ACCESS_KEY, SECRET_KEY));
-    Proxy::start(runtime.handle(), &Upstreams { dynamodb, s3 }, calls)
+    Proxy::start(runtime.handle(), &Upstreams { dynamodb, s3, sqs: None }, calls)
 }
 
 impl Drop for Embedded {
@@ -134,15 +126,15 @@ impl Stack for Embedded {
     }
 
     fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError> {
-        self.kafka.end_offsets(topics)
+        self.kafka.client().end_offsets(topics)
     }
 
     fn committed(&self, group: &str, partitions: &[(String, i32)]) -> Result<Commits, StackError> {
-        self.kafka.committed(group, partitions)
+        self.kafka.client().committed(group, partitions)
     }
 
     fn read_topic(&self, topic: &str) -> Result<Vec<Record>, StackError> {
-        self.kafka.read_topic(topic)
+        self.kafka.client().read_topic(topic)
     }
 
     fn scan(&self, table: &str) -> Result<Vec<Value>, StackError> {

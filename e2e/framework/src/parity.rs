@@ -1,0 +1,69 @@
+//! Do two stacks tell the same? A case is run on both, and the observed documents are compared, whatever the snapshots say.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::case::CaseId;
+use crate::diff::Diff;
+use crate::observe::{Observation, Section};
+use crate::report::Outcome;
+use crate::run::{Options, Suite, observe};
+
+/// Runs a case on both stacks: the outcome of the second, which fails also if what was observed differs from the first.
+pub fn compare(suite: &Suite, id: &CaseId, [first, second]: [&Options; 2]) -> Outcome {
+    let repeat = |options: &Options| format!("cargo run --bin e2e -- {id} --stack {}", options.stack);
+    let (mut outcome, one) = observe(suite, id, first, repeat(first));
+    if outcome.failure.is_some() {
+        return outcome;
+    }
+    let (other_outcome, other) = observe(suite, id, second, repeat(second));
+    let duration = outcome.duration + other_outcome.duration;
+    outcome = Outcome { duration, ..other_outcome };
+    if outcome.failure.is_none() {
+        let names = [first.stack, second.stack].map(|stack| stack.to_string());
+        outcome.failure = differences(&one, &other, &names);
+    }
+    outcome
+}
+
+/// Every difference: the section it is in, and both values; `None` if there is none.
+fn differences(one: &Observation, other: &Observation, [first, second]: &[String; 2]) -> Option<String> {
+    let sections = |observation: &Observation| -> BTreeMap<String, Section> {
+        observation.sections.iter().map(|section| (section.name.clone(), section.clone())).collect()
+    };
+    let (ones, others) = (sections(one), sections(other));
+    let mut text = String::new();
+    let names: std::collections::BTreeSet<&String> = ones.keys().chain(others.keys()).collect();
+    for name in names {
+        let entries = |section: Option<&Section>| section.map(|section| section.entries.clone()).unwrap_or_default();
+        let Some(kind) = ones.get(name).or(others.get(name)).map(|section| section.kind) else { continue };
+        let diff = Diff::new(kind, &entries(ones.get(name)), &entries(others.get(name)));
+        if !diff.is_empty() {
+            let _ = writeln!(text, "{name}: {}\n{}", diff.summary(), diff.full());
+        }
+    }
+    (!text.is_empty()).then(|| format!("{first} (-) and {second} (+) differ\n\n{text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Kind;
+
+    fn observation(rows: &[&str]) -> Observation {
+        let entries = rows.iter().map(|row| (*row).to_owned()).collect();
+        let sections = vec![Section { name: "table__t".into(), kind: Kind::Items, entries }];
+        Observation { sections }
+    }
+
+    #[test]
+    fn a_difference_names_its_place_and_both_values() {
+        let names = ["embedded".to_owned(), "docker".to_owned()];
+        let same = observation(&[r#"{"a":1}"#]);
+        assert_eq!(differences(&same, &same, &names), None);
+        let text = differences(&same, &observation(&[r#"{"a":1.0}"#]), &names).expect("different");
+        assert!(text.starts_with("embedded (-) and docker (+) differ\n\ntable__t: "), "{text}");
+        assert!(text.contains(r#"{"a":1}"#) && text.contains(r#"{"a":1.0}"#), "{text}");
+        assert!(differences(&same, &Observation::default(), &names).is_some());
+    }
+}

@@ -1,0 +1,125 @@
+//! The Docker engine, or Podman's: where it is, and what the framework asks of it besides starting containers.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use testcontainers::bollard::Docker;
+use testcontainers::bollard::errors::Error;
+use testcontainers::bollard::query_parameters::{
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use testcontainers::core::client::docker_client_instance;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::stack::StackError;
+
+/// How many of a container's last lines an error shows.
+pub const LAST_LINES: usize = 20;
+
+/// The threads of everything that talks to the engine: its one client belongs to them.
+pub fn runtime() -> Result<&'static Runtime, StackError> {
+    static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| {
+        let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("e2e-docker").enable_all().build();
+        runtime.map_err(|error| error.to_string())
+    });
+    runtime.as_ref().map_err(|error| StackError::infrastructure("starting threads for the Docker engine", error))
+}
+
+/// Sockets of engines that run without root, which Testcontainers does not look for; see [`find`].
+fn sockets(runtime_dir: Option<&Path>) -> Vec<PathBuf> {
+    let of_user = |name: &str| runtime_dir.map(|folder| folder.join(name));
+    let all = [of_user("docker.sock"), of_user("podman/podman.sock"), Some(PathBuf::from("/run/podman/podman.sock"))];
+    all.into_iter().flatten().collect()
+}
+
+/// Sets `DOCKER_HOST` to the socket of a rootless Docker or of Podman, where nothing says where the engine is and Docker's own socket is
+/// not there.
+///
+/// Has to be called before the process has a second thread.
+#[allow(
+    unsafe_code,
+    reason = "Testcontainers reads the variable, and setting one is unsafe beside other threads"
+)]
+pub fn find() {
+    if std::env::var_os("DOCKER_HOST").is_some() || Path::new("/var/run/docker.sock").exists() {
+        return;
+    }
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    if let Some(socket) = sockets(runtime_dir.as_deref()).into_iter().find(|socket| socket.exists()) {
+        // SAFETY: the callers, the harness and the runner, do this first of all, while the process has one thread.
+        unsafe { std::env::set_var("DOCKER_HOST", format!("unix://{}", socket.display())) };
+    }
+}
+
+/// The engine's client, once the engine has answered.
+pub async fn client() -> Result<Docker, StackError> {
+    let missing = |error: &dyn std::fmt::Display| {
+        let place = match std::env::var("DOCKER_HOST") {
+            Ok(host) => format!("DOCKER_HOST={host}"),
+            Err(_) => "the usual sockets of Docker and Podman".to_owned(),
+        };
+        StackError::infrastructure(
+            "looking for a Docker engine",
+            format!(
+                "none answers at {place} ({error}); start Docker or `podman system service`, or set DOCKER_HOST, or use the embedded stack, \
+                 which needs none"
+            ),
+        )
+    };
+    let docker = docker_client_instance().await.map_err(|error| missing(&error))?;
+    docker.ping().await.map_err(|error| missing(&error))?;
+    Ok(docker)
+}
+
+/// Whether an engine answers.
+pub fn check() -> Result<(), StackError> {
+    runtime()?.block_on(client()).map(drop)
+}
+
+/// The last lines of a container, standard output and error together; a reason when there are none.
+pub async fn last_lines(docker: &Docker, id: &str) -> String {
+    let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&LAST_LINES.to_string()).build();
+    let mut logs = docker.logs(id, Some(options));
+    let mut text = String::new();
+    while let Some(line) = logs.next().await {
+        match line {
+            Ok(line) => text.push_str(&String::from_utf8_lossy(&line.into_bytes())),
+            Err(error) => return format!("(its log cannot be read: {error})"),
+        }
+    }
+    if text.is_empty() { "(it printed nothing)".to_owned() } else { text.trim_end().to_owned() }
+}
+
+/// Ids and labels of the containers that have this label, running or not.
+pub async fn labelled(docker: &Docker, label: &str) -> Result<Vec<(String, HashMap<String, String>)>, Error> {
+    let filters = HashMap::from([("label", vec![label])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    let found = docker.list_containers(Some(options)).await?;
+    Ok(found.into_iter().filter_map(|c| Some((c.id?, c.labels.unwrap_or_default()))).collect())
+}
+
+/// Ends containers, at once, with their anonymous volumes. One that is gone already, or is going, is no error.
+pub async fn remove<'a>(docker: &Docker, ids: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+    let removals = ids.into_iter().map(|id| {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        docker.remove_container(id, Some(options))
+    });
+    let gone = |error: &Error| matches!(error, Error::DockerResponseServerError { status_code: 404 | 409, .. });
+    join_all(removals).await.into_iter().filter(|result| !result.as_ref().is_err_and(gone)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rootless_docker_is_looked_for_before_podman() {
+        let found: Vec<String> = sockets(Some(Path::new("/run/user/7"))).iter().map(|p| p.display().to_string()).collect();
+        assert_eq!(found, ["/run/user/7/docker.sock", "/run/user/7/podman/podman.sock", "/run/podman/podman.sock"]);
+        assert_eq!(sockets(None), [PathBuf::from("/run/podman/podman.sock")]);
+    }
+}

@@ -1,0 +1,61 @@
+//! `e2e parity`: every fixture on two stacks, observed document against observed document.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+use e2e::stack::{Isolation, Kind};
+use e2e::{Options, Suite, harness, parity};
+
+use super::{append, run_all, select, start_containers, status, table};
+
+#[derive(Debug, Args)]
+pub(super) struct Parity {
+    /// Only cases whose name, `protocol::case`, contains one of these.
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+    /// The two stacks.
+    #[arg(long, num_args = 2, value_delimiter = ',', default_values = ["embedded", "docker"])]
+    stacks: Vec<Kind>,
+    /// On the docker stack: shared (one set of containers for the run) or per-test.
+    #[arg(long, env = harness::ISOLATION, default_value = "shared")]
+    isolation: Isolation,
+    /// Leave the shared set of containers to the next run.
+    #[arg(long)]
+    keep: bool,
+    /// Append the outcome as Markdown to this file.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+impl Parity {
+    pub(super) fn run(&self, suite: &Suite) -> Result<ExitCode, String> {
+        let [first, second] = self.stacks[..] else { return Err("--stacks: name two stacks".to_owned()) };
+        if first == second {
+            return Err(format!("--stacks: {first} is the same as {second}"));
+        }
+        harness::prepare(suite, false);
+        let cases = select(suite, &self.filters)?;
+        let keep = self.keep || harness::kept();
+        let on = |stack| Options { stack, isolation: self.isolation, keep, ..Options::default() };
+        let (first, second) = (on(first), on(second));
+        for options in [&first, &second] {
+            if let Err(status) = start_containers(suite, options)? {
+                return Ok(status);
+            }
+        }
+        let started = Instant::now();
+        let outcomes = run_all(&cases, None, false, |id| parity::compare(suite, id, [&first, &second]));
+        let took = started.elapsed();
+        print!("{}", table::text(&outcomes, took));
+        if outcomes.iter().all(|outcome| outcome.failure.is_none()) {
+            println!("{} and {} tell the same of every case", first.stack, second.stack);
+        }
+        if let Some(path) = &self.markdown {
+            let title = format!("Parity of {} and {}", first.stack, second.stack);
+            append(path, &table::markdown(&title, &outcomes, took, None))?;
+        }
+        Ok(status(&outcomes))
+    }
+}
