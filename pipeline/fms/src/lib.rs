@@ -1,9 +1,12 @@
 //! The command line of `fms`, as a library, so that a test's own binary can become a worker.
 
+mod health;
+
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -16,10 +19,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-/// A task had failed.
+/// A task had failed, or a worker is not healthy.
 const FAILED: u8 = 1;
 /// Nothing was started: the command line, the environment, a connector or what it needs is not right.
 const NOT_STARTED: u8 = 2;
+/// How long a healthy worker may take to say so.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Fleet data from Kafka to DynamoDB and S3.
 #[derive(Debug, Parser)]
@@ -40,6 +45,12 @@ enum Command {
         #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
         config: Vec<PathBuf>,
     },
+    /// Ask a running worker how it is: exit status 0 if every task is well, else 1 with what is wrong. For health checks.
+    Health {
+        /// Where the worker listens, and `/health`.
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8083/health")]
+        url: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -53,8 +64,8 @@ pub fn sinks() -> Vec<Box<dyn SinkConnector>> {
     vec![Box::new(fms_dynamodb::DynamoDbSink::default()), Box::new(fms_s3::S3Sink)]
 }
 
-/// Runs the program with these arguments, the program's name first. Exit status 0: stopped as asked; 1: a task had failed; 2: not
-/// started, with every problem on standard error.
+/// Runs the program with these arguments, the program's name first. Exit status 0: stopped as asked, or healthy; 1: a task had failed,
+/// or not healthy; 2: not started, with every problem on standard error.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -64,13 +75,26 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { NOT_STARTED.into() } else { ExitCode::SUCCESS };
         }
     };
-    let Command::Connect { config } = arguments.command;
+    let config = match arguments.command {
+        Command::Connect { config } => config,
+        Command::Health { url } => return health(&url),
+    };
     match start_log(arguments.log_format).map_err(|error| vec![format!("{error:#}")]).and_then(|()| connect(&config)) {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => FAILED.into(),
         Err(problems) => {
             report(&problems, arguments.log_format);
             NOT_STARTED.into()
+        }
+    }
+}
+
+fn health(url: &str) -> ExitCode {
+    match health::probe(url, HEALTH_TIMEOUT) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            FAILED.into()
         }
     }
 }
