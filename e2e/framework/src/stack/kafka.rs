@@ -151,11 +151,7 @@ impl Client {
 
     fn end_offset(&self, topic: &str, partition: i32) -> Result<i64, StackError> {
         let action = || format!("reading the end offset of {topic}-{partition}");
-        let (low, high) = self
-            .producer
-            .client()
-            .fetch_watermarks(topic, partition, PATIENCE)
-            .map_err(|error| StackError::new(action(), error))?;
+        let (low, high) = self.watermarks(topic, partition).map_err(|error| StackError::new(action(), error))?;
         if low > 0 {
             let problem = format!(
                 "the first {low} records are gone: by the topic's retention, or because the embedded Kafka keeps 5 MiB or 100,000 batches of a partition; \
@@ -164,6 +160,11 @@ impl Client {
             return Err(StackError::new(action(), problem));
         }
         Ok(high)
+    }
+
+    /// Low and high watermark.
+    fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+        settled(|| self.producer.client().fetch_watermarks(topic, partition, PATIENCE))
     }
 
     /// How many partitions a topic has, be it created here or by a client's use of it; `None` if it does not exist.
@@ -200,7 +201,7 @@ impl Client {
         if !groups.contains_key(group) {
             groups.insert(group.to_owned(), self.consumer(group).map_err(failed)?);
         }
-        let found = groups[group].committed_offsets(asked, PATIENCE).map_err(failed)?;
+        let found = settled(|| groups[group].committed_offsets(asked.clone(), PATIENCE)).map_err(failed)?;
         let mut committed = BTreeMap::new();
         for element in found.elements() {
             element.error().map_err(failed)?;
@@ -266,6 +267,24 @@ impl Client {
     }
 }
 
+
+/// Asks again while a broker has not settled who answers for a topic or group that has just come into being.
+fn settled<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Err(KafkaError::MetadataFetch(
+                RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::CoordinatorNotAvailable,
+            )) if Instant::now() < deadline => std::thread::sleep(STEP),
+            result => return result,
+        }
+    }
+}
 
 /// Closes a consumer that is about to be dropped. Dropping it closes it too, but waits in steps of 100 ms.
 fn close(consumer: &BaseConsumer) {
