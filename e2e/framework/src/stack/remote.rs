@@ -111,7 +111,8 @@ impl Remote {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &endpoints.kafka);
         let admin = config.create().map_err(|error| failed("creating a Kafka admin client", &error))?;
-        config.set("message.max.bytes", MAX_MESSAGE_BYTES);
+        // A send that is repeated, for a new partition has no leader yet, must not come behind the next one.
+        config.set("message.max.bytes", MAX_MESSAGE_BYTES).set("enable.idempotence", "true");
         let kafka = Kafka::new(&config).map_err(|error| failed("creating a Kafka client", &error))?;
 
         let authority = |what: &str, text: &str| {
