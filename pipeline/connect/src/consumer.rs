@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rdkafka::client::ClientContext;
@@ -25,6 +25,9 @@ use crate::kafka::{self, KafkaLog};
 
 /// How long one question to the group coordinator may take. A commit can wait behind a rebalance for the other members.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How soon a broker that is not the one to ask is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How often a consumer that leaves its group is asked whether it has.
 const LEAVE_STEP: Duration = Duration::from_millis(1);
@@ -93,8 +96,12 @@ impl ConsumerContext for Context {
         // Every event has to be answered, else the group waits for this member, which then cannot even leave.
         let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        // An assignment that is not taken is answered too: with none of it.
+        let decline = || {
+            if cooperative { consumer.incremental_assign(&TopicPartitionList::new()) } else { consumer.unassign() }
+        };
         let (result, change) = if assigned && self.leaving.load(Ordering::Relaxed) {
-            (consumer.unassign(), None)
+            (decline(), None)
         } else if assigned {
             match take_over(consumer, partitions) {
                 Ok(committed) => {
@@ -105,7 +112,7 @@ impl ConsumerContext for Context {
                 Err(error) => {
                     let names = names(partitions);
                     let failed = format!("reading the committed or earliest offsets of {names}: {error}");
-                    (consumer.unassign(), Some(Change::Failed(failed)))
+                    (decline(), Some(Change::Failed(failed)))
                 }
             }
         } else {
@@ -134,7 +141,7 @@ fn take_over<C: ConsumerContext>(
     for Committed { partition: TopicPartition { topic, partition }, offset, .. } in &committed {
         let start = match offset {
             Some(offset) => *offset,
-            None => consumer.fetch_watermarks(topic, *partition, COORDINATOR_TIMEOUT)?.0,
+            None => settled(|| consumer.fetch_watermarks(topic, *partition, COORDINATOR_TIMEOUT))?.0,
         };
         partitions.set_partition_offset(topic, *partition, Offset::Offset(start))?;
     }
@@ -145,7 +152,33 @@ fn read_committed<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: TopicPartitionList,
 ) -> KafkaResult<Vec<Committed>> {
-    committed_of(&consumer.committed_offsets(partitions, COORDINATOR_TIMEOUT)?)
+    settled(|| committed_of(&consumer.committed_offsets(partitions.clone(), COORDINATOR_TIMEOUT)?))
+}
+
+/// Asks again for a while when a broker is not yet, or no longer, the one to ask: a topic or group that has just come into being has no
+/// leader or coordinator for some milliseconds, and one that moves has none either.
+fn settled<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    let deadline = Instant::now() + COORDINATOR_TIMEOUT;
+    loop {
+        match ask() {
+            Err(error) if is_unsettled(&error) && Instant::now() < deadline => std::thread::sleep(ASK_AGAIN),
+            result => return result,
+        }
+    }
+}
+
+fn is_unsettled(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::UnknownTopicOrPartition
+                | Code::NotCoordinator
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+        )
+    )
 }
 
 fn committed_of(list: &TopicPartitionList) -> KafkaResult<Vec<Committed>> {
@@ -253,7 +286,7 @@ impl Consumer {
     pub fn committed(&self, partition: &TopicPartition) -> KafkaResult<Committed> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&partition.topic, partition.partition);
-        let committed = committed_of(&self.inner.committed_offsets(list, COORDINATOR_TIMEOUT)?)?;
+        let committed = settled(|| committed_of(&self.inner.committed_offsets(list.clone(), COORDINATOR_TIMEOUT)?))?;
         committed.into_iter().next().ok_or(KafkaError::NoMessageReceived)
     }
 
