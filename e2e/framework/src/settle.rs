@@ -113,12 +113,11 @@ impl Settling<'_> {
                 return Ok(at);
             }
             let interval = (started.elapsed() / 20).clamp(ASK.0, ASK.1);
-            let ended = match self.subject {
-                Some(subject) => subject.wait(Instant::now() + interval),
-                None => {
-                    std::thread::sleep(interval);
-                    None
-                }
+            let ended = if let Some(subject) = self.subject {
+                subject.wait(Instant::now() + interval)
+            } else {
+                std::thread::sleep(interval);
+                None
             };
             if let Some(status) = ended {
                 return Err(SettleError::Ended { status: describe(status), log: self.log.last(LAST_LINES) });

@@ -253,11 +253,11 @@ pub fn describe(status: ExitStatus) -> String {
 #[derive(Debug, Clone)]
 pub struct Log {
     started: Instant,
-    shared: Arc<(Mutex<Lines>, Condvar)>,
+    shared: Arc<(Mutex<Printed>, Condvar)>,
 }
 
 #[derive(Debug, Default)]
-struct Lines {
+struct Printed {
     lines: Vec<(Duration, String)>,
     open_streams: usize,
     /// What is left out when a line is looked for.
@@ -292,7 +292,7 @@ impl Log {
         self.change(|lines| lines.lines.push((at, text)));
     }
 
-    fn change(&self, change: impl FnOnce(&mut Lines)) {
+    fn change(&self, change: impl FnOnce(&mut Printed)) {
         change(&mut lock(&self.shared.0));
         self.shared.1.notify_all();
     }
@@ -314,7 +314,7 @@ impl Log {
 
     /// The first line that contains `text`.
     pub fn find(&self, text: &str) -> Option<String> {
-        let Lines { lines, namespace, .. } = &*lock(&self.shared.0);
+        let Printed { lines, namespace, .. } = &*lock(&self.shared.0);
         lines.iter().map(|(_, line)| line).find(|line| take_off(line, namespace).contains(text)).cloned()
     }
 

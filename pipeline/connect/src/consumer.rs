@@ -137,7 +137,7 @@ fn take_over<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: &mut TopicPartitionList,
 ) -> KafkaResult<Vec<Committed>> {
-    let committed = read_committed(consumer, partitions.clone())?;
+    let committed = read_committed(consumer, partitions)?;
     for Committed { partition: TopicPartition { topic, partition }, offset, .. } in &committed {
         let start = match offset {
             Some(offset) => *offset,
@@ -150,7 +150,7 @@ fn take_over<C: ConsumerContext>(
 
 fn read_committed<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
-    partitions: TopicPartitionList,
+    partitions: &TopicPartitionList,
 ) -> KafkaResult<Vec<Committed>> {
     settled(|| committed_of(&consumer.committed_offsets(partitions.clone(), COORDINATOR_TIMEOUT)?))
 }

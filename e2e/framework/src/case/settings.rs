@@ -158,6 +158,7 @@ impl File {
 
 impl Settings {
     /// The settings with the stack's namespace in what the subject is given, and in the groups that it will have.
+    #[must_use]
     pub fn within(&self, namespace: &str) -> Self {
         let fill_in = |text: &String| namespace::fill_in(text, namespace);
         let variables = |env: &BTreeMap<String, String>| env.iter().map(|(k, v)| (k.clone(), fill_in(v))).collect();

@@ -186,7 +186,7 @@ impl Client {
             .client()
             .fetch_metadata(Some(topic), PATIENCE)
             .map_err(|error| StackError::new(format!("looking for the leaders of topic {topic}"), error))?;
-        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let partitions = metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions);
         Ok(partitions.filter(|partition| partition.leader() >= 0).map(|_| 1).sum())
     }
 

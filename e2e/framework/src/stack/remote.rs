@@ -34,6 +34,9 @@ const MAX_MESSAGE_BYTES: &str = "5242880";
 /// How often what was created is asked for until it is there.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How long a member that was killed may hold its group, at most.
+const SESSION: Duration = Duration::from_secs(10);
+
 /// How many objects are read at once.
 const READS: usize = 8;
 
@@ -329,18 +332,8 @@ impl Remote {
     async fn clean_up(&self, made: &Made) -> Vec<String> {
         let topics = async {
             let names: Vec<&str> = made.topics.iter().map(String::as_str).collect();
-            let groups: Vec<&str> = made.groups.iter().map(String::as_str).collect();
             let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-            let mut left = Vec::new();
-            if !groups.is_empty() {
-                match self.admin.delete_groups(&groups, &options).await {
-                    Ok(results) => left.extend(results.into_iter().filter_map(|result| match result {
-                        Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => None,
-                        Err((group, code)) => Some(format!("group {group}: {code}")),
-                    })),
-                    Err(error) => left.push(format!("groups {}: {error}", groups.join(", "))),
-                }
-            }
+            let mut left = self.delete_groups(&made.groups, &options).await;
             if !names.is_empty() {
                 match self.admin.delete_topics(&names, &options).await {
                     Ok(results) => left.extend(results.into_iter().filter_map(|result| match result {
@@ -365,6 +358,28 @@ impl Remote {
         let (mut left, tables, buckets) = tokio::join!(topics, tables, buckets);
         left.extend(tables.into_iter().chain(buckets).flatten());
         left
+    }
+
+    /// A group that has a member is not deleted: one that was killed counts until its session times out.
+    async fn delete_groups(&self, groups: &BTreeSet<String>, options: &AdminOptions) -> Vec<String> {
+        let mut groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let deadline = Instant::now() + SESSION;
+        while !groups.is_empty() {
+            let results = match self.admin.delete_groups(&groups, options).await {
+                Ok(results) => results,
+                Err(error) => return vec![format!("groups {}: {error}", groups.join(", "))],
+            };
+            let gone = |result: &Result<_, (String, RDKafkaErrorCode)>| {
+                matches!(result, Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)))
+            };
+            let failed: Vec<_> = results.into_iter().filter(|result| !gone(result)).filter_map(Result::err).collect();
+            if Instant::now() > deadline || failed.iter().any(|(_, code)| *code != RDKafkaErrorCode::NonEmptyGroup) {
+                return failed.into_iter().map(|(group, code)| format!("group {group}: {code}")).collect();
+            }
+            groups.retain(|group| failed.iter().any(|(name, _)| name == group));
+            tokio::time::sleep(LOOK).await;
+        }
+        Vec::new()
     }
 
     async fn remove_bucket(&self, bucket: &str) -> Result<(), StackError> {

@@ -92,7 +92,7 @@ pub fn start_set(Options { isolation, keep, folder }: Options<'_>) -> Result<Set
         Isolation::Shared => runtime.block_on(run.shared_set(keep)),
         Isolation::PerTest => {
             let labels = run.labels(&namespace::new(), Process::itself(), false);
-            runtime.block_on(Set::start(&labels))
+            runtime.block_on(set::start(&labels))
         }
     }
 }

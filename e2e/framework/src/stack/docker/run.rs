@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::engine;
 use super::process::Process;
 use super::reaper;
-use super::set::Set;
+use super::set::{self, Set};
 use crate::stack::StackError;
 
 /// How often a process looks whether its run is still there.
@@ -169,7 +169,7 @@ impl Run {
         }
         self.sweep().await?;
         let set = crate::stack::namespace::new();
-        let started = Set::start(&self.labels(&set, self.process, keep)).await;
+        let started = set::start(&self.labels(&set, self.process, keep)).await;
         let lease = match &started {
             Ok(containers) => Lease::Ready { set, containers: containers.clone() },
             Err(StackError { action, cause, .. }) => Lease::Failed { action: action.clone(), cause: cause.clone() },

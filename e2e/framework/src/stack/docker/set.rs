@@ -88,30 +88,6 @@ pub struct Set {
 }
 
 impl Set {
-    /// Starts all containers with these labels. When one of them does not start, the others are ended.
-    pub async fn start(labels: &HashMap<String, String>) -> Result<Self, StackError> {
-        let begun = Instant::now();
-        let docker = engine::client().await?;
-        let containers = tokio::try_join!(
-            launch(&docker, Service::Kafka, KAFKA_PORT, labels, kafka),
-            launch(&docker, Service::LocalStack, 4566.tcp(), labels, localstack),
-            launch(&docker, Service::DynamoDb, 8000.tcp(), labels, dynamodb),
-        );
-        match containers {
-            Ok((kafka, localstack, dynamodb)) => {
-                Ok(Self { containers: vec![kafka, localstack, dynamodb], ready: begun.elapsed() })
-            }
-            Err(error) => {
-                // What cannot be ended now is ended by the reaper, which knows the labels too.
-                for (name, value) in labels.iter().filter(|(name, _)| *name == super::SET) {
-                    let found = engine::labelled(&docker, &format!("{name}={value}")).await.unwrap_or_default();
-                    let _ = engine::remove(&docker, found.iter().map(|(id, _)| id.as_str())).await;
-                }
-                Err(error)
-            }
-        }
-    }
-
     fn address(&self, service: Service) -> String {
         let found = self.containers.iter().find(|container| container.service == service);
         found.map(|container| container.address.clone()).unwrap_or_default()
@@ -145,6 +121,30 @@ impl Set {
         let docker = engine::client().await?;
         let ids = self.containers.iter().map(|container| container.id.as_str());
         engine::remove(&docker, ids).await.map_err(|error| StackError::infrastructure("ending containers", error))
+    }
+}
+
+/// Starts all containers with these labels. When one of them does not start, the others are ended.
+pub async fn start(labels: &HashMap<String, String>) -> Result<Set, StackError> {
+    let begun = Instant::now();
+    let docker = engine::client().await?;
+    let containers = tokio::try_join!(
+        launch(&docker, Service::Kafka, KAFKA_PORT, labels, kafka),
+        launch(&docker, Service::LocalStack, 4566.tcp(), labels, localstack),
+        launch(&docker, Service::DynamoDb, 8000.tcp(), labels, dynamodb),
+    );
+    match containers {
+        Ok((kafka, localstack, dynamodb)) => {
+            Ok(Set { containers: vec![kafka, localstack, dynamodb], ready: begun.elapsed() })
+        }
+        Err(error) => {
+            // What cannot be ended now is ended by the reaper, which knows the labels too.
+            for (name, value) in labels.iter().filter(|(name, _)| *name == super::SET) {
+                let found = engine::labelled(&docker, &format!("{name}={value}")).await.unwrap_or_default();
+                let _ = engine::remove(&docker, found.iter().map(|(id, _)| id.as_str())).await;
+            }
+            Err(error)
+        }
     }
 }
 
