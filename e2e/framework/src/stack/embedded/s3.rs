@@ -4,26 +4,31 @@
 //! received and checked: a write that is refused leaves nothing behind.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{self, Bound};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http_body_util::BodyExt;
+use hyper::StatusCode;
 use hyper::body::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::auth::SimpleAuth;
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket as ListedBucket, Checksum, CommonPrefix,
-    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart, CreateBucketInput, CreateBucketOutput,
-    CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, DeletedObject, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadBucketInput,
-    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
-    ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput,
-    ListPartsOutput, Metadata, MultipartUpload, Object as ListedObject, Part as ListedPart, PutObjectInput,
-    PutObjectOutput, StreamingBlob, Timestamp, UploadPartInput, UploadPartOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket as ListedBucket, Checksum, ChecksumAlgorithm,
+    ChecksumMode, ChecksumType, CommonPrefix, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
+    CompletedPart, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, CreateBucketInput,
+    CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketInput, DeleteBucketOutput,
+    DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag, ETagCondition,
+    EncodingType, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
+    HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
+    ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput,
+    Metadata, MetadataDirective, MultipartUpload, Object as ListedObject, ObjectStorageClass, Owner,
+    Part as ListedPart, PutObjectInput, PutObjectOutput, Range, StorageClass, StreamingBlob, Timestamp,
+    UploadPartInput, UploadPartOutput,
 };
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
@@ -36,6 +41,9 @@ const MIN_PART: usize = 5 * 1024 * 1024;
 
 /// The largest page of any listing.
 const MAX_PAGE: i32 = 1000;
+
+/// What a listing with the encoding `url` leaves as it is.
+const PLAIN_IN_LISTINGS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Serves `store` until dropped. Requests have to be signed with this key.
 pub async fn serve(listener: TcpListener, store: Store, access_key: &str, secret_key: &str) {
@@ -73,19 +81,40 @@ struct Object {
     attributes: Attributes,
     /// What the sender declared, and was right about.
     checksum: Checksum,
+    /// The lengths of the parts it was uploaded in; empty if it was put as a whole.
+    parts: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Attributes {
-    content_type: Option<String>,
+    cache_control: Option<String>,
+    content_disposition: Option<String>,
     content_encoding: Option<String>,
+    content_language: Option<String>,
+    content_type: Option<String>,
     metadata: Option<Metadata>,
+}
+
+/// The attributes that a request gives to its object.
+macro_rules! attributes {
+    ($input:ident) => {
+        Attributes {
+            cache_control: $input.cache_control,
+            content_disposition: $input.content_disposition,
+            content_encoding: $input.content_encoding,
+            content_language: $input.content_language,
+            content_type: $input.content_type,
+            metadata: $input.metadata,
+        }
+    };
 }
 
 #[derive(Debug)]
 struct Upload {
     initiated: SystemTime,
     attributes: Attributes,
+    checksum_algorithm: Option<ChecksumAlgorithm>,
+    checksum_type: Option<ChecksumType>,
     parts: BTreeMap<i32, Part>,
 }
 
@@ -230,6 +259,7 @@ async fn receive(
         declared.checksum_sha1 = trailer("x-amz-checksum-sha1").or(declared.checksum_sha1);
         declared.checksum_sha256 = trailer("x-amz-checksum-sha256").or(declared.checksum_sha256);
     }
+    well_formed(&declared, content_md5)?;
     let mut hasher = ChecksumHasher {
         crc32: declared.checksum_crc32.is_some().then(Default::default),
         crc32c: declared.checksum_crc32c.is_some().then(Default::default),
@@ -238,7 +268,7 @@ async fn receive(
         crc64nvme: declared.checksum_crc64nvme.is_some().then(Default::default),
     };
     hasher.update(&bytes);
-    let actual = hasher.finalize();
+    let mut actual = hasher.finalize();
     let md5 = Md5::checksum(&bytes);
     let actual_md5 = content_md5.map(|_| BASE64_STANDARD.encode(md5));
     for (name, declared, actual) in [
@@ -254,19 +284,81 @@ async fn receive(
             return Err(s3_error!(BadDigest, "the {name} you specified is {declared}, that of the body is {actual}"));
         }
     }
+    if !algorithms(&actual).is_empty() {
+        actual.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
+    }
     Ok(Received { bytes, md5, checksum: actual })
 }
 
-/// Puts the parts that a completion names together, in its order.
-fn assemble(upload: &Upload, named: &[CompletedPart]) -> S3Result<(Bytes, String)> {
+/// The checksum that S3 gives to an upload for which none was asked.
+fn own_checksum(body: &Bytes) -> Checksum {
+    let mut hasher =
+        ChecksumHasher { crc32: None, crc32c: None, sha1: None, sha256: None, crc64nvme: Some(Default::default()) };
+    hasher.update(body);
+    let full = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
+    Checksum { checksum_type: full, ..hasher.finalize() }
+}
+
+/// The CRC32 of the parts' CRC32s and how many there are; none if a part came without.
+fn composite_crc32(upload: &Upload, named: &[CompletedPart]) -> Checksum {
+    let mut joined = Vec::new();
+    for name in named {
+        let part = name.part_number.and_then(|number| upload.parts.get(&number));
+        let crc32 = part.and_then(|part| BASE64_STANDARD.decode(part.received.checksum.checksum_crc32.as_ref()?).ok());
+        let Some(crc32) = crc32 else { return Checksum::default() };
+        joined.extend(crc32);
+    }
+    let mut hasher =
+        ChecksumHasher { crc32: Some(Default::default()), crc32c: None, sha1: None, sha256: None, crc64nvme: None };
+    hasher.update(&joined);
+    let crc32 = hasher.finalize().checksum_crc32.map(|crc32| format!("{crc32}-{}", named.len()));
+    let kind = Some(ChecksumType::from_static(ChecksumType::COMPOSITE));
+    Checksum { checksum_crc32: crc32, checksum_type: kind, ..Default::default() }
+}
+
+/// Refuses declared checksums that are none: not base64, or not of their algorithm's length.
+fn well_formed(declared: &Checksum, content_md5: Option<&str>) -> S3Result<()> {
+    let is = |text: &str, length: usize| BASE64_STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == length);
+    if content_md5.is_some_and(|md5| !is(md5, 16)) {
+        return Err(s3_error!(InvalidDigest, "the Content-MD5 you specified is not an MD5 in base64"));
+    }
+    for (name, value, length) in [
+        ("CRC32", &declared.checksum_crc32, 4),
+        ("CRC32C", &declared.checksum_crc32c, 4),
+        ("CRC64NVME", &declared.checksum_crc64nvme, 8),
+        ("SHA1", &declared.checksum_sha1, 20),
+        ("SHA256", &declared.checksum_sha256, 32),
+    ] {
+        if value.as_ref().is_some_and(|value| !is(value, length)) {
+            return Err(s3_error!(InvalidRequest, "the {name} you specified is not one in base64"));
+        }
+    }
+    Ok(())
+}
+
+/// The algorithms of the checksums that there are.
+fn algorithms(checksum: &Checksum) -> Vec<ChecksumAlgorithm> {
+    let named = [
+        (checksum.checksum_crc32.is_some(), ChecksumAlgorithm::CRC32),
+        (checksum.checksum_crc32c.is_some(), ChecksumAlgorithm::CRC32C),
+        (checksum.checksum_crc64nvme.is_some(), ChecksumAlgorithm::CRC64NVME),
+        (checksum.checksum_sha1.is_some(), ChecksumAlgorithm::SHA1),
+        (checksum.checksum_sha256.is_some(), ChecksumAlgorithm::SHA256),
+    ];
+    named.into_iter().filter(|(there, _)| *there).map(|(_, name)| ChecksumAlgorithm::from_static(name)).collect()
+}
+
+/// Puts the parts that a completion names together, in its order: the body, its etag, and the length of each part.
+fn assemble(upload: &Upload, named: &[CompletedPart]) -> S3Result<(Bytes, String, Vec<usize>)> {
     if named.is_empty() {
-        return Err(s3_error!(MalformedXML, "a completion names at least one part"));
+        return Err(s3_error!(InvalidRequest, "a completion names at least one part"));
     }
     if !named.is_sorted_by(|a, b| a.part_number < b.part_number) {
         return Err(s3_error!(InvalidPartOrder, "parts have to be named in ascending order, each once"));
     }
     let mut body = Vec::new();
     let mut digests = Md5::new();
+    let mut lengths = Vec::new();
     for (index, name) in named.iter().enumerate() {
         let number = name.part_number.unwrap_or_default();
         let part = upload.parts.get(&number).map(|part| &part.received);
@@ -287,27 +379,73 @@ fn assemble(upload: &Upload, named: &[CompletedPart]) -> S3Result<(Bytes, String
         }
         body.extend_from_slice(&part.bytes);
         digests.update(&part.md5);
+        lengths.push(part.bytes.len());
     }
-    Ok((body.into(), format!("{}-{}", hex(&digests.finalize()), named.len())))
+    Ok((body.into(), format!("{}-{}", hex(&digests.finalize()), named.len()), lengths))
 }
 
-/// What a GET or HEAD without a body gives.
-fn describe(object: &Object, whole: bool) -> GetObjectOutput {
-    let checksum = if whole { object.checksum.clone() } else { Checksum::default() };
-    GetObjectOutput {
+/// What a GET or HEAD of an object, or of a range or a part of it, gives without the body, and where in the object that body is.
+fn describe(
+    object: &Object,
+    range: Option<Range>,
+    part: Option<i32>,
+    mode: Option<&ChecksumMode>,
+) -> S3Result<(GetObjectOutput, ops::Range<usize>)> {
+    let full = object.body.len();
+    let mut place = 0..full;
+    let mut parts_count = None;
+    if let Some(range) = range {
+        let checked = range.check(full as u64)?;
+        let position = |at: u64| usize::try_from(at).map_or(full, |at| at.min(full));
+        place = position(checked.start)..position(checked.end);
+    } else if let Some(part) = part {
+        let lengths = if object.parts.is_empty() { &[full][..] } else { &object.parts[..] };
+        let Some(at) = usize::try_from(part - 1).ok().filter(|at| *at < lengths.len()) else {
+            let mut refusal = S3Error::new(S3ErrorCode::Custom("InvalidPartNumber".into()));
+            refusal.set_status_code(StatusCode::RANGE_NOT_SATISFIABLE);
+            refusal.set_message(format!("the object has {} parts", lengths.len()));
+            return Err(refusal);
+        };
+        let start = lengths[..at].iter().sum();
+        place = start..start + lengths[at];
+        parts_count = i32::try_from(object.parts.len()).ok().filter(|count| *count > 0);
+    }
+    let is_whole = place == (0..full);
+    let shown = is_whole && mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
+    let checksum = if shown { object.checksum.clone() } else { Checksum::default() };
+    let attributes = object.attributes.clone();
+    let output = GetObjectOutput {
         accept_ranges: Some("bytes".into()),
+        cache_control: attributes.cache_control,
         checksum_crc32: checksum.checksum_crc32,
         checksum_crc32c: checksum.checksum_crc32c,
         checksum_crc64nvme: checksum.checksum_crc64nvme,
         checksum_sha1: checksum.checksum_sha1,
         checksum_sha256: checksum.checksum_sha256,
-        content_encoding: object.attributes.content_encoding.clone(),
-        content_length: count(object.body.len()),
-        content_type: object.attributes.content_type.clone(),
+        checksum_type: checksum.checksum_type,
+        content_disposition: attributes.content_disposition,
+        content_encoding: attributes.content_encoding,
+        content_language: attributes.content_language,
+        content_length: count(place.len()),
+        content_range: (range.is_some() || (part.is_some() && full > 0))
+            .then(|| format!("bytes {}-{}/{full}", place.start, place.end.saturating_sub(1))),
+        content_type: attributes.content_type.or_else(|| Some("binary/octet-stream".into())),
         e_tag: Some(ETag::Strong(object.etag.clone())),
         last_modified: Some(object.modified.into()),
-        metadata: object.attributes.metadata.clone(),
+        metadata: attributes.metadata,
+        parts_count,
         ..Default::default()
+    };
+    Ok((output, place))
+}
+
+/// A name as a listing shows it.
+fn shown(name: String, encoding: Option<&EncodingType>) -> String {
+    match encoding {
+        Some(encoding) if encoding.as_str() == EncodingType::URL => {
+            utf8_percent_encode(&name, PLAIN_IN_LISTINGS).to_string()
+        }
+        _ => name,
     }
 }
 
@@ -337,6 +475,16 @@ impl S3 for Store {
     async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
         self.state().bucket(&request.input.bucket)?;
         Ok(S3Response::new(HeadBucketOutput::default()))
+    }
+
+    async fn delete_bucket(&self, request: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
+        let name = request.input.bucket;
+        let mut state = self.state();
+        if !state.bucket(&name)?.objects.is_empty() {
+            return Err(s3_error!(BucketNotEmpty, "bucket {name} has objects"));
+        }
+        state.buckets.remove(&name);
+        Ok(S3Response::new(DeleteBucketOutput::default()))
     }
 
     async fn list_buckets(&self, _: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
@@ -371,12 +519,9 @@ impl S3 for Store {
             etag: hex(&received.md5),
             body: received.bytes,
             modified: SystemTime::now(),
-            attributes: Attributes {
-                content_type: input.content_type,
-                content_encoding: input.content_encoding,
-                metadata: input.metadata,
-            },
+            attributes: attributes!(input),
             checksum: received.checksum,
+            parts: Vec::new(),
         };
         bucket.objects.insert(input.key, object);
         Ok(S3Response::new(PutObjectOutput {
@@ -386,8 +531,42 @@ impl S3 for Store {
             checksum_crc64nvme: checksum.checksum_crc64nvme,
             checksum_sha1: checksum.checksum_sha1,
             checksum_sha256: checksum.checksum_sha256,
+            checksum_type: checksum.checksum_type,
             ..Default::default()
         }))
+    }
+
+    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        let input = request.input;
+        let CopySource::Bucket { bucket: from, key, .. } = &input.copy_source else {
+            return Err(s3_error!(NotImplemented, "copying from an access point"));
+        };
+        let mut state = self.state();
+        let mut object = state.bucket(from)?.object(key)?.clone();
+        if input.copy_source_if_match.as_ref().is_some_and(|condition| !names(condition, &object))
+            || input.copy_source_if_none_match.as_ref().is_some_and(|condition| names(condition, &object))
+        {
+            return Err(s3_error!(PreconditionFailed, "the ETag of {key} does not allow the copy"));
+        }
+        let directive = input.metadata_directive.as_ref().map(MetadataDirective::as_str);
+        if directive == Some(MetadataDirective::REPLACE) {
+            object.attributes = attributes!(input);
+        } else if **from == *input.bucket && **key == *input.key {
+            return Err(s3_error!(InvalidRequest, "a copy of an object onto itself has to change its attributes"));
+        }
+        object.modified = SystemTime::now();
+        let result = CopyObjectResult {
+            checksum_crc32: object.checksum.checksum_crc32.clone(),
+            checksum_crc32c: object.checksum.checksum_crc32c.clone(),
+            checksum_crc64nvme: object.checksum.checksum_crc64nvme.clone(),
+            checksum_sha1: object.checksum.checksum_sha1.clone(),
+            checksum_sha256: object.checksum.checksum_sha256.clone(),
+            checksum_type: object.checksum.checksum_type.clone(),
+            e_tag: Some(ETag::Strong(object.etag.clone())),
+            last_modified: Some(object.modified.into()),
+        };
+        state.bucket(&input.bucket)?.objects.insert(input.key, object);
+        Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() }))
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
@@ -395,17 +574,8 @@ impl S3 for Store {
         let mut state = self.state();
         let object = state.bucket(&input.bucket)?.object(&input.key)?;
         admit_read(object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
-        let mut output = describe(object, input.range.is_none());
-        let mut body = object.body.clone();
-        if let Some(range) = input.range {
-            let full = body.len();
-            let range = range.check(full as u64)?;
-            output.content_range = Some(format!("bytes {}-{}/{full}", range.start, range.end - 1));
-            let position = |at: u64| usize::try_from(at).map_or(full, |at| at.min(full));
-            body = body.slice(position(range.start)..position(range.end));
-            output.content_length = count(body.len());
-        }
-        output.body = Some(StreamingBlob::from(Body::from(body)));
+        let (mut output, place) = describe(object, input.range, input.part_number, input.checksum_mode.as_ref())?;
+        output.body = Some(StreamingBlob::from(Body::from(object.body.slice(place))));
         Ok(S3Response::new(output))
     }
 
@@ -414,20 +584,26 @@ impl S3 for Store {
         let mut state = self.state();
         let object = state.bucket(&input.bucket)?.object(&input.key)?;
         admit_read(object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
-        let described = describe(object, true);
+        let (described, _) = describe(object, input.range, input.part_number, input.checksum_mode.as_ref())?;
         Ok(S3Response::new(HeadObjectOutput {
             accept_ranges: described.accept_ranges,
+            cache_control: described.cache_control,
             checksum_crc32: described.checksum_crc32,
             checksum_crc32c: described.checksum_crc32c,
             checksum_crc64nvme: described.checksum_crc64nvme,
             checksum_sha1: described.checksum_sha1,
             checksum_sha256: described.checksum_sha256,
+            checksum_type: described.checksum_type,
+            content_disposition: described.content_disposition,
             content_encoding: described.content_encoding,
+            content_language: described.content_language,
             content_length: described.content_length,
+            content_range: described.content_range,
             content_type: described.content_type,
             e_tag: described.e_tag,
             last_modified: described.last_modified,
             metadata: described.metadata,
+            parts_count: described.parts_count,
             ..Default::default()
         }))
     }
@@ -470,6 +646,12 @@ impl S3 for Store {
         };
         let start_after = input.start_after.clone().filter(|_| after.is_none());
 
+        let encoding = input.encoding_type.as_ref();
+        let owner = input
+            .fetch_owner
+            .unwrap_or_default()
+            .then(|| Owner { display_name: Some("embedded".into()), id: Some("embedded".into()) });
+
         let mut state = self.state();
         let bucket = state.bucket(&input.bucket)?;
         let (mut contents, mut common_prefixes) = (Vec::new(), Vec::new());
@@ -492,10 +674,14 @@ impl S3 for Store {
             }
             last = Some(entry.to_owned());
             if end.is_some() {
-                common_prefixes.push(CommonPrefix { prefix: last.clone() });
+                common_prefixes.push(CommonPrefix { prefix: Some(shown(entry.to_owned(), encoding)) });
             } else {
                 contents.push(ListedObject {
-                    key: last.clone(),
+                    key: Some(shown(entry.to_owned(), encoding)),
+                    checksum_algorithm: Some(algorithms(&object.checksum)).filter(|named| !named.is_empty()),
+                    checksum_type: object.checksum.checksum_type.clone(),
+                    owner: owner.clone(),
+                    storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
                     size: count(object.body.len()),
                     e_tag: Some(ETag::Strong(object.etag.clone())),
                     last_modified: Some(object.modified.into()),
@@ -510,11 +696,40 @@ impl S3 for Store {
             contents: Some(contents),
             common_prefixes: Some(common_prefixes),
             name: Some(input.bucket),
-            prefix: input.prefix,
-            delimiter: input.delimiter,
+            prefix: Some(shown(prefix, encoding)),
+            delimiter: delimiter.map(|delimiter| shown(delimiter, encoding)),
             max_keys: Some(input.max_keys.unwrap_or(MAX_PAGE)),
             continuation_token: input.continuation_token,
-            start_after: input.start_after,
+            start_after: input.start_after.map(|start| shown(start, encoding)),
+            encoding_type: input.encoding_type,
+            ..Default::default()
+        }))
+    }
+
+    async fn list_objects(&self, request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+        let marker = request.input.marker.clone().unwrap_or_default();
+        let has_delimiter = request.input.delimiter.as_ref().is_some_and(|delimiter| !delimiter.is_empty());
+        // A marker may be a common prefix, which then is not listed again: so is what a continuation token stands for.
+        let request = request.map_input(|input| ListObjectsV2Input {
+            continuation_token: input.marker.as_ref().map(|marker| BASE64_STANDARD.encode(marker)),
+            fetch_owner: Some(true),
+            start_after: None,
+            ..input.into()
+        });
+        let page = self.list_objects_v2(request).await?.output;
+        let next = page.next_continuation_token.and_then(|token| BASE64_STANDARD.decode(token).ok());
+        let next = next.and_then(|next| String::from_utf8(next).ok()).filter(|_| has_delimiter);
+        Ok(S3Response::new(ListObjectsOutput {
+            next_marker: next.map(|next| shown(next, page.encoding_type.as_ref())),
+            marker: Some(shown(marker, page.encoding_type.as_ref())),
+            is_truncated: page.is_truncated,
+            contents: page.contents,
+            common_prefixes: page.common_prefixes,
+            name: page.name,
+            prefix: page.prefix,
+            delimiter: page.delimiter,
+            max_keys: page.max_keys,
+            encoding_type: page.encoding_type,
             ..Default::default()
         }))
     }
@@ -528,13 +743,13 @@ impl S3 for Store {
         state.bucket(&input.bucket)?;
         state.uploads_begun += 1;
         let id = format!("upload-{:016x}", state.uploads_begun);
+        let composite = || ChecksumType::from_static(ChecksumType::COMPOSITE);
+        let checksum_type = input.checksum_type.or_else(|| input.checksum_algorithm.is_some().then(composite));
         let upload = Upload {
             initiated: SystemTime::now(),
-            attributes: Attributes {
-                content_type: input.content_type,
-                content_encoding: input.content_encoding,
-                metadata: input.metadata,
-            },
+            attributes: attributes!(input),
+            checksum_algorithm: input.checksum_algorithm.clone(),
+            checksum_type: checksum_type.clone(),
             parts: BTreeMap::new(),
         };
         state.bucket(&input.bucket)?.uploads.insert((input.key.clone(), id.clone()), upload);
@@ -543,7 +758,7 @@ impl S3 for Store {
             key: Some(input.key),
             upload_id: Some(id),
             checksum_algorithm: input.checksum_algorithm,
-            checksum_type: input.checksum_type,
+            checksum_type,
             ..Default::default()
         }))
     }
@@ -589,11 +804,26 @@ impl S3 for Store {
         let mut state = self.state();
         let bucket = state.bucket(&input.bucket)?;
         let upload = bucket.upload(&input.key, &input.upload_id)?;
-        let (body, etag) = assemble(upload, &named)?;
+        let (body, etag, parts) = assemble(upload, &named)?;
         let attributes = upload.attributes.clone();
+        let checksum = match (&upload.checksum_algorithm, &upload.checksum_type) {
+            (None, _) => own_checksum(&body),
+            (Some(algorithm), Some(kind))
+                if algorithm.as_str() == ChecksumAlgorithm::CRC32 && kind.as_str() == ChecksumType::COMPOSITE =>
+            {
+                composite_crc32(upload, &named)
+            }
+            _ => Checksum::default(),
+        };
         bucket.admit(&input.key, input.if_match.as_ref(), input.if_none_match.as_ref())?;
-        let object =
-            Object { body, etag: etag.clone(), modified: SystemTime::now(), attributes, checksum: Checksum::default() };
+        let object = Object {
+            body,
+            etag: etag.clone(),
+            modified: SystemTime::now(),
+            attributes,
+            checksum: checksum.clone(),
+            parts,
+        };
         bucket.uploads.remove(&(input.key.clone(), input.upload_id));
         bucket.objects.insert(input.key.clone(), object);
         Ok(S3Response::new(CompleteMultipartUploadOutput {
@@ -601,6 +831,9 @@ impl S3 for Store {
             bucket: Some(input.bucket),
             key: Some(input.key),
             e_tag: Some(ETag::Strong(etag)),
+            checksum_crc32: checksum.checksum_crc32,
+            checksum_crc64nvme: checksum.checksum_crc64nvme,
+            checksum_type: checksum.checksum_type,
             ..Default::default()
         }))
     }
@@ -623,9 +856,6 @@ impl S3 for Store {
         request: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
         let input = request.input;
-        if input.delimiter.as_ref().is_some_and(|delimiter| !delimiter.is_empty()) {
-            return Err(s3_error!(NotImplemented, "listing uploads by delimiter"));
-        }
         let limit = page(input.max_uploads)?;
         let prefix = input.prefix.clone().unwrap_or_default();
         let key_marker = input.key_marker.clone().unwrap_or_default();
@@ -636,27 +866,51 @@ impl S3 for Store {
         let after = |key: &str, id: &str| {
             key > key_marker.as_str() || (key == key_marker && id_marker.as_deref().is_some_and(|marker| id > marker))
         };
-        let mut found = bucket.uploads.iter().filter(|((key, id), _)| key.starts_with(&prefix) && after(key, id));
-        let uploads: Vec<_> = found
-            .by_ref()
-            .take(limit)
-            .map(|((key, id), upload)| MultipartUpload {
+        let delimiter = input.delimiter.clone().filter(|delimiter| !delimiter.is_empty());
+        let (mut uploads, mut common_prefixes) = (Vec::new(), Vec::<String>::new());
+        let (mut last, mut is_truncated) = (None, false);
+        for ((key, id), upload) in
+            bucket.uploads.iter().filter(|((key, id), _)| key.starts_with(&prefix) && after(key, id))
+        {
+            let end =
+                delimiter.as_ref().and_then(|d| key[prefix.len()..].find(d).map(|at| prefix.len() + at + d.len()));
+            let folder = end.map(|end| &key[..end]);
+            if folder.is_some_and(|folder| folder == key_marker || common_prefixes.last().is_some_and(|l| l == folder))
+            {
+                continue;
+            }
+            if uploads.len() + common_prefixes.len() == limit {
+                is_truncated = limit > 0;
+                break;
+            }
+            if let Some(folder) = folder {
+                last = Some((folder.to_owned(), None));
+                common_prefixes.push(folder.to_owned());
+                continue;
+            }
+            last = Some((key.clone(), Some(id.clone())));
+            uploads.push(MultipartUpload {
                 key: Some(key.clone()),
                 upload_id: Some(id.clone()),
+                checksum_algorithm: upload.checksum_algorithm.clone(),
+                checksum_type: upload.checksum_type.clone(),
+                storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
                 initiated: Some(Timestamp::from(upload.initiated)),
                 ..Default::default()
-            })
-            .collect();
-        let is_truncated = limit > 0 && found.next().is_some();
-        let last = uploads.last().filter(|_| is_truncated);
+            });
+        }
+        let (next_key_marker, next_upload_id_marker) = last.map_or((None, None), |(key, id)| (Some(key), id));
+        let common_prefixes = common_prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(prefix) }).collect();
         Ok(S3Response::new(ListMultipartUploadsOutput {
-            next_key_marker: last.and_then(|last| last.key.clone()),
-            next_upload_id_marker: last.and_then(|last| last.upload_id.clone()),
+            next_key_marker: Some(next_key_marker.unwrap_or_default()),
+            next_upload_id_marker,
+            common_prefixes: Some(common_prefixes),
+            delimiter,
             is_truncated: Some(is_truncated),
             uploads: Some(uploads),
             bucket: Some(input.bucket),
             prefix: input.prefix,
-            key_marker: input.key_marker,
+            key_marker: Some(key_marker),
             upload_id_marker: input.upload_id_marker,
             max_uploads: Some(input.max_uploads.unwrap_or(MAX_PAGE)),
             ..Default::default()
@@ -669,6 +923,7 @@ impl S3 for Store {
         let marker = input.part_number_marker.unwrap_or_default();
         let mut state = self.state();
         let upload = state.bucket(&input.bucket)?.upload(&input.key, &input.upload_id)?;
+        let with_checksums = upload.checksum_algorithm.is_some();
         let mut found = upload.parts.range(marker.saturating_add(1)..);
         let parts: Vec<_> = found
             .by_ref()
@@ -678,19 +933,20 @@ impl S3 for Store {
                 size: count(part.received.bytes.len()),
                 e_tag: Some(part.received.etag()),
                 last_modified: Some(part.modified.into()),
-                checksum_crc32: part.received.checksum.checksum_crc32.clone(),
+                checksum_crc32: part.received.checksum.checksum_crc32.clone().filter(|_| with_checksums),
                 ..Default::default()
             })
             .collect();
         let is_truncated = limit > 0 && found.next().is_some();
         Ok(S3Response::new(ListPartsOutput {
-            next_part_number_marker: parts.last().filter(|_| is_truncated).and_then(|last| last.part_number),
+            next_part_number_marker: parts.last().and_then(|last| last.part_number),
             is_truncated: Some(is_truncated),
             parts: Some(parts),
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(input.upload_id),
-            part_number_marker: input.part_number_marker,
+            part_number_marker: Some(marker),
+            storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
             max_parts: Some(input.max_parts.unwrap_or(MAX_PAGE)),
             ..Default::default()
         }))

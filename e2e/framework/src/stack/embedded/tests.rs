@@ -12,7 +12,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfi
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, EncodingType};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::Message;
@@ -394,6 +394,56 @@ async fn a_streamed_body_with_its_checksum_in_a_trailer_is_stored_as_it_was() {
     s3(&stack).put_object().bucket("lake").key("k").body(body).send().await.unwrap();
     assert!(stack.objects("lake").unwrap() == [("k".to_owned(), bytes)]);
     assert!(stack.calls().snapshot()[0].request_bytes > 3 * MIB, "the trailer is part of the request");
+}
+
+#[tokio::test]
+async fn a_part_of_an_object_is_read_by_its_number_and_past_the_last_there_is_none() {
+    let stack = start();
+    stack.create_bucket("lake").unwrap();
+    let client = s3(&stack);
+    let begun = client.create_multipart_upload().bucket("lake").key("k").send().await.unwrap();
+    let mut parts = Vec::new();
+    for (number, body) in [(1, vec![b'a'; 5 * MIB]), (2, b"second".to_vec())] {
+        let upload = client.upload_part().bucket("lake").key("k").part_number(number).body(body.into());
+        let etag = upload.set_upload_id(begun.upload_id.clone()).send().await.unwrap().e_tag;
+        parts.push(CompletedPart::builder().part_number(number).set_e_tag(etag).build());
+    }
+    let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+    let complete = client.complete_multipart_upload().bucket("lake").key("k").multipart_upload(parts);
+    complete.set_upload_id(begun.upload_id).send().await.unwrap();
+    let part = |number: i32| client.get_object().bucket("lake").key("k").part_number(number).send();
+    let second = part(2).await.unwrap();
+    assert_eq!((second.parts_count(), second.content_range()), (Some(2), Some("bytes 5242880-5242885/5242886")));
+    assert_eq!(second.body.collect().await.unwrap().into_bytes(), "second");
+    assert_eq!(code(part(3).await), "InvalidPartNumber");
+}
+
+#[tokio::test]
+async fn objects_are_copied_listed_by_marker_and_their_bucket_is_deleted_when_it_is_empty() {
+    let stack = start();
+    stack.create_bucket("lake").unwrap();
+    let client = s3(&stack);
+    let put = client.put_object().bucket("lake").key("a b").content_type("text/plain").body(b"1".to_vec().into());
+    put.send().await.unwrap();
+    let copy = |to: &str| client.copy_object().bucket("lake").key(to).copy_source("lake/a%20b").send();
+    copy("c/d").await.unwrap();
+    assert_eq!(code(copy("a b").await), "InvalidRequest");
+    assert_eq!(client.head_object().bucket("lake").key("c/d").send().await.unwrap().content_type(), Some("text/plain"));
+
+    let list = || client.list_objects().bucket("lake").delimiter("/").encoding_type(EncodingType::Url);
+    let page = list().max_keys(1).send().await.unwrap();
+    assert_eq!(page.contents()[0].key(), Some("a%20b"));
+    let next = list().marker("a b").send().await.unwrap();
+    assert_eq!((next.contents().len(), next.common_prefixes()[0].prefix()), (0, Some("c/")));
+    assert_eq!(list().marker("c/").send().await.unwrap().common_prefixes(), [], "a marker's own prefix is passed");
+
+    let delete = || client.delete_bucket().bucket("lake").send();
+    assert_eq!(code(delete().await), "BucketNotEmpty");
+    for key in ["a b", "c/d"] {
+        client.delete_object().bucket("lake").key(key).send().await.unwrap();
+    }
+    delete().await.unwrap();
+    assert_eq!(code(delete().await), "NoSuchBucket");
 }
 
 #[tokio::test]
