@@ -23,7 +23,7 @@ impl Answers {
     }
 
     /// How many calls were made.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.list.len()
     }
 }
@@ -90,7 +90,9 @@ fn place(one: &str, other: &str) -> String {
 pub fn check_the_comparison() -> Result<(), String> {
     let answers = |list: &[(&str, &str)]| {
         let mut answers = Answers::new("run-1-");
-        list.iter().for_each(|(call, answer)| answers.add(call, *answer));
+        for (call, answer) in list {
+            answers.add(call, *answer);
+        }
         answers
     };
     let known = |call: &str, embedded: &str, real: &str, reason: &str| {

@@ -119,7 +119,7 @@ fn compression_and_size(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
         let first = offsets.first().and_then(|first| first.as_ref().ok().copied()).unwrap_or_default();
         let last = offsets.pop().unwrap_or(Ok(-1));
         kafka.note(&format!("send 50 with {codec}, the last one's offset"), last);
-        let read = kafka.collect(&reader, &rows, 2, Offset::Offset(first), 50)?;
+        let read = collect(&reader, &rows, 2, Offset::Offset(first), 50)?;
         let equal = read.len() == 50 && read.iter().zip(&values).all(|(read, value)| read.contains(value.as_str()));
         kafka.note(&format!("read 50 with {codec}, all as sent"), Ok(equal));
     }
@@ -135,10 +135,10 @@ fn compression_and_size(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
         let sent = kafka.runtime.block_on(producer.send(record, PATIENCE));
         kafka.note(&format!("send {call}"), sent.map(|_| "sent").map_err(|(error, _)| error));
     }
-    let read = kafka.collect(&reader, &large, 0, Offset::Beginning, 1)?;
+    let read = collect(&reader, &large, 0, Offset::Beginning, 1)?;
     kafka.note("read 1,000,000 bytes", Ok(read.iter().map(String::len).collect::<Vec<_>>()));
     let small = kafka.consumer("reader", &[("fetch.message.max.bytes", "1000"), ("fetch.max.bytes", "1048576")])?;
-    let read = kafka.collect(&small, &large, 0, Offset::Beginning, 1)?;
+    let read = collect(&small, &large, 0, Offset::Beginning, 1)?;
     kafka.note("read it with a small fetch", Ok(read.iter().map(String::len).collect::<Vec<_>>()));
     Ok(())
 }
@@ -170,9 +170,9 @@ fn positions_and_times(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     kafka.read("read from past the end, else the latest", &latest, &topic, 0, Offset::Offset(99), 1)?;
     kafka.read("read from the commit that there is not, else fail", &reader, &topic, 0, Offset::Stored, 1)?;
     kafka.read("read from the commit that there is not, else the earliest", &earliest, &topic, 0, Offset::Stored, 1)?;
-    kafka.collect(&earliest, &topic, 0, Offset::Beginning, 1)?;
+    collect(&earliest, &topic, 0, Offset::Beginning, 1)?;
     let sought = earliest.seek(&topic, 0, Offset::Offset(4), PATIENCE);
-    let next = kafka.next(&earliest);
+    let next = next(&earliest);
     kafka.note("seek and read", sought.map(|()| next));
     for (call, time) in [
         ("before the first", NOON - 1),
@@ -266,7 +266,7 @@ fn groups(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
             if protocol == "consumer" { settings } else { settings.into_iter().chain(classic).collect() };
         let first = kafka.consumer(protocol, &settings)?;
         first.subscribe(&[&topic])?;
-        let alone = kafka.settle(&[&first]);
+        let alone = settle(&[&first]);
         kafka.note(&format!("{protocol}: a member alone"), Ok(alone));
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&topic, 0, Offset::Offset(1))?;
@@ -277,7 +277,7 @@ fn groups(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
         settings.retain(|(name, _)| *name != "group.instance.id");
         let second = kafka.consumer(protocol, &settings)?;
         second.subscribe(&[&topic])?;
-        let both = kafka.settle(&[&first, &second]);
+        let both = settle(&[&first, &second]);
         kafka.note(&format!("{protocol}: a second one joins"), Ok(both));
         kafka.note(&format!("{protocol}: a member commits after the rebalance"), first.commit(&list, CommitMode::Sync));
         if protocol == "static" {
@@ -285,10 +285,11 @@ fn groups(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
         }
         first.unsubscribe();
         // It leaves when it has been told that its partitions are gone.
-        while first.assignment()?.count() > 0 {
+        let deadline = Instant::now() + PATIENCE;
+        while first.assignment()?.count() > 0 && Instant::now() < deadline {
             drop(first.poll(STEP));
         }
-        let left = kafka.settle(&[&second]);
+        let left = settle(&[&second]);
         kafka.note(&format!("{protocol}: the first one leaves"), Ok(left));
         kafka.note(&format!("{protocol}: one commits that has left"), first.commit(&list, CommitMode::Sync));
     }
@@ -376,63 +377,57 @@ impl Kafka<'_> {
         from: Offset,
         count: usize,
     ) -> KafkaResult<()> {
-        let read = self.collect(reader, topic, partition, from, count)?;
+        let read = collect(reader, topic, partition, from, count)?;
         self.answers.add(call, read.join("; "));
         Ok(())
     }
+}
 
-    fn collect(
-        &self,
-        reader: &BaseConsumer,
-        topic: &str,
-        partition: i32,
-        from: Offset,
-        count: usize,
-    ) -> KafkaResult<Vec<String>> {
-        let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(topic, partition, from)?;
-        reader.assign(&assignment)?;
-        let mut read = Vec::new();
-        while read.len() < count && read.last().is_none_or(|last: &String| !last.starts_with("error")) {
-            read.push(self.next(reader));
-        }
-        Ok(read)
+/// Reads up to so many records of a partition, or to its end, or to an error.
+fn collect(reader: &BaseConsumer, topic: &str, partition: i32, from: Offset, count: usize) -> KafkaResult<Vec<String>> {
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(topic, partition, from)?;
+    reader.assign(&assignment)?;
+    let mut read = Vec::new();
+    while read.len() < count && read.last().is_none_or(|last: &String| !last.starts_with("error")) {
+        read.push(next(reader));
     }
+    Ok(read)
+}
 
-    /// The next record, or why there is none.
-    fn next(&self, reader: &BaseConsumer) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            match reader.poll(STEP) {
-                Some(Ok(message)) => return shown(&message),
-                Some(Err(error)) => return refusal(&error),
-                None => {}
-            }
+/// The next record, or why there is none.
+fn next(reader: &BaseConsumer) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        match reader.poll(STEP) {
+            Some(Ok(message)) => return shown(&message),
+            Some(Err(error)) => return refusal(&error),
+            None => {}
         }
-        format!("nothing within {PATIENCE:?}")
     }
+    format!("nothing within {PATIENCE:?}")
+}
 
-    /// Serves the members until all partitions are assigned and each member has some, and gives who has which, in no member's order.
-    fn settle(&self, members: &[&BaseConsumer]) -> Vec<Vec<i32>> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let mut assigned = Vec::new();
-            for member in members {
-                // Records are read from the beginning later on; an error says that there are none.
-                drop(member.poll(STEP));
-                let held = member.assignment().map(|held| held.elements().iter().map(|e| e.partition()).collect());
-                let mut held: Vec<i32> = held.unwrap_or_default();
-                held.sort_unstable();
-                assigned.push(held);
-            }
-            assigned.sort();
-            let all: BTreeSet<i32> = assigned.iter().flatten().copied().collect();
-            let settled = assigned.iter().all(|held| !held.is_empty())
-                && assigned.iter().map(Vec::len).sum::<usize>() == all.len()
-                && all.into_iter().eq(0..PARTITIONS);
-            if settled || Instant::now() > deadline {
-                return assigned;
-            }
+/// Serves the members until all partitions are assigned and each member has some, and gives who has which, in no member's order.
+fn settle(members: &[&BaseConsumer]) -> Vec<Vec<i32>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut assigned = Vec::new();
+        for member in members {
+            // What it reads does not matter, but it takes part in a rebalance only while it is polled.
+            drop(member.poll(STEP));
+            let held = member.assignment().map(|held| held.elements().iter().map(|e| e.partition()).collect());
+            let mut held: Vec<i32> = held.unwrap_or_default();
+            held.sort_unstable();
+            assigned.push(held);
+        }
+        assigned.sort();
+        let all: BTreeSet<i32> = assigned.iter().flatten().copied().collect();
+        let settled = assigned.iter().all(|held| !held.is_empty())
+            && assigned.iter().map(Vec::len).sum::<usize>() == all.len()
+            && all.into_iter().eq(0..PARTITIONS);
+        if settled || Instant::now() > deadline {
+            return assigned;
         }
     }
 }

@@ -82,7 +82,7 @@ fn parity(service: &str, calls: Calls) -> Result<(), Failed> {
     let real = calls(&runtime, &real)?;
     println!(
         "{service}: {} calls, {} known differences, {embedded_time:.1?} embedded, {:.1?} real",
-        real.len(),
+        real.count(),
         known.len(),
         started.elapsed()
     );
@@ -90,7 +90,7 @@ fn parity(service: &str, calls: Calls) -> Result<(), Failed> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(format!("{} of {} answers:\n  {}", problems.len(), real.len(), problems.join("\n  ")).into())
+    Err(format!("{} of {} answers:\n  {}", problems.len(), real.count(), problems.join("\n  ")).into())
 }
 
 /// The known differences, by service and call.

@@ -16,7 +16,7 @@ use hyper::body::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::auth::SimpleAuth;
 use s3s::checksum::ChecksumHasher;
-use s3s::crypto::{Checksum as _, Md5};
+use s3s::crypto::{Checksum as _, Crc32, Crc64Nvme, Md5};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket as ListedBucket, Checksum, ChecksumAlgorithm,
     ChecksumMode, ChecksumType, CommonPrefix, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
@@ -293,7 +293,7 @@ async fn receive(
 /// The checksum that S3 gives to an upload for which none was asked.
 fn own_checksum(body: &Bytes) -> Checksum {
     let mut hasher =
-        ChecksumHasher { crc32: None, crc32c: None, sha1: None, sha256: None, crc64nvme: Some(Default::default()) };
+        ChecksumHasher { crc32: None, crc32c: None, sha1: None, sha256: None, crc64nvme: Some(Crc64Nvme::default()) };
     hasher.update(body);
     let full = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
     Checksum { checksum_type: full, ..hasher.finalize() }
@@ -309,7 +309,7 @@ fn composite_crc32(upload: &Upload, named: &[CompletedPart]) -> Checksum {
         joined.extend(crc32);
     }
     let mut hasher =
-        ChecksumHasher { crc32: Some(Default::default()), crc32c: None, sha1: None, sha256: None, crc64nvme: None };
+        ChecksumHasher { crc32: Some(Crc32::default()), crc32c: None, sha1: None, sha256: None, crc64nvme: None };
     hasher.update(&joined);
     let crc32 = hasher.finalize().checksum_crc32.map(|crc32| format!("{crc32}-{}", named.len()));
     let kind = Some(ChecksumType::from_static(ChecksumType::COMPOSITE));
