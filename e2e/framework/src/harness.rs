@@ -49,7 +49,7 @@ pub fn main(suite: &Suite) -> ExitCode {
 }
 
 /// What the environment asks for.
-fn options() -> Result<Options, String> {
+pub fn options() -> Result<Options, String> {
     let profile = std::env::var("NEXTEST_PROFILE").ok().filter(|profile| profile.parse::<Kind>().is_ok());
     Ok(Options {
         stack: variable(STACK, profile)?,

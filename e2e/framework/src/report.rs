@@ -151,7 +151,9 @@ impl Evidence {
             let time = match phase {
                 Phase::Reading | Phase::StartingServices => &mut times.start,
                 Phase::Sending => &mut times.send,
-                Phase::StartingSubject | Phase::AwaitingFailure | Phase::Draining | Phase::Stopping => &mut times.settle,
+                Phase::StartingSubject | Phase::AwaitingFailure | Phase::Draining | Phase::Stopping => {
+                    &mut times.settle
+                }
                 Phase::Observing | Phase::Comparing => &mut times.observe,
             };
             *time += end - *begun;

@@ -250,8 +250,11 @@ mod tests {
 
     #[test]
     fn the_namespace_is_filled_in_for_the_subject_alone() {
-        let suite = file("topic = 'a'\ngroups = ['connect-${namespace}s3']\nargs = ['${namespace}x']\nenv = { T = '${namespace}t' }\n[topics]\na = 1");
-        let settings = Settings::merge([&suite, &File::default(), &File::default()], Path::new("case.toml")).expect("complete");
+        let suite = file(
+            "topic = 'a'\ngroups = ['connect-${namespace}s3']\nargs = ['${namespace}x']\nenv = { T = '${namespace}t' }\n[topics]\na = 1",
+        );
+        let settings =
+            Settings::merge([&suite, &File::default(), &File::default()], Path::new("case.toml")).expect("complete");
         let within = settings.within("e2e-1-");
         assert_eq!((within.groups, within.args), (vec!["connect-e2e-1-s3".to_owned()], vec!["e2e-1-x".to_owned()]));
         assert_eq!((within.env["T"].as_str(), within.topic.as_str()), ("e2e-1-t", "a"));

@@ -34,13 +34,15 @@ fn endpoints(variable: impl Fn(&str) -> Option<String>) -> Result<Endpoints, Sta
         missing("KAFKA_BOOTSTRAP_SERVERS is not set; for those of `docker compose up` it is localhost:9092".to_owned())
     })?;
     let endpoint = |name: &str| {
-        let url = variable(name).or_else(|| variable("AWS_ENDPOINT_URL")).ok_or_else(|| {
-            missing(format!("neither {name} nor AWS_ENDPOINT_URL is set; write http://HOST:PORT"))
-        })?;
+        let url = variable(name)
+            .or_else(|| variable("AWS_ENDPOINT_URL"))
+            .ok_or_else(|| missing(format!("neither {name} nor AWS_ENDPOINT_URL is set; write http://HOST:PORT")))?;
         let address = url.strip_prefix("http://").map(|address| address.trim_end_matches('/'));
         match address.filter(|address| !address.is_empty() && !address.contains('/')) {
             Some(address) => Ok(address.to_owned()),
-            None => Err(missing(format!("{name} is `{url}`; the recording proxy reaches services at http://HOST:PORT only"))),
+            None => Err(missing(format!(
+                "{name} is `{url}`; the recording proxy reaches services at http://HOST:PORT only"
+            ))),
         }
     };
     let or = |name: &str, default: &str| variable(name).unwrap_or_else(|| default.to_owned());

@@ -267,7 +267,6 @@ impl Client {
     }
 }
 
-
 /// Asks again while a broker has not settled who answers for a topic or group that has just come into being.
 fn settled<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
     let deadline = Instant::now() + PATIENCE;
@@ -305,7 +304,6 @@ impl Drop for Client {
 pub(crate) fn sending(record: &Record) -> String {
     format!("sending a record to {}-{}", record.topic, record.partition)
 }
-
 
 fn read(message: &BorrowedMessage<'_>) -> Record {
     let headers = message.headers().map(|headers| {

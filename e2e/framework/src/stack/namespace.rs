@@ -44,7 +44,9 @@ mod tests {
         let names: std::collections::BTreeSet<String> = (0..100).map(|_| new()).collect();
         assert_eq!(names.len(), 100);
         for name in names {
-            assert!(name.len() == 13 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+            assert!(
+                name.len() == 13 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            );
         }
     }
 

@@ -216,7 +216,8 @@ impl Remote {
             return Ok(());
         }
         let names: Vec<(String, i32)> = topics.iter().map(|(name, count)| (self.real(name), *count)).collect();
-        let action = || format!("creating the topics {}", names.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", "));
+        let action =
+            || format!("creating the topics {}", names.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", "));
         self.made(|made| made.topics.extend(names.iter().map(|(name, _)| name.clone())));
         let new = names.iter().map(|(name, partitions)| {
             NewTopic::new(name, *partitions, TopicReplication::Fixed(-1))
@@ -295,7 +296,8 @@ impl Remote {
 
     async fn read_object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, StackError> {
         let failed = |cause: String| StackError::new(format!("reading the object {bucket}/{key}"), cause);
-        let object = self.s3.get_object().bucket(bucket).key(key).send().await.map_err(|error| failed(words(&error)))?;
+        let object =
+            self.s3.get_object().bucket(bucket).key(key).send().await.map_err(|error| failed(words(&error)))?;
         let body = object.body.collect().await.map_err(|error| failed(error.to_string()))?;
         Ok(body.to_vec())
     }
@@ -320,7 +322,9 @@ impl Remote {
             let request = self.s3.list_multipart_uploads().bucket(bucket);
             let page = request.set_key_marker(key_marker).set_upload_id_marker(id_marker).send().await;
             let page = page.map_err(|error| failed(words(&error)))?;
-            uploads.extend(page.uploads.unwrap_or_default().into_iter().filter_map(|upload| upload.key.zip(upload.upload_id)));
+            uploads.extend(
+                page.uploads.unwrap_or_default().into_iter().filter_map(|upload| upload.key.zip(upload.upload_id)),
+            );
             if page.is_truncated != Some(true) {
                 return Ok(uploads);
             }
@@ -390,10 +394,17 @@ impl Remote {
         }
         // As many as one call takes.
         for keys in self.keys(bucket).await?.chunks(1000) {
-            let objects: Result<Vec<_>, _> = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect();
+            let objects: Result<Vec<_>, _> =
+                keys.iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect();
             let objects = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
             let delete = objects.map_err(|error| failed(error.to_string()))?;
-            self.s3.delete_objects().bucket(bucket).delete(delete).send().await.map_err(|error| failed(words(&error)))?;
+            self.s3
+                .delete_objects()
+                .bucket(bucket)
+                .delete(delete)
+                .send()
+                .await
+                .map_err(|error| failed(words(&error)))?;
         }
         match self.s3.delete_bucket().bucket(bucket).send().await {
             Ok(_) => Ok(()),
@@ -528,7 +539,10 @@ impl Stack for Remote {
     fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError> {
         let topics: Vec<String> = topics.iter().map(|topic| self.real(topic)).collect();
         let ends = self.kafka.end_offsets(&topics)?;
-        Ok(ends.into_iter().map(|((topic, partition), end)| ((self.without_namespace(&topic), partition), end)).collect())
+        Ok(ends
+            .into_iter()
+            .map(|((topic, partition), end)| ((self.without_namespace(&topic), partition), end))
+            .collect())
     }
 
     fn committed(&self, group: &str, partitions: &[(String, i32)]) -> Result<Commits, StackError> {
@@ -542,7 +556,9 @@ impl Stack for Remote {
         let mut records = self.kafka.read_topic(&self.real(topic))?;
         if let Some(before) = &self.before {
             let before = before.lock().unwrap_or_else(PoisonError::into_inner);
-            records.retain(|record| before.ends.get(&(topic.to_owned(), record.partition)).is_none_or(|end| record.offset >= *end));
+            records.retain(|record| {
+                before.ends.get(&(topic.to_owned(), record.partition)).is_none_or(|end| record.offset >= *end)
+            });
         }
         for record in &mut records {
             record.topic = self.without_namespace(&record.topic);
@@ -611,8 +627,10 @@ mod tests {
     #[test]
     fn items_are_shown_as_aws_gives_them_back() {
         let number = |text: &str| AttributeValue::N(text.to_owned());
-        let map = AttributeValue::M(HashMap::from([("b".to_owned(), number("62.0")), ("a".to_owned(), number("-0.0"))]));
-        let attributes = HashMap::from([("m".to_owned(), map), ("l".to_owned(), AttributeValue::L(vec![number("1.50")]))]);
+        let map =
+            AttributeValue::M(HashMap::from([("b".to_owned(), number("62.0")), ("a".to_owned(), number("-0.0"))]));
+        let attributes =
+            HashMap::from([("m".to_owned(), map), ("l".to_owned(), AttributeValue::L(vec![number("1.50")]))]);
         let expected = r#"{"l":{"L":[{"N":"1.5"}]},"m":{"M":{"a":{"N":"0"},"b":{"N":"62"}}}}"#;
         assert_eq!(item(attributes).to_string(), expected);
         assert_eq!(canonical("1.0E+20"), "1.0E+20");

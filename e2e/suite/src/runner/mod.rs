@@ -49,6 +49,7 @@ enum Command {
 }
 
 #[derive(Debug, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are a command line's flags")]
 struct Run {
     /// Only cases whose name, `protocol::case`, contains one of these.
     #[arg(value_name = "FILTER")]
@@ -63,7 +64,7 @@ struct Run {
     #[arg(long)]
     keep_capsules: bool,
     /// Where: embedded (no Docker), docker (containers of the framework's own), external (services that run already, found through
-    /// KAFKA_BOOTSTRAP_SERVERS and AWS_ENDPOINT_URL).
+    /// `KAFKA_BOOTSTRAP_SERVERS` and `AWS_ENDPOINT_URL`).
     #[arg(long, env = harness::STACK, default_value = "embedded")]
     stack: Kind,
     /// On the docker stack: shared (one set of containers for the run) or per-test.
@@ -148,7 +149,10 @@ fn run(suite: &Suite, arguments: &Run) -> Result<ExitCode, String> {
         }
     }
     if let Some(path) = &arguments.markdown {
-        append(path, &table::markdown(&format!("Fixtures on {}", options.stack), &outcomes, took, containers.as_deref()))?;
+        append(
+            path,
+            &table::markdown(&format!("Fixtures on {}", options.stack), &outcomes, took, containers.as_deref()),
+        )?;
     }
     match page {
         Ok(path) if !arguments.json => println!("report: {}", path.display()),
@@ -258,23 +262,14 @@ fn progress(cases: usize) -> ProgressBar {
 
 /// The command that runs one case again.
 fn repeat(id: &CaseId, arguments: &Run) -> String {
-    let mut command = format!("cargo run --bin e2e -- {id}");
-    if !arguments.schedule.is_plain() {
-        command += &format!(" --schedule {}", arguments.schedule);
-    }
-    if arguments.stack != Kind::default() {
-        command += &format!(" --stack {}", arguments.stack);
-    }
-    if arguments.isolation != Isolation::default() {
-        command += &format!(" --isolation {}", arguments.isolation);
-    }
-    if let Some(subject) = &arguments.subject {
-        command += &format!(" --subject '{}'", subject.replace('\'', "'\\''"));
-    }
-    if arguments.subject_running {
-        command += " --subject-running";
-    }
-    command
+    let schedule = (!arguments.schedule.is_plain()).then(|| format!(" --schedule {}", arguments.schedule));
+    let stack = (arguments.stack != Kind::default()).then(|| format!(" --stack {}", arguments.stack));
+    let isolation =
+        (arguments.isolation != Isolation::default()).then(|| format!(" --isolation {}", arguments.isolation));
+    let quoted = |subject: &String| format!(" --subject '{}'", subject.replace('\'', "'\\''"));
+    let running = arguments.subject_running.then(|| " --subject-running".to_owned());
+    let options = [schedule, stack, isolation, arguments.subject.as_ref().map(quoted), running];
+    format!("cargo run --bin e2e -- {id}{}", options.into_iter().flatten().collect::<String>())
 }
 
 fn write_page(suite: &Suite, outcomes: &[Outcome], schedule: Schedule, took: Duration) -> Result<PathBuf, String> {

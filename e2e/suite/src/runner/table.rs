@@ -132,7 +132,10 @@ mod tests {
         assert_eq!(lines[5], "2 cases            2    61      0        0             0     1.00");
         assert_eq!(lines[7], "1 failed");
         let markdown = markdown("Fixtures", &outcomes, Duration::from_secs(1), Some("Kafka 1.0 s"));
-        assert!(markdown.starts_with("### ❌ Fixtures: 2 cases, 1 failed, 1.0 s\n\nContainers: Kafka 1.0 s\n"), "{markdown}");
+        assert!(
+            markdown.starts_with("### ❌ Fixtures: 2 cases, 1 failed, 1.0 s\n\nContainers: Kafka 1.0 s\n"),
+            "{markdown}"
+        );
         assert!(markdown.contains("**p::three**\n\n``````diff\nno\n``````"), "{markdown}");
         assert_eq!(json(&outcomes, Schedule::Plain, Duration::ZERO)["counts"]["rows"], 61);
     }

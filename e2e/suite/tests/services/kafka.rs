@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
@@ -416,7 +417,8 @@ fn settle(members: &[&BaseConsumer]) -> Vec<Vec<i32>> {
         for member in members {
             // What it reads does not matter, but it takes part in a rebalance only while it is polled.
             drop(member.poll(STEP));
-            let held = member.assignment().map(|held| held.elements().iter().map(|e| e.partition()).collect());
+            let held =
+                member.assignment().map(|held| held.elements().iter().map(TopicPartitionListElem::partition).collect());
             let mut held: Vec<i32> = held.unwrap_or_default();
             held.sort_unstable();
             assigned.push(held);

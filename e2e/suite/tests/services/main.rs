@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use e2e::stack::Stack as _;
+use e2e::harness;
 use e2e::stack::embedded::Embedded;
+use e2e::stack::{Isolation, Kind, Stack as _, docker};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -22,6 +23,11 @@ use tokio::runtime::Runtime;
 
 use self::answers::{Answers, Known, compare};
 
+/// The session of a group's member; the embedded broker waits about as long for a group to join again.
+const SESSION: Duration = Duration::from_millis(1200);
+
+type CreateTopic = Box<dyn Fn(&str, i32) -> Result<(), String>>;
+
 /// The services of one stack, and a namespace of its own for one list of calls.
 pub struct Endpoints {
     /// `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL_S3` and so on, as a stack gives them.
@@ -29,7 +35,7 @@ pub struct Endpoints {
     /// The shortest session of a group's member that the broker takes; the embedded one waits about as long for a group to join again.
     session: Duration,
     /// Creates a topic with so many partitions: librdkafka's mock cluster does not know the request.
-    create_topic: Box<dyn Fn(&str, i32) -> Result<(), String>>,
+    create_topic: CreateTopic,
     /// What the names of everything that the calls create begin with.
     namespace: String,
 }
@@ -45,12 +51,24 @@ impl Endpoints {
 type Calls = fn(&Runtime, &Endpoints) -> Result<Answers, String>;
 
 fn main() -> ExitCode {
-    let services: [(&str, Calls); 3] = [("dynamodb", dynamodb::calls), ("s3", s3::calls), ("kafka", kafka::calls)];
+    fms_e2e::worker_or(tests)
+}
+
+/// Without a word from the one who runs the tests they need no Docker.
+fn tests() -> ExitCode {
+    let asked = harness::options().is_ok_and(|options| options.stack == Kind::Docker);
+    if !asked {
+        eprintln!(
+            "the comparisons are ignored: they need the Docker stack, by nextest's profile `docker` or E2E_STACK=docker"
+        );
+    }
+    let services: [(&str, Calls); 3] =
+        [("dynamodb", |runtime, at| Ok(dynamodb::calls(runtime, at))), ("s3", s3::calls), ("kafka", kafka::calls)];
     let mut trials: Vec<Trial> = services
         .into_iter()
         .map(|(service, calls)| {
             let trial = Trial::test(format!("{service}_answers_alike"), move || parity(service, calls));
-            trial.with_ignored_flag(real().is_err())
+            trial.with_ignored_flag(!asked)
         })
         .collect();
     trials.push(Trial::test("the_comparison_finds_every_kind_of_difference", || Ok(answers::check_the_comparison()?)));
@@ -69,11 +87,10 @@ fn parity(service: &str, calls: Calls) -> Result<(), Failed> {
     let runtime = Runtime::new()?;
     let stack = Embedded::start()?;
     let environment = stack.environment();
-    let session = Duration::from_millis(1200);
-    stack.set_session_timeout(session, session / 12)?;
+    stack.set_session_timeout(SESSION, SESSION / 12)?;
     let create_topic =
         Box::new(move |topic: &str, count: i32| stack.create_topic(topic, count).map_err(|e| e.to_string()));
-    let embedded = Endpoints { environment, session, create_topic, namespace: namespace() };
+    let embedded = Endpoints { environment, session: SESSION, create_topic, namespace: namespace() };
     let known = table()?.remove(service).unwrap_or_default();
     let started = Instant::now();
     let embedded = calls(&runtime, &embedded)?;
@@ -104,26 +121,20 @@ fn namespace() -> String {
     format!("e2e{}x{:07}-", std::process::id(), since.as_micros() % 10_000_000)
 }
 
-/// The real services, from `E2E_REAL_KAFKA` (host:port), `E2E_REAL_S3` and `E2E_REAL_DYNAMODB` (URLs).
+/// The real services: the containers that the run's tests share, with Kafka's own limit for messages.
 fn real() -> Result<Endpoints, String> {
-    let get = |name: &str| {
-        std::env::var(name).map_err(|_| format!("{name} is not set: it is to name the real service to compare with"))
-    };
-    let kafka = get("E2E_REAL_KAFKA")?;
-    let environment = [
-        ("KAFKA_BOOTSTRAP_SERVERS", kafka.clone()),
-        ("AWS_ENDPOINT_URL_S3", get("E2E_REAL_S3")?),
-        ("AWS_ENDPOINT_URL_DYNAMODB", get("E2E_REAL_DYNAMODB")?),
-        ("AWS_REGION", "us-east-1".to_owned()),
-        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-    ];
-    let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    let folder = fms_e2e::suite().docker_folder();
+    let options = docker::Options { isolation: Isolation::Shared, keep: harness::kept(), folder: &folder };
+    let (stack, _) = docker::start(options).map_err(|error| error.to_string())?;
+    let environment = stack.environment();
+    let kafka = environment.get("KAFKA_BOOTSTRAP_SERVERS").cloned().unwrap_or_default();
     let create_topic = move |topic: &str, partitions: i32| {
+        // The services are there for as long as this is.
+        let _services = &stack;
         let action = |error: &dyn std::fmt::Display| format!("creating topic {topic} at {kafka}: {error}");
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &kafka).create().map_err(|error| action(&error))?;
-        let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "1048588");
         let runtime = Runtime::new().map_err(|error| action(&error))?;
         let created = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new()));
         for created in created.map_err(|error| action(&error))? {
@@ -131,10 +142,5 @@ fn real() -> Result<Endpoints, String> {
         }
         Ok(())
     };
-    Ok(Endpoints {
-        environment,
-        session: Duration::from_secs(6),
-        create_topic: Box::new(create_topic),
-        namespace: namespace(),
-    })
+    Ok(Endpoints { environment, session: SESSION, create_topic: Box::new(create_topic), namespace: namespace() })
 }

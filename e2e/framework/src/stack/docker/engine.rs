@@ -40,10 +40,7 @@ fn sockets(runtime_dir: Option<&Path>) -> Vec<PathBuf> {
 /// not there.
 ///
 /// Has to be called before the process has a second thread.
-#[allow(
-    unsafe_code,
-    reason = "Testcontainers reads the variable, and setting one is unsafe beside other threads"
-)]
+#[allow(unsafe_code, reason = "Testcontainers reads the variable, and setting one is unsafe beside other threads")]
 pub fn find() {
     if std::env::var_os("DOCKER_HOST").is_some() || Path::new("/var/run/docker.sock").exists() {
         return;
@@ -118,7 +115,8 @@ mod tests {
 
     #[test]
     fn rootless_docker_is_looked_for_before_podman() {
-        let found: Vec<String> = sockets(Some(Path::new("/run/user/7"))).iter().map(|p| p.display().to_string()).collect();
+        let found: Vec<String> =
+            sockets(Some(Path::new("/run/user/7"))).iter().map(|p| p.display().to_string()).collect();
         assert_eq!(found, ["/run/user/7/docker.sock", "/run/user/7/podman/podman.sock", "/run/podman/podman.sock"]);
         assert_eq!(sockets(None), [PathBuf::from("/run/podman/podman.sock")]);
     }

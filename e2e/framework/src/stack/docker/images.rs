@@ -62,7 +62,10 @@ impl ImageName {
         let given = env(service.variable()).filter(|image| !image.is_empty());
         let image = given.unwrap_or_else(|| service.default_image().to_owned());
         let refuse = |problem: String| {
-            Err(StackError::infrastructure(format!("choosing the image of {} from {}", service.name(), service.variable()), problem))
+            Err(StackError::infrastructure(
+                format!("choosing the image of {} from {}", service.name(), service.variable()),
+                problem,
+            ))
         };
         if image.contains("kafka-native") {
             return refuse(format!(
@@ -121,7 +124,8 @@ mod tests {
 
     #[test]
     fn an_image_without_a_tag_and_the_native_one_are_refused() {
-        let error = image(Service::LocalStack, &[("E2E_LOCALSTACK_IMAGE", "localhost:5000/localstack")]).expect_err("no tag");
+        let error =
+            image(Service::LocalStack, &[("E2E_LOCALSTACK_IMAGE", "localhost:5000/localstack")]).expect_err("no tag");
         assert!(error.contains("write NAME:TAG") && error.contains("E2E_LOCALSTACK_IMAGE"), "{error}");
         let error = image(Service::Kafka, &[("E2E_KAFKA_IMAGE", "apache/kafka-native:4.3.1")]).expect_err("native");
         assert!(error.contains("one of twenty starts"), "{error}");

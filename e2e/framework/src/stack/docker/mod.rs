@@ -102,7 +102,11 @@ pub fn describe(set: &Set) -> String {
     let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
     let mut parts: Vec<String> = Vec::new();
     for container in &set.containers {
-        let pulled = if container.pulled.is_zero() { String::new() } else { format!(" (pulled in {})", seconds(container.pulled)) };
+        let pulled = if container.pulled.is_zero() {
+            String::new()
+        } else {
+            format!(" (pulled in {})", seconds(container.pulled))
+        };
         parts.push(format!("{} {}{pulled}", container.service.name(), seconds(container.started)));
     }
     format!("{}; together {}", parts.join(", "), seconds(set.ready))

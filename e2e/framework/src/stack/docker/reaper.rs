@@ -95,7 +95,11 @@ async fn reap(Task { run, keep }: &Task) -> Result<(), StackError> {
         _ => None,
     };
     // One set is kept, not more.
-    let kept = if *keep && set.is_some() && !run.kept().exists() && fs::rename(&lease, run.kept()).is_ok() { set.clone() } else { None };
+    let kept = if *keep && set.is_some() && !run.kept().exists() && fs::rename(&lease, run.kept()).is_ok() {
+        set.clone()
+    } else {
+        None
+    };
     let begun = Instant::now();
     let mut empty = 0;
     while empty < SWEEPS.1 {
@@ -144,7 +148,11 @@ async fn sweep(run: &Run, mine: impl Fn(&HashMap<String, String>) -> bool) -> Re
     end(&docker, &format!("{}={}", super::RUN, run.id), mine).await
 }
 
-async fn end(docker: &Docker, label: &str, mine: impl Fn(&HashMap<String, String>) -> bool) -> Result<usize, StackError> {
+async fn end(
+    docker: &Docker,
+    label: &str,
+    mine: impl Fn(&HashMap<String, String>) -> bool,
+) -> Result<usize, StackError> {
     let failed = |error| StackError::infrastructure("ending the run's containers", error);
     let found = engine::labelled(docker, label).await.map_err(failed)?;
     let ids: Vec<&str> = found.iter().filter(|(_, labels)| mine(labels)).map(|(id, _)| id.as_str()).collect();

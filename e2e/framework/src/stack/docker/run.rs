@@ -3,7 +3,7 @@
 //! nextest runs every test in a process of its own. The first that needs the set takes the run's lock, starts the set and leaves a
 //! lease, which the others read. When the run is over, be it by SIGKILL, the [reaper](super::reaper) ends the set.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -131,8 +131,8 @@ impl Run {
     }
 
     /// The labels of containers of this run that `owner` has to outlive.
-    pub fn labels(&self, set: &str, owner: Process, keep: bool) -> HashMap<String, String> {
-        let mut labels = HashMap::from([
+    pub fn labels(&self, set: &str, owner: Process, keep: bool) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::from([
             (super::RUN.to_owned(), self.id.clone()),
             (super::SET.to_owned(), set.to_owned()),
             (super::OWNER.to_owned(), owner.to_string()),

@@ -1,7 +1,7 @@
 //! One set of containers: Kafka, LocalStack and DynamoDB Local, started in parallel, each ready when it has answered a real call.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ const ACCESS_KEY: &str = "e2e";
 const SECRET_KEY: &str = "e2e";
 
 /// What the broker is told beyond the module's settings. Its own defaults vanish as soon as one variable is set.
-const KAFKA: [(&str, &str); 13] = [
+const KAFKA: [(&str, &str); 14] = [
     // A group's first assignment is made at once, not after three seconds in which more members may come.
     ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0"),
     // There is one broker.
@@ -56,6 +56,8 @@ const KAFKA: [(&str, &str); 13] = [
     ("KAFKA_GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS", "100"),
     ("KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS", "50"),
     ("KAFKA_MESSAGE_MAX_BYTES", "5242880"),
+    // A mistyped name has to be an error.
+    ("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false"),
     // Short-lived: what the compiler saves later it costs now.
     ("KAFKA_HEAP_OPTS", "-Xms256m -Xmx512m"),
     ("KAFKA_JVM_PERFORMANCE_OPTS", "-server -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true"),
@@ -105,12 +107,17 @@ impl Set {
             let action = format!("running {} ({image}) at {address}", service.name());
             let state = match docker.inspect_container(id, None).await {
                 Ok(found) => found.state.unwrap_or_default(),
-                Err(error) => return Err(StackError::infrastructure(action, format!("the container is gone: {error}"))),
+                Err(error) => {
+                    return Err(StackError::infrastructure(action, format!("the container is gone: {error}")));
+                }
             };
             if state.running != Some(true) {
                 let log = engine::last_lines(&docker, id).await;
                 let code = state.exit_code.unwrap_or_default();
-                return Err(StackError::infrastructure(action, format!("it ended with {code}; its last lines:\n{log}")));
+                return Err(StackError::infrastructure(
+                    action,
+                    format!("it ended with {code}; its last lines:\n{log}"),
+                ));
             }
         }
         Ok(())
@@ -125,7 +132,7 @@ impl Set {
 }
 
 /// Starts all containers with these labels. When one of them does not start, the others are ended.
-pub async fn start(labels: &HashMap<String, String>) -> Result<Set, StackError> {
+pub async fn start(labels: &BTreeMap<String, String>) -> Result<Set, StackError> {
     let begun = Instant::now();
     let docker = engine::client().await?;
     let containers = tokio::try_join!(
@@ -229,8 +236,10 @@ fn kafka(host: &str, image: ImageName) -> Launch<Broker> {
 
 async fn kafka_answers(endpoints: Endpoints) -> Result<(), String> {
     let ask = move || {
-        let client: BaseProducer =
-            ClientConfig::new().set("bootstrap.servers", &endpoints.kafka).create().map_err(|error| error.to_string())?;
+        let client: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &endpoints.kafka)
+            .create()
+            .map_err(|error| error.to_string())?;
         let metadata = client.client().fetch_metadata(None, ANSWER).map_err(|error| error.to_string())?;
         if metadata.brokers().is_empty() { Err("the cluster has no broker yet".to_owned()) } else { Ok(()) }
     };
@@ -259,11 +268,15 @@ fn localstack(_: &str, image: ImageName) -> Launch<LocalStack> {
 }
 
 fn dynamodb(_: &str, image: ImageName) -> Launch<DynamoDb> {
-    let request = DynamoDb::default()
-        .with_name(image.name)
-        .with_tag(image.tag)
-        .with_ready_conditions(Vec::new())
-        .with_cmd(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-jar", "DynamoDBLocal.jar", "-inMemory"]);
+    let request =
+        DynamoDb::default().with_name(image.name).with_tag(image.tag).with_ready_conditions(Vec::new()).with_cmd([
+            "-Xmx512m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-jar",
+            "DynamoDBLocal.jar",
+            "-inMemory",
+        ]);
     let ready = |endpoints: Endpoints| -> Answer {
         Box::pin(async move {
             remote::dynamodb(&endpoints).list_tables().send().await.map(drop).map_err(|error| remote::words(&error))
@@ -297,7 +310,7 @@ async fn launch<I: Image>(
     docker: &Docker,
     service: Service,
     port: ContainerPort,
-    labels: &HashMap<String, String>,
+    labels: &BTreeMap<String, String>,
     prepare: fn(&str, ImageName) -> Launch<I>,
 ) -> Result<Container, StackError> {
     let name = ImageName::of(service, |name| std::env::var(name).ok())?;
@@ -306,10 +319,8 @@ async fn launch<I: Image>(
     let Launch { request, ready } = prepare(&host, name);
 
     let begun = Instant::now();
-    let missing = matches!(
-        docker.inspect_image(&image).await,
-        Err(Error::DockerResponseServerError { status_code: 404, .. })
-    );
+    let missing =
+        matches!(docker.inspect_image(&image).await, Err(Error::DockerResponseServerError { status_code: 404, .. }));
     let request = if missing {
         request.pull_image().await.map_err(|error| pull_failed(service, &image, &error))?
     } else {
@@ -320,7 +331,8 @@ async fn launch<I: Image>(
     let begun = Instant::now();
     let printed = Printed::default();
     let request = request.with_labels(labels).with_startup_timeout(START_LIMIT).with_log_consumer(follow(&printed));
-    let failed = |problem: String, code: Option<i64>, log: &str| start_failed(service, &image, port, &problem, code, log);
+    let failed =
+        |problem: String, code: Option<i64>, log: &str| start_failed(service, &image, port, &problem, code, log);
     let container = match request.start().await {
         Ok(container) => container,
         Err(error) => return Err(failed(error.to_string(), None, &lines(&printed))),
@@ -378,7 +390,10 @@ fn pull_failed(service: Service, image: &str, error: &TestcontainersError) -> St
     let advice = if text.contains("toomanyrequests") || text.contains("429") {
         format!("the registry limits pulls: log in (`docker login`), or name a mirror in {PREFIX}")
     } else {
-        format!("see to the registry being reachable, or name another image in {}, or a mirror in {PREFIX}", service.variable())
+        format!(
+            "see to the registry being reachable, or name another image in {}, or a mirror in {PREFIX}",
+            service.variable()
+        )
     };
     StackError::infrastructure(format!("pulling {image} for {}", service.name()), format!("{text}; {advice}"))
 }

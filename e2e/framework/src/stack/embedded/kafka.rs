@@ -42,8 +42,8 @@ impl Kafka {
     pub fn start() -> Result<Self, StackError> {
         let mut config = ClientConfig::new();
         config.set("test.mock.num.brokers", "1").set("message.max.bytes", PARTITION_BYTES.to_string());
-        let client = Client::new(&config)
-            .map_err(|error: KafkaError| StackError::new("starting the embedded Kafka", error))?;
+        let client =
+            Client::new(&config).map_err(|error: KafkaError| StackError::new("starting the embedded Kafka", error))?;
         let mut kafka = Self { topics: Mutex::default(), client };
         let bootstrap = kafka.set_up()?;
         kafka.client.set_bootstrap(bootstrap);
