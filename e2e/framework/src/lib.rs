@@ -60,7 +60,11 @@
 //! cargo nextest run                            every case is a test, `orders::cancelled`
 //! cargo insta review                           look at what changed, accept or reject
 //! E2E_SCHEDULE=killed:3 cargo nextest run      the same snapshots, with the pipeline killed at its third call to AWS
+//! E2E_STACK=docker cargo nextest run           the same on Apache Kafka, LocalStack and DynamoDB Local; so does a profile `docker`
 //! ```
+//!
+//! On services that tests share, a test's topics, groups, tables and buckets have a namespace before their names. A fixture says where its
+//! pipeline gets it: `${namespace}` in the values of `env`, in `args` and in `groups`; on the embedded stack it is nothing.
 //!
 //! A failed run leaves a folder `target/e2e/<protocol>/<case>/` with the pipeline's log, its offsets and calls, all that was observed, the
 //! difference, and the command that repeats it; so does a run that nextest ends for its time.
