@@ -51,10 +51,16 @@ pub struct Run {
 }
 
 impl Run {
-    /// The run of this process, with its files in `folder`.
+    /// The run that is this process, with its files in `folder`, whoever has started it.
+    pub fn itself(folder: &Path) -> Self {
+        let process = Process::itself();
+        Self { id: process.to_string(), process, folder: folder.to_owned() }
+    }
+
+    /// The run of this test process, with its files in `folder`.
     ///
     /// It is nextest's, if that runs the test; else that of `cargo test`; else this process alone.
-    pub fn of_this_process(folder: &Path) -> Self {
+    pub fn of_this_test(folder: &Path) -> Self {
         let (id, process) = match std::env::var("NEXTEST_RUN_ID") {
             Ok(id) => (Some(id), Process::ancestor(&["cargo-nextest", "nextest"]).unwrap_or_else(Process::parent)),
             Err(_) => (None, Process::ancestor(&["cargo"]).unwrap_or_else(Process::itself)),
