@@ -42,7 +42,8 @@ fn main() -> ExitCode {
 
 fn trials() -> Vec<Trial> {
     vec![
-        Trial::test("nothing_is_left_of_a_runner_that_is_killed_in_mid_run", killed_in_mid_run),
+        Trial::test("nothing_is_left_of_a_runner_that_is_killed_in_mid_run", || killed_in_mid_run(false)),
+        Trial::test("nothing_is_left_if_the_target_folder_is_emptied_as_well", || killed_in_mid_run(true)),
         Trial::test("nothing_is_left_of_a_runner_that_is_killed_while_the_set_starts", killed_while_starting),
         Trial::test("nothing_but_capsules_is_left_after_ctrl_c", interrupted),
         Trial::test("nothing_is_left_of_nextest_that_is_killed", nextest_killed),
@@ -58,11 +59,14 @@ fn trials() -> Vec<Trial> {
     ]
 }
 
-fn killed_in_mid_run() -> Result<(), Failed> {
+fn killed_in_mid_run(clean: bool) -> Result<(), Failed> {
     let place = Place::new()?;
     let mut run = place.start(place.holding_runner()?)?;
     place.until_held(&mut run, 1)?;
     expect_eq("containers in mid-run", run.containers()?.len(), SET)?;
+    if clean {
+        std::fs::remove_dir_all(place.path("e2e"))?;
+    }
     run.kill()?;
     Ok(place.nothing_is_left(&run)?)
 }
@@ -89,7 +93,7 @@ fn interrupted() -> Result<(), Failed> {
     run.interrupt()?;
     let (status, output) = run.end()?;
     expect_eq("exit status after SIGINT", status, Some(128 + 2))?;
-    let capsule = place.path("e2e").join(CASE.replace("::", "/"));
+    let capsule = place.path("e2e").join(CASE.replace("::", "/") + "@docker");
     if !capsule.is_dir() {
         return Err(format!("no capsule in {}: {output}", capsule.display()).into());
     }
