@@ -49,6 +49,7 @@ fn trials() -> Vec<Trial> {
         Trial::test("nothing_is_left_of_nextest_that_is_killed", nextest_killed),
         Trial::test("containers_of_a_test_that_is_killed_end_and_those_of_others_stay", test_killed),
         Trial::test("a_kept_set_serves_the_next_run_and_ends_with_one_that_does_not_keep_it", kept),
+        Trial::test("a_kept_set_of_other_images_is_not_used_and_ends", kept_of_other_images),
         Trial::test("an_image_that_wants_a_token_is_explained", token_wanted),
         Trial::test("an_image_that_cannot_be_pulled_is_named", not_pulled),
         Trial::test("the_native_kafka_image_is_refused", native_image),
@@ -150,6 +151,20 @@ fn kept() -> Result<(), Failed> {
     }
     let (last, _) = run(&[])?;
     place.nothing_is_left(&last)?;
+    Ok(place.nothing_is_left(&first)?)
+}
+
+fn kept_of_other_images() -> Result<(), Failed> {
+    let place = Place::new()?;
+    let mut first = place.start(place.runner(&["--subject", "false", "--keep"]))?;
+    first.end()?;
+    expect_eq("containers that are kept", first.containers()?.len(), SET)?;
+    let mut command = place.runner(&["--keep"]);
+    command.env("E2E_KAFKA_IMAGE", "localhost:1/none:1");
+    let mut second = place.start(command)?;
+    let (status, output) = second.end()?;
+    expect_eq("exit status", status, Some(3)).map_err(|problem| format!("{problem}: {output}"))?;
+    place.nothing_is_left(&second)?;
     Ok(place.nothing_is_left(&first)?)
 }
 

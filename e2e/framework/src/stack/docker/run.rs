@@ -173,12 +173,12 @@ impl Run {
             && let Some(Lease::Ready { set, containers, .. }) = read(&path)
         {
             match containers.health().await {
-                Ok(()) => {
+                Ok(()) if containers.is_wanted() => {
                     let lease = Lease::Ready { set, kept_by, containers: containers.clone() };
                     write(&path, &lease).map_err(|error| failed(&error))?;
                     return Ok(containers);
                 }
-                Err(_) => self.remove(&format!("{}={set}", super::SET)).await?,
+                _ => self.remove(&format!("{}={set}", super::SET)).await?,
             }
         }
         self.sweep().await?;

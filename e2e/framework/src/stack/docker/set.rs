@@ -122,6 +122,12 @@ impl Set {
         endpoints(self.address(Service::Kafka), self.address(Service::DynamoDb), self.address(Service::LocalStack))
     }
 
+    /// Whether these are the images that the environment asks for now.
+    pub(super) fn is_wanted(&self) -> bool {
+        let wanted = |service| ImageName::of(service, |name| std::env::var(name).ok());
+        self.containers.iter().all(|container| wanted(container.service).is_ok_and(|image| image.full() == container.image))
+    }
+
     /// Whether all containers run; else what the one that does not said last.
     pub async fn health(&self) -> Result<(), StackError> {
         let docker = engine::client().await?;
