@@ -55,6 +55,7 @@ pub fn options() -> Result<Options, String> {
         stack: variable(STACK, profile)?,
         isolation: variable(ISOLATION, None)?,
         keep: kept(),
+        whole_run: false,
         schedule: variable(SCHEDULE, None)?,
         keep_capsules: false,
     })

@@ -57,6 +57,8 @@ pub struct Options {
     pub isolation: Isolation,
     /// Whether a shared set of containers is left for the next run.
     pub keep: bool,
+    /// Whether this process is the whole run, as the runner is; else it is a test of nextest's or cargo's run.
+    pub whole_run: bool,
     /// How the run is disturbed.
     pub schedule: Schedule,
     /// Whether the capsule of a passing run is kept too.
@@ -80,7 +82,7 @@ impl Options {
 
     /// How containers are started, should there be some.
     pub fn docker<'a>(&self, folder: &'a Path) -> docker::Options<'a> {
-        docker::Options { isolation: self.isolation, keep: self.keep, folder }
+        docker::Options { isolation: self.isolation, keep: self.keep, whole_run: self.whole_run, folder }
     }
 }
 

@@ -97,6 +97,7 @@ impl Run {
             stack: self.stack,
             isolation: self.isolation,
             keep: self.keep || harness::kept(),
+            whole_run: true,
             schedule: self.schedule,
             keep_capsules: self.keep_capsules,
         }

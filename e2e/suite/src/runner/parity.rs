@@ -38,7 +38,7 @@ impl Parity {
         harness::prepare(suite, false);
         let cases = select(suite, &self.filters)?;
         let keep = self.keep || harness::kept();
-        let on = |stack| Options { stack, isolation: self.isolation, keep, ..Options::default() };
+        let on = |stack| Options { stack, isolation: self.isolation, keep, whole_run: true, ..Options::default() };
         let (first, second) = (on(first), on(second));
         for options in [&first, &second] {
             if let Err(status) = start_containers(suite, options)? {

@@ -124,7 +124,8 @@ fn namespace() -> String {
 /// The real services: the containers that the run's tests share, with Kafka's own limit for messages.
 fn real() -> Result<Endpoints, String> {
     let folder = fms_e2e::suite().docker_folder();
-    let options = docker::Options { isolation: Isolation::Shared, keep: harness::kept(), folder: &folder };
+    let options =
+        docker::Options { isolation: Isolation::Shared, keep: harness::kept(), whole_run: false, folder: &folder };
     let (stack, _) = docker::start(options).map_err(|error| error.to_string())?;
     let environment = stack.environment();
     let kafka = environment.get("KAFKA_BOOTSTRAP_SERVERS").cloned().unwrap_or_default();

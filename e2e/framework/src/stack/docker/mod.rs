@@ -69,6 +69,8 @@ pub struct Options<'a> {
     pub isolation: Isolation,
     /// Whether a shared set is left for the next run.
     pub keep: bool,
+    /// Whether this process is the whole run, as the runner is; else it is a test of nextest's or cargo's run.
+    pub whole_run: bool,
     /// Where processes of a run find each other.
     pub folder: &'a Path,
 }
@@ -83,9 +85,9 @@ pub fn start(options: Options<'_>) -> Result<(impl Stack + use<>, Set), StackErr
 }
 
 /// The containers alone: the run's own, or a new set.
-pub fn start_set(Options { isolation, keep, folder }: Options<'_>) -> Result<Set, StackError> {
+pub fn start_set(Options { isolation, keep, whole_run, folder }: Options<'_>) -> Result<Set, StackError> {
     let runtime = runtime()?;
-    let run = Run::of_this_process(folder);
+    let run = if whole_run { Run::itself(folder) } else { Run::of_this_test(folder) };
     runtime.block_on(engine::client())?;
     run.join(keep && isolation == Isolation::Shared)?;
     match isolation {

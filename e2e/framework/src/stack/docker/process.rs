@@ -24,8 +24,14 @@ impl Process {
         Self::of(nix::unistd::getpid().as_raw())
     }
 
-    fn of(pid: i32) -> Self {
+    /// The process that has this id now.
+    pub fn of(pid: i32) -> Self {
         Self { pid, started: stat(pid).map_or(0, |stat| stat.started) }
+    }
+
+    /// Its id.
+    pub fn pid(self) -> i32 {
+        self.pid
     }
 
     /// The nearest ancestor whose name is one of these.

@@ -27,6 +27,8 @@ pub(super) enum Lease {
     Ready {
         /// The value of the label of its containers.
         set: String,
+        /// The process of the run that leaves it to the next one, if it does.
+        kept_by: Option<Process>,
         /// The set.
         containers: Set,
     },
@@ -51,10 +53,16 @@ pub struct Run {
 }
 
 impl Run {
-    /// The run of this process, with its files in `folder`.
+    /// The run that is this process, with its files in `folder`, whoever has started it.
+    pub fn itself(folder: &Path) -> Self {
+        let process = Process::itself();
+        Self { id: process.to_string(), process, folder: folder.to_owned() }
+    }
+
+    /// The run of this test process, with its files in `folder`.
     ///
     /// It is nextest's, if that runs the test; else that of `cargo test`; else this process alone.
-    pub fn of_this_process(folder: &Path) -> Self {
+    pub fn of_this_test(folder: &Path) -> Self {
         let (id, process) = match std::env::var("NEXTEST_RUN_ID") {
             Ok(id) => (Some(id), Process::ancestor(&["cargo-nextest", "nextest"]).unwrap_or_else(Process::parent)),
             Err(_) => (None, Process::ancestor(&["cargo"]).unwrap_or_else(Process::itself)),
@@ -159,23 +167,48 @@ impl Run {
             Some(Lease::Failed { action, cause }) => return Err(StackError::infrastructure(action, cause)),
             None => {}
         }
+        self.await_kept().await;
+        let kept_by = keep.then_some(self.process);
         if fs::rename(self.kept(), &path).is_ok()
-            && let Some(Lease::Ready { set, containers }) = read(&path)
+            && let Some(Lease::Ready { set, containers, .. }) = read(&path)
         {
             match containers.health().await {
-                Ok(()) => return Ok(containers),
-                Err(_) => self.remove(&format!("{}={set}", super::SET)).await?,
+                Ok(()) if containers.is_wanted() => {
+                    let lease = Lease::Ready { set, kept_by, containers: containers.clone() };
+                    write(&path, &lease).map_err(|error| failed(&error))?;
+                    return Ok(containers);
+                }
+                _ => self.remove(&format!("{}={set}", super::SET)).await?,
             }
         }
         self.sweep().await?;
         let set = crate::stack::namespace::new();
         let started = set::start(&self.labels(&set, self.process, keep)).await;
         let lease = match &started {
-            Ok(containers) => Lease::Ready { set, containers: containers.clone() },
+            Ok(containers) => Lease::Ready { set, kept_by, containers: containers.clone() },
             Err(StackError { action, cause, .. }) => Lease::Failed { action: action.clone(), cause: cause.clone() },
         };
         write(&path, &lease).map_err(|error| failed(&error))?;
         started
+    }
+
+    /// Waits while a run that has just ended has yet to leave its set: its reaper is about to.
+    async fn await_kept(&self) {
+        let is_leaving = |path: &Path| {
+            let kept_by = match read(path) {
+                Some(Lease::Ready { kept_by, .. }) => kept_by,
+                _ => None,
+            };
+            let reaper = File::open(path.with_extension("reaper"));
+            kept_by.is_some_and(|process| !process.is_alive())
+                && reaper.is_ok_and(|reaper| matches!(reaper.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        };
+        while !self.kept().exists()
+            && fs::read_dir(&self.folder)
+                .is_ok_and(|mut files| files.any(|file| file.is_ok_and(|file| is_leaving(&file.path()))))
+        {
+            tokio::time::sleep(WATCH).await;
+        }
     }
 
     /// Ends what runs have left behind whose reaper was killed too, and what of this run was begun by a process that was killed.

@@ -100,6 +100,14 @@ impl Set {
         endpoints(self.address(Service::Kafka), self.address(Service::DynamoDb), self.address(Service::LocalStack))
     }
 
+    /// Whether these are the images that the environment asks for now.
+    pub(super) fn is_wanted(&self) -> bool {
+        let wanted = |service| ImageName::of(service, |name| std::env::var(name).ok());
+        self.containers
+            .iter()
+            .all(|container| wanted(container.service).is_ok_and(|image| image.full() == container.image))
+    }
+
     /// Whether all containers run; else what the one that does not said last.
     pub async fn health(&self) -> Result<(), StackError> {
         let docker = engine::client().await?;
@@ -340,7 +348,12 @@ async fn launch<I: Image>(
     let id = container.id().to_owned();
     let published = match container.get_host_port_ipv4(port).await {
         Ok(port) => port,
-        Err(error) => return Err(failed(error.to_string(), None, &engine::last_lines(docker, &id).await)),
+        // One that has ended already has no port any more.
+        Err(error) => {
+            let code = container.exit_code().await.ok().flatten();
+            let problem = code.map_or_else(|| error.to_string(), ended);
+            return Err(failed(problem, code, &engine::last_lines(docker, &id).await));
+        }
     };
     let address = format!("{host}:{published}");
     let at = match service {
@@ -366,7 +379,7 @@ async fn await_answer<I: Image>(
         let answer = tokio::time::timeout(2 * ANSWER, ask()).await.unwrap_or_else(|_| Err("no answer".to_owned()));
         let Err(problem) = answer else { return Ok(()) };
         match container.exit_code().await {
-            Ok(Some(code)) => return Err((format!("it ended with exit status {code}"), Some(code))),
+            Ok(Some(code)) => return Err((ended(code), Some(code))),
             Ok(None) => {}
             Err(error) => return Err((format!("the container is gone: {error}"), None)),
         }
@@ -375,6 +388,10 @@ async fn await_answer<I: Image>(
         }
         tokio::time::sleep(ASK).await;
     }
+}
+
+fn ended(code: i64) -> String {
+    format!("it ended with exit status {code}")
 }
 
 /// Where ports of the engine's containers are reached: this machine, unless `DOCKER_HOST` names another.

@@ -1,0 +1,279 @@
+//! Runs as processes of their own, the containers they have, and what is left of them.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use e2e::stack::docker::process::Process;
+use e2e::stack::docker::set::Set;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// What every run is about: a small case.
+pub const CASE: &str = "vehicle-status::report";
+
+/// Makes this executable the test target of the fixtures, with this command as the pipeline.
+pub const SUBJECT: &str = "DOCKER_TESTS_SUBJECT";
+
+/// How long a run may take to start its containers, or to end by itself.
+const RUN: Duration = Duration::from_secs(100);
+
+/// How soon nothing is left of a run that was killed.
+const AFTERWARDS: Duration = Duration::from_secs(10);
+
+/// Waits until the condition holds; the error says what was waited for and how things stood.
+pub fn wait_until<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> Result<T, String>,
+) -> Result<T, String> {
+    let begun = Instant::now();
+    loop {
+        match condition() {
+            Ok(value) => return Ok(value),
+            Err(state) if begun.elapsed() > limit => return Err(format!("{what}: not within {limit:?}: {state}")),
+            // Neither processes of others nor the engine can be waited for otherwise.
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// What the engine's command prints, by lines.
+pub fn docker(arguments: &[&str]) -> Result<Vec<String>, String> {
+    let doing = format!("docker {}", arguments.join(" "));
+    let output = Command::new("docker").args(arguments).output().map_err(|error| format!("{doing}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{doing}: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+/// Ids of the containers with this label, running or not.
+pub fn labelled(label: &str) -> Result<Vec<String>, String> {
+    docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &format!("label={label}")])
+}
+
+/// Networks and volumes that no container uses.
+fn unused() -> Result<BTreeSet<String>, String> {
+    let of = |kind| docker(&[kind, "ls", "--quiet", "--filter", "dangling=true"]);
+    Ok(of("network")?.into_iter().chain(of("volume")?).collect())
+}
+
+/// A target folder of its own, with leases, capsules and a report of its own.
+pub struct Place {
+    folder: TempDir,
+    unused: BTreeSet<String>,
+}
+
+impl Place {
+    pub fn new() -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| format!("making a folder: {error}"))?;
+        Ok(Self { folder, unused: unused()? })
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// An executable in an environment that tells nothing of the run that this test belongs to.
+    fn command(&self, executable: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(executable.as_ref());
+        for (name, _) in std::env::vars() {
+            if name.starts_with("NEXTEST") || name.starts_with("E2E_") && !name.ends_with("_IMAGE") {
+                command.env_remove(name);
+            }
+        }
+        command.env("CARGO_TARGET_DIR", self.folder.path());
+        command
+    }
+
+    /// The runner, with one case on containers.
+    pub fn runner(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_e2e"));
+        command.args(["--stack", "docker", CASE]).args(arguments);
+        command
+    }
+
+    /// The runner with a case that goes on until it is [released](Self::release).
+    pub fn holding_runner(&self) -> Result<Command, String> {
+        Ok(self.runner(&["--subject", &self.holding_subject()?]))
+    }
+
+    /// A script with the name of nextest, which starts test processes at once, as nextest does, and tells them the name of the run.
+    pub fn nextest(&self, isolation: &str, tests: &[&str]) -> Result<Run, String> {
+        let script = self.path("cargo-nextest");
+        let write = fs::write(&script, "#!/bin/sh\nfor test; do \"$TEST\" --exact \"$test\" & done\nwait\n");
+        write
+            .and_then(|()| fs::set_permissions(&script, fs::Permissions::from_mode(0o755)))
+            .map_err(|error| format!("writing {}: {error}", script.display()))?;
+        let itself = std::env::current_exe().map_err(|error| format!("finding this executable: {error}"))?;
+        let mut command = self.command(script);
+        let id = format!("nextest-{}", Process::itself());
+        command.args(tests).env("TEST", itself).env(SUBJECT, self.holding_subject()?).env("NEXTEST_RUN_ID", &id);
+        command.env("NEXTEST_PROFILE", "docker").env("E2E_ISOLATION", isolation);
+        let mut run = self.start(command)?;
+        run.id = id;
+        Ok(run)
+    }
+
+    /// A pipeline that says who has started it and waits.
+    fn holding_subject(&self) -> Result<String, String> {
+        let script = self.path("subject");
+        let folder = self.folder.path().display();
+        let text = format!(
+            "echo $PPID > {folder}/$$.new && mv {folder}/$$.new {folder}/$$.held\n\
+             while [ ! -e {folder}/go ]; do sleep 0.1; done\nexit 1\n"
+        );
+        fs::write(&script, text).map_err(|error| format!("writing {}: {error}", script.display()))?;
+        Ok(format!("sh {}", script.display()))
+    }
+
+    /// Lets pipelines that wait end, with status 1.
+    pub fn release(&self) -> Result<(), String> {
+        fs::write(self.path("go"), "").map_err(|error| format!("releasing the pipeline: {error}"))
+    }
+
+    /// The processes of the cases that have come to their pipeline, and these pipelines.
+    fn held(&self) -> Result<Vec<(Process, Process)>, String> {
+        let failed = |error: std::io::Error| format!("looking for pipelines: {error}");
+        let mut held = Vec::new();
+        for entry in fs::read_dir(self.folder.path()).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == "held") {
+                let parent = fs::read_to_string(&path).map_err(failed)?;
+                let subject = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let process =
+                    |pid: &str| pid.trim().parse().map(Process::of).map_err(|error| format!("{pid}: {error}"));
+                held.push((process(&parent)?, process(&subject)?));
+            }
+        }
+        Ok(held)
+    }
+
+    /// Starts a run, in a process group of its own.
+    pub fn start(&self, mut command: Command) -> Result<Run, String> {
+        let output = self.path("output");
+        let mut spawn = || {
+            let file = File::create(&output)?;
+            command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0).spawn()
+        };
+        let child = spawn().map_err(|error| format!("starting a run: {error}"))?;
+        let process = Process::of(child.id().cast_signed());
+        Ok(Run { child, id: process.to_string(), output, leases: self.path("e2e/.docker") })
+    }
+
+    /// Starts a run and waits until so many of its cases have come to their pipeline, which holds them.
+    pub fn until_held(&self, run: &mut Run, cases: usize) -> Result<Vec<(Process, Process)>, String> {
+        wait_until("cases at their pipeline", RUN, || {
+            let held = self.held()?;
+            if held.len() == cases || run.has_ended() { Ok(()) } else { Err(format!("{} of {cases}", held.len())) }
+        })?;
+        let held = self.held()?;
+        if held.len() == cases { Ok(held) } else { Err(format!("the run ended before its time: {}", run.output())) }
+    }
+
+    /// The set of the lease with this name.
+    pub fn lease(&self, name: &str) -> Result<Set, String> {
+        let path = self.path("e2e/.docker").join(format!("{name}.lease"));
+        let failed = |error: &dyn std::fmt::Display| format!("reading the lease {}: {error}", path.display());
+        let text = fs::read(&path).map_err(|error| failed(&error))?;
+        let lease: serde_json::Value = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
+        serde_json::from_value(lease["Ready"]["containers"].clone()).map_err(|error| failed(&error))
+    }
+
+    /// Waits until nothing is left of a run that is over: no container, no network or volume, and nobody who could make one.
+    pub fn nothing_is_left(&self, run: &Run) -> Result<(), String> {
+        wait_until(&format!("nothing left of run {}", run.id), AFTERWARDS, || {
+            let containers = run.containers()?;
+            let unused: Vec<String> = unused()?.difference(&self.unused).cloned().collect();
+            let held: Vec<Process> = self.held()?.into_iter().flat_map(|(test, subject)| [test, subject]).collect();
+            let alive: Vec<String> = held.iter().filter(|process| process.is_alive()).map(Process::to_string).collect();
+            let reaper = run.file("reaper").exists();
+            if containers.is_empty() && unused.is_empty() && alive.is_empty() && !reaper {
+                return Ok(());
+            }
+            Err(format!(
+                "containers {containers:?}, networks and volumes {unused:?}, processes {alive:?}, reaper at work: {reaper}"
+            ))
+        })
+    }
+}
+
+/// A run; what is left of it ends with this value.
+pub struct Run {
+    child: Child,
+    /// The value of its containers' label.
+    pub id: String,
+    output: PathBuf,
+    leases: PathBuf,
+}
+
+impl Run {
+    fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// What it has printed so far.
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    /// Waits for its end; its exit status and what it has printed.
+    pub fn end(&mut self) -> Result<(Option<i32>, String), String> {
+        let status = wait_until("the end of the run", RUN, || {
+            let status = self.child.try_wait().map_err(|error| error.to_string())?;
+            status.ok_or_else(|| format!("it goes on: {}", self.output()))
+        })?;
+        Ok((status.code(), self.output()))
+    }
+
+    /// A file that its processes share.
+    pub fn file(&self, kind: &str) -> PathBuf {
+        self.leases.join(format!("{}.{kind}", self.id))
+    }
+
+    pub fn containers(&self) -> Result<Vec<String>, String> {
+        labelled(&format!("e2e.run={}", self.id))
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// SIGKILL to its first process alone.
+    pub fn kill(&mut self) -> Result<(), String> {
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait())
+            .map(drop)
+            .map_err(|error| format!("killing the run: {error}"))
+    }
+
+    /// SIGINT to its process group, as a terminal sends it for Ctrl-C.
+    pub fn interrupt(&self) -> Result<(), String> {
+        killpg(self.pid(), Signal::SIGINT).map_err(|error| format!("interrupting the run: {error}"))
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.kill();
+        let containers = self.containers().unwrap_or_default();
+        if !containers.is_empty() {
+            let mut arguments = vec!["rm", "--force", "--volumes"];
+            arguments.extend(containers.iter().map(String::as_str));
+            let _ = docker(&arguments);
+        }
+    }
+}
+
+/// SIGKILL to a process of a run.
+pub fn kill_process(process: Process) -> Result<(), String> {
+    kill(Pid::from_raw(process.pid()), Signal::SIGKILL).map_err(|error| format!("killing {process}: {error}"))
+}
