@@ -28,7 +28,8 @@
 //! **Peers.** The command of `--peer` is run by `sh` with `KAFKA_BOOTSTRAP_SERVERS`, `FMS_BENCH_TOPIC` (the flat one), `FMS_BENCH_GROUP`,
 //! `FMS_BENCH_BUCKET`, `AWS_ENDPOINT_URL_S3` (`AWS_ENDPOINT_URL` too; path style), region and credentials in its environment. It is to
 //! read the topic from its beginning and put the messages, a line each, into the bucket, and is measured and checked in the same way. It
-//! is over when its group has committed the end, or nothing has come for 15 s, and has to end on SIGTERM. A peer's lost rows are shown and do not fail the run.
+//! is over when its group has committed the end, or nothing has come for 15 s, and has to end on SIGTERM with status 0. Rows that a peer loses
+//! are shown; they do not fail the run.
 
 mod broker;
 mod check;
