@@ -23,6 +23,6 @@ pub use config::{Config, ConfigError, Key, Kind};
 pub use deadletter::{DeadLetter, DeadLetterQueue, Stage};
 pub use retry::{Retry, Verdict};
 pub use sink::{
-    Demand, ErrantRow, Flush, Origin, SinkConnector, SinkError, SinkRecord, SinkTask, StartedSink, TaskContext, Tick,
-    TopicPartition,
+    Demand, ErrantRow, Flush, LazyOrigin, Origin, SinkConnector, SinkError, SinkRecord, SinkTask, StartedSink,
+    TaskContext, Tick, TopicPartition,
 };

@@ -7,6 +7,7 @@
 //! one), `flush`, `poll` until it says complete, wait for the dead letters before its end, commit its end.
 //! Records go on being `put` while a flush is completed; they belong to a later one.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -48,11 +49,41 @@ pub struct Origin {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
+/// An origin that is made when it is first asked for: copying key and headers costs as much as a row, and hardly a row needs them.
+pub struct LazyOrigin<'r> {
+    made: OnceCell<Arc<Origin>>,
+    make: &'r dyn Fn() -> Origin,
+}
+
+impl<'r> LazyOrigin<'r> {
+    /// What `make` makes.
+    pub fn new(make: &'r dyn Fn() -> Origin) -> Self {
+        Self { made: OnceCell::new(), make }
+    }
+
+    /// The origin, the same at every call.
+    pub fn get(&self) -> &Arc<Origin> {
+        self.made.get_or_init(|| Arc::new((self.make)()))
+    }
+}
+
+impl fmt::Debug for LazyOrigin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
 /// One Kafka record, converted. `rows` may be empty: its offset still counts.
 #[derive(Debug, Clone, Copy)]
 pub struct SinkRecord<'r> {
-    /// Where it comes from.
-    pub origin: &'r Arc<Origin>,
+    /// Topic and partition.
+    pub partition: &'r TopicPartition,
+    /// Offset.
+    pub offset: i64,
+    /// Kafka's timestamp, milliseconds since the Unix epoch.
+    pub timestamp: Option<i64>,
+    /// What a dead letter of it keeps.
+    pub origin: &'r LazyOrigin<'r>,
     /// Its rows, in order, without those that could not be converted.
     pub rows: &'r [Row<'r>],
 }

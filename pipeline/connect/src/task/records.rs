@@ -1,6 +1,5 @@
 //! What a poll gave: records become rows, failures go to the error handling, errors of the consumer end the task or pass.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
@@ -12,7 +11,7 @@ use crate::consumer::headers;
 use crate::convert::RowFailure;
 use crate::deadletter::Stage;
 use crate::errors::Failure;
-use crate::sink::{Origin, SinkError, SinkRecord};
+use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord};
 
 impl Task {
     /// Takes what a poll gave. What the poll's callbacks said comes first: a record may be of a partition that was assigned just now.
@@ -80,13 +79,16 @@ impl Task {
         owned.idle_since = None;
         self.metrics.records_read(1);
 
-        let origin = Arc::new(Origin {
-            partition: owned.partition.clone(),
+        let (partition, timestamp) = (owned.partition.clone(), record.timestamp().to_millis());
+        let origin = || Origin {
+            partition: partition.clone(),
             offset,
-            timestamp: record.timestamp().to_millis(),
+            timestamp,
             key: record.key().map(<[u8]>::to_vec),
             headers: headers(record),
-        });
+        };
+        let origin = LazyOrigin::new(&origin);
+        let sink_record = SinkRecord { partition: &partition, offset, timestamp, origin: &origin, rows: &[] };
         let converter = match &owned.replay {
             Some((replay, converter)) if offset < replay.end => converter,
             _ => &self.converter,
@@ -98,7 +100,7 @@ impl Task {
                 NullValues::Ignore => self.metrics.record_skipped(),
                 NullValues::Fail => {
                     return Err(TaskError::Record {
-                        partition: origin.partition.clone(),
+                        partition: partition.clone(),
                         offset,
                         row: None,
                         error: format!("{error}; behavior.on.null.values is `fail`"),
@@ -106,7 +108,7 @@ impl Task {
                 }
                 NullValues::DeadLetter => errors.handle(
                     Failure {
-                        origin: &origin,
+                        origin: origin.get(),
                         stage: Stage::ValueConverter,
                         class: "NullValue",
                         error,
@@ -116,14 +118,14 @@ impl Task {
                     &self.metrics,
                 )?,
             }
-            return self.put_rows(&origin, &[]);
+            return self.put_rows(&sink_record);
         };
         let message = match converter.parse(payload) {
             Ok(message) => message,
             Err(error) => {
                 errors.handle(
                     Failure {
-                        origin: &origin,
+                        origin: origin.get(),
                         stage: Stage::ValueConverter,
                         class: error.class(),
                         error: error.to_string(),
@@ -132,7 +134,7 @@ impl Task {
                     },
                     &self.metrics,
                 )?;
-                return self.put_rows(&origin, &[]);
+                return self.put_rows(&sink_record);
             }
         };
         let mut failed = Vec::new();
@@ -146,15 +148,15 @@ impl Task {
             };
             let value = message.element_text(index).as_bytes();
             errors.handle(
-                Failure { origin: &origin, stage, class, error, row: Some(index), value: Some(value) },
+                Failure { origin: origin.get(), stage, class, error, row: Some(index), value: Some(value) },
                 &self.metrics,
             )?;
         }
-        self.put_rows(&origin, &rows)
+        self.put_rows(&SinkRecord { rows: &rows, ..sink_record })
     }
 
-    fn put_rows(&mut self, origin: &Arc<Origin>, rows: &[fms_record::Row<'_>]) -> Result<(), TaskError> {
-        let result = self.sink.put(&SinkRecord { origin, rows }, &mut self.errant);
+    fn put_rows(&mut self, record: &SinkRecord<'_>) -> Result<(), TaskError> {
+        let result = self.sink.put(record, &mut self.errant);
         self.report_errant()?;
         match result {
             Ok(()) => {
@@ -162,7 +164,7 @@ impl Task {
                 Ok(())
             }
             Err(SinkError::Restart(reason)) => {
-                let i = self.owned.iter().position(|o| o.partition == origin.partition);
+                let i = self.owned.iter().position(|o| o.partition == *record.partition);
                 i.map_or(Ok(()), |i| self.restart(i, &reason))
             }
             Err(error) => Err(error.into()),

@@ -78,9 +78,9 @@ impl Put {
         size_of::<Self>() + self.text.len() + self.key.memory() + 128
     }
 
-    /// Estimate of the memory that sending it takes on top: the attributes and the request's body.
+    /// Estimate of the memory that sending it takes on top: its share of the request's body.
     fn sending_memory(&self) -> usize {
-        self.text.len() + 160 * (self.size.values + 2) + self.wire()
+        self.wire()
     }
 }
 

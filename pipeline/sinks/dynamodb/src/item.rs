@@ -121,12 +121,38 @@ pub struct Size {
     pub values: usize,
 }
 
+/// The names of an object that is open. A few are compared one by one, which takes less time than hashing them.
+#[derive(Default)]
+struct Names<'t> {
+    few: Vec<Cow<'t, str>>,
+    many: HashSet<Cow<'t, str>>,
+}
+
+impl<'t> Names<'t> {
+    const FEW: usize = 32;
+
+    /// Whether it is a new one.
+    fn insert(&mut self, name: Cow<'t, str>) -> bool {
+        if self.many.is_empty() {
+            if self.few.contains(&name) {
+                return false;
+            }
+            if self.few.len() < Self::FEW {
+                self.few.push(name);
+                return true;
+            }
+            self.many.extend(self.few.drain(..));
+        }
+        self.many.insert(name)
+    }
+}
+
 /// Checks everything that can be known about the row of this text and counts its bytes; `key_bytes` is what the key adds to it.
 /// After this, [`attributes`] succeeds for the same text.
 pub fn check(text: &str, key_bytes: usize) -> Result<Size, ItemError> {
     let mut size = Size { bytes: key_bytes, values: 0 };
     // The names of each object that is open; those of a list stay empty.
-    let mut open: Vec<HashSet<Cow<'_, str>>> = Vec::new();
+    let mut open: Vec<Names<'_>> = Vec::new();
     let mut field = None;
     let mut events = Events::new(text, LEVELS);
     while let Some(event) = events.next() {
@@ -137,7 +163,7 @@ pub fn check(text: &str, key_bytes: usize) -> Result<Size, ItemError> {
             if event != Event::MapStart {
                 return Err(ItemError::Row(Problem::NoObject));
             }
-            open.push(HashSet::new());
+            open.push(Names::default());
             continue;
         };
         let bytes = match event {
@@ -159,7 +185,7 @@ pub fn check(text: &str, key_bytes: usize) -> Result<Size, ItemError> {
                 continue;
             }
             Event::MapStart | Event::ListStart => {
-                open.push(HashSet::new());
+                open.push(Names::default());
                 3
             }
             Event::Null | Event::Bool(_) => 1,
@@ -300,6 +326,89 @@ pub fn attributes(text: &str) -> Result<HashMap<String, AttributeValue>, ItemErr
     Err(ItemError::Row(Problem::NoObject))
 }
 
+/// Appends the item of the row of this text in DynamoDB's JSON: what [`attributes`] gives, as it is sent, and after it the attributes of
+/// `key` that it does not have.
+///
+/// Strings and numbers are copied as they stand in the row: both are the same in either JSON.
+pub fn write_item<'k>(
+    text: &str,
+    key: impl Iterator<Item = (&'k str, AttributeValue)>,
+    out: &mut Vec<u8>,
+) -> Result<(), ItemError> {
+    let mut absent: Vec<_> = key.collect();
+    let mut events = Events::new(text, LEVELS);
+    while let Some(event) = events.next() {
+        let event = event.map_err(|e| ItemError::Row(e.into()))?;
+        let source = &text.as_bytes()[events.start()..events.position()];
+        let depth = events.depth();
+        let follows = match event {
+            Event::ListEnd | Event::MapEnd => false,
+            Event::MapStart => depth > 1,
+            _ => true,
+        };
+        if follows && !matches!(out.last(), Some(b'{' | b'[' | b':')) {
+            out.push(b',');
+        }
+        match event {
+            Event::Null => out.extend_from_slice(br#"{"NULL":true}"#),
+            Event::Bool(true) => out.extend_from_slice(br#"{"BOOL":true}"#),
+            Event::Bool(false) => out.extend_from_slice(br#"{"BOOL":false}"#),
+            Event::Number(_) => write_pieces(out, [br#"{"N":""#, source, br#""}"#]),
+            Event::Text(_) => write_pieces(out, [br#"{"S":"#, source, b"}"]),
+            Event::Name(name) => {
+                if depth == 1 {
+                    absent.retain(|(absent, _)| *absent != name);
+                }
+                // With its colon.
+                out.extend_from_slice(source);
+            }
+            Event::ListStart => out.extend_from_slice(br#"{"L":["#),
+            Event::ListEnd => out.extend_from_slice(b"]}"),
+            Event::MapStart if depth == 1 => out.push(b'{'),
+            Event::MapStart => out.extend_from_slice(br#"{"M":{"#),
+            Event::MapEnd if depth > 0 => out.extend_from_slice(b"}}"),
+            Event::MapEnd => {
+                for (name, value) in absent {
+                    if out.last() != Some(&b'{') {
+                        out.push(b',');
+                    }
+                    write_string(name, out);
+                    let (kind, text): (&[u8], _) = match value {
+                        AttributeValue::N(text) => (br#":{"N":"#, text),
+                        AttributeValue::S(text) => (br#":{"S":"#, text),
+                        _ => return Err(ItemError::Row(Problem::NoObject)),
+                    };
+                    out.extend_from_slice(kind);
+                    write_string(&text, out);
+                    out.push(b'}');
+                }
+                out.push(b'}');
+                return Ok(());
+            }
+        }
+    }
+    Err(ItemError::Row(Problem::NoObject))
+}
+
+fn write_pieces(out: &mut Vec<u8>, pieces: [&[u8]; 3]) {
+    for piece in pieces {
+        out.extend_from_slice(piece);
+    }
+}
+
+/// Appends a text as a JSON string.
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0..=0x1f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -334,6 +443,38 @@ mod tests {
         let text = r#"{"a":1.10,"b":-0,"c":12345678901234567890123456789012345678,"d":1E+2,"e":"é\\n","f":null,"g":[],"h":{"i":[true,""]}}"#;
         check(text, 0).expect("an item");
         assert_eq!(json(&AttributeValue::M(attributes(text).expect("an item"))), text);
+    }
+
+    /// What is sent, read as DynamoDB reads it.
+    fn sent(text: &str, key: &[(&str, &str)]) -> String {
+        fn value(json: &serde_json::Value) -> AttributeValue {
+            let (kind, content) = json.as_object().and_then(|one| one.iter().next()).expect("a type and a value");
+            match (kind.as_str(), content) {
+                ("NULL", _) => AttributeValue::Null(true),
+                ("BOOL", content) => AttributeValue::Bool(content.as_bool().expect("a boolean")),
+                ("N", content) => AttributeValue::N(content.as_str().expect("a text").into()),
+                ("S", content) => AttributeValue::S(content.as_str().expect("a text").into()),
+                ("L", content) => AttributeValue::L(content.as_array().expect("a list").iter().map(value).collect()),
+                ("M", content) => map(content),
+                other => panic!("no such type: {other:?}"),
+            }
+        }
+        fn map(json: &serde_json::Value) -> AttributeValue {
+            let fields = json.as_object().expect("an object").iter();
+            AttributeValue::M(fields.map(|(name, json)| (name.clone(), value(json))).collect())
+        }
+        let mut out = Vec::new();
+        let key = key.iter().map(|(name, text)| (*name, AttributeValue::S((*text).into())));
+        write_item(text, key, &mut out).expect("an item");
+        json(&map(&serde_json::from_slice(&out).expect("JSON")))
+    }
+
+    /// A key that the row has under its own name, be it escaped, stays the row's.
+    #[test]
+    fn items_are_sent_with_their_keys() {
+        assert_eq!(sent("{}", &[("pk", "a\"\\\n")]), r#"{"pk":"a\"\\\n"}"#);
+        let text = r#" { "a" : [ 1 , {"pk":[]}, {} ] , "b\u006b" : "x" } "#;
+        assert_eq!(sent(text, &[("pk", "1"), ("bk", "2")]), r#"{"a":[1,{"pk":[]},{}],"bk":"x","pk":"1"}"#);
     }
 
     #[test]
@@ -437,7 +578,8 @@ mod tests {
         fn round_trip(text in object(value())) {
             serde_json::from_str::<&RawValue>(&text).expect("valid JSON");
             prop_assert!(check(&text, 0).is_ok(), "{:?}", check(&text, 0));
-            prop_assert_eq!(json(&AttributeValue::M(attributes(&text).expect("checked"))), text);
+            prop_assert_eq!(&json(&AttributeValue::M(attributes(&text).expect("checked"))), &text);
+            prop_assert_eq!(sent(&text, &[]), text);
         }
     }
 }

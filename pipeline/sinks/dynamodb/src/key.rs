@@ -161,11 +161,16 @@ impl KeySchema {
 
     /// Adds the key's attributes to an item that does not have them.
     pub fn complete(&self, key: &ItemKey, item: &mut HashMap<String, AttributeValue>) {
-        for (attribute, value) in self.attributes().zip(key.values()) {
-            if !item.contains_key(&attribute.name) {
-                item.insert(attribute.name.clone(), value.attribute());
+        for (name, value) in self.of(key) {
+            if !item.contains_key(name) {
+                item.insert(name.to_owned(), value);
             }
         }
+    }
+
+    /// Names and values of the key's attributes.
+    pub fn of<'k>(&'k self, key: &'k ItemKey) -> impl Iterator<Item = (&'k str, AttributeValue)> {
+        self.attributes().zip(key.values()).map(|(attribute, value)| (attribute.name.as_str(), value.attribute()))
     }
 
     /// The key of a complete item; `None` if it has none of this schema.

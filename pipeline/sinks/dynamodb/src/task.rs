@@ -193,7 +193,7 @@ fn convert(table: &Table, source: &Arc<Source>, record: &SinkRecord<'_>, row: &R
     let mut text = Vec::new();
     row.write_json(&mut text);
     let errant = |text: Vec<u8>, class: &'static str, error: String| ErrantRow {
-        origin: Arc::clone(record.origin),
+        origin: Arc::clone(record.origin.get()),
         index: row.index(),
         text,
         class,
@@ -213,7 +213,7 @@ fn convert(table: &Table, source: &Arc<Source>, record: &SinkRecord<'_>, row: &R
     };
     Ok(Put {
         source: Arc::clone(source),
-        origin: Arc::clone(record.origin),
+        origin: Arc::clone(record.origin.get()),
         index: row.index(),
         text,
         key: Arc::new(key),
@@ -238,8 +238,8 @@ impl SinkTask for Task {
 
     fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
         let table = Arc::clone(&self.table);
-        let partition = self.partition(&record.origin.partition)?;
-        partition.end = Some(record.origin.offset + 1);
+        let partition = self.partition(record.partition)?;
+        partition.end = Some(record.offset + 1);
         let source = Arc::clone(&partition.source);
         for row in record.rows {
             match convert(&table, &source, record, row) {

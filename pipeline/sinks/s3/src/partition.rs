@@ -139,8 +139,8 @@ impl Partition {
 
     /// See [`fms_connect::SinkTask::put`].
     pub fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
-        self.uploads.check()?;
-        let offset = record.origin.offset;
+        self.uploads.failure()?;
+        let offset = record.offset;
         if self.repeat.as_ref().is_some_and(|repeat| offset >= repeat.end) {
             self.end_generation(Reason::Replay)?;
         }
@@ -170,11 +170,10 @@ impl Partition {
         let layout = self.repeat.as_mut().map_or(&mut self.today.layout, |repeat| &mut repeat.destination.layout);
         let needs_time = layout.partitioner.needs_time();
         let reads_time = needs_time || self.rotation.interval.is_some();
-        let origin = record.origin;
         let mut sources = [0; 3];
         for (index, row) in record.rows.iter().enumerate() {
             let start = self.folders.len();
-            let time = reads_time.then(|| layout.extractor.time(row, origin.timestamp));
+            let time = reads_time.then(|| layout.extractor.time(row, record.timestamp));
             let placed = match time {
                 Some(Err(error)) if needs_time => Err(error),
                 time => {
@@ -207,7 +206,8 @@ impl Partition {
                     let mut text = Vec::new();
                     row.write_json(&mut text);
                     let Misfit { class, error } = misfit;
-                    errant.push(ErrantRow { origin: Arc::clone(origin), index: row.index(), text, class, error });
+                    let origin = Arc::clone(record.origin.get());
+                    errant.push(ErrantRow { origin, index: row.index(), text, class, error });
                 }
             }
         }
@@ -230,7 +230,7 @@ impl Partition {
         for rows in self.placed.chunk_by(|a, b| a.folders == b.folders) {
             let folders = &self.folders[rows[0].folders.clone()];
             if !self.open.objects.contains_key(folders) {
-                let object = Object::new(destination, &self.id, folders, record.origin.offset, &self.budget);
+                let object = Object::new(destination, &self.id, folders, record.offset, &self.budget);
                 self.open.objects.insert(folders.to_owned(), object);
             }
             let Some(object) = self.open.objects.get_mut(folders) else { continue };

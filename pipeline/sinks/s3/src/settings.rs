@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use crate::partitioner::{Field, Misfit, Partitioner, TimeFolders};
 use crate::path_format::PathFormat;
 use crate::rotation::{Rotation, Schedule};
-use crate::writer::Compression;
+use crate::writer::{Compression, GZIP_DEFAULT};
 
 /// S3's limit for a key.
 const KEY_BYTES: usize = 1024;
@@ -107,7 +107,7 @@ pub const KEYS: &[Key] = &[
         "s3.compression.level",
         Kind::Int(-1, 22),
         Some("-1"),
-        "gzip: 0 to 9; zstd: 1 to 22, where levels over 9 hold up to 90 MiB for every open object; -1 is 6 for gzip and 3 for zstd",
+        "gzip: 0 to 9; zstd: 1 to 22, where levels over 9 hold up to 90 MiB for every open object; -1 is 5 for gzip and 3 for zstd",
     ),
     Key {
         required: true,
@@ -387,9 +387,9 @@ fn compression(config: &Config) -> Result<Compression, ConfigError> {
     let wrong = |problem: &str| config.error("s3.compression.level", problem);
     match config.text("s3.compression.type") {
         "gzip" => match u32::try_from(level) {
-            Err(_) => Ok(Compression::Gzip(6)),
+            Err(_) => Ok(Compression::Gzip(GZIP_DEFAULT)),
             Ok(level @ 0..=9) => Ok(Compression::Gzip(level)),
-            Ok(_) => Err(wrong("gzip has levels 0 to 9, or -1 for its default, 6")),
+            Ok(_) => Err(wrong("gzip has levels 0 to 9, or -1 for its default, 5")),
         },
         "zstd" => match i32::try_from(level) {
             Ok(-1) => Ok(Compression::Zstd(3)),
@@ -502,7 +502,7 @@ mod tests {
         .expect("a valid configuration");
         assert_eq!(settings.layout.extractor, Extractor::Field("timestamp_iso".into()));
         assert_eq!(settings.layout.part_size, 26_214_400);
-        assert_eq!(settings.layout.compression, Compression::Gzip(6));
+        assert_eq!(settings.layout.compression, Compression::Gzip(GZIP_DEFAULT));
         assert!(settings.layout.partitioner.needs_time());
     }
 

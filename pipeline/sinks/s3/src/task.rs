@@ -128,7 +128,7 @@ impl SinkTask for S3Task {
     }
 
     fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
-        self.partition(&record.origin.partition)?.put(record, errant)
+        self.partition(record.partition)?.put(record, errant)
     }
 
     fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {

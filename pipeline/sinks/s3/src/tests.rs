@@ -11,10 +11,10 @@ use e2e::stack::embedded::s3::{self, Store};
 use fms_connect::config::common::COMMON;
 use fms_connect::sink::Replay;
 use fms_connect::{
-    Budget, Config, Demand, ErrantRow, Flush, Origin, Retry, SinkError, SinkRecord, SinkTask, TaskContext, Tick,
-    TopicPartition,
+    Budget, Config, Demand, ErrantRow, Flush, LazyOrigin, Origin, Retry, SinkError, SinkRecord, SinkTask, TaskContext,
+    Tick, TopicPartition,
 };
-use fms_record::Parser;
+use fms_record::{Parser, Row};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -137,8 +137,14 @@ impl Driver<'_> {
         let parser = Parser::new(message.contains(r#""list""#).then(|| "list".to_owned()));
         let message = parser.parse(message.as_bytes()).expect("a valid message");
         let rows: Vec<_> = message.rows().map(|row| row.expect("a valid row")).collect();
-        let origin = Origin { partition: partition(), offset, timestamp: Some(0), key: None, headers: Vec::new() };
-        self.task.put(&SinkRecord { origin: &Arc::new(origin), rows: &rows }, &mut self.errant)
+        self.put_rows(offset, &rows)
+    }
+
+    fn put_rows(&mut self, offset: i64, rows: &[Row<'_>]) -> Result<(), SinkError> {
+        let (partition, timestamp) = (partition(), Some(0));
+        let origin = || Origin { partition: partition.clone(), offset, timestamp, key: None, headers: Vec::new() };
+        let origin = &LazyOrigin::new(&origin);
+        self.task.put(&SinkRecord { partition: &partition, offset, timestamp, origin, rows }, &mut self.errant)
     }
 
     /// Puts records of one row, `hour` being that of its event time.
@@ -151,8 +157,7 @@ impl Driver<'_> {
 
     /// Puts a record without rows.
     fn put_nothing(&mut self, offset: i64) {
-        let origin = Origin { partition: partition(), offset, timestamp: None, key: None, headers: Vec::new() };
-        self.task.put(&SinkRecord { origin: &Arc::new(origin), rows: &[] }, &mut self.errant).expect("to put");
+        self.put_rows(offset, &[]).expect("to put");
     }
 
     fn due(&mut self, tick: &Tick) -> Option<Flush> {

@@ -121,6 +121,11 @@ impl Uploads {
                 )));
             }
         }
+        self.failure()
+    }
+
+    /// The same without a look at what has ended meanwhile: cheap enough to be asked for every record.
+    pub fn failure(&self) -> Result<(), SinkError> {
         self.failure.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 

@@ -20,8 +20,8 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
 use fms_connect::{
-    Budget, Config, ConfigError, Demand, ErrantRow, Flush, Origin, Retry, SinkConnector, SinkError, SinkRecord,
-    SinkTask, TaskContext, Tick, TopicPartition,
+    Budget, Config, ConfigError, Demand, ErrantRow, Flush, LazyOrigin, Origin, Retry, SinkConnector, SinkError,
+    SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
 };
 use fms_dynamodb::DynamoDbSink;
 use fms_record::{Parser, Row};
@@ -312,10 +312,13 @@ impl Driver<'_> {
         let list = fields.contains(r#""measurements""#).then(|| "measurements".to_owned());
         let message = Parser::new(list).parse(message.as_bytes()).expect("a message");
         let rows: Vec<Row<'_>> = message.rows().map(|row| row.expect("a row")).collect();
+        let partition = partition(number);
         let origin =
-            Arc::new(Origin { partition: partition(number), offset, timestamp: None, key: None, headers: Vec::new() });
+            || Origin { partition: partition.clone(), offset, timestamp: None, key: None, headers: Vec::new() };
+        let origin = &LazyOrigin::new(&origin);
         let mut errant = Vec::new();
-        self.task.put(&SinkRecord { origin: &origin, rows: &rows }, &mut errant)?;
+        let record = SinkRecord { partition: &partition, offset, timestamp: None, origin, rows: &rows };
+        self.task.put(&record, &mut errant)?;
         Ok(errant)
     }
 

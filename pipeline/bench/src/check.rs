@@ -1,0 +1,146 @@
+//! Whether every row arrived exactly once, and how fast: looked at when the clock has stopped.
+
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use flate2::read::MultiGzDecoder;
+use memchr::memmem::Finder;
+
+use crate::endpoint::{Contents, Stored};
+use crate::topics::MARKS;
+
+/// What a run stored.
+#[derive(Debug)]
+pub struct Tally {
+    /// Rows that arrived.
+    pub arrived: u64,
+    /// Rows of the topic that did not.
+    pub lost: u64,
+    /// Arrivals of rows that had arrived, and of rows that the topic does not have.
+    pub doubled: u64,
+    /// Bytes of the bodies.
+    pub bytes: u64,
+    /// Rows a second between the first and the last tenth of what arrived.
+    pub rate: f64,
+    /// When the last of them arrived.
+    pub last: Option<Instant>,
+}
+
+/// Counts what arrived of a topic's `rows`, numbered from 0. An error for an object that is no gzip where its name says so.
+pub fn tally(contents: Contents, rows: u64) -> anyhow::Result<Tally> {
+    let mut bodies: Vec<(bool, Stored)> = contents.batches.into_iter().map(|stored| (false, stored)).collect();
+    let mark = MARKS[usize::from(!bodies.is_empty())];
+    for (key, stored) in contents.objects {
+        bodies.push((key.ends_with(".gz") || stored.bytes.starts_with(&[0x1f, 0x8b]), stored));
+    }
+    bodies.sort_by_key(|(_, stored)| stored.at);
+
+    let finder = Finder::new(mark);
+    let mut seen = Seen::new(rows);
+    let (mut arrived, mut bytes, mut plain) = (0, 0, Vec::new());
+    let mut progress = Vec::with_capacity(bodies.len());
+    for (gzip, Stored { at, bytes: body }) in &bodies {
+        let body = if *gzip {
+            plain.clear();
+            MultiGzDecoder::new(&body[..]).read_to_end(&mut plain).context("decompressing an object that is gzip")?;
+            &plain
+        } else {
+            body
+        };
+        for place in finder.find_iter(body) {
+            let digits = body[place + mark.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+            seen.mark(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+            arrived += 1;
+        }
+        progress.push((*at, arrived));
+    }
+    bytes += bodies.iter().map(|(_, stored)| stored.bytes.len() as u64).sum::<u64>();
+    let last = progress.last().map(|(at, _)| *at);
+    Ok(Tally { arrived, lost: seen.missing(), doubled: arrived - seen.count, bytes, rate: rate(&progress), last })
+}
+
+/// Rows a second where the first tenth has arrived and the last has not begun.
+fn rate(progress: &[(Instant, u64)]) -> f64 {
+    let total = progress.last().map_or(0, |(_, rows)| *rows);
+    let reached = |rows: u64| progress.iter().find(|(_, arrived)| *arrived >= rows);
+    let (Some((from, first)), Some((to, last))) = (reached(total / 10), reached(total - total / 10)) else {
+        return 0.0;
+    };
+    per_second(last - first, *to - *from)
+}
+
+/// Rows a second; 0 where no time has passed.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+pub fn per_second(rows: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { rows as f64 / time.as_secs_f64() }
+}
+
+/// A bit a row.
+struct Seen {
+    bits: Vec<u64>,
+    rows: u64,
+    count: u64,
+}
+
+impl Seen {
+    fn new(rows: u64) -> Self {
+        let words = usize::try_from(rows.div_ceil(64)).unwrap_or(usize::MAX);
+        Self { bits: vec![0; words], rows, count: 0 }
+    }
+
+    fn mark(&mut self, row: u64) {
+        if row >= self.rows {
+            return;
+        }
+        let Some(word) = usize::try_from(row / 64).ok().and_then(|word| self.bits.get_mut(word)) else { return };
+        let bit = 1 << (row % 64);
+        self.count += u64::from(*word & bit == 0);
+        *word |= bit;
+    }
+
+    fn missing(&self) -> u64 {
+        self.rows - self.count
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn contents(objects: &[(&str, Vec<u8>)]) -> Contents {
+        let mut contents = Contents::default();
+        for (key, bytes) in objects {
+            contents.objects.insert((*key).into(), Stored { at: Instant::now(), bytes: bytes.clone() });
+        }
+        contents
+    }
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Lost, doubled and foreign rows are told apart, across plain objects and gzip of several members.
+    #[test]
+    fn every_row_is_counted() {
+        let members = [gzip("{\"row\":2}\n"), gzip("{\"row\":64,\"a\":1}\n")].concat();
+        let tally = tally(contents(&[("a", b"{\"row\":0}\n{\"row\":2}\n{\"row\":99}\n".to_vec()), ("b", members)]), 65);
+        let tally = tally.unwrap();
+        assert_eq!((tally.arrived, tally.lost, tally.doubled), (5, 62, 2));
+    }
+
+    /// Items of DynamoDB have their number in another form.
+    #[test]
+    fn items_are_counted() {
+        let mut contents = Contents::default();
+        let bytes = br#"{"RequestItems":{"t":[{"PutRequest":{"Item":{"row":{"N":"1"}}}}]}}"#.to_vec();
+        contents.batches.push(Stored { at: Instant::now(), bytes });
+        let tally = tally(contents, 2).unwrap();
+        assert_eq!((tally.arrived, tally.lost, tally.doubled), (1, 1, 0));
+    }
+}

@@ -1,0 +1,63 @@
+//! What librdkafka gives at most: every partition's queue forwarded to one, taken in batches, nothing done with it.
+
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rdkafka::bindings as raw;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::subject;
+use crate::topics::PARTITIONS;
+
+const BATCH: usize = 5000;
+
+/// Reads `messages` of the topic and prints, for the process that has started this one: milliseconds from the first to the last, CPU
+/// milliseconds, peak KiB.
+pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .set("group.id", "fms-bench-consume")
+        .set("enable.auto.commit", "false")
+        .set("fetch.queue.backoff.ms", "5")
+        .set("queued.max.messages.kbytes", "16384")
+        .create()?;
+    let mut list = TopicPartitionList::new();
+    for partition in 0..i32::from(PARTITIONS) {
+        list.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&list)?;
+    let name = CString::new(topic).context("a topic's name has no NUL")?;
+    let client = consumer.client().native_ptr();
+    let mut batch = vec![std::ptr::null_mut(); BATCH];
+    let (mut first, mut taken, mut bytes) = (None, 0, 0);
+    #[allow(unsafe_code, reason = "rdkafka wraps no call that takes a batch")]
+    // SAFETY: the client outlives the queues, which are destroyed once; the array has room for as many as are asked for, and each message
+    // that was given is looked at before it is destroyed.
+    unsafe {
+        let queue = raw::rd_kafka_queue_new(client);
+        for partition in 0..i32::from(PARTITIONS) {
+            let own = raw::rd_kafka_queue_get_partition(client, name.as_ptr(), partition);
+            raw::rd_kafka_queue_forward(own, queue);
+            raw::rd_kafka_queue_destroy(own);
+        }
+        while taken < messages {
+            let count = raw::rd_kafka_consume_batch_queue(queue, 100, batch.as_mut_ptr(), BATCH);
+            for &message in &batch[..usize::try_from(count).unwrap_or_default()] {
+                if (*message).err == raw::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                    first.get_or_insert_with(Instant::now);
+                    taken += 1;
+                    bytes += (*message).len;
+                }
+                raw::rd_kafka_message_destroy(message);
+            }
+            drop(consumer.poll(Duration::ZERO));
+        }
+        raw::rd_kafka_queue_destroy(queue);
+    }
+    let time = first.map_or(Duration::ZERO, |first| first.elapsed());
+    let own = std::process::id();
+    println!("{} {} {} {bytes}", time.as_millis(), subject::cpu(own)?.as_millis(), subject::peak(own)?);
+    Ok(())
+}

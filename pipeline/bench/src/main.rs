@@ -1,0 +1,328 @@
+//! `fms-bench`: how fast the worker is on a real broker, and what it takes for it.
+//!
+//! ```text
+//! cargo run --release -p fms-bench                    # everything, in a container of its own (Docker has to be there)
+//! KAFKA_BOOTSTRAP_SERVERS=host:9092 fms-bench …       # on a broker that is there; its topics are removed at the end
+//! fms-bench --messages 20000                          # a smoke run, seconds
+//! fms-bench --only flat --peer 'my-sink --config x'   # some of the runs, and another program beside them
+//! ```
+//!
+//! **What is sent.** Two topics of 4 partitions, filled once and read by every run from their beginning: `--messages` flat messages of
+//! about 295 bytes, and a hundredth as many of 60 rows and about 17.8 KB, in record batches of 128 KiB without compression. Every row has
+//! a number of its own.
+//!
+//! **What is run.** The worker, `fms connect`, as a process of its own (this program in another role, or `--worker`), with `tasks.max` 2
+//! and everything else as it comes, the intent protocol included. To S3 with `flush.size` 10000: flat messages as Kafka Connect's default
+//! partitioner lays them out and, once more, as `deploy/connectors/s3.json` does (by fields and hour), unrolled ones as that file does;
+//! to DynamoDB with the templates of `deploy/connectors/dynamodb.json`.
+//!
+//! **What is measured.** *rows/s*: between the call with which the first tenth of the rows had arrived at the endpoint and the one that
+//! began the last. *wall*: from the start of the process to the last such call. *CPU*: user and system time of the worker's process alone,
+//! by the kernel, its start included, a row. *peak RSS*: `VmHWM`; beside it the same at half of the time, which shows whether it grows.
+//!
+//! **How it is checked.** The endpoint, a thread a connection in this process, keeps bodies as they come and looks into none of them while
+//! the clock runs: it costs the copy out of the socket and takes as much memory as is sent to it (1.5 GB for DynamoDB). When the worker has
+//! committed the end of the topic it is stopped; then every body is decompressed and searched for the rows' numbers, each of which has to
+//! be there exactly once. The exit status is 1 if any is lost or doubled.
+//!
+//! **Peers.** The command of `--peer` is run by `sh` with `KAFKA_BOOTSTRAP_SERVERS`, `FMS_BENCH_TOPIC` (the flat one), `FMS_BENCH_GROUP`,
+//! `FMS_BENCH_BUCKET`, `AWS_ENDPOINT_URL_S3` (`AWS_ENDPOINT_URL` too; path style), region and credentials in its environment. It is to
+//! read the topic from its beginning and put the messages, a line each, into the bucket, and is measured and checked in the same way. It
+//! is over when its group has committed the end, or nothing has come for 15 s, and has to end on SIGTERM with status 0. Rows that a peer loses
+//! are shown; they do not fail the run.
+
+mod broker;
+mod check;
+mod consume;
+mod endpoint;
+mod subject;
+mod topics;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::{Parser, Subcommand};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::broker::Broker;
+use crate::check::{Tally, per_second, tally};
+use crate::endpoint::{Endpoint, STORE};
+use crate::subject::Usage;
+use crate::topics::{Kind, Topic};
+
+/// How much longer the endpoint's answers take in the run with a slow one.
+const SLOW: Duration = Duration::from_millis(200);
+
+/// How fast `fms connect` is on a real broker. What it does and how it measures is in the documentation of its `main.rs`.
+#[derive(Debug, Parser)]
+#[command(name = "fms-bench", version)]
+struct Arguments {
+    /// Flat messages; unrolled ones are a hundredth of it, of 60 rows each.
+    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(100..))]
+    messages: u64,
+    /// Only the runs whose names contain this. May be repeated.
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// Another `fms` binary to measure; by default this program is the worker.
+    #[arg(long, value_name = "FMS")]
+    worker: Option<OsString>,
+    /// Another program to measure on the flat topic: a command for `sh`. May be repeated.
+    #[arg(long, value_name = "COMMAND")]
+    peer: Vec<String>,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// What this program does as a process of its own, started by itself.
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Be the worker: `fms connect`.
+    #[command(hide = true, disable_help_flag = true)]
+    Connect {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Only read a topic.
+    #[command(hide = true)]
+    Consume { servers: String, topic: String, messages: usize },
+}
+
+/// A run of the worker.
+struct Run {
+    name: &'static str,
+    kind: Kind,
+    config: serde_json::Value,
+    delay: Duration,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.role {
+        Some(Role::Connect { arguments }) => {
+            return fms::main_with(["fms", "connect"].into_iter().map(OsString::from).chain(arguments));
+        }
+        Some(Role::Consume { servers, topic, messages }) => consume::consume(&servers, &topic, messages).map(|()| true),
+        None => measure(&arguments),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("fms-bench: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether no row was lost or doubled. Ctrl-C and SIGTERM end it, and with it whatever it has started.
+fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let done = runtime.block_on(async {
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::select! {
+            done = all(arguments) => done,
+            _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+            _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
+        }
+    });
+    // A topic that is being filled is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+fn runs() -> Vec<Run> {
+    let s3 = |compression: &str, layout: serde_json::Value| {
+        let mut config = json!({
+            "connector.class": "S3Sink", "s3.bucket.name": STORE, "s3.region": "us-east-1", "topics.dir": "raw",
+            "s3.compression.type": compression, "flush.size": "10000", "rotate.idle.ms": "200",
+        });
+        extend(&mut config, &layout);
+        config
+    };
+    let default = json!({"partitioner.class": "Default"});
+    let fields = json!({
+        "partitioner.class": "FieldAndTime", "partition.field.name": "object,type,command",
+        "path.format": "'ymd'=yyyyMMdd/'hour'=HH", "partition.duration.ms": "3600000", "timezone": "UTC",
+        "timestamp.extractor": "RecordField", "timestamp.field": "timestamp_iso",
+    });
+    let mut deployed = fields.clone();
+    extend(&mut deployed, &json!({"converter.split.list.key": "measurements"}));
+    let dynamodb = json!({
+        "connector.class": "DynamoDbSink", "dynamodb.table": STORE,
+        "dynamodb.partition.key": "${id}#${object}#${type}#${command}", "dynamodb.sort.key": "${timestamp_iso}#${@digest}",
+    });
+    let run = |name, kind, config, delay| Run { name, kind, config, delay };
+    let now = Duration::ZERO;
+    vec![
+        run("flat", Kind::Flat, s3("none", default.clone()), now),
+        run("flat gzip", Kind::Flat, s3("gzip", default.clone()), now),
+        run("flat by hour", Kind::Flat, s3("none", fields), now),
+        run("unrolled", Kind::Unrolled, s3("none", deployed.clone()), now),
+        run("unrolled gzip", Kind::Unrolled, s3("gzip", deployed), now),
+        run("dynamodb", Kind::Flat, dynamodb, now),
+        run("flat, 200 ms a call", Kind::Flat, s3("none", default), SLOW),
+    ]
+}
+
+fn extend(config: &mut serde_json::Value, more: &serde_json::Value) {
+    for (key, value) in more.as_object().into_iter().flatten() {
+        config[key] = value.clone();
+    }
+}
+
+async fn all(arguments: &Arguments) -> anyhow::Result<bool> {
+    let chosen =
+        |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| name.contains(only.as_str()));
+    let runs: Vec<Run> = runs().into_iter().filter(|run| chosen(run.name)).collect();
+    let broker = Broker::from_env().await?;
+    let bench =
+        Bench { broker, endpoint: Endpoint::start()?, folder: tempfile::tempdir()?, worker: arguments.worker.clone() };
+    let id = std::process::id();
+    let mut topics = Vec::new();
+    for (kind, name, messages) in
+        [(Kind::Flat, "flat", arguments.messages), (Kind::Unrolled, "unrolled", arguments.messages / 100)]
+    {
+        if runs.iter().any(|run| run.kind == kind) || kind == Kind::Flat {
+            eprintln!("filling {name}: {messages} messages");
+            topics.push((
+                kind,
+                topics::fill(&bench.broker.servers, format!("fms-bench-{id}-{name}"), kind, messages).await?,
+            ));
+        }
+    }
+    let topic =
+        |kind| topics.iter().find(|(of, _)| *of == kind).map(|(_, topic)| topic).context("a topic that was filled");
+
+    println!(
+        "{:<24} {:>10} {:>8} {:>8} {:>9} {:>9} {:>8} {:>6} {:>7}",
+        "run", "rows/s", "wall s", "µs/row", "RSS MiB", "at half", "MB", "lost", "doubled"
+    );
+    let mut right = true;
+    if chosen("librdkafka alone") {
+        bench.consume(topic(Kind::Flat)?).await?;
+    }
+    for run in &runs {
+        let tally = bench.worker(run, topic(run.kind)?).await.with_context(|| format!("run `{}`", run.name))?;
+        right &= tally.lost == 0 && tally.doubled == 0;
+    }
+    for (number, peer) in arguments.peer.iter().enumerate() {
+        bench.peer(number, peer, topic(Kind::Flat)?).await.with_context(|| format!("peer `{peer}`"))?;
+    }
+    for (_, topic) in &topics {
+        topics::remove(&bench.broker.servers, &topic.name).await?;
+    }
+    Ok(right)
+}
+
+struct Bench {
+    broker: Broker,
+    endpoint: Endpoint,
+    folder: TempDir,
+    worker: Option<OsString>,
+}
+
+impl Bench {
+    async fn consume(&self, topic: &Topic) -> anyhow::Result<()> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["consume", &self.broker.servers, &topic.name, &topic.messages.to_string()]);
+        let output = command.kill_on_drop(true).output().await?;
+        ensure!(output.status.success(), "reading {}: {}", topic.name, String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout)?;
+        let numbers: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let [millis, cpu, peak, bytes] = numbers[..] else { anyhow::bail!("reading {}: {text}", topic.name) };
+        let time = Duration::from_millis(millis);
+        line(
+            "librdkafka alone",
+            topic.rows,
+            per_second(topic.rows, time),
+            time,
+            Duration::from_millis(cpu),
+            [peak, peak],
+            bytes,
+            [0, 0],
+        );
+        Ok(())
+    }
+
+    async fn worker(&self, run: &Run, topic: &Topic) -> anyhow::Result<Tally> {
+        let name = run.name.replace(|c: char| !c.is_alphanumeric(), "-");
+        let name = format!("fms-bench-{}-{name}", std::process::id());
+        let mut config = json!({
+            "name": name, "topics": topic.name, "tasks.max": "2", "errors.tolerance": "none",
+            "value.converter": "org.apache.kafka.connect.json.JsonConverter", "value.converter.schemas.enable": "false",
+        });
+        extend(&mut config, &run.config);
+        let file = self.folder.path().join(format!("{name}.json"));
+        std::fs::write(&file, config.to_string())?;
+        let mut command = match &self.worker {
+            Some(worker) => Command::new(worker),
+            None => Command::new(std::env::current_exe()?),
+        };
+        command.arg("connect");
+        if self.worker.is_none() {
+            command.arg("--");
+        }
+        command.arg("--config").arg(&file).env("CONNECT_LISTENERS", "http://127.0.0.1:0");
+        self.endpoint.set_delay(run.delay);
+        self.run(run.name, command, &format!("connect-{name}"), topic).await
+    }
+
+    async fn peer(&self, number: usize, peer: &str, topic: &Topic) -> anyhow::Result<Tally> {
+        self.endpoint.set_delay(Duration::ZERO);
+        let group = format!("fms-bench-{}-peer-{number}", std::process::id());
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec {peer}")]).envs([
+            ("FMS_BENCH_TOPIC", topic.name.as_str()),
+            ("FMS_BENCH_GROUP", group.as_str()),
+            ("FMS_BENCH_BUCKET", STORE),
+        ]);
+        let program = peer.split_whitespace().next().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+        self.run(&format!("peer {}", program.to_string_lossy()), command, &group, topic).await
+    }
+
+    async fn run(&self, name: &str, mut command: Command, group: &str, topic: &Topic) -> anyhow::Result<Tally> {
+        let url = self.endpoint.url();
+        command.env("KAFKA_BOOTSTRAP_SERVERS", &self.broker.servers);
+        for variable in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_DYNAMODB"] {
+            command.env(variable, &url);
+        }
+        command.envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "bench"), ("AWS_SECRET_ACCESS_KEY", "bench")]);
+        let log = self.folder.path().join("log");
+        drop(self.endpoint.take());
+        let usage = subject::run(command, &log, &self.broker.servers, group, topic, &self.endpoint).await?;
+        let (contents, rows) = (self.endpoint.take(), topic.rows);
+        let tally = tokio::task::spawn_blocking(move || tally(contents, rows)).await??;
+        let Usage { since, cpu, peak, peak_at_half } = usage;
+        let wall = tally.last.map_or(Duration::ZERO, |last| last - since);
+        line(
+            name,
+            tally.arrived,
+            tally.rate,
+            wall,
+            cpu,
+            [peak, peak_at_half],
+            tally.bytes,
+            [tally.lost, tally.doubled],
+        );
+        Ok(tally)
+    }
+}
+
+#[expect(clippy::too_many_arguments, clippy::cast_precision_loss, reason = "one line of the table, for people")]
+fn line(name: &str, rows: u64, rate: f64, wall: Duration, cpu: Duration, peaks: [u64; 2], bytes: u64, wrong: [u64; 2]) {
+    let [peak, half] = peaks.map(|kib| kib as f64 / 1024.0);
+    let each = cpu.as_secs_f64() * 1e6 / rows.max(1) as f64;
+    println!(
+        "{name:<24} {rate:>10.0} {:>8.2} {each:>8.2} {peak:>9.1} {half:>9.1} {:>8.1} {:>6} {:>7}",
+        wall.as_secs_f64(),
+        bytes as f64 / 1e6,
+        wrong[0],
+        wrong[1],
+    );
+}

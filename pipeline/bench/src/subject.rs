@@ -1,0 +1,118 @@
+//! The process that is measured: started, watched until the topic is behind it, stopped; what it took is what the kernel says of it.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::process::{Child, Command};
+
+use crate::endpoint::Endpoint;
+use crate::topics::{PARTITIONS, Topic};
+
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A subject that stores nothing for so long is done, if it does not commit as it should, or stuck.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// How long it may take to stop.
+const STOP: Duration = Duration::from_secs(40);
+
+/// What a process took, until the topic was behind it.
+#[derive(Debug)]
+pub struct Usage {
+    /// Since when it ran.
+    pub since: Instant,
+    /// User and system time.
+    pub cpu: Duration,
+    /// The most memory it had resident, KiB: VmHWM.
+    pub peak: u64,
+    /// The same at half of its time.
+    pub peak_at_half: u64,
+}
+
+/// Runs it until its group has committed the end of the topic, or nothing more comes, and stops it with SIGTERM.
+pub async fn run(
+    mut command: Command,
+    log: &Path,
+    servers: &str,
+    group: &str,
+    topic: &Topic,
+    endpoint: &Endpoint,
+) -> anyhow::Result<Usage> {
+    let output = File::create(log)?;
+    let since = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("starting {command:?}"))?;
+    let pid = child.id().context("it has ended at once")?;
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", servers).set("group.id", group).create()?;
+    let mut peaks = Vec::new();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended by itself with {status}; its log ends:\n{}", tail(log));
+        }
+        peaks.push(peak(pid)?);
+        let active = endpoint.last_call().unwrap_or(since);
+        if active.elapsed() > QUIET || is_behind(&consumer, topic) {
+            break;
+        }
+    }
+    let (cpu, peak_at_half) = (cpu(pid)?, peaks[peaks.len() / 2]);
+    let peak = peak(pid)?;
+    stop(&mut child, pid, log).await?;
+    Ok(Usage { since, cpu, peak, peak_at_half })
+}
+
+async fn stop(child: &mut Child, pid: u32, log: &Path) -> anyhow::Result<()> {
+    kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGTERM).context("stopping it")?;
+    match tokio::time::timeout(STOP, child.wait()).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(_) => bail!("it did not end with status 0 on SIGTERM; its log ends:\n{}", tail(log)),
+        Err(_) => bail!("it did not end within {STOP:?} of SIGTERM; its log ends:\n{}", tail(log)),
+    }
+}
+
+/// Whether the group has committed the end of every partition.
+fn is_behind(consumer: &BaseConsumer, topic: &Topic) -> bool {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(&topic.name, 0, i32::from(PARTITIONS) - 1);
+    // A broker that has just started does not know its groups yet.
+    let Ok(committed) = consumer.committed_offsets(list, Duration::from_secs(10)) else { return false };
+    let offset = |offset| if let Offset::Offset(offset) = offset { u64::try_from(offset).unwrap_or(0) } else { 0 };
+    committed.elements().iter().map(|element| offset(element.offset())).sum::<u64>() >= topic.messages
+}
+
+/// User and system time of a process, in the kernel's steps of 10 ms.
+pub fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading its time")?;
+    // The name may have anything in it; after it, the 12th and the 13th are utime and stime.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// The most memory that a process had resident, KiB.
+pub fn peak(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading its memory")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).context("reading its VmHWM")
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}

@@ -1,0 +1,155 @@
+//! The topics: messages of known size whose every row has a number of its own, from 0.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Context;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+/// Partitions of each topic.
+pub const PARTITIONS: u16 = 4;
+
+/// Rows of one message that is unrolled.
+const LIST: u64 = 60;
+
+/// What stands before a row's number in every row, as JSON and as DynamoDB's JSON.
+pub const MARKS: [&str; 2] = [r#""row":"#, r#""row":{"N":""#];
+
+/// A kind of message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One row of about 295 bytes.
+    Flat,
+    /// A list of 60 rows, about 17.8 KB.
+    Unrolled,
+}
+
+/// A topic that is filled.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// Messages in it.
+    pub messages: u64,
+    /// Rows in them.
+    pub rows: u64,
+}
+
+/// Makes a topic of this name and fills it, partition by partition in turn, in record batches of 128 KiB.
+pub async fn fill(servers: &str, name: String, kind: Kind, messages: u64) -> anyhow::Result<Topic> {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", servers);
+    let admin: AdminClient<DefaultClientContext> = client.create()?;
+    let new = NewTopic::new(&name, i32::from(PARTITIONS), TopicReplication::Fixed(1));
+    let made = admin.create_topics([&new], &AdminOptions::new()).await?;
+    if let Some(Err((topic, error))) = made.into_iter().next() {
+        anyhow::bail!("creating topic {topic} at {servers}: {error}");
+    }
+    let producer: BaseProducer = client
+        .set("batch.size", "131072")
+        .set("batch.num.messages", "100000")
+        .set("linger.ms", "50")
+        .set("queue.buffering.max.kbytes", "65536")
+        .create()?;
+    let rows_each = if kind == Kind::Flat { 1 } else { LIST };
+    let topic = Topic { name, messages, rows: messages * rows_each };
+    let sent = topic.clone();
+    tokio::task::spawn_blocking(move || send(&producer, &sent, kind)).await??;
+    Ok(topic)
+}
+
+/// Removes a topic.
+pub async fn remove(servers: &str, topic: &str) -> anyhow::Result<()> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", servers).create()?;
+    admin.delete_topics(&[topic], &AdminOptions::new()).await.with_context(|| format!("removing topic {topic}"))?;
+    Ok(())
+}
+
+fn send(producer: &BaseProducer, topic: &Topic, kind: Kind) -> anyhow::Result<()> {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut payload = String::new();
+    for number in 0..topic.messages {
+        payload.clear();
+        let vehicle = 10_000 + number % 100;
+        match kind {
+            Kind::Flat => flat(&mut payload, &mut random, vehicle, number),
+            Kind::Unrolled => unrolled(&mut payload, &mut random, vehicle, number * LIST),
+        }
+        let key = vehicle.to_string();
+        let partition = i32::try_from(number % u64::from(PARTITIONS))?;
+        let mut record = BaseRecord::to(&topic.name).partition(partition).key(&key).payload(&payload);
+        while let Err((error, back)) = producer.send(record) {
+            if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
+                return Err(error).with_context(|| format!("filling topic {}", topic.name));
+            }
+            producer.poll(Duration::from_millis(10));
+            record = back;
+        }
+    }
+    producer.flush(Duration::from_mins(1)).with_context(|| format!("filling topic {}", topic.name))
+}
+
+const IDENTITY: &str = r#""object":"vehicle","type":"kinematic","command":"report","version":"1.2.0""#;
+
+fn flat(out: &mut String, random: &mut fastrand::Rng, vehicle: u64, row: u64) {
+    let _infallible = write!(out, r#"{{{IDENTITY},"id":"{vehicle}","#);
+    measurement(out, random, row);
+    out.push('}');
+}
+
+fn unrolled(out: &mut String, random: &mut fastrand::Rng, vehicle: u64, first: u64) {
+    let _infallible = write!(out, r#"{{{IDENTITY},"id":"{vehicle}","measurements":["#);
+    for row in first..first + LIST {
+        out.push_str(if row == first { "{" } else { ",{" });
+        measurement(out, random, row);
+        let _infallible = write!(
+            out,
+            r#","yaw_rate":{:.4},"fuel_level":{:.2},"engine_speed":{},"coolant_temperature":{:.2}}}"#,
+            random.f64() - 0.5,
+            random.f64() * 100.0,
+            random.u32(700..4000),
+            90.0 + random.f64(),
+        );
+    }
+    out.push_str("]}");
+}
+
+/// The fields that differ. Time goes on by a millisecond a row: an hour of rows has two folders at most.
+fn measurement(out: &mut String, random: &mut fastrand::Rng, row: u64) {
+    let (minute, second, milli) = (row / 60_000 % 60, row / 1000 % 60, row % 1000);
+    let mut degrees = |from: f64| from + random.f64() / 10.0;
+    let (latitude, longitude) = (degrees(37.5), degrees(126.9));
+    let mut g = || random.f64() * 4.0 - 2.0;
+    let (x, y, z) = (g(), g(), g() + 9.81);
+    let _infallible = write!(
+        out,
+        r#""timestamp_iso":"2024-09-07T16:{minute:02}:{second:02}.{milli:03}+09:00","row":{row},"latitude":{latitude:.6},"longitude":{longitude:.6},"speed":{:.1},"heading":{:.1},"accel_x":{x:.3},"accel_y":{y:.3},"accel_z":{z:.3},"odometer":{:.1}"#,
+        random.f64() * 120.0,
+        random.f64() * 360.0,
+        100_000.0 + random.f64() * 100_000.0,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sizes that the figures are of.
+    #[test]
+    fn messages_have_their_size() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let (mut one, mut list) = (String::new(), String::new());
+        flat(&mut one, &mut random, 10_022, 1_234_567);
+        unrolled(&mut list, &mut random, 10_022, 1_234_560);
+        assert!((285..305).contains(&one.len()), "{}: {one}", one.len());
+        assert!((17_000..18_500).contains(&list.len()), "{}", list.len());
+        for text in [one, list] {
+            let read: Result<serde_json::Value, _> = serde_json::from_str(&text);
+            assert!(read.is_ok(), "{text}");
+        }
+    }
+}
