@@ -321,7 +321,10 @@ fn strs(texts: &[String]) -> Vec<&str> {
 }
 
 fn expect_eq<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
-    if found == expected { Ok(()) } else { Err(format!("{what}: {found:?}, not {expected:?}")) }
+    match (found, expected) {
+        (found, expected) if found == expected => Ok(()),
+        (found, expected) => Err(format!("{what}: {found:?}, not {expected:?}")),
+    }
 }
 
 fn expect_says(text: &str, parts: &[&str]) -> Result<(), String> {

@@ -84,9 +84,10 @@ impl Place {
     /// An executable in an environment that tells nothing of the run that this test belongs to.
     fn command(&self, executable: impl AsRef<Path>) -> Command {
         let mut command = Command::new(executable.as_ref());
-        for (name, _) in std::env::vars() {
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
             if name.starts_with("NEXTEST") || name.starts_with("E2E_") && !name.ends_with("_IMAGE") {
-                command.env_remove(name);
+                command.env_remove(&*name);
             }
         }
         command.env("CARGO_TARGET_DIR", self.folder.path());

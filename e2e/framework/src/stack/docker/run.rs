@@ -192,21 +192,19 @@ impl Run {
         started
     }
 
-    /// Waits while a run that has just ended has yet to leave its set: its reaper is about to.
+    /// Waits while the reaper of a run that has just ended is about to leave that run's set to the next one.
     async fn await_kept(&self) {
-        let is_leaving = |path: &Path| {
-            let kept_by = match read(path) {
-                Some(Lease::Ready { kept_by, .. }) => kept_by,
-                _ => None,
-            };
-            let reaper = File::open(path.with_extension("reaper"));
-            kept_by.is_some_and(|process| !process.is_alive())
-                && reaper.is_ok_and(|reaper| matches!(reaper.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        let is_leaving = |lease: &Path| {
+            let Some(Lease::Ready { kept_by: Some(process), .. }) = read(lease) else { return false };
+            let reaper = File::open(lease.with_extension("reaper"));
+            let at_work = |reaper: File| matches!(reaper.try_lock_shared(), Err(TryLockError::WouldBlock));
+            !process.is_alive() && reaper.is_ok_and(at_work)
         };
-        while !self.kept().exists()
-            && fs::read_dir(&self.folder)
-                .is_ok_and(|mut files| files.any(|file| file.is_ok_and(|file| is_leaving(&file.path()))))
-        {
+        let any_is_leaving = || {
+            let mut files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+            files.any(|file| is_leaving(&file.path()))
+        };
+        while !self.kept().exists() && any_is_leaving() {
             tokio::time::sleep(WATCH).await;
         }
     }

@@ -102,10 +102,9 @@ impl Set {
 
     /// Whether these are the images that the environment asks for now.
     pub(super) fn is_wanted(&self) -> bool {
-        let wanted = |service| ImageName::of(service, |name| std::env::var(name).ok());
-        self.containers
-            .iter()
-            .all(|container| wanted(container.service).is_ok_and(|image| image.full() == container.image))
+        self.containers.iter().all(|Container { service, image, .. }| {
+            ImageName::of(*service, |name| std::env::var(name).ok()).is_ok_and(|wanted| wanted.full() == *image)
+        })
     }
 
     /// Whether all containers run; else what the one that does not said last.
