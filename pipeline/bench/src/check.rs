@@ -32,7 +32,11 @@ pub fn tally(contents: Contents, rows: u64) -> anyhow::Result<Tally> {
     let mut bodies: Vec<(bool, Stored)> = contents.batches.into_iter().map(|stored| (false, stored)).collect();
     let mark = MARKS[usize::from(!bodies.is_empty())];
     for (key, stored) in contents.objects {
-        bodies.push((key.ends_with(".gz") || stored.bytes.starts_with(&[0x1f, 0x8b]), stored));
+        bodies.push((
+            key.rsplit_once('.').is_some_and(|(_, extension)| extension == "gz")
+                || stored.bytes.starts_with(&[0x1f, 0x8b]),
+            stored,
+        ));
     }
     bodies.sort_by_key(|(_, stored)| stored.at);
 

@@ -31,7 +31,7 @@ pub struct Usage {
     pub since: Instant,
     /// User and system time.
     pub cpu: Duration,
-    /// The most memory it had resident, KiB: VmHWM.
+    /// The most memory it had resident, KiB: `VmHWM`.
     pub peak: u64,
     /// The same at half of its time.
     pub peak_at_half: u64,

@@ -219,7 +219,7 @@ mod tests {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (seed >> 33) % below
         };
-        let row = |n: u32| {
+        let measurement = |n: u32| {
             let (latitude, longitude, speed) = (digits(100_000), digits(100_000), digits(1200));
             let (x, y, z) = (digits(4000), digits(4000), digits(4000));
             format!(
@@ -229,7 +229,7 @@ mod tests {
                 n % 1000,
             )
         };
-        (0..count).map(row).collect()
+        (0..count).map(measurement).collect()
     }
 
     /// At its default level an object is no larger than zlib makes it at its own, 6, however many members it has.
