@@ -214,10 +214,10 @@ mod tests {
 
     /// Rows as vehicles send them: names that repeat, digits that do not.
     fn measurements(count: u32) -> Vec<String> {
-        let mut seed = 1_u64;
+        let mut state = 1_u64;
         let mut digits = |below: u64| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 33) % below
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
         };
         let measurement = |n: u32| {
             let (latitude, longitude, speed) = (digits(100_000), digits(100_000), digits(1200));
