@@ -14,7 +14,7 @@ pub const CLIENT_GONE: u16 = 499;
 pub struct Call {
     /// Its number, from 1, in the order in which requests arrived.
     pub number: usize,
-    /// `dynamodb` or `s3`; `other` for a service that the stack does not have.
+    /// `dynamodb`, `s3` or `sqs`; `other` for a service that no stack has.
     pub service: &'static str,
     /// `BatchWriteItem`, `PutObject`, `CompleteMultipartUpload`, …
     pub operation: String,

@@ -535,7 +535,7 @@ async fn every_call_is_recorded_on_either_endpoint() {
             ("dynamodb", "PutItem", "rows", Some(200)),
             ("dynamodb", "BatchWriteItem", "rows", Some(200)),
             ("dynamodb", "PutItem", "none", Some(400)),
-            ("other", "SendMessage", "", Some(501)),
+            ("sqs", "SendMessage", "", Some(501)),
         ]
     );
     assert_eq!(calls[0].request_bytes, 5);
