@@ -7,21 +7,21 @@
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol, StreamConsumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
 use crate::TopicPartition;
 use crate::kafka::{self, KafkaLog};
+use crate::record::{Batch, ConsumerError, RecordQueue};
 
 /// How long one question to the group coordinator may take. A commit can wait behind a rebalance for the other members.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,7 +66,8 @@ pub(crate) enum CommitOutcome {
 pub(crate) struct Context {
     log: KafkaLog,
     changes: Mutex<Vec<Change>>,
-    wake: Arc<Notify>,
+    /// Where the records of all that is assigned come in; `None` before and after the consumer's time.
+    records: Mutex<Option<RecordQueue>>,
     /// Nothing is taken over any more.
     leaving: AtomicBool,
 }
@@ -74,7 +75,22 @@ pub(crate) struct Context {
 impl Context {
     fn push(&self, change: Change) {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
-        self.wake.notify_one();
+    }
+
+    fn records(&self) -> MutexGuard<'_, Option<RecordQueue>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the partitions' records come to our queue. The name of one with which that is not possible.
+    fn forward(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) -> Result<(), String> {
+        let (queue, client) = (self.records(), consumer.client().native_ptr());
+        for element in partitions.elements() {
+            let (topic, partition) = (element.topic(), element.partition());
+            if !queue.as_ref().is_some_and(|queue| queue.forward(client, topic, partition)) {
+                return Err(format!("{topic}-{partition}"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -84,10 +100,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Reaching the end of a partition is news here, not an error.
-        if error.rdkafka_error_code() != Some(Code::PartitionEOF) {
-            self.log.failure(&error, reason);
-        }
+        self.log.failure(&error, reason);
     }
 }
 
@@ -103,17 +116,17 @@ impl ConsumerContext for Context {
         let (result, change) = if assigned && self.leaving.load(Ordering::Relaxed) {
             (decline(), None)
         } else if assigned {
-            match take_over(consumer, partitions) {
+            let taken = take_over(consumer, partitions).map_err(|error| {
+                format!("reading the committed or earliest offsets of {}: {error}", names(partitions))
+            });
+            let forwarded = |partition| format!("librdkafka has no queue for {partition}; restart the connector");
+            match taken.and_then(|taken| self.forward(consumer, partitions).map_err(forwarded).map(|()| taken)) {
                 Ok(committed) => {
                     let result =
                         if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
                     (result, Some(Change::Assigned(committed)))
                 }
-                Err(error) => {
-                    let names = names(partitions);
-                    let failed = format!("reading the committed or earliest offsets of {names}: {error}");
-                    (decline(), Some(Change::Failed(failed)))
-                }
+                Err(failed) => (decline(), Some(Change::Failed(failed))),
             }
         } else {
             let revoked = partitions.elements().iter().map(|e| name(e.topic(), e.partition())).collect();
@@ -212,34 +225,6 @@ fn metadata(list: &TopicPartitionList, i: usize) -> String {
     }
 }
 
-/// The record's headers in order, duplicates included. A name that is not UTF-8, which Kafka's protocol does not know, is made readable.
-pub(crate) fn headers(record: &BorrowedMessage<'_>) -> Vec<(String, Option<Vec<u8>>)> {
-    let mut all = Vec::new();
-    #[allow(unsafe_code, reason = "rdkafka panics on a header's name that is not UTF-8")]
-    // SAFETY: the record owns its headers and outlives this function; names end with a zero and values have the size that is told with
-    // them, and both are copied.
-    unsafe {
-        let mut headers = std::ptr::null_mut();
-        let none = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
-        if rdkafka::bindings::rd_kafka_message_headers(record.ptr(), &raw mut headers) != none {
-            return all;
-        }
-        let (mut key, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
-        while rdkafka::bindings::rd_kafka_header_get_all(
-            headers,
-            all.len(),
-            &raw mut key,
-            &raw mut value,
-            &raw mut size,
-        ) == none
-        {
-            let content = (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size).to_vec());
-            all.push((CStr::from_ptr(key).to_string_lossy().into_owned(), content));
-        }
-    }
-    all
-}
-
 fn name(topic: &str, partition: i32) -> TopicPartition {
     TopicPartition { topic: topic.into(), partition }
 }
@@ -248,14 +233,15 @@ fn names(partitions: &TopicPartitionList) -> String {
     partitions.elements().iter().map(|e| format!("{}-{}", e.topic(), e.partition())).collect::<Vec<_>>().join(", ")
 }
 
-/// A consumer in its group. All its methods are called on the thread that polls [`Consumer::stream`].
+/// A consumer in its group. All its methods are called on one thread.
 pub(crate) struct Consumer {
-    inner: StreamConsumer<Context>,
+    inner: BaseConsumer<Context>,
 }
 
 impl Consumer {
-    /// A consumer of `config` with [`kafka::FIXED_CONSUMER`] over it. `name` is the task's in logs.
-    pub fn new(mut config: ClientConfig, name: String, wake: Arc<Notify>) -> KafkaResult<Self> {
+    /// A consumer of `config` with [`kafka::FIXED_CONSUMER`] over it. `name` is the task's in logs; `wake` is notified when there is
+    /// something to [`Self::poll`] or to [`Self::take`].
+    pub fn new(mut config: ClientConfig, name: String, wake: &Arc<Notify>) -> KafkaResult<Self> {
         for (key, value, _) in kafka::FIXED_CONSUMER {
             config.set(*key, *value);
         }
@@ -266,27 +252,60 @@ impl Consumer {
         let context = Context {
             log: KafkaLog::new(name, &config),
             changes: Mutex::default(),
-            wake,
+            records: Mutex::default(),
             leaving: AtomicBool::new(false),
         };
-        Ok(Self { inner: StreamConsumer::from_config_and_context(&config, context)? })
+        let mut inner = BaseConsumer::from_config_and_context(&config, context)?;
+        let events = Arc::clone(wake);
+        inner.set_nonempty_callback(move || events.notify_one());
+        *inner.context().records() = RecordQueue::new(inner.client().native_ptr(), Arc::clone(wake));
+        Ok(Self { inner })
     }
 
-    /// The consumer itself, to subscribe and to poll.
-    pub fn stream(&self) -> &StreamConsumer<Context> {
-        &self.inner
+    /// Joins the group. A name that begins with `^` is a pattern.
+    pub fn subscribe(&self, topics: &[&str]) -> KafkaResult<()> {
+        self.inner.subscribe(topics)
     }
 
-    /// What the callbacks have said since the last call. To be looked at after every poll, before anything else.
+    /// Serves one of librdkafka's events, if there is one; does not wait. What its callbacks said is in [`Self::changes`], which are to be
+    /// looked at before anything else.
+    pub fn poll(&self) -> KafkaResult<()> {
+        match self.inner.poll(Duration::ZERO) {
+            None => Ok(()),
+            Some(Err(error)) => Err(error),
+            Some(Ok(record)) => {
+                let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
+                self.inner.context().push(Change::Failed(format!(
+                    "the record at offset {offset} of {topic}-{partition} came by the group's own queue: a mistake in this program"
+                )));
+                Ok(())
+            }
+        }
+    }
+
+    /// What the callbacks have said since the last call.
     pub fn changes(&self) -> Vec<Change> {
         std::mem::take(&mut *self.inner.context().changes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The records that have come, at most a batch; does not wait.
+    pub fn take(&self) -> Batch {
+        self.inner.context().records().as_ref().map(RecordQueue::take).unwrap_or_default()
+    }
+
+    /// Writes an error of a batch to the log, as those that do not come in one.
+    pub fn log(&self, error: &ConsumerError) {
+        self.inner.context().log.failure(&KafkaError::MessageConsumption(error.code), &error.text);
+    }
+
+    /// Asks the broker for a partition's low and high watermark.
+    pub fn fetch_watermarks(&self, partition: &TopicPartition, timeout: Duration) -> KafkaResult<(i64, i64)> {
+        self.inner.fetch_watermarks(&partition.topic, partition.partition, timeout)
+    }
+
     /// What the group has committed for this partition.
     pub fn committed(&self, partition: &TopicPartition) -> KafkaResult<Committed> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition(&partition.topic, partition.partition);
-        let committed = settled(|| committed_of(&self.inner.committed_offsets(list.clone(), COORDINATOR_TIMEOUT)?))?;
+        let committed = settled(|| committed_of(&self.inner.committed_offsets(list(partition), COORDINATOR_TIMEOUT)?))?;
         committed.into_iter().next().ok_or(KafkaError::NoMessageReceived)
     }
 
@@ -373,38 +392,24 @@ impl Consumer {
     }
 
     /// Gives back what is assigned and leaves the group. Dropping the consumer does it too, but waits in steps of 100 ms.
-    pub async fn leave(&self) {
+    pub fn leave(&self) {
         self.inner.context().leaving.store(true, Ordering::Relaxed);
-        let client = self.inner.client().native_ptr();
-        #[allow(unsafe_code, reason = "rdkafka offers this for the BaseConsumer inside the StreamConsumer only")]
-        // SAFETY: the client outlives the calls; the queue is used before it is destroyed, and destroyed once. The error, where there is one,
-        // is ours to destroy, and its function takes null.
-        unsafe {
-            let queue = rdkafka::bindings::rd_kafka_queue_get_consumer(client);
-            let error = rdkafka::bindings::rd_kafka_consumer_close_queue(client, queue);
-            rdkafka::bindings::rd_kafka_queue_destroy(queue);
-            if !error.is_null() {
-                rdkafka::bindings::rd_kafka_error_destroy(error);
-                return; // dropping it says what is wrong
-            }
+        if self.inner.close_queue().is_err() {
+            return; // dropping it says what is wrong
         }
-        let mut rest = self.inner.stream();
-        #[allow(unsafe_code, reason = "as above")]
-        // SAFETY: the client outlives the call.
-        while unsafe { rdkafka::bindings::rd_kafka_consumer_closed(client) } == 0 {
-            // What still comes is the revocation, and records that nobody will commit.
-            drop(tokio::time::timeout(LEAVE_STEP, rest.next()).await);
+        while !self.inner.closed() {
+            drop(self.inner.poll(LEAVE_STEP));
         }
     }
 
-    /// Stops fetching these partitions; they stay ours.
-    pub fn pause<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> KafkaResult<()> {
-        self.inner.pause(&list(partitions))
+    /// Stops fetching a partition; it stays ours.
+    pub fn pause(&self, partition: &TopicPartition) -> KafkaResult<()> {
+        self.inner.pause(&list(partition))
     }
 
-    /// Goes on fetching them.
-    pub fn resume<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> KafkaResult<()> {
-        self.inner.resume(&list(partitions))
+    /// Goes on fetching it.
+    pub fn resume(&self, partition: &TopicPartition) -> KafkaResult<()> {
+        self.inner.resume(&list(partition))
     }
 
     /// Continues at `offset`, or at the earliest record.
@@ -414,16 +419,22 @@ impl Consumer {
     }
 }
 
+impl Drop for Consumer {
+    /// Closing the client still polls: nothing is taken over by it, and the queue is gone before the client.
+    fn drop(&mut self) {
+        self.inner.context().leaving.store(true, Ordering::Relaxed);
+        *self.inner.context().records() = None;
+    }
+}
+
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer").field("log", &self.inner.context().log).finish_non_exhaustive()
     }
 }
 
-fn list<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> TopicPartitionList {
+fn list(partition: &TopicPartition) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
-    for p in partitions {
-        list.add_partition(&p.topic, p.partition);
-    }
+    list.add_partition(&partition.topic, partition.partition);
     list
 }

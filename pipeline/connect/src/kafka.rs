@@ -18,7 +18,11 @@ pub(crate) const FIXED_CONSUMER: &[(&str, &str, &str)] = &[
         "error",
         "a new connector starts at the earliest offset, and an offset out of range is an error, not a jump",
     ),
-    ("enable.partition.eof", "true", "the worker needs to know when a partition's end is reached"),
+    (
+        "enable.partition.eof",
+        "false",
+        "the worker compares offsets with the high watermark, and an event would count as a record",
+    ),
     ("check.crcs", "true", "a damaged record must not pass for another"),
 ];
 

@@ -10,6 +10,7 @@ mod intent;
 pub mod kafka;
 pub mod metrics;
 pub mod providers;
+mod record;
 pub mod rest;
 pub mod retry;
 pub mod settings;

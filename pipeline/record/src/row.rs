@@ -98,7 +98,8 @@ impl<'m> Row<'m> {
         self.write_fields(out, self.envelope(), self.omitted, &self.changes[..own]);
         self.write_fields(out, self.own, &[], &self.changes[own..appended]);
         for change in &self.changes[appended..] {
-            write_name(out, &change.name);
+            // A vector takes everything.
+            let _infallible = serde_json::to_writer(&mut *out, &change.name);
             write_changed(out, &change.json);
         }
         // Every field was written with a comma after it.
@@ -220,16 +221,6 @@ fn write_changed(out: &mut Vec<u8>, json: &str) {
     out.push(b':');
     write_line(out, json.as_bytes());
     out.push(b',');
-}
-
-fn write_name(out: &mut Vec<u8>, name: &str) {
-    if name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
-        out.extend_from_slice(serde_json::Value::from(name).to_string().as_bytes());
-    } else {
-        out.push(b'"');
-        out.extend_from_slice(name.as_bytes());
-        out.push(b'"');
-    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]

@@ -7,11 +7,10 @@ mod flush;
 mod partitions;
 mod records;
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{FutureExt, StreamExt};
-use rdkafka::consumer::Consumer as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
@@ -30,8 +29,8 @@ use crate::{Budget, Config, Retry};
 /// How often time-based conditions are looked at, and how soon a commit that has to wait is tried again.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How many records are taken at once before flushes and commits get their turn.
-const BATCH: usize = 500;
+/// How many batches of records are taken before flushes and commits get their turn.
+const BATCHES: usize = 5;
 
 /// How often the lag is measured.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
@@ -74,7 +73,7 @@ pub fn run(spec: TaskSpec) -> Result<(), TaskError> {
 }
 
 struct Task {
-    consumer: Arc<Consumer>,
+    consumer: Consumer,
     sink: Box<dyn SinkTask>,
     converter: Converter,
     errors: ErrorHandling,
@@ -83,6 +82,8 @@ struct Task {
     owned: Vec<Owned>,
     /// Over `buffer.memory`, and not yet under half of it again.
     pressed: bool,
+    /// Whether records are taken.
+    taking: bool,
     stopping: Option<Instant>,
     /// A commit of this pass had to wait.
     commits_wait: bool,
@@ -113,7 +114,7 @@ impl Task {
         let converter = Converter::new(&config)?;
         let mut client = spec.client;
         client.set("group.id", format!("connect-{}", spec.connector.name));
-        let consumer = Consumer::new(client, label, Arc::clone(&wake))
+        let consumer = Consumer::new(client, label, &wake)
             .map_err(|source| TaskError::Kafka { action: "creating the consumer".into(), source })?;
         let sink = spec.sink.task(TaskContext {
             connector: spec.connector.name.as_str().into(),
@@ -124,7 +125,7 @@ impl Task {
             retry: spec.retry,
         });
         Ok(Self {
-            consumer: Arc::new(consumer),
+            consumer,
             sink,
             converter,
             errors: ErrorHandling::new(&config, spec.dead_letters),
@@ -136,6 +137,7 @@ impl Task {
             },
             owned: Vec::new(),
             pressed: false,
+            taking: true,
             stopping: None,
             commits_wait: false,
             config,
@@ -152,29 +154,20 @@ impl Task {
 
     async fn run(mut self) -> Result<(), TaskError> {
         self.subscribe()?;
-        let (consumer, wake, mut shutdown) =
-            (Arc::clone(&self.consumer), Arc::clone(&self.wake), self.shutdown.clone());
-        let mut records = consumer.stream().stream();
+        let (wake, mut shutdown) = (Arc::clone(&self.wake), self.shutdown.clone());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unflushed = Vec::new();
+        let mut more = false;
         loop {
             tokio::select! {
-                Some(record) = records.next() => {
-                    self.receive(record)?;
-                    for _ in 1..BATCH {
-                        if self.budget.is_over() {
-                            break;
-                        }
-                        let Some(Some(record)) = records.next().now_or_never() else { break };
-                        self.receive(record)?;
-                    }
-                }
+                biased;
+                _ = shutdown.wait_for(|stop| *stop), if self.stopping.is_none() => self.stopping = Some(Instant::now()),
+                () = ready(()), if more => {}
                 () = wake.notified() => {}
                 _ = tick.tick() => {}
-                _ = shutdown.wait_for(|stop| *stop), if self.stopping.is_none() => self.stopping = Some(Instant::now()),
             }
-            self.apply_changes()?;
+            more = self.consume()?;
             self.errors.poll()?;
             self.relieve_pressure()?;
             let settled = self.advance()?;
@@ -192,8 +185,7 @@ impl Task {
         for owned in &self.owned {
             self.sink.close(&owned.partition);
         }
-        drop(records);
-        consumer.leave().await;
+        self.consumer.leave();
         if unflushed.is_empty() { Ok(()) } else { Err(TaskError::Unflushed(unflushed.join("; "))) }
     }
 
@@ -205,26 +197,26 @@ impl Task {
         };
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         self.consumer
-            .stream()
             .subscribe(&names)
             .map_err(|source| TaskError::Kafka { action: format!("subscribing to {}", topics.join(", ")), source })
     }
 
-    /// Over `buffer.memory`: stop fetching and flush. Under half of it: go on.
+    /// Over `buffer.memory`: take no more and flush. Under half of it: go on. What librdkafka's queue holds meanwhile has its own limit.
     ///
-    /// A flush that is repeated cannot end early, so its partition goes on being fetched up to its end: waiting for memory that only that
-    /// end gives back would never end.
+    /// A flush that is repeated cannot end early, so its partition goes on being taken up to its end: waiting for memory that only that
+    /// end gives back would never end. While there is one, the others are paused: their records come by the same queue.
     fn relieve_pressure(&mut self) -> Result<(), TaskError> {
         self.pressed = if self.pressed { !self.budget.is_relieved() } else { self.budget.is_over() };
+        let hold = self.pressed || self.stopping.is_some();
+        let repeats = self.stopping.is_none() && self.owned.iter().any(Owned::is_repeating);
+        self.taking = !hold || repeats;
         for owned in &mut self.owned {
-            let repeating =
-                owned.replay.as_ref().is_some_and(|(replay, _)| owned.position.is_none_or(|p| p < replay.end));
-            let pause = self.stopping.is_some() || self.pressed && !repeating;
+            let pause = hold && repeats && !owned.is_repeating();
             if pause != owned.paused {
-                let partition = [&owned.partition];
+                let partition = &owned.partition;
                 let result = if pause { self.consumer.pause(partition) } else { self.consumer.resume(partition) };
                 result.map_err(|source| TaskError::Kafka {
-                    action: format!("{} {}", if pause { "pausing" } else { "resuming" }, owned.partition),
+                    action: format!("{} {partition}", if pause { "pausing" } else { "resuming" }),
                     source,
                 })?;
                 owned.paused = pause;

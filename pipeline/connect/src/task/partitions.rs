@@ -21,15 +21,28 @@ pub(super) struct Owned {
     pub(super) idle_since: Option<Instant>,
     pub(super) replay: Option<(Replay, Converter)>,
     pub(super) paused: bool,
+    /// To be closed and opened again, and why.
+    pub(super) restart: Option<String>,
+    /// To go on at `position`, where librdkafka is not any more.
+    pub(super) seek: bool,
     pub(super) flush: Option<(Flush, Stage)>,
     pub(super) commit_logged: bool,
     pub(super) last_commit: Instant,
 }
 
+impl Owned {
+    /// Whether a flush is repeated and not all of its records have come.
+    pub(super) fn is_repeating(&self) -> bool {
+        self.replay.as_ref().is_some_and(|(replay, _)| self.position.is_none_or(|position| position < replay.end))
+    }
+}
+
 impl Task {
-    /// Opens what was assigned and closes what was revoked since the last poll.
-    pub(super) fn apply_changes(&mut self) -> Result<(), TaskError> {
-        for change in self.consumer.changes() {
+    /// Opens what was assigned and closes what was revoked since the last poll. Whether there was any of it.
+    pub(super) fn apply_changes(&mut self) -> Result<bool, TaskError> {
+        let changes = self.consumer.changes();
+        let any = !changes.is_empty();
+        for change in changes {
             match change {
                 Change::Assigned(partitions) => {
                     for committed in partitions {
@@ -46,7 +59,7 @@ impl Task {
             }
             self.metrics.partition_count(self.owned.len());
         }
-        Ok(())
+        Ok(any)
     }
 
     fn open(&mut self, Committed { partition, offset, metadata }: Committed) -> Result<(), TaskError> {
@@ -71,7 +84,7 @@ impl Task {
         }
         // librdkafka remembers a pause from an earlier assignment.
         self.consumer
-            .resume([&partition])
+            .resume(&partition)
             .map_err(|source| TaskError::Kafka { action: format!("resuming {partition}"), source })?;
         self.owned.push(Owned {
             partition,
@@ -81,6 +94,8 @@ impl Task {
             idle_since: None,
             replay,
             paused: false,
+            restart: None,
+            seek: false,
             flush: None,
             commit_logged: false,
             last_commit: Instant::now(),
@@ -107,10 +122,17 @@ impl Task {
             action: format!("reading the committed offset of {partition}"),
             source,
         })?;
-        self.consumer.seek(&partition, committed.offset).map_err(|source| TaskError::Kafka {
-            action: format!("seeking {partition} to {:?}", committed.offset),
-            source,
-        })?;
+        self.seek(&partition, committed.offset)?;
         self.open(committed)
+    }
+
+    pub(super) fn seek(&self, partition: &TopicPartition, offset: Option<i64>) -> Result<(), TaskError> {
+        self.consumer.seek(partition, offset).map_err(|source| TaskError::Kafka {
+            action: format!(
+                "seeking {partition} to {}",
+                offset.map_or("its beginning".into(), |offset| offset.to_string())
+            ),
+            source,
+        })
     }
 }

@@ -2,178 +2,205 @@
 
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Message as _};
 
-use super::{NullValues, Task, TaskError};
-use crate::consumer::headers;
+use super::{BATCHES, NullValues, Task, TaskError};
 use crate::convert::RowFailure;
 use crate::deadletter::Stage;
 use crate::errors::Failure;
+use crate::record::{ConsumerError, Record};
 use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord};
 
 impl Task {
-    /// Takes what a poll gave. What the poll's callbacks said comes first: a record may be of a partition that was assigned just now.
-    pub(super) fn receive(&mut self, record: Result<BorrowedMessage<'_>, KafkaError>) -> Result<(), TaskError> {
-        self.apply_changes()?;
-        match record {
-            Ok(record) => self.put(&record),
-            // It has done its work by waking the task, which compares positions with watermarks: the event does not name its topic.
-            Err(KafkaError::PartitionEOF(_)) => Ok(()),
-            Err(error) => match error.rdkafka_error_code() {
-                Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Err(self.out_of_range()),
-                Some(
-                    Code::TopicAuthorizationFailed
-                    | Code::GroupAuthorizationFailed
-                    | Code::ClusterAuthorizationFailed
-                    | Code::SaslAuthenticationFailed
-                    | Code::Authentication
-                    | Code::Fatal
-                    | Code::BadMessage
-                    | Code::BadCompression
-                    | Code::NotImplemented
-                    | Code::MessageSizeTooLarge
-                    | Code::InvalidMessage
-                    | Code::InvalidMessageSize,
-                ) => Err(TaskError::Kafka { action: "consuming".into(), source: error }),
-                _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
-                    Err(TaskError::Kafka { action: "consuming".into(), source: error })
+    /// Serves what the group has to say and takes what records have come, up to a pass's worth. Whether there may be more of them.
+    pub(super) fn consume(&mut self) -> Result<bool, TaskError> {
+        for _ in 0..BATCHES {
+            // Before the records: one may be of a partition that was assigned just now.
+            self.serve()?;
+            if !self.taking {
+                return Ok(false);
+            }
+            let batch = self.consumer.take();
+            // Records of one partition come in runs.
+            let mut run: Option<(Record<'_>, Option<usize>)> = None;
+            for record in batch.iter() {
+                let owned = match run {
+                    Some((first, owned)) if record.is_beside(first) => owned,
+                    _ => self.owned.iter().position(|owned| record.is_of(&owned.partition)),
+                };
+                run = Some((record, owned));
+                match (record.error(), owned) {
+                    (None, Some(i)) => self.put(i, record)?,
+                    (None, None) => {} // revoked while it was in the queue; the next owner reads it
+                    (Some(error), owned) => self.receive_error(owned, record, &error)?,
+                }
+            }
+            let full = batch.is_full();
+            drop(batch);
+            self.start_over()?;
+            if !full {
+                return Ok(false);
+            }
+            if self.budget.is_over() {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Serves librdkafka's events until the group has nothing more to say.
+    fn serve(&mut self) -> Result<(), TaskError> {
+        loop {
+            match self.consumer.poll() {
+                Err(error) if is_fatal(&error) => {
+                    return Err(TaskError::Kafka { action: "consuming".into(), source: error });
                 }
                 // librdkafka goes on trying; its context has logged the reason.
-                _ => Ok(()),
-            },
+                Ok(()) | Err(_) => {}
+            }
+            if !self.apply_changes()? {
+                return Ok(());
+            }
         }
     }
 
-    /// Says which partition's offset is gone. The event itself does not name it.
-    fn out_of_range(&self) -> TaskError {
-        let gone = self.owned.iter().find_map(|o| {
-            let offset = o.position.or(o.committed)?;
-            let (topic, partition) = (&*o.partition.topic, o.partition.partition);
-            let (low, high) =
-                self.consumer.stream().fetch_watermarks(topic, partition, Duration::from_secs(10)).ok()?;
-            (offset < low || offset > high).then(|| {
-                format!("{} offset {offset} is out of range: the partition holds {low} to {high}", o.partition)
-            })
+    fn receive_error(
+        &mut self,
+        owned: Option<usize>,
+        record: Record<'_>,
+        error: &ConsumerError,
+    ) -> Result<(), TaskError> {
+        if matches!(error.code, Code::AutoOffsetReset | Code::OffsetOutOfRange) {
+            return Err(self.out_of_range(owned, record));
+        }
+        let source = KafkaError::MessageConsumption(error.code);
+        if is_fatal(&source) {
+            let at = if record.offset() < 0 { String::new() } else { format!(" at offset {}", record.offset()) };
+            return Err(TaskError::Kafka {
+                action: format!("consuming {}{at}: {}", record.place(), error.text),
+                source,
+            });
+        }
+        // librdkafka goes on trying.
+        self.consumer.log(error);
+        if let Some(i) = owned
+            && record.offset() >= 0
+        {
+            // It counts the error as a record, which is still to come: a pause would step over it.
+            self.owned[i].seek = true;
+        }
+        Ok(())
+    }
+
+    fn out_of_range(&self, owned: Option<usize>, record: Record<'_>) -> TaskError {
+        let place = record.place();
+        let gone = owned.map(|i| &self.owned[i]).and_then(|owned| {
+            let offset = owned.position.or(owned.committed)?;
+            let (low, high) = self.consumer.fetch_watermarks(&owned.partition, Duration::from_secs(10)).ok()?;
+            Some(format!("{place} offset {offset} is out of range: the partition holds {low} to {high}"))
         });
         TaskError::OffsetOutOfRange(format!(
             "{}. Records between were deleted before they were consumed, or the topic was made anew. Nothing is skipped by itself: \
              set the group's offset (kafka-consumer-groups --reset-offsets) to where it is to go on",
-            gone.unwrap_or_else(|| "an offset of the group is out of range".into())
+            gone.unwrap_or_else(|| format!("the group's offset of {place} is out of range"))
         ))
     }
 
-    fn put(&mut self, record: &BorrowedMessage<'_>) -> Result<(), TaskError> {
-        let (topic, number, offset) = (record.topic(), record.partition(), record.offset());
-        let Some(owned) =
-            self.owned.iter_mut().find(|o| o.partition.partition == number && &*o.partition.topic == topic)
-        else {
-            return Ok(()); // revoked while it was in the queue; the next owner reads it
-        };
-        if owned.position.is_some_and(|position| offset < position) {
-            return Ok(()); // put before a seek
+    /// Begins again where a record of the last batch asked for it.
+    fn start_over(&mut self) -> Result<(), TaskError> {
+        // A partition that is opened anew moves to the end.
+        for i in (0..self.owned.len()).rev() {
+            if let Some(reason) = self.owned[i].restart.take() {
+                self.restart(i, &reason)?;
+            } else if std::mem::take(&mut self.owned[i].seek) {
+                let owned = &self.owned[i];
+                self.seek(&owned.partition, owned.position.or(owned.committed))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, i: usize, record: Record<'_>) -> Result<(), TaskError> {
+        let Self { owned, converter, errors, errant, sink, metrics, null_values, .. } = self;
+        let (owned, offset) = (&mut owned[i], record.offset());
+        if owned.restart.is_some() || owned.position.is_some_and(|position| offset < position) {
+            return Ok(()); // it comes again, or was put before a seek
         }
         owned.first.get_or_insert(offset);
         owned.position = Some(offset + 1);
         owned.idle_since = None;
-        self.metrics.records_read(1);
+        metrics.records_read(1);
 
-        let (partition, timestamp) = (owned.partition.clone(), record.timestamp().to_millis());
+        let (partition, timestamp) = (&owned.partition, record.timestamp());
         let origin = || Origin {
             partition: partition.clone(),
             offset,
             timestamp,
             key: record.key().map(<[u8]>::to_vec),
-            headers: headers(record),
+            headers: record.headers(),
         };
         let origin = LazyOrigin::new(&origin);
-        let sink_record = SinkRecord { partition: &partition, offset, timestamp, origin: &origin, rows: &[] };
+        let mut failed = |stage, class, error, row, value| {
+            errors.handle(Failure { origin: origin.get(), stage, class, error, row, value }, metrics)
+        };
         let converter = match &owned.replay {
             Some((replay, converter)) if offset < replay.end => converter,
-            _ => &self.converter,
+            _ => converter,
         };
-        let errors = &mut self.errors;
-        let Some(payload) = record.payload() else {
-            let error = "the record's value is null (a tombstone), which is no message".to_owned();
-            match self.null_values {
-                NullValues::Ignore => self.metrics.record_skipped(),
-                NullValues::Fail => {
-                    return Err(TaskError::Record {
-                        partition: partition.clone(),
-                        offset,
-                        row: None,
-                        error: format!("{error}; behavior.on.null.values is `fail`"),
-                    });
-                }
-                NullValues::DeadLetter => errors.handle(
-                    Failure {
-                        origin: origin.get(),
-                        stage: Stage::ValueConverter,
-                        class: "NullValue",
-                        error,
-                        row: None,
-                        value: None,
-                    },
-                    &self.metrics,
-                )?,
+        let message = match record.payload().map(|payload| (payload, converter.parse(payload))) {
+            Some((_, Ok(message))) => Some(message),
+            Some((payload, Err(error))) => {
+                failed(Stage::ValueConverter, error.class(), error.to_string(), None, Some(payload))?;
+                None
             }
-            return self.put_rows(&sink_record);
-        };
-        let message = match converter.parse(payload) {
-            Ok(message) => message,
-            Err(error) => {
-                errors.handle(
-                    Failure {
-                        origin: origin.get(),
-                        stage: Stage::ValueConverter,
-                        class: error.class(),
-                        error: error.to_string(),
-                        row: None,
-                        value: Some(payload),
-                    },
-                    &self.metrics,
-                )?;
-                return self.put_rows(&sink_record);
+            None => {
+                let error = "the record's value is null (a tombstone), which is no message";
+                match null_values {
+                    NullValues::Ignore => metrics.record_skipped(),
+                    NullValues::Fail => {
+                        return Err(TaskError::Record {
+                            partition: partition.clone(),
+                            offset,
+                            row: None,
+                            error: format!("{error}; behavior.on.null.values is `fail`"),
+                        });
+                    }
+                    NullValues::DeadLetter => failed(Stage::ValueConverter, "NullValue", error.into(), None, None)?,
+                }
+                None
             }
         };
-        let mut failed = Vec::new();
-        let rows = converter.rows(&message, |index, failure| failed.push((index, failure)));
-        for (index, failure) in failed {
-            let (stage, class, error) = match failure {
-                RowFailure::Element(error) => (Stage::ValueConverter, error.class(), error.to_string()),
-                RowFailure::Update { field, error } => {
-                    (Stage::Transformation, error.class(), format!("setting field `{field}`: {error}"))
-                }
-            };
-            let value = message.element_text(index).as_bytes();
-            errors.handle(
-                Failure { origin: origin.get(), stage, class, error, row: Some(index), value: Some(value) },
-                &self.metrics,
-            )?;
+        let mut rows = Vec::new();
+        if let Some(message) = &message {
+            let mut failures = Vec::new();
+            rows = converter.rows(message, |index, failure| failures.push((index, failure)));
+            for (index, failure) in failures {
+                let (stage, class, error) = match failure {
+                    RowFailure::Element(error) => (Stage::ValueConverter, error.class(), error.to_string()),
+                    RowFailure::Update { field, error } => {
+                        (Stage::Transformation, error.class(), format!("setting field `{field}`: {error}"))
+                    }
+                };
+                failed(stage, class, error, Some(index), Some(message.element_text(index).as_bytes()))?;
+            }
         }
-        self.put_rows(&SinkRecord { rows: &rows, ..sink_record })
-    }
-
-    fn put_rows(&mut self, record: &SinkRecord<'_>) -> Result<(), TaskError> {
-        let result = self.sink.put(record, &mut self.errant);
-        self.report_errant()?;
+        // Without rows, too: its offset counts.
+        let result = sink.put(&SinkRecord { partition, offset, timestamp, origin: &origin, rows: &rows }, errant);
         match result {
-            Ok(()) => {
-                self.metrics.records_sent(1);
-                Ok(())
+            Ok(()) => metrics.records_sent(1),
+            // Once the batch is done with: it holds more of this partition, which would come too early.
+            Err(SinkError::Restart(reason)) => owned.restart = Some(reason),
+            Err(error) => {
+                self.report_errant()?;
+                return Err(error.into());
             }
-            Err(SinkError::Restart(reason)) => {
-                let i = self.owned.iter().position(|o| o.partition == *record.partition);
-                i.map_or(Ok(()), |i| self.restart(i, &reason))
-            }
-            Err(error) => Err(error.into()),
         }
+        self.report_errant()
     }
 
     /// Hands the rows that the sink refused to the error handling.
     pub(super) fn report_errant(&mut self) -> Result<(), TaskError> {
-        for row in std::mem::take(&mut self.errant) {
+        for row in self.errant.drain(..) {
             self.errors.handle(
                 Failure {
                     origin: &row.origin,
@@ -188,4 +215,26 @@ impl Task {
         }
         Ok(())
     }
+}
+
+/// Whether a consumer's error does not pass by itself.
+fn is_fatal(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || matches!(
+            error.rdkafka_error_code(),
+            Some(
+                Code::TopicAuthorizationFailed
+                    | Code::GroupAuthorizationFailed
+                    | Code::ClusterAuthorizationFailed
+                    | Code::SaslAuthenticationFailed
+                    | Code::Authentication
+                    | Code::Fatal
+                    | Code::BadMessage
+                    | Code::BadCompression
+                    | Code::NotImplemented
+                    | Code::MessageSizeTooLarge
+                    | Code::InvalidMessage
+                    | Code::InvalidMessageSize
+            )
+        )
 }

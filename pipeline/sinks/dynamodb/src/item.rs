@@ -398,15 +398,8 @@ fn write_pieces(out: &mut Vec<u8>, pieces: [&[u8]; 3]) {
 
 /// Appends a text as a JSON string.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            0..=0x1f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
+    // A vector takes everything.
+    let _infallible = serde_json::to_writer(out, text);
 }
 
 #[cfg(test)]

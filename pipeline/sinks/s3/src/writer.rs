@@ -127,7 +127,9 @@ impl Writer {
             return None;
         }
         let rest = self.out.split_off(self.part_size);
-        Some(std::mem::replace(&mut self.out, rest))
+        let mut part = std::mem::replace(&mut self.out, rest);
+        part.shrink_to_fit();
+        Some(part)
     }
 
     /// Ends the object: what is left of it, in parts, of which only the last may be shorter than the part size.
@@ -137,14 +139,15 @@ impl Writer {
             self.out.append(&mut encoder.finish()?);
         }
         let mut parts: Vec<_> = std::iter::from_fn(|| self.part()).collect();
+        self.out.shrink_to_fit();
         parts.push(std::mem::take(&mut self.out));
         Ok(parts)
     }
 
-    /// About how many bytes it holds.
+    /// About how many bytes it holds: what its buffers have room for, which may be twice what is in them.
     pub fn memory(&self) -> usize {
         let encoder = if self.encoder.is_some() { self.compression.memory() } else { 0 };
-        self.rows.len() + self.out.len() + encoder
+        self.rows.capacity() + self.out.capacity() + encoder
     }
 }
 
