@@ -82,7 +82,8 @@ fn run(name: &str, image: &str, [clients, controller]: [u16; 2]) -> Vec<String> 
         ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1".into()),
         ("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1".into()),
         ("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1".into()),
-        ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0".into()),
+        // Else the first task has all partitions until the next heartbeat, which is half of a run.
+        ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "1000".into()),
     ];
     let options = ["run", "--detach", "--name", name, "--label", "fms-bench", "--network", "host"].map(str::to_owned);
     let environment = environment.into_iter().flat_map(|(key, value)| ["--env".to_owned(), format!("{key}={value}")]);

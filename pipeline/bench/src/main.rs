@@ -56,6 +56,10 @@ use crate::endpoint::{Endpoint, STORE};
 use crate::subject::Usage;
 use crate::topics::{Kind, Topic};
 
+/// The worker's: this program is one, too.
+#[global_allocator]
+static ALLOCATOR: fms::allocator::Allocator = fms::allocator::Allocator;
+
 /// How much longer the endpoint's answers take in the run with a slow one.
 const SLOW: Duration = Duration::from_millis(200);
 
@@ -102,6 +106,7 @@ struct Run {
 }
 
 fn main() -> ExitCode {
+    fms::allocator::configure();
     let arguments = Arguments::parse();
     let done = match arguments.role {
         Some(Role::Connect { arguments }) => {

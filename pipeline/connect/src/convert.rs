@@ -39,7 +39,7 @@ impl Converter {
         Ok(Self { parser: Parser::new(list), updates })
     }
 
-    pub fn parse<'m>(&self, payload: &'m [u8]) -> Result<Message<'m>, MessageError> {
+    pub fn parse<'m>(&mut self, payload: &'m [u8]) -> Result<Message<'m>, MessageError> {
         self.parser.parse(payload)
     }
 

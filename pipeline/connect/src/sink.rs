@@ -210,6 +210,12 @@ pub trait SinkTask {
     /// Takes one record's rows. Rows that cannot be stored are pushed to `errant`; the rest goes on.
     fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError>;
 
+    /// Whether it has enough for now: no more records are taken until it says otherwise. Whatever changes that has to notify
+    /// [`TaskContext::wake`]. A sink that says so keeps what is only waiting out of memory; [`TaskContext::budget`] is the limit for all.
+    fn is_full(&mut self) -> Result<bool, SinkError> {
+        Ok(false)
+    }
+
     /// The flush that is due; asked again and again while none is under way for the partition.
     fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError>;
 

@@ -311,11 +311,11 @@ fn text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-/// Of `buffer.memory`, what librdkafka's queues may hold and what the tasks may: a quarter is enough to keep a task busy while the
-/// next fetch is on its way, and is lost to nothing else.
+/// Of `buffer.memory`, what librdkafka's queues may hold and what the tasks may. The queues need little to keep a task busy while the next
+/// fetch is on its way; of a record they count its own bytes only, and with what is around it and with the fetch that it came in they take
+/// several times as much: that is the rest.
 fn split_memory(buffer_memory: usize) -> (usize, usize) {
-    let queues = buffer_memory / 4;
-    (queues, buffer_memory - queues)
+    (buffer_memory / 16, buffer_memory / 16 * 10)
 }
 
 /// A task's consumer: the connector's, with its share of the memory where the connector does not say otherwise.
@@ -689,7 +689,7 @@ mod tests {
             for line in [
                 r#"kafka_connect_connector_task_status{connector="a",task="1",status="FAILED"} 1"#,
                 r#"kafka_connect_sink_task_sink_record_read_total{connector="a",task="0"} 0"#,
-                "fms_buffer_limit_bytes 50331648",
+                "fms_buffer_limit_bytes 41943040",
             ] {
                 assert!(metrics.contains(line), "{metrics}");
             }
@@ -709,9 +709,9 @@ mod tests {
     #[test]
     fn tasks_share_the_memory_of_the_queues_unless_a_connector_says_otherwise() {
         let (queues, tasks) = split_memory(64 << 20);
-        assert_eq!((queues, tasks), (16 << 20, 48 << 20));
+        assert_eq!((queues, tasks), (4 << 20, 40 << 20));
         let mut client = ClientConfig::new();
-        assert_eq!(task_client(&client, "a", 1, queues / 4).get("queued.max.messages.kbytes"), Some("4096"));
+        assert_eq!(task_client(&client, "a", 1, queues / 4).get("queued.max.messages.kbytes"), Some("1024"));
         client.set("queued.max.messages.kbytes", "7");
         let own = task_client(&client, "a", 1, queues / 4);
         assert_eq!(own.get("queued.max.messages.kbytes"), Some("7"));

@@ -1,5 +1,6 @@
 //! The command line of `fms`, as a library, so that a test's own binary can become a worker.
 
+pub mod allocator;
 mod health;
 
 use std::ffi::OsString;

@@ -53,6 +53,13 @@ impl Field {
         same.then_some(Self { name: short(name), ..self })
     }
 
+    /// A field of a name without escapes, which is given with its closing quote: `Some` if the text at `name` is that.
+    #[inline]
+    pub(crate) fn known(text: &[u8], name: usize, known: &[u8]) -> Option<Self> {
+        let same = text.get(name..name + known.len()) == Some(known);
+        same.then_some(Self { name: short(name), name_length: short(known.len() - 1), value: 0, end: 0 })
+    }
+
     /// The same field with a value at that place.
     #[inline]
     pub(crate) fn with_value(self, value: usize, end: usize) -> Self {
@@ -116,7 +123,7 @@ impl Field {
         ((own ^ u64::from(length)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
     }
 
-    fn is_escaped(self) -> bool {
+    pub(crate) fn is_escaped(self) -> bool {
         self.name_length & ESCAPED != 0
     }
 

@@ -11,12 +11,42 @@ use crate::{MessageError, Row, RowError, string};
 #[derive(Debug, Clone)]
 pub struct Parser {
     list: Option<String>,
+    known: KnownNames,
+}
+
+/// The names of the last envelope, which are checked: the next message mostly has the same in the same order.
+#[derive(Debug, Clone, Default)]
+struct KnownNames {
+    /// Each with its closing quote.
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl KnownNames {
+    /// In their order.
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| &self.text[std::mem::replace(&mut start, end)..end])
+    }
+
+    /// Takes the names of these fields; none, if one of them has escapes.
+    fn learn(&mut self, text: &str, fields: &[Field]) {
+        self.text.clear();
+        self.ends.clear();
+        if fields.iter().any(|field| field.is_escaped()) {
+            return;
+        }
+        for field in fields {
+            self.text.extend_from_slice(&field.quoted_name(text).as_bytes()[1..]);
+            self.ends.push(self.text.len());
+        }
+    }
 }
 
 impl Parser {
     /// `list` is `converter.split.list.key`; without it the whole message is one row.
     pub fn new(list: Option<String>) -> Self {
-        Self { list }
+        Self { list, known: KnownNames::default() }
     }
 
     /// Checks the whole of `payload` and finds its rows; no row is given out of a message that is not valid JSON to its end.
@@ -24,7 +54,7 @@ impl Parser {
     /// A byte order mark is skipped. With a list, the envelope needs `object` and `type` (strings that are not empty) and `id` (such a
     /// string, or a number), and the list has to be an array; only messages whose `command` is `command` or `response` may go without
     /// the list, and then are one row themselves. Takes time linear in the payload, however deep or wide it is.
-    pub fn parse<'m>(&self, payload: &'m [u8]) -> Result<Message<'m>, MessageError> {
+    pub fn parse<'m>(&mut self, payload: &'m [u8]) -> Result<Message<'m>, MessageError> {
         let text = utf8(payload)?;
         let bytes = text.as_bytes();
         let start = white_space(bytes, if text.starts_with('\u{feff}') { 3 } else { 0 });
@@ -33,8 +63,12 @@ impl Parser {
         }
         let mut envelope = Vec::with_capacity(INITIAL_ENVELOPE);
         let mut unrolled = Unrolled::default();
+        let mut known = false;
         let end = if byte(bytes, start) == b'{' {
-            self.envelope(text, start + 1, &mut envelope, &mut unrolled)
+            self.envelope(text, start + 1, &mut envelope, &mut unrolled).map(|(end, alike)| {
+                known = alike;
+                end
+            })
         } else {
             scan::value(bytes, start)
         };
@@ -46,7 +80,10 @@ impl Parser {
         if byte(bytes, start) != b'{' {
             return Err(MessageError::NotAnObject { found: kind(&text[start..]) });
         }
-        field::check(text, &envelope)?;
+        if !known {
+            field::check(text, &envelope)?;
+            self.known.learn(text, &envelope);
+        }
         let mut message = Message {
             text: &text[..end],
             start,
@@ -61,10 +98,19 @@ impl Parser {
         Ok(message)
     }
 
-    /// The rest of the envelope after its opening brace. The elements of the list, if it is an array, are found on the way.
-    fn envelope(&self, text: &str, at: usize, envelope: &mut Vec<Field>, unrolled: &mut Unrolled) -> Scan {
+    /// The rest of the envelope after its opening brace, and whether its names are the known ones. The elements of the list, if it is an
+    /// array, are found on the way.
+    fn envelope(
+        &self,
+        text: &str,
+        at: usize,
+        envelope: &mut Vec<Field>,
+        unrolled: &mut Unrolled,
+    ) -> Result<(usize, bool), Box<Fault>> {
         let bytes = text.as_bytes();
-        let (end, _) = object(text, at, envelope, 0..0, |field, at| {
+        let mut known = self.known.iter();
+        let again = |_: &[Field], name: usize| known.next().and_then(|known| Field::known(bytes, name, known));
+        let (end, alike) = object(text, at, envelope, again, |field, at| {
             let is_list = byte(bytes, at) == b'[' && self.list.as_ref().is_some_and(|list| field.is(text, list));
             if is_list && unrolled.elements.is_empty() {
                 unrolled.reserve(bytes.len() - at);
@@ -73,7 +119,7 @@ impl Parser {
                 scan::value(bytes, at)
             }
         })?;
-        Ok(end)
+        Ok((end, alike && envelope.len() == self.known.ends.len()))
     }
 }
 
@@ -206,30 +252,29 @@ struct Shape {
     omitted: Vec<u32>,
 }
 
-/// The rest of an object after its opening brace: appends its fields and gives the position after it, and whether the names are those of
-/// the fields `like`, in that order. `value` scans the value of a field.
+/// The rest of an object after its opening brace: appends its fields and gives the position after it, and whether every name is the one
+/// that was expected next. `again` gives that field if it is at the position, and is asked once a field, with those so far; `value` scans the
+/// value of a field.
 #[inline]
 fn object(
     text: &str,
     at: usize,
     fields: &mut Vec<Field>,
-    like: Range<usize>,
+    mut again: impl FnMut(&[Field], usize) -> Option<Field>,
     mut value: impl FnMut(Field, usize) -> Scan,
 ) -> Result<(usize, bool), Box<Fault>> {
     let bytes = text.as_bytes();
-    let from = fields.len();
     let mut alike = true;
     let mut at = white_space(bytes, at);
     if byte(bytes, at) == b'}' {
-        return Ok((at + 1, like.is_empty()));
+        return Ok((at + 1, true));
     }
-    let mut expected = like.clone();
     loop {
         if byte(bytes, at) != b'"' {
             return Err(fault(at, "a field name in double quotes"));
         }
         let name = at + 1;
-        let field = if let Some(field) = expected.next().and_then(|place| fields[place].again(bytes, name)) {
+        let field = if let Some(field) = again(fields, name) {
             field
         } else {
             alike = false;
@@ -241,7 +286,7 @@ fn object(
         at = white_space(bytes, end);
         match byte(bytes, at) {
             b',' => at = white_space(bytes, at + 1),
-            b'}' => return Ok((at + 1, alike && fields.len() - from == like.len())),
+            b'}' => return Ok((at + 1, alike)),
             _ => return Err(fault(at, "`,` or `}`")),
         }
     }
@@ -258,10 +303,12 @@ fn elements(text: &str, at: usize, unrolled: &mut Unrolled) -> Scan {
     loop {
         let (start, first) = (at, unrolled.fields.len());
         let outcome = if byte(bytes, at) == b'{' {
-            let (end, alike) =
-                object(text, at + 1, &mut unrolled.fields, previous.clone(), |_, at| scan::value(bytes, at))?;
+            let mut expected = previous.clone();
+            let again = |fields: &[Field], name| expected.next().and_then(|place| fields[place].again(bytes, name));
+            let (end, alike) = object(text, at + 1, &mut unrolled.fields, again, |_, at| scan::value(bytes, at))?;
             at = end;
             let fields = first..unrolled.fields.len();
+            let alike = alike && fields.len() == previous.len();
             let outcome = unrolled.outcome(text, fields.clone(), alike);
             if matches!(outcome, Outcome::Row { .. }) {
                 previous = fields;

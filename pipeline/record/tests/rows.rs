@@ -529,7 +529,7 @@ proptest! {
     fn any_bytes_give_rows_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..64), head in 0..3_usize) {
         let head: &str = ["", "{\"object\":\"o\",\"type\":\"t\",\"id\":1,\"measurements\":[{\"a\":", "\u{feff}{\"a\":\""][head];
         let payload = [head.as_bytes(), &bytes].concat();
-        for parser in [unrolling(), whole()] {
+        for mut parser in [unrolling(), whole()] {
             match parser.parse(&payload) {
                 Ok(message) => prop_assert!(message.rows().all(|row| row.is_err() || row.is_ok_and(|row| row.digest().len() == 32))),
                 Err(error) => prop_assert!(!error.to_string().is_empty()),

@@ -98,6 +98,17 @@ struct Task {
     lag_measured: Instant,
 }
 
+/// Why no more records were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intake {
+    /// There are none, or none are to be taken: what changes that notifies the task.
+    Drained,
+    /// It is time for flushes and commits; there may be more.
+    More,
+    /// The sink has enough.
+    Full,
+}
+
 /// `behavior.on.null.values`.
 #[derive(Debug, Clone, Copy)]
 enum NullValues {
@@ -158,19 +169,22 @@ impl Task {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unflushed = Vec::new();
-        let mut more = false;
+        let mut intake = Intake::Drained;
         loop {
             tokio::select! {
                 biased;
                 _ = shutdown.wait_for(|stop| *stop), if self.stopping.is_none() => self.stopping = Some(Instant::now()),
-                () = ready(()), if more => {}
+                () = ready(()), if intake == Intake::More => {}
                 () = wake.notified() => {}
                 _ = tick.tick() => {}
             }
-            more = self.consume()?;
+            intake = self.consume()?;
             self.errors.poll()?;
             self.relieve_pressure()?;
             let settled = self.advance()?;
+            if intake == Intake::Full && !self.sink.is_full()? {
+                intake = Intake::More;
+            }
             self.measure_lag();
             if let Some(since) = self.stopping {
                 if settled {

@@ -4,48 +4,67 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::{BATCHES, NullValues, Task, TaskError};
+use super::{BATCHES, Intake, NullValues, Task, TaskError};
 use crate::convert::RowFailure;
 use crate::deadletter::Stage;
 use crate::errors::Failure;
-use crate::record::{ConsumerError, Record};
+use crate::record::{Batch, ConsumerError, Record};
 use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord};
 
 impl Task {
-    /// Serves what the group has to say and takes what records have come, up to a pass's worth. Whether there may be more of them.
-    pub(super) fn consume(&mut self) -> Result<bool, TaskError> {
+    /// Serves what the group has to say and takes what records have come, up to a pass's worth.
+    pub(super) fn consume(&mut self) -> Result<Intake, TaskError> {
         for _ in 0..BATCHES {
             // Before the records: one may be of a partition that was assigned just now.
             self.serve()?;
             if !self.taking {
-                return Ok(false);
+                return Ok(Intake::Drained);
+            }
+            if self.sink.is_full()? {
+                return Ok(Intake::Full);
             }
             let batch = self.consumer.take();
-            // Records of one partition come in runs.
-            let mut run: Option<(Record<'_>, Option<usize>)> = None;
-            for record in batch.iter() {
-                let owned = match run {
-                    Some((first, owned)) if record.is_beside(first) => owned,
-                    _ => self.owned.iter().position(|owned| record.is_of(&owned.partition)),
-                };
-                run = Some((record, owned));
-                match (record.error(), owned) {
-                    (None, Some(i)) => self.put(i, record)?,
-                    (None, None) => {} // revoked while it was in the queue; the next owner reads it
-                    (Some(error), owned) => self.receive_error(owned, record, &error)?,
-                }
-            }
+            let (read, result) = self.put_all(&batch);
+            self.metrics.records_read(read);
+            self.metrics.records_sent(read);
             let full = batch.is_full();
             drop(batch);
+            result?;
             self.start_over()?;
             if !full {
-                return Ok(false);
+                return Ok(Intake::Drained);
             }
             if self.budget.is_over() {
                 break;
             }
         }
-        Ok(true)
+        Ok(Intake::More)
+    }
+
+    /// Puts a batch's records, and says how many came to that.
+    fn put_all(&mut self, batch: &Batch) -> (u64, Result<(), TaskError>) {
+        let mut read = 0;
+        // Records of one partition come in runs.
+        let mut run: Option<(Record<'_>, Option<usize>)> = None;
+        for record in batch.iter() {
+            let owned = match run {
+                Some((first, owned)) if record.is_beside(first) => owned,
+                _ => self.owned.iter().position(|owned| record.is_of(&owned.partition)),
+            };
+            run = Some((record, owned));
+            let result = match (record.error(), owned) {
+                (None, Some(i)) => {
+                    read += 1;
+                    self.put(i, record)
+                }
+                (None, None) => Ok(()), // revoked while it was in the queue; the next owner reads it
+                (Some(error), owned) => self.receive_error(owned, record, &error),
+            };
+            if result.is_err() {
+                return (read, result);
+            }
+        }
+        (read, Ok(()))
     }
 
     /// Serves librdkafka's events until the group has nothing more to say.
@@ -129,7 +148,6 @@ impl Task {
         owned.first.get_or_insert(offset);
         owned.position = Some(offset + 1);
         owned.idle_since = None;
-        metrics.records_read(1);
 
         let (partition, timestamp) = (&owned.partition, record.timestamp());
         let origin = || Origin {
@@ -143,7 +161,7 @@ impl Task {
         let mut failed = |stage, class, error, row, value| {
             errors.handle(Failure { origin: origin.get(), stage, class, error, row, value }, metrics)
         };
-        let converter = match &owned.replay {
+        let converter = match &mut owned.replay {
             Some((replay, converter)) if offset < replay.end => converter,
             _ => converter,
         };
@@ -187,7 +205,7 @@ impl Task {
         // Without rows, too: its offset counts.
         let result = sink.put(&SinkRecord { partition, offset, timestamp, origin: &origin, rows: &rows }, errant);
         match result {
-            Ok(()) => metrics.records_sent(1),
+            Ok(()) => {}
             // Once the batch is done with: it holds more of this partition, which would come too early.
             Err(SinkError::Restart(reason)) => owned.restart = Some(reason),
             Err(error) => {

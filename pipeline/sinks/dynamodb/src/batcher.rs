@@ -13,8 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fms_connect::Origin;
 
-use crate::item::Size;
-use crate::key::ItemKey;
+use crate::key::{Hashed, ItemKey};
 
 /// Most items of one `BatchWriteItem`.
 pub const BATCH_ITEMS: usize = 25;
@@ -22,6 +21,9 @@ pub const BATCH_ITEMS: usize = 25;
 /// Most bytes of one batch, estimated; an item that is larger goes alone. DynamoDB takes 16 MB: staying far below costs nothing, since
 /// capacity is counted in bytes, and bounds the memory of the calls in flight.
 pub const BATCH_BYTES: usize = 2 << 20;
+
+/// Most bytes of a request around an item.
+pub const ITEM_FRAME: usize = br#",{"PutRequest":{"Item":}}"#.len();
 
 /// One opening of a partition: rows that were put before a close have nothing to do with those after the next open.
 #[derive(Debug)]
@@ -61,21 +63,22 @@ pub struct Put {
     pub text: String,
     /// Its item's key.
     pub key: Arc<ItemKey>,
-    /// Its item's size.
-    pub size: Size,
+    /// Its item in DynamoDB's JSON.
+    pub item: Vec<u8>,
+    /// Its item's bytes by DynamoDB's rules.
+    pub bytes: usize,
 }
 
 impl Put {
-    /// Estimate of its bytes in a request.
+    /// Its bytes in a request.
     fn wire(&self) -> usize {
-        // Each value is wrapped in an object that names its type.
-        self.text.len() + 12 * (self.size.values + 2)
+        self.item.len() + ITEM_FRAME
     }
 
     /// Estimate of the memory it takes while it waits.
     fn waiting_memory(&self) -> usize {
-        // The text, the key twice at most, and its share of the maps.
-        size_of::<Self>() + self.text.len() + self.key.memory() + 128
+        // The key twice at most, and its share of the maps.
+        size_of::<Self>() + self.text.len() + self.item.len() + self.key.memory() + 128
     }
 
     /// Estimate of the memory that sending it takes on top: its share of the request's body.
@@ -100,7 +103,7 @@ type Outstanding = VecDeque<(i64, usize)>;
 /// The rows that a task holds.
 #[derive(Debug, Default)]
 pub struct Batcher {
-    slots: HashMap<Arc<ItemKey>, Slot>,
+    slots: HashMap<Arc<ItemKey>, Slot, Hashed>,
     /// Keys with rows that wait and may be sent. A key whose rows were dropped by a close may still be in it.
     queue: VecDeque<Arc<ItemKey>>,
     open: HashMap<u64, Outstanding>,
@@ -211,6 +214,11 @@ impl Batcher {
         self.open.get(&source.id).is_none_or(|rows| rows.front().is_none_or(|(offset, _)| *offset >= end))
     }
 
+    /// Keys whose newest row may be sent.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Estimate of the memory that all rows take, in bytes.
     pub fn memory(&self) -> usize {
         self.memory
@@ -257,7 +265,7 @@ mod tests {
     use crate::key::KeyValue;
 
     fn key(n: u8) -> ItemKey {
-        ItemKey { partition: KeyValue::Text(n.to_string()), sort: None }
+        ItemKey::new(KeyValue::Text(n.to_string()), None)
     }
 
     fn put(source: &Arc<Source>, offset: i64, index: usize, of: u8, text: &str) -> Put {
@@ -268,7 +276,8 @@ mod tests {
             index,
             text: text.into(),
             key: Arc::new(key(of)),
-            size: Size { bytes: text.len(), values: 1 },
+            item: text.into(),
+            bytes: text.len(),
         }
     }
 

@@ -112,18 +112,10 @@ impl Problem {
     }
 }
 
-/// A row's size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
-    /// Bytes by DynamoDB's rules: names and values, with the overhead of lists and objects.
-    pub bytes: usize,
-    /// Values, nested ones included.
-    pub values: usize,
-}
-
-/// The names of an object that is open. A few are compared one by one, which takes less time than hashing them.
+/// The names of an object that is open. A few are compared one by one, and only where length and last byte have been seen.
 #[derive(Default)]
 struct Names<'t> {
+    seen: [u64; 4],
     few: Vec<Cow<'t, str>>,
     many: HashSet<Cow<'t, str>>,
 }
@@ -134,9 +126,13 @@ impl<'t> Names<'t> {
     /// Whether it is a new one.
     fn insert(&mut self, name: Cow<'t, str>) -> bool {
         if self.many.is_empty() {
-            if self.few.contains(&name) {
+            let last = name.as_bytes().last().copied().unwrap_or(0);
+            let mark = usize::from(last ^ name.len().to_le_bytes()[0].rotate_left(3));
+            let (word, bit) = (mark >> 6, 1 << (mark & 63));
+            if self.seen[word] & bit != 0 && self.few.contains(&name) {
                 return false;
             }
+            self.seen[word] |= bit;
             if self.few.len() < Self::FEW {
                 self.few.push(name);
                 return true;
@@ -147,29 +143,46 @@ impl<'t> Names<'t> {
     }
 }
 
-/// Checks everything that can be known about the row of this text and counts its bytes; `key_bytes` is what the key adds to it.
-/// After this, [`attributes`] succeeds for the same text.
-pub fn check(text: &str, key_bytes: usize) -> Result<Size, ItemError> {
-    let mut size = Size { bytes: key_bytes, values: 0 };
+/// Appends the item of the row of this text in DynamoDB's JSON, as it is sent, and after the row's own the attributes of `key` that it does
+/// not have. Gives its bytes by DynamoDB's rules: names and values, with the overhead of lists and objects; `key_bytes` is what the key
+/// adds to them.
+///
+/// Checks everything that can be known about the row: after this, [`attributes`] succeeds for the same text. Strings and numbers are copied
+/// as they stand in the row: both are the same in either JSON. After an error, what was appended is of no use.
+pub fn write_item<'k>(
+    text: &str,
+    key_bytes: usize,
+    key: impl Iterator<Item = (&'k str, AttributeValue)>,
+    out: &mut Vec<u8>,
+) -> Result<usize, ItemError> {
+    let mut absent: Vec<_> = key.collect();
+    let mut size = key_bytes;
     // The names of each object that is open; those of a list stay empty.
     let mut open: Vec<Names<'_>> = Vec::new();
     let mut field = None;
     let mut events = Events::new(text, LEVELS);
     while let Some(event) = events.next() {
         let event = event.map_err(|e| Problem::from(e).within(field.as_ref()))?;
+        let source = &text.as_bytes()[events.start()..events.position()];
         // An element of a list, or of an object below the row's own, takes one byte more.
         let overhead = usize::from(open.len() > 1);
         let Some(names) = open.last_mut() else {
+            // After its end there is nothing more.
             if event != Event::MapStart {
                 return Err(ItemError::Row(Problem::NoObject));
             }
             open.push(Names::default());
+            out.push(b'{');
             continue;
         };
+        if !matches!(event, Event::MapEnd | Event::ListEnd) && !matches!(out.last(), Some(b'{' | b'[' | b':')) {
+            out.push(b',');
+        }
         let bytes = match event {
             Event::Name(name) => {
                 if overhead == 0 {
                     field = Some(name.clone());
+                    absent.retain(|(absent, _)| *absent != name);
                 }
                 let bytes = match name.len() {
                     0 => Err(Problem::EmptyName),
@@ -177,29 +190,82 @@ pub fn check(text: &str, key_bytes: usize) -> Result<Size, ItemError> {
                     1..=NAME_BYTES => Err(twice(text, events.start())),
                     bytes => Err(Problem::LongName(bytes)),
                 };
-                size.bytes += bytes.map_err(|problem| problem.within(field.as_ref()))?;
+                size += bytes.map_err(|problem| problem.within(field.as_ref()))?;
+                // With its colon.
+                out.extend_from_slice(source);
                 continue;
             }
             Event::MapEnd | Event::ListEnd => {
                 open.pop();
+                match event {
+                    Event::ListEnd => out.extend_from_slice(b"]}"),
+                    _ if open.is_empty() => write_key(&absent, out)?,
+                    _ => out.extend_from_slice(b"}}"),
+                }
                 continue;
             }
             Event::MapStart | Event::ListStart => {
                 open.push(Names::default());
+                out.extend_from_slice(if event == Event::MapStart { br#"{"M":{"# } else { br#"{"L":["# });
                 3
             }
-            Event::Null | Event::Bool(_) => 1,
-            Event::Number(number) => number::check(number).map_err(|e| Problem::from(e).within(field.as_ref()))?,
-            Event::Text(text) => text.len(),
+            Event::Null => {
+                out.extend_from_slice(br#"{"NULL":true}"#);
+                1
+            }
+            Event::Bool(value) => {
+                out.extend_from_slice(if value { br#"{"BOOL":true}"# } else { br#"{"BOOL":false}"# });
+                1
+            }
+            Event::Number(number) => {
+                write_pieces(out, [br#"{"N":""#, source, br#""}"#]);
+                number::check(number).map_err(|e| Problem::from(e).within(field.as_ref()))?
+            }
+            Event::Text(text) => {
+                write_pieces(out, [br#"{"S":"#, source, b"}"]);
+                text.len()
+            }
         };
-        size.bytes += bytes + overhead;
-        size.values += 1;
+        size += bytes + overhead;
     }
-    if size.bytes > ITEM_BYTES {
+    if size > ITEM_BYTES {
         let (largest, largest_bytes) = largest_field(text);
-        return Err(ItemError::TooLarge { bytes: size.bytes, largest, largest_bytes });
+        return Err(ItemError::TooLarge { bytes: size, largest, largest_bytes });
     }
     Ok(size)
+}
+
+/// Ends an item with the attributes of its key that its row does not have.
+fn write_key(absent: &[(&str, AttributeValue)], out: &mut Vec<u8>) -> Result<(), ItemError> {
+    for (name, value) in absent {
+        if out.last() != Some(&b'{') {
+            out.push(b',');
+        }
+        write_string(name, out);
+        let (kind, text): (&[u8], _) = match value {
+            AttributeValue::N(text) => (br#":{"N":"#, text),
+            AttributeValue::S(text) => (br#":{"S":"#, text),
+            // Keys are of these two types.
+            _ => return Err(ItemError::Row(Problem::NoObject)),
+        };
+        out.extend_from_slice(kind);
+        write_string(text, out);
+        out.push(b'}');
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn write_pieces(out: &mut Vec<u8>, pieces: [&[u8]; 3]) {
+    for piece in pieces {
+        out.extend_from_slice(piece);
+    }
+}
+
+/// Appends a text as a JSON string.
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    // A vector takes everything.
+    let _infallible = serde_json::to_writer(out, text);
 }
 
 /// What is wrong with the name that begins at byte `second`, which its object has already. Reads the text again, to find where that is.
@@ -326,82 +392,6 @@ pub fn attributes(text: &str) -> Result<HashMap<String, AttributeValue>, ItemErr
     Err(ItemError::Row(Problem::NoObject))
 }
 
-/// Appends the item of the row of this text in DynamoDB's JSON: what [`attributes`] gives, as it is sent, and after it the attributes of
-/// `key` that it does not have.
-///
-/// Strings and numbers are copied as they stand in the row: both are the same in either JSON.
-pub fn write_item<'k>(
-    text: &str,
-    key: impl Iterator<Item = (&'k str, AttributeValue)>,
-    out: &mut Vec<u8>,
-) -> Result<(), ItemError> {
-    let mut absent: Vec<_> = key.collect();
-    let mut events = Events::new(text, LEVELS);
-    while let Some(event) = events.next() {
-        let event = event.map_err(|e| ItemError::Row(e.into()))?;
-        let source = &text.as_bytes()[events.start()..events.position()];
-        let depth = events.depth();
-        let follows = match event {
-            Event::ListEnd | Event::MapEnd => false,
-            Event::MapStart => depth > 1,
-            _ => true,
-        };
-        if follows && !matches!(out.last(), Some(b'{' | b'[' | b':')) {
-            out.push(b',');
-        }
-        match event {
-            Event::Null => out.extend_from_slice(br#"{"NULL":true}"#),
-            Event::Bool(true) => out.extend_from_slice(br#"{"BOOL":true}"#),
-            Event::Bool(false) => out.extend_from_slice(br#"{"BOOL":false}"#),
-            Event::Number(_) => write_pieces(out, [br#"{"N":""#, source, br#""}"#]),
-            Event::Text(_) => write_pieces(out, [br#"{"S":"#, source, b"}"]),
-            Event::Name(name) => {
-                if depth == 1 {
-                    absent.retain(|(absent, _)| *absent != name);
-                }
-                // With its colon.
-                out.extend_from_slice(source);
-            }
-            Event::ListStart => out.extend_from_slice(br#"{"L":["#),
-            Event::ListEnd => out.extend_from_slice(b"]}"),
-            Event::MapStart if depth == 1 => out.push(b'{'),
-            Event::MapStart => out.extend_from_slice(br#"{"M":{"#),
-            Event::MapEnd if depth > 0 => out.extend_from_slice(b"}}"),
-            Event::MapEnd => {
-                for (name, value) in absent {
-                    if out.last() != Some(&b'{') {
-                        out.push(b',');
-                    }
-                    write_string(name, out);
-                    let (kind, text): (&[u8], _) = match value {
-                        AttributeValue::N(text) => (br#":{"N":"#, text),
-                        AttributeValue::S(text) => (br#":{"S":"#, text),
-                        _ => return Err(ItemError::Row(Problem::NoObject)),
-                    };
-                    out.extend_from_slice(kind);
-                    write_string(&text, out);
-                    out.push(b'}');
-                }
-                out.push(b'}');
-                return Ok(());
-            }
-        }
-    }
-    Err(ItemError::Row(Problem::NoObject))
-}
-
-fn write_pieces(out: &mut Vec<u8>, pieces: [&[u8]; 3]) {
-    for piece in pieces {
-        out.extend_from_slice(piece);
-    }
-}
-
-/// Appends a text as a JSON string.
-pub fn write_string(text: &str, out: &mut Vec<u8>) {
-    // A vector takes everything.
-    let _infallible = serde_json::to_writer(out, text);
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -425,6 +415,11 @@ mod tests {
             }
             other => panic!("no such JSON value: {other:?}"),
         }
+    }
+
+    /// The bytes of the item that a row is.
+    fn check(text: &str, key_bytes: usize) -> Result<usize, ItemError> {
+        write_item(text, key_bytes, std::iter::empty(), &mut Vec::new())
     }
 
     fn error(text: &str) -> String {
@@ -458,7 +453,7 @@ mod tests {
         }
         let mut out = Vec::new();
         let key = key.iter().map(|(name, text)| (*name, AttributeValue::S((*text).into())));
-        write_item(text, key, &mut out).expect("an item");
+        write_item(text, 0, key, &mut out).expect("an item");
         json(&map(&serde_json::from_slice(&out).expect("JSON")))
     }
 
@@ -486,17 +481,17 @@ mod tests {
             (r#"{"a":{"bc":["x"]}}"#, 12),
         ];
         for (text, bytes) in cases {
-            assert_eq!(check(text, 0).map(|size| size.bytes), Ok(bytes), "{text}");
+            assert_eq!(check(text, 0), Ok(bytes), "{text}");
         }
         // 7 + 1 + 3 + (1 + 2) + (1 + 3 + (1 + 1 + 2))
-        assert_eq!(check(r#"{"a":[1,{"b":2}]}"#, 7).map(|size| (size.bytes, size.values)), Ok((22, 4)));
+        assert_eq!(check(r#"{"a":[1,{"b":2}]}"#, 7), Ok(22));
     }
 
     /// 409,600 bytes are an item, one more is not.
     #[test]
     fn the_limit_is_exact() {
         let text = |bytes: usize| format!(r#"{{"x":1,"text":"{}"}}"#, "t".repeat(bytes - 4 - 3));
-        assert_eq!(check(&text(ITEM_BYTES), 0).map(|size| size.bytes), Ok(ITEM_BYTES));
+        assert_eq!(check(&text(ITEM_BYTES), 0), Ok(ITEM_BYTES));
         let error = error(&text(ITEM_BYTES + 1));
         assert!(error.contains("409601 bytes") && error.contains("`text`"), "{error}");
         assert!(check(&text(ITEM_BYTES), 1).is_err());

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::sync::LazyLock;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use fms_record::{Row, RowError, Template};
@@ -52,12 +54,43 @@ pub enum KeyValue {
 }
 
 /// An item's key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemKey {
+    /// Of the two below, once and for all: a key is looked up several times on its way.
+    hash: u64,
     /// The partition key.
-    pub partition: KeyValue,
+    partition: KeyValue,
     /// The sort key, if the table has one.
-    pub sort: Option<KeyValue>,
+    sort: Option<KeyValue>,
+}
+
+impl Hash for ItemKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// For maps of [`ItemKey`], which hash themselves.
+pub type Hashed = BuildHasherDefault<Passed>;
+
+/// Gives the number that was written to it.
+#[derive(Debug, Default)]
+pub struct Passed(u64);
+
+impl Hasher for Passed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
 }
 
 /// Why a row has no key.
@@ -154,9 +187,9 @@ impl KeySchema {
     /// The key of a row's item, and the bytes that it adds to the item: those of the attributes that the row does not have itself.
     pub fn fill(&self, row: &Row<'_>) -> Result<(ItemKey, usize), KeyError> {
         let (partition, bytes) = self.partition.fill(row)?;
-        let Some(sort) = &self.sort else { return Ok((ItemKey { partition, sort: None }, bytes)) };
+        let Some(sort) = &self.sort else { return Ok((ItemKey::new(partition, None), bytes)) };
         let (sort, more) = sort.fill(row)?;
-        Ok((ItemKey { partition, sort: Some(sort) }, bytes + more))
+        Ok((ItemKey::new(partition, Some(sort)), bytes + more))
     }
 
     /// Adds the key's attributes to an item that does not have them.
@@ -184,7 +217,7 @@ impl KeySchema {
             Some(sort) => Some(value(sort)?),
             None => None,
         };
-        Some(ItemKey { partition: value(&self.partition)?, sort })
+        Some(ItemKey::new(value(&self.partition)?, sort))
     }
 
     fn attributes(&self) -> impl Iterator<Item = &KeyAttribute> {
@@ -258,6 +291,14 @@ impl KeyValue {
 }
 
 impl ItemKey {
+    /// The key of these values.
+    pub fn new(partition: KeyValue, sort: Option<KeyValue>) -> Self {
+        // Its own seed for each process: values come from outside.
+        static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let hash = SEED.hash_one((&partition, &sort));
+        Self { hash, partition, sort }
+    }
+
     fn values(&self) -> impl Iterator<Item = &KeyValue> {
         [Some(&self.partition), self.sort.as_ref()].into_iter().flatten()
     }

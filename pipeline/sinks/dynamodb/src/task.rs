@@ -13,14 +13,18 @@ use fms_record::Row;
 use metrics::{Counter, counter};
 use tokio::sync::Notify;
 
-use crate::batcher::{Batcher, Put, Source};
-use crate::item::check;
+use crate::batcher::{BATCH_ITEMS, Batcher, Put, Source};
+use crate::item::write_item;
 use crate::table::Table;
 use crate::write::{Calls, Refusal, write};
 
 /// Most calls in flight at once. With 25 items a call it is enough for a table's default quota at usual latencies; more of one task only
 /// adds to what has to be repeated when the table throttles.
 const CALLS: usize = 8;
+
+/// Keys that wait to be sent, at most: enough for each call to be followed by another at once. What waits longer would only be cold when its
+/// turn comes.
+const WAITING: usize = 2 * CALLS * BATCH_ITEMS;
 
 /// What a call in the background ends with.
 struct Answer {
@@ -161,7 +165,7 @@ impl Task {
             // A row whose partition was closed may have been stored or not. Its next owner writes it again.
             if refusal.is_none() && !put.source.is_revoked() {
                 self.metrics.superseded.increment(self.batcher.stored(&put.key) as u64);
-                self.metrics.sink.written(1, put.size.bytes as u64);
+                self.metrics.sink.written(1, put.bytes as u64);
                 continue;
             }
             if let Some(put) = self.batcher.not_stored(&put.key)
@@ -207,17 +211,20 @@ fn convert(table: &Table, source: &Arc<Source>, record: &SinkRecord<'_>, row: &R
         Ok(filled) => filled,
         Err(error) => return Err(errant(text.into_bytes(), error.class(), error.to_string())),
     };
-    let size = match check(&text, key_bytes) {
-        Ok(size) => size,
+    let mut item = Vec::with_capacity(2 * text.len());
+    let bytes = match write_item(&text, key_bytes, table.key.of(&key), &mut item) {
+        Ok(bytes) => bytes,
         Err(error) => return Err(errant(text.into_bytes(), error.class(), error.to_string())),
     };
+    item.shrink_to_fit();
     Ok(Put {
         source: Arc::clone(source),
         origin: Arc::clone(record.origin.get()),
         index: row.index(),
         text,
         key: Arc::new(key),
-        size,
+        item,
+        bytes,
     })
 }
 
@@ -248,6 +255,11 @@ impl SinkTask for Task {
             }
         }
         self.step()
+    }
+
+    fn is_full(&mut self) -> Result<bool, SinkError> {
+        self.step()?;
+        Ok(self.batcher.waiting() >= WAITING)
     }
 
     fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {

@@ -13,6 +13,7 @@ mod metrics;
 mod partition;
 mod partitioner;
 mod path_format;
+mod pool;
 mod rotation;
 mod settings;
 mod store;

@@ -5,7 +5,6 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use fms_connect::{Budget, ErrantRow, Flush, Reservation, SinkError, SinkRecord, Tick, TopicPartition};
 use fms_record::Row;
 
@@ -95,6 +94,8 @@ pub struct Partition {
     /// The flush to repeat, until the generation that it is has been closed.
     repeat: Option<Repeat>,
     open: Generation,
+    /// The bytes that the next object will probably have: those of the last one, where it was alone in its generation.
+    expected: usize,
     closed: VecDeque<Closed>,
     flushing: Option<Arc<Pending>>,
     uploads: Uploads,
@@ -122,6 +123,7 @@ impl Partition {
             today,
             repeat,
             open: Generation::default(),
+            expected: 0,
             closed: VecDeque::new(),
             flushing: None,
             uploads,
@@ -226,11 +228,13 @@ impl Partition {
     /// Appends the rows that were placed, and says whether the generation ends after them.
     fn append(&mut self, record: &SinkRecord<'_>) -> Result<Option<Reason>, SinkError> {
         let destination = self.repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination);
+        let expected = if self.open.objects.is_empty() { self.expected } else { 0 };
         let mut ends = None;
         for rows in self.placed.chunk_by(|a, b| a.folders == b.folders) {
             let folders = &self.folders[rows[0].folders.clone()];
             if !self.open.objects.contains_key(folders) {
-                let object = Object::new(destination, &self.id, folders, record.offset, &self.budget);
+                let object =
+                    Object::new(destination, &self.id, folders, record.offset, expected, &self.uploads, &self.budget);
                 self.open.objects.insert(folders.to_owned(), object);
             }
             let Some(object) = self.open.objects.get_mut(folders) else { continue };
@@ -256,6 +260,11 @@ impl Partition {
         for object in open.objects.into_values() {
             objects.push(object.close(&store, &mut self.uploads, &self.budget)?);
         }
+        self.expected = match &objects[..] {
+            // And a bit more, for rows vary.
+            [alone] => usize::try_from(alone.bytes + alone.bytes / 64).unwrap_or(usize::MAX),
+            _ => 0,
+        };
         tracing::info!(
             topic = &*self.id.topic,
             partition = self.id.partition,
@@ -268,6 +277,11 @@ impl Partition {
         );
         self.closed.push_back(Closed { objects, store, end, reason });
         Ok(())
+    }
+
+    /// Flushes that wait for the one under way.
+    pub fn waiting(&self) -> usize {
+        self.closed.len()
     }
 
     /// See [`fms_connect::SinkTask::due`].
@@ -331,12 +345,20 @@ impl Partition {
 }
 
 impl Object {
-    fn new(destination: &Destination, partition: &TopicPartition, folders: &str, first: i64, budget: &Budget) -> Self {
+    fn new(
+        destination: &Destination,
+        partition: &TopicPartition,
+        folders: &str,
+        first: i64,
+        expected: usize,
+        uploads: &Uploads,
+        budget: &Budget,
+    ) -> Self {
         let Destination { layout, store } = destination;
         let key = layout.key(partition, folders, first);
         Self {
             target: Arc::new(Target { bucket: Arc::clone(store.bucket()), key, partition: partition.clone(), first }),
-            writer: Writer::new(layout.compression, layout.part_size),
+            writer: Writer::new(layout.compression, layout.part_size, expected, uploads.pool()),
             upload: None,
             rows: 0,
             bytes: 0,
@@ -372,10 +394,10 @@ impl Object {
     /// Uploads a part ahead of the flush.
     fn upload(&mut self, part: Vec<u8>, store: &Store, uploads: &mut Uploads, budget: &Budget) {
         let mut memory = budget.reservation();
-        memory.resize(part.len());
+        memory.resize(part.capacity());
         self.parts += 1;
         self.bytes += part.len() as u64;
-        uploads.part(store, &self.target, self.upload.get_or_insert_default(), Bytes::from(part), memory);
+        uploads.part(store, &self.target, self.upload.get_or_insert_default(), part, memory);
     }
 
     /// Ends it: one that stayed below a part is kept to be stored whole, the last part of another is uploaded.
@@ -391,8 +413,8 @@ impl Object {
             Body::Parts(self.upload.take().unwrap_or_default())
         } else {
             self.bytes += last.len() as u64;
-            self.memory.resize(last.len() + STEP);
-            Body::Whole(Bytes::from(last), self.memory)
+            self.memory.resize(last.capacity() + STEP);
+            Body::Whole(uploads.pool().share(last), self.memory)
         };
         Ok(ClosedObject { target: self.target, body, rows: self.rows, bytes: self.bytes })
     }

@@ -1,7 +1,6 @@
 //! `partitioner.class`: the folders between a topic's prefix and an object's name.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use fms_record::Row;
 use jiff::Timestamp;
@@ -13,8 +12,8 @@ use crate::path_format::PathFormat;
 /// Where a row belongs. A function of the row and of its event time alone.
 #[derive(Debug, Clone)]
 pub enum Partitioner {
-    /// `partition=<Kafka partition>`.
-    Kafka,
+    /// `partition=<Kafka partition>`: the partition written last, and its folder.
+    Kafka(Option<(i32, String)>),
     /// `field=value/…`, then the event time's folders; at least one of both.
     Row {
         /// The fields, in the order of `partition.field.name`.
@@ -156,8 +155,10 @@ impl Partitioner {
         out: &mut String,
     ) -> Result<(), Misfit> {
         match self {
-            Self::Kafka => {
-                let _ = write!(out, "partition={partition}");
+            Self::Kafka(Some((last, folder))) if *last == partition => out.push_str(folder),
+            Self::Kafka(last) => {
+                let (_, folder) = last.insert((partition, format!("partition={partition}")));
+                out.push_str(folder);
             }
             Self::Row { fields, time } => {
                 for (index, field) in fields.iter().enumerate() {
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn kafka_partition() {
-        assert_eq!(folders(&mut Partitioner::Kafka, "{}", None), Ok("partition=3".into()));
+        assert_eq!(folders(&mut Partitioner::Kafka(None), "{}", None), Ok("partition=3".into()));
     }
 
     /// Strings by their text, numbers and booleans by their JSON, in the configured order.

@@ -315,7 +315,7 @@ fn partitioner(config: &Config) -> Result<Partitioner, ConfigError> {
         "FieldAndTime" => (fields(config)?, Some(time_folders(config)?)),
         "Daily" => (Vec::new(), Some(fixed(config, "'year'=YYYY/'month'=MM/'day'=dd", 24 * HOUR)?)),
         "Hourly" => (Vec::new(), Some(fixed(config, "'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH", HOUR)?)),
-        _ => return Ok(Partitioner::Kafka),
+        _ => return Ok(Partitioner::Kafka(None)),
     };
     Ok(Partitioner::Row { fields, time })
 }

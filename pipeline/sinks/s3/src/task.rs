@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
 use crate::partition::{Destination, Partition, Repeat};
+use crate::pool::Pool;
 use crate::settings::{Layout, Settings};
 use crate::store::{self, Store};
 use crate::uploads::Uploads;
@@ -25,6 +26,7 @@ pub struct S3Task {
     aws: SdkConfig,
     client: Client,
     permits: Arc<Semaphore>,
+    pool: Pool,
     metrics: Metrics,
     partitions: Vec<Partition>,
     /// Where the partition of the last call is: calls for one partition come in runs.
@@ -36,7 +38,18 @@ impl S3Task {
     pub fn new(context: TaskContext, config: Config, settings: Settings, aws: SdkConfig, client: Client) -> Self {
         let permits = Arc::new(Semaphore::new(CALLS));
         let metrics = Metrics::new(&context);
-        Self { context, config, settings, aws, client, permits, metrics, partitions: Vec::new(), last: 0 }
+        Self {
+            context,
+            config,
+            settings,
+            aws,
+            client,
+            permits,
+            pool: Pool::default(),
+            metrics,
+            partitions: Vec::new(),
+            last: 0,
+        }
     }
 
     /// The partition, which the runtime has opened.
@@ -114,7 +127,7 @@ impl SinkTask for S3Task {
             }
             Ok(())
         };
-        let uploads = Uploads::new(partition, &self.context, Arc::clone(&self.permits), clean_up);
+        let uploads = Uploads::new(partition, &self.context, Arc::clone(&self.permits), self.pool.clone(), clean_up);
         self.partitions.push(Partition::new(
             partition.clone(),
             self.settings.rotation.clone(),
@@ -129,6 +142,11 @@ impl SinkTask for S3Task {
 
     fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
         self.partition(record.partition)?.put(record, errant)
+    }
+
+    /// One flush of a partition is under way and the next is ready: more would only take memory.
+    fn is_full(&mut self) -> Result<bool, SinkError> {
+        Ok(self.partitions.iter().map(Partition::waiting).sum::<usize>() >= self.partitions.len().max(1))
     }
 
     fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {

@@ -134,7 +134,7 @@ impl Driver<'_> {
     }
 
     fn put(&mut self, offset: i64, message: &str) -> Result<(), SinkError> {
-        let parser = Parser::new(message.contains(r#""list""#).then(|| "list".to_owned()));
+        let mut parser = Parser::new(message.contains(r#""list""#).then(|| "list".to_owned()));
         let message = parser.parse(message.as_bytes()).expect("a valid message");
         let rows: Vec<_> = message.rows().map(|row| row.expect("a valid row")).collect();
         self.put_rows(offset, &rows)

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, OnceCell, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::pool::Pool;
 use crate::store::{Store, Target};
 
 /// An upload in parts. It is begun with its first part.
@@ -63,6 +64,8 @@ pub struct Uploads {
     /// Whether the clean-up is done; closed without when it failed.
     ready: watch::Receiver<bool>,
     failure: Arc<OnceLock<SinkError>>,
+    /// The task's buffers.
+    pool: Pool,
     /// A clone is with every part that is under way. `tasks` would not do: a task counts there until after it has woken us.
     parts: Arc<()>,
     /// Aborted when dropped.
@@ -75,6 +78,7 @@ impl Uploads {
         partition: &TopicPartition,
         context: &TaskContext,
         permits: Arc<Semaphore>,
+        pool: Pool,
         clean_up: impl Future<Output = Result<(), SinkError>> + Send + 'static,
     ) -> Self {
         let (done, ready) = watch::channel(false);
@@ -83,6 +87,7 @@ impl Uploads {
             runtime: context.runtime.clone(),
             wake: Arc::clone(&context.wake),
             permits,
+            pool,
             ready,
             failure: Arc::default(),
             parts: Arc::default(),
@@ -134,15 +139,21 @@ impl Uploads {
         Arc::strong_count(&self.parts) > 1
     }
 
+    /// Where buffers come from and go to.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Uploads the next part of an object. `memory` is held until it is uploaded.
     pub fn part(
         &mut self,
         store: &Store,
         target: &Arc<Target>,
         upload: &mut Multipart,
-        bytes: Bytes,
+        bytes: Vec<u8>,
         memory: Reservation,
     ) {
+        let bytes = self.pool.share(bytes);
         let (uploaded, part) = oneshot::channel();
         upload.parts.push(part);
         let number = i32::try_from(upload.parts.len()).unwrap_or(i32::MAX);

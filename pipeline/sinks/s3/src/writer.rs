@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use libdeflater::{CompressionLvl, Compressor};
 use zstd::stream::write::Encoder as ZstdEncoder;
 
+use crate::pool::Pool;
+
 /// Rows are compressed in pieces of at least this many bytes: a compressor is not cheap to call, nor to have, so an object that stays
 /// smaller gets one only at its end.
 const PIECE: usize = 64 * 1024;
@@ -13,6 +15,9 @@ const PIECE: usize = 64 * 1024;
 /// Rows of one gzip member: a compressor that sees a whole member at once is twice as fast as one that is fed, and what it cannot look
 /// back on costs a hundredth of the size.
 const MEMBER: usize = 256 * 1024;
+
+/// What a buffer has room for beyond a part: it is cut only when there is more.
+const ROOM: usize = 64 * 1024;
 
 /// The level of gzip that `-1` stands for: as small as zlib's default, 6.
 pub const GZIP_DEFAULT: u32 = 5;
@@ -78,6 +83,7 @@ fn member(level: u32, rows: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 pub struct Writer {
     compression: Compression,
     part_size: usize,
+    pool: Pool,
     /// Rows to be compressed.
     rows: Vec<u8>,
     encoder: Option<ZstdEncoder<'static, Vec<u8>>>,
@@ -86,9 +92,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// An empty object.
-    pub fn new(compression: Compression, part_size: usize) -> Self {
-        Self { compression, part_size, rows: Vec::new(), encoder: None, out: Vec::new() }
+    /// An empty object with room for `expected` bytes: a buffer that grows to them would be copied, and its smaller selves be in memory for
+    /// a while.
+    pub fn new(compression: Compression, part_size: usize, expected: usize, pool: &Pool) -> Self {
+        let out = pool.buffer(expected.min(part_size.saturating_add(ROOM)));
+        Self { compression, part_size, pool: pool.clone(), rows: Vec::new(), encoder: None, out }
     }
 
     /// Appends a row: what `write` appends, and a line's end.
@@ -126,10 +134,10 @@ impl Writer {
         if self.out.len() <= self.part_size {
             return None;
         }
-        let rest = self.out.split_off(self.part_size);
-        let mut part = std::mem::replace(&mut self.out, rest);
-        part.shrink_to_fit();
-        Some(part)
+        let mut rest = self.pool.buffer(self.out.capacity().min(self.part_size.saturating_add(ROOM)));
+        rest.extend_from_slice(&self.out[self.part_size..]);
+        self.out.truncate(self.part_size);
+        Some(std::mem::replace(&mut self.out, rest))
     }
 
     /// Ends the object: what is left of it, in parts, of which only the last may be shorter than the part size.
@@ -139,7 +147,6 @@ impl Writer {
             self.out.append(&mut encoder.finish()?);
         }
         let mut parts: Vec<_> = std::iter::from_fn(|| self.part()).collect();
-        self.out.shrink_to_fit();
         parts.push(std::mem::take(&mut self.out));
         Ok(parts)
     }
@@ -163,7 +170,7 @@ mod tests {
 
     /// The object's parts, taken as the task takes them: after each row.
     fn parts(compression: Compression, part_size: usize, rows: &[String]) -> Vec<Vec<u8>> {
-        let mut writer = Writer::new(compression, part_size);
+        let mut writer = Writer::new(compression, part_size, 0, &Pool::default());
         let mut parts = Vec::new();
         for row in rows {
             writer.row(|out| out.extend_from_slice(row.as_bytes())).expect("room for a row");

@@ -1,0 +1,25 @@
+//! The allocator of the worker: mimalloc, told to give back what is free.
+//!
+//! A row passes a dozen small allocations on its way, in threads that take over from each other: of the C library's allocator they take a
+//! sixth of all time. librdkafka's own memory is not concerned.
+
+use std::ffi::c_long;
+
+use libmimalloc_sys::mi_option_t;
+
+/// What an executable that is a worker takes as its global allocator.
+pub use mimalloc::MiMalloc as Allocator;
+
+/// `mi_option_purge_delay` of mimalloc.h, which the crate does not name.
+const PURGE_DELAY: mi_option_t = 15;
+
+/// Has free pages go back to the kernel at once instead of some hundredths of a second later, in which a worker frees, and takes anew, as much as
+/// it holds: half of its memory would be free pages. To be called first of all.
+pub fn configure() {
+    const AT_ONCE: c_long = 0;
+    #[allow(unsafe_code, reason = "an option of the allocator is set by a function of C")]
+    // SAFETY: it may be called at any time; the option exists in versions 2 and 3.
+    unsafe {
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, AT_ONCE);
+    }
+}
