@@ -84,12 +84,15 @@ pub mod observe;
 pub mod parity;
 pub mod proxy;
 pub mod report;
+pub mod resign;
 pub mod run;
 pub mod schedule;
 pub mod settle;
 pub mod snapshot;
 pub mod stack;
 pub mod subject;
+pub mod tls;
+pub mod upstream;
 
 pub use case::CaseId;
 pub use run::{Options, Suite, run};

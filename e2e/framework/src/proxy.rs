@@ -1,6 +1,7 @@
 //! The recording proxy: every AWS call of the subject passes it, is written down in [`Calls`], and meets the faults injected there.
 //!
-//! Requests are passed on byte for byte, `Host` included, so that their signatures stay valid.
+//! Requests are passed on byte for byte, `Host` included, so that their signatures stay valid. Where they would not count all the same, for
+//! the service is AWS or wants credentials that the subject does not have, they are signed anew: see [`crate::resign`].
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,9 +18,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use hyper::http::uri::PathAndQuery;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -32,17 +34,24 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::calls::{Calls, Hook, InFlight, Moment, Plan};
+use crate::resign::{Content, Signer, Unsigned};
 use crate::stack::http::{self, BoxError};
+use crate::tls::Trust;
+use crate::upstream::Upstream;
 
-/// Where the services behind the proxy listen.
+/// The services behind the proxy.
 #[derive(Debug, Clone)]
 pub struct Upstreams {
     /// DynamoDB.
-    pub dynamodb: Authority,
+    pub dynamodb: Upstream,
     /// S3.
-    pub s3: Authority,
+    pub s3: Upstream,
     /// SQS, where the stack has it.
-    pub sqs: Option<Authority>,
+    pub sqs: Option<Upstream>,
+    /// Who signs requests anew; `None`: they are passed on byte for byte.
+    pub signer: Option<Signer>,
+    /// Whose certificates services at `https://` may have.
+    pub trust: Trust,
 }
 
 /// Where the proxy listens: one address a service, and one for all.
@@ -62,7 +71,10 @@ impl Proxy {
         let _context = runtime.enter();
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        connector.enforce_http(false);
+        let tls = upstreams.trust.client_config().map_err(io::Error::other)?;
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+        let client = Client::builder(TokioExecutor::new()).build(https.wrap_connector(connector));
         let listen = |only: Option<Service>| -> io::Result<SocketAddr> {
             let (listener, address) = bind()?;
             let route = Route { only, upstreams: upstreams.clone(), calls: calls.clone(), client: client.clone() };
@@ -174,7 +186,7 @@ struct Route {
     only: Option<Service>,
     upstreams: Upstreams,
     calls: Calls,
-    client: Client<HttpConnector, Payload>,
+    client: Client<HttpsConnector<HttpConnector>, Payload>,
 }
 
 impl Route {
@@ -258,14 +270,18 @@ impl Route {
             return (response(StatusCode::NOT_IMPLEMENTED, "application/json", body.into()), Some(call));
         };
         let mut uri = head.uri.into_parts();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Some(upstream.clone());
+        uri.scheme = Some(upstream.scheme.clone());
+        uri.authority = Some(upstream.authority.clone());
         uri.path_and_query = uri.path_and_query.or_else(|| Some(PathAndQuery::from_static("/")));
         head.uri = match Uri::from_parts(uri) {
             Ok(uri) => uri,
             Err(error) => return (bad_gateway(&error.to_string()), Some(call)),
         };
         strip_hop_by_hop(&mut head.headers);
+        let body = match self.sign(service, &mut head, body).await {
+            Ok(body) => body,
+            Err(problem) => return (unsigned(&problem), Some(call)),
+        };
         let (upstream, client) = (upstream.clone(), self.client.clone());
         let (deliver, delivered) = oneshot::channel();
         tokio::spawn(async move {
@@ -289,6 +305,25 @@ impl Route {
                 (bad_gateway(&format!("no answer from {} at {upstream}: {cause}", service.name())), Some(call))
             }
             Err(_) => (bad_gateway("the call was abandoned"), None),
+        }
+    }
+
+    /// Signs a request anew, where that is wanted, and gives its body back; of one that cannot be signed the body has been read then.
+    async fn sign(&self, service: Service, head: &mut Parts, body: Payload) -> Result<Payload, Unsigned> {
+        let Some(signer) = &self.upstreams.signer else { return Ok(body) };
+        let (outcome, body) = if service == Service::S3 {
+            (signer.sign(service.name(), head, Content::Declared).await, body)
+        } else {
+            // It has been received already, and may have been changed here.
+            let bytes = body.collect().await.map_err(|error| Unsigned::Request(error.to_string()))?.to_bytes();
+            (signer.sign(service.name(), head, Content::Whole(&bytes)).await, whole(bytes))
+        };
+        match outcome {
+            Ok(()) => Ok(body),
+            Err(problem) => {
+                drain(body).await;
+                Err(problem)
+            }
         }
     }
 
@@ -333,7 +368,19 @@ async fn drain(mut body: Payload) {
 }
 
 fn bad_gateway(problem: &str) -> Response<Payload> {
-    response(StatusCode::BAD_GATEWAY, "text/plain", format!("recording proxy: {problem}").into())
+    refusal(StatusCode::BAD_GATEWAY, problem)
+}
+
+fn unsigned(problem: &Unsigned) -> Response<Payload> {
+    let status = match problem {
+        Unsigned::Chunks(_) | Unsigned::Presigned => StatusCode::NOT_IMPLEMENTED,
+        Unsigned::Credentials(_) | Unsigned::Request(_) => StatusCode::BAD_GATEWAY,
+    };
+    refusal(status, &problem.to_string())
+}
+
+fn refusal(status: StatusCode, problem: &str) -> Response<Payload> {
+    response(status, "text/plain", format!("recording proxy: {problem}").into())
 }
 
 /// These concern one connection, and there are two.

@@ -1,9 +1,24 @@
-//! The external stack: services that run already, such as those of `docker compose up`, found through the environment.
+//! The external stack: services that run already, found through the environment: AWS itself, or such as those of `docker compose up`.
 //!
 //! A test works in a namespace of its own there and takes away what it has made, and nothing else.
+//!
+//! A service for which no endpoint is set is AWS's own, in the region that is set. With AWS, and at every `https://` endpoint, the
+//! credentials are those of the SDK's default chain; the subject gets a key that is nobody's, and the recording proxy signs its requests
+//! anew. This was tested against HTTPS endpoints that check signatures, not against AWS itself.
 
-use super::remote::{Backing, Endpoints, Remote};
-use super::{Stack, StackError, namespace};
+use std::path::Path;
+
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::region::ProfileFileRegionProvider;
+
+use super::remote::{self, Access, Backing, Endpoints, Remote};
+use super::{Stack, StackError, credentials, namespace};
+use crate::tls::Trust;
+use crate::upstream::Upstream;
+
+/// The region and key of services that are not AWS, unless others are set.
+const REGION: &str = "us-east-1";
+const KEY: &str = "e2e";
 
 /// Services that were there before the test and will be after it.
 struct Theirs;
@@ -14,77 +29,149 @@ impl Backing for Theirs {
     }
 }
 
-/// The services that the environment leads to: `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL_DYNAMODB` and `AWS_ENDPOINT_URL_S3`, or
-/// `AWS_ENDPOINT_URL` for both, `AWS_REGION`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+/// The services that the environment leads to:
+///
+/// - Kafka by `KAFKA_BOOTSTRAP_SERVERS`, in plain text.
+/// - DynamoDB and S3 by `AWS_ENDPOINT_URL_DYNAMODB` and `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL` for both; SQS likewise, else it is
+///   where S3 is. With neither they are AWS's own.
+/// - The region is `AWS_REGION`, `AWS_DEFAULT_REGION` or, with AWS or HTTPS, the profile's. With AWS there has to be one.
+/// - The credentials are those of the SDK's default chain with AWS or HTTPS, found now and again before they expire; else
+///   `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+/// - `AWS_CA_BUNDLE` has certificate authorities that are trusted beside the system's.
 pub fn start() -> Result<impl Stack + use<>, StackError> {
-    let endpoints = endpoints(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
-    Remote::connect(&endpoints, namespace::new(), Box::new(Theirs))
+    let services = Services::find(variable)?;
+    let threads = remote::threads()?;
+    let endpoints = threads.block_on(services.endpoints(variable))?;
+    Remote::connect(threads, &endpoints, namespace::new(), Box::new(Theirs))
 }
 
-/// The same services under the names that a pipeline which runs already has: nothing is created. Only what comes after [`Stack::provide`] is
-/// observed; the tables' items are removed then, for a table does not tell which were there before.
+/// The same services under the names that a pipeline which runs already has: nothing is created. Only what comes after [`Stack::provide`]
+/// is observed; the tables' items are removed then, for a table does not tell which were there before. That is why AWS is refused, and
+/// every `https://` endpoint.
 pub fn of_running_subject() -> Result<impl Stack + use<>, StackError> {
-    let endpoints = endpoints(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
-    Remote::of_running_subject(&endpoints, Box::new(Theirs))
+    let services = Services::find(variable)?;
+    services.may_be_emptied()?;
+    let threads = remote::threads()?;
+    let endpoints = threads.block_on(services.endpoints(variable))?;
+    Remote::of_running_subject(threads, &endpoints, Box::new(Theirs))
 }
 
-fn endpoints(variable: impl Fn(&str) -> Option<String>) -> Result<Endpoints, StackError> {
-    let missing = |problem: String| StackError::infrastructure("looking for the external services", problem);
-    let kafka = variable("KAFKA_BOOTSTRAP_SERVERS").ok_or_else(|| {
-        missing("KAFKA_BOOTSTRAP_SERVERS is not set; for those of `docker compose up` it is localhost:9092".to_owned())
-    })?;
-    let endpoint = |name: &str| {
-        let url = variable(name)
-            .or_else(|| variable("AWS_ENDPOINT_URL"))
-            .ok_or_else(|| missing(format!("neither {name} nor AWS_ENDPOINT_URL is set; write http://HOST:PORT")))?;
-        let address = url.strip_prefix("http://").map(|address| address.trim_end_matches('/'));
-        match address.filter(|address| !address.is_empty() && !address.contains('/')) {
-            Some(address) => Ok(address.to_owned()),
-            None => Err(missing(format!(
-                "{name} is `{url}`; the recording proxy reaches services at http://HOST:PORT only"
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn failed(problem: impl std::fmt::Display) -> StackError {
+    StackError::infrastructure("looking for the external services", problem)
+}
+
+/// What the environment says of the services. One without an endpoint is AWS's own.
+#[derive(Debug)]
+struct Services {
+    kafka: String,
+    dynamodb: Option<Upstream>,
+    s3: Option<Upstream>,
+    sqs: Option<Upstream>,
+    region: Option<String>,
+}
+
+impl Services {
+    fn find(variable: impl Fn(&str) -> Option<String>) -> Result<Self, StackError> {
+        let kafka = variable("KAFKA_BOOTSTRAP_SERVERS").ok_or_else(|| {
+            failed("KAFKA_BOOTSTRAP_SERVERS is not set; for those of `docker compose up` it is localhost:9092")
+        })?;
+        let endpoint = |own: &str| {
+            let set = [own, "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, variable(name)?)));
+            set.map(|(name, url)| url.parse::<Upstream>().map_err(|problem| failed(format!("{name}: {problem}"))))
+                .transpose()
+        };
+        let s3 = endpoint("AWS_ENDPOINT_URL_S3")?;
+        Ok(Self {
+            kafka,
+            dynamodb: endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
+            sqs: endpoint("AWS_ENDPOINT_URL_SQS")?.or_else(|| s3.clone()),
+            s3,
+            region: variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")),
+        })
+    }
+
+    fn all(&self) -> [(&'static str, &'static str, Option<&Upstream>); 3] {
+        [
+            ("DynamoDB", "AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.as_ref()),
+            ("S3", "AWS_ENDPOINT_URL_S3", self.s3.as_ref()),
+            ("SQS", "AWS_ENDPOINT_URL_SQS", self.sqs.as_ref()),
+        ]
+    }
+
+    /// A service of AWS's own, and why it is taken for that.
+    fn of_aws(&self) -> Option<String> {
+        self.all().into_iter().find_map(|(service, variable, endpoint)| match endpoint {
+            None => Some(format!("neither {variable} nor AWS_ENDPOINT_URL is set, so {service} is AWS's own")),
+            Some(endpoint) if endpoint.is_aws() => Some(format!("{service} at {endpoint} is AWS's own")),
+            Some(_) => None,
+        })
+    }
+
+    /// Whether requests are signed with the credentials of the SDK's default chain.
+    fn want_credentials(&self) -> bool {
+        self.of_aws().is_some() || self.all().iter().any(|(.., endpoint)| endpoint.is_some_and(Upstream::is_https))
+    }
+
+    /// An error unless all of them are by plain HTTP, as services are that run for tests.
+    fn may_be_emptied(&self) -> Result<(), StackError> {
+        if !self.want_credentials() {
+            return Ok(());
+        }
+        let why = self.of_aws().unwrap_or_else(|| "an endpoint is https://".to_owned());
+        Err(failed(format!(
+            "a pipeline that runs already is tested on its own tables, which are emptied first, and {why}; set AWS_ENDPOINT_URL_DYNAMODB, \
+             AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL to http:// endpoints, such as those of `docker compose up`"
+        )))
+    }
+
+    async fn endpoints(self, variable: impl Fn(&str) -> Option<String>) -> Result<Endpoints, StackError> {
+        if !self.want_credentials() {
+            let or = |name: &str, default: &str| variable(name).unwrap_or_else(|| default.to_owned());
+            let access_key = or("AWS_ACCESS_KEY_ID", KEY);
+            let secret_key = or("AWS_SECRET_ACCESS_KEY", KEY);
+            let region = self.region(None)?;
+            return self.at(region, Access::Key { access_key, secret_key });
+        }
+        let profile = ProfileFileRegionProvider::new().region().await.map(|region| region.to_string());
+        let region = self.region(profile)?;
+        let trust = Trust::system(variable("AWS_CA_BUNDLE").as_deref().map(Path::new))?;
+        let provider = credentials::default_chain(&region, &trust).await?;
+        self.at(region, Access::Credentials { provider, trust })
+    }
+
+    fn region(&self, of_profile: Option<String>) -> Result<String, StackError> {
+        match (self.region.clone().or(of_profile), self.of_aws()) {
+            (Some(region), _) => Ok(region),
+            (None, None) => Ok(REGION.to_owned()),
+            (None, Some(why)) => Err(failed(format!(
+                "{why}, and its region is not known; set AWS_REGION, AWS_DEFAULT_REGION or the profile's region, or, for services that \
+                 stand in for AWS, endpoints: http://HOST:PORT"
             ))),
         }
-    };
-    let or = |name: &str, default: &str| variable(name).unwrap_or_else(|| default.to_owned());
-    Ok(Endpoints {
-        kafka,
-        dynamodb: endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
-        s3: endpoint("AWS_ENDPOINT_URL_S3")?,
-        sqs: endpoint("AWS_ENDPOINT_URL_SQS").or_else(|_| endpoint("AWS_ENDPOINT_URL_S3"))?,
-        region: or("AWS_REGION", "us-east-1"),
-        access_key: or("AWS_ACCESS_KEY_ID", "e2e"),
-        secret_key: or("AWS_SECRET_ACCESS_KEY", "e2e"),
-    })
+    }
+
+    fn at(self, region: String, access: Access) -> Result<Endpoints, StackError> {
+        let url = |service: &str, endpoint: Option<Upstream>| {
+            let endpoint = endpoint.or_else(|| Upstream::aws(service, &region));
+            let endpoint = endpoint
+                .ok_or_else(|| failed(format!("`{region}` is not the name of an AWS region; see to AWS_REGION")))?;
+            Ok(endpoint.to_string())
+        };
+        Ok(Endpoints {
+            kafka: self.kafka,
+            dynamodb: url("dynamodb", self.dynamodb)?,
+            s3: url("s3", self.s3)?,
+            sqs: url("sqs", self.sqs)?,
+            region,
+            access,
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(variables: &[(&str, &str)]) -> Result<Endpoints, String> {
-        let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-        endpoints(variable).map_err(|error| error.to_string())
-    }
-
-    const KAFKA: (&str, &str) = ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092");
-
-    #[test]
-    fn a_services_own_endpoint_wins() {
-        let all = ("AWS_ENDPOINT_URL", "http://localhost:4566/");
-        let endpoints = found(&[KAFKA, all, ("AWS_ENDPOINT_URL_DYNAMODB", "http://localhost:8000")]).expect("complete");
-        assert_eq!((endpoints.s3.as_str(), endpoints.dynamodb.as_str()), ("localhost:4566", "localhost:8000"));
-        assert_eq!(endpoints.region, "us-east-1");
-    }
-
-    #[test]
-    fn what_is_missing_is_said_by_name() {
-        for (variables, says) in [
-            (&[][..], "KAFKA_BOOTSTRAP_SERVERS is not set"),
-            (&[KAFKA], "neither AWS_ENDPOINT_URL_DYNAMODB nor AWS_ENDPOINT_URL is set"),
-            (&[KAFKA, ("AWS_ENDPOINT_URL", "https://aws")], "http://HOST:PORT only"),
-        ] {
-            let error = found(variables).expect_err(says);
-            assert!(error.contains(says), "{error}");
-        }
-    }
-}
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

@@ -1,5 +1,6 @@
 //! The services of one test: Kafka, DynamoDB and S3, isolated from every other test, and the endpoints that a subject is given.
 
+mod credentials;
 pub mod docker;
 pub mod embedded;
 pub mod external;

@@ -5,12 +5,14 @@ use std::hash::{BuildHasher, RandomState};
 /// What fixtures write where the namespace belongs: `"${namespace}fleet"`.
 pub const PLACEHOLDER: &str = "${namespace}";
 
-/// A namespace that no other test has, such as `e2e-k3v0x2pq-`: small letters, digits and hyphens, which every service takes in names.
+/// A namespace that no other test has, such as `e2e-k3v0x2pqm7rt-`: small letters, digits and hyphens, which every service takes in names.
+///
+/// It has 60 random bits, for the names of S3's buckets are shared by all who use S3.
 pub fn new() -> String {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     // Keyed at random for every process, and differently for each of its calls.
     let mut random = RandomState::new().hash_one(std::process::id());
-    let name: String = (0..8)
+    let name: String = (0..12)
         .map(|_| {
             let digit = DIGITS[(random % 32) as usize];
             random /= 32;
@@ -45,7 +47,7 @@ mod tests {
         assert_eq!(names.len(), 100);
         for name in names {
             assert!(
-                name.len() == 13 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                name.len() == 17 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             );
         }
     }

@@ -8,14 +8,13 @@ use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
 };
-use aws_sdk_s3::config::Credentials;
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::future::{join_all, try_join_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use hyper::http::uri::Authority;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -27,12 +26,22 @@ use super::kafka::{Client as Kafka, PATIENCE};
 use super::{Commits, Record, Stack, StackError, Table, namespace};
 use crate::calls::Calls;
 use crate::proxy::{Proxy, Upstreams};
+use crate::resign::Signer;
+use crate::tls::Trust;
+use crate::upstream::Upstream;
 
 /// The largest record that a topic takes: as much as the embedded broker keeps of a partition.
 const MAX_MESSAGE_BYTES: &str = "5242880";
 
-/// How often what was created is asked for until it is there.
+/// How soon what was created is asked for again until it is there, at first and at most: AWS takes seconds for what others do at once.
 const LOOK: Duration = Duration::from_millis(10);
+const SLOWEST_LOOK: Duration = Duration::from_secs(1);
+
+/// The longest name of a bucket, as S3 has it.
+const BUCKET_NAME: usize = 63;
+
+/// What a subject signs with whose requests are signed anew.
+const NOBODYS_KEY: &str = "e2e";
 
 /// How long a member that was killed may hold its group, at most.
 const SESSION: Duration = Duration::from_secs(10);
@@ -41,19 +50,27 @@ const SESSION: Duration = Duration::from_secs(10);
 const READS: usize = 8;
 
 /// Where services are, and with which credentials.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct Endpoints {
     /// `bootstrap.servers`.
     pub kafka: String,
-    /// Host and port of DynamoDB.
+    /// URL of DynamoDB.
     pub dynamodb: String,
-    /// Host and port of S3.
+    /// URL of S3.
     pub s3: String,
-    /// Host and port of SQS.
+    /// URL of SQS.
     pub sqs: String,
     pub region: String,
-    pub access_key: String,
-    pub secret_key: String,
+    pub access: Access,
+}
+
+/// Who may use the services.
+#[derive(Debug, Clone)]
+pub(crate) enum Access {
+    /// Whoever has this key, the subject too: its requests are passed on as it has signed them.
+    Key { access_key: String, secret_key: String },
+    /// Whoever has these credentials. The subject gets a key that is nobody's, and its requests are signed anew.
+    Credentials { provider: SharedCredentialsProvider, trust: Trust },
 }
 
 /// Who stands behind the services.
@@ -101,16 +118,21 @@ pub(crate) struct Remote {
     runtime: Option<Runtime>,
 }
 
+/// The threads of one stack.
+pub(crate) fn threads() -> Result<Runtime, StackError> {
+    let threads = Builder::new_multi_thread().worker_threads(2).thread_name("e2e-remote").enable_all().build();
+    threads.map_err(|error| StackError::new("starting the stack's threads", error))
+}
+
 impl Remote {
     /// Connects to the services. Names that this test gives have `namespace` before them.
-    pub fn connect(endpoints: &Endpoints, namespace: String, backing: Box<dyn Backing>) -> Result<Self, StackError> {
+    pub fn connect(
+        runtime: Runtime,
+        endpoints: &Endpoints,
+        namespace: String,
+        backing: Box<dyn Backing>,
+    ) -> Result<Self, StackError> {
         let failed = |action: &str, error: &dyn std::fmt::Display| StackError::new(action, error);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("e2e-remote")
-            .enable_all()
-            .build()
-            .map_err(|error| failed("starting the stack's threads", &error))?;
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &endpoints.kafka);
         let admin = config.create().map_err(|error| failed("creating a Kafka admin client", &error))?;
@@ -118,18 +140,27 @@ impl Remote {
         config.set("message.max.bytes", MAX_MESSAGE_BYTES).set("enable.idempotence", "true");
         let kafka = Kafka::new(&config).map_err(|error| failed("creating a Kafka client", &error))?;
 
-        let authority = |what: &str, text: &str| {
-            Authority::try_from(text).map_err(|error| failed(&format!("reading {what}'s address `{text}`"), &error))
+        let upstream = |what: &str, url: &str| {
+            url.parse::<Upstream>().map_err(|error| failed(&format!("reading {what}'s address"), &error))
+        };
+        let (signer, trust, access_key, secret_key) = match &endpoints.access {
+            Access::Key { access_key, secret_key } => (None, Trust::none(), access_key.as_str(), secret_key.as_str()),
+            Access::Credentials { provider, trust } => {
+                let signer = Signer::new(provider.clone(), &endpoints.region);
+                (Some(signer), trust.clone(), NOBODYS_KEY, NOBODYS_KEY)
+            }
         };
         let upstreams = Upstreams {
-            dynamodb: authority("DynamoDB", &endpoints.dynamodb)?,
-            s3: authority("S3", &endpoints.s3)?,
-            sqs: Some(authority("SQS", &endpoints.sqs)?),
+            dynamodb: upstream("DynamoDB", &endpoints.dynamodb)?,
+            s3: upstream("S3", &endpoints.s3)?,
+            sqs: Some(upstream("SQS", &endpoints.sqs)?),
+            signer,
+            trust,
         };
         let calls = Calls::default();
         let proxy = Proxy::start(runtime.handle(), &upstreams, &calls)
             .map_err(|error| failed("opening the recording proxy's ports", &error))?;
-        let mut environment = proxy.environment(&endpoints.region, &endpoints.access_key, &endpoints.secret_key);
+        let mut environment = proxy.environment(&endpoints.region, access_key, secret_key);
         environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), endpoints.kafka.clone());
         Ok(Self {
             namespace,
@@ -138,8 +169,8 @@ impl Remote {
             calls,
             kafka,
             admin,
-            dynamodb: dynamodb(endpoints),
-            s3: s3(endpoints),
+            dynamodb: dynamodb(endpoints)?,
+            s3: s3(endpoints)?,
             region: endpoints.region.clone(),
             made: Mutex::default(),
             backing,
@@ -148,8 +179,12 @@ impl Remote {
     }
 
     /// The names of a pipeline that runs already: nothing is created or taken away.
-    pub fn of_running_subject(endpoints: &Endpoints, backing: Box<dyn Backing>) -> Result<Self, StackError> {
-        let mut remote = Self::connect(endpoints, String::new(), backing)?;
+    pub fn of_running_subject(
+        runtime: Runtime,
+        endpoints: &Endpoints,
+        backing: Box<dyn Backing>,
+    ) -> Result<Self, StackError> {
+        let mut remote = Self::connect(runtime, endpoints, String::new(), backing)?;
         remote.before = Some(Mutex::default());
         Ok(remote)
     }
@@ -253,7 +288,7 @@ impl Remote {
     async fn create_table(&self, table: &Table) -> Result<(), StackError> {
         let name = self.real(&table.name);
         let failed = |cause: String| StackError::new(format!("creating table {name}"), cause);
-        self.made(|made| made.tables.insert(name.clone()));
+        let is_new = self.made(|made| made.tables.insert(name.clone()));
         let mut request = self.dynamodb.create_table().table_name(&name).billing_mode(BillingMode::PayPerRequest);
         let keys = std::iter::once((&table.partition_key, KeyType::Hash))
             .chain(table.sort_key.as_ref().map(|key| (key, KeyType::Range)));
@@ -267,31 +302,64 @@ impl Remote {
                 .attribute_definitions(definition.map_err(|error| failed(error.to_string()))?)
                 .key_schema(key.map_err(|error| failed(error.to_string()))?);
         }
-        let created = request.send().await.map_err(|error| failed(words(&error)))?;
+        let created = request.send().await.map_err(|error| {
+            if is_new && error.code() == Some("ResourceInUseException") {
+                // It was there before: another's, and not to be taken away.
+                self.made(|made| made.tables.remove(&name));
+            }
+            failed(words(&error))
+        })?;
         let mut status = created.table_description.and_then(|table| table.table_status);
-        let deadline = Instant::now() + PATIENCE;
+        let (mut look, deadline) = (LOOK, Instant::now() + PATIENCE);
         while status != Some(TableStatus::Active) {
             if Instant::now() > deadline {
                 return Err(failed(format!("it is not active after {PATIENCE:?}, but {status:?}")));
             }
-            tokio::time::sleep(LOOK).await;
-            let found = self.dynamodb.describe_table().table_name(&name).send().await;
-            status = found.map_err(|error| failed(words(&error)))?.table.and_then(|table| table.table_status);
+            tokio::time::sleep(look).await;
+            look = (2 * look).min(SLOWEST_LOOK);
+            status = match self.dynamodb.describe_table().table_name(&name).send().await {
+                Ok(found) => found.table.and_then(|table| table.table_status),
+                // Descriptions are eventually consistent.
+                Err(error) if error.code() == Some("ResourceNotFoundException") => None,
+                Err(error) => return Err(failed(words(&error))),
+            };
         }
         Ok(())
     }
 
     async fn create_bucket(&self, bucket: &str) -> Result<(), StackError> {
         let name = self.real(bucket);
-        self.made(|made| made.buckets.insert(name.clone()));
+        let failed = |cause: String| StackError::new(format!("creating bucket {name}"), cause);
+        if name.len() > BUCKET_NAME {
+            let (length, over) = (name.len(), name.len() - BUCKET_NAME);
+            return Err(failed(format!(
+                "S3 takes names of up to {BUCKET_NAME} characters, and this one has {length} with the namespace; shorten it by {over} in \
+                 the fixture"
+            )));
+        }
+        let is_new = self.made(|made| made.buckets.insert(name.clone()));
         let elsewhere = (self.region != "us-east-1").then(|| {
             let region = BucketLocationConstraint::from(self.region.as_str());
             CreateBucketConfiguration::builder().location_constraint(region).build()
         });
-        match self.s3.create_bucket().bucket(&name).set_create_bucket_configuration(elsewhere).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(StackError::new(format!("creating bucket {name}"), words(&error))),
+        let created = self.s3.create_bucket().bucket(&name).set_create_bucket_configuration(elsewhere).send().await;
+        created.map_err(|error| {
+            if is_new && matches!(error.code(), Some("BucketAlreadyExists" | "BucketAlreadyOwnedByYou")) {
+                // All of S3's users share its names: it is another's, and not to be taken away.
+                self.made(|made| made.buckets.remove(&name));
+            }
+            failed(words(&error))
+        })?;
+        let (mut look, deadline) = (LOOK, Instant::now() + PATIENCE);
+        // Buckets, unlike their objects, are eventually consistent.
+        while let Err(error) = self.s3.head_bucket().bucket(&name).send().await {
+            if error.as_service_error().is_none_or(|error| !error.is_not_found()) || Instant::now() > deadline {
+                return Err(failed(format!("it was created, but cannot be reached: {}", words(&error))));
+            }
+            tokio::time::sleep(look).await;
+            look = (2 * look).min(SLOWEST_LOOK);
         }
+        Ok(())
     }
 
     async fn read_object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, StackError> {
@@ -419,21 +487,22 @@ pub(crate) fn words<E: std::error::Error>(error: &E) -> String {
     DisplayErrorContext(error).to_string()
 }
 
-fn sdk(endpoints: &Endpoints, address: &str) -> aws_config::SdkConfig {
-    aws_config::SdkConfig::builder()
+fn sdk(endpoints: &Endpoints, url: &str) -> Result<aws_config::SdkConfig, StackError> {
+    let (provider, http) = match &endpoints.access {
+        Access::Key { access_key, secret_key } => (
+            SharedCredentialsProvider::new(Credentials::new(access_key, secret_key, None, None, "e2e")),
+            aws_smithy_http_client::Builder::new().build_http(),
+        ),
+        Access::Credentials { provider, trust } => (provider.clone(), trust.http_client()?),
+    };
+    Ok(aws_config::SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(endpoints.region.clone()))
-        .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(Credentials::new(
-            &endpoints.access_key,
-            &endpoints.secret_key,
-            None,
-            None,
-            "e2e",
-        )))
-        .endpoint_url(format!("http://{address}"))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .credentials_provider(provider)
+        .endpoint_url(url)
+        .http_client(http)
         .sleep_impl(aws_sdk_s3::config::SharedAsyncSleep::new(Sleep))
-        .build()
+        .build())
 }
 
 /// The SDK's own one comes with a feature that brings more.
@@ -447,14 +516,14 @@ impl aws_sdk_s3::config::AsyncSleep for Sleep {
 }
 
 /// A client of DynamoDB itself, past the proxy.
-pub(crate) fn dynamodb(endpoints: &Endpoints) -> aws_sdk_dynamodb::Client {
-    aws_sdk_dynamodb::Client::new(&sdk(endpoints, &endpoints.dynamodb))
+pub(crate) fn dynamodb(endpoints: &Endpoints) -> Result<aws_sdk_dynamodb::Client, StackError> {
+    Ok(aws_sdk_dynamodb::Client::new(&sdk(endpoints, &endpoints.dynamodb)?))
 }
 
 /// A client of S3 itself, past the proxy. Buckets are named in the path, for local names have no subdomains.
-pub(crate) fn s3(endpoints: &Endpoints) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::config::Builder::from(&sdk(endpoints, &endpoints.s3)).force_path_style(true);
-    aws_sdk_s3::Client::from_conf(config.build())
+pub(crate) fn s3(endpoints: &Endpoints) -> Result<aws_sdk_s3::Client, StackError> {
+    let config = aws_sdk_s3::config::Builder::from(&sdk(endpoints, &endpoints.s3)?).force_path_style(true);
+    Ok(aws_sdk_s3::Client::from_conf(config.build()))
 }
 
 /// DynamoDB's own JSON for an item, attributes sorted by name.

@@ -64,7 +64,7 @@ struct Run {
     #[arg(long)]
     keep_capsules: bool,
     /// Where: embedded (no Docker), docker (containers of the framework's own), external (services that run already, found through
-    /// `KAFKA_BOOTSTRAP_SERVERS` and `AWS_ENDPOINT_URL`).
+    /// `KAFKA_BOOTSTRAP_SERVERS` and `AWS_ENDPOINT_URL`; without the latter, AWS itself).
     #[arg(long, env = harness::STACK, default_value = "embedded")]
     stack: Kind,
     /// On the docker stack: shared (one set of containers for the run) or per-test.
@@ -83,7 +83,7 @@ struct Run {
     #[arg(long, value_name = "COMMAND")]
     subject: Option<String>,
     /// Test the pipeline that runs already, under its own names on the services of the external stack: the composed worker, for one. Its
-    /// tables are emptied first.
+    /// tables are emptied first, so services have to be at http:// endpoints.
     #[arg(long, conflicts_with = "subject", requires = "stack")]
     subject_running: bool,
     /// Append the outcome as Markdown to this file, such as a job's summary.

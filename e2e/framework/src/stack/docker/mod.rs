@@ -14,7 +14,7 @@ use self::engine::runtime;
 use self::process::Process;
 use self::run::Run;
 use self::set::Set;
-use super::remote::{Backing, Remote};
+use super::remote::{self, Backing, Remote};
 use super::{Isolation, Stack, StackError, namespace};
 
 /// Labels of containers: the run they belong to, their set, the process that they must not outlive, the machine it is on, and whether
@@ -81,7 +81,7 @@ pub fn start(options: Options<'_>) -> Result<(impl Stack + use<>, Set), StackErr
     let shared = options.isolation == Isolation::Shared;
     let namespace = if shared { namespace::new() } else { String::new() };
     let containers = Containers { set: set.clone(), shared };
-    Ok((Remote::connect(&set.endpoints(), namespace, Box::new(containers))?, set))
+    Ok((Remote::connect(remote::threads()?, &set.endpoints(), namespace, Box::new(containers))?, set))
 }
 
 /// The containers alone: the run's own, or a new set.

@@ -20,7 +20,7 @@ use testcontainers_modules::localstack::LocalStack;
 use super::engine::{self, LAST_LINES};
 use super::images::{ImageName, PREFIX, Service};
 use crate::stack::StackError;
-use crate::stack::remote::{self, Endpoints};
+use crate::stack::remote::{self, Access, Endpoints};
 
 /// How long a container may take from its start until it answers.
 const START_LIMIT: Duration = Duration::from_mins(2);
@@ -97,7 +97,7 @@ impl Set {
 
     /// Where the services are.
     pub(crate) fn endpoints(&self) -> Endpoints {
-        endpoints(self.address(Service::Kafka), self.address(Service::DynamoDb), self.address(Service::LocalStack))
+        endpoints(self.address(Service::Kafka), &self.address(Service::DynamoDb), &self.address(Service::LocalStack))
     }
 
     /// Whether these are the images that the environment asks for now.
@@ -162,15 +162,14 @@ pub async fn start(labels: &BTreeMap<String, String>) -> Result<Set, StackError>
     }
 }
 
-fn endpoints(kafka: String, dynamodb: String, localstack: String) -> Endpoints {
+fn endpoints(kafka: String, dynamodb: &str, localstack: &str) -> Endpoints {
     Endpoints {
         kafka,
-        dynamodb,
-        s3: localstack.clone(),
-        sqs: localstack,
+        dynamodb: format!("http://{dynamodb}"),
+        s3: format!("http://{localstack}"),
+        sqs: format!("http://{localstack}"),
         region: REGION.to_owned(),
-        access_key: ACCESS_KEY.to_owned(),
-        secret_key: SECRET_KEY.to_owned(),
+        access: Access::Key { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned() },
     }
 }
 
@@ -268,7 +267,8 @@ fn localstack(_: &str, image: ImageName) -> Launch<LocalStack> {
     }
     let ready = |endpoints: Endpoints| -> Answer {
         Box::pin(async move {
-            remote::s3(&endpoints).list_buckets().send().await.map(drop).map_err(|error| remote::words(&error))
+            let client = remote::s3(&endpoints).map_err(|error| error.to_string())?;
+            client.list_buckets().send().await.map(drop).map_err(|error| remote::words(&error))
         })
     };
     Launch { request: request.with_mapped_port(0, 4566.tcp()), ready }
@@ -286,7 +286,8 @@ fn dynamodb(_: &str, image: ImageName) -> Launch<DynamoDb> {
         ]);
     let ready = |endpoints: Endpoints| -> Answer {
         Box::pin(async move {
-            remote::dynamodb(&endpoints).list_tables().send().await.map(drop).map_err(|error| remote::words(&error))
+            let client = remote::dynamodb(&endpoints).map_err(|error| error.to_string())?;
+            client.list_tables().send().await.map(drop).map_err(|error| remote::words(&error))
         })
     };
     Launch { request: request.with_mapped_port(0, 8000.tcp()), ready }
@@ -356,9 +357,9 @@ async fn launch<I: Image>(
     };
     let address = format!("{host}:{published}");
     let at = match service {
-        Service::Kafka => endpoints(address.clone(), String::new(), String::new()),
-        Service::LocalStack => endpoints(String::new(), String::new(), address.clone()),
-        Service::DynamoDb => endpoints(String::new(), address.clone(), String::new()),
+        Service::Kafka => endpoints(address.clone(), "", ""),
+        Service::LocalStack => endpoints(String::new(), "", &address),
+        Service::DynamoDb => endpoints(String::new(), &address, ""),
     };
     if let Err((problem, code)) = await_answer(&container, begun + START_LIMIT, || ready(at.clone())).await {
         return Err(failed(problem, code, &engine::last_lines(docker, &id).await));

@@ -22,6 +22,8 @@ use self::s3::Store;
 use super::{Commits, Record, Stack, StackError, Table};
 use crate::calls::Calls;
 use crate::proxy::{self, Proxy, Upstreams};
+use crate::tls::Trust;
+use crate::upstream::Upstream;
 
 /// What the subject signs with, and where it believes to be.
 const REGION: &str = "us-east-1";
@@ -76,14 +78,16 @@ impl Embedded {
 /// Serves DynamoDB and S3, each on a port of its own, and the proxy before them.
 fn listen(runtime: &Runtime, tables: &Tables, store: &Store, calls: &Calls) -> io::Result<Proxy> {
     let _context = runtime.enter();
-    let authority = |address: SocketAddr| Authority::try_from(address.to_string()).map_err(io::Error::other);
+    let upstream =
+        |address: SocketAddr| Authority::try_from(address.to_string()).map(Upstream::http).map_err(io::Error::other);
     let (listener, address) = proxy::bind()?;
-    let dynamodb = authority(address)?;
+    let dynamodb = upstream(address)?;
     runtime.spawn(dynamodb::serve(listener, tables.clone()));
     let (listener, address) = proxy::bind()?;
-    let s3 = authority(address)?;
+    let s3 = upstream(address)?;
     runtime.spawn(s3::serve(listener, store.clone(), ACCESS_KEY, SECRET_KEY));
-    Proxy::start(runtime.handle(), &Upstreams { dynamodb, s3, sqs: None }, calls)
+    let upstreams = Upstreams { dynamodb, s3, sqs: None, signer: None, trust: Trust::none() };
+    Proxy::start(runtime.handle(), &upstreams, calls)
 }
 
 impl Drop for Embedded {

@@ -208,7 +208,7 @@ fn page(asked: Option<i32>) -> S3Result<usize> {
         .map_err(|_| s3_error!(InvalidArgument, "the size of a page must not be negative"))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()

@@ -1,0 +1,144 @@
+//! AWS credentials as every AWS SDK finds them: environment, profile, web identity, ECS, IMDS. Found when a stack starts, and found again
+//! before they expire.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use tokio::sync::Mutex;
+
+use super::StackError;
+use crate::resign::causes;
+use crate::tls::Trust;
+
+/// How long before they expire credentials are found again: a request that is signed now has to arrive in time.
+const AHEAD: Duration = Duration::from_mins(1);
+
+/// What the SDK's default chain provides. An error says what to set.
+pub(crate) async fn default_chain(region: &str, trust: &Trust) -> Result<SharedCredentialsProvider, StackError> {
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .http_client(trust.http_client()?)
+        .load()
+        .await;
+    match config.credentials_provider() {
+        Some(chain) => remembered(chain).await,
+        None => Err(missing("the SDK has no provider")),
+    }
+}
+
+/// What `provider` provides, which it does now.
+async fn remembered(provider: impl ProvideCredentials + 'static) -> Result<SharedCredentialsProvider, StackError> {
+    let remembered = Remembered { provider, last: Mutex::default() };
+    match remembered.provide_credentials().await {
+        Ok(_) => Ok(SharedCredentialsProvider::new(remembered)),
+        Err(error) => Err(missing(&causes(&error))),
+    }
+}
+
+fn missing(cause: &str) -> StackError {
+    let advice = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (with AWS_SESSION_TOKEN if they are temporary), or run \
+                  where a role provides them; of a profile with SSO: `eval \"$(aws configure export-credentials --format env)\"`";
+    StackError::infrastructure("looking for AWS credentials", format!("{cause}\n{advice}"))
+}
+
+/// A provider that is asked only when what it gave last is about to expire. The SDK remembers for each of its clients, and only there.
+#[derive(Debug)]
+struct Remembered<P> {
+    provider: P,
+    /// Locked while the provider is asked: one asks for all.
+    last: Mutex<Option<Credentials>>,
+}
+
+impl<P: ProvideCredentials> Remembered<P> {
+    async fn credentials(&self) -> Result<Credentials, CredentialsError> {
+        let mut last = self.last.lock().await;
+        let lasts = |credentials: &&Credentials, until: SystemTime| credentials.expiry().is_none_or(|end| end > until);
+        let now = SystemTime::now();
+        if let Some(credentials) = last.as_ref().filter(|credentials| lasts(credentials, now + AHEAD)) {
+            return Ok(credentials.clone());
+        }
+        match self.provider.provide_credentials().await {
+            Ok(found) => Ok(last.insert(found).clone()),
+            // Those that there are may outlast the trouble.
+            Err(error) => last.as_ref().filter(|credentials| lasts(credentials, now)).cloned().ok_or(error),
+        }
+    }
+}
+
+impl<P: ProvideCredentials> ProvideCredentials for Remembered<P> {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.credentials())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// Gives these in turn, `key` and for how many seconds it lasts, then an error.
+    #[derive(Debug)]
+    struct Turns(std::sync::Mutex<VecDeque<(&'static str, Option<u64>)>>);
+
+    impl ProvideCredentials for Turns {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let next = self.0.lock().expect("the turns").pop_front();
+            future::ProvideCredentials::ready(match next {
+                None => Err(CredentialsError::not_loaded("nothing more")),
+                Some((key, seconds)) => {
+                    let expiry = seconds.map(|seconds| SystemTime::now() + Duration::from_secs(seconds));
+                    Ok(Credentials::new(key, "secret", None, expiry, "test"))
+                }
+            })
+        }
+    }
+
+    fn turns(turns: &[(&'static str, Option<u64>)]) -> Turns {
+        Turns(std::sync::Mutex::new(turns.iter().copied().collect()))
+    }
+
+    async fn keys(provider: &SharedCredentialsProvider, count: usize) -> Vec<String> {
+        let mut keys = Vec::new();
+        for _ in 0..count {
+            let found = provider.provide_credentials().await;
+            keys.push(found.map_or_else(|error| causes(&error), |found| found.access_key_id().to_owned()));
+        }
+        keys
+    }
+
+    #[tokio::test]
+    async fn a_provider_is_asked_again_only_when_its_credentials_are_about_to_expire() {
+        let provider = remembered(turns(&[("first", Some(30)), ("second", Some(3600)), ("third", None)])).await;
+        assert_eq!(keys(&provider.expect("credentials"), 3).await, ["second", "second", "second"]);
+        let provider = remembered(turns(&[("first", None), ("second", None)])).await;
+        assert_eq!(keys(&provider.expect("credentials"), 2).await, ["first", "first"]);
+    }
+
+    #[tokio::test]
+    async fn credentials_are_used_to_their_end_and_no_further_if_there_are_no_new_ones() {
+        let provider = remembered(turns(&[("first", Some(30))])).await;
+        assert_eq!(keys(&provider.expect("credentials"), 2).await, ["first", "first"]);
+        let provider = remembered(turns(&[("first", Some(0))])).await.expect("credentials");
+        let found = keys(&provider, 1).await;
+        assert!(found[0].contains("nothing more"), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn missing_credentials_are_the_environments_fault_and_it_is_said_what_to_set() {
+        let error = remembered(turns(&[])).await.expect_err("no credentials");
+        assert!(error.infrastructure);
+        let error = error.to_string();
+        assert!(error.starts_with("looking for AWS credentials: ") && error.contains("nothing more"), "{error}");
+        assert!(error.contains("AWS_PROFILE") && error.contains("AWS_SECRET_ACCESS_KEY"), "{error}");
+    }
+}
