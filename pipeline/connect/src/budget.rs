@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The worker's budget. Reserving never blocks and never fails: over the limit the runtime flushes, then pauses consumption.
+/// The worker's budget. Reserving never blocks and never fails: over the limit the runtime flushes, and takes no more records.
 #[derive(Debug, Clone)]
 pub struct Budget {
     limit: usize,
@@ -31,7 +31,12 @@ impl Budget {
         self.used() > self.limit
     }
 
-    /// Whether consumption may go on after a pause: under half of the limit, so that pausing and resuming do not alternate.
+    /// Whether so much more, which is of use but not needed, leaves a quarter for what is.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.used().saturating_add(bytes) <= self.limit / 4 * 3
+    }
+
+    /// Whether records may be taken again: under half of the limit, so that stopping and going on do not alternate.
     pub fn is_relieved(&self) -> bool {
         self.used() <= self.limit / 2
     }

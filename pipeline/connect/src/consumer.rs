@@ -70,6 +70,8 @@ pub(crate) struct Context {
     records: Mutex<Option<RecordQueue>>,
     /// Nothing is taken over any more.
     leaving: AtomicBool,
+    /// A callback was called: what was served was an event, of whatever kind.
+    served: AtomicBool,
 }
 
 impl Context {
@@ -96,16 +98,24 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.served.store(true, Ordering::Relaxed);
         self.log.line(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.served.store(true, Ordering::Relaxed);
         self.log.failure(&error, reason);
+    }
+
+    fn stats_raw(&self, json: &[u8]) {
+        self.served.store(true, Ordering::Relaxed);
+        self.log.line(RDKafkaLogLevel::Info, "STATS", &String::from_utf8_lossy(json));
     }
 }
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        self.served.store(true, Ordering::Relaxed);
         // Every event has to be answered, else the group waits for this member, which then cannot even leave.
         let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
@@ -254,6 +264,7 @@ impl Consumer {
             changes: Mutex::default(),
             records: Mutex::default(),
             leaving: AtomicBool::new(false),
+            served: AtomicBool::new(false),
         };
         let mut inner = BaseConsumer::from_config_and_context(&config, context)?;
         let events = Arc::clone(wake);
@@ -267,18 +278,20 @@ impl Consumer {
         self.inner.subscribe(topics)
     }
 
-    /// Serves one of librdkafka's events, if there is one; does not wait. What its callbacks said is in [`Self::changes`], which are to be
-    /// looked at before anything else.
-    pub fn poll(&self) -> KafkaResult<()> {
+    /// Serves one of librdkafka's events; `None` if there is none. Does not wait. What its callbacks said is in [`Self::changes`], which are
+    /// to be looked at before anything else.
+    pub fn poll(&self) -> Option<KafkaResult<()>> {
+        let context = self.inner.context();
+        context.served.store(false, Ordering::Relaxed);
         match self.inner.poll(Duration::ZERO) {
-            None => Ok(()),
-            Some(Err(error)) => Err(error),
+            None => context.served.load(Ordering::Relaxed).then_some(Ok(())),
+            Some(Err(error)) => Some(Err(error)),
             Some(Ok(record)) => {
                 let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
-                self.inner.context().push(Change::Failed(format!(
+                context.push(Change::Failed(format!(
                     "the record at offset {offset} of {topic}-{partition} came by the group's own queue: a mistake in this program"
                 )));
-                Ok(())
+                Some(Ok(()))
             }
         }
     }

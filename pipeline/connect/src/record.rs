@@ -17,7 +17,8 @@ use tokio::sync::Notify;
 
 use crate::TopicPartition;
 
-/// Most records of one batch: enough that the call costs nothing, few enough that `buffer.memory` is looked at in time.
+/// Most records of one batch: enough that the call costs nothing. Between two of them `buffer.memory` is looked at; how much one can be over it
+/// is limited by what librdkafka's queue holds.
 const BATCH: usize = 100;
 
 /// A queue of records. It has to be dropped before its client.

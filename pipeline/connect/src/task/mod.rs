@@ -101,7 +101,7 @@ struct Task {
 /// Why no more records were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Intake {
-    /// There are none, or none are to be taken: what changes that notifies the task.
+    /// There are none, which the next one changes with a notice, or none are to be taken.
     Drained,
     /// It is time for flushes and commits; there may be more.
     More,
@@ -180,9 +180,11 @@ impl Task {
             }
             intake = self.consume()?;
             self.errors.poll()?;
+            let taking = self.taking;
             self.relieve_pressure()?;
             let settled = self.advance()?;
-            if intake == Intake::Full && !self.sink.is_full()? {
+            // What has come meanwhile is not announced again.
+            if intake == Intake::Full && !self.sink.is_full()? || self.taking && !taking {
                 intake = Intake::More;
             }
             self.measure_lag();

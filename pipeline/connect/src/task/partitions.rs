@@ -31,6 +31,11 @@ pub(super) struct Owned {
 }
 
 impl Owned {
+    /// Whether the record at this offset was put already.
+    pub(super) fn is_behind(&self, offset: i64) -> bool {
+        self.position.is_some_and(|position| offset < position)
+    }
+
     /// Whether a flush is repeated and not all of its records have come.
     pub(super) fn is_repeating(&self) -> bool {
         self.replay.as_ref().is_some_and(|(replay, _)| self.position.is_none_or(|position| position < replay.end))
@@ -38,11 +43,9 @@ impl Owned {
 }
 
 impl Task {
-    /// Opens what was assigned and closes what was revoked since the last poll. Whether there was any of it.
-    pub(super) fn apply_changes(&mut self) -> Result<bool, TaskError> {
-        let changes = self.consumer.changes();
-        let any = !changes.is_empty();
-        for change in changes {
+    /// Opens what was assigned and closes what was revoked since the last poll.
+    pub(super) fn apply_changes(&mut self) -> Result<(), TaskError> {
+        for change in self.consumer.changes() {
             match change {
                 Change::Assigned(partitions) => {
                     for committed in partitions {
@@ -59,7 +62,7 @@ impl Task {
             }
             self.metrics.partition_count(self.owned.len());
         }
-        Ok(any)
+        Ok(())
     }
 
     fn open(&mut self, Committed { partition, offset, metadata }: Committed) -> Result<(), TaskError> {

@@ -11,6 +11,9 @@ use crate::errors::Failure;
 use crate::record::{Batch, ConsumerError, Record};
 use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord};
 
+/// Most events that are served before records get their turn.
+const EVENTS: usize = 1000;
+
 impl Task {
     /// Serves what the group has to say and takes what records have come, up to a pass's worth.
     pub(super) fn consume(&mut self) -> Result<Intake, TaskError> {
@@ -24,9 +27,7 @@ impl Task {
                 return Ok(Intake::Full);
             }
             let batch = self.consumer.take();
-            let (read, result) = self.put_all(&batch);
-            self.metrics.records_read(read);
-            self.metrics.records_sent(read);
+            let result = self.put_all(&batch);
             let full = batch.is_full();
             drop(batch);
             result?;
@@ -41,46 +42,50 @@ impl Task {
         Ok(Intake::More)
     }
 
-    /// Puts a batch's records, and says how many came to that.
-    fn put_all(&mut self, batch: &Batch) -> (u64, Result<(), TaskError>) {
-        let mut read = 0;
+    /// Puts a batch's records, and counts them.
+    fn put_all(&mut self, batch: &Batch) -> Result<(), TaskError> {
+        let (mut read, mut sent) = (0, 0);
         // Records of one partition come in runs.
         let mut run: Option<(Record<'_>, Option<usize>)> = None;
-        for record in batch.iter() {
+        let result = batch.iter().try_for_each(|record| {
             let owned = match run {
                 Some((first, owned)) if record.is_beside(first) => owned,
                 _ => self.owned.iter().position(|owned| record.is_of(&owned.partition)),
             };
             run = Some((record, owned));
-            let result = match (record.error(), owned) {
+            match (record.error(), owned) {
+                // It comes again, or was put before a seek.
+                (None, Some(i)) if self.owned[i].restart.is_some() || self.owned[i].is_behind(record.offset()) => {}
                 (None, Some(i)) => {
                     read += 1;
-                    self.put(i, record)
+                    self.put(i, record)?;
+                    sent += 1;
                 }
-                (None, None) => Ok(()), // revoked while it was in the queue; the next owner reads it
-                (Some(error), owned) => self.receive_error(owned, record, &error),
-            };
-            if result.is_err() {
-                return (read, result);
+                (None, None) => {} // revoked while it was in the queue; the next owner reads it
+                (Some(error), owned) => self.receive_error(owned, record, &error)?,
             }
-        }
-        (read, Ok(()))
+            Ok(())
+        });
+        self.metrics.records_read(read);
+        self.metrics.records_sent(sent);
+        result
     }
 
-    /// Serves librdkafka's events until the group has nothing more to say.
+    /// Serves librdkafka's events: log lines and errors, and what the group has to say. As many as there are, for none is announced that
+    /// comes behind another; but not for ever.
     fn serve(&mut self) -> Result<(), TaskError> {
-        loop {
+        for _ in 0..EVENTS {
             match self.consumer.poll() {
-                Err(error) if is_fatal(&error) => {
+                None => break,
+                Some(Err(error)) if is_fatal(&error) => {
                     return Err(TaskError::Kafka { action: "consuming".into(), source: error });
                 }
                 // librdkafka goes on trying; its context has logged the reason.
-                Ok(()) | Err(_) => {}
+                Some(Ok(()) | Err(_)) => {}
             }
-            if !self.apply_changes()? {
-                return Ok(());
-            }
+            self.apply_changes()?;
         }
+        Ok(())
     }
 
     fn receive_error(
@@ -102,9 +107,7 @@ impl Task {
         }
         // librdkafka goes on trying.
         self.consumer.log(error);
-        if let Some(i) = owned
-            && record.offset() >= 0
-        {
+        if let Some(i) = owned {
             // It counts the error as a record, which is still to come: a pause would step over it.
             self.owned[i].seek = true;
         }
@@ -142,9 +145,6 @@ impl Task {
     fn put(&mut self, i: usize, record: Record<'_>) -> Result<(), TaskError> {
         let Self { owned, converter, errors, errant, sink, metrics, null_values, .. } = self;
         let (owned, offset) = (&mut owned[i], record.offset());
-        if owned.restart.is_some() || owned.position.is_some_and(|position| offset < position) {
-            return Ok(()); // it comes again, or was put before a seek
-        }
         owned.first.get_or_insert(offset);
         owned.position = Some(offset + 1);
         owned.idle_since = None;

@@ -18,7 +18,7 @@ use crate::key::{Hashed, ItemKey};
 /// Most items of one `BatchWriteItem`.
 pub const BATCH_ITEMS: usize = 25;
 
-/// Most bytes of one batch, estimated; an item that is larger goes alone. DynamoDB takes 16 MB: staying far below costs nothing, since
+/// Most bytes of one batch; an item that is larger goes alone. DynamoDB takes 16 MB: staying far below costs nothing, since
 /// capacity is counted in bytes, and bounds the memory of the calls in flight.
 pub const BATCH_BYTES: usize = 2 << 20;
 

@@ -228,7 +228,9 @@ impl Partition {
     /// Appends the rows that were placed, and says whether the generation ends after them.
     fn append(&mut self, record: &SinkRecord<'_>) -> Result<Option<Reason>, SinkError> {
         let destination = self.repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination);
-        let expected = if self.open.objects.is_empty() { self.expected } else { 0 };
+        // With little memory left it grows with its rows.
+        let alone = self.open.objects.is_empty() && self.budget.has_room(self.expected);
+        let expected = if alone { self.expected } else { 0 };
         let mut ends = None;
         for rows in self.placed.chunk_by(|a, b| a.folders == b.folders) {
             let folders = &self.folders[rows[0].folders.clone()];

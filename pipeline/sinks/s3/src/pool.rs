@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use fms_connect::{Budget, Reservation};
 
 /// From this size on a buffer is kept. Sizes are rounded up to a multiple of it, so that buffers of like objects fit each other.
 const LARGE: usize = 256 * 1024;
@@ -11,22 +12,38 @@ const LARGE: usize = 256 * 1024;
 const KEPT: usize = 2;
 
 /// The buffers of one task.
-#[derive(Debug, Clone, Default)]
-pub struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+#[derive(Debug, Clone)]
+pub struct Pool {
+    budget: Budget,
+    free: Arc<Mutex<Vec<Free>>>,
+}
+
+/// A buffer that nobody uses. It counts in `buffer.memory` as any other.
+#[derive(Debug)]
+struct Free {
+    buffer: Vec<u8>,
+    _memory: Reservation,
+}
 
 impl Pool {
-    fn free(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Without buffers yet.
+    pub fn new(budget: Budget) -> Self {
+        Self { budget, free: Arc::default() }
     }
 
-    /// An empty buffer with room for so many bytes.
+    fn free(&self) -> MutexGuard<'_, Vec<Free>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty buffer with room for so many bytes, and for not more than twice as many.
     pub fn buffer(&self, bytes: usize) -> Vec<u8> {
         if bytes < LARGE {
             return Vec::with_capacity(bytes);
         }
+        let fits = |free: &Free| (bytes..=2 * bytes).contains(&free.buffer.capacity());
         let mut free = self.free();
-        match free.iter().position(|buffer| buffer.capacity() >= bytes) {
-            Some(fits) => free.swap_remove(fits),
+        match free.iter().position(fits) {
+            Some(fits) => free.swap_remove(fits).buffer,
             None => Vec::with_capacity(bytes.next_multiple_of(LARGE)),
         }
     }
@@ -37,6 +54,26 @@ impl Pool {
             return buffer.into();
         }
         Bytes::from_owner(Lent { buffer, pool: self.clone() })
+    }
+
+    /// Gives back what is kept.
+    pub fn clear(&self) {
+        self.free().clear();
+    }
+
+    /// Keeps a buffer, if memory is not scarce, and as the last of its kind in the place of the oldest.
+    fn keep(&self, mut buffer: Vec<u8>) {
+        if !self.budget.has_room(buffer.capacity()) {
+            return;
+        }
+        let mut memory = self.budget.reservation();
+        memory.resize(buffer.capacity());
+        buffer.clear();
+        let mut free = self.free();
+        if free.len() == KEPT {
+            free.remove(0);
+        }
+        free.push(Free { buffer, _memory: memory });
     }
 }
 
@@ -54,11 +91,7 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let mut free = self.pool.free();
-        if free.len() < KEPT {
-            self.buffer.clear();
-            free.push(std::mem::take(&mut self.buffer));
-        }
+        self.pool.keep(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -66,10 +99,14 @@ impl Drop for Lent {
 mod tests {
     use super::*;
 
+    fn pool(limit: usize) -> Pool {
+        Pool::new(Budget::new(limit))
+    }
+
     /// A buffer comes back with the last of its bytes, and empty; a small one does not.
     #[test]
     fn a_large_buffer_is_used_again() {
-        let pool = Pool::default();
+        let pool = pool(usize::MAX);
         let mut buffer = pool.buffer(LARGE + 1);
         assert_eq!(buffer.capacity(), 2 * LARGE);
         buffer.extend_from_slice(b"rows");
@@ -88,10 +125,22 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_are_kept() {
-        let pool = Pool::default();
+    fn only_so_many_are_kept_and_they_are_counted() {
+        let pool = pool(8 * KEPT * LARGE);
         let all: Vec<Bytes> = (0..=KEPT).map(|_| pool.share(pool.buffer(LARGE))).collect();
         drop(all);
-        assert_eq!(pool.free().len(), KEPT);
+        assert_eq!((pool.free().len(), pool.budget.used()), (KEPT, KEPT * LARGE));
+        assert!(pool.buffer(4 * LARGE).capacity() >= 4 * LARGE);
+        let _taken = pool.buffer(LARGE);
+        assert_eq!(pool.budget.used(), (KEPT - 1) * LARGE);
+        pool.clear();
+        assert_eq!(pool.budget.used(), 0);
+    }
+
+    #[test]
+    fn nothing_is_kept_when_memory_is_scarce() {
+        let pool = pool(LARGE + LARGE / 4);
+        drop(pool.share(pool.buffer(LARGE)));
+        assert_eq!((pool.free().len(), pool.budget.used()), (0, 0));
     }
 }

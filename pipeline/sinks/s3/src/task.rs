@@ -5,7 +5,9 @@ use std::sync::Arc;
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use fms_connect::sink::Replay;
-use fms_connect::{Config, ErrantRow, Flush, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition};
+use fms_connect::{
+    Config, Demand, ErrantRow, Flush, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
+};
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
@@ -38,18 +40,13 @@ impl S3Task {
     pub fn new(context: TaskContext, config: Config, settings: Settings, aws: SdkConfig, client: Client) -> Self {
         let permits = Arc::new(Semaphore::new(CALLS));
         let metrics = Metrics::new(&context);
-        Self {
-            context,
-            config,
-            settings,
-            aws,
-            client,
-            permits,
-            pool: Pool::default(),
-            metrics,
-            partitions: Vec::new(),
-            last: 0,
-        }
+        let pool = Pool::new(context.budget.clone());
+        Self { context, config, settings, aws, client, permits, pool, metrics, partitions: Vec::new(), last: 0 }
+    }
+
+    /// Gives back the buffers that are kept to be used again.
+    pub fn release(&self) {
+        self.pool.clear();
     }
 
     /// The partition, which the runtime has opened.
@@ -144,12 +141,15 @@ impl SinkTask for S3Task {
         self.partition(record.partition)?.put(record, errant)
     }
 
-    /// One flush of a partition is under way and the next is ready: more would only take memory.
+    /// As many flushes wait for the one before them as there are partitions: more would only take memory.
     fn is_full(&mut self) -> Result<bool, SinkError> {
         Ok(self.partitions.iter().map(Partition::waiting).sum::<usize>() >= self.partitions.len().max(1))
     }
 
     fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {
+        if tick.demand == Demand::Memory {
+            self.release();
+        }
         self.partition(partition)?.due(tick)
     }
 
@@ -165,5 +165,8 @@ impl SinkTask for S3Task {
     /// Its uploads in parts are left to the next owner's clean-up: aborting them here could hit those of a next owner that is faster.
     fn close(&mut self, partition: &TopicPartition) {
         self.partitions.retain(|open| open.id() != partition);
+        if self.partitions.is_empty() {
+            self.release();
+        }
     }
 }

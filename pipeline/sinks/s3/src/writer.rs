@@ -147,11 +147,13 @@ impl Writer {
             self.out.append(&mut encoder.finish()?);
         }
         let mut parts: Vec<_> = std::iter::from_fn(|| self.part()).collect();
-        parts.push(std::mem::take(&mut self.out));
+        let last = std::mem::take(&mut self.out);
+        // What is left after a cut may be little in a buffer for a part.
+        parts.push(if last.len() < last.capacity() / 2 { last[..].to_vec() } else { last });
         Ok(parts)
     }
 
-    /// About how many bytes it holds: what its buffers have room for, which may be twice what is in them.
+    /// About how many bytes it holds: what its buffers have room for.
     pub fn memory(&self) -> usize {
         let encoder = if self.encoder.is_some() { self.compression.memory() } else { 0 };
         self.rows.capacity() + self.out.capacity() + encoder
@@ -162,6 +164,7 @@ impl Writer {
 mod tests {
     use std::io::Read as _;
 
+    use fms_connect::Budget;
     use proptest::prelude::*;
 
     use super::*;
@@ -170,7 +173,7 @@ mod tests {
 
     /// The object's parts, taken as the task takes them: after each row.
     fn parts(compression: Compression, part_size: usize, rows: &[String]) -> Vec<Vec<u8>> {
-        let mut writer = Writer::new(compression, part_size, 0, &Pool::default());
+        let mut writer = Writer::new(compression, part_size, 0, &Pool::new(Budget::new(usize::MAX)));
         let mut parts = Vec::new();
         for row in rows {
             writer.row(|out| out.extend_from_slice(row.as_bytes())).expect("room for a row");
