@@ -31,9 +31,9 @@ impl Budget {
         self.used() > self.limit
     }
 
-    /// Whether so much more, which is of use but not needed, leaves a quarter for what is.
+    /// Whether so much more leaves it within the limit.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.used().saturating_add(bytes) <= self.limit / 4 * 3
+        self.used().saturating_add(bytes) <= self.limit
     }
 
     /// Whether records may be taken again: under half of the limit, so that stopping and going on do not alternate.

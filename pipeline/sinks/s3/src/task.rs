@@ -141,9 +141,11 @@ impl SinkTask for S3Task {
         self.partition(record.partition)?.put(record, errant)
     }
 
-    /// As many flushes wait for the one before them as there are partitions: more would only take memory.
+    /// Half of the partitions have a flush ready behind the one under way: more would only take memory, and the others fill theirs in less
+    /// time than a call takes.
     fn is_full(&mut self) -> Result<bool, SinkError> {
-        Ok(self.partitions.iter().map(Partition::waiting).sum::<usize>() >= self.partitions.len().max(1))
+        let waiting: usize = self.partitions.iter().map(Partition::waiting).sum();
+        Ok(waiting >= self.partitions.len().div_ceil(2).max(1))
     }
 
     fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {
