@@ -1,6 +1,6 @@
 //! One sink task: polls its partitions, converts, puts, flushes, commits. Everything that Kafka sees of a task happens on its thread.
 //!
-//! `records` takes what a poll gave, `partitions` what its callbacks said, `flush` brings each partition's flush from stage to stage.
+//! `records` takes batches of records, `partitions` what the group's callbacks said, `flush` brings each partition's flush from stage to stage.
 
 mod error;
 mod flush;

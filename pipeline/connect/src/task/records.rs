@@ -1,4 +1,4 @@
-//! What a poll gave: records become rows, failures go to the error handling, errors of the consumer end the task or pass.
+//! What a batch brought: records become rows, failures go to the error handling, errors of the consumer end the task or pass.
 
 use std::time::Duration;
 
@@ -136,7 +136,11 @@ impl Task {
                 self.restart(i, &reason)?;
             } else if std::mem::take(&mut self.owned[i].seek) {
                 let owned = &self.owned[i];
-                self.seek(&owned.partition, owned.position.or(owned.committed))?;
+                if let Err(error) = self.seek(&owned.partition, owned.position.or(owned.committed)) {
+                    // The broker that caused it is not there yet again.
+                    tracing::debug!("{error}, trying again");
+                    self.owned[i].seek = true;
+                }
             }
         }
         Ok(())
