@@ -95,7 +95,8 @@ pub(crate) mod tests {
 
     /// The authority that issued the certificate of [`terminate`].
     pub(crate) fn authority() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/testdata/ca.pem")
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo and nextest set it");
+        Path::new(&package).join("src/testdata/ca.pem")
     }
 
     /// Speaks TLS as `localhost` and 127.0.0.1 before a service that does not; never returns.

@@ -2,7 +2,7 @@
 
 pub mod runner;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use e2e::{Program, Suite};
@@ -15,10 +15,14 @@ pub fn suite() -> Suite {
     Suite::new(root(), Program::Itself { role: ROLE })
 }
 
-/// The project's folder: where this was compiled, else where it runs now.
+/// The project's folder: where cargo runs this, else where it was compiled, else where it runs. Checkouts that share a target directory share
+/// what is compiled, too.
 fn root() -> PathBuf {
-    let compiled = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    if compiled.join("fixtures").is_dir() { compiled } else { PathBuf::from(".") }
+    let running = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let folders = running.into_iter().chain([PathBuf::from(env!("CARGO_MANIFEST_DIR"))]);
+    let is_root = |folder: &&Path| folder.join("fixtures").join("suite.toml").is_file();
+    let root = folders.into_iter().find_map(|folder| folder.ancestors().find(is_root).map(Path::to_path_buf));
+    root.unwrap_or_else(|| PathBuf::from("."))
 }
 
 /// Runs the pipeline if this process was started as the subject, ends containers if it was started for that, else runs `main`.

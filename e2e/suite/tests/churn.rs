@@ -62,7 +62,7 @@ impl Churn {
         let key = |name: &str| (name.to_owned(), "S".to_owned());
         stack.create_table(&Table { name: TABLE.into(), partition_key: key("pk"), sort_key: Some(key("sk")) })?;
         let folder = tempfile::tempdir()?;
-        let deployed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/connectors");
+        let deployed = format!("{}/../../deploy/connectors", std::env::var("CARGO_MANIFEST_DIR")?);
         fs::copy(format!("{deployed}/dynamodb.json"), folder.path().join("dynamodb.json"))?;
         let s3: BTreeMap<String, String> = serde_json::from_slice(&fs::read(format!("{deployed}/s3.json"))?)?;
         for (name, changes) in [
