@@ -17,8 +17,9 @@
 //! to DynamoDB with the templates of `deploy/connectors/dynamodb.json`.
 //!
 //! **What is measured.** *rows/s*: between the call with which the first tenth of the rows had arrived at the endpoint and the one that
-//! began the last. *wall*: from the start of the process to the last such call. *CPU*: user and system time of the worker's process alone,
-//! by the kernel, its start included, a row. *peak RSS*: `VmHWM`; beside it the same at half of the time, which shows whether it grows.
+//! began the last. *wall*: from the start of the process to the last such call, of it a second in which the group waits for both tasks.
+//! *CPU*: user and system time of the worker's process alone, by the kernel, its start included, a row. *peak RSS*: `VmHWM`; beside it the
+//! same at half of the time, which shows whether it grows.
 //!
 //! **How it is checked.** The endpoint, a thread a connection in this process, keeps bodies as they come and looks into none of them while
 //! the clock runs: it costs the copy out of the socket and takes as much memory as is sent to it (1.5 GB for DynamoDB). When the worker has
