@@ -45,19 +45,18 @@ impl Field {
         Ok(Self { name: short(name), name_length: if escapes { length | ESCAPED } else { length }, value: 0, end: 0 })
     }
 
-    /// The same name at another place: `Some` if the text at `name` is this field's name and a closing quote.
+    /// The same name elsewhere: `Some` if what stands at `name` in `text` is this field's name, as it is in `own`, and a closing quote.
     #[inline]
-    pub(crate) fn again(self, text: &[u8], name: usize) -> Option<Self> {
-        let own = &text[self.name as usize..=self.quote()];
+    pub(crate) fn again(self, own: &[u8], text: &[u8], name: usize) -> Option<Self> {
+        let own = &own[self.name as usize..=self.quote()];
         let same = text.get(name..name + own.len()) == Some(own);
-        same.then_some(Self { name: short(name), ..self })
+        same.then(|| self.moved(name))
     }
 
-    /// A field of a name without escapes, which is given with its closing quote: `Some` if the text at `name` is that.
+    /// The same name, begun at another position.
     #[inline]
-    pub(crate) fn known(text: &[u8], name: usize, known: &[u8]) -> Option<Self> {
-        let same = text.get(name..name + known.len()) == Some(known);
-        same.then_some(Self { name: short(name), name_length: short(known.len() - 1), value: 0, end: 0 })
+    pub(crate) fn moved(self, name: usize) -> Self {
+        Self { name: short(name), ..self }
     }
 
     /// The same field with a value at that place.
@@ -123,7 +122,7 @@ impl Field {
         ((own ^ u64::from(length)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
     }
 
-    pub(crate) fn is_escaped(self) -> bool {
+    fn is_escaped(self) -> bool {
         self.name_length & ESCAPED != 0
     }
 

@@ -19,26 +19,17 @@ pub struct Parser {
 struct KnownNames {
     /// Each with its closing quote.
     text: Vec<u8>,
-    ends: Vec<usize>,
+    /// Where they are in it; without values.
+    fields: Vec<Field>,
 }
 
 impl KnownNames {
-    /// In their order.
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| &self.text[std::mem::replace(&mut start, end)..end])
-    }
-
-    /// Takes the names of these fields; none, if one of them has escapes.
     fn learn(&mut self, text: &str, fields: &[Field]) {
         self.text.clear();
-        self.ends.clear();
-        if fields.iter().any(|field| field.is_escaped()) {
-            return;
-        }
+        self.fields.clear();
         for field in fields {
+            self.fields.push(field.moved(self.text.len()));
             self.text.extend_from_slice(&field.quoted_name(text).as_bytes()[1..]);
-            self.ends.push(self.text.len());
         }
     }
 }
@@ -63,20 +54,16 @@ impl Parser {
         }
         let mut envelope = Vec::with_capacity(INITIAL_ENVELOPE);
         let mut unrolled = Unrolled::default();
-        let mut known = false;
         let end = if byte(bytes, start) == b'{' {
-            self.envelope(text, start + 1, &mut envelope, &mut unrolled).map(|(end, alike)| {
-                known = alike;
-                end
-            })
+            self.envelope(text, start + 1, &mut envelope, &mut unrolled)
         } else {
-            scan::value(bytes, start)
+            scan::value(bytes, start).map(|end| (end, false))
         };
-        let end = end.and_then(|end| match white_space(bytes, end) {
-            rest if rest == bytes.len() => Ok(end),
+        let end = end.and_then(|(end, known)| match white_space(bytes, end) {
+            rest if rest == bytes.len() => Ok((end, known)),
             rest => Err(fault(rest, "the end of the message")),
         });
-        let end = end.map_err(|fault| syntax(text, &fault))?;
+        let (end, known) = end.map_err(|fault| syntax(text, &fault))?;
         if byte(bytes, start) != b'{' {
             return Err(MessageError::NotAnObject { found: kind(&text[start..]) });
         }
@@ -108,8 +95,8 @@ impl Parser {
         unrolled: &mut Unrolled,
     ) -> Result<(usize, bool), Box<Fault>> {
         let bytes = text.as_bytes();
-        let mut known = self.known.iter();
-        let again = |_: &[Field], name: usize| known.next().and_then(|known| Field::known(bytes, name, known));
+        let mut known = self.known.fields.iter();
+        let again = |_: &[Field], name| known.next().and_then(|known| known.again(&self.known.text, bytes, name));
         let (end, alike) = object(text, at, envelope, again, |field, at| {
             let is_list = byte(bytes, at) == b'[' && self.list.as_ref().is_some_and(|list| field.is(text, list));
             if is_list && unrolled.elements.is_empty() {
@@ -119,7 +106,7 @@ impl Parser {
                 scan::value(bytes, at)
             }
         })?;
-        Ok((end, alike && envelope.len() == self.known.ends.len()))
+        Ok((end, alike && envelope.len() == self.known.fields.len()))
     }
 }
 
@@ -304,7 +291,8 @@ fn elements(text: &str, at: usize, unrolled: &mut Unrolled) -> Scan {
         let (start, first) = (at, unrolled.fields.len());
         let outcome = if byte(bytes, at) == b'{' {
             let mut expected = previous.clone();
-            let again = |fields: &[Field], name| expected.next().and_then(|place| fields[place].again(bytes, name));
+            let again =
+                |fields: &[Field], name| expected.next().and_then(|place| fields[place].again(bytes, bytes, name));
             let (end, alike) = object(text, at + 1, &mut unrolled.fields, again, |_, at| scan::value(bytes, at))?;
             at = end;
             let fields = first..unrolled.fields.len();

@@ -207,17 +207,17 @@ impl Task {
             }
         }
         // Without rows, too: its offset counts.
-        let result = sink.put(&SinkRecord { partition, offset, timestamp, origin: &origin, rows: &rows }, errant);
-        match result {
-            Ok(()) => {}
+        let result = match sink.put(&SinkRecord { partition, offset, timestamp, origin: &origin, rows: &rows }, errant)
+        {
             // Once the batch is done with: it holds more of this partition, which would come too early.
-            Err(SinkError::Restart(reason)) => owned.restart = Some(reason),
-            Err(error) => {
-                self.report_errant()?;
-                return Err(error.into());
+            Err(SinkError::Restart(reason)) => {
+                owned.restart = Some(reason);
+                Ok(())
             }
-        }
-        self.report_errant()
+            result => result,
+        };
+        self.report_errant()?;
+        Ok(result?)
     }
 
     /// Hands the rows that the sink refused to the error handling.

@@ -23,7 +23,7 @@ pub const BATCH_ITEMS: usize = 25;
 pub const BATCH_BYTES: usize = 2 << 20;
 
 /// Most bytes of a request around an item.
-pub const ITEM_FRAME: usize = br#",{"PutRequest":{"Item":}}"#.len();
+const ITEM_FRAME: usize = br#",{"PutRequest":{"Item":}}"#.len();
 
 /// One opening of a partition: rows that were put before a close have nothing to do with those after the next open.
 #[derive(Debug)]
@@ -70,8 +70,8 @@ pub struct Put {
 }
 
 impl Put {
-    /// Its bytes in a request.
-    fn wire(&self) -> usize {
+    /// Most bytes that it takes in a request.
+    pub fn wire(&self) -> usize {
         self.item.len() + ITEM_FRAME
     }
 

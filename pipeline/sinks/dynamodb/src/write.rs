@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fms_connect::{Origin, Retry, TopicPartition, Verdict};
 use metrics::Counter;
 
-use crate::batcher::{ITEM_FRAME, Put};
+use crate::batcher::Put;
 use crate::item::{ItemError, attributes, write_string};
 use crate::table::Table;
 
@@ -148,7 +148,7 @@ async fn batch(table: &Table, calls: &Calls, puts: &[Arc<Put>], left: &Mutex<Vec
 
 /// The request in DynamoDB's JSON.
 fn body<'p>(table: &Table, puts: impl Iterator<Item = &'p Put> + Clone) -> Bytes {
-    let items: usize = puts.clone().map(|put| put.item.len() + ITEM_FRAME).sum();
+    let items: usize = puts.clone().map(Put::wire).sum();
     let mut body = Vec::with_capacity(items + table.name.len() + 64);
     body.extend_from_slice(br#"{"RequestItems":{"#);
     write_string(&table.name, &mut body);

@@ -264,25 +264,24 @@ async fn checked(
 }
 
 fn subject_s3(url: &str) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(REGION))
-        .credentials_provider(Credentials::new("e2e", "e2e", None, None, "test"))
-        .endpoint_url(url)
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .retry_config(RetryConfig::disabled());
-    aws_sdk_s3::Client::from_conf(config.build())
+    aws_sdk_s3::Client::new(&subject(url))
 }
 
 fn subject_dynamodb(url: &str) -> aws_sdk_dynamodb::Client {
-    let config = aws_sdk_dynamodb::Config::builder()
+    aws_sdk_dynamodb::Client::new(&subject(url))
+}
+
+/// A key that is nobody's, and one attempt a call.
+fn subject(url: &str) -> aws_config::SdkConfig {
+    let nobody = Credentials::new("e2e", "e2e", None, None, "test");
+    aws_config::SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(REGION))
-        .credentials_provider(Credentials::new("e2e", "e2e", None, None, "test"))
+        .credentials_provider(SharedCredentialsProvider::new(nobody))
         .endpoint_url(url)
         .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .retry_config(RetryConfig::disabled());
-    aws_sdk_dynamodb::Client::from_conf(config.build())
+        .retry_config(RetryConfig::disabled())
+        .build()
 }
 
 fn code<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(
