@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::stack::docker::process::Process;
+use e2e::stack::docker::reaper;
 use e2e::stack::docker::set::Set;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -195,7 +196,7 @@ impl Place {
             let unused: Vec<String> = unused()?.difference(&self.unused).cloned().collect();
             let held: Vec<Process> = self.held()?.into_iter().flat_map(|(test, subject)| [test, subject]).collect();
             let alive: Vec<String> = held.iter().filter(|process| process.is_alive()).map(Process::to_string).collect();
-            let reaper = run.file("reaper").exists();
+            let reaper = reaper::is_at_work(&run.file("reaper"));
             if containers.is_empty() && unused.is_empty() && alive.is_empty() && !reaper {
                 return Ok(());
             }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -63,6 +64,14 @@ pub(super) fn start(task: &Task) -> io::Result<()> {
     }
     // Nobody waits for it: it outlives this process, and is then the init process's child.
     command.spawn().map(drop)
+}
+
+/// Whether the reaper with this file is at work.
+///
+/// It holds the file's lock for as long as it lives. The file alone says nothing: the first process of a run makes it before it starts the
+/// reaper, and may be killed between the two.
+pub fn is_at_work(file: &Path) -> bool {
+    File::open(file).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Does a reaper's work if this process was started as one. Executables that run cases call this first of all.

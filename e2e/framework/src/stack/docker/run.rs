@@ -196,9 +196,7 @@ impl Run {
     async fn await_kept(&self) {
         let is_leaving = |lease: &Path| {
             let Some(Lease::Ready { kept_by: Some(process), .. }) = read(lease) else { return false };
-            let reaper = File::open(lease.with_extension("reaper"));
-            let at_work = |reaper: File| matches!(reaper.try_lock_shared(), Err(TryLockError::WouldBlock));
-            !process.is_alive() && reaper.is_ok_and(at_work)
+            !process.is_alive() && reaper::is_at_work(&lease.with_extension("reaper"))
         };
         let any_is_leaving = || {
             let mut files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
