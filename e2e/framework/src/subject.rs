@@ -425,7 +425,8 @@ mod tests {
         subject.wait(soon()).expect("ended");
         let text = log.text();
         assert!(text.contains("AWS_REGION=here"), "{text}");
-        assert_eq!(text.matches("AWS_").count() + text.matches("KAFKA_").count(), 1, "{text}");
+        // A name begins behind the time of its line; E2E_KAFKA_IMAGE leads nowhere.
+        assert_eq!(text.matches(" AWS_").count() + text.matches(" KAFKA_").count(), 1, "{text}");
     }
 
     #[test]

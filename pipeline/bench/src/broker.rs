@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, TopicPartitionList};
 
 const IMAGE: &str = "apache/kafka:4.3.1";
 
@@ -38,15 +38,20 @@ impl Broker {
         Ok(broker)
     }
 
+    /// Waits until it answers for a group, too: for the first one it makes its topic of offsets, which takes seconds.
     async fn wait(&self, name: &str) -> anyhow::Result<()> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.servers)
+            .set("group.id", name)
             // Attempts that fail while it starts are no news.
             .set("log_level", "0")
             .create()?;
+        let mut any = TopicPartitionList::new();
+        any.add_partition(name, 0);
         let since = Instant::now();
         loop {
-            let Err(error) = consumer.fetch_metadata(None, Duration::from_millis(200)) else { return Ok(()) };
+            let answer = consumer.committed_offsets(any.clone(), Duration::from_millis(500));
+            let Err(error) = answer else { return Ok(()) };
             if since.elapsed() > START {
                 let log = docker(&["logs", "--tail", "20", name]).unwrap_or_default();
                 bail!(

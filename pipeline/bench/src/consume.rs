@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use rdkafka::bindings as raw;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -12,6 +12,9 @@ use crate::subject;
 use crate::topics::PARTITIONS;
 
 const BATCH: usize = 5000;
+
+/// How long nothing may come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads `messages` of the topic and prints, for the process that has started this one: milliseconds from the first to the last, CPU
 /// milliseconds, peak KiB.
@@ -32,6 +35,7 @@ pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()
     let client = consumer.client().native_ptr();
     let mut batch = vec![std::ptr::null_mut(); BATCH];
     let (mut first, mut taken, mut bytes) = (None, 0, 0);
+    let mut last = Instant::now();
     #[allow(unsafe_code, reason = "rdkafka wraps no call that takes a batch")]
     // SAFETY: the client outlives the queues, which are destroyed once; the array has room for as many as are asked for, and each message
     // that was given is looked at before it is destroyed.
@@ -42,7 +46,7 @@ pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()
             raw::rd_kafka_queue_forward(own, queue);
             raw::rd_kafka_queue_destroy(own);
         }
-        while taken < messages {
+        while taken < messages && last.elapsed() < PATIENCE {
             let count = raw::rd_kafka_consume_batch_queue(queue, 100, batch.as_mut_ptr(), BATCH);
             for &message in &batch[..usize::try_from(count).unwrap_or_default()] {
                 if (*message).err == raw::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -52,10 +56,14 @@ pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()
                 }
                 raw::rd_kafka_message_destroy(message);
             }
+            if count > 0 {
+                last = Instant::now();
+            }
             drop(consumer.poll(Duration::ZERO));
         }
         raw::rd_kafka_queue_destroy(queue);
     }
+    ensure!(taken == messages, "{taken} of {messages} messages came, and no more for {PATIENCE:?}");
     let time = first.map_or(Duration::ZERO, |first| first.elapsed());
     let own = std::process::id();
     println!("{} {} {} {bytes}", time.as_millis(), subject::cpu(own)?.as_millis(), subject::peak(own)?);

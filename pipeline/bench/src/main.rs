@@ -9,7 +9,7 @@
 //!
 //! **What is sent.** Two topics of 4 partitions, filled once and read by every run from their beginning: `--messages` flat messages of
 //! about 295 bytes, and a hundredth as many of 60 rows and about 17.8 KB, in record batches of 128 KiB without compression. Every row has
-//! a number of its own.
+//! a number of its own. Before the first run each topic is read once, so that the first does not pay for what the broker's JVM compiles.
 //!
 //! **What is run.** The worker, `fms connect`, as a process of its own (this program in another role, or `--worker`), with `tasks.max` 2
 //! and everything else as it comes, the intent protocol included. To S3 with `flush.size` 10000: flat messages as Kafka Connect's default
@@ -205,6 +205,9 @@ async fn all(arguments: &Arguments) -> anyhow::Result<bool> {
     let topic =
         |kind| topics.iter().find(|(of, _)| *of == kind).map(|(_, topic)| topic).context("a topic that was filled");
 
+    for (_, topic) in &topics {
+        bench.read(topic).await?;
+    }
     println!(
         "{:<24} {:>10} {:>8} {:>8} {:>9} {:>9} {:>8} {:>6} {:>7}",
         "run", "rows/s", "wall s", "µs/row", "RSS MiB", "at half", "MB", "lost", "doubled"
@@ -234,14 +237,19 @@ struct Bench {
 }
 
 impl Bench {
-    async fn consume(&self, topic: &Topic) -> anyhow::Result<()> {
+    /// What `consume` prints of this topic.
+    async fn read(&self, topic: &Topic) -> anyhow::Result<[u64; 4]> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["consume", &self.broker.servers, &topic.name, &topic.messages.to_string()]);
         let output = command.kill_on_drop(true).output().await?;
         ensure!(output.status.success(), "reading {}: {}", topic.name, String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout)?;
         let numbers: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        let [millis, cpu, peak, bytes] = numbers[..] else { anyhow::bail!("reading {}: {text}", topic.name) };
+        numbers.try_into().map_err(|_| anyhow::anyhow!("reading {}: {text}", topic.name))
+    }
+
+    async fn consume(&self, topic: &Topic) -> anyhow::Result<()> {
+        let [millis, cpu, peak, bytes] = self.read(topic).await?;
         let time = Duration::from_millis(millis);
         line(
             "librdkafka alone",
@@ -289,7 +297,7 @@ impl Bench {
             ("FMS_BENCH_BUCKET", STORE),
         ]);
         let program = peer.split_whitespace().next().map(Path::new).and_then(Path::file_name).unwrap_or_default();
-        self.run(&format!("peer {}", program.to_string_lossy()), command, &group, topic).await
+        self.run(&format!("peer {} {}", number + 1, program.to_string_lossy()), command, &group, topic).await
     }
 
     async fn run(&self, name: &str, mut command: Command, group: &str, topic: &Topic) -> anyhow::Result<Tally> {

@@ -51,6 +51,7 @@ fn trials() -> Vec<Trial> {
         Trial::test("a_kept_set_serves_the_next_run_and_ends_with_one_that_does_not_keep_it", kept),
         Trial::test("a_kept_set_of_other_images_is_not_used_and_ends", kept_of_other_images),
         Trial::test("an_image_that_wants_a_token_is_explained", token_wanted),
+        Trial::test("an_image_that_has_no_broker_is_named_at_once", no_broker),
         Trial::test("an_image_that_cannot_be_pulled_is_named", not_pulled),
         Trial::test("the_native_kafka_image_is_refused", native_image),
         Trial::test("without_an_engine_one_line_says_what_to_do", no_engine),
@@ -173,6 +174,15 @@ fn token_wanted() -> Result<(), Failed> {
     fails_to_start(
         &[("E2E_LOCALSTACK_IMAGE", &image.0)],
         &[&image.0, "License activation failed", "LOCALSTACK_AUTH_TOKEN", "localstack/localstack:4.14.0"],
+    )
+}
+
+/// It has no place for the script that the broker's container waits for.
+fn no_broker() -> Result<(), Failed> {
+    let image = Image::of("exit")?;
+    fails_to_start(
+        &[("E2E_KAFKA_IMAGE", &image.0)],
+        &[&image.0, "starting Kafka", "/opt/kafka/testcontainers_start.sh", "E2E_KAFKA_IMAGE"],
     )
 }
 

@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error;
 use testcontainers::core::logs::LogFrame;
-use testcontainers::core::{ContainerPort, ContainerState, ExecCommand, IntoContainerPort, WaitFor};
+use testcontainers::core::{CmdWaitFor, ContainerPort, ContainerState, ExecCommand, IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, Image, ImageExt, TestcontainersError};
 use testcontainers_modules::dynamodb_local::DynamoDb;
@@ -173,6 +173,9 @@ fn endpoints(kafka: String, dynamodb: &str, localstack: &str) -> Endpoints {
     }
 }
 
+/// What says that the broker's start script is there.
+const WRITTEN: &str = "start script written";
+
 /// The module's broker, which advertises where it is reached from here: the module itself says 127.0.0.1, where a remote engine is not.
 #[derive(Debug)]
 struct Broker {
@@ -216,10 +219,13 @@ impl Image for Broker {
         let script = "/opt/kafka/testcontainers_start.sh";
         // Written beside and renamed, so that it is never run half.
         let write = format!(
-            "printf '#!/usr/bin/env bash\\nexport KAFKA_ADVERTISED_LISTENERS={listeners}\\nexec /etc/kafka/docker/run\\n' > {script}.new && \
-             mv {script}.new {script}"
+            "exec 2>&1; \
+             printf '#!/usr/bin/env bash\\nexport KAFKA_ADVERTISED_LISTENERS={listeners}\\nexec /etc/kafka/docker/run\\n' > {script}.new && \
+             mv {script}.new {script} && echo {WRITTEN}"
         );
-        Ok(vec![ExecCommand::new(["sh", "-c", write.as_str()])])
+        // An image that has no place for it would wait for it until the time is up.
+        let written = CmdWaitFor::message_on_stdout(WRITTEN);
+        Ok(vec![ExecCommand::new(["sh", "-c", write.as_str()]).with_cmd_ready_condition(written)])
     }
 }
 
