@@ -8,9 +8,11 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error;
+use testcontainers::bollard::models::PortBinding;
 use testcontainers::bollard::query_parameters::{
     ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
 };
+use testcontainers::core::ContainerPort;
 use testcontainers::core::client::docker_client_instance;
 use tokio::runtime::{Builder, Runtime};
 
@@ -18,6 +20,9 @@ use crate::stack::StackError;
 
 /// How many of a container's last lines an error shows.
 pub const LAST_LINES: usize = 20;
+
+/// What an error shows of a container without a log.
+pub(super) const NOTHING: &str = "(it printed nothing)";
 
 /// The threads of everything that talks to the engine: its one client belongs to them.
 pub fn runtime() -> Result<&'static Runtime, StackError> {
@@ -88,7 +93,22 @@ pub async fn last_lines(docker: &Docker, id: &str) -> String {
             Err(error) => return format!("(its log cannot be read: {error})"),
         }
     }
-    if text.is_empty() { "(it printed nothing)".to_owned() } else { text.trim_end().to_owned() }
+    if text.is_empty() { NOTHING.to_owned() } else { text.trim_end().to_owned() }
+}
+
+/// The port of the engine's host, by IPv4, that leads to this port of a container.
+///
+/// Testcontainers' own search wants an address beside it, which Podman before 5 leaves empty where Docker says `0.0.0.0`.
+pub async fn published(docker: &Docker, id: &str, port: ContainerPort) -> Result<u16, String> {
+    let found = docker.inspect_container(id, None).await.map_err(|error| error.to_string())?;
+    let mut ports = found.network_settings.and_then(|network| network.ports).unwrap_or_default();
+    let bindings = ports.remove(&port.to_string()).flatten().unwrap_or_default();
+    by_ipv4(&bindings).ok_or_else(|| format!("no port of the engine's host leads to its port {port}: {bindings:?}"))
+}
+
+fn by_ipv4(bindings: &[PortBinding]) -> Option<u16> {
+    let mut found = bindings.iter().filter(|binding| !binding.host_ip.as_ref().is_some_and(|ip| ip.contains(':')));
+    found.find_map(|binding| binding.host_port.as_ref()?.parse().ok())
 }
 
 /// Ids and labels of the containers that have this label, running or not.
@@ -112,6 +132,19 @@ pub async fn remove<'a>(docker: &Docker, ids: impl IntoIterator<Item = &'a str>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_port_by_ipv4_is_found_with_docker_and_podman() {
+        let of = |ip: Option<&str>, port: &str| PortBinding {
+            host_ip: ip.map(str::to_owned),
+            host_port: Some(port.to_owned()),
+        };
+        assert_eq!(by_ipv4(&[of(Some("::"), "2"), of(Some("0.0.0.0"), "1")]), Some(1), "Docker");
+        assert_eq!(by_ipv4(&[of(Some(""), "1")]), Some(1), "Podman 4");
+        assert_eq!(by_ipv4(&[of(None, "1")]), Some(1));
+        assert_eq!(by_ipv4(&[of(Some("::"), "2")]), None);
+        assert_eq!(by_ipv4(&[]), None);
+    }
 
     #[test]
     fn rootless_docker_is_looked_for_before_podman() {

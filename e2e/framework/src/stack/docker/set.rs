@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error;
 use testcontainers::core::logs::LogFrame;
-use testcontainers::core::{CmdWaitFor, ContainerPort, ContainerState, ExecCommand, IntoContainerPort, WaitFor};
+use testcontainers::core::{CmdWaitFor, ContainerPort, ExecCommand, IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, Image, ImageExt, TestcontainersError};
 use testcontainers_modules::dynamodb_local::DynamoDb;
@@ -173,77 +173,78 @@ fn endpoints(kafka: String, dynamodb: &str, localstack: &str) -> Endpoints {
     }
 }
 
-/// What says that the broker's start script is there.
-const WRITTEN: &str = "start script written";
-
-/// The module's broker, which advertises where it is reached from here: the module itself says 127.0.0.1, where a remote engine is not.
+/// The module's broker without what the module does after its start: it takes the port of the host from testcontainers, which finds none of
+/// Podman 4's, and advertises 127.0.0.1, where a remote engine is not.
 #[derive(Debug)]
-struct Broker {
-    module: Kafka,
-    host: String,
-}
+struct Broker(Kafka);
 
 impl Image for Broker {
     fn name(&self) -> &str {
-        self.module.name()
+        self.0.name()
     }
 
     fn tag(&self) -> &str {
-        self.module.tag()
+        self.0.tag()
     }
 
     fn ready_conditions(&self) -> Vec<WaitFor> {
-        self.module.ready_conditions()
+        self.0.ready_conditions()
     }
 
     fn entrypoint(&self) -> Option<&str> {
-        self.module.entrypoint()
+        self.0.entrypoint()
     }
 
     fn env_vars(&self) -> impl IntoIterator<Item = (impl Into<Cow<'_, str>>, impl Into<Cow<'_, str>>)> {
-        self.module.env_vars()
+        self.0.env_vars()
     }
 
     fn cmd(&self) -> impl IntoIterator<Item = impl Into<Cow<'_, str>>> {
-        self.module.cmd()
+        self.0.cmd()
     }
 
     fn expose_ports(&self) -> &[ContainerPort] {
-        self.module.expose_ports()
+        self.0.expose_ports()
     }
+}
 
-    /// The container waits for this script: only now is it known which port of the host leads to it.
-    fn exec_after_start(&self, state: ContainerState) -> Result<Vec<ExecCommand>, TestcontainersError> {
-        let listeners =
-            format!("PLAINTEXT://{}:{},BROKER://localhost:9093", self.host, state.host_port_ipv4(KAFKA_PORT)?);
-        let script = "/opt/kafka/testcontainers_start.sh";
-        // Written beside and renamed, so that it is never run half.
-        let write = format!(
-            "exec 2>&1; \
-             printf '#!/usr/bin/env bash\\nexport KAFKA_ADVERTISED_LISTENERS={listeners}\\nexec /etc/kafka/docker/run\\n' > {script}.new && \
-             mv {script}.new {script} && echo {WRITTEN}"
-        );
-        // An image that has no place for it would wait for it until the time is up.
-        let written = CmdWaitFor::message_on_stdout(WRITTEN);
-        Ok(vec![ExecCommand::new(["sh", "-c", write.as_str()]).with_cmd_ready_condition(written)])
-    }
+/// What says that the broker's start script is there.
+const WRITTEN: &str = "start script written";
+
+/// Writes the script that the broker's container waits for: only now is it known where the broker is reached from here.
+fn start_broker(address: &str) -> ExecCommand {
+    let script = "/opt/kafka/testcontainers_start.sh";
+    let listeners = format!("PLAINTEXT://{address},BROKER://localhost:9093");
+    // Written beside and renamed, so that it is never run half.
+    let write = format!(
+        "exec 2>&1; \
+         printf '#!/usr/bin/env bash\\nexport KAFKA_ADVERTISED_LISTENERS={listeners}\\nexec /etc/kafka/docker/run\\n' > {script}.new && \
+         mv {script}.new {script} && echo {WRITTEN}"
+    );
+    // An image that has no place for it would wait for it until the time is up.
+    ExecCommand::new(["sh", "-c", write.as_str()]).with_cmd_ready_condition(CmdWaitFor::message_on_stdout(WRITTEN))
 }
 
 /// What starts a service, and how it is asked whether it is ready.
 struct Launch<I: Image> {
     request: ContainerRequest<I>,
+    /// What is run in its container at this address as soon as it has started.
+    after_start: Option<fn(&str) -> ExecCommand>,
     ready: fn(Endpoints) -> Answer,
 }
 
 type Answer = std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-fn kafka(host: &str, image: ImageName) -> Launch<Broker> {
-    let broker = Broker { module: Kafka::default().with_jvm_image(), host: host.to_owned() };
-    let mut request = broker.with_name(image.name).with_tag(image.tag);
+fn kafka(image: ImageName) -> Launch<Broker> {
+    let mut request = Broker(Kafka::default().with_jvm_image()).with_name(image.name).with_tag(image.tag);
     for (name, value) in KAFKA {
         request = request.with_env_var(name, value);
     }
-    Launch { request: request.with_mapped_port(0, KAFKA_PORT), ready: |endpoints| Box::pin(kafka_answers(endpoints)) }
+    Launch {
+        request: request.with_mapped_port(0, KAFKA_PORT),
+        after_start: Some(start_broker),
+        ready: |endpoints| Box::pin(kafka_answers(endpoints)),
+    }
 }
 
 async fn kafka_answers(endpoints: Endpoints) -> Result<(), String> {
@@ -259,7 +260,7 @@ async fn kafka_answers(endpoints: Endpoints) -> Result<(), String> {
 }
 
 /// The module's own conditions would end in a sleep of three seconds, here and for DynamoDB Local.
-fn localstack(_: &str, image: ImageName) -> Launch<LocalStack> {
+fn localstack(image: ImageName) -> Launch<LocalStack> {
     let mut request = LocalStack::default()
         .with_name(image.name)
         .with_tag(image.tag)
@@ -277,10 +278,10 @@ fn localstack(_: &str, image: ImageName) -> Launch<LocalStack> {
             client.list_buckets().send().await.map(drop).map_err(|error| remote::words(&error))
         })
     };
-    Launch { request: request.with_mapped_port(0, 4566.tcp()), ready }
+    Launch { request: request.with_mapped_port(0, 4566.tcp()), after_start: None, ready }
 }
 
-fn dynamodb(_: &str, image: ImageName) -> Launch<DynamoDb> {
+fn dynamodb(image: ImageName) -> Launch<DynamoDb> {
     let request =
         DynamoDb::default().with_name(image.name).with_tag(image.tag).with_ready_conditions(Vec::new()).with_cmd([
             "-Xmx512m",
@@ -296,7 +297,7 @@ fn dynamodb(_: &str, image: ImageName) -> Launch<DynamoDb> {
             client.list_tables().send().await.map(drop).map_err(|error| remote::words(&error))
         })
     };
-    Launch { request: request.with_mapped_port(0, 8000.tcp()), ready }
+    Launch { request: request.with_mapped_port(0, 8000.tcp()), after_start: None, ready }
 }
 
 /// The last lines that a container printed, kept while it starts: Testcontainers removes one that does not start.
@@ -317,7 +318,7 @@ fn follow(printed: &Printed) -> impl Fn(&LogFrame) + Send + Sync + 'static {
 
 fn lines(printed: &Printed) -> String {
     let lines = printed.lock().unwrap_or_else(PoisonError::into_inner);
-    lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    if lines.is_empty() { engine::NOTHING.to_owned() } else { Vec::from_iter(lines.iter().cloned()).join("\n") }
 }
 
 async fn launch<I: Image>(
@@ -325,12 +326,11 @@ async fn launch<I: Image>(
     service: Service,
     port: ContainerPort,
     labels: &BTreeMap<String, String>,
-    prepare: fn(&str, ImageName) -> Launch<I>,
+    prepare: fn(ImageName) -> Launch<I>,
 ) -> Result<Container, StackError> {
     let name = ImageName::of(service, |name| std::env::var(name).ok())?;
     let image = name.full();
-    let host = engine_host();
-    let Launch { request, ready } = prepare(&host, name);
+    let Launch { request, after_start, ready } = prepare(name);
 
     let begun = Instant::now();
     let missing =
@@ -352,16 +352,20 @@ async fn launch<I: Image>(
         Err(error) => return Err(failed(error.to_string(), None, &lines(&printed))),
     };
     let id = container.id().to_owned();
-    let published = match container.get_host_port_ipv4(port).await {
+    let published = match engine::published(docker, &id, port).await {
         Ok(port) => port,
         // One that has ended already has no port any more.
-        Err(error) => {
+        Err(problem) => {
             let code = container.exit_code().await.ok().flatten();
-            let problem = code.map_or_else(|| error.to_string(), ended);
-            return Err(failed(problem, code, &engine::last_lines(docker, &id).await));
+            return Err(failed(code.map_or(problem, ended), code, &engine::last_lines(docker, &id).await));
         }
     };
-    let address = format!("{host}:{published}");
+    let address = format!("{}:{published}", engine_host());
+    if let Some(command) = after_start
+        && let Err(error) = container.exec(command(&address)).await
+    {
+        return Err(failed(error.to_string(), None, &engine::last_lines(docker, &id).await));
+    }
     let at = match service {
         Service::Kafka => endpoints(address.clone(), "", ""),
         Service::LocalStack => endpoints(String::new(), "", &address),
