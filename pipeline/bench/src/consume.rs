@@ -35,7 +35,7 @@ pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()
     let client = consumer.client().native_ptr();
     let mut batch = vec![std::ptr::null_mut(); BATCH];
     let (mut first, mut taken, mut bytes) = (None, 0, 0);
-    let mut last = Instant::now();
+    let mut latest = Instant::now();
     #[allow(unsafe_code, reason = "rdkafka wraps no call that takes a batch")]
     // SAFETY: the client outlives the queues, which are destroyed once; the array has room for as many as are asked for, and each message
     // that was given is looked at before it is destroyed.
@@ -46,7 +46,7 @@ pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()
             raw::rd_kafka_queue_forward(own, queue);
             raw::rd_kafka_queue_destroy(own);
         }
-        while taken < messages && last.elapsed() < PATIENCE {
+        while taken < messages && latest.elapsed() < PATIENCE {
             let count = raw::rd_kafka_consume_batch_queue(queue, 100, batch.as_mut_ptr(), BATCH);
             for &message in &batch[..usize::try_from(count).unwrap_or_default()] {
                 if (*message).err == raw::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -57,7 +57,7 @@ pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()
                 raw::rd_kafka_message_destroy(message);
             }
             if count > 0 {
-                last = Instant::now();
+                latest = Instant::now();
             }
             drop(consumer.poll(Duration::ZERO));
         }

@@ -318,7 +318,10 @@ fn follow(printed: &Printed) -> impl Fn(&LogFrame) + Send + Sync + 'static {
 
 fn lines(printed: &Printed) -> String {
     let lines = printed.lock().unwrap_or_else(PoisonError::into_inner);
-    if lines.is_empty() { engine::NOTHING.to_owned() } else { Vec::from_iter(lines.iter().cloned()).join("\n") }
+    if lines.is_empty() {
+        return engine::NOTHING.to_owned();
+    }
+    lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 async fn launch<I: Image>(
