@@ -47,6 +47,7 @@ pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()
             raw::rd_kafka_queue_destroy(own);
         }
         while taken < messages && latest.elapsed() < PATIENCE {
+            let before = taken;
             let count = raw::rd_kafka_consume_batch_queue(queue, 100, batch.as_mut_ptr(), BATCH);
             for &message in &batch[..usize::try_from(count).unwrap_or_default()] {
                 if (*message).err == raw::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -56,7 +57,7 @@ pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()
                 }
                 raw::rd_kafka_message_destroy(message);
             }
-            if count > 0 {
+            if taken > before {
                 latest = Instant::now();
             }
             drop(consumer.poll(Duration::ZERO));

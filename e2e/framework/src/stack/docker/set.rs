@@ -364,10 +364,13 @@ async fn launch<I: Image>(
         }
     };
     let address = format!("{}:{published}", engine_host());
-    if let Some(command) = after_start
-        && let Err(error) = container.exec(command(&address)).await
-    {
-        return Err(failed(error.to_string(), None, &engine::last_lines(docker, &id).await));
+    if let Some(command) = after_start {
+        let run = tokio::time::timeout_at((begun + START_LIMIT).into(), container.exec(command(&address))).await;
+        if let Err(problem) =
+            run.map_err(|late| late.to_string()).and_then(|run| run.map_err(|error| error.to_string()))
+        {
+            return Err(failed(problem, None, &engine::last_lines(docker, &id).await));
+        }
     }
     let at = match service {
         Service::Kafka => endpoints(address.clone(), "", ""),
