@@ -3,16 +3,22 @@
 //! A broker checks the member and the generation of an offset commit, never who owns the partition. So the rules that keep a
 //! stale task from committing stand here and in `task`: poll, callbacks and commits run on one thread, commits are
 //! synchronous and for one partition, and none is sent without a current membership.
+//!
+//! No call waits for a broker without a deadline, and none that may wait is made in a callback: what the group has committed is read by a
+//! `lookup`, while the task goes on polling, and the assignment is answered when it is there.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use rdkafka::bindings as raw;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
@@ -21,34 +27,44 @@ use tokio::sync::Notify;
 
 use crate::TopicPartition;
 use crate::kafka::{self, KafkaLog};
+use crate::lookup::{Committed, Lookup, committed_of, names};
 use crate::record::{Batch, ConsumerError, RecordQueue};
 
-/// How long one question to the group coordinator may take. A commit can wait behind a rebalance for the other members.
-const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one question to the group coordinator may take. A commit can wait behind a rebalance for the other members; one that is given up
+/// is put again after a poll.
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How soon a broker that is not the one to ask is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(10);
+/// How long librdkafka's own threads may take to move a partition to another offset.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a consumer that leaves its group is asked whether it has.
 const LEAVE_STEP: Duration = Duration::from_millis(1);
 
+/// How long that may take. A coordinator that does not answer expels the member by itself when its session is over.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// What a callback said about the assignment, in the order in which it was said.
+#[derive(Debug)]
+enum Event {
+    /// Partitions that are to be ours; the group waits for an answer.
+    Offered(TopicPartitionList),
+    /// Partitions that are no longer ours.
+    Revoked(Vec<TopicPartition>),
+    /// An event could not be answered.
+    Failed(String),
+}
+
+/// What has become of the assignment.
 #[derive(Debug)]
 pub(crate) enum Change {
     /// Partitions that are ours from now on, and what the group has committed for them.
     Assigned(Vec<Committed>),
     /// Partitions that are no longer ours.
     Revoked(Vec<TopicPartition>),
+    /// What the group has committed for a partition that is ours, and that [`Consumer::look_up`] was asked for.
+    Found(Committed),
     /// The assignment could not be taken over.
     Failed(String),
-}
-
-/// What the group has committed for a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Committed {
-    pub partition: TopicPartition,
-    pub offset: Option<i64>,
-    pub metadata: String,
 }
 
 /// What became of a commit.
@@ -60,12 +76,14 @@ pub(crate) enum CommitOutcome {
     Later(String),
     /// This member is out of the group: whatever it was about to do is somebody else's now.
     Lost(String),
+    /// The partition's topic does not exist any more.
+    Gone(String),
 }
 
 /// The callbacks' side: collects what happens during a poll until the task looks at it.
 pub(crate) struct Context {
     log: KafkaLog,
-    changes: Mutex<Vec<Change>>,
+    events: Mutex<Vec<Event>>,
     /// Where the records of all that is assigned come in; `None` before and after the consumer's time.
     records: Mutex<Option<RecordQueue>>,
     /// Nothing is taken over any more.
@@ -75,8 +93,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    fn push(&self, change: Change) {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+    fn push(&self, event: Event) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 
     fn records(&self) -> MutexGuard<'_, Option<RecordQueue>> {
@@ -114,143 +132,54 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
+    /// Gives partitions up at once. What is offered is answered later, with [`Consumer::changes`]: meanwhile the member is polled and its
+    /// heartbeats go on.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         self.served.store(true, Ordering::Relaxed);
         // Every event has to be answered, else the group waits for this member, which then cannot even leave.
-        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        // An assignment that is not taken is answered too: with none of it.
-        let decline = || {
-            if cooperative { consumer.incremental_assign(&TopicPartitionList::new()) } else { consumer.unassign() }
-        };
-        let (result, change) = if assigned && self.leaving.load(Ordering::Relaxed) {
-            (decline(), None)
-        } else if assigned {
-            let taken = take_over(consumer, partitions).map_err(|error| {
-                format!("reading the committed or earliest offsets of {}: {error}", names(partitions))
-            });
-            let forwarded = |partition| format!("librdkafka has no queue for {partition}; restart the connector");
-            match taken.and_then(|taken| self.forward(consumer, partitions).map_err(forwarded).map(|()| taken)) {
-                Ok(committed) => {
-                    let result =
-                        if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
-                    (result, Some(Change::Assigned(committed)))
-                }
-                Err(failed) => (decline(), Some(Change::Failed(failed))),
+        let result = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            if self.leaving.load(Ordering::Relaxed) {
+                decline(consumer)
+            } else {
+                self.push(Event::Offered(partitions.clone()));
+                Ok(())
             }
         } else {
-            let revoked = partitions.elements().iter().map(|e| name(e.topic(), e.partition())).collect();
-            let result = if cooperative { consumer.incremental_unassign(partitions) } else { consumer.unassign() };
-            (result, Some(Change::Revoked(revoked)))
+            self.push(Event::Revoked(partitions.elements().iter().map(|e| name(e.topic(), e.partition())).collect()));
+            if is_cooperative(consumer) { consumer.incremental_unassign(partitions) } else { consumer.unassign() }
         };
-        if let Some(change) = change {
-            self.push(change);
-        }
         if let Err(error) = result {
-            self.push(Change::Failed(format!("taking the assignment {}: {error}", names(partitions))));
+            self.push(Event::Failed(format!("answering the group about {}: {error}", names(partitions))));
         }
     }
 }
 
-/// Asks what the group has committed and starts each partition there, else at its earliest record.
-///
-/// The earliest offset is asked for here: left to librdkafka, the first question for it is often put before the partition's leader is
-/// connected, and the next one 500 ms later.
-fn take_over<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    partitions: &mut TopicPartitionList,
-) -> KafkaResult<Vec<Committed>> {
-    let committed = read_committed(consumer, partitions)?;
-    for Committed { partition: TopicPartition { topic, partition }, offset, .. } in &committed {
-        let start = match offset {
-            Some(offset) => *offset,
-            None => settled(|| consumer.fetch_watermarks(topic, *partition, COORDINATOR_TIMEOUT))?.0,
-        };
-        partitions.set_partition_offset(topic, *partition, Offset::Offset(start))?;
-    }
-    Ok(committed)
+fn is_cooperative(consumer: &BaseConsumer<Context>) -> bool {
+    matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
 }
 
-fn read_committed<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    partitions: &TopicPartitionList,
-) -> KafkaResult<Vec<Committed>> {
-    settled(|| committed_of(&consumer.committed_offsets(partitions.clone(), COORDINATOR_TIMEOUT)?))
-}
-
-/// Asks again for a while when a broker is not yet, or no longer, the one to ask: a topic or group that has just come into being has no
-/// leader or coordinator for some milliseconds, and one that moves has none either.
-fn settled<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
-    let deadline = Instant::now() + COORDINATOR_TIMEOUT;
-    loop {
-        match ask() {
-            Err(error) if is_unsettled(&error) && Instant::now() < deadline => std::thread::sleep(ASK_AGAIN),
-            result => return result,
-        }
-    }
-}
-
-fn is_unsettled(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::NotLeaderForPartition
-                | Code::LeaderNotAvailable
-                | Code::UnknownTopicOrPartition
-                | Code::NotCoordinator
-                | Code::CoordinatorLoadInProgress
-                | Code::CoordinatorNotAvailable
-        )
-    )
-}
-
-fn committed_of(list: &TopicPartitionList) -> KafkaResult<Vec<Committed>> {
-    let elements = list.elements();
-    elements
-        .iter()
-        .enumerate()
-        .map(|(i, element)| {
-            element.error()?;
-            let offset = match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
-            Ok(Committed { partition: name(element.topic(), element.partition()), offset, metadata: metadata(list, i) })
-        })
-        .collect()
-}
-
-/// The metadata of element `i`. Whoever committed it may have written any bytes.
-fn metadata(list: &TopicPartitionList, i: usize) -> String {
-    #[allow(unsafe_code, reason = "rdkafka panics on metadata that is not UTF-8")]
-    // SAFETY: `i` is one of the list's elements, which live as long as the list; the metadata is copied.
-    unsafe {
-        debug_assert!(i < list.count());
-        let element = &*(*list.ptr()).elems.add(i);
-        if element.metadata.is_null() || element.metadata_size == 0 {
-            return String::new();
-        }
-        let bytes = std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size);
-        String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
-    }
+/// Answers an assignment that is not taken: with none of it.
+fn decline(consumer: &BaseConsumer<Context>) -> KafkaResult<()> {
+    if is_cooperative(consumer) { consumer.incremental_assign(&TopicPartitionList::new()) } else { consumer.unassign() }
 }
 
 fn name(topic: &str, partition: i32) -> TopicPartition {
     TopicPartition { topic: topic.into(), partition }
 }
 
-fn names(partitions: &TopicPartitionList) -> String {
-    partitions.elements().iter().map(|e| format!("{}-{}", e.topic(), e.partition())).collect::<Vec<_>>().join(", ")
-}
-
 /// A consumer in its group. All its methods are called on one thread.
 pub(crate) struct Consumer {
-    inner: BaseConsumer<Context>,
+    inner: ManuallyDrop<Arc<BaseConsumer<Context>>>,
+    wake: Arc<Notify>,
+    /// What is offered, while what is committed for it is read.
+    offered: Option<Lookup>,
+    /// Partitions that are ours and are looked up again.
+    again: Vec<Lookup>,
 }
 
 impl Consumer {
     /// A consumer of `config` with [`kafka::FIXED_CONSUMER`] over it. `name` is the task's in logs; `wake` is notified when there is
-    /// something to [`Self::poll`] or to [`Self::take`].
+    /// something to [`Self::poll`], to [`Self::take`] or in [`Self::changes`].
     pub fn new(mut config: ClientConfig, name: String, wake: &Arc<Notify>) -> KafkaResult<Self> {
         for (key, value, _) in kafka::FIXED_CONSUMER {
             config.set(*key, *value);
@@ -261,7 +190,7 @@ impl Consumer {
         }
         let context = Context {
             log: KafkaLog::new(name, &config),
-            changes: Mutex::default(),
+            events: Mutex::default(),
             records: Mutex::default(),
             leaving: AtomicBool::new(false),
             served: AtomicBool::new(false),
@@ -270,7 +199,7 @@ impl Consumer {
         let events = Arc::clone(wake);
         inner.set_nonempty_callback(move || events.notify_one());
         *inner.context().records() = RecordQueue::new(inner.client().native_ptr(), Arc::clone(wake));
-        Ok(Self { inner })
+        Ok(Self { inner: ManuallyDrop::new(Arc::new(inner)), wake: Arc::clone(wake), offered: None, again: Vec::new() })
     }
 
     /// Joins the group. A name that begins with `^` is a pattern.
@@ -288,7 +217,7 @@ impl Consumer {
             Some(Err(error)) => Some(Err(error)),
             Some(Ok(record)) => {
                 let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
-                context.push(Change::Failed(format!(
+                context.push(Event::Failed(format!(
                     "the record at offset {offset} of {topic}-{partition} came by the group's own queue: a mistake in this program"
                 )));
                 Some(Ok(()))
@@ -296,9 +225,76 @@ impl Consumer {
         }
     }
 
-    /// What the callbacks have said since the last call.
-    pub fn changes(&self) -> Vec<Change> {
-        std::mem::take(&mut *self.inner.context().changes.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What has become of the assignment since the last call. To be asked for after every [`Self::poll`], and once a pass.
+    pub fn changes(&mut self) -> Vec<Change> {
+        let events = std::mem::take(&mut *self.inner.context().events.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut changes = Vec::new();
+        for event in events {
+            match event {
+                Event::Offered(partitions) => {
+                    self.offered = Some(Lookup::start(&self.inner, partitions, false, &self.wake));
+                }
+                Event::Revoked(partitions) => {
+                    let is_of = |lookup: &Lookup, revoked: &TopicPartition| {
+                        lookup.partitions().find_partition(&revoked.topic, revoked.partition).is_some()
+                    };
+                    self.again.retain(|lookup| !partitions.iter().any(|revoked| is_of(lookup, revoked)));
+                    changes.push(Change::Revoked(partitions));
+                }
+                Event::Failed(reason) => changes.push(Change::Failed(reason)),
+            }
+        }
+        if let Some(answer) = self.offered.as_ref().and_then(Lookup::answer)
+            && let Some(lookup) = self.offered.take()
+        {
+            changes.push(self.take_over(lookup.partitions().clone(), answer));
+        }
+        self.again.retain(|lookup| {
+            let Some(answer) = lookup.answer() else { return true };
+            match answer {
+                Ok(found) => changes.extend(found.into_iter().map(Change::Found)),
+                Err(error) => changes.push(Change::Failed(format!(
+                    "reading the committed offset of {}: {error}",
+                    names(lookup.partitions())
+                ))),
+            }
+            false
+        });
+        changes
+    }
+
+    /// Answers the group: each partition starts at what is committed, else at its earliest record.
+    fn take_over(&self, mut partitions: TopicPartitionList, answer: KafkaResult<Vec<Committed>>) -> Change {
+        let taken = answer
+            .and_then(|committed| {
+                for found in &committed {
+                    let TopicPartition { topic, partition } = &found.partition;
+                    partitions.set_partition_offset(topic, *partition, found.start())?;
+                }
+                Ok(committed)
+            })
+            .map_err(|error| format!("reading the committed offsets of {}: {error}", names(&partitions)));
+        let forwarded = |partition| format!("librdkafka has no queue for {partition}; restart the connector");
+        let taken = taken.and_then(|committed| {
+            self.inner.context().forward(&self.inner, &partitions).map_err(forwarded).map(|()| committed)
+        });
+        let (result, change) = match taken {
+            Ok(committed) if is_cooperative(&self.inner) => {
+                (self.inner.incremental_assign(&partitions), Change::Assigned(committed))
+            }
+            Ok(committed) => (self.inner.assign(&partitions), Change::Assigned(committed)),
+            Err(failed) => (decline(&self.inner), Change::Failed(failed)),
+        };
+        match result {
+            Ok(()) => change,
+            Err(error) => Change::Failed(format!("taking the assignment {}: {error}", names(&partitions))),
+        }
+    }
+
+    /// Reads what the group has committed for a partition that is ours; it comes as [`Change::Found`], unless the partition is revoked before.
+    /// With `existing`, once the partition exists: that of a topic that was deleted is waited for.
+    pub fn look_up(&mut self, partition: &TopicPartition, existing: bool) {
+        self.again.push(Lookup::start(&self.inner, list(partition), existing, &self.wake));
     }
 
     /// The records that have come, at most a batch; does not wait.
@@ -316,53 +312,99 @@ impl Consumer {
         self.inner.fetch_watermarks(&partition.topic, partition.partition, timeout)
     }
 
-    /// What the group has committed for this partition.
-    pub fn committed(&self, partition: &TopicPartition) -> KafkaResult<Committed> {
-        let committed = settled(|| committed_of(&self.inner.committed_offsets(list(partition), COORDINATOR_TIMEOUT)?))?;
+    /// What the group has committed for this partition. Waits for at most `patience`.
+    fn committed(&self, partition: &TopicPartition, patience: Duration) -> KafkaResult<Committed> {
+        let committed = committed_of(&self.inner.committed_offsets(list(partition), patience)?)?;
         committed.into_iter().next().ok_or(KafkaError::NoMessageReceived)
     }
 
-    /// Commits one partition's offset with its metadata, and says what became of it.
-    pub fn commit(&self, partition: &TopicPartition, offset: i64, metadata: &str) -> KafkaResult<CommitOutcome> {
+    /// Whether the group has still committed something for this partition, which it had: with a topic that is deleted its offsets vanish, and
+    /// one that is made anew under its name is read from where the old one was left. `None` if that is not known now.
+    pub fn is_committed(&self, partition: &TopicPartition, patience: Duration) -> Option<bool> {
+        let committed = self.committed(partition, patience.min(COORDINATOR_TIMEOUT));
+        committed.ok().map(|committed| committed.offset.is_some())
+    }
+
+    /// Commits one partition's offset with its metadata, and says what became of it after at most `patience` and as much again for reading it
+    /// back. An error is for good.
+    pub fn commit(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+        metadata: &str,
+        patience: Duration,
+    ) -> KafkaResult<CommitOutcome> {
         let Some(membership) = self.membership() else {
             // An empty group accepts a commit from anyone.
             return Ok(CommitOutcome::Later("not a member of the group at the moment".into()));
         };
+        let patience = patience.min(COORDINATOR_TIMEOUT);
         let mut list = TopicPartitionList::new();
         let mut element = list.add_partition(&partition.topic, partition.partition);
         element.set_offset(Offset::Offset(offset))?;
         element.set_metadata(metadata);
-        match self.inner.commit(&list, CommitMode::Sync) {
+        match self.commit_within(&list, patience) {
             // librdkafka stamps the membership when it sends, not when it is asked to.
             Ok(()) if self.membership().as_ref() == Some(&membership) => Ok(CommitOutcome::Done),
             Ok(()) => Ok(CommitOutcome::Later("the membership changed while it was under way".into())),
+            Err(error) if kafka::is_permanent(&error) => Err(error),
             Err(error) => match error.rdkafka_error_code() {
-                Some(Code::IllegalGeneration | Code::RebalanceInProgress | Code::StaleMemberEpoch) => {
-                    Ok(CommitOutcome::Later(error.to_string()))
-                }
                 Some(Code::UnknownMemberId | Code::FencedMemberEpoch | Code::FencedInstanceId | Code::Fenced) => {
                     Ok(CommitOutcome::Lost(error.to_string()))
                 }
-                Some(
-                    Code::RequestTimedOut
-                    | Code::OperationTimedOut
-                    | Code::MessageTimedOut
-                    | Code::WaitingForCoordinator
-                    | Code::CoordinatorLoadInProgress
-                    | Code::CoordinatorNotAvailable
-                    | Code::NotCoordinator
-                    | Code::BrokerTransportFailure
-                    | Code::AllBrokersDown
-                    | Code::NetworkException,
-                ) => Ok(self.read_again(partition, offset, metadata, &error)),
-                _ => Err(error),
+                Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                    Ok(CommitOutcome::Gone(error.to_string()))
+                }
+                Some(Code::OffsetMetadataTooLarge | Code::InvalidCommitOffsetSize) => Err(error),
+                // Refused: nothing is to be read back.
+                Some(Code::IllegalGeneration | Code::RebalanceInProgress | Code::StaleMemberEpoch) => {
+                    Ok(CommitOutcome::Later(error.to_string()))
+                }
+                // The answer did not come, or says nothing about what became of it.
+                _ => Ok(self.read_again(partition, offset, metadata, &error, patience)),
             },
         }
     }
 
+    /// `rd_kafka_commit` waits for as long as its answer takes, which is for ever when a broker froze at the wrong moment. So the answer comes
+    /// to a queue of its own, where the waiting ends in time; an answer that is late is thrown away with the queue.
+    fn commit_within(&self, offsets: &TopicPartitionList, patience: Duration) -> KafkaResult<()> {
+        let client = self.inner.client().native_ptr();
+        let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+        #[allow(unsafe_code, reason = "rdkafka commits without a deadline")]
+        // SAFETY: the client and the list outlive the calls, librdkafka copies the list; queue and event are destroyed once, after their use.
+        let code = unsafe {
+            let queue = raw::rd_kafka_queue_new(client);
+            let mut code = raw::rd_kafka_commit_queue(client, offsets.ptr(), queue, None, std::ptr::null_mut());
+            if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                let event = raw::rd_kafka_queue_poll(queue, millis);
+                if event.is_null() {
+                    code = RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT;
+                } else {
+                    code = raw::rd_kafka_event_error(event);
+                    raw::rd_kafka_event_destroy(event);
+                }
+            }
+            raw::rd_kafka_queue_destroy(queue);
+            code
+        };
+        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            Ok(())
+        } else {
+            Err(KafkaError::ConsumerCommit(code.into()))
+        }
+    }
+
     /// The answer to a commit did not arrive: whether it was accepted is read from the group.
-    fn read_again(&self, partition: &TopicPartition, offset: i64, metadata: &str, error: &KafkaError) -> CommitOutcome {
-        match self.committed(partition) {
+    fn read_again(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+        metadata: &str,
+        error: &KafkaError,
+        patience: Duration,
+    ) -> CommitOutcome {
+        match self.committed(partition, patience) {
             Ok(c) if c.offset == Some(offset) && c.metadata == metadata => CommitOutcome::Done,
             Ok(_) => CommitOutcome::Later(error.to_string()),
             Err(read) => CommitOutcome::Later(format!("{error}, and reading it back: {read}")),
@@ -376,7 +418,7 @@ impl Consumer {
         #[allow(unsafe_code, reason = "rdkafka wraps only the call that asks the broker")]
         // SAFETY: the client outlives the call, `topic` is NUL-terminated, and both pointers are valid for writing.
         let error = unsafe {
-            rdkafka::bindings::rd_kafka_get_watermark_offsets(
+            raw::rd_kafka_get_watermark_offsets(
                 self.inner.client().native_ptr(),
                 topic.as_ptr(),
                 partition.partition,
@@ -392,27 +434,37 @@ impl Consumer {
         #[allow(unsafe_code, reason = "rdkafka's ConsumerGroupMetadata is opaque")]
         // SAFETY: the client outlives the call; the metadata is read, and its text copied, before it is destroyed, which is once.
         unsafe {
-            let metadata = rdkafka::bindings::rd_kafka_consumer_group_metadata(self.inner.client().native_ptr());
+            let metadata = raw::rd_kafka_consumer_group_metadata(self.inner.client().native_ptr());
             if metadata.is_null() {
                 return None;
             }
-            let member = rdkafka::bindings::rd_kafka_consumer_group_metadata_member_id(metadata);
+            let member = raw::rd_kafka_consumer_group_metadata_member_id(metadata);
             let member = if member.is_null() { CString::default() } else { CStr::from_ptr(member).to_owned() };
-            let generation = rdkafka::bindings::rd_kafka_consumer_group_metadata_generation_id(metadata);
-            rdkafka::bindings::rd_kafka_consumer_group_metadata_destroy(metadata);
+            let generation = raw::rd_kafka_consumer_group_metadata_generation_id(metadata);
+            raw::rd_kafka_consumer_group_metadata_destroy(metadata);
             (!member.is_empty() && generation >= 1).then_some((member, generation))
         }
     }
 
-    /// Gives back what is assigned and leaves the group. Dropping the consumer does it too, but waits in steps of 100 ms.
-    pub fn leave(&self) {
+    /// Gives back what is assigned and leaves the group. Whether that was done in time; else it goes on beside, see `drop`.
+    pub fn leave(&mut self) -> bool {
         self.inner.context().leaving.store(true, Ordering::Relaxed);
+        self.again.clear();
+        // Leaving waits for every answer that the group was not given.
+        if self.offered.take().is_some() {
+            drop(decline(&self.inner));
+        }
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
         if self.inner.close_queue().is_err() {
-            return; // dropping it says what is wrong
+            return false; // dropping it says what is wrong
         }
         while !self.inner.closed() {
             drop(self.inner.poll(LEAVE_STEP));
+            if Instant::now() > deadline {
+                return false;
+            }
         }
+        true
     }
 
     /// Stops fetching a partition; it stays ours.
@@ -425,18 +477,29 @@ impl Consumer {
         self.inner.resume(&list(partition))
     }
 
-    /// Continues at `offset`, or at the earliest record.
-    pub fn seek(&self, partition: &TopicPartition, offset: Option<i64>) -> KafkaResult<()> {
-        let offset = offset.map_or(Offset::Beginning, Offset::Offset);
-        self.inner.seek(&partition.topic, partition.partition, offset, COORDINATOR_TIMEOUT)
+    /// Continues at `offset`.
+    pub fn seek(&self, partition: &TopicPartition, offset: Offset) -> KafkaResult<()> {
+        self.inner.seek(&partition.topic, partition.partition, offset, SEEK_TIMEOUT)
     }
 }
 
 impl Drop for Consumer {
-    /// Closing the client still polls: nothing is taken over by it, and the queue is gone before the client.
+    /// Closing the client still polls: nothing is taken over by it, and the queue is gone before the client. It waits for brokers without a
+    /// deadline, so a consumer that has not left in time is closed beside.
     fn drop(&mut self) {
         self.inner.context().leaving.store(true, Ordering::Relaxed);
         *self.inner.context().records() = None;
+        #[allow(unsafe_code, reason = "the value moves to another thread")]
+        // SAFETY: it is taken once, here, and not used afterwards.
+        let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
+        if inner.closed() {
+            return;
+        }
+        let log = inner.context().log.clone();
+        let closing = thread::Builder::new().name("closing".into()).spawn(move || drop(inner));
+        if let Err(error) = closing {
+            log.line(RDKafkaLogLevel::Error, "CLOSE", &format!("cannot start a thread to close the consumer: {error}"));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{ClientConfig, ClientContext};
 use tracing::{debug, error, info, warn};
 
@@ -138,6 +138,26 @@ impl ClientContext for KafkaLog {
 }
 
 impl ConsumerContext for KafkaLog {}
+
+/// Whether an error of a Kafka client does not pass by itself: somebody has to grant or configure something, or the client is of no more use.
+/// Everything else is tried again.
+pub(crate) fn is_permanent(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || matches!(
+            error.rdkafka_error_code(),
+            Some(
+                Code::TopicAuthorizationFailed
+                    | Code::GroupAuthorizationFailed
+                    | Code::ClusterAuthorizationFailed
+                    | Code::SaslAuthenticationFailed
+                    | Code::UnsupportedSASLMechanism
+                    | Code::Authentication
+                    | Code::Fatal
+                    | Code::InvalidArgument
+                    | Code::NotImplemented
+            )
+        )
+}
 
 /// Names of the topics that are most like `topic`, for an error about one that does not exist.
 pub fn similar_topics(topic: &str, existing: &[String]) -> String {

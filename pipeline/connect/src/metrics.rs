@@ -59,6 +59,7 @@ const LAG_MAX: &str = "kafka_connect_sink_task_sink_record_lag_max";
 const LAST_ERROR: &str = "kafka_connect_task_error_last_error_timestamp";
 const STATUS: &str = "kafka_connect_connector_task_status";
 const RESTARTS: &str = "fms_partition_restarts_total";
+const TASK_RESTARTS: &str = "fms_task_restarts_total";
 const LAG: &str = "fms_lag_records";
 const BUFFER_USED: &str = "fms_buffer_used_bytes";
 const BUFFER_LIMIT: &str = "fms_buffer_limit_bytes";
@@ -78,6 +79,7 @@ const COUNTERS: &[(&str, &str)] = &[
     (ROWS, "Rows stored in the sink."),
     (BYTES, "Bytes sent to the sink, as stored."),
     (RESTARTS, "Partitions begun again from their committed offset, because another owner had aborted an upload."),
+    (TASK_RESTARTS, "Times that the task began anew by itself after a failure, by what had failed."),
     (FLUSHES, "Flushes by what made them due."),
     (RETRIES_BY_REASON, "Calls tried again, by reason."),
 ];
@@ -204,33 +206,31 @@ impl TaskMetrics {
         self.partitions.set(to_f64(i64::try_from(partitions).unwrap_or(i64::MAX)));
     }
 
-    /// The partition is this many records behind its end.
+    /// The partition is this many records behind its end. After all partitions, [`Self::lags_measured`] is to be called.
     pub fn lag(&mut self, partition: &TopicPartition, records: i64) {
         if let Some((gauge, lag)) = self.lags.get_mut(partition) {
-            if *lag == records {
-                return;
+            if *lag != records {
+                *lag = records;
+                gauge.set(to_f64(records));
             }
-            *lag = records;
-            gauge.set(to_f64(records));
         } else {
             let gauge = gauge!(LAG, "connector" => self.connector.clone(), "task" => self.task.clone(),
                 "topic" => partition.topic.to_string(), "partition" => partition.partition.to_string());
             gauge.set(to_f64(records));
             self.lags.insert(partition.clone(), (gauge, records));
         }
-        self.set_lag_max();
+    }
+
+    /// The lags of all partitions are as they were given last.
+    pub fn lags_measured(&self) {
+        self.lag_max.set(to_f64(self.lags.values().map(|(_, lag)| *lag).max().unwrap_or(0)));
     }
 
     /// The partition is another task's now: its lag here is none.
     pub fn forget(&mut self, partition: &TopicPartition) {
         if let Some((gauge, _)) = self.lags.remove(partition) {
             gauge.set(0.0);
-            self.set_lag_max();
         }
-    }
-
-    fn set_lag_max(&self) {
-        self.lag_max.set(to_f64(self.lags.values().map(|(_, lag)| *lag).max().unwrap_or(0)));
     }
 }
 
@@ -276,6 +276,12 @@ pub fn retry(connector: &str, task: u32, reason: &'static str) {
     let (connector, task) = (connector.to_owned(), task.to_string());
     counter!(RETRIES, "connector" => connector.clone(), "task" => task.clone()).increment(1);
     counter!(RETRIES_BY_REASON, "connector" => connector, "task" => task, "reason" => reason).increment(1);
+}
+
+/// The task begins anew after a failure of this kind.
+pub fn task_restart(connector: &str, task: u32, reason: &'static str) {
+    let (connector, task) = (connector.to_owned(), task.to_string());
+    counter!(TASK_RESTARTS, "connector" => connector, "task" => task, "reason" => reason).increment(1);
 }
 
 /// What the worker holds of its `buffer.memory`.
@@ -324,7 +330,7 @@ mod tests {
     fn counters_are_there_before_anything_happened() {
         let text = rendered(|| drop(TaskMetrics::new("raw", 1)));
         for (name, help) in COUNTERS {
-            if [FLUSHES, RETRIES_BY_REASON].contains(name) {
+            if [FLUSHES, RETRIES_BY_REASON, TASK_RESTARTS].contains(name) {
                 continue;
             }
             assert_eq!(
@@ -345,6 +351,7 @@ mod tests {
             metrics.lag(&partition(0), 7);
             metrics.lag(&partition(1), 9);
             metrics.lag(&partition(1), 3);
+            metrics.lags_measured();
         });
         assert_eq!(value(&text, max).as_deref(), Some("7"));
         let of = |p| format!(r#"fms_lag_records{{connector="raw",task="0",topic="t",partition="{p}"}}"#);
@@ -354,6 +361,7 @@ mod tests {
             metrics.lag(&partition(0), 7);
             metrics.lag(&partition(1), 3);
             metrics.forget(&partition(0));
+            metrics.lags_measured();
         });
         assert_eq!(value(&text, max).as_deref(), Some("3"));
         assert_eq!(value(&text, &of(0)).as_deref(), Some("0"));

@@ -15,8 +15,6 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::Notify;
 
-use crate::TopicPartition;
-
 /// Most records of one batch: enough that the call costs nothing. Between two of them `buffer.memory` is looked at; how much one can be over it
 /// is limited by what librdkafka's queue holds.
 const BATCH: usize = 100;
@@ -158,23 +156,24 @@ impl<'b> Record<'b> {
         })
     }
 
-    /// Whether it is of this partition.
-    pub fn is_of(self, partition: &TopicPartition) -> bool {
-        self.message().partition == partition.partition && self.topic() == partition.topic.as_bytes()
-    }
-
     /// Whether it is of the same partition as another, as far as that is seen at once.
     pub fn is_beside(self, other: Self) -> bool {
         let (own, other) = (self.message(), other.message());
         own.partition == other.partition && own.rkt == other.rkt && !own.rkt.is_null()
     }
 
-    fn topic(self) -> &'b [u8] {
+    /// Its topic's name; empty if it has no place.
+    pub fn topic(self) -> &'b [u8] {
         let topic = self.message().rkt;
         if topic.is_null() {
             return b"";
         }
         unsafe { CStr::from_ptr(raw::rd_kafka_topic_name(topic)) }.to_bytes()
+    }
+
+    /// The number of its partition.
+    pub fn partition(self) -> i32 {
+        self.message().partition
     }
 
     /// Topic and partition, for people.

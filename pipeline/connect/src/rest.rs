@@ -4,6 +4,7 @@
 //! may be secret.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -76,11 +77,14 @@ async fn root(State(rest): State<Rest>) -> Response {
     }))
 }
 
-/// 503 as soon as one task has failed, with every failed task and its reason.
+/// How long a task may take from one turn of its loop to the next before it counts as stuck. What it waits for at most is much less.
+const TURN_LIMIT: Duration = Duration::from_mins(1);
+
+/// 503 as soon as one task has failed, waits to begin anew or is stuck, with every such task and its reason.
 async fn health(State(rest): State<Rest>) -> Response {
     let failed: Vec<Value> = rest
         .status
-        .failed()
+        .unwell(TURN_LIMIT)
         .into_iter()
         .map(|(connector, task, trace)| json!({"connector": connector, "task": task, "trace": trace}))
         .collect();

@@ -57,6 +57,13 @@ pub const KEYS: &[Key] = &[
         Some("30000"),
         "how long tasks may take to flush and commit when the worker stops, milliseconds; what is left is repeated at the next start",
     ),
+    key(
+        "task.restart.backoff.max.ms",
+        Kind::Int(1, i64::MAX),
+        Some("60000"),
+        "a task that failed for what can be mended outside (a service or broker that refuses, a bucket, table or topic that is missing) begins \
+         anew by itself, first after a second, then after twice as long each time, at most after so many milliseconds",
+    ),
 ];
 
 /// Settings of Kafka Connect's workers that mean something which is not done here.
@@ -88,6 +95,8 @@ pub struct Settings {
     pub offset_flush_interval: Duration,
     /// `task.shutdown.graceful.timeout.ms`.
     pub shutdown_timeout: Duration,
+    /// `task.restart.backoff.max.ms`.
+    pub restart_backoff_max: Duration,
     /// How long the cluster may take to answer at start.
     pub cluster_timeout: Duration,
     /// What the consumers of all connectors have in common.
@@ -203,6 +212,7 @@ impl Settings {
             buffer_memory: usize::try_from(number("buffer.memory")).unwrap_or(usize::MAX),
             offset_flush_interval: Duration::from_millis(number("offset.flush.interval.ms")),
             shutdown_timeout: Duration::from_millis(number("task.shutdown.graceful.timeout.ms")),
+            restart_backoff_max: Duration::from_millis(number("task.restart.backoff.max.ms")),
             cluster_timeout: Duration::from_secs(10),
             consumer,
             producer,

@@ -1,9 +1,11 @@
 //! What the connectors and tasks of a worker are doing, in Kafka Connect's words.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::metrics;
+use crate::pulse::Pulse;
 
 /// What a task is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,18 +14,21 @@ pub enum TaskState {
     Unassigned,
     /// It runs.
     Running,
+    /// It has failed for this reason and begins anew by itself.
+    Restarting(String),
     /// It has stopped for this reason.
     Failed(String),
 }
 
 impl TaskState {
-    const NAMES: [&'static str; 3] = ["UNASSIGNED", "RUNNING", "FAILED"];
+    const NAMES: [&'static str; 4] = ["UNASSIGNED", "RUNNING", "RESTARTING", "FAILED"];
 
     /// Kafka Connect's name for it.
     pub fn name(&self) -> &'static str {
         match self {
             TaskState::Unassigned => "UNASSIGNED",
             TaskState::Running => "RUNNING",
+            TaskState::Restarting(_) => "RESTARTING",
             TaskState::Failed(_) => "FAILED",
         }
     }
@@ -31,7 +36,7 @@ impl TaskState {
     /// Why it failed.
     pub fn trace(&self) -> Option<&str> {
         match self {
-            TaskState::Failed(trace) => Some(trace),
+            TaskState::Restarting(trace) | TaskState::Failed(trace) => Some(trace),
             TaskState::Unassigned | TaskState::Running => None,
         }
     }
@@ -42,6 +47,7 @@ impl TaskState {
 pub struct Status {
     connectors: BTreeMap<String, BTreeMap<String, String>>,
     tasks: Mutex<BTreeMap<(String, u32), TaskState>>,
+    pulses: BTreeMap<(String, u32), Arc<Pulse>>,
 }
 
 impl Status {
@@ -50,7 +56,13 @@ impl Status {
         self.connectors.insert(connector.into(), written);
         for task in 0..tasks {
             self.set(connector, task, TaskState::Unassigned);
+            self.pulses.insert((connector.into(), task), Arc::default());
         }
+    }
+
+    /// Where a task says that it turns.
+    pub fn pulse(&self, connector: &str, task: u32) -> Arc<Pulse> {
+        self.pulses.get(&(connector.to_owned(), task)).map(Arc::clone).unwrap_or_default()
     }
 
     /// The task is doing this from now on.
@@ -76,12 +88,27 @@ impl Status {
         tasks.iter().filter(|((of, _), _)| of == connector).map(|((_, task), state)| (*task, state.clone())).collect()
     }
 
-    /// Connector, task and reason of every task that has failed.
-    pub fn failed(&self) -> Vec<(String, u32, String)> {
+    /// Connector, task and reason of every task that does not run as it should: it has failed, waits to begin anew, or runs and has not turned
+    /// for longer than `limit`.
+    pub fn unwell(&self, limit: Duration) -> Vec<(String, u32, String)> {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks
             .iter()
-            .filter_map(|((connector, task), state)| Some((connector.clone(), *task, state.trace()?.to_owned())))
+            .filter_map(|((connector, task), state)| {
+                let stalled = || self.pulses.get(&(connector.clone(), *task))?.stalled(limit);
+                let reason = match state {
+                    TaskState::Unassigned => None,
+                    TaskState::Running => stalled(),
+                    TaskState::Restarting(trace) | TaskState::Failed(trace) => Some(trace.clone()),
+                };
+                Some((connector.clone(), *task, reason?))
+            })
             .collect()
+    }
+
+    /// How many tasks have failed for good.
+    pub fn failed(&self) -> usize {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.values().filter(|state| matches!(state, TaskState::Failed(_))).count()
     }
 }

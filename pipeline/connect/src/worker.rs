@@ -1,6 +1,7 @@
 //! The worker: checks every connector before it consumes anything, runs their tasks, each on a thread of its own, and says how they are.
 //!
-//! A task that fails leaves the others running; `/health` says 503 and why, until the worker is restarted.
+//! A task that fails leaves the others running. For what can be mended outside it begins anew by itself, with growing pauses; what would fail
+//! again as it did stops it until the worker is restarted. Meanwhile `/health` says 503 and why.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -25,13 +26,13 @@ use tracing::{error, info};
 use crate::config::common::{self, COMMON};
 use crate::config::file::Definition;
 use crate::convert::Converter;
-use crate::deadletter::{self, DeadLetterQueue};
+use crate::deadletter;
 use crate::kafka::{self, KafkaLog};
 use crate::metrics::TaskMetrics;
 use crate::rest::{self, Rest};
 use crate::settings::Settings;
 use crate::status::{Status, TaskState};
-use crate::task::{self, TaskError, TaskSpec};
+use crate::task::{self, Prospect, TaskError, TaskSpec};
 use crate::{Budget, Config, ConfigError, Retry, SinkConnector, StartedSink, intent, metrics};
 
 const CONSUMER: &str = "consumer.override.";
@@ -115,6 +116,7 @@ pub struct Worker {
     tasks: Vec<TaskSpec>,
     shutdown: watch::Sender<bool>,
     shutdown_timeout: Duration,
+    restart_backoff_max: Duration,
 }
 
 impl fmt::Debug for Worker {
@@ -164,8 +166,8 @@ impl Worker {
         }
 
         let (queues, budget_limit) = split_memory(settings.buffer_memory);
-        let budget = Budget::new(budget_limit);
         let total: usize = checked.iter().map(|connector| connector.tasks() as usize).sum();
+        let budget = Budget::divided(budget_limit, total);
         let (shutdown, stopping) = watch::channel(false);
         let mut status = Status::default();
         let mut tasks = Vec::new();
@@ -173,20 +175,21 @@ impl Worker {
             status.add(&connector.spec.name, connector.definition.written.clone(), connector.tasks());
             for task in 0..connector.tasks() {
                 let config = &connector.spec.config;
-                let wrong = |wrong: Vec<ConfigError>| connector.errors(wrong);
+                // Its counters are there, at zero, before it begins.
+                drop(TaskMetrics::new(&connector.spec.name, task));
                 tasks.push(TaskSpec {
                     connector: Arc::clone(&connector.spec),
                     task,
                     sink: Arc::clone(&sink),
                     client: task_client(&connector.client, &connector.spec.name, task, queues / total.max(1)),
-                    dead_letters: DeadLetterQueue::start(config, task, &settings.producer, &budget).map_err(wrong)?,
+                    producer: settings.producer.clone(),
                     runtime: runtime.handle().clone(),
-                    budget: budget.clone(),
+                    budget: budget.another(),
                     retry: Retry::configured(config, task),
-                    metrics: TaskMetrics::new(&connector.spec.name, task),
                     shutdown: stopping.clone(),
                     shutdown_timeout: settings.shutdown_timeout,
                     offset_flush_interval: settings.offset_flush_interval,
+                    pulse: status.pulse(&connector.spec.name, task),
                 });
             }
         }
@@ -199,8 +202,17 @@ impl Worker {
             worker_id: address.to_string(),
             cluster_id,
         };
-        let shutdown_timeout = settings.shutdown_timeout;
-        Ok(Self { runtime, listener, address, status, rest, tasks, shutdown, shutdown_timeout })
+        Ok(Self {
+            runtime,
+            listener,
+            address,
+            status,
+            rest,
+            tasks,
+            shutdown,
+            shutdown_timeout: settings.shutdown_timeout,
+            restart_backoff_max: settings.restart_backoff_max,
+        })
     }
 
     /// Where it listens.
@@ -218,7 +230,8 @@ impl Worker {
         stop: impl FnOnce() -> S,
         run: fn(TaskSpec) -> Result<(), TaskError>,
     ) -> Outcome {
-        let Self { runtime, listener, address, status, rest, tasks, shutdown, shutdown_timeout } = self;
+        let Self { runtime, listener, address, status, rest, tasks, shutdown, shutdown_timeout, restart_backoff_max } =
+            self;
         let (done, mut ended) = mpsc::unbounded_channel();
         let mut running = BTreeSet::new();
         info!(%address, "listening at http://{address}");
@@ -234,7 +247,7 @@ impl Worker {
             info!(connector = name, task, topics = ?spec.connector.topics, "task started");
             let thread = thread::Builder::new().name(format!("{name}-{task}")).spawn(move || {
                 let (name, task) = (spec.connector.name.clone(), spec.task);
-                supervise(spec, run, &thread_status);
+                supervise(&spec, run, &thread_status, restart_backoff_max);
                 // The receiver is gone when nobody waits any more.
                 let _ = done.send((name, task));
             });
@@ -276,28 +289,82 @@ impl Worker {
             true
         });
         let failed = status.failed();
-        for (connector, task, trace) in &failed {
-            error!(connector, task, "had failed: {trace}");
-        }
         runtime.shutdown_background();
-        info!("stopped");
-        if in_time && failed.is_empty() { Outcome::Clean } else { Outcome::Failed }
+        info!(failed_tasks = failed, "stopped");
+        if in_time && failed == 0 { Outcome::Clean } else { Outcome::Failed }
     }
 }
 
-/// Runs a task to its end, whatever that is, and notes it.
-fn supervise(spec: TaskSpec, run: fn(TaskSpec) -> Result<(), TaskError>, status: &Status) {
-    let (name, task) = (spec.connector.name.clone(), spec.task);
-    match catch_unwind(AssertUnwindSafe(|| run(spec))) {
-        Ok(Ok(())) => {
-            info!(connector = name, task, "task ended");
-            status.set(&name, task, TaskState::Unassigned);
+/// Runs a task until it ends as it was told to, or for good, and notes what becomes of it. One that may be mended from outside begins anew by
+/// itself: from the committed offsets, as a new member of its group.
+fn supervise(spec: &TaskSpec, run: fn(TaskSpec) -> Result<(), TaskError>, status: &Status, longest: Duration) {
+    let (name, task) = (spec.connector.name.as_str(), spec.task);
+    let mut shutdown = spec.shutdown.clone();
+    let mut restarts = Restarts::new(longest);
+    loop {
+        let began = Instant::now();
+        let (trace, reason) = match catch_unwind(AssertUnwindSafe(|| run(spec.clone()))) {
+            Ok(Ok(())) => {
+                info!(connector = name, task, "task ended");
+                return status.set(name, task, TaskState::Unassigned);
+            }
+            Ok(Err(error)) => match error.prospect() {
+                Prospect::Restart(reason) => (error.to_string(), reason),
+                Prospect::Stop => return fail(status, name, task, error.to_string()),
+            },
+            Err(panic) => (format!("panicked, which is a defect of the program: {}", text(&*panic)), "panic"),
+        };
+        // What fails while it stops is not tried again.
+        if *shutdown.borrow() {
+            return fail(status, name, task, trace);
         }
-        Ok(Err(error)) => fail(status, &name, task, error.to_string()),
-        Err(panic) => {
-            let trace = format!("panicked, which is a defect of the program: {}", text(&*panic));
-            fail(status, &name, task, trace);
+        let pause = restarts.pause(began.elapsed());
+        let number = restarts.number;
+        error!(
+            connector = name,
+            task,
+            reason,
+            restart = number,
+            pause_ms = pause.as_millis(),
+            "task failed, and begins anew by itself: {trace}"
+        );
+        metrics::task_restart(name, task, reason);
+        let waiting = format!("{trace} (restart {number} by itself after {} s)", pause.as_secs_f64());
+        status.set(name, task, TaskState::Restarting(waiting));
+        let stopped = spec.runtime.block_on(async {
+            // An error is a worker that is gone.
+            tokio::time::timeout(pause, shutdown.wait_for(|stop| *stop)).await.is_ok()
+        });
+        if stopped {
+            // It was told already.
+            return status.set(name, task, TaskState::Failed(trace));
         }
+        spec.pulse.turn();
+        status.set(name, task, TaskState::Running);
+        info!(connector = name, task, restart = number, "task begins anew");
+    }
+}
+
+/// How often a task began anew, and how long it waits the next time: a second, and then twice as long each time.
+struct Restarts {
+    longest: Duration,
+    number: u32,
+}
+
+impl Restarts {
+    const FIRST: Duration = Duration::from_secs(1);
+
+    fn new(longest: Duration) -> Self {
+        Self { longest, number: 0 }
+    }
+
+    /// How long to wait after a run of so long. One that lasted longer than the longest pause was well, and is counted from the start.
+    fn pause(&mut self, ran: Duration) -> Duration {
+        if ran > self.longest {
+            self.number = 0;
+        }
+        self.number += 1;
+        Self::FIRST.saturating_mul(1 << (self.number - 1).min(30)).min(self.longest)
     }
 }
 
@@ -329,6 +396,8 @@ fn task_client(client: &ClientConfig, connector: &str, task: u32, queue_bytes: u
     default("client.id", format!("connect-{connector}-{task}"));
     // librdkafka lowers fetch.max.bytes to this, too.
     default("queued.max.messages.kbytes", (queue_bytes / 1024).clamp(64, 2_097_151).to_string());
+    // How soon topics that match a pattern, and partitions that are added, are seen: librdkafka's default is five minutes.
+    default("topic.metadata.refresh.interval.ms", "10000".into());
     // Once its queue is full, librdkafka does not fetch for so long: the default of a second starves a fast task.
     default("fetch.queue.backoff.ms", "5".into());
     own
@@ -505,6 +574,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use insta::assert_snapshot;
     use rdkafka::mocking::MockCluster;
@@ -516,7 +586,7 @@ mod tests {
     use super::*;
     use crate::config::file;
     use crate::providers::Providers;
-    use crate::{Key, Kind, SinkTask, TaskContext};
+    use crate::{Key, Kind, SinkError, SinkTask, TaskContext};
 
     struct TestSink;
 
@@ -552,7 +622,11 @@ mod tests {
     }
 
     fn settings(servers: &str) -> Settings {
-        let variables = [("KAFKA_BOOTSTRAP_SERVERS", servers), ("CONNECT_LISTENERS", "http://127.0.0.1:0")];
+        let variables = [
+            ("KAFKA_BOOTSTRAP_SERVERS", servers),
+            ("CONNECT_LISTENERS", "http://127.0.0.1:0"),
+            ("CONNECT_TASK_RESTART_BACKOFF_MAX_MS", "20"),
+        ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Settings { cluster_timeout: Duration::from_secs(1), ..Settings::from_env(variables).unwrap() }
     }
@@ -600,11 +674,34 @@ mod tests {
         Ok(())
     }
 
-    fn second_fails(spec: TaskSpec) -> Result<(), TaskError> {
+    fn some_fail(spec: TaskSpec) -> Result<(), TaskError> {
         match spec.task {
-            1 => Err(TaskError::Assignment("the table is gone".into())),
-            2 => panic!("at the disco"),
+            1 => Err(TaskError::OffsetOutOfRange("the offset is gone".into())),
+            2 => Err(SinkError::Fatal("the bucket is gone".into()).into()),
+            3 => panic!("at the disco"),
             _ => until_stopped(spec),
+        }
+    }
+
+    /// Fails twice, and then runs.
+    fn third_try(spec: TaskSpec) -> Result<(), TaskError> {
+        static TRIES: AtomicUsize = AtomicUsize::new(0);
+        match TRIES.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(SinkError::Fatal("access is denied".into()).into()),
+            1 => panic!("at the disco"),
+            _ => until_stopped(spec),
+        }
+    }
+
+    /// Asks until the answer is as expected; the last one is shown if it never is.
+    fn wait_for<T: std::fmt::Debug>(ask: impl Fn() -> T, expected: impl Fn(&T) -> bool) -> T {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let answer = ask();
+            if expected(&answer) {
+                return answer;
+            }
+            assert!(std::time::Instant::now() < deadline, "{answer:?}");
         }
     }
 
@@ -651,33 +748,28 @@ mod tests {
     #[test]
     fn a_failed_task_leaves_the_others_running_and_is_told_by_health() {
         let cluster = cluster(&["fms.vehicle.real"]);
-        let connector = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": 3});
+        let connector = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": 2});
         let worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
-        let outcome = running(worker, second_fails, |address| {
-            let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        let outcome = running(worker, some_fail, |address| {
             let json = |path: &str| {
                 let (status, body) = get(address, path);
                 let body = body.replace(&address.to_string(), "WORKER");
                 (status, serde_json::from_str::<Value>(&body).unwrap_or(Value::String(body)))
             };
             let expected = json!({"status": "unhealthy", "failed": [
-                {"connector": "a", "task": 1, "trace": "the table is gone"},
-                {"connector": "a", "task": 2, "trace": "panicked, which is a defect of the program: at the disco"},
+                {"connector": "a", "task": 1, "trace": "the offset is gone"},
             ]});
-            while json("/health") != (503, expected.clone()) {
-                assert!(std::time::Instant::now() < deadline, "{:?}", json("/health"));
-            }
+            wait_for(|| json("/health"), |answer| *answer == (503, expected.clone()));
             assert_eq!(json("/connectors"), (200, json!(["a"])));
-            let config = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": "3"});
+            let config = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": "2"});
             assert_eq!(json("/connectors/a/config"), (200, config.clone()), "a provider's value is not shown");
-            let tasks =
-                json!([{"connector": "a", "task": 0}, {"connector": "a", "task": 1}, {"connector": "a", "task": 2}]);
+            let tasks = json!([{"connector": "a", "task": 0}, {"connector": "a", "task": 1}]);
             assert_eq!(
                 json("/connectors/a"),
                 (200, json!({"name": "a", "config": config, "tasks": tasks, "type": "sink"}))
             );
             let first = json!({"id": 0, "state": "RUNNING", "worker_id": "WORKER"});
-            let second = json!({"id": 1, "state": "FAILED", "worker_id": "WORKER", "trace": "the table is gone"});
+            let second = json!({"id": 1, "state": "FAILED", "worker_id": "WORKER", "trace": "the offset is gone"});
             assert_eq!(json("/connectors/a/tasks/1/status"), (200, second.clone()));
             let status = json("/connectors/a/status").1;
             assert_eq!(status["connector"], json!({"state": "RUNNING", "worker_id": "WORKER"}));
@@ -695,6 +787,52 @@ mod tests {
             }
         });
         assert_eq!(outcome, Outcome::Failed);
+    }
+
+    /// What can be mended outside, and even a panic, ends no task: it begins anew, as often as it has to, and says how often and why.
+    #[test]
+    fn a_task_that_may_be_mended_begins_anew_by_itself() {
+        let cluster = cluster(&["t"]);
+        let connector = json!({"name": "mended", "connector.class": "TestSink", "topics": "t", "table": "x"});
+        let worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
+        let outcome = running(worker, third_try, |address| {
+            wait_for(|| get(address, "/connectors/mended/tasks/0/status").1, |body| body.contains("RUNNING"));
+            let metrics = wait_for(|| get(address, "/metrics").1, |text| text.contains(r#"reason="panic"} 1"#));
+            assert!(
+                metrics.contains(r#"fms_task_restarts_total{connector="mended",task="0",reason="sink"} 1"#),
+                "{metrics}"
+            );
+            wait_for(|| get(address, "/health").0, |status| *status == 200);
+        });
+        assert_eq!(outcome, Outcome::Clean);
+    }
+
+    /// While it waits, the status and `/health` say so; a worker that is stopped then had a failed task.
+    #[test]
+    fn a_task_that_waits_to_begin_anew_is_not_well() {
+        let cluster = cluster(&["t"]);
+        let connector =
+            json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x", "tasks.max": 4});
+        let mut worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
+        worker.restart_backoff_max = Duration::from_mins(10);
+        let outcome = running(worker, some_fail, |address| {
+            let state = || get(address, "/connectors/a/tasks/2/status").1;
+            wait_for(state, |task| task.contains(r#""state":"RESTARTING","trace":"the bucket is gone (restart "#));
+            let (status, health) =
+                wait_for(|| get(address, "/health"), |(_, body)| body.contains("the bucket is gone (restart "));
+            assert_eq!(status, 503, "{health}");
+        });
+        assert_eq!(outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_a_good_run_begins_them_anew() {
+        let mut restarts = Restarts::new(Duration::from_secs(60));
+        let pauses: Vec<u64> = (0..8).map(|_| restarts.pause(Duration::from_secs(59)).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(restarts.pause(Duration::from_secs(61)), Duration::from_secs(1));
+        let mut quick = Restarts::new(Duration::from_millis(20));
+        assert_eq!(quick.pause(Duration::ZERO), Duration::from_millis(20));
     }
 
     #[test]

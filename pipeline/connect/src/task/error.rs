@@ -47,3 +47,24 @@ pub enum TaskError {
     )]
     Unflushed(String),
 }
+
+/// What a failure of a task means for the next try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prospect {
+    /// It may be mended from outside: the task is to begin anew by itself. The word is the metric's `reason` label.
+    Restart(&'static str),
+    /// The next try would read the same records with the same settings and fail as this one did.
+    Stop,
+}
+
+impl TaskError {
+    /// Whether the task may begin anew by itself.
+    pub fn prospect(&self) -> Prospect {
+        match self {
+            Self::Sink(_) => Prospect::Restart("sink"),
+            Self::Kafka { .. } => Prospect::Restart("kafka"),
+            Self::Assignment(_) => Prospect::Restart("assignment"),
+            Self::Record { .. } | Self::Config(_) | Self::OffsetOutOfRange(_) | Self::Unflushed(_) => Prospect::Stop,
+        }
+    }
+}

@@ -5,10 +5,12 @@
 
 use std::time::Instant;
 
-use super::{Task, TaskError};
+use super::partitions::{Owned, made_anew};
+use super::{LOOK_AT_ALL, Task, TaskError};
 use crate::consumer::CommitOutcome;
 use crate::intent;
 use crate::metrics::wall_millis;
+use crate::pulse::Place;
 use crate::sink::{Demand, SinkError, Tick};
 
 /// Where a flush is.
@@ -32,26 +34,35 @@ enum Step {
     Wait,
     /// There is nothing to do.
     Idle,
+    /// The partition was closed; the next one has its place.
+    Closed,
 }
 
 impl Task {
     /// Brings every partition's flush as far as it goes now. Whether none is under way and none is due.
     ///
-    /// A commit that has to wait is the last of its pass: the next would wait too, and the consumer is to be polled in between.
+    /// A commit that has to wait is the last of its pass: the next would wait too, and the consumer is to be polled in between. Partitions
+    /// with nothing to flush are looked at once in a while only, so that a thousand idle ones cost as little as one.
     pub(super) fn advance(&mut self) -> Result<bool, TaskError> {
         let mut settled = true;
         self.commits_wait = false;
-        for partition in self.owned.iter().map(|o| o.partition.clone()).collect::<Vec<_>>() {
-            // A step can close its partition, which moves the others.
-            while let Some(i) = self.owned.iter().position(|o| o.partition == partition) {
-                match self.step(i)? {
-                    Step::Again => {}
-                    Step::Wait => {
-                        settled = false;
-                        break;
-                    }
-                    Step::Idle => break,
+        let all = self.all_looked_at.elapsed() >= LOOK_AT_ALL;
+        if all {
+            self.all_looked_at = Instant::now();
+        }
+        let mut i = 0;
+        while i < self.owned.len() {
+            if !all && self.owned[i].is_quiet() {
+                i += 1;
+                continue;
+            }
+            match self.step(i)? {
+                Step::Again | Step::Closed => {}
+                Step::Wait => {
+                    settled = false;
+                    i += 1;
                 }
+                Step::Idle => i += 1,
             }
         }
         Ok(settled)
@@ -70,9 +81,12 @@ impl Task {
                 let Some(start) = owned.committed.or(owned.first) else {
                     return Err(TaskError::Assignment(format!("a flush of {partition} without a record: {flush:?}")));
                 };
-                if !self.commit(i, start, &intent::encode(flush.end, &settings))? {
-                    return Ok(Step::Wait);
+                let metadata = intent::encode(flush.end, &settings);
+                self.check_topic(i)?;
+                if let Some(step) = self.commit(i, start, &metadata)? {
+                    return Ok(step);
                 }
+                self.owned[i].committed = Some(start);
                 match self.sink.flush(&partition) {
                     Ok(()) => Stage::Completing,
                     Err(error) => return self.recover(i, error),
@@ -94,8 +108,11 @@ impl Task {
                 Stage::End
             }
             Stage::End => {
-                if !self.commit(i, flush.end, "")? {
-                    return Ok(Step::Wait);
+                if !flush.intent {
+                    self.check_topic(i)?;
+                }
+                if let Some(step) = self.commit(i, flush.end, "")? {
+                    return Ok(step);
                 }
                 let owned = &mut self.owned[i];
                 owned.committed = Some(flush.end);
@@ -156,26 +173,45 @@ impl Task {
 
     fn recover(&mut self, i: usize, error: SinkError) -> Result<Step, TaskError> {
         match error {
-            SinkError::Restart(reason) => self.restart(i, &reason).map(|()| Step::Wait),
+            SinkError::Restart(reason) => {
+                let partition = self.owned[i].partition.clone();
+                self.restart(&partition, &reason);
+                Ok(Step::Closed)
+            }
             error @ SinkError::Fatal(_) => Err(error.into()),
         }
     }
 
-    /// Commits for a partition that is ours. Whether that is done; else it is to be tried again after a poll, if the partition still is.
-    fn commit(&mut self, i: usize, offset: i64, metadata: &str) -> Result<bool, TaskError> {
-        if self.commits_wait {
-            return Ok(false);
+    /// Before the first commit of a flush: makes sure that the topic is still the one that was read.
+    fn check_topic(&self, i: usize) -> Result<(), TaskError> {
+        let Owned { partition, committed, .. } = &self.owned[i];
+        match committed {
+            Some(committed)
+                if !self.commits_wait && self.consumer.is_committed(partition, self.patience()) == Some(false) =>
+            {
+                Err(made_anew(partition, *committed))
+            }
+            _ => Ok(()),
         }
-        let partition = self.owned[i].partition.clone();
-        let outcome = self.consumer.commit(&partition, offset, metadata).map_err(|source| TaskError::Kafka {
-            action: format!("committing offset {offset} of {partition} in group connect-{}", self.config.name()),
-            source,
-        })?;
+    }
+
+    /// Commits for a partition that is ours. `None` when that is done; else it is to be tried again after a poll, if the partition still is.
+    fn commit(&mut self, i: usize, offset: i64, metadata: &str) -> Result<Option<Step>, TaskError> {
+        if self.commits_wait {
+            return Ok(Some(Step::Wait));
+        }
+        self.pulse.stands_at(Place::Committing);
+        let (partition, patience) = (self.owned[i].partition.clone(), self.patience());
+        let outcome =
+            self.consumer.commit(&partition, offset, metadata, patience).map_err(|source| TaskError::Kafka {
+                action: format!("committing offset {offset} of {partition} in group connect-{}", self.config.name()),
+                source,
+            })?;
         match outcome {
             CommitOutcome::Done => {
                 self.metrics.commit_ok();
                 self.owned[i].commit_logged = false;
-                Ok(true)
+                Ok(None)
             }
             CommitOutcome::Later(reason) => {
                 self.commits_wait = true;
@@ -183,13 +219,18 @@ impl Task {
                 if !std::mem::replace(&mut self.owned[i].commit_logged, true) {
                     tracing::warn!(%partition, offset, "commit not accepted now, trying again while the partition is ours: {reason}");
                 }
-                Ok(false)
+                Ok(Some(Step::Wait))
             }
             CommitOutcome::Lost(reason) => {
                 self.metrics.commit_failed();
                 tracing::warn!(%partition, offset, "no longer a member of the group, the flush is the next owner's: {reason}");
                 self.close(&partition);
-                Ok(false)
+                Ok(Some(Step::Closed))
+            }
+            CommitOutcome::Gone(reason) => {
+                self.metrics.commit_failed();
+                self.drop_partition(&partition, &reason);
+                Ok(Some(Step::Closed))
             }
         }
     }

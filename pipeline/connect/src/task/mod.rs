@@ -15,13 +15,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-pub use self::error::TaskError;
-use self::partitions::Owned;
+pub use self::error::{Prospect, TaskError};
+use self::partitions::{Owned, Partitions, Reopening};
 use crate::consumer::Consumer;
 use crate::convert::Converter;
 use crate::deadletter::DeadLetterQueue;
 use crate::errors::ErrorHandling;
 use crate::metrics::TaskMetrics;
+use crate::pulse::{Place, Pulse};
 use crate::sink::{ErrantRow, SinkTask, StartedSink, TaskContext};
 use crate::worker::{ConnectorSpec, Subscription};
 use crate::{Budget, Config, Retry};
@@ -35,7 +36,11 @@ const BATCHES: usize = 5;
 /// How often the lag is measured.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a task is made of.
+/// How often partitions with nothing to flush are looked at: what failed in the background is told then.
+const LOOK_AT_ALL: Duration = Duration::from_secs(1);
+
+/// What a task is made of, each time it begins.
+#[derive(Clone)]
 pub struct TaskSpec {
     /// The connector it belongs to.
     pub connector: Arc<ConnectorSpec>,
@@ -45,22 +50,22 @@ pub struct TaskSpec {
     pub sink: Arc<dyn StartedSink>,
     /// The consumer's settings, complete but for `group.id` and what delivery depends on.
     pub client: rdkafka::ClientConfig,
-    /// The dead-letter queue.
-    pub dead_letters: Option<DeadLetterQueue>,
+    /// The settings of the dead-letter queue's producer, without the connector's own.
+    pub producer: rdkafka::ClientConfig,
     /// Where the sink's background work runs.
     pub runtime: Handle,
     /// The worker's `buffer.memory`.
     pub budget: Budget,
     /// `errors.retry.*`.
     pub retry: Retry,
-    /// Where this task counts.
-    pub metrics: TaskMetrics,
     /// Becomes true when the task is to flush, commit and leave.
     pub shutdown: watch::Receiver<bool>,
     /// `task.shutdown.graceful.timeout.ms`.
     pub shutdown_timeout: Duration,
     /// `offset.flush.interval.ms`.
     pub offset_flush_interval: Duration,
+    /// Where it says that it turns.
+    pub pulse: Arc<Pulse>,
 }
 
 /// Runs a task until it is told to shut down, or fails. Blocks; belongs on a thread of its own.
@@ -79,7 +84,9 @@ struct Task {
     errors: ErrorHandling,
     errant: Vec<ErrantRow>,
     null_values: NullValues,
-    owned: Vec<Owned>,
+    owned: Partitions,
+    /// Partitions that are ours and closed, until it is known where they go on.
+    reopening: Vec<Reopening>,
     /// Over `buffer.memory`, and not yet under half of it again.
     pressed: bool,
     /// Whether records are taken.
@@ -96,6 +103,8 @@ struct Task {
     shutdown_timeout: Duration,
     offset_flush_interval: Duration,
     lag_measured: Instant,
+    all_looked_at: Instant,
+    pulse: Arc<Pulse>,
 }
 
 /// Why no more records were taken.
@@ -123,6 +132,8 @@ impl Task {
         let wake = Arc::<Notify>::default();
         let label = format!("connector {}, task {}", spec.connector.name, spec.task);
         let converter = Converter::new(&config)?;
+        let dead_letters = DeadLetterQueue::start(&config, spec.task, &spec.producer, &spec.budget)
+            .map_err(|mut wrong| wrong.swap_remove(0))?;
         let mut client = spec.client;
         client.set("group.id", format!("connect-{}", spec.connector.name));
         let consumer = Consumer::new(client, label, &wake)
@@ -139,14 +150,15 @@ impl Task {
             consumer,
             sink,
             converter,
-            errors: ErrorHandling::new(&config, spec.dead_letters),
+            errors: ErrorHandling::new(&config, dead_letters),
             errant: Vec::new(),
             null_values: match config.text("behavior.on.null.values") {
                 "ignore" => NullValues::Ignore,
                 "fail" => NullValues::Fail,
                 _ => NullValues::DeadLetter,
             },
-            owned: Vec::new(),
+            owned: Partitions::default(),
+            reopening: Vec::new(),
             pressed: false,
             taking: true,
             stopping: None,
@@ -154,12 +166,14 @@ impl Task {
             config,
             topics: spec.connector.topics.clone(),
             budget: spec.budget,
-            metrics: spec.metrics,
+            metrics: TaskMetrics::new(&spec.connector.name, spec.task),
             wake,
             shutdown: spec.shutdown,
             shutdown_timeout: spec.shutdown_timeout,
             offset_flush_interval: spec.offset_flush_interval,
             lag_measured: Instant::now(),
+            all_looked_at: Instant::now(),
+            pulse: spec.pulse,
         })
     }
 
@@ -178,7 +192,9 @@ impl Task {
                 () = wake.notified() => {}
                 _ = tick.tick() => {}
             }
+            self.pulse.turn();
             intake = self.consume()?;
+            self.pulse.stands_at(Place::Flushing);
             self.errors.poll()?;
             let taking = self.taking;
             self.relieve_pressure()?;
@@ -198,10 +214,13 @@ impl Task {
                 }
             }
         }
-        for owned in &self.owned {
+        for owned in self.owned.iter() {
             self.sink.close(&owned.partition);
         }
-        self.consumer.leave();
+        self.pulse.stands_at(Place::Leaving);
+        if !self.consumer.leave() {
+            tracing::warn!("the group did not let this member go in time; it expels it when its session is over");
+        }
         if unflushed.is_empty() { Ok(()) } else { Err(TaskError::Unflushed(unflushed.join("; "))) }
     }
 
@@ -226,7 +245,7 @@ impl Task {
         let hold = self.pressed || self.stopping.is_some();
         let repeats = self.stopping.is_none() && self.owned.iter().any(Owned::is_repeating);
         self.taking = !hold || repeats;
-        for owned in &mut self.owned {
+        for owned in self.owned.iter_mut() {
             let pause = hold && repeats && !owned.is_repeating();
             if pause != owned.paused {
                 let partition = &owned.partition;
@@ -246,12 +265,18 @@ impl Task {
             return;
         }
         self.lag_measured = Instant::now();
-        for owned in &self.owned {
+        for owned in self.owned.iter() {
             if let Some((low, high)) = self.consumer.watermarks(&owned.partition) {
                 let position = owned.position.or(owned.committed).unwrap_or(low);
                 self.metrics.lag(&owned.partition, (high - position).max(0));
             }
         }
+        self.metrics.lags_measured();
+    }
+
+    /// How long a question to the group may take: a task that stops has to be done in time.
+    fn patience(&self) -> Duration {
+        self.stopping.map_or(Duration::MAX, |since| self.shutdown_timeout.saturating_sub(since.elapsed()))
     }
 
     fn unflushed(&self) -> Vec<String> {

@@ -1,13 +1,74 @@
 //! Which partitions are ours, as the consumer's callbacks said, and where each was taken over.
 
+use std::ops::{Index, IndexMut};
 use std::time::Instant;
+
+use rdkafka::Offset;
 
 use super::flush::Stage;
 use super::{Task, TaskError};
-use crate::consumer::{Change, Committed};
+use crate::consumer::Change;
 use crate::convert::Converter;
+use crate::lookup::Committed;
 use crate::sink::{Flush, Replay, SinkError};
 use crate::{TopicPartition, intent};
+
+/// The partitions that are ours, sorted, so that one of thousands is found in a few steps.
+#[derive(Default)]
+pub(super) struct Partitions(Vec<Owned>);
+
+impl Partitions {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Owned> {
+        self.0.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Owned> {
+        self.0.iter_mut()
+    }
+
+    /// Where the partition is, or would be.
+    fn place(&self, topic: &[u8], partition: i32) -> Result<usize, usize> {
+        self.0.binary_search_by(|owned| {
+            let number = owned.partition.partition.cmp(&partition);
+            // Numbers first: they are compared faster, and are rarely alike.
+            number.then_with(|| owned.partition.topic.as_bytes().cmp(topic))
+        })
+    }
+
+    pub(super) fn position(&self, topic: &[u8], partition: i32) -> Option<usize> {
+        self.place(topic, partition).ok()
+    }
+
+    fn insert(&mut self, owned: Owned) {
+        match self.place(owned.partition.topic.as_bytes(), owned.partition.partition) {
+            Ok(at) => self.0[at] = owned,
+            Err(at) => self.0.insert(at, owned),
+        }
+    }
+
+    /// Takes one out; those behind it move up.
+    fn remove(&mut self, partition: &TopicPartition) -> Option<Owned> {
+        self.position(partition.topic.as_bytes(), partition.partition).map(|at| self.0.remove(at))
+    }
+}
+
+impl Index<usize> for Partitions {
+    type Output = Owned;
+
+    fn index(&self, at: usize) -> &Owned {
+        &self.0[at]
+    }
+}
+
+impl IndexMut<usize> for Partitions {
+    fn index_mut(&mut self, at: usize) -> &mut Owned {
+        &mut self.0[at]
+    }
+}
 
 /// A partition that is ours. It lasts from one assignment to its revocation: the ownership epoch in which commits are allowed.
 pub(super) struct Owned {
@@ -30,6 +91,13 @@ pub(super) struct Owned {
     pub(super) last_commit: Instant,
 }
 
+/// A partition that is ours but closed, until what is committed for it has been read again.
+pub(super) struct Reopening {
+    partition: TopicPartition,
+    /// What was committed when it was closed. If that is gone, the topic was made anew meanwhile.
+    committed: Option<i64>,
+}
+
 impl Owned {
     /// Whether the record at this offset was put already.
     pub(super) fn is_behind(&self, offset: i64) -> bool {
@@ -40,6 +108,16 @@ impl Owned {
     pub(super) fn is_repeating(&self) -> bool {
         self.replay.as_ref().is_some_and(|(replay, _)| self.position.is_none_or(|position| position < replay.end))
     }
+
+    /// Whether there is nothing to flush: no record has come that is not committed.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.flush.is_none() && (self.position.is_none() || self.position == self.committed)
+    }
+
+    /// Where it goes on.
+    pub(super) fn next(&self) -> Offset {
+        self.position.or(self.committed).map_or(Offset::Beginning, Offset::Offset)
+    }
 }
 
 impl Task {
@@ -49,15 +127,17 @@ impl Task {
             match change {
                 Change::Assigned(partitions) => {
                     for committed in partitions {
-                        self.close(&committed.partition.clone());
+                        self.close(&committed.partition);
                         self.open(committed)?;
                     }
                 }
                 Change::Revoked(partitions) => {
+                    self.reopening.retain(|reopening| !partitions.contains(&reopening.partition));
                     for partition in &partitions {
                         self.close(partition);
                     }
                 }
+                Change::Found(committed) => self.reopen(committed)?,
                 Change::Failed(reason) => return Err(TaskError::Assignment(reason)),
             }
             self.metrics.partition_count(self.owned.len());
@@ -65,7 +145,8 @@ impl Task {
         Ok(())
     }
 
-    fn open(&mut self, Committed { partition, offset, metadata }: Committed) -> Result<(), TaskError> {
+    fn open(&mut self, found: Committed) -> Result<(), TaskError> {
+        let Committed { partition, offset, metadata, .. } = found;
         let replay = intent::decode(&metadata)
             .map_err(|e| TaskError::Assignment(format!("taking over {partition} at offset {offset:?}: {e}")))?;
         let replay = match replay {
@@ -89,7 +170,7 @@ impl Task {
         self.consumer
             .resume(&partition)
             .map_err(|source| TaskError::Kafka { action: format!("resuming {partition}"), source })?;
-        self.owned.push(Owned {
+        self.owned.insert(Owned {
             partition,
             committed: offset,
             first: None,
@@ -106,36 +187,68 @@ impl Task {
         Ok(())
     }
 
-    pub(super) fn close(&mut self, partition: &TopicPartition) {
-        if let Some(i) = self.owned.iter().position(|o| o.partition == *partition) {
-            tracing::info!(%partition, flush = ?self.owned[i].flush, "partition revoked");
-            self.owned.swap_remove(i);
-            self.metrics.forget(partition);
-            self.sink.close(partition);
-        }
+    pub(super) fn close(&mut self, partition: &TopicPartition) -> Option<Owned> {
+        let owned = self.owned.remove(partition)?;
+        tracing::info!(%partition, flush = ?owned.flush, "partition revoked");
+        self.metrics.forget(partition);
+        self.sink.close(partition);
+        Some(owned)
     }
 
-    /// Forgets what is buffered of a partition that is still ours and begins again at what the group has committed.
-    pub(super) fn restart(&mut self, i: usize, reason: &str) -> Result<(), TaskError> {
-        let partition = self.owned[i].partition.clone();
+    /// Forgets what is buffered of a partition that is still ours and begins again at what the group has committed, as soon as that is known.
+    pub(super) fn restart(&mut self, partition: &TopicPartition, reason: &str) {
         self.metrics.partition_restarted();
         tracing::warn!(%partition, "starting again from the committed offset: {reason}");
-        self.close(&partition);
-        let committed = self.consumer.committed(&partition).map_err(|source| TaskError::Kafka {
-            action: format!("reading the committed offset of {partition}"),
-            source,
-        })?;
-        self.seek(&partition, committed.offset)?;
-        self.open(committed)
+        let committed = self.close(partition).and_then(|owned| owned.committed);
+        self.reopening.push(Reopening { partition: partition.clone(), committed });
+        self.consumer.look_up(partition, false);
     }
 
-    pub(super) fn seek(&self, partition: &TopicPartition, offset: Option<i64>) -> Result<(), TaskError> {
-        self.consumer.seek(partition, offset).map_err(|source| TaskError::Kafka {
-            action: format!(
-                "seeking {partition} to {}",
-                offset.map_or("its beginning".into(), |offset| offset.to_string())
-            ),
-            source,
-        })
+    /// Drops a partition whose topic does not exist any more. It goes on at the beginning of the topic that may come into being under that
+    /// name.
+    pub(super) fn drop_partition(&mut self, partition: &TopicPartition, reason: &str) {
+        let Some(owned) = self.close(partition) else { return };
+        tracing::warn!(
+            %partition, committed = owned.committed, read_to = owned.position,
+            "the partition is dropped, for its topic does not exist any more ({reason}); what was read behind the committed offset is stored \
+             as far as the sink had already done so. The task goes on with its other partitions"
+        );
+        self.reopening.push(Reopening { partition: partition.clone(), committed: None });
+        self.consumer.look_up(partition, true);
     }
+
+    /// Opens a partition that was closed here, where the group has left it.
+    fn reopen(&mut self, found: Committed) -> Result<(), TaskError> {
+        let Some(at) = self.reopening.iter().position(|reopening| reopening.partition == found.partition) else {
+            return Ok(());
+        };
+        if let (Some(committed), None) = (self.reopening.swap_remove(at).committed, found.offset) {
+            return Err(made_anew(&found.partition, committed));
+        }
+        let (partition, start) = (found.partition.clone(), found.start());
+        self.open(found)?;
+        if let Err(error) = self.seek(&partition, start) {
+            tracing::debug!("{error}, trying again");
+            if let Some(i) = self.owned.position(partition.topic.as_bytes(), partition.partition) {
+                self.owned[i].seek = true;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn seek(&self, partition: &TopicPartition, offset: Offset) -> Result<(), TaskError> {
+        self.consumer
+            .seek(partition, offset)
+            .map_err(|source| TaskError::Kafka { action: format!("seeking {partition} to {offset:?}"), source })
+    }
+}
+
+/// The topic was deleted, and with it what the group had committed, and a new one has its name.
+pub(super) fn made_anew(partition: &TopicPartition, committed: i64) -> TaskError {
+    TaskError::OffsetOutOfRange(format!(
+        "the offset {committed}, which the group had committed for {partition}, has vanished: the topic was deleted and made anew while it was \
+         read, so the records that come now are not those that follow. No offset of the new topic is committed. Restart the connector to read \
+         it from its beginning; a sink that names what it writes by offsets (S3) needs a place without the old topic's objects first, such as \
+         another topics.dir"
+    ))
 }

@@ -8,16 +8,22 @@ use super::{BATCHES, Intake, NullValues, Task, TaskError};
 use crate::convert::RowFailure;
 use crate::deadletter::Stage;
 use crate::errors::Failure;
+use crate::kafka;
+use crate::pulse::Place;
 use crate::record::{Batch, ConsumerError, Record};
 use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord};
 
 /// Most events that are served before records get their turn.
 const EVENTS: usize = 1000;
 
+/// How long the broker may take to say what a partition holds, for an error about an offset that it does not hold.
+const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(2);
+
 impl Task {
     /// Serves what the group has to say and takes what records have come, up to a pass's worth.
     pub(super) fn consume(&mut self) -> Result<Intake, TaskError> {
         for _ in 0..BATCHES {
+            self.pulse.stands_at(Place::Polling);
             // Before the records: one may be of a partition that was assigned just now.
             self.serve()?;
             if !self.taking {
@@ -26,12 +32,13 @@ impl Task {
             if self.sink.is_full()? {
                 return Ok(Intake::Full);
             }
+            self.pulse.stands_at(Place::Putting);
             let batch = self.consumer.take();
             let result = self.put_all(&batch);
             let full = batch.is_full();
             drop(batch);
             result?;
-            self.start_over()?;
+            self.start_over();
             if !full {
                 return Ok(Intake::Drained);
             }
@@ -50,7 +57,7 @@ impl Task {
         let result = batch.iter().try_for_each(|record| {
             let owned = match run {
                 Some((first, owned)) if record.is_beside(first) => owned,
-                _ => self.owned.iter().position(|owned| record.is_of(&owned.partition)),
+                _ => self.owned.position(record.topic(), record.partition()),
             };
             run = Some((record, owned));
             match (record.error(), owned) {
@@ -85,7 +92,8 @@ impl Task {
             }
             self.apply_changes()?;
         }
-        Ok(())
+        // What was looked up comes without an event.
+        self.apply_changes()
     }
 
     fn receive_error(
@@ -118,32 +126,39 @@ impl Task {
         let place = record.place();
         let gone = owned.map(|i| &self.owned[i]).and_then(|owned| {
             let offset = owned.position.or(owned.committed)?;
-            let (low, high) = self.consumer.fetch_watermarks(&owned.partition, Duration::from_secs(10)).ok()?;
+            let (low, high) = self.consumer.fetch_watermarks(&owned.partition, WATERMARKS_TIMEOUT).ok()?;
             Some(format!("{place} offset {offset} is out of range: the partition holds {low} to {high}"))
         });
         TaskError::OffsetOutOfRange(format!(
             "{}. Records between were deleted before they were consumed, or the topic was made anew. Nothing is skipped by itself: \
-             set the group's offset (kafka-consumer-groups --reset-offsets) to where it is to go on",
+             set the group's offset (kafka-consumer-groups --reset-offsets) to where it is to go on and restart the connector; if the topic \
+             was made anew, a sink that names what it writes by offsets (S3) first needs a place without the old topic's objects, such as \
+             another topics.dir",
             gone.unwrap_or_else(|| format!("the group's offset of {place} is out of range"))
         ))
     }
 
     /// Begins again where a record of the last batch asked for it.
-    fn start_over(&mut self) -> Result<(), TaskError> {
-        // A partition that is opened anew moves to the end.
-        for i in (0..self.owned.len()).rev() {
-            if let Some(reason) = self.owned[i].restart.take() {
-                self.restart(i, &reason)?;
-            } else if std::mem::take(&mut self.owned[i].seek) {
-                let owned = &self.owned[i];
-                if let Err(error) = self.seek(&owned.partition, owned.position.or(owned.committed)) {
-                    // The broker that caused it is not there yet again.
-                    tracing::debug!("{error}, trying again");
-                    self.owned[i].seek = true;
-                }
+    fn start_over(&mut self) {
+        let restarts: Vec<_> = self
+            .owned
+            .iter_mut()
+            .filter_map(|owned| owned.restart.take().map(|reason| (owned.partition.clone(), reason)))
+            .collect();
+        for (partition, reason) in restarts {
+            self.restart(&partition, &reason);
+        }
+        for i in 0..self.owned.len() {
+            if !std::mem::take(&mut self.owned[i].seek) {
+                continue;
+            }
+            let owned = &self.owned[i];
+            if let Err(error) = self.seek(&owned.partition, owned.next()) {
+                // The broker that caused it is not there yet again.
+                tracing::debug!("{error}, trying again");
+                self.owned[i].seek = true;
             }
         }
-        Ok(())
     }
 
     fn put(&mut self, i: usize, record: Record<'_>) -> Result<(), TaskError> {
@@ -239,21 +254,14 @@ impl Task {
     }
 }
 
-/// Whether a consumer's error does not pass by itself.
+/// Whether a consumer's error ends the task: it does not pass by itself, or a record cannot be read as it is stored.
 fn is_fatal(error: &KafkaError) -> bool {
-    matches!(error, KafkaError::MessageConsumptionFatal(_))
+    kafka::is_permanent(error)
         || matches!(
             error.rdkafka_error_code(),
             Some(
-                Code::TopicAuthorizationFailed
-                    | Code::GroupAuthorizationFailed
-                    | Code::ClusterAuthorizationFailed
-                    | Code::SaslAuthenticationFailed
-                    | Code::Authentication
-                    | Code::Fatal
-                    | Code::BadMessage
+                Code::BadMessage
                     | Code::BadCompression
-                    | Code::NotImplemented
                     | Code::MessageSizeTooLarge
                     | Code::InvalidMessage
                     | Code::InvalidMessageSize

@@ -1,0 +1,239 @@
+//! What a group has committed, asked for beside the thread that polls: a coordinator that does not answer keeps no member from polling.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::Notify;
+
+use crate::{TopicPartition, kafka};
+
+/// How long one question may take. The next one follows at once, so this only bounds how late the end of the lookup is noticed.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the leaders of new partitions are asked for their earliest offsets before that is left to librdkafka.
+const EARLIEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The first pause between two questions, and the longest. A topic or group that has just come into being has no leader or coordinator for
+/// some milliseconds, and one that moves has none either.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
+
+/// How often a lookup that goes on is logged.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
+
+/// What the group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub partition: TopicPartition,
+    pub offset: Option<i64>,
+    pub metadata: String,
+    /// Where nothing is committed: the partition's earliest offset, if its leader said it in time.
+    pub earliest: Option<i64>,
+}
+
+impl Committed {
+    /// Where the partition is read from. The earliest offset as a number where it is known: left to librdkafka, the first question for it is
+    /// often put before the partition's leader is connected, and the next one 500 ms later.
+    pub fn start(&self) -> Offset {
+        self.offset.or(self.earliest).map_or(Offset::Beginning, Offset::Offset)
+    }
+}
+
+/// A question that is asked until it is answered, refused for good, or no longer of interest: dropping the lookup ends it.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    partitions: TopicPartitionList,
+    answers: Receiver<KafkaResult<Vec<Committed>>>,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Lookup {
+    /// Asks for `partitions`, and notifies `wake` when there is an answer. With `existing`, the partitions have to exist first: those of a
+    /// topic that was deleted are waited for.
+    pub fn start<C: ConsumerContext + 'static>(
+        consumer: &Arc<BaseConsumer<C>>,
+        partitions: TopicPartitionList,
+        existing: bool,
+        wake: &Arc<Notify>,
+    ) -> Self {
+        let (sender, answers) = channel();
+        let ended = Arc::new(AtomicBool::new(false));
+        let asking = Asking {
+            consumer: Arc::clone(consumer),
+            partitions: partitions.clone(),
+            existing,
+            ended: Arc::clone(&ended),
+            answer: sender,
+        };
+        let wake = Arc::clone(wake);
+        // Without a thread the sender is gone, which `answer` takes for a refusal.
+        let thread = thread::Builder::new().name("committed".into()).spawn(move || {
+            asking.run();
+            wake.notify_one();
+        });
+        Self { partitions, answers, ended, thread: thread.ok() }
+    }
+
+    /// What was asked for.
+    pub fn partitions(&self) -> &TopicPartitionList {
+        &self.partitions
+    }
+
+    /// The answer, once, when it is there. An error is for good.
+    pub fn answer(&self) -> Option<KafkaResult<Vec<Committed>>> {
+        match self.answers.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(KafkaError::NoMessageReceived)),
+        }
+    }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+/// The thread's half.
+struct Asking<C: ConsumerContext> {
+    consumer: Arc<BaseConsumer<C>>,
+    partitions: TopicPartitionList,
+    existing: bool,
+    ended: Arc<AtomicBool>,
+    answer: Sender<KafkaResult<Vec<Committed>>>,
+}
+
+impl<C: ConsumerContext> Asking<C> {
+    fn run(self) {
+        let mut pause = PAUSE.0;
+        let mut logged = None::<Instant>;
+        while !self.ended.load(Ordering::Relaxed) {
+            let result = self.ask();
+            match &result {
+                Err(error) if !kafka::is_permanent(error) => {
+                    if logged.is_some_and(|at| at.elapsed() >= LOG_INTERVAL) || logged.is_none() && pause > 4 * PAUSE.0
+                    {
+                        logged = Some(Instant::now());
+                        tracing::warn!(
+                            "reading the committed offsets of {}: {error}; asking again",
+                            names(&self.partitions)
+                        );
+                    }
+                }
+                _ => {
+                    // Nobody waits for it any more if the lookup was dropped.
+                    let _ = self.answer.send(result);
+                    return;
+                }
+            }
+            thread::park_timeout(pause);
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    fn ask(&self) -> KafkaResult<Vec<Committed>> {
+        if self.existing {
+            earliest(&self.consumer, self.partitions.clone())?;
+        }
+        let mut committed = committed_of(&self.consumer.committed_offsets(self.partitions.clone(), ASK_TIMEOUT)?)?;
+        let mut fresh = TopicPartitionList::new();
+        for Committed { partition, .. } in committed.iter().filter(|committed| committed.offset.is_none()) {
+            fresh.add_partition(&partition.topic, partition.partition);
+        }
+        if fresh.count() == 0 {
+            return Ok(committed);
+        }
+        let deadline = Instant::now() + EARLIEST_TIMEOUT;
+        let answer = loop {
+            match earliest(&self.consumer, fresh.clone()) {
+                Err(error) if kafka::is_permanent(&error) => return Err(error),
+                Err(_) if Instant::now() < deadline && !self.ended.load(Ordering::Relaxed) => {
+                    thread::park_timeout(PAUSE.0)
+                }
+                answer => break answer,
+            }
+        };
+        // One leader that is away keeps no other partition waiting: librdkafka goes on asking for the beginning by itself.
+        if let Ok(answer) = answer {
+            for committed in committed.iter_mut().filter(|committed| committed.offset.is_none()) {
+                let TopicPartition { topic, partition } = &committed.partition;
+                committed.earliest = answer.find_partition(topic, *partition).and_then(|found| match found.offset() {
+                    Offset::Offset(offset) if found.error().is_ok() => Some(offset),
+                    _ => None,
+                });
+            }
+        }
+        Ok(committed)
+    }
+}
+
+/// The earliest offsets of all of these, in one question a leader. An error is that of any of them.
+fn earliest<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    mut partitions: TopicPartitionList,
+) -> KafkaResult<TopicPartitionList> {
+    // In Kafka's protocol the earliest offset is the one of this time.
+    partitions.set_all_offsets(Offset::Beginning)?;
+    let answer = consumer.offsets_for_times(partitions, EARLIEST_TIMEOUT)?;
+    for element in answer.elements() {
+        element.error()?;
+        if !matches!(element.offset(), Offset::Offset(_)) {
+            return Err(KafkaError::MetadataFetch(Code::LeaderNotAvailable));
+        }
+    }
+    Ok(answer)
+}
+
+/// What an answer of the coordinator says, of every partition in it.
+pub(crate) fn committed_of(list: &TopicPartitionList) -> KafkaResult<Vec<Committed>> {
+    let elements = list.elements();
+    elements
+        .iter()
+        .enumerate()
+        .map(|(i, element)| {
+            element.error()?;
+            let offset = match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            };
+            let partition = TopicPartition { topic: element.topic().into(), partition: element.partition() };
+            Ok(Committed { partition, offset, metadata: metadata(list, i), earliest: None })
+        })
+        .collect()
+}
+
+/// The metadata of element `i`. Whoever committed it may have written any bytes.
+fn metadata(list: &TopicPartitionList, i: usize) -> String {
+    #[allow(unsafe_code, reason = "rdkafka panics on metadata that is not UTF-8")]
+    // SAFETY: `i` is one of the list's elements, which live as long as the list; the metadata is copied.
+    unsafe {
+        debug_assert!(i < list.count());
+        let element = &*(*list.ptr()).elems.add(i);
+        if element.metadata.is_null() || element.metadata_size == 0 {
+            return String::new();
+        }
+        let bytes = std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size);
+        String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+    }
+}
+
+/// The names of partitions, for people: the first few, and how many more there are.
+pub(crate) fn names(partitions: &TopicPartitionList) -> String {
+    const SHOWN: usize = 10;
+    let elements = partitions.elements();
+    let shown = elements.iter().take(SHOWN).map(|e| format!("{}-{}", e.topic(), e.partition())).collect::<Vec<_>>();
+    match elements.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

@@ -1,0 +1,87 @@
+//! Whether a task's thread still turns, and where it stands if it does not.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A place in a task's loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Place {
+    Starting,
+    Polling,
+    Putting,
+    Flushing,
+    Committing,
+    Leaving,
+}
+
+impl Place {
+    const ALL: [Self; 6] =
+        [Self::Starting, Self::Polling, Self::Putting, Self::Flushing, Self::Committing, Self::Leaving];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Starting => "creating its consumer and its sink",
+            Self::Polling => "serving its consumer's events",
+            Self::Putting => "putting records into its sink",
+            Self::Flushing => "looking at its flushes",
+            Self::Committing => "committing an offset",
+            Self::Leaving => "leaving its group",
+        }
+    }
+}
+
+/// Written by a task's thread, read by whoever asks for its health. Both cost one atomic operation.
+#[derive(Debug)]
+pub struct Pulse {
+    began: Instant,
+    /// Milliseconds from `began` to the last turn.
+    turned: AtomicU64,
+    place: AtomicU8,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self { began: Instant::now(), turned: AtomicU64::new(0), place: AtomicU8::new(Place::Starting as u8) }
+    }
+}
+
+impl Pulse {
+    /// The loop begins anew.
+    pub(crate) fn turn(&self) {
+        self.turned.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// The loop has come here.
+    pub(crate) fn stands_at(&self, place: Place) {
+        self.place.store(place as u8, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// If the loop has not turned for longer than `limit`: since when, and where it stands.
+    pub fn stalled(&self, limit: Duration) -> Option<String> {
+        let since = Duration::from_millis(self.now().saturating_sub(self.turned.load(Ordering::Relaxed)));
+        let place = Place::ALL.into_iter().find(|place| *place as u8 == self.place.load(Ordering::Relaxed));
+        let text = place.unwrap_or(Place::Starting).text();
+        (since > limit).then(|| format!("has not turned for {} s: it stands at {text}", since.as_secs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_does_not_turn_says_where_it_stands() {
+        let pulse = Pulse { began: Instant::now() - Duration::from_secs(70), ..Pulse::default() };
+        pulse.stands_at(Place::Committing);
+        let stalled = pulse.stalled(Duration::from_mins(1));
+        assert_eq!(stalled.as_deref(), Some("has not turned for 70 s: it stands at committing an offset"));
+        assert_eq!(pulse.stalled(Duration::from_secs(80)), None);
+        pulse.turn();
+        assert_eq!(pulse.stalled(Duration::from_mins(1)), None);
+    }
+}
