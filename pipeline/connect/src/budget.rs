@@ -47,6 +47,7 @@ impl Budget {
     }
 
     /// The part of another task of the same worker.
+    #[must_use]
     pub fn another(&self) -> Self {
         Self { whole: Arc::clone(&self.whole), share: self.share, used: Arc::default() }
     }

@@ -514,3 +514,40 @@ fn list(partition: &TopicPartition) -> TopicPartitionList {
     list.add_partition(&partition.topic, partition.partition);
     list
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    /// A broker that takes a commit and never answers keeps nobody waiting for longer than was said.
+    #[test]
+    fn a_commit_waits_for_no_longer_than_it_may() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        cluster.create_topic("t", 1, 1).expect("a topic");
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+        let mut consumer = Consumer::new(config, "test".into(), &Arc::default()).expect("a consumer");
+        consumer.subscribe(&["t"]).expect("a subscription");
+        let partition = name("t", 0);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut assigned = false;
+        while !assigned {
+            assert!(Instant::now() < deadline, "no assignment within 30 s");
+            drop(consumer.inner.poll(Duration::from_millis(10)));
+            assigned = consumer.changes().iter().any(|change| matches!(change, Change::Assigned(_)));
+        }
+        let patience = Duration::from_secs(20);
+        assert_eq!(consumer.commit(&partition, 1, "first", patience), Ok(CommitOutcome::Done));
+        assert_eq!(consumer.is_committed(&partition, patience), Some(true));
+        cluster.broker_round_trip_time(1, Duration::from_mins(10)).expect("the broker");
+        let asked = Instant::now();
+        let outcome = consumer.commit(&partition, 2, "second", Duration::from_millis(200));
+        assert!(matches!(outcome, Ok(CommitOutcome::Later(_))), "{outcome:?}");
+        assert_eq!(consumer.is_committed(&partition, Duration::from_millis(200)), None);
+        // As long as the commit and reading it back may take, and room for a busy machine; the answer takes minutes.
+        assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+        assert!(!consumer.leave(), "the coordinator does not answer");
+    }
+}

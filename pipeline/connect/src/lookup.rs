@@ -158,7 +158,7 @@ impl<C: ConsumerContext> Asking<C> {
             match earliest(&self.consumer, fresh.clone()) {
                 Err(error) if kafka::is_permanent(&error) => return Err(error),
                 Err(_) if Instant::now() < deadline && !self.ended.load(Ordering::Relaxed) => {
-                    thread::park_timeout(PAUSE.0)
+                    thread::park_timeout(PAUSE.0);
                 }
                 answer => break answer,
             }

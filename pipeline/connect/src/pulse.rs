@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn a_task_that_does_not_turn_says_where_it_stands() {
-        let pulse = Pulse { began: Instant::now() - Duration::from_secs(70), ..Pulse::default() };
+        let began = Instant::now().checked_sub(Duration::from_secs(70)).expect("a clock that began before that");
+        let pulse = Pulse { began, ..Pulse::default() };
         pulse.stands_at(Place::Committing);
         let stalled = pulse.stalled(Duration::from_mins(1));
         assert_eq!(stalled.as_deref(), Some("has not turned for 70 s: it stands at committing an offset"));

@@ -827,7 +827,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_their_limit_and_a_good_run_begins_them_anew() {
-        let mut restarts = Restarts::new(Duration::from_secs(60));
+        let mut restarts = Restarts::new(Duration::from_mins(1));
         let pauses: Vec<u64> = (0..8).map(|_| restarts.pause(Duration::from_secs(59)).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(restarts.pause(Duration::from_secs(61)), Duration::from_secs(1));

@@ -177,12 +177,24 @@ impl Task {
         })
     }
 
+    /// Turns until the end, and leaves the group however that comes: what is ours goes to others at once, or to this task's next try.
     async fn run(mut self) -> Result<(), TaskError> {
+        let result = self.turn().await;
+        for owned in self.owned.iter() {
+            self.sink.close(&owned.partition);
+        }
+        self.pulse.stands_at(Place::Leaving);
+        if !self.consumer.leave() {
+            tracing::warn!("the group did not let this member go in time; it expels it when its session is over");
+        }
+        result
+    }
+
+    async fn turn(&mut self) -> Result<(), TaskError> {
         self.subscribe()?;
         let (wake, mut shutdown) = (Arc::clone(&self.wake), self.shutdown.clone());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut unflushed = Vec::new();
         let mut intake = Intake::Drained;
         loop {
             tokio::select! {
@@ -206,22 +218,14 @@ impl Task {
             self.measure_lag();
             if let Some(since) = self.stopping {
                 if settled {
-                    break;
+                    return Ok(());
                 }
                 if since.elapsed() > self.shutdown_timeout {
-                    unflushed = self.unflushed();
-                    break;
+                    let unflushed = self.unflushed();
+                    return if unflushed.is_empty() { Ok(()) } else { Err(TaskError::Unflushed(unflushed.join("; "))) };
                 }
             }
         }
-        for owned in self.owned.iter() {
-            self.sink.close(&owned.partition);
-        }
-        self.pulse.stands_at(Place::Leaving);
-        if !self.consumer.leave() {
-            tracing::warn!("the group did not let this member go in time; it expels it when its session is over");
-        }
-        if unflushed.is_empty() { Ok(()) } else { Err(TaskError::Unflushed(unflushed.join("; "))) }
     }
 
     fn subscribe(&self) -> Result<(), TaskError> {
