@@ -21,6 +21,7 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel}
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
@@ -427,6 +428,19 @@ impl Consumer {
             )
         };
         (error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some((low, high))
+    }
+
+    /// The offset after all that librdkafka has given of a partition, and after the transaction markers behind it, which it gives to nobody.
+    /// `None` before the first record.
+    pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        let list = list(partition);
+        #[allow(unsafe_code, reason = "rdkafka wraps only the call for all that is assigned")]
+        // SAFETY: client and list outlive the call, which writes into the list's elements.
+        let error = unsafe { raw::rd_kafka_position(self.inner.client().native_ptr(), list.ptr()) };
+        match list.elements().first().map(TopicPartitionListElem::offset) {
+            Some(Offset::Offset(offset)) if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Some(offset),
+            _ => None,
+        }
     }
 
     /// This consumer's member id and generation in its group; `None` while it has none.

@@ -131,11 +131,16 @@ impl Task {
     /// Asks the sink for a flush that is due.
     fn begin(&mut self, i: usize) -> Result<Step, TaskError> {
         let owned = &mut self.owned[i];
+        let still =
+            owned.position.is_some() && std::mem::replace(&mut owned.looked_at, owned.position) == owned.position;
         // Only with a record since the assignment, and with it the watermark of the fetch that brought it: an older one may be from before.
-        // A flush that is repeated ends at its end, which a watermark that lags behind must not move.
+        // A flush that is repeated ends at its end, which a watermark that lags behind must not move. Behind the last record there may be the
+        // marker of a transaction's end, which librdkafka passes over: it is asked where it is only when no records come.
         let at_end = owned.replay.is_none()
             && owned.position.is_some_and(|position| {
-                self.consumer.watermarks(&owned.partition).is_some_and(|(_, high)| position >= high)
+                self.consumer.watermarks(&owned.partition).is_some_and(|(_, high)| {
+                    position >= high || still && self.consumer.position(&owned.partition) >= Some(high)
+                })
             });
         owned.idle_since = if at_end { owned.idle_since.or_else(|| Some(Instant::now())) } else { None };
         let tick = Tick {

@@ -272,7 +272,10 @@ impl Task {
         for owned in self.owned.iter() {
             if let Some((low, high)) = self.consumer.watermarks(&owned.partition) {
                 let position = owned.position.or(owned.committed).unwrap_or(low);
-                self.metrics.lag(&owned.partition, (high - position).max(0));
+                // The marker of a transaction's end is no record that is still to come.
+                let position =
+                    if position < high { self.consumer.position(&owned.partition).max(Some(position)) } else { None };
+                self.metrics.lag(&owned.partition, position.map_or(0, |position| (high - position).max(0)));
             }
         }
         self.metrics.lags_measured();

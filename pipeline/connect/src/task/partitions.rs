@@ -79,6 +79,8 @@ pub(super) struct Owned {
     pub(super) first: Option<i64>,
     /// The next offset to be put.
     pub(super) position: Option<i64>,
+    /// `position` when a flush was looked for last.
+    pub(super) looked_at: Option<i64>,
     pub(super) idle_since: Option<Instant>,
     pub(super) replay: Option<(Replay, Converter)>,
     pub(super) paused: bool,
@@ -175,6 +177,7 @@ impl Task {
             committed: offset,
             first: None,
             position: None,
+            looked_at: None,
             idle_since: None,
             replay,
             paused: false,

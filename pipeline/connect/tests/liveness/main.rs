@@ -121,7 +121,7 @@ fn a_commit_that_fails_for_the_brokers_reasons_is_made_again() {
 /// A commit for a topic that is gone drops that partition alone, and takes it up again if the topic is there.
 #[test]
 fn a_topic_that_is_gone_ends_no_other() {
-    passes_by(RDKafkaApiKey::OffsetCommit, &[Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART]);
+    passes_by(RDKafkaApiKey::OffsetCommit, &[Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART; 3]);
 }
 
 /// A sink that refuses for a while needs nobody to restart it.

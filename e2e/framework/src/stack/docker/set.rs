@@ -40,7 +40,7 @@ const ACCESS_KEY: &str = "e2e";
 const SECRET_KEY: &str = "e2e";
 
 /// What the broker is told beyond the module's settings. Its own defaults vanish as soon as one variable is set.
-const KAFKA: [(&str, &str); 14] = [
+const KAFKA: [(&str, &str); 16] = [
     // A group's first assignment is made at once, not after three seconds in which more members may come.
     ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0"),
     // There is one broker.
@@ -55,6 +55,9 @@ const KAFKA: [(&str, &str); 14] = [
     ("KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS", "100"),
     ("KAFKA_GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS", "100"),
     ("KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS", "50"),
+    // Those of the protocol `consumer` (KIP-848) do not say themselves how long they may be missed.
+    ("KAFKA_GROUP_CONSUMER_SESSION_TIMEOUT_MS", "3000"),
+    ("KAFKA_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS", "300"),
     ("KAFKA_MESSAGE_MAX_BYTES", "5242880"),
     // A mistyped name has to be an error.
     ("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false"),

@@ -1,16 +1,22 @@
-//! Exactly once in S3 and none lost in DynamoDB while workers join, leave, freeze past their session and are killed.
+//! Exactly once in S3 and none lost in DynamoDB while workers join, leave, freeze past their session and are killed, and, on real services,
+//! while the broker and S3 freeze.
 //!
 //! The workers are real processes of `fms connect` in one consumer group, some with one configuration of the S3 sink and some with
 //! another, as during a rolling change: a flush that one has announced is repeated by the other with the settings it was announced with.
+//!
+//! With nextest's profile `docker` the services are real ones, and the group has each of Kafka's three protocols in turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use e2e::harness;
+use e2e::stack::docker::images::Service;
+use e2e::stack::docker::set::Set;
 use e2e::stack::embedded::Embedded;
-use e2e::stack::{Record, Stack, Table};
+use e2e::stack::{Isolation, Kind, Record, Stack, Table, docker};
 use e2e::subject::{Log, Subject};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -22,23 +28,75 @@ const GROUPS: [&str; 2] = ["connect-dynamodb", "connect-s3"];
 /// Rows of a message. With `flush.size` below, a flush is a handful of messages, so there are hundreds of them to be caught in.
 const ROWS: usize = 3;
 const ROUNDS: usize = 24;
-const MESSAGES: usize = 40;
 const SESSION: Duration = Duration::from_millis(1200);
+/// The session that the containers' broker gives members of the protocol `consumer`, and that those of the other ones ask for.
+const REAL_SESSION: Duration = Duration::from_secs(3);
 /// How long everything may take to drain once the disturbances are over.
 const DRAIN: Duration = Duration::from_mins(1);
 
+/// The protocol by which a group shares out its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Range,
+    Cooperative,
+    Consumer,
+}
+
+impl Protocol {
+    fn settings(self) -> &'static [(&'static str, &'static str)] {
+        const SESSION: (&str, &str) = ("CONNECT_CONSUMER_SESSION_TIMEOUT_MS", "3000");
+        const HEARTBEAT: (&str, &str) = ("CONNECT_CONSUMER_HEARTBEAT_INTERVAL_MS", "300");
+        match self {
+            Self::Range => &[SESSION, HEARTBEAT, ("CONNECT_CONSUMER_PARTITION_ASSIGNMENT_STRATEGY", "range")],
+            Self::Cooperative => {
+                &[SESSION, HEARTBEAT, ("CONNECT_CONSUMER_PARTITION_ASSIGNMENT_STRATEGY", "cooperative-sticky")]
+            }
+            // The broker says how long a session is.
+            Self::Consumer => &[("CONNECT_CONSUMER_GROUP_PROTOCOL", "consumer")],
+        }
+    }
+}
+
 fn main() -> ExitCode {
     fms_e2e::worker_or(|| {
-        let trials = [1, 2].map(|seed| {
-            Trial::test(format!("every_row_once_under_churn_seed_{seed}"), move || Churn::new(seed)?.run())
-        });
-        libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+        let real = harness::options().is_ok_and(|options| options.stack == Kind::Docker);
+        let trials = if real {
+            let first = seed();
+            let of = |(protocol, name): (Protocol, &str)| {
+                Trial::test(format!("every_row_once_under_churn_{name}"), move || Churn::real(first, protocol)?.run())
+            };
+            let all =
+                [(Protocol::Range, "range"), (Protocol::Cooperative, "cooperative"), (Protocol::Consumer, "kip_848")];
+            all.map(of).into()
+        } else {
+            let of = |seed| {
+                Trial::test(format!("every_row_once_under_churn_seed_{seed}"), move || Churn::embedded(seed)?.run())
+            };
+            [1, 2].map(of).into()
+        };
+        libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
     })
+}
+
+/// `CHURN_SEED`, else one that is different each time: it is printed, and with a failure.
+fn seed() -> u64 {
+    let asked = std::env::var("CHURN_SEED").ok().and_then(|seed| seed.parse().ok());
+    asked.unwrap_or_else(|| fastrand::u64(..1_000_000))
 }
 
 /// One run: a stack, its workers, and what has been sent.
 struct Churn {
-    stack: Embedded,
+    stack: Box<dyn Stack>,
+    /// The containers that the services run in.
+    containers: Option<Set>,
+    protocol: Protocol,
+    seed: u64,
+    /// How long a member may be silent.
+    session: Duration,
+    /// Messages that are sent in a round.
+    messages: usize,
+    /// Containers that are frozen, and until when.
+    paused: Vec<(Service, Instant)>,
     folder: tempfile::TempDir,
     random: fastrand::Rng,
     workers: Vec<(Subject, Log)>,
@@ -51,9 +109,25 @@ struct Churn {
 }
 
 impl Churn {
-    fn new(seed: u64) -> Result<Self, Failed> {
+    /// On the embedded services.
+    fn embedded(seed: u64) -> Result<Self, Failed> {
         let stack = Embedded::start()?;
         stack.set_session_timeout(SESSION, SESSION / 12)?;
+        // The embedded broker tells members of this protocol apart by ids of their own. It names those of the classic one after an
+        // address in its memory, which it gives to another member later: then a zombie is taken for a live one.
+        Self::new(seed, Protocol::Consumer, Box::new(stack), None)
+    }
+
+    /// On real services of its own, which are frozen as well.
+    fn real(seed: u64, protocol: Protocol) -> Result<Self, Failed> {
+        let folder = fms_e2e::suite().docker_folder();
+        let options = docker::Options { isolation: Isolation::PerTest, keep: false, whole_run: false, folder: &folder };
+        let (stack, set) = docker::start(options)?;
+        Self::new(seed, protocol, Box::new(stack), Some(set))
+    }
+
+    fn new(seed: u64, protocol: Protocol, stack: Box<dyn Stack>, containers: Option<Set>) -> Result<Self, Failed> {
+        println!("seed {seed}");
         stack.create_topic(TOPIC, PARTITIONS)?;
         for dead_letters in ["fms.dead-letter.s3", "fms.dead-letter.dynamodb"] {
             stack.create_topic(dead_letters, 1)?;
@@ -74,8 +148,15 @@ impl Churn {
             config.extend(changes.map(|(key, value)| (key.to_owned(), value.to_owned())));
             fs::write(folder.path().join(name), serde_json::to_vec(&config)?)?;
         }
+        let real = containers.is_some();
         Ok(Self {
             stack,
+            containers,
+            protocol,
+            seed,
+            session: if real { REAL_SESSION } else { SESSION },
+            messages: if real { 300 } else { 40 },
+            paused: Vec::new(),
             folder,
             random: fastrand::Rng::with_seed(seed),
             workers: Vec::new(),
@@ -97,7 +178,8 @@ impl Churn {
                 Err(_) => self.logs.iter().map(|log| log.last(20)).collect::<Vec<_>>().join("\n"),
             };
             let text = error.message().unwrap_or_default();
-            Failed::from(format!("{text}\nwhat was done: {}\n{log}", self.actions.join(", ")))
+            let (seed, done) = (self.seed, self.actions.join(", "));
+            Failed::from(format!("{text}\nCHURN_SEED={seed}, what was done: {done}\n{log}"))
         })
     }
 
@@ -105,19 +187,22 @@ impl Churn {
     fn disturb(&mut self) -> Result<(), Failed> {
         self.join()?;
         for round in 0..ROUNDS {
+            self.resume(false)?;
             self.send(round)?;
             self.thaw(false);
-            match self.random.u8(0..10) {
+            match self.random.u8(0..if self.containers.is_some() { 14 } else { 10 }) {
                 0..=3 if self.workers.len() < 4 => self.join()?,
                 4 | 5 if self.workers.len() > 1 => self.leave()?,
                 6 | 7 if !self.workers.is_empty() => self.kill(),
                 8 | 9 if !self.workers.is_empty() => self.freeze(),
+                10..=12 => self.pause(Service::Kafka)?,
+                13 => self.pause(Service::LocalStack)?,
                 _ => self.join()?,
             }
             // The disturbance is time itself: long enough for a group to settle sometimes, too short at others.
-            thread::sleep(Duration::from_millis(self.random.u64(50..700)));
+            thread::sleep(self.session * self.random.u32(5..60) / 100);
         }
-        Ok(())
+        self.resume(true)
     }
 
     fn join(&mut self) -> Result<(), Failed> {
@@ -135,12 +220,10 @@ impl Churn {
             ("CONNECT_LISTENERS", "http://127.0.0.1:0"),
             ("CONNECT_OFFSET_FLUSH_INTERVAL_MS", "200"),
             ("CONNECT_CONSUMER_FETCH_WAIT_MAX_MS", "10"),
-            // The embedded broker tells members of this protocol apart by ids of their own. It names those of the classic one after an
-            // address in its memory, which it gives to another member later: then a zombie is taken for a live one.
-            ("CONNECT_CONSUMER_GROUP_PROTOCOL", "consumer"),
             ("RUST_LOG", "info"),
         ];
-        environment.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let settings = settings.iter().chain(self.protocol.settings());
+        environment.extend(settings.map(|&(name, value)| (name.to_owned(), value.to_owned())));
         let program = fms_e2e::suite().program;
         let log = Log::default();
         let worker = Subject::start(&program, &arguments, &environment, self.folder.path(), &log)?;
@@ -155,7 +238,9 @@ impl Churn {
         self.workers.swap_remove(i)
     }
 
+    /// Asks a worker to leave. Not while a service is frozen: then it cannot store what it has, and says so with another status.
     fn leave(&mut self) -> Result<(), Failed> {
+        self.resume(true)?;
         let worker = self.one();
         self.actions.push("leave".into());
         stop(&worker)
@@ -171,7 +256,7 @@ impl Churn {
         let worker = self.one();
         worker.0.freeze();
         // Sometimes within the session, mostly past it: then others have taken over when it wakes up in the middle of what it was doing.
-        let time = SESSION * self.random.u32(1..4) / 2 + Duration::from_millis(200);
+        let time = self.session * self.random.u32(1..4) / 2 + Duration::from_millis(200);
         self.frozen.push((worker, Instant::now() + time));
         self.actions.push(format!("freeze {} ms", time.as_millis()));
     }
@@ -188,8 +273,45 @@ impl Churn {
         }
     }
 
+    /// Freezes a container for up to more than a session: it takes connections and answers nothing.
+    fn pause(&mut self, service: Service) -> Result<(), Failed> {
+        if self.paused.iter().any(|(paused, _)| *paused == service) {
+            return Ok(());
+        }
+        let time = self.session * self.random.u32(10..200) / 100;
+        self.container("pause", service)?;
+        self.actions.push(format!("pause {} {} ms", service.name(), time.as_millis()));
+        self.paused.push((service, Instant::now() + time));
+        Ok(())
+    }
+
+    /// Lets containers go on whose time is over, or all of them. What is sent needs the broker, so that one is waited for.
+    fn resume(&mut self, all: bool) -> Result<(), Failed> {
+        for (service, until) in std::mem::take(&mut self.paused) {
+            if all || service == Service::Kafka {
+                thread::sleep(until.saturating_duration_since(Instant::now()));
+            }
+            if until <= Instant::now() {
+                self.container("unpause", service)?;
+            } else {
+                self.paused.push((service, until));
+            }
+        }
+        Ok(())
+    }
+
+    fn container(&self, verb: &str, service: Service) -> Result<(), Failed> {
+        let of = |set: &Set| set.containers.iter().find(|found| found.service == service).map(|found| found.id.clone());
+        let id = self.containers.as_ref().and_then(of).ok_or("the services have no such container")?;
+        let output = Command::new("docker").args([verb, &id]).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("docker {verb} {id}: {}", String::from_utf8_lossy(&output.stderr)).into())
+    }
+
     fn send(&mut self, round: usize) -> Result<(), Failed> {
-        let records: Vec<Record> = (0..MESSAGES)
+        let records: Vec<Record> = (0..self.messages)
             .map(|message| {
                 let partition = self.random.i32(0..PARTITIONS);
                 let offset = self.offsets.entry(partition).or_default();
@@ -283,6 +405,9 @@ impl Churn {
         );
         let items: BTreeSet<String> = self.stack.scan(TABLE)?.iter().map(|item| name_of(&item["name"]["S"])).collect();
         wrong.extend(self.sent.difference(&items).map(|name| format!("row {name} is not in DynamoDB")));
+        for log in &self.logs {
+            wrong.extend(log.find("task failed").map(|line| format!("a worker says: {line}")));
+        }
         let open = self.stack.open_uploads(BUCKET)?;
         wrong.extend(open.iter().map(|key| format!("an upload of {key} was left behind")));
         if wrong.is_empty() && stored.len() == self.sent.len() {
