@@ -307,7 +307,7 @@ impl Run<'_> {
         if self.suite.program == Program::Running {
             self.evidence.phase(Phase::Draining);
             let settling = Settling { stack: self.stack, subject: None, log: &self.evidence.log };
-            return Ok(settling.drained(goal, self.case.settings.timeout).map(drop)?);
+            return Ok(settling.drained(&mut goal.clone(), self.case.settings.timeout).map(drop)?);
         }
         self.drain_with(&self.start_subject()?, goal)
     }
@@ -315,10 +315,11 @@ impl Run<'_> {
     fn drain_with(&self, subject: &Subject, goal: &Goal) -> Result<(), Failure> {
         let settling = self.settling(subject);
         self.evidence.phase(Phase::Draining);
-        let covered = settling.drained(goal, self.case.settings.timeout)?;
+        let mut goal = goal.clone();
+        let covered = settling.drained(&mut goal, self.case.settings.timeout)?;
         self.evidence.phase(Phase::Stopping);
         settling.stop()?;
-        Ok(settling.settled(goal, covered)?)
+        Ok(settling.settled(&goal, covered)?)
     }
 
     /// Kills a subject at its call number `call`, then lets another one drain.

@@ -1,6 +1,6 @@
 //! Has it drained? Committed offsets have reached the ends, no call is in flight, the subject stops in good order and writes no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ const LAST_LINES: usize = 15;
 /// Offsets are asked for at these intervals, growing with the time already waited.
 const ASK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
+/// After which time it is looked whether what is missing to a partition's end are records at all.
+const LOOK_FOR_RECORDS: Duration = Duration::from_secs(1);
+
 /// What a run has to reach: every group the end of every partition that has records.
 #[derive(Debug, Clone)]
 pub struct Goal {
@@ -24,6 +27,27 @@ pub struct Goal {
     pub groups: Vec<String>,
     /// End offsets by topic and partition, none of them 0.
     pub ends: BTreeMap<(String, i32), i64>,
+}
+
+impl Goal {
+    /// Takes back each end to the offset after the partition's last record. Behind that there are the markers of transactions, which no
+    /// consumer is given: some pipelines commit the offset after them, others that of the last record.
+    fn take_back_to_records(&mut self, stack: &dyn Stack) -> Result<(), StackError> {
+        let topics: BTreeSet<String> = self.ends.keys().map(|(topic, _)| topic.clone()).collect();
+        for topic in topics {
+            let mut ends = BTreeMap::new();
+            for record in stack.read_topic(&topic)? {
+                ends.insert(record.partition, record.offset + 1);
+            }
+            for ((of, partition), end) in &mut self.ends {
+                if *of == topic {
+                    *end = ends.get(partition).map_or(0, |last: &i64| (*last).min(*end));
+                }
+            }
+        }
+        self.ends.retain(|_, end| *end > 0);
+        Ok(())
+    }
 }
 
 /// Why a run did not come to a good end.
@@ -99,11 +123,16 @@ pub struct Settling<'a> {
 
 impl Settling<'_> {
     /// Waits until the goal is reached and no call is in flight. Gives the moment at which the committed offsets were first seen to
-    /// cover everything: no write may begin after it.
-    pub fn drained(&self, goal: &Goal, limit: Duration) -> Result<Instant, SettleError> {
+    /// cover everything: no write may begin after it. An end that a transaction's marker is behind is taken back to the last record.
+    pub fn drained(&self, goal: &mut Goal, limit: Duration) -> Result<Instant, SettleError> {
         let started = Instant::now();
         let mut covered = None;
+        let mut looked = false;
         loop {
+            if covered.is_none() && !looked && started.elapsed() > LOOK_FOR_RECORDS {
+                looked = true;
+                goal.take_back_to_records(self.stack)?;
+            }
             if covered.is_none() && behind(self.stack, goal)?.is_empty() {
                 covered = Some(Instant::now());
             }

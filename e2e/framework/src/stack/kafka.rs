@@ -21,6 +21,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to serve a client's events at a time: rdkafka waits for the whole of it, even if what it waits for is there at once.
 const STEP: Duration = Duration::from_millis(1);
 
+/// How often it is looked whether a topic has been read to its end without a record.
+const READ_STEP: Duration = Duration::from_millis(50);
+
 /// A client of one broker. It joins no group and commits nothing.
 pub(crate) struct Client {
     /// Clients that read what a group has committed. Before the producer, so that they end while an embedded broker still answers.
@@ -234,7 +237,8 @@ impl Client {
         consumer.assign(&assignment).map_err(failed)?;
         let deadline = Instant::now() + PATIENCE;
         while !left.is_empty() {
-            match consumer.poll(deadline.saturating_duration_since(Instant::now())) {
+            // In steps, for a marker of a transaction ends no poll.
+            match consumer.poll(READ_STEP.min(deadline.saturating_duration_since(Instant::now()))) {
                 Some(message) => {
                     let record = read(&message.map_err(failed)?);
                     if left.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
@@ -242,8 +246,16 @@ impl Client {
                     }
                     records.push(record);
                 }
-                // A poll may end early, when all that there was to do is an event.
-                None if Instant::now() < deadline => {}
+                // A poll may end early, when all that there was to do is an event, or a transaction's marker: it is no record, but has an
+                // offset.
+                None if Instant::now() < deadline => {
+                    for position in consumer.position().map_err(failed)?.elements() {
+                        let Offset::Offset(offset) = position.offset() else { continue };
+                        if left.get(&position.partition()).is_some_and(|end| offset >= *end) {
+                            left.remove(&position.partition());
+                        }
+                    }
+                }
                 None => {
                     let problem = format!("after {PATIENCE:?} these partitions are not read to their ends: {left:?}");
                     return Err(StackError::new(action(), problem));
