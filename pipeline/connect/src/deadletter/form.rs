@@ -168,12 +168,12 @@ impl Form {
             insert("stage", letter.stage.name());
             insert("class.name", class);
             insert("exception.class.name", letter.error_class);
-            if let Some(id) = &letter.request_id {
-                insert("request.id", id);
-            }
             match self.context {
                 Context::Whole => insert("exception.message", &letter.error),
                 Context::Short | Context::Nothing => insert("exception.message", &short(&letter.error)),
+            }
+            if let Some(id) = &letter.request_id {
+                insert("request.id", id);
             }
         }
         // Without it, the text of a row could not be told from a message.
