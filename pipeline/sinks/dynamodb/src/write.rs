@@ -58,18 +58,14 @@ impl AttemptError {
     }
 
     fn advice(&self) -> &'static str {
-        match self {
-            Self::Call(error) => match (error.code(), error.verdict()) {
-                (Some("ResourceNotFoundException"), _) => "Create the table again, or correct `dynamodb.table`",
-                (Some("AccessDeniedException"), _) => {
-                    "Allow dynamodb:BatchWriteItem on the table for these credentials"
-                }
-                (Some("UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException"), _) => {
-                    "Check the AWS credentials"
-                }
-                (_, Verdict::Transient(_)) => "See to the service being reachable, or raise `errors.retry.timeout`",
-                _ => "See to the cause",
-            },
+        let Self::Call(error) = self else { return "See to the cause" };
+        match (error.code(), error.verdict()) {
+            (Some("ResourceNotFoundException"), _) => "Create the table again, or correct `dynamodb.table`",
+            (Some("AccessDeniedException"), _) => "Allow dynamodb:BatchWriteItem on the table for these credentials",
+            (Some("UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException"), _) => {
+                "Check the AWS credentials"
+            }
+            (_, Verdict::Transient(_)) => "See to the service being reachable, or raise `errors.retry.timeout`",
             _ => "See to the cause",
         }
     }
