@@ -52,7 +52,9 @@
 //! ```
 //!
 //! All keys are the fields of [`case::Settings`]; a `case.toml` may also say `description`, `expect_failure = "text"`,
-//! `expect_nothing = true` with `why`, and `redact`.
+//! `expect_nothing = true` with `why`, and `redact`, the values that vary from run to run by the pipeline's design, such as
+//! `redact = ["$.items[*].ingested_at", "$.dead_letters[*].timestamp"]`. Redacted by itself is a dead letter's header
+//! `__connect.errors.request.id`, the id of the call to a service that refused it.
 //!
 //! # Working with it
 //!

@@ -3,7 +3,13 @@
 //! Dead letters are at least once: a crash between the acknowledgement and the commit repeats them. A letter keeps the record's
 //! key, headers and timestamp; its value is the record's bytes, or the text of the one row that is wrong, and then the header
 //! `__connect.errors.row.index` says which row of the record it was. The other `__connect.errors.*` headers are Kafka Connect's and
-//! come with `errors.deadletterqueue.context.headers.enable`; `exception.stacktrace` has no counterpart here and is left out.
+//! come with `errors.deadletterqueue.context.headers.enable`; `exception.stacktrace` has no counterpart here and is left out, and
+//! `request.id`, by which AWS finds the call that refused a row, has none there. Such headers of a record, which a letter has that was sent
+//! back to its topic, are those of an earlier error and give way to the new ones.
+//!
+//! A letter that is larger than the topic takes stops nobody: as much of it is sent as the topic takes, see [`form`].
+
+mod form;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +18,13 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Message};
 use tokio::runtime::Handle;
+use tracing::warn;
 
+use self::form::{ContextHeaders, Form};
 use crate::kafka::{self, KafkaLog};
 use crate::metrics::LetterMetrics;
 use crate::{Budget, Config, ConfigError, Origin, Reservation, SinkError, TopicPartition};
@@ -29,6 +36,11 @@ const OVERRIDES: &str = "producer.override.";
 
 /// Bytes that may be on their way to the broker; more wait in the task, so that librdkafka holds no more than this of the budget.
 const IN_FLIGHT: usize = 4 << 20;
+/// The largest letter that a client sends, uncompressed. A topic's own limit decides, not the client's: what was read may be larger than the
+/// client's default. A broker with default settings closes the connection at a request of 104,857,600 bytes.
+const LETTER_MAX: usize = 100_000_000;
+/// What compresses a letter that is too large otherwise, if the producer does not compress already.
+const COMPRESSION: &str = "zstd";
 /// How long the cluster may take to say whether the topic exists, or to create it.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -69,6 +81,8 @@ pub struct DeadLetter {
     pub error_class: &'static str,
     /// What is wrong and what to do about it.
     pub error: String,
+    /// The service's id of the call that refused it, if one did: another for each call, and so no part of the text.
+    pub request_id: Option<String>,
 }
 
 impl DeadLetter {
@@ -92,8 +106,12 @@ pub struct DeadLetterQueue {
     topic: String,
     context: Option<ContextHeaders>,
     producer: BaseProducer<Deliveries>,
+    /// For letters that are too large otherwise: compresses, and puts no two of them into one batch. Made when there is the first.
+    single: Option<BaseProducer<Deliveries>>,
+    client: ClientConfig,
+    log: KafkaLog,
     reports: Reports,
-    waiting: VecDeque<DeadLetter>,
+    waiting: VecDeque<Box<Sending>>,
     outstanding: HashMap<TopicPartition, BTreeMap<i64, usize>>,
     in_flight: usize,
     held: Reservation,
@@ -113,12 +131,10 @@ impl DeadLetterQueue {
         let Some(topic) = topic(config) else { return Ok(None) };
         let client = producer_client(client, config)?;
         let reports = Reports::default();
-        let context = Deliveries {
-            log: KafkaLog::new(format!("connector {}, task {task}, dead letters", config.name()), &client),
-            reports: Arc::clone(&reports),
-        };
-        let producer =
-            client.create_with_context(context).map_err(|error| vec![kafka::rejected(config, OVERRIDES, &error)])?;
+        let log = KafkaLog::new(format!("connector {}, task {task}, dead letters", config.name()), &client);
+        let producer = client
+            .create_with_context(Deliveries { log: log.clone(), reports: Arc::clone(&reports) })
+            .map_err(|error| vec![kafka::rejected(config, OVERRIDES, &error)])?;
         Ok(Some(Self {
             topic: topic.into(),
             context: config.bool(HEADERS).then(|| ContextHeaders {
@@ -128,6 +144,9 @@ impl DeadLetterQueue {
                 sink: config.text("connector.class").into(),
             }),
             producer,
+            single: None,
+            client,
+            log,
             reports,
             waiting: VecDeque::new(),
             outstanding: HashMap::new(),
@@ -143,8 +162,9 @@ impl DeadLetterQueue {
         self.metrics.requests.increment(1);
         let offsets = self.outstanding.entry(letter.origin.partition.clone()).or_default();
         *offsets.entry(letter.origin.offset).or_default() += 1;
-        self.held.grow(letter.size());
-        self.waiting.push_back(letter);
+        let size = letter.size();
+        self.held.grow(size);
+        self.waiting.push_back(Box::new(Sending { letter, form: Form::default(), size }));
         self.produce();
     }
 
@@ -159,12 +179,15 @@ impl DeadLetterQueue {
     /// Takes in delivery reports and sends what waited for room.
     pub fn poll(&mut self) -> Result<(), SinkError> {
         self.producer.poll(Duration::ZERO);
+        if let Some(single) = &self.single {
+            single.poll(Duration::ZERO);
+        }
         let reports = std::mem::take(&mut *self.reports.lock().unwrap_or_else(PoisonError::into_inner));
-        for Report { ticket, failure } in reports {
-            self.in_flight -= ticket.size;
-            self.settled(&ticket);
-            if let Some(error) = failure {
-                self.failed(&ticket, &error);
+        for Report { sending, failure } in reports {
+            self.in_flight -= sending.size;
+            match failure {
+                None => self.delivered(&sending),
+                Some(error) => self.refused(sending, &error),
             }
         }
         self.produce();
@@ -175,51 +198,115 @@ impl DeadLetterQueue {
     }
 
     fn produce(&mut self) {
-        while let Some(letter) = self.waiting.front() {
-            let size = letter.size();
+        while let Some(sending) = self.waiting.front() {
             // A letter larger than the limit goes alone.
-            if self.in_flight > 0 && self.in_flight + size > IN_FLIGHT {
+            if self.in_flight > 0 && self.in_flight + sending.size > IN_FLIGHT {
                 return;
             }
-            let origin = &letter.origin;
-            let ticket = Ticket { partition: origin.partition.clone(), offset: origin.offset, size };
-            let headers = headers(letter, self.context.as_ref());
-            let mut record = BaseRecord::with_opaque_to(&self.topic, Box::new(ticket)).headers(headers);
-            record.key = origin.key.as_ref();
-            record.payload = letter.value.as_ref();
-            record.timestamp = origin.timestamp;
-            match self.producer.send(record) {
-                Ok(()) => {
-                    self.in_flight += size;
-                    self.waiting.pop_front();
+            let Some(sending) = self.waiting.pop_front() else { return };
+            let size = sending.size;
+            match self.try_send(sending) {
+                Ok(()) => self.in_flight += size,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), sending)) => {
+                    self.waiting.push_front(sending);
+                    return;
                 }
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => return,
-                Err((error, BaseRecord { delivery_opaque: ticket, .. })) => {
-                    self.waiting.pop_front();
-                    self.settled(&ticket);
-                    self.failed(&ticket, &error.to_string());
-                }
+                Err((error, sending)) => self.refused(sending, &error),
             }
         }
     }
 
-    fn settled(&mut self, ticket: &Ticket) {
-        self.held.resize(self.held.bytes() - ticket.size);
-        let Some(offsets) = self.outstanding.get_mut(&ticket.partition) else { return };
-        if let Some(letters) = offsets.get_mut(&ticket.offset) {
+    /// Gives a letter to the producer for its form, or back with the reason.
+    fn try_send(&self, mut sending: Box<Sending>) -> Result<(), (KafkaError, Box<Sending>)> {
+        let producer = self.single.as_ref().filter(|_| sending.form.is_alone()).unwrap_or(&self.producer);
+        let origin = Arc::clone(&sending.letter.origin);
+        let headers = sending.form.headers(&sending.letter, self.context.as_ref());
+        let has_key = sending.form.has_key();
+        // The producer makes a copy, which is the only one until it reports.
+        let value = sending.letter.value.take();
+        let mut record = BaseRecord::with_opaque_to(&self.topic, sending).headers(headers);
+        record.key = origin.key.as_ref().filter(|_| has_key);
+        record.payload = value.as_ref();
+        record.timestamp = origin.timestamp;
+        let (error, mut sending) = match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((error, record)) => (error, record.delivery_opaque),
+        };
+        sending.letter.value = value;
+        Err((error, sending))
+    }
+
+    fn delivered(&mut self, sending: &Sending) {
+        self.settled(sending);
+        let Sending { letter, form, .. } = sending;
+        let cuts = form.cuts(letter);
+        if cuts.is_empty() {
+            return;
+        }
+        let Origin { partition, offset, .. } = &*letter.origin;
+        warn!(
+            row = letter.row,
+            "the dead letter of {partition} offset {offset} is larger than the topic `{}` takes, even compressed: it was delivered without all \
+             of its {}. Raise the topic's `max.message.bytes` to keep such letters whole",
+            self.topic,
+            cuts.join(", ")
+        );
+        self.metrics.cut(&cuts);
+    }
+
+    /// A letter was not taken. If it is too large, less of it goes again, before all others; any other failure is the task's.
+    fn refused(&mut self, mut sending: Box<Sending>, error: &KafkaError) {
+        if !is_too_large(error) {
+            let bytes = sending.letter.value.as_ref().map_or(0, Vec::len);
+            self.failed(&sending, &format!("{error}, for a value of {bytes} bytes"));
+            return;
+        }
+        if let Err(error) = self.make_single() {
+            self.failed(&sending, &format!("the producer for large letters does not start: {error}"));
+            return;
+        }
+        let Sending { letter, form, .. } = &mut *sending;
+        if !form.shrink(letter, self.context.is_some()) {
+            let cuts = form.cuts(letter).join(", ");
+            self.failed(
+                &sending,
+                &format!("{error}, even compressed and without its {cuts}; raise the topic's `max.message.bytes`"),
+            );
+            return;
+        }
+        if !form.has_value() {
+            letter.value = None;
+        }
+        self.waiting.push_front(sending);
+    }
+
+    fn make_single(&mut self) -> Result<(), KafkaError> {
+        if self.single.is_none() {
+            let context = Deliveries { log: self.log.clone(), reports: Arc::clone(&self.reports) };
+            self.single = Some(single(&self.client).create_with_context(context)?);
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self, sending: &Sending) {
+        self.held.resize(self.held.bytes() - sending.size);
+        let Origin { partition, offset, .. } = &*sending.letter.origin;
+        let Some(offsets) = self.outstanding.get_mut(partition) else { return };
+        if let Some(letters) = offsets.get_mut(offset) {
             *letters -= 1;
             if *letters == 0 {
-                offsets.remove(&ticket.offset);
+                offsets.remove(offset);
             }
         }
         if offsets.is_empty() {
-            self.outstanding.remove(&ticket.partition);
+            self.outstanding.remove(partition);
         }
     }
 
-    fn failed(&mut self, ticket: &Ticket, error: &str) {
+    fn failed(&mut self, sending: &Sending, error: &str) {
+        self.settled(sending);
         self.metrics.failures.increment(1);
-        let (topic, partition, offset) = (&self.topic, &ticket.partition, ticket.offset);
+        let (topic, Origin { partition, offset, .. }) = (&self.topic, &*sending.letter.origin);
         self.failure.get_or_insert_with(|| {
             format!(
                 "the dead letter of {partition} offset {offset} was not delivered to the topic `{topic}`: {error}; \
@@ -229,22 +316,31 @@ impl DeadLetterQueue {
     }
 }
 
-/// Which letters the producer has settled: from its callbacks, which run within its `poll`, to the queue.
+/// Whether a letter, or the batch it was in, is larger than the client sends or the topic takes.
+fn is_too_large(error: &KafkaError) -> bool {
+    matches!(
+        error,
+        KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge)
+    )
+}
+
+/// Which letters the producers have settled: from their callbacks, which run within their `poll`, to the queue.
 type Reports = Arc<Mutex<Vec<Report>>>;
 
 struct Report {
-    ticket: Ticket,
-    failure: Option<String>,
+    sending: Box<Sending>,
+    failure: Option<KafkaError>,
 }
 
-/// What goes with a letter through the producer.
-struct Ticket {
-    partition: TopicPartition,
-    offset: i64,
+/// A letter on its way: it goes through the producer, without its value while that has a copy, and comes back with the report.
+struct Sending {
+    letter: DeadLetter,
+    form: Form,
+    /// Of the whole letter, whatever is sent of it.
     size: usize,
 }
 
-/// The producer's callbacks.
+/// A producer's callbacks.
 struct Deliveries {
     log: KafkaLog,
     reports: Reports,
@@ -261,57 +357,16 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Box<Ticket>;
+    type DeliveryOpaque = Box<Sending>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
-        let failure = result.as_ref().err().map(|(error, letter)| {
-            format!("{error}, for a value of {} bytes", letter.payload().map_or(0, <[u8]>::len))
+    fn delivery(&self, result: &DeliveryResult<'_>, mut sending: Box<Sending>) {
+        let failure = result.as_ref().err().map(|(error, message)| {
+            sending.letter.value = message.payload().map(<[u8]>::to_vec);
+            error.clone()
         });
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        reports.push(Report { ticket: *ticket, failure });
+        reports.push(Report { sending, failure });
     }
-}
-
-/// What the context headers say of the task.
-struct ContextHeaders {
-    connector: String,
-    task: String,
-    converter: String,
-    sink: String,
-}
-
-/// The record's own headers, then those about the error.
-fn headers(letter: &DeadLetter, context: Option<&ContextHeaders>) -> OwnedHeaders {
-    let origin = &letter.origin;
-    let mut headers = OwnedHeaders::new_with_capacity(origin.headers.len() + 11);
-    for (key, value) in &origin.headers {
-        headers = headers.insert(Header { key, value: value.as_ref() });
-    }
-    let mut insert = |name: &str, value: &str| {
-        let key = format!("__connect.errors.{name}");
-        headers = std::mem::take(&mut headers).insert(Header { key: &key, value: Some(value) });
-    };
-    if let Some(context) = context {
-        let class = match letter.stage {
-            Stage::ValueConverter => &context.converter,
-            Stage::Transformation => "converter.update.fields.template",
-            Stage::TaskPut => &context.sink,
-        };
-        insert("topic", &origin.partition.topic);
-        insert("partition", &origin.partition.partition.to_string());
-        insert("offset", &origin.offset.to_string());
-        insert("connector.name", &context.connector);
-        insert("task.id", &context.task);
-        insert("stage", letter.stage.name());
-        insert("class.name", class);
-        insert("exception.class.name", letter.error_class);
-        insert("exception.message", &letter.error);
-    }
-    // Without it, the text of a row could not be told from a message.
-    if let Some(row) = letter.row {
-        insert("row.index", &row.to_string());
-    }
-    headers
 }
 
 /// The dead-letter topic, if the connector has one.
@@ -323,11 +378,30 @@ fn producer_client(base: &ClientConfig, config: &Config) -> Result<ClientConfig,
     let mut defaults = base.clone();
     // As Kafka Connect's producer places them.
     defaults.set("partitioner", "murmur2_random");
-    // The topic's own limit decides, not the client's: what was read may be larger than the client's default.
-    defaults.set("message.max.bytes", "100000000").set("linger.ms", "1");
+    defaults.set("message.max.bytes", LETTER_MAX.to_string()).set("linger.ms", "1");
     let mut client = kafka::client(&defaults, config, OVERRIDES)?;
     client.set("acks", "all").set("enable.idempotence", "true");
     Ok(client)
+}
+
+/// The same producer for letters that are too large: each is a batch of its own, for a topic's limit is one of batches, and compressed,
+/// for the record may have come so. librdkafka's own limit is one of what is not compressed yet.
+fn single(client: &ClientConfig) -> ClientConfig {
+    let mut single = client.clone();
+    single.set("batch.num.messages", "1").set("linger.ms", "0");
+    // Two names of one setting.
+    let compresses = |name| client.get(name).is_some_and(|codec| codec != "none");
+    if !compresses("compression.codec") && !compresses("compression.type") {
+        single.remove("compression.codec").set("compression.type", COMPRESSION);
+    }
+    if client
+        .get("message.max.bytes")
+        .and_then(|bytes| bytes.parse().ok())
+        .is_none_or(|bytes: usize| bytes < LETTER_MAX)
+    {
+        single.set("message.max.bytes", LETTER_MAX.to_string());
+    }
+    single
 }
 
 /// Makes sure that the dead-letter topic is there, if the connector has one: a broker that creates topics by itself may do so;
@@ -418,6 +492,7 @@ mod tests {
             stage: Stage::ValueConverter,
             error_class: "fms_record::MessageError",
             error: "not JSON".into(),
+            request_id: None,
         }
     }
 
@@ -534,13 +609,262 @@ mod tests {
     fn a_letter_that_is_refused_fails_the_task_and_is_named() {
         let (cluster, client) = cluster();
         cluster.create_topic("dlq", 1, 1).unwrap();
-        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
         cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
         let mut queue = DeadLetterQueue::start(&config(&[]), 0, &client, &Budget::new(1)).unwrap().unwrap();
         queue.send(letter(17, None));
         let error = wait(&mut queue, 18).unwrap_err();
-        insta::assert_snapshot!(error, @"the dead letter of t-3 offset 17 was not delivered to the topic `dlq`: Message production error: MessageSizeTooLarge (Broker: Message size too large), for a value of 7 bytes; its offset stays uncommitted, so the record comes again once the topic takes it");
+        insta::assert_snapshot!(error, @"the dead letter of t-3 offset 17 was not delivered to the topic `dlq`: Message production error: TopicAuthorizationFailed (Broker: Topic authorization failed), for a value of 7 bytes; its offset stays uncommitted, so the record comes again once the topic takes it");
         assert_eq!(queue.poll(), Err(error), "the task cannot go on");
+    }
+
+    /// A letter of which every part can be left out: in the order of their sizes value, headers, key.
+    fn full_letter() -> DeadLetter {
+        let mut letter = letter(17, Some(4));
+        let origin = Arc::make_mut(&mut letter.origin);
+        origin.headers = vec![("trace-id".into(), Some(b"4bf9".to_vec()))];
+        DeadLetter { value: Some(b"{\"n\":1,\"text\":\"x\"}".to_vec()), error: "é".repeat(1000), ..letter }
+    }
+
+    /// What arrives of [`full_letter`] after so many refusals for its size, or the task's error; and the metrics.
+    fn refused(times: usize, more: &[(&str, &str)]) -> (Result<String, SinkError>, String) {
+        let (cluster, client) = cluster();
+        cluster.create_topic("dlq", 1, 1).unwrap();
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        cluster.request_errors(RDKafkaApiKey::Produce, &vec![refusal; times]);
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let _guard = ::metrics::set_default_local_recorder(&recorder);
+        let budget = Budget::new(1 << 20);
+        let mut queue = DeadLetterQueue::start(&config(more), 0, &client, &budget).unwrap().unwrap();
+        queue.send(full_letter());
+        let result = wait(&mut queue, 18);
+        assert_eq!(budget.used(), 0, "nothing is held any more");
+        let arrived = result.map(|()| {
+            let message = &read(&client, 1)[0];
+            let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            let headers = shown(message).into_iter().map(|(name, value)| {
+                let value = value.unwrap_or_default();
+                // As many as are kept of a long text.
+                let value = if value.len() > 100 { format!("{} characters", value.chars().count()) } else { value };
+                format!("\n  {}={value}", name.replace("__connect.errors.", "…"))
+            });
+            format!("key {:?}, value {:?}{}", text(message.key()), text(message.payload()), headers.collect::<String>())
+        });
+        (arrived, recorder.handle().render())
+    }
+
+    #[test]
+    fn a_letter_that_is_too_large_is_delivered_with_less_and_less() {
+        let arrived = |times| refused(times, &[(HEADERS, "true")]).0.unwrap();
+        let whole = arrived(0);
+        insta::assert_snapshot!(whole, @r#"
+        key Some("10022"), value Some("{\"n\":1,\"text\":\"x\"}")
+          trace-id=4bf9
+          …topic=t
+          …partition=3
+          …offset=17
+          …connector.name=raw
+          …task.id=0
+          …stage=VALUE_CONVERTER
+          …class.name=fms_record::Parser
+          …exception.class.name=fms_record::MessageError
+          …exception.message=1000 characters
+          …row.index=4
+        "#);
+        assert_eq!(arrived(1), whole, "compressed and by itself");
+        assert_eq!(arrived(2), whole.replace("1000 characters", "129 characters"), "with a shorter text");
+        insta::assert_snapshot!(arrived(3), @r#"
+        key Some("10022"), value Some("{\"n\":1,\"text\":\"x\"}")
+          trace-id=4bf9
+          …row.index=4
+        "#);
+        insta::assert_snapshot!(arrived(4), @r#"
+        key Some("10022"), value None
+          trace-id=4bf9
+          …topic=t
+          …partition=3
+          …offset=17
+          …connector.name=raw
+          …task.id=0
+          …stage=VALUE_CONVERTER
+          …class.name=fms_record::Parser
+          …exception.class.name=fms_record::MessageError
+          …exception.message=129 characters
+          …row.index=4
+          …value.size=18
+          …value.sha256=f839ca279f4105d2625bf71e802443efa68c9b0b4fe1334f2ac0796b2ee7e278
+        "#);
+        insta::assert_snapshot!(arrived(5), @r#"
+        key Some("10022"), value None
+          …topic=t
+          …partition=3
+          …offset=17
+          …connector.name=raw
+          …task.id=0
+          …stage=VALUE_CONVERTER
+          …class.name=fms_record::Parser
+          …exception.class.name=fms_record::MessageError
+          …exception.message=129 characters
+          …row.index=4
+          …value.size=18
+          …value.sha256=f839ca279f4105d2625bf71e802443efa68c9b0b4fe1334f2ac0796b2ee7e278
+          …headers.size=12
+        "#);
+        insta::assert_snapshot!(arrived(6), @r#"
+        key None, value None
+          …topic=t
+          …partition=3
+          …offset=17
+          …connector.name=raw
+          …task.id=0
+          …stage=VALUE_CONVERTER
+          …class.name=fms_record::Parser
+          …exception.class.name=fms_record::MessageError
+          …exception.message=129 characters
+          …row.index=4
+          …value.size=18
+          …value.sha256=f839ca279f4105d2625bf71e802443efa68c9b0b4fe1334f2ac0796b2ee7e278
+          …headers.size=12
+          …key.size=5
+          …key.sha256=22167355cff64913077bb69aa8a1ca4d7f80442050d5c18a08598b2f0fa17d93
+        "#);
+    }
+
+    #[test]
+    fn without_context_headers_what_is_left_out_is_named_all_the_same() {
+        insta::assert_snapshot!(refused(1, &[]).0.unwrap(), @r#"
+        key Some("10022"), value Some("{\"n\":1,\"text\":\"x\"}")
+          trace-id=4bf9
+          …row.index=4
+        "#);
+        insta::assert_snapshot!(refused(2, &[]).0.unwrap(), @r#"
+        key Some("10022"), value None
+          trace-id=4bf9
+          …topic=t
+          …partition=3
+          …offset=17
+          …row.index=4
+          …value.size=18
+          …value.sha256=f839ca279f4105d2625bf71e802443efa68c9b0b4fe1334f2ac0796b2ee7e278
+        "#);
+    }
+
+    #[test]
+    fn a_topic_that_takes_no_letter_at_all_fails_the_task() {
+        insta::assert_snapshot!(refused(7, &[(HEADERS, "true")]).0.unwrap_err(), @"the dead letter of t-3 offset 17 was not delivered to the topic `dlq`: Message production error: MessageSizeTooLarge (Broker: Message size too large), even compressed and without its error message, value, headers, key; raise the topic's `max.message.bytes`; its offset stays uncommitted, so the record comes again once the topic takes it");
+    }
+
+    #[test]
+    fn what_is_cut_from_letters_is_counted() {
+        let cut = |times| -> Vec<String> {
+            let metrics = refused(times, &[(HEADERS, "true")]).1;
+            metrics.lines().filter(|line| line.starts_with("fms_dead_letters_cut_total{")).map(str::to_owned).collect()
+        };
+        assert!(cut(1).is_empty(), "it is whole");
+        let of = |cut| format!(r#"fms_dead_letters_cut_total{{connector="raw",task="0",cut="{cut}"}} 1"#);
+        assert_eq!(cut(3), [of("context headers")]);
+        let mut both = cut(4);
+        both.sort();
+        assert_eq!(both, [of("error message"), of("value")]);
+    }
+
+    #[test]
+    fn the_largest_part_of_a_letter_is_left_out_first() {
+        let mut letter = full_letter();
+        Arc::make_mut(&mut letter.origin).key = Some(vec![b'k'; 100]);
+        let mut form = Form::default();
+        let cuts: Vec<_> = std::iter::from_fn(|| form.shrink(&letter, false).then(|| form.cuts(&letter))).collect();
+        let expected: [&[&str]; 4] = [
+            &[],
+            &["error message", "key"],
+            &["error message", "key", "value"],
+            &["error message", "key", "value", "headers"],
+        ];
+        assert_eq!(cuts, expected);
+    }
+
+    /// A topic's limit is one of batches, so that letters are refused for those beside them.
+    #[test]
+    fn letters_of_a_batch_that_is_too_large_are_all_delivered_whole() {
+        let (cluster, client) = cluster();
+        cluster.create_topic("dlq", 1, 1).unwrap();
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
+        let config = config(&[("producer.override.linger.ms", "500"), ("producer.override.batch.num.messages", "10")]);
+        let mut queue = DeadLetterQueue::start(&config, 0, &client, &Budget::new(1)).unwrap().unwrap();
+        (0..10).for_each(|offset| queue.send(letter(offset, None)));
+        wait(&mut queue, 10).unwrap();
+        assert!(read(&client, 10).iter().all(|message| message.payload() == Some(b"{broken")));
+    }
+
+    #[test]
+    fn a_letter_over_the_clients_own_limit_is_delivered_whole() {
+        let (cluster, client) = cluster();
+        cluster.create_topic("dlq", 1, 1).unwrap();
+        let config = config(&[("producer.override.message.max.bytes", "1000")]);
+        let mut queue = DeadLetterQueue::start(&config, 0, &client, &Budget::new(1)).unwrap().unwrap();
+        queue.send(DeadLetter { value: Some(vec![b'x'; 5000]), ..letter(17, None) });
+        wait(&mut queue, 18).unwrap();
+        assert_eq!(read(&client, 1)[0].payload().map(<[u8]>::len), Some(5000));
+    }
+
+    #[test]
+    fn letters_that_are_too_large_are_compressed_as_configured_or_at_all() {
+        let of = |settings: &[(&str, &str)]| {
+            let mut client = ClientConfig::new();
+            for (key, value) in settings {
+                client.set(*key, *value);
+            }
+            let single = single(&client);
+            ["compression.codec", "compression.type", "message.max.bytes"].map(|key| single.get(key).map(str::to_owned))
+        };
+        let some = |value: &str| Some(value.to_owned());
+        assert_eq!(of(&[]), [None, some("zstd"), some("100000000")]);
+        assert_eq!(
+            of(&[("compression.codec", "none"), ("message.max.bytes", "1000")]),
+            [None, some("zstd"), some("100000000")]
+        );
+        assert_eq!(
+            of(&[("compression.codec", "lz4"), ("message.max.bytes", "200000000")]),
+            [some("lz4"), None, some("200000000")]
+        );
+        assert_eq!(of(&[("compression.type", "gzip")]), [None, some("gzip"), some("100000000")]);
+    }
+
+    /// A letter that was sent back to its topic and fails again says what is wrong now, and nothing of before.
+    #[test]
+    fn headers_of_an_earlier_error_give_way() {
+        let (cluster, client) = cluster();
+        cluster.create_topic("dlq", 1, 1).unwrap();
+        let again = || {
+            let mut letter = letter(17, None);
+            let headers = &mut Arc::make_mut(&mut letter.origin).headers;
+            for name in ["topic", "offset", "exception.message", "row.index", "value.sha256"] {
+                headers.push((format!("__connect.errors.{name}"), Some(b"old".to_vec())));
+            }
+            letter
+        };
+        for context in ["true", "false"] {
+            let config = config(&[(HEADERS, context)]);
+            let mut queue = DeadLetterQueue::start(&config, 0, &client, &Budget::new(1)).unwrap().unwrap();
+            queue.send(again());
+            wait(&mut queue, 18).unwrap();
+        }
+        let letters: Vec<_> = read(&client, 2).iter().map(shown).collect();
+        assert!(letters.iter().flatten().all(|(_, value)| value.as_deref() != Some("old")), "{letters:?}");
+        assert_eq!(letters.iter().map(Vec::len).collect::<Vec<_>>(), [2 + 9, 2]);
+    }
+
+    #[test]
+    fn the_id_of_the_call_that_refused_a_row_has_a_header_of_its_own() {
+        let (cluster, client) = cluster();
+        cluster.create_topic("dlq", 1, 1).unwrap();
+        let mut queue =
+            DeadLetterQueue::start(&config(&[(HEADERS, "true")]), 0, &client, &Budget::new(1)).unwrap().unwrap();
+        queue.send(DeadLetter { request_id: Some("R1".into()), ..letter(17, Some(4)) });
+        wait(&mut queue, 18).unwrap();
+        let headers = shown(&read(&client, 1)[0]);
+        assert!(headers.contains(&("__connect.errors.request.id".into(), Some("R1".into()))), "{headers:?}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Failure<'f> {
     pub class: &'static str,
     /// What is wrong.
     pub error: String,
+    /// The service's id of the call that refused it.
+    pub request_id: Option<String>,
     /// The row's index in the message, if it is one row's failure.
     pub row: Option<usize>,
     /// The original bytes of the message, or the row's text.
@@ -53,7 +55,10 @@ impl ErrorHandling {
                 partition: partition.clone(),
                 offset: *offset,
                 row: failure.row,
-                error: failure.error,
+                error: match failure.request_id {
+                    Some(id) => format!("{} (request id {id})", failure.error),
+                    None => failure.error,
+                },
             });
         }
         if self.log || self.dead_letters.is_none() {
@@ -61,7 +66,7 @@ impl ErrorHandling {
             let include = self.log_messages;
             tracing::error!(
                 topic = %partition.topic, partition = partition.partition, offset, row = failure.row,
-                timestamp = failure.origin.timestamp,
+                timestamp = failure.origin.timestamp, request_id = failure.request_id,
                 key = text(failure.origin.key.as_deref(), include).as_deref(),
                 value = text(failure.value, include).as_deref(),
                 "{}: {}", if self.dead_letters.is_some() { "to the dead-letter queue" } else { "skipped" }, failure.error,
@@ -75,6 +80,7 @@ impl ErrorHandling {
                 stage: failure.stage,
                 error_class: failure.class,
                 error: failure.error,
+                request_id: failure.request_id,
             }),
             None => metrics.record_skipped(),
         }

@@ -49,6 +49,7 @@ const RETRIES: &str = "kafka_connect_task_error_total_retries";
 const LOGGED: &str = "kafka_connect_task_error_total_errors_logged";
 const LETTERS: &str = "kafka_connect_task_error_deadletterqueue_produce_requests";
 const LETTERS_FAILED: &str = "kafka_connect_task_error_deadletterqueue_produce_failures";
+const LETTERS_CUT: &str = "fms_dead_letters_cut_total";
 const ROWS: &str = "fms_sink_rows_written_total";
 const BYTES: &str = "fms_sink_bytes_written_total";
 const FLUSHES: &str = "fms_flushes_total";
@@ -76,6 +77,7 @@ const COUNTERS: &[(&str, &str)] = &[
     (LOGGED, "Errors logged."),
     (LETTERS, "Dead letters given to the producer."),
     (LETTERS_FAILED, "Dead letters that could not be delivered."),
+    (LETTERS_CUT, "Dead letters delivered without all of this, because their topic takes no more."),
     (ROWS, "Rows stored in the sink."),
     (BYTES, "Bytes sent to the sink, as stored."),
     (RESTARTS, "Partitions begun again from their committed offset, because another owner had aborted an upload."),
@@ -259,6 +261,8 @@ impl SinkMetrics {
 /// The dead letters of a task.
 #[derive(Debug, Clone)]
 pub(crate) struct LetterMetrics {
+    connector: String,
+    task: String,
     pub(crate) requests: Counter,
     pub(crate) failures: Counter,
 }
@@ -267,7 +271,16 @@ impl LetterMetrics {
     pub(crate) fn new(connector: &str, task: u32) -> Self {
         let (connector, task) = (connector.to_owned(), task.to_string());
         let counter = |name| counter!(name, "connector" => connector.clone(), "task" => task.clone());
-        Self { requests: counter(LETTERS), failures: counter(LETTERS_FAILED) }
+        let (requests, failures) = (counter(LETTERS), counter(LETTERS_FAILED));
+        Self { connector, task, requests, failures }
+    }
+
+    /// A letter was delivered without all of each of these.
+    pub(crate) fn cut(&self, cuts: &[&'static str]) {
+        for &cut in cuts {
+            let (connector, task) = (self.connector.clone(), self.task.clone());
+            counter!(LETTERS_CUT, "connector" => connector, "task" => task, "cut" => cut).increment(1);
+        }
     }
 }
 
@@ -330,7 +343,7 @@ mod tests {
     fn counters_are_there_before_anything_happened() {
         let text = rendered(|| drop(TaskMetrics::new("raw", 1)));
         for (name, help) in COUNTERS {
-            if [FLUSHES, RETRIES_BY_REASON, TASK_RESTARTS].contains(name) {
+            if [FLUSHES, RETRIES_BY_REASON, TASK_RESTARTS, LETTERS_CUT].contains(name) {
                 continue;
             }
             assert_eq!(

@@ -101,6 +101,8 @@ pub struct ErrantRow {
     pub class: &'static str,
     /// What is wrong and what to do about it.
     pub error: String,
+    /// The service's id of the call that refused it, if one did; no part of `error`, for it is another each time.
+    pub request_id: Option<String>,
 }
 
 /// A flush that is due. It covers every record before `end` that no earlier flush covered.

@@ -15,6 +15,7 @@ pub(crate) use error::nearest;
 use messages::{Key, Message};
 pub use place::{KeyTemplate, partition_of};
 pub use redact::Redaction;
+pub(crate) use redact::is_request_id;
 use settings::File;
 pub use settings::Settings;
 

@@ -1,4 +1,7 @@
 //! `redact`: which observed values vary from run to run by the pipeline's design.
+//!
+//! One kind is redacted without being named: the request id that a service gave the call that refused a row, in a header of the dead letter
+//! that is one of Kafka Connect's by its name (`__connect.errors.request.id`). No two calls have the same.
 
 /// A path such as `$.items[*].ingested_at`, `$.rows[*].meta.at`, `$.dead_letters[*].timestamp` or `$.dead_letters[*].headers.NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -37,9 +40,28 @@ impl TryFrom<String> for Redaction {
     }
 }
 
+/// Whether a header of this name is redacted in every dead letter.
+pub(crate) fn is_request_id(header: &str) -> bool {
+    header.starts_with("__connect.errors.") && header.ends_with(".request.id")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_context_headers_request_ids_are_redacted_by_default() {
+        for (header, expected) in [
+            ("__connect.errors.request.id", true),
+            ("__connect.errors.aws.request.id", true),
+            ("__connect.errors.offset", false),
+            // The fixture's own.
+            ("x-request-id", false),
+            ("request.id", false),
+        ] {
+            assert_eq!(is_request_id(header), expected, "{header}");
+        }
+    }
 
     #[test]
     fn paths_are_read_or_refused() {

@@ -31,7 +31,7 @@ pub struct Settings {
     /// `env_when_restarted`: over `env` on schedules that start the subject more than once. A dead member holds its consumer group up for
     /// a whole session timeout, and with librdkafka's mock cluster one that left does too: the plain schedule wants it long, these short.
     pub env_when_restarted: BTreeMap<String, String>,
-    /// `tables`: DynamoDB tables to create and observe.
+    /// `tables`: DynamoDB tables to create and observe, each with its `partition_key` and, if it has them, `sort_key` and `indexes`.
     pub tables: Vec<Table>,
     /// `buckets`: S3 buckets to create and observe.
     pub buckets: Vec<String>,
@@ -87,6 +87,8 @@ impl TryFrom<i32> for Partitions {
 struct Keys {
     partition_key: Attribute,
     sort_key: Option<Attribute>,
+    #[serde(default)]
+    indexes: Vec<Attribute>,
 }
 
 /// `name`, or `name:N` for a type other than `S`.
@@ -196,6 +198,7 @@ impl Settings {
                     name: name.clone(),
                     partition_key: attribute(&keys.partition_key),
                     sort_key: keys.sort_key.as_ref().map(attribute),
+                    indexes: keys.indexes.iter().map(attribute).collect(),
                 }
             })
             .collect();
@@ -238,13 +241,16 @@ mod tests {
             "topic = 'a'\ngroups = ['g']\nenv = { X = '1', Y = '1' }\n[topics]\na = 2\n[tables.t]\npartition_key = 'pk'",
         );
         let protocol = file("key = '${id}'\nenv = { Y = '2' }");
-        let case = file("timeout = '3s'\ndead_letters = ['d']\n[tables.u]\npartition_key = 'id:N'\nsort_key = 'at'");
+        let case = file(
+            "timeout = '3s'\ndead_letters = ['d']\n[tables.u]\npartition_key = 'id:N'\nsort_key = 'at'\nindexes = ['speed:N']",
+        );
         let settings = Settings::merge([&suite, &protocol, &case], Path::new("case.toml")).expect("complete");
         assert_eq!(settings.env, [("X", "1"), ("Y", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())).into());
         assert_eq!(settings.topics, [("a".to_owned(), 2), ("d".to_owned(), 1)].into());
         assert_eq!(settings.timeout, Duration::from_secs(3));
         assert_eq!(settings.tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["t", "u"]);
         assert_eq!(settings.tables[1].partition_key, ("id".to_owned(), "N".to_owned()));
+        assert_eq!(settings.tables[1].indexes, [("speed".to_owned(), "N".to_owned())]);
         assert!(settings.key.is_some());
     }
 

@@ -95,6 +95,7 @@ mod tests {
             name: "t".into(),
             partition_key: ("pk".into(), "S".into()),
             sort_key: Some(("n".into(), "N".into())),
+            indexes: Vec::new(),
         };
         let items = vec![
             json!({"a": {"N": "1.50"}, "n": {"N": "10"}, "pk": {"S": "x"}}),

@@ -43,6 +43,27 @@ pub struct Table {
     pub partition_key: (String, String),
     /// Sort key attribute and its type.
     pub sort_key: Option<(String, String)>,
+    /// Attributes, and their types, that are the partition key of a global secondary index each, which holds all attributes. A table refuses
+    /// an item in which such an attribute is of another type.
+    pub indexes: Vec<(String, String)>,
+}
+
+/// The name of the index on an attribute; names of indexes have at least three characters.
+pub(crate) fn index_name(attribute: &str) -> String {
+    format!("by-{attribute}")
+}
+
+impl Table {
+    /// The key's attributes and their types, the partition key first.
+    pub(crate) fn key(&self) -> impl Iterator<Item = &(String, String)> {
+        std::iter::once(&self.partition_key).chain(&self.sort_key)
+    }
+
+    /// Every attribute whose type the table has to know, once.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = &(String, String)> {
+        let indexes = self.indexes.iter().filter(|index| self.key().all(|key| key.0 != index.0));
+        self.key().chain(indexes)
+    }
 }
 
 /// What goes wrong in a stack: what was being done, to what, and the service's own words.

@@ -5,8 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, TableStatus,
 };
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
@@ -23,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 use super::kafka::{Client as Kafka, PATIENCE};
-use super::{Commits, Record, Stack, StackError, Table, namespace};
+use super::{Commits, Record, Stack, StackError, Table, index_name, namespace};
 use crate::calls::Calls;
 use crate::proxy::{Proxy, Upstreams};
 use crate::resign::Signer;
@@ -208,8 +210,7 @@ impl Remote {
 
     async fn empty(&self, table: &Table) -> Result<(), StackError> {
         let failed = |cause: String| StackError::new(format!("emptying table {}", table.name), cause);
-        let keys: Vec<&str> =
-            std::iter::once(&table.partition_key).chain(&table.sort_key).map(|(name, _)| name.as_str()).collect();
+        let keys: Vec<&str> = table.key().map(|(name, _)| name.as_str()).collect();
         let mut items = self.dynamodb.scan().table_name(&table.name).into_paginator().items().send();
         while let Some(item) = items.next().await {
             let mut item = item.map_err(|error| failed(words(&error)))?;
@@ -290,17 +291,24 @@ impl Remote {
         let failed = |cause: String| StackError::new(format!("creating table {name}"), cause);
         let is_new = self.made(|made| made.tables.insert(name.clone()));
         let mut request = self.dynamodb.create_table().table_name(&name).billing_mode(BillingMode::PayPerRequest);
-        let keys = std::iter::once((&table.partition_key, KeyType::Hash))
-            .chain(table.sort_key.as_ref().map(|key| (key, KeyType::Range)));
-        for ((attribute, kind), key_type) in keys {
-            let definition = AttributeDefinition::builder()
-                .attribute_name(attribute)
-                .attribute_type(ScalarAttributeType::from(kind.as_str()))
-                .build();
-            let key = KeySchemaElement::builder().attribute_name(attribute).key_type(key_type).build();
-            request = request
-                .attribute_definitions(definition.map_err(|error| failed(error.to_string()))?)
-                .key_schema(key.map_err(|error| failed(error.to_string()))?);
+        let incomplete = |error: BuildError| failed(error.to_string());
+        for (attribute, kind) in table.attributes() {
+            let kind = ScalarAttributeType::from(kind.as_str());
+            let definition = AttributeDefinition::builder().attribute_name(attribute).attribute_type(kind).build();
+            request = request.attribute_definitions(definition.map_err(incomplete)?);
+        }
+        let element = |attribute: &String, role| {
+            KeySchemaElement::builder().attribute_name(attribute).key_type(role).build().map_err(incomplete)
+        };
+        for ((attribute, _), role) in table.key().zip([KeyType::Hash, KeyType::Range]) {
+            request = request.key_schema(element(attribute, role)?);
+        }
+        for (attribute, _) in &table.indexes {
+            let index = GlobalSecondaryIndex::builder()
+                .index_name(index_name(attribute))
+                .key_schema(element(attribute, KeyType::Hash)?)
+                .projection(Projection::builder().projection_type(ProjectionType::All).build());
+            request = request.global_secondary_indexes(index.build().map_err(incomplete)?);
         }
         let created = request.send().await.map_err(|error| {
             if is_new && error.code() == Some("ResourceInUseException") {

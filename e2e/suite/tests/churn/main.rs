@@ -134,7 +134,12 @@ impl Churn {
         }
         stack.create_bucket(BUCKET)?;
         let key = |name: &str| (name.to_owned(), "S".to_owned());
-        stack.create_table(&Table { name: TABLE.into(), partition_key: key("pk"), sort_key: Some(key("sk")) })?;
+        stack.create_table(&Table {
+            name: TABLE.into(),
+            partition_key: key("pk"),
+            sort_key: Some(key("sk")),
+            indexes: Vec::new(),
+        })?;
         let folder = tempfile::tempdir()?;
         let deployed = format!("{}/../../deploy/connectors", std::env::var("CARGO_MANIFEST_DIR")?);
         fs::copy(format!("{deployed}/dynamodb.json"), folder.path().join("dynamodb.json"))?;

@@ -2,7 +2,9 @@
 //!
 //! The runs are processes of their own: the real runner, or, in place of nextest, a script of that name, which tells its test processes
 //! what nextest tells them. A pipeline that does nothing holds a case in the middle of its run. They are run by nextest's profile `docker`.
+//! So is what only the real broker shows of dead letters.
 
+mod letters;
 mod runs;
 
 use std::process::ExitCode;
@@ -57,6 +59,7 @@ fn trials() -> Vec<Trial> {
         Trial::test("without_an_engine_one_line_says_what_to_do", no_engine),
         Trial::test("a_container_that_dies_is_not_the_pipelines_fault", container_dies),
         Trial::test("a_set_starts_in_parallel_and_the_broker_has_its_settings", set_starts),
+        Trial::test("a_dead_letter_larger_than_its_topic_takes_arrives_with_what_fits", large_letters),
         Trial::test("a_test_takes_away_what_it_has_made_on_a_shared_set", namespace_is_cleaned),
     ]
 }
@@ -260,6 +263,14 @@ fn set_starts() -> Result<(), Failed> {
         let found = settings.get(name).and_then(|entry| entry.value.as_deref());
         expect_eq(name, found, Some(value))?;
     }
+    Ok(engine::runtime()?.block_on(set.end())?)
+}
+
+fn large_letters() -> Result<(), Failed> {
+    let place = Place::new()?;
+    let folder = place.path("docker");
+    let set = start_set(Options { isolation: Isolation::PerTest, keep: false, whole_run: true, folder: &folder })?;
+    letters::arrive_with_what_fits(address(&set, Service::Kafka)?)?;
     Ok(engine::runtime()?.block_on(set.end())?)
 }
 

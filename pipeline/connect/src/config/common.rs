@@ -3,6 +3,7 @@
 use regex::Regex;
 
 use super::{Config, ConfigError, Key, Kind};
+use crate::deadletter;
 
 const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
 const STRING: &str = "org.apache.kafka.connect.storage.StringConverter";
@@ -179,16 +180,15 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
         }
         (false, None) => {}
     }
-    if config.list("topics").contains(&config.text("errors.deadletterqueue.topic.name"))
-        || config
-            .get("topics.regex")
-            .and_then(|pattern| topic_pattern(pattern).ok())
-            .is_some_and(|pattern| pattern.is_match(config.text("errors.deadletterqueue.topic.name")))
-    {
+    let letters = deadletter::topic(config);
+    let pattern = config.get("topics.regex").and_then(|pattern| topic_pattern(pattern).ok());
+    if letters.is_some_and(|topic| {
+        config.list("topics").contains(&topic) || pattern.is_some_and(|pattern| pattern.is_match(topic))
+    }) {
         problem(LETTERS, "is one of the topics this connector reads: its dead letters would come back for ever");
     }
 
-    let (tolerant, letters) = (config.text("errors.tolerance") == "all", !config.text(LETTERS).trim().is_empty());
+    let (tolerant, letters) = (config.text("errors.tolerance") == "all", letters.is_some());
     if letters && !tolerant {
         problem(
             LETTERS,
@@ -317,6 +317,11 @@ mod tests {
         assert_snapshot!(problems(&[("topics", "a"), ("topics.regex", "b")]), @"connector `raw`: `topics` = `a`: and `topics.regex` exclude each other: remove one");
         assert_snapshot!(problems(&[("topics.regex", "a(")]), @"connector `raw`: `topics.regex` = `a(`: is not a regular expression: unclosed group");
         assert_snapshot!(problems(&[("topics.regex", "fms.*"), ("errors.tolerance", "all"), ("errors.deadletterqueue.topic.name", "fms.dlq")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `fms.dlq`: is one of the topics this connector reads: its dead letters would come back for ever");
+        // The name that is used is the one without the blanks.
+        for source in [("topics", "a, fms.dlq"), ("topics.regex", "fms\\.dlq")] {
+            let problems = problems(&[source, ("errors.tolerance", "all"), (LETTERS, " fms.dlq\t")]);
+            assert!(problems.contains("is one of the topics this connector reads"), "{source:?}: {problems}");
+        }
     }
 
     #[test]

@@ -178,7 +178,7 @@ impl Task {
         };
         let origin = LazyOrigin::new(&origin);
         let mut failed = |stage, class, error, row, value| {
-            errors.handle(Failure { origin: origin.get(), stage, class, error, row, value }, metrics)
+            errors.handle(Failure { origin: origin.get(), stage, class, error, request_id: None, row, value }, metrics)
         };
         let converter = match &mut owned.replay {
             Some((replay, converter)) if offset < replay.end => converter,
@@ -244,6 +244,7 @@ impl Task {
                     stage: Stage::TaskPut,
                     class: row.class,
                     error: row.error,
+                    request_id: row.request_id,
                     row: Some(row.index),
                     value: Some(&row.text),
                 },

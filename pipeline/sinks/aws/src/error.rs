@@ -1,7 +1,7 @@
 //! One error type for every AWS call: one line of text, the service's code, and what it means for a retry.
 
 use std::error::Error as StdError;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -14,7 +14,9 @@ pub struct Error {
     code: Option<String>,
     status: Option<u16>,
     verdict: Verdict,
+    /// Without status and request id.
     text: String,
+    request_id: Option<String>,
 }
 
 impl Error {
@@ -28,6 +30,19 @@ impl Error {
         self.status
     }
 
+    /// The service's id of the call, another each time; `None` if the service did not answer.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// The text without the request id: the same for the same failure.
+    pub fn reason(&self) -> String {
+        match self.status {
+            Some(status) => format!("{} (HTTP {status})", self.text),
+            None => self.text.clone(),
+        }
+    }
+
     /// What it means for a retry. A throttled call has had no effect; a transient one may have been executed all the same.
     pub fn verdict(&self) -> Verdict {
         self.verdict
@@ -36,7 +51,10 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        match (self.status, &self.request_id) {
+            (Some(status), Some(id)) => write!(f, "{} (HTTP {status}, request id {id})", self.text),
+            _ => f.write_str(&self.reason()),
+        }
     }
 }
 
@@ -70,20 +88,11 @@ impl<E: ProvideErrorMetadata + StdError + 'static> From<SdkError<E, HttpResponse
             }
             None => push_chain(&mut text, &error),
         }
-        let id = response.and_then(|response| {
+        let request_id = response.and_then(|response| {
             let headers = response.headers();
-            headers.get("x-amzn-requestid").or_else(|| headers.get("x-amz-request-id"))
+            headers.get("x-amzn-requestid").or_else(|| headers.get("x-amz-request-id")).map(Into::into)
         });
-        match (status, id) {
-            (Some(status), Some(id)) => {
-                let _ = write!(text, " (HTTP {status}, request id {id})");
-            }
-            (Some(status), None) => {
-                let _ = write!(text, " (HTTP {status})");
-            }
-            (None, _) => {}
-        }
-        Self { code: code.map(Into::into), status, verdict, text }
+        Self { code: code.map(Into::into), status, verdict, text, request_id }
     }
 }
 
@@ -160,13 +169,13 @@ mod tests {
         SdkError::service_error(meta, response(status)).into()
     }
 
-    /// The text says code, message, status and request id on one line.
+    /// The text says code, message, status and request id on one line; the reason does without the id, which is another each time.
     #[test]
     fn text_is_one_line() {
-        assert_eq!(
-            service("ValidationException", 400).to_string(),
-            "ValidationException: first second (HTTP 400, request id R1)"
-        );
+        let error = service("ValidationException", 400);
+        assert_eq!(error.to_string(), "ValidationException: first second (HTTP 400, request id R1)");
+        assert_eq!(error.reason(), "ValidationException: first second (HTTP 400)");
+        assert_eq!(error.request_id(), Some("R1"));
     }
 
     /// The code decides before the status does.

@@ -192,15 +192,6 @@ impl KeySchema {
         Ok((ItemKey::new(partition, Some(sort)), bytes + more))
     }
 
-    /// Adds the key's attributes to an item that does not have them.
-    pub fn complete(&self, key: &ItemKey, item: &mut HashMap<String, AttributeValue>) {
-        for (name, value) in self.of(key) {
-            if !item.contains_key(name) {
-                item.insert(name.to_owned(), value);
-            }
-        }
-    }
-
     /// Names and values of the key's attributes.
     pub fn of<'k>(&'k self, key: &'k ItemKey) -> impl Iterator<Item = (&'k str, AttributeValue)> {
         self.attributes().zip(key.values()).map(|(attribute, value)| (attribute.name.as_str(), value.attribute()))
@@ -278,7 +269,7 @@ impl KeyValue {
     fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Number(number) => crate::number::check(&number.to_string()).unwrap_or_default(),
+            Self::Number(number) => crate::number::check(&number.to_string()).map_or(0, |(_, bytes)| bytes),
         }
     }
 

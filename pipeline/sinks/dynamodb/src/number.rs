@@ -93,12 +93,16 @@ impl fmt::Display for Number {
     }
 }
 
-/// Checks a number without keeping it; gives the bytes that it adds to an item's size.
+/// Checks a number without keeping it; gives its text as it is sent, and the bytes that it adds to an item's size.
+///
+/// A zero is sent as `0`, however it is written: DynamoDB holds one zero, but holds the exponent and the digits of its text to the range of
+/// other numbers, and would refuse `0e126`.
 ///
 /// AWS documents a byte for two significant digits and one more, "approximately"; what it really takes is never less, so that no row is
 /// refused here that the table would hold.
-pub fn check(text: &str) -> Result<usize, NumberError> {
-    Ok(checked(text)?.significant.div_ceil(2) + 1)
+pub fn check(text: &str) -> Result<(&str, usize), NumberError> {
+    let significant = checked(text)?.significant;
+    Ok((if significant == 0 { "0" } else { text }, significant.div_ceil(2) + 1))
 }
 
 fn checked(text: &str) -> Result<Parts<'_>, NumberError> {
@@ -208,7 +212,21 @@ mod tests {
     #[test]
     fn size_follows_significant_digits() {
         for (text, bytes) in [("0", 1), ("1", 2), ("12", 2), ("123", 3), ("1000000", 2), ("0.0012", 2)] {
-            assert_eq!(check(text), Ok(bytes), "{text}");
+            assert_eq!(check(text).map(|(_, bytes)| bytes), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_zero_is_sent_as_zero_and_any_other_number_as_it_is_written() {
+        let digits = "0".repeat(200);
+        for zero in
+            ["0", "-0", "0.000", "0e126", "0.0e-130", "-0e400", "0E+999999999999999999999", &format!("0.{digits}")]
+        {
+            assert_eq!(check(zero), Ok(("0", 1)), "{zero}");
+            assert_eq!(Number::parse(zero).map(|zero| zero.to_string()).as_deref(), Ok("0"), "{zero}");
+        }
+        for other in ["1", "-1.50", "0.010", "10E-3"] {
+            assert_eq!(check(other).map(|(sent, _)| sent), Ok(other));
         }
     }
 

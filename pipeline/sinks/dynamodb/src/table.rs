@@ -59,7 +59,7 @@ impl DescribeError {
                     "create the table, or correct the name, the region (`AWS_REGION`) or the endpoint"
                 }
                 (Some("AccessDeniedException"), _) => {
-                    "allow dynamodb:DescribeTable, dynamodb:BatchWriteItem and dynamodb:PutItem on it for these credentials"
+                    "allow dynamodb:DescribeTable and dynamodb:BatchWriteItem on it for these credentials"
                 }
                 (Some("ValidationException"), _) => "a table's name has 3 to 255 of the characters a-z A-Z 0-9 _ - .",
                 (

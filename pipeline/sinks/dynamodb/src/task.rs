@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::batcher::{BATCH_ITEMS, Batcher, Put, Source};
 use crate::item::write_item;
 use crate::table::Table;
-use crate::write::{Calls, Refusal, write};
+use crate::write::{Refusal, write};
 
 /// Most calls in flight at once. With 25 items a call it is enough for a table's default quota at usual latencies; more of one task only
 /// adds to what has to be repeated when the table throttles.
@@ -72,7 +72,7 @@ struct Partition {
 struct Metrics {
     sink: SinkMetrics,
     superseded: Counter,
-    calls: Calls,
+    calls: Counter,
 }
 
 /// A task of the sink.
@@ -178,6 +178,7 @@ impl Task {
                     text: put.text.clone().into_bytes(),
                     class: refusal.class,
                     error: refusal.error,
+                    request_id: refusal.request_id,
                 });
             }
         }
@@ -202,6 +203,7 @@ fn convert(table: &Table, source: &Arc<Source>, record: &SinkRecord<'_>, row: &R
         text,
         class,
         error: format!("no item for table `{}`: {error}", table.name),
+        request_id: None,
     };
     let text = match String::from_utf8(text) {
         Ok(text) => text,
@@ -324,14 +326,12 @@ impl Metrics {
                 ("target", table.name.clone()),
             ]
         };
-        let calls = |operation: &'static str| {
-            let [connector, task, target] = labels();
-            counter!("fms_sink_calls_total", &[connector, task, target, ("operation", operation.to_owned())])
-        };
+        let [connector, task, target] = labels();
+        let operation = ("operation", "BatchWriteItem".to_owned());
         Self {
             sink: SinkMetrics::new(&context.connector, context.task),
             superseded: counter!("fms_sink_rows_superseded_total", &labels()),
-            calls: Calls { batch: calls("BatchWriteItem"), single: calls("PutItem") },
+            calls: counter!("fms_sink_calls_total", &[connector, task, target, operation]),
         }
     }
 }

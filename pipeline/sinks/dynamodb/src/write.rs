@@ -12,7 +12,7 @@ use fms_connect::{Origin, Retry, TopicPartition, Verdict};
 use metrics::Counter;
 
 use crate::batcher::Put;
-use crate::item::{ItemError, attributes, write_string};
+use crate::item::write_string;
 use crate::table::Table;
 
 /// A row that DynamoDB does not store, by its position in the batch.
@@ -24,15 +24,8 @@ pub struct Refusal {
     pub class: &'static str,
     /// DynamoDB's reason.
     pub error: String,
-}
-
-/// Attempts by operation, retries included.
-#[derive(Clone)]
-pub struct Calls {
-    /// `BatchWriteItem`.
-    pub batch: Counter,
-    /// `PutItem`.
-    pub single: Counter,
+    /// The id of its answer.
+    pub request_id: Option<String>,
 }
 
 /// Why one attempt did not do all of its work.
@@ -42,8 +35,6 @@ enum AttemptError {
     Call(#[from] fms_aws::Error),
     #[error("DynamoDB left {left} of {sent} items unprocessed")]
     Unprocessed { left: usize, sent: usize },
-    #[error("{0}")]
-    Item(#[from] ItemError),
 }
 
 impl AttemptError {
@@ -51,42 +42,30 @@ impl AttemptError {
         match self {
             Self::Call(error) => error.verdict(),
             Self::Unprocessed { .. } => Verdict::Throttled("unprocessed-items"),
-            Self::Item(_) => Verdict::Permanent,
         }
     }
 
-    /// The name of a cause that is the fault of a row.
-    fn class(&self) -> &'static str {
+    /// The call, if what it failed of is a row, without which others can be stored.
+    fn of_a_row(&self) -> Option<&fms_aws::Error> {
         match self {
-            Self::Item(error) => error.class(),
-            _ => "RefusedByTable",
-        }
-    }
-
-    /// Whether it is the fault of a row, and other rows can be stored.
-    fn is_of_a_row(&self) -> bool {
-        match self {
-            Self::Call(error) => {
-                matches!(error.code(), Some("ValidationException" | "ItemCollectionSizeLimitExceededException"))
+            Self::Call(error)
+                if matches!(error.code(), Some("ValidationException" | "ItemCollectionSizeLimitExceededException")) =>
+            {
+                Some(error)
             }
-            Self::Item(_) => true,
-            Self::Unprocessed { .. } => false,
+            _ => None,
         }
     }
 
     fn advice(&self) -> &'static str {
-        match self {
-            Self::Call(error) => match (error.code(), error.verdict()) {
-                (Some("ResourceNotFoundException"), _) => "Create the table again, or correct `dynamodb.table`",
-                (Some("AccessDeniedException"), _) => {
-                    "Allow dynamodb:BatchWriteItem and dynamodb:PutItem on the table for these credentials"
-                }
-                (Some("UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException"), _) => {
-                    "Check the AWS credentials"
-                }
-                (_, Verdict::Transient(_)) => "See to the service being reachable, or raise `errors.retry.timeout`",
-                _ => "See to the cause",
-            },
+        let Self::Call(error) = self else { return "See to the cause" };
+        match (error.code(), error.verdict()) {
+            (Some("ResourceNotFoundException"), _) => "Create the table again, or correct `dynamodb.table`",
+            (Some("AccessDeniedException"), _) => "Allow dynamodb:BatchWriteItem on the table for these credentials",
+            (Some("UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException"), _) => {
+                "Check the AWS credentials"
+            }
+            (_, Verdict::Transient(_)) => "See to the service being reachable, or raise `errors.retry.timeout`",
             _ => "See to the cause",
         }
     }
@@ -95,22 +74,47 @@ impl AttemptError {
 /// Writes the rows of a batch, whose keys differ. A row whose partition is closed meanwhile is dropped before the next attempt.
 ///
 /// Rows that DynamoDB refuses by themselves are given back, all others are stored. Any other error is the text of a failure.
-pub async fn write(table: &Table, retry: &Retry, calls: &Calls, puts: &[Arc<Put>]) -> Result<Vec<Refusal>, String> {
-    let left = Mutex::new((0..puts.len()).collect());
-    let what = format!("BatchWriteItem to table `{}`", table.name);
-    let outcome = retry.run(what, AttemptError::verdict, || batch(table, calls, puts, &left)).await;
-    match outcome {
-        Ok(()) => Ok(Vec::new()),
-        Err(error) if error.is_of_a_row() => {
-            let left = lock(&left).clone();
-            one_by_one(table, retry, calls, puts, &left).await
+///
+/// A batch is refused as a whole, for whichever of its rows: it is split in halves until those are alone, which takes at most 11 calls for
+/// one of 25 rows.
+pub async fn write(table: &Table, retry: &Retry, calls: &Counter, puts: &[Arc<Put>]) -> Result<Vec<Refusal>, String> {
+    let mut refusals = Vec::new();
+    // Those to be written next come last.
+    let mut parts: Vec<Vec<usize>> = vec![(0..puts.len()).collect()];
+    while let Some(part) = parts.pop() {
+        let left = Mutex::new(part);
+        let what = format!("BatchWriteItem to table `{}`", table.name);
+        let Err(error) = retry.run(what, AttemptError::verdict, || batch(table, calls, puts, &left)).await else {
+            continue;
+        };
+        let mut part = left.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match (error.of_a_row(), &*part) {
+            (Some(error), &[at]) => refusals.push(Refusal {
+                at,
+                class: "RefusedByTable",
+                error: format!("table `{}` refuses the item {}: {}", table.name, puts[at].key, error.reason()),
+                request_id: error.request_id().map(Into::into),
+            }),
+            (Some(_), [_, ..]) => {
+                let second = part.split_off(part.len().div_ceil(2));
+                parts.extend([second, part]);
+            }
+            _ => {
+                part.extend(parts.into_iter().rev().flatten());
+                return Err(failure(table, puts, &part, &error));
+            }
         }
-        Err(error) => Err(failure(table, puts, &lock(&left), &error)),
     }
+    Ok(refusals)
 }
 
 /// One attempt with the rows that are left. Afterwards `left` has those that are left still.
-async fn batch(table: &Table, calls: &Calls, puts: &[Arc<Put>], left: &Mutex<Vec<usize>>) -> Result<(), AttemptError> {
+async fn batch(
+    table: &Table,
+    calls: &Counter,
+    puts: &[Arc<Put>],
+    left: &Mutex<Vec<usize>>,
+) -> Result<(), AttemptError> {
     let sent: Vec<usize> = {
         let mut left = lock(left);
         left.retain(|at| !puts[*at].source.is_revoked());
@@ -120,7 +124,7 @@ async fn batch(table: &Table, calls: &Calls, puts: &[Arc<Put>], left: &Mutex<Vec
         return Ok(());
     }
     let body = body(table, sent.iter().map(|at| &*puts[*at]));
-    calls.batch.increment(1);
+    calls.increment(1);
     let output = table
         .client
         .batch_write_item()
@@ -185,44 +189,6 @@ impl Intercept for Body {
         *request.body_mut() = self.0.clone().into();
         Ok(())
     }
-}
-
-/// Finds the rows that made DynamoDB refuse their batch, and stores the others.
-async fn one_by_one(
-    table: &Table,
-    retry: &Retry,
-    calls: &Calls,
-    puts: &[Arc<Put>],
-    left: &[usize],
-) -> Result<Vec<Refusal>, String> {
-    let mut refusals = Vec::new();
-    for &at in left {
-        let put = &puts[at];
-        let what = format!("PutItem to table `{}`", table.name);
-        match retry.run(what, AttemptError::verdict, || single(table, calls, put)).await {
-            Ok(()) => {}
-            Err(error) if error.is_of_a_row() => {
-                refusals.push(Refusal {
-                    at,
-                    class: error.class(),
-                    error: format!("table `{}` refuses the item {}: {error}", table.name, put.key),
-                });
-            }
-            Err(error) => return Err(failure(table, puts, &[at], &error)),
-        }
-    }
-    Ok(refusals)
-}
-
-async fn single(table: &Table, calls: &Calls, put: &Put) -> Result<(), AttemptError> {
-    if put.source.is_revoked() {
-        return Ok(());
-    }
-    let mut item = attributes(&put.text)?;
-    table.key.complete(&put.key, &mut item);
-    calls.single.increment(1);
-    table.client.put_item().table_name(&table.name).set_item(Some(item)).send().await.map_err(fms_aws::Error::from)?;
-    Ok(())
 }
 
 /// Says what was not written, why, and what to do.

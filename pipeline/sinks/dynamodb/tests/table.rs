@@ -251,10 +251,65 @@ fn row_that_the_table_refuses_is_errant_alone() {
     assert_eq!(String::from_utf8_lossy(&row.text), enveloped(r#"{"pk":"b","speed":"fast"}"#));
     assert_eq!(row.class, "RefusedByTable");
     assert!(row.error.contains("item b") && row.error.contains("ValidationException"), "{}", row.error);
+    let id = row.request_id.as_deref().expect("the service gives one");
+    assert!(!id.is_empty() && !row.error.contains(id), "the same reason each time: {}", row.error);
     assert_eq!(
         lab.items(),
         [json!({"pk": "a", "speed": {"N": "1"}}), json!({"pk": "b", "speed": {"N": "2"}}), json!({"pk": "c"})]
     );
+}
+
+/// Wherever a refused row stands in a full batch, it is found by halves, and every other row is stored.
+#[test]
+fn refused_row_of_a_batch_is_found_by_halves() {
+    for (bad, calls) in [(0, &[25, 13, 7, 4, 2, 1, 1, 2, 3, 6, 12][..]), (24, &[25, 13, 12, 6, 6, 3, 3, 2, 1])] {
+        let lab = Lab::new();
+        lab.table(("pk", S), None, Some(("speed", N)));
+        let mut driver = lab.start(&[]).expect("started");
+        driver.open(0);
+        let speed = |n| if n == bad { r#""fast""# } else { "1" };
+        let rows: Vec<_> = (0..25).map(|n| format!(r#"{{"pk":"{n}","speed":{}}}"#, speed(n))).collect();
+        driver.put(0, 5, &format!(r#"{{"measurements":[{}]}}"#, rows.join(",")));
+        let (_, errant) = driver.flush_errant(0);
+        assert_eq!(errant.iter().map(|row| row.index).collect::<Vec<_>>(), [bad]);
+        assert_eq!(lab.items().len(), 24);
+        assert_eq!(lab.wire.writes().iter().map(Vec::len).collect::<Vec<_>>(), calls);
+    }
+}
+
+/// Several refused rows of a batch are all found, in their order, also beside faults that pass.
+#[test]
+fn all_refused_rows_of_a_batch_are_found() {
+    let lab = Lab::new();
+    lab.table(("pk", S), None, Some(("speed", N)));
+    let mut driver = lab.start(&[]).expect("started");
+    driver.open(0);
+    // The second call is that of the first half.
+    lab.wire.then([
+        Fault::Hold(Arc::new(Semaphore::new(1))),
+        Fault::Error(500, "InternalServerError"),
+        Fault::Unprocessed(0),
+    ]);
+    let rows: Vec<_> =
+        (0..25).map(|n| format!(r#"{{"pk":"{n}","speed":{}}}"#, if n % 7 == 3 { "true" } else { "1" })).collect();
+    driver.put(0, 5, &format!(r#"{{"measurements":[{}]}}"#, rows.join(",")));
+    let (_, errant) = driver.flush_errant(0);
+    assert_eq!(errant.iter().map(|row| row.index).collect::<Vec<_>>(), [3, 10, 17, 24]);
+    assert_eq!(lab.items().len(), 21);
+}
+
+/// DynamoDB refuses a zero for the exponent it is written with, but holds it.
+#[test]
+fn zero_is_stored_however_it_is_written() {
+    let lab = Lab::new();
+    lab.table(("id", N), None, None);
+    let mut driver = lab.start(&[]).expect("started");
+    driver.open(0);
+    let zeros = ["0", "-0", "0e126", "0.0e-130", "-0e400", "0E+99999999999999999999"];
+    assert!(driver.put(0, 0, &format!(r#"{{"id":0e400,"zeros":[{}],"n":-0e400}}"#, zeros.join(","))).is_empty());
+    driver.flush(0);
+    let zero = || json!({"N": "0"});
+    assert_eq!(lab.items(), [json!({"zeros": zeros.map(|_| zero()), "n": zero()})]);
 }
 
 /// A row that the table refuses does not wait for the next commit to be known.

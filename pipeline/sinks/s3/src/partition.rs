@@ -209,7 +209,7 @@ impl Partition {
                     row.write_json(&mut text);
                     let Misfit { class, error } = misfit;
                     let origin = Arc::clone(record.origin.get());
-                    errant.push(ErrantRow { origin, index: row.index(), text, class, error });
+                    errant.push(ErrantRow { origin, index: row.index(), text, class, error, request_id: None });
                 }
             }
         }

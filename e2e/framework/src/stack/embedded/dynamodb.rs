@@ -3,12 +3,15 @@
 use dynoxide::actions::create_table::CreateTableRequest;
 use dynoxide::actions::query::QueryRequest;
 use dynoxide::actions::scan::ScanRequest;
-use dynoxide::types::{AttributeDefinition, AttributeValue, KeySchemaElement, KeyType, ScalarAttributeType};
+use dynoxide::types::{
+    AttributeDefinition, AttributeValue, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ScalarAttributeType,
+};
 use dynoxide::{Database, DynoxideError};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::stack::{StackError, Table};
+use crate::stack::{StackError, Table, index_name};
 
 /// All tables. Clones are the same database.
 #[derive(Clone)]
@@ -36,9 +39,7 @@ impl Tables {
             billing_mode: Some("PAY_PER_REQUEST".into()),
             ..Default::default()
         };
-        let partition_key = Some((&table.partition_key, KeyType::HASH));
-        let sort_key = table.sort_key.as_ref().map(|key| (key, KeyType::RANGE));
-        for ((name, kind), key_type) in partition_key.into_iter().chain(sort_key) {
+        for (name, kind) in table.attributes() {
             let attribute_type = match kind.as_str() {
                 "S" => ScalarAttributeType::S,
                 "N" => ScalarAttributeType::N,
@@ -50,8 +51,20 @@ impl Tables {
                     ));
                 }
             };
-            request.key_schema.push(KeySchemaElement { attribute_name: name.clone(), key_type });
             request.attribute_definitions.push(AttributeDefinition { attribute_name: name.clone(), attribute_type });
+        }
+        let element =
+            |(name, _): &(String, String), key_type| KeySchemaElement { attribute_name: name.clone(), key_type };
+        request.key_schema =
+            table.key().zip([KeyType::HASH, KeyType::RANGE]).map(|(key, role)| element(key, role)).collect();
+        if !table.indexes.is_empty() {
+            let index = |key: &(String, String)| GlobalSecondaryIndex {
+                index_name: index_name(&key.0),
+                key_schema: vec![element(key, KeyType::HASH)],
+                projection: Projection { projection_type: Some(ProjectionType::ALL), non_key_attributes: None },
+                provisioned_throughput: None,
+            };
+            request.global_secondary_indexes = Some(table.indexes.iter().map(index).collect());
         }
         self.database.create_table(request).map(drop).map_err(|error| StackError::new(action(), error))
     }

@@ -105,7 +105,7 @@ fn next(consumer: &BaseConsumer) -> Vec<u8> {
 }
 
 fn rows() -> Table {
-    Table { name: "rows".into(), partition_key: ("pk".into(), "S".into()), sort_key: None }
+    Table { name: "rows".into(), partition_key: ("pk".into(), "S".into()), sort_key: None, indexes: Vec::new() }
 }
 
 fn item(id: &str) -> HashMap<String, AttributeValue> {

@@ -297,7 +297,12 @@ fn put(id: &str) -> WriteRequest {
 }
 
 fn rows() -> Table {
-    Table { name: "rows".to_owned(), partition_key: ("pk".to_owned(), "S".to_owned()), sort_key: None }
+    Table {
+        name: "rows".to_owned(),
+        partition_key: ("pk".to_owned(), "S".to_owned()),
+        sort_key: None,
+        indexes: Vec::new(),
+    }
 }
 
 const KEYS: [&str; 7] =

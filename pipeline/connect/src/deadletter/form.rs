@@ -1,0 +1,213 @@
+//! What of a letter is sent: all of it, or as much as its topic takes. Whatever is left out is named in the letter's headers. Pure.
+//!
+//! A topic that refuses a letter does not say how large it may be, so that less is sent step by step: the letter compressed and in a batch of
+//! its own, then with the text of its error cut, then without the headers about the error, then without the largest of value, record's
+//! headers and key, the next largest, and the last. From there on headers say whatever `errors.deadletterqueue.context.headers.enable`
+//! says where the record is, so that it can be read again, and of what is missing the size and, but for headers, the digest.
+
+use std::fmt::Write as _;
+
+use rdkafka::message::{Header, OwnedHeaders};
+use sha2::{Digest as _, Sha256};
+
+use super::{DeadLetter, Stage};
+
+/// What the names of all headers about an error begin with.
+const PREFIX: &str = "__connect.errors.";
+
+/// Bytes to which the text of an error is cut.
+const SHORT: usize = 256;
+
+/// What the context headers say of the task.
+pub(super) struct ContextHeaders {
+    pub connector: String,
+    pub task: String,
+    pub converter: String,
+    pub sink: String,
+}
+
+/// How much the letter says about the error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Context {
+    #[default]
+    Whole,
+    /// The text of the error is cut.
+    Short,
+    /// Nothing.
+    Nothing,
+}
+
+/// What can fill a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Value,
+    Headers,
+    Key,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Headers => "headers",
+            Self::Key => "key",
+        }
+    }
+
+    /// Bytes of it that the letter has.
+    fn size(self, letter: &DeadLetter) -> usize {
+        match self {
+            Self::Value => letter.value.as_ref().map_or(0, Vec::len),
+            Self::Headers => own_headers(letter).map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum(),
+            Self::Key => letter.origin.key.as_ref().map_or(0, Vec::len),
+        }
+    }
+}
+
+/// A part that is not sent.
+#[derive(Debug, Clone)]
+struct LeftOut {
+    part: Part,
+    size: usize,
+    /// Hexadecimal, of what is a sequence of bytes.
+    sha256: Option<String>,
+}
+
+/// What of a letter is sent, and how.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Form {
+    alone: bool,
+    context: Context,
+    left_out: Vec<LeftOut>,
+}
+
+impl Form {
+    /// Whether the letter goes compressed and in a batch of its own.
+    pub fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    /// Whether the letter's value is sent.
+    pub fn has_value(&self) -> bool {
+        self.has(Part::Value)
+    }
+
+    /// Whether the record's key is sent.
+    pub fn has_key(&self) -> bool {
+        self.has(Part::Key)
+    }
+
+    fn has(&self, part: Part) -> bool {
+        !self.left_out.iter().any(|left_out| left_out.part == part)
+    }
+
+    /// Takes the next step towards less, after the topic has not taken the letter like this. Gives whether there was one left.
+    pub fn shrink(&mut self, letter: &DeadLetter, context: bool) -> bool {
+        if !self.alone {
+            self.alone = true;
+            return true;
+        }
+        if context && self.left_out.is_empty() && self.context != Context::Nothing {
+            let cut = self.context == Context::Whole && letter.error.len() > SHORT;
+            self.context = if cut { Context::Short } else { Context::Nothing };
+            return true;
+        }
+        let left = [Part::Value, Part::Headers, Part::Key].into_iter().filter(|part| self.has(*part));
+        let largest = left.map(|part| (part, part.size(letter))).max_by_key(|(_, size)| *size);
+        let Some((part, size)) = largest.filter(|(_, size)| *size > 0) else { return false };
+        let bytes = match part {
+            Part::Value => letter.value.as_ref(),
+            Part::Key => letter.origin.key.as_ref(),
+            Part::Headers => None,
+        };
+        let sha256 = bytes.map(|bytes| hex(&Sha256::digest(bytes)));
+        self.left_out.push(LeftOut { part, size, sha256 });
+        // There is room for it again.
+        self.context = Context::Short;
+        true
+    }
+
+    /// The names of what is not sent, as the metric and the log have them.
+    pub fn cuts(&self, letter: &DeadLetter) -> Vec<&'static str> {
+        let text = match self.context {
+            Context::Short if letter.error.len() > SHORT => Some("error message"),
+            Context::Nothing => Some("context headers"),
+            Context::Whole | Context::Short => None,
+        };
+        text.into_iter().chain(self.left_out.iter().map(|left_out| left_out.part.name())).collect()
+    }
+
+    /// The headers that are sent: the record's own, then those about the error. Headers about an earlier error, which a letter has that
+    /// was sent back to its topic, are not the record's own.
+    pub fn headers(&self, letter: &DeadLetter, context: Option<&ContextHeaders>) -> OwnedHeaders {
+        let origin = &letter.origin;
+        let mut headers = OwnedHeaders::new_with_capacity(origin.headers.len() + 16);
+        if self.has(Part::Headers) {
+            for (key, value) in own_headers(letter) {
+                headers = headers.insert(Header { key, value });
+            }
+        }
+        let mut insert = |name: &str, value: &str| {
+            let key = format!("{PREFIX}{name}");
+            headers = std::mem::take(&mut headers).insert(Header { key: &key, value: Some(value) });
+        };
+        let context = context.filter(|_| self.context != Context::Nothing);
+        if context.is_some() || !self.left_out.is_empty() {
+            insert("topic", &origin.partition.topic);
+            insert("partition", &origin.partition.partition.to_string());
+            insert("offset", &origin.offset.to_string());
+        }
+        if let Some(context) = context {
+            let class = match letter.stage {
+                Stage::ValueConverter => &context.converter,
+                Stage::Transformation => "converter.update.fields.template",
+                Stage::TaskPut => &context.sink,
+            };
+            insert("connector.name", &context.connector);
+            insert("task.id", &context.task);
+            insert("stage", letter.stage.name());
+            insert("class.name", class);
+            insert("exception.class.name", letter.error_class);
+            match self.context {
+                Context::Whole => insert("exception.message", &letter.error),
+                Context::Short | Context::Nothing => insert("exception.message", &short(&letter.error)),
+            }
+            if let Some(id) = &letter.request_id {
+                insert("request.id", id);
+            }
+        }
+        // Without it, the text of a row could not be told from a message.
+        if let Some(row) = letter.row {
+            insert("row.index", &row.to_string());
+        }
+        for LeftOut { part, size, sha256 } in &self.left_out {
+            insert(&format!("{}.size", part.name()), &size.to_string());
+            if let Some(sha256) = sha256 {
+                insert(&format!("{}.sha256", part.name()), sha256);
+            }
+        }
+        headers
+    }
+}
+
+/// The record's headers, without those of an error that an earlier letter of it had.
+fn own_headers(letter: &DeadLetter) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+    let all = letter.origin.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+    all.filter(|(name, _)| !name.starts_with(PREFIX))
+}
+
+/// A text of at most [`SHORT`] bytes and an ellipsis.
+fn short(text: &str) -> String {
+    if text.len() <= SHORT {
+        return text.into();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(SHORT)])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+        // A string takes everything.
+        let _infallible = write!(hex, "{byte:02x}");
+        hex
+    })
+}
