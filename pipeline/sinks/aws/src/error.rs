@@ -43,9 +43,18 @@ impl Error {
         }
     }
 
-    /// What it means for a retry. A throttled call has had no effect; a transient one may have been executed all the same.
+    /// What it means for a retry. A throttled call has had no effect; a transient one may have been executed all the same. What somebody can
+    /// mend outside (access that is denied, a bucket or table that is missing) is transient: it was there when the connector started.
     pub fn verdict(&self) -> Verdict {
         self.verdict
+    }
+
+    /// The same for a connector that starts: what is denied or missing then is told at once.
+    pub fn verdict_at_start(&self) -> Verdict {
+        match self.verdict {
+            DENIED | MISSING => Verdict::Permanent,
+            verdict => verdict,
+        }
     }
 }
 
@@ -96,6 +105,9 @@ impl<E: ProvideErrorMetadata + StdError + 'static> From<SdkError<E, HttpResponse
     }
 }
 
+const DENIED: Verdict = Verdict::Transient("access-denied");
+const MISSING: Verdict = Verdict::Transient("missing");
+
 /// The verdict on an answer: by the service's code, else by the HTTP status.
 fn answered(code: Option<&str>, status: Option<u16>) -> Verdict {
     match code {
@@ -116,10 +128,20 @@ fn answered(code: Option<&str>, status: Option<u16>) -> Verdict {
         // Credentials are fetched anew and the clock's skew is learnt from the answer.
         Some("ExpiredToken" | "ExpiredTokenException") => Verdict::Transient("expired-token"),
         Some("RequestTimeTooSkewed") => Verdict::Transient("clock-skew"),
+        Some(
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "UnrecognizedClientException"
+            | "InvalidSignatureException",
+        ) => DENIED,
+        Some("NoSuchBucket" | "ResourceNotFoundException") => MISSING,
         // The body was damaged on its way.
         Some("BadDigest" | "CRC32CheckFailed") => Verdict::Transient("checksum"),
         _ => match status {
             Some(429) => Verdict::Throttled("throttling"),
+            Some(403) => DENIED,
             Some(408) => Verdict::Transient("timeout"),
             Some(500..) => Verdict::Transient("server-error"),
             // A success whose body could not be read.
@@ -189,10 +211,27 @@ mod tests {
             ("Unheard", 429, Verdict::Throttled("throttling")),
             ("RequestTimeout", 400, Verdict::Transient("timeout")),
             ("ValidationException", 400, Verdict::Permanent),
-            ("AccessDeniedException", 400, Verdict::Permanent),
+            ("AccessDeniedException", 400, DENIED),
+            ("Unheard", 403, DENIED),
+            ("NoSuchBucket", 404, MISSING),
+            ("NoSuchUpload", 404, Verdict::Permanent),
         ];
         for (code, status, verdict) in cases {
             assert_eq!(service(code, status).verdict(), verdict, "{code} with {status}");
+        }
+    }
+
+    /// What can be mended outside is waited for while a connector runs, and told at once when it starts.
+    #[test]
+    fn what_is_denied_or_missing_passes_unless_the_connector_starts() {
+        for (code, at_start) in [
+            ("AccessDenied", Verdict::Permanent),
+            ("ResourceNotFoundException", Verdict::Permanent),
+            ("SlowDown", Verdict::Throttled("slow-down")),
+        ] {
+            let error = service(code, 400);
+            assert_ne!(error.verdict(), Verdict::Permanent, "{code}");
+            assert_eq!(error.verdict_at_start(), at_start, "{code}");
         }
     }
 

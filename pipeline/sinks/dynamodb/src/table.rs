@@ -46,7 +46,7 @@ enum DescribeError {
 impl DescribeError {
     fn verdict(&self) -> Verdict {
         match self {
-            Self::Call(error) => error.verdict(),
+            Self::Call(error) => error.verdict_at_start(),
             Self::Status(TableStatus::Creating) => Verdict::Transient("table-creating"),
             Self::Status(_) | Self::Empty => Verdict::Permanent,
         }
@@ -54,7 +54,7 @@ impl DescribeError {
 
     fn advice(&self) -> &'static str {
         match self {
-            Self::Call(error) => match (error.code(), error.verdict()) {
+            Self::Call(error) => match (error.code(), error.verdict_at_start()) {
                 (Some("ResourceNotFoundException"), _) => {
                     "create the table, or correct the name, the region (`AWS_REGION`) or the endpoint"
                 }

@@ -203,8 +203,8 @@ fn failure(table: &Table, puts: &[Arc<Put>], left: &[usize], error: &AttemptErro
         offsets.iter().map(|(partition, (first, last))| format!("{partition} offsets {first} to {last}")).collect();
     let key = left.first().map(|at| puts[*at].key.to_string()).unwrap_or_default();
     format!(
-        "cannot write {} item(s) to table `{}` (the first with key {key}; {}): {error}. {}, then restart the task: it goes on from the \
-         committed offsets",
+        "cannot write {} item(s) to table `{}` (the first with key {key}; {}): {error}. {}; the task begins anew by itself, \
+         from the committed offsets",
         left.len(),
         table.name,
         offsets.join(", "),

@@ -333,17 +333,38 @@ fn refused_row_makes_a_flush_due() {
     assert_eq!(driver.due(0, Demand::Settings, None), None);
 }
 
-/// A table that is gone stops the task with what is needed to act.
+/// A table that is gone and made again costs nothing but time.
 #[test]
-fn permanent_error_fails_the_task() {
+fn a_table_that_is_made_again_is_written_to() {
     let lab = Lab::new();
     let mut driver = by_field(&lab);
     lab.runtime.block_on(lab.client.delete_table().table_name("t-1").send()).expect("deleted");
     driver.put(0, 41, r#"{"pk":"a"}"#);
+    // It has been refused, and is tried again.
+    lab.wire.wait_for(3);
+    lab.table(("pk", S), None, None);
+    assert_eq!(driver.flush(0), 42);
+    assert_eq!(lab.items(), [json!({"pk": "a"})]);
+}
+
+/// A table that stays away stops the task with what is needed to act.
+#[test]
+fn a_table_that_stays_away_fails_the_task() {
+    let lab = Lab::new();
+    lab.table(("pk", S), None, None);
+    let mut driver = lab.start_retrying(&[], Duration::from_millis(50)).expect("started");
+    driver.open(0);
+    lab.runtime.block_on(lab.client.delete_table().table_name("t-1").send()).expect("deleted");
+    driver.put(0, 41, r#"{"pk":"a"}"#);
     let SinkError::Fatal(text) = driver.failure(0) else { panic!("not fatal") };
-    for part in
-        ["t-1", "key a", "topic-0 offsets 41 to 41", "ResourceNotFoundException", "dynamodb.table", "restart the task"]
-    {
+    for part in [
+        "t-1",
+        "key a",
+        "topic-0 offsets 41 to 41",
+        "ResourceNotFoundException",
+        "dynamodb.table",
+        "begins anew by itself",
+    ] {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }
     assert_eq!(driver.try_put(0, 42, r#"{"pk":"b"}"#).expect_err("failed"), SinkError::Fatal(text));

@@ -206,6 +206,11 @@ impl Lab {
 
     /// Starts the sink on table `t-1` with these settings, `errors.retry.timeout` being a minute.
     pub fn start(&self, settings: &[(&str, &str)]) -> Result<Driver<'_>, ConfigError> {
+        self.start_retrying(settings, Duration::from_mins(1))
+    }
+
+    /// The same with another `errors.retry.timeout`.
+    pub fn start_retrying(&self, settings: &[(&str, &str)], timeout: Duration) -> Result<Driver<'_>, ConfigError> {
         let sink = DynamoDbSink::with_aws(self.aws.clone());
         let mut values = BTreeMap::from([("dynamodb.table".to_owned(), "t-1".to_owned())]);
         values.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
@@ -218,7 +223,7 @@ impl Lab {
             runtime: self.runtime.handle().clone(),
             wake: Arc::clone(&wake),
             budget: budget.clone(),
-            retry: Retry::new("c", 0, Some(Duration::from_mins(1)), Duration::from_millis(20)),
+            retry: Retry::new("c", 0, Some(timeout), Duration::from_millis(20)),
         };
         Ok(Driver { lab: self, task: started.task(context), wake, budget })
     }
