@@ -2,8 +2,9 @@
 //!
 //! A topic that refuses a letter does not say how large it may be, so that less is sent step by step: the letter compressed and in a batch of
 //! its own, then with the text of its error cut, then without the headers about the error, then without the largest of value, record's
-//! headers and key, the next largest, and the last. From there on headers say whatever `errors.deadletterqueue.context.headers.enable`
-//! says where the record is, so that it can be read again, and of what is missing the size and, but for headers, the digest.
+//! headers and key, the next largest, and the last. From there on headers say where the record is, whatever
+//! `errors.deadletterqueue.context.headers.enable` says, so that it can be read again; and they give the size of what is missing and,
+//! of value and key, the digest.
 
 use std::fmt::Write as _;
 
