@@ -22,7 +22,8 @@ struct Metadata {
     settings: BTreeMap<String, String>,
 }
 
-const VERSION: u32 = 1;
+/// 1 named objects after their first records; 2 names them after the start of their flush.
+const VERSION: u32 = 2;
 
 /// The metadata that announces a flush of everything before `end`, written with `settings`.
 pub fn encode(end: i64, settings: &BTreeMap<String, String>) -> String {
@@ -75,12 +76,15 @@ mod tests {
     }
 
     #[test]
-    fn foreign_metadata_announces_nothing_and_a_newer_intent_is_refused() {
+    fn foreign_metadata_announces_nothing_and_an_intent_of_another_version_is_refused() {
         assert_eq!(decode(""), Ok(None));
         assert_eq!(decode("connect-consumer-7"), Ok(None));
-        let newer = decode(r#"{"fms-intent":2,"end":1,"settings":{}}"#).expect_err("newer");
-        assert!(newer.contains("version 2"), "{newer}");
-        let damaged = decode(r#"{"fms-intent":1,"end":"#).expect_err("damaged");
+        let newer = decode(r#"{"fms-intent":3,"end":1,"settings":{}}"#).expect_err("newer");
+        assert!(newer.contains("version 3"), "{newer}");
+        let older =
+            decode(r#"{"fms-intent":1,"end":1,"settings":{}}"#).expect_err("older: its objects have other names");
+        assert!(older.contains("version 1, this program reads 2"), "{older}");
+        let damaged = decode(r#"{"fms-intent":2,"end":"#).expect_err("damaged");
         assert!(damaged.contains("not readable"), "{damaged}");
     }
 }

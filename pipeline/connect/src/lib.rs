@@ -6,6 +6,7 @@ mod consumer;
 mod convert;
 pub mod deadletter;
 mod errors;
+mod exclusive;
 mod intent;
 pub mod kafka;
 mod lookup;
@@ -26,6 +27,6 @@ pub use config::{Config, ConfigError, Key, Kind};
 pub use deadletter::{DeadLetter, DeadLetterQueue, Stage};
 pub use retry::{Retry, Verdict};
 pub use sink::{
-    Demand, ErrantRow, Flush, LazyOrigin, Origin, SinkConnector, SinkError, SinkRecord, SinkTask, StartedSink,
+    Demand, ErrantRow, Flush, LazyOrigin, Origin, SinkConnector, SinkError, SinkRecord, SinkTask, StartedSink, Target,
     TaskContext, Tick, TopicPartition,
 };

@@ -179,6 +179,15 @@ pub struct TaskContext {
     pub retry: Retry,
 }
 
+/// A place that takes only one writer a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The key by which another place is chosen.
+    pub key: &'static str,
+    /// The place, as errors name it; equal for all configurations that write there.
+    pub place: String,
+}
+
 /// A kind of sink: what `connector.class` names.
 pub trait SinkConnector: Send + Sync {
     /// The accepted values of `connector.class`; the first is ours, the rest are aliases (Kafka Connect's class names).
@@ -186,6 +195,12 @@ pub trait SinkConnector: Send + Sync {
 
     /// The sink's own keys.
     fn keys(&self) -> &'static [Key];
+
+    /// Where this configuration writes and no other connector may write the same topics, for what both store would be there twice. By
+    /// default there is no such place: what one stores of a row replaces what another has stored of it, as an item with the same key does.
+    fn exclusive_target(&self, _config: &Config) -> Option<Target> {
+        None
+    }
 
     /// Values that go together, clients, and a look at the table or bucket: what is wrong is found here, before anything is consumed.
     /// Called outside of any async context; waits with `runtime.block_on`.

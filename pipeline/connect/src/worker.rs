@@ -27,6 +27,7 @@ use crate::config::common::{self, COMMON};
 use crate::config::file::Definition;
 use crate::convert::Converter;
 use crate::deadletter;
+use crate::exclusive::{self, Writer};
 use crate::kafka::{self, KafkaLog};
 use crate::metrics::TaskMetrics;
 use crate::rest::{self, Rest};
@@ -146,10 +147,10 @@ impl Worker {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let mut cluster_id = None;
+        let (mut cluster_id, mut topics) = (None, BTreeSet::new());
         let mut started = Vec::new();
         for connector in &checked {
-            match connector.start(settings, &runtime, &mut cluster_id) {
+            match connector.start(settings, &runtime, &mut cluster_id, &mut topics) {
                 Ok(sink) => started.push(sink),
                 Err(wrong) => {
                     let unreachable = wrong.iter().any(|error| matches!(error, StartError::Unreachable { .. }));
@@ -161,6 +162,7 @@ impl Worker {
                 }
             }
         }
+        problems.extend(conflicts(&checked, &topics));
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -463,12 +465,13 @@ impl<'s> Checked<'s> {
         in_file(&self.definition.file, wrong)
     }
 
-    /// The checks that need the network, and the sink.
+    /// The checks that need the network, and the sink. Adds the topics that exist to `topics`.
     fn start(
         &self,
         settings: &Settings,
         runtime: &Runtime,
         cluster_id: &mut Option<String>,
+        topics: &mut BTreeSet<String>,
     ) -> Result<Arc<dyn StartedSink>, Vec<StartError>> {
         let (config, timeout) = (&self.spec.config, settings.cluster_timeout);
         let servers = || self.client.get("bootstrap.servers").unwrap_or_default().to_owned();
@@ -484,6 +487,7 @@ impl<'s> Checked<'s> {
             *cluster_id = consumer.client().fetch_cluster_id(Duration::ZERO);
         }
 
+        topics.extend(metadata.topics().iter().map(|topic| topic.name().to_owned()));
         let mut problems = self.missing_topics(&metadata);
         problems
             .extend(deadletter::ensure_topic(config, &settings.producer, runtime.handle()).err().unwrap_or_default());
@@ -531,6 +535,21 @@ impl<'s> Checked<'s> {
             }
         }
     }
+}
+
+/// What is wrong with connectors beside each other.
+fn conflicts(checked: &[Checked<'_>], topics: &BTreeSet<String>) -> Vec<StartError> {
+    let writers = checked.iter().filter_map(|one| {
+        let target = one.kind.exclusive_target(&one.spec.config)?;
+        Some(Writer { spec: &one.spec, file: &one.definition.file, target })
+    });
+    let writers: Vec<_> = writers.collect();
+    let mut problems = Vec::new();
+    for (at, later) in writers.iter().enumerate() {
+        let conflict = writers[..at].iter().find_map(|earlier| exclusive::conflict(earlier, later, topics));
+        problems.extend(conflict.map(|error| StartError::Config { file: later.file.into(), error }));
+    }
+    problems
 }
 
 /// The sink that `connector.class` names.
@@ -586,7 +605,7 @@ mod tests {
     use super::*;
     use crate::config::file;
     use crate::providers::Providers;
-    use crate::{Key, Kind, SinkError, SinkTask, TaskContext};
+    use crate::{Key, Kind, SinkError, SinkTask, Target, TaskContext};
 
     struct TestSink;
 
@@ -597,6 +616,12 @@ mod tests {
 
         fn keys(&self) -> &'static [Key] {
             &[Key { name: "table", kind: Kind::Text, default: None, required: true, in_intent: false, doc: "a table" }]
+        }
+
+        /// Tables that are named so take one writer.
+        fn exclusive_target(&self, config: &Config) -> Option<Target> {
+            let table = config.text("table");
+            table.starts_with("exclusive").then(|| Target { key: "table", place: format!("the table {table}") })
         }
 
         fn start(&self, config: &Config, _: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {
@@ -743,6 +768,33 @@ mod tests {
         0.json: connector `a`: `table` = `missing`: does not exist
         1.json: connector `b`: `topics.regex` = `fms\..*\.reel`: matches no topic that exists; the most similar of the 2 that exist is `fms.vehicle.real`
         ");
+    }
+
+    /// Where two connectors would write a topic twice, the worker does not start, however each names its topics.
+    #[test]
+    fn a_topic_has_one_writer_at_a_place_that_takes_one() {
+        let cluster = cluster(&["fms.vehicle.real", "fms.adas.real", "other"]);
+        let connector = |name: &str, table: &str, key: &str, topics: &str| json!({"name": name, "connector.class": "TestSink", "table": table, key: topics});
+        assert_snapshot!(problems(&cluster.bootstrap_servers(), &[
+            connector("a", "exclusive", "topics", "fms.vehicle.real, other"),
+            connector("b", "exclusive", "topics", "other"),
+            connector("c", "exclusive", "topics.regex", "fms\\..*"),
+            connector("d", "exclusive", "topics.regex", "fms\\.adas.*"),
+            connector("e", "exclusive2", "topics.regex", "fms\\..*"),
+            connector("f", "exclusive2", "topics.regex", "fms\\..*"),
+        ]), @r"
+        1.json: connector `b`: `table` = `exclusive`: connector `a` (0.json) writes topic `other` to the table exclusive as well, and its rows would be there twice; give one of the two another `table`, or other topics
+        2.json: connector `c`: `table` = `exclusive`: connector `a` (0.json) writes topic `fms.vehicle.real` to the table exclusive as well, and its rows would be there twice; give one of the two another `table`, or other topics
+        3.json: connector `d`: `table` = `exclusive`: connector `c` (2.json) writes topic `fms.adas.real` to the table exclusive as well, and its rows would be there twice; give one of the two another `table`, or other topics
+        5.json: connector `f`: `table` = `exclusive2`: connector `e` (4.json) writes topic `fms.adas.real` to the table exclusive2 as well, and its rows would be there twice; give one of the two another `table`, or other topics
+        ");
+        for (one, other) in [
+            (connector("a", "shared", "topics", "other"), connector("b", "shared", "topics", "other")),
+            (connector("a", "exclusive", "topics", "other"), connector("b", "exclusive2", "topics", "other")),
+            (connector("a", "exclusive", "topics", "other"), connector("b", "exclusive", "topics.regex", "fms\\..*")),
+        ] {
+            prepare(&cluster.bootstrap_servers(), &[one, other]).unwrap();
+        }
     }
 
     #[test]

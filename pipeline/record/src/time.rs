@@ -1,6 +1,7 @@
 //! When a row happened: its own field, else the envelope's, else Kafka's timestamp.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use crate::error::Excerpt;
 use crate::{Row, RowError, string};
@@ -74,8 +75,8 @@ fn read(json: &str) -> Result<i64, Cow<'static, str>> {
     if let Some(millis) = rfc3339(text.as_bytes()) {
         return Ok(in_range(Some(millis))?);
     }
-    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
-        return i64::try_from(timestamp.as_nanosecond().div_euclid(1_000_000)).map_err(|_| OUT_OF_RANGE.into());
+    if let Some(millis) = uncommon(&text) {
+        return Ok(in_range(Some(millis))?);
     }
     if text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'))
         && let Ok(millis) = epoch(&text)
@@ -132,11 +133,24 @@ fn impossible_parts(text: &[u8]) -> Vec<String> {
     parts
 }
 
-const OUT_OF_RANGE: &str = "is out of range (years -9999 to 9999)";
+/// What calendars can show: 9999 years either way.
+const RANGE: RangeInclusive<i64> = -377_705_116_800_000..=253_402_300_799_999;
+
+const OUT_OF_RANGE: &str = "is out of range (-9999-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z)";
 
 /// Keeps what calendars can show.
 fn in_range(millis: Option<i64>) -> Result<i64, &'static str> {
-    millis.filter(|&millis| jiff::Timestamp::from_millisecond(millis).is_ok()).ok_or(OUT_OF_RANGE)
+    millis.filter(|millis| RANGE.contains(millis)).ok_or(OUT_OF_RANGE)
+}
+
+/// Every other form that has a date, a time and a UTC offset. Not jiff's `Timestamp`, which ends a day before the year 9999 does.
+fn uncommon(text: &str) -> Option<i64> {
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+    let (date, time, offset) = (pieces.date(), pieces.time()?, pieces.to_numeric_offset()?);
+    let days = days_before(date.year().into(), date.month().into(), date.day().into());
+    let of_day = i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second());
+    let seconds = days * 86_400 + of_day - i64::from(offset.seconds());
+    Some(seconds * 1000 + i64::from(time.subsec_nanosecond()).div_euclid(1_000_000))
 }
 
 /// The common form, `YYYY-MM-DDThh:mm:ss[.fff…](Z|±hh:mm)`, fast. `None` for anything else, which may still be a time.
@@ -269,6 +283,14 @@ mod tests {
             (r#""2003-05-18T00:00:00Z""#, 1_053_216_000_000),
             (r#""2080-02-29T00:00:00Z""#, 3_476_390_400_000),
             (r#""2094-01-01T00:00:00Z""#, 3_913_142_400_000),
+            (r#""9999-12-30T22:00:01Z""#, 253_402_207_201_000),
+            (r#""9999-12-31T23:59:59Z""#, 253_402_300_799_000),
+            (r#""9999-12-31T23:59:59.999999999Z""#, 253_402_300_799_999),
+            (r#""9999-12-31T23:59:59.999+0000""#, 253_402_300_799_999),
+            (r#""9999-12-31T23:59:59+23:59""#, 253_402_214_459_000),
+            (r#""-009999-01-01T00:00:00Z""#, -377_705_116_800_000),
+            ("253402300799999.9", 253_402_300_799_999),
+            ("-377705116800000", -377_705_116_800_000),
             ("0", 0),
             ("-1", -1000),
             ("-0.0001", -1),
@@ -315,7 +337,11 @@ mod tests {
             ("1e99999999999999999999", "no number of epoch"),
             ("1e999999999999", "out of range"),
             ("1e30", "out of range"),
-            (r#""9999-12-31T23:59:59Z""#, "out of range"),
+            (r#""9999-12-31T23:59:59-00:01""#, "is out of range (-9999-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z)"),
+            (r#""9999-12-31T23:59:59-0001""#, "is out of range (-9999"),
+            (r#""-009999-01-01T00:00:00+00:01""#, "out of range"),
+            ("253402300800000", "out of range"),
+            ("-377705116800001", "out of range"),
         ] {
             let error = read(json).expect_err(json);
             assert!(error.contains(reason), "{json}: {error}");
@@ -356,6 +382,14 @@ mod tests {
             let text = format!("{year:04}-{month:02}-{day:02}{separator}{hour:02}:{minute:02}:{second:02}{fraction}{zone}");
             let jiff = text.parse::<jiff::Timestamp>().ok().map(|time| time.as_nanosecond().div_euclid(1_000_000));
             prop_assert_eq!(rfc3339(text.as_bytes()).map(i128::from), jiff, "{}", text);
+        }
+
+        #[test]
+        fn every_form_of_a_time_is_the_same(millis in -377_705_023_201_000..253_402_207_200_000_i64, offset in -1439..1440_i32) {
+            let offset = jiff::tz::Offset::from_seconds(offset * 60).expect("in range");
+            let text = jiff::Timestamp::from_millisecond(millis).expect("in range").display_with_offset(offset).to_string();
+            prop_assert_eq!(read(&serde_json::to_string(&text).expect("JSON")), Ok(millis), "{}", text);
+            prop_assert_eq!(uncommon(&text), Some(millis), "{}", text);
         }
 
         #[test]

@@ -12,7 +12,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, Delete, EncodingType, MetadataDirective,
+    ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart, Delete, EncodingType, MetadataDirective,
     ObjectIdentifier,
 };
 use base64::Engine as _;
@@ -376,6 +376,45 @@ async fn uploads(s3: &mut Bucket) -> Result<(), String> {
     s3.note("complete: a wrong checksum of a part", complete("m/3", &id, vec![wrong]).send().await);
     s3.note("complete with checksums", complete("m/3", &id, vec![sum.checksum_crc32("dUXqEw==").build()]).send().await);
     s3.note("head what has checksums", client.head_object().bucket(&bucket).key("m/3").send().await);
+
+    // As the S3 sink writes: with CRC32C, only where there is nothing, and looking at what is there instead.
+    let create = || client.create_multipart_upload().bucket(&bucket).key("m/5");
+    let castagnoli = ChecksumAlgorithm::Crc32C;
+    let begun = create().checksum_algorithm(castagnoli.clone()).send().await;
+    let id = s3.begun("begin an upload with CRC32C", begun)?;
+    let first = upload("m/5", &id, 1).body(large()).checksum_algorithm(castagnoli.clone()).send().await;
+    let first_sum = first.as_ref().ok().and_then(|part| part.checksum_crc32_c.clone());
+    let first = s3.part("upload part 1 with CRC32C", first)?;
+    let second = upload("m/5", &id, 2).body(small()).checksum_algorithm(castagnoli.clone()).send().await;
+    let second_sum = second.as_ref().ok().and_then(|part| part.checksum_crc32_c.clone());
+    let second = s3.part("upload part 2 with CRC32C", second)?;
+    let sum = |number: i32, etag: &str, sum: &Option<String>| {
+        CompletedPart::builder().part_number(number).e_tag(etag).set_checksum_crc32_c(sum.clone()).build()
+    };
+    let parts = || vec![sum(1, &first, &first_sum), sum(2, &second, &second_sum)];
+    s3.note("complete if nothing is there", complete("m/5", &id, parts()).if_none_match("*").send().await);
+    s3.note("complete again, if nothing is there", complete("m/5", &id, parts()).if_none_match("*").send().await);
+    let head = || client.head_object().bucket(&bucket).key("m/5").checksum_mode(ChecksumMode::Enabled);
+    s3.note("head the checksum of what has parts", head().send().await);
+    let again = s3.begun("begin an upload of what is there", create().checksum_algorithm(castagnoli).send().await)?;
+    let only = upload("m/5", &again, 1).body(small()).checksum_algorithm(ChecksumAlgorithm::Crc32C).send().await;
+    let only_sum = only.as_ref().ok().and_then(|part| part.checksum_crc32_c.clone());
+    let only = s3.part("upload a part of what is there", only)?;
+    let parts = vec![sum(1, &only, &only_sum)];
+    s3.note(
+        "complete if nothing is there, though it is",
+        complete("m/5", &again, parts).if_none_match("*").send().await,
+    );
+    let abort = client.abort_multipart_upload().bucket(&bucket).key("m/5").upload_id(&again);
+    s3.note("abort what was not completed", abort.send().await);
+    let put = || {
+        let put = client.put_object().bucket(&bucket).key("m/6").body(small());
+        put.checksum_algorithm(ChecksumAlgorithm::Crc32C).if_none_match("*")
+    };
+    s3.note("put with CRC32C, if nothing is there", put().send().await);
+    s3.note("put with CRC32C, if nothing is there, again", put().send().await);
+    let head = client.head_object().bucket(&bucket).key("m/6").checksum_mode(ChecksumMode::Enabled);
+    s3.note("head the checksum of what was put", head.send().await);
 
     let begun = client.create_multipart_upload().bucket(&bucket).key("m/4").send().await;
     let id = s3.begun("begin an upload of one part", begun)?;

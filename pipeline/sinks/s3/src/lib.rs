@@ -2,18 +2,20 @@
 //!
 //! A record's rows get their folders (`partitioner`) and join the open generation's objects (`partition`), which compress them and
 //! cut them into parts (`writer`). Parts are uploaded ahead (`uploads`), but an object appears only when the runtime says that the
-//! intent of its flush is committed. When a generation ends is said by `rotation`, what all of that depends on by `settings`.
+//! intent of its flush is committed, and never in place of another (`store`, `content`). When a generation ends is said by `rotation`, what all of that depends on by `settings`.
 //!
 //! ```text
-//! <topics.dir>/<topic>/<folders>/<topic>+<partition>+<offset of the object's first record>.json[.gz|.zst]
+//! <topics.dir>/<topic>/<folders>/<topic>+<partition>+<offset at which the flush starts>.json[.gz|.zst]
 //! ```
 
+mod content;
 mod escape;
 mod metrics;
 mod partition;
 mod partitioner;
 mod path_format;
 mod pool;
+mod recent;
 mod rotation;
 mod settings;
 mod store;
@@ -27,7 +29,7 @@ mod tests;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use fms_connect::{Config, ConfigError, Key, Retry, SinkConnector, SinkTask, StartedSink, TaskContext};
+use fms_connect::{Config, ConfigError, Key, Retry, SinkConnector, SinkTask, StartedSink, Target, TaskContext};
 use tokio::runtime::Handle;
 
 use crate::settings::{KEYS, Settings};
@@ -44,6 +46,12 @@ impl SinkConnector for S3Sink {
 
     fn keys(&self) -> &'static [Key] {
         KEYS
+    }
+
+    /// The folder above all topics: objects have the names of their topic's offsets, whoever writes them.
+    fn exclusive_target(&self, config: &Config) -> Option<Target> {
+        let (bucket, dir) = (config.text("s3.bucket.name"), config.get("topics.dir").unwrap_or_default());
+        Some(Target { key: "topics.dir", place: format!("s3://{bucket}/{dir}") })
     }
 
     fn start(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fms_connect::{Budget, ErrantRow, Flush, Reservation, SinkError, SinkRecord, Tick, TopicPartition};
 use fms_record::Row;
 
+use crate::content::{self, Checksum, Content};
 use crate::metrics::Metrics;
 use crate::partitioner::Misfit;
 use crate::rotation::{Buffered, Reason, Rotation};
@@ -27,6 +28,9 @@ struct Object {
     rows: u64,
     bytes: u64,
     parts: usize,
+    checksum: Checksum,
+    /// The digests of its rows, in a flush that is repeated.
+    digests: Option<Vec<u64>>,
     /// The event time of its first row that has one.
     first_time: Option<i64>,
     memory: Reservation,
@@ -36,8 +40,8 @@ struct Object {
 struct ClosedObject {
     target: Arc<Target>,
     body: Body,
+    content: Content,
     rows: u64,
-    bytes: u64,
 }
 
 /// The records of one flush, as far as they have come.
@@ -45,10 +49,10 @@ struct ClosedObject {
 struct Generation {
     /// By their folders.
     objects: BTreeMap<String, Object>,
-    /// The offset of its first record.
-    start: i64,
     /// The offset after its last record; `None` before the first.
     end: Option<i64>,
+    /// How many records it has.
+    records: i64,
     /// When the schedule ends it.
     scheduled: Option<i64>,
 }
@@ -94,6 +98,9 @@ pub struct Partition {
     /// The flush to repeat, until the generation that it is has been closed.
     repeat: Option<Repeat>,
     open: Generation,
+    /// Where the open generation starts, whether or not there still is a record at that offset: what will be committed when its intent
+    /// is, and so what a replay of it is opened with. `None` before the first record where nothing was ever committed.
+    start: Option<i64>,
     /// The bytes that the next object will probably have: those of the last one, where it was alone in its generation.
     expected: usize,
     closed: VecDeque<Closed>,
@@ -107,9 +114,11 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Without records yet. `uploads` has begun with the clean-up.
+    /// Without records yet. `start` is what the group has committed; `uploads` has begun with the clean-up.
+    #[expect(clippy::too_many_arguments, reason = "each is one of its parts")]
     pub fn new(
         id: TopicPartition,
+        start: Option<i64>,
         rotation: Rotation,
         today: Destination,
         repeat: Option<Repeat>,
@@ -123,6 +132,7 @@ impl Partition {
             today,
             repeat,
             open: Generation::default(),
+            start,
             expected: 0,
             closed: VecDeque::new(),
             flushing: None,
@@ -132,11 +142,6 @@ impl Partition {
             placed: Vec::new(),
             folders: String::new(),
         }
-    }
-
-    /// Topic and partition.
-    pub fn id(&self) -> &TopicPartition {
-        &self.id
     }
 
     /// See [`fms_connect::SinkTask::put`].
@@ -150,12 +155,11 @@ impl Partition {
         if self.repeat.is_none() && self.is_too_late() {
             self.end_generation(Reason::Interval)?;
         }
-        let ends = self.append(record)?;
-        if self.open.end.is_none() {
-            self.open.start = offset;
-        }
+        let start = *self.start.get_or_insert(offset);
+        let ends = self.append(record, start)?;
         let end = offset + 1;
         self.open.end = Some(end);
+        self.open.records += 1;
         match (&self.repeat, ends) {
             (Some(repeat), _) if end >= repeat.end => self.end_generation(Reason::Replay),
             (None, Some(reason)) => self.end_generation(reason),
@@ -225,8 +229,8 @@ impl Partition {
             })
     }
 
-    /// Appends the rows that were placed, and says whether the generation ends after them.
-    fn append(&mut self, record: &SinkRecord<'_>) -> Result<Option<Reason>, SinkError> {
+    /// Appends the rows that were placed to the generation that starts at `start`, and says whether it ends after them.
+    fn append(&mut self, record: &SinkRecord<'_>, start: i64) -> Result<Option<Reason>, SinkError> {
         let destination = self.repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination);
         // With little memory left it grows with its rows.
         let alone = self.open.objects.is_empty() && self.budget.has_room(self.expected);
@@ -235,8 +239,9 @@ impl Partition {
         for rows in self.placed.chunk_by(|a, b| a.folders == b.folders) {
             let folders = &self.folders[rows[0].folders.clone()];
             if !self.open.objects.contains_key(folders) {
-                let object =
-                    Object::new(destination, &self.id, folders, record.offset, expected, &self.uploads, &self.budget);
+                let mut object =
+                    Object::new(destination, &self.id, folders, start, expected, &self.uploads, &self.budget);
+                object.digests = self.repeat.as_ref().map(|_| Vec::new());
                 self.open.objects.insert(folders.to_owned(), object);
             }
             let Some(object) = self.open.objects.get_mut(folders) else { continue };
@@ -259,24 +264,28 @@ impl Partition {
         let open = std::mem::take(&mut self.open);
         let Some(end) = repeat.as_ref().map(|repeat| repeat.end).or(open.end) else { return Ok(()) };
         let mut objects = Vec::with_capacity(open.objects.len());
-        for object in open.objects.into_values() {
+        let has_gaps = self.start.is_some_and(|start| open.records < end - start);
+        for mut object in open.objects.into_values() {
+            // With all of its records it can only be the same.
+            object.digests = object.digests.filter(|_| has_gaps);
             objects.push(object.close(&store, &mut self.uploads, &self.budget)?);
         }
         self.expected = match &objects[..] {
             // And a bit more, for rows vary.
-            [alone] => usize::try_from(alone.bytes + alone.bytes / 64).unwrap_or(usize::MAX),
+            [alone] => usize::try_from(alone.content.bytes + alone.content.bytes / 64).unwrap_or(usize::MAX),
             _ => 0,
         };
         tracing::info!(
             topic = &*self.id.topic,
             partition = self.id.partition,
             reason = reason.as_str(),
-            start = open.start,
+            start = self.start,
             end,
             objects = objects.len(),
             rows = objects.iter().map(|object| object.rows).sum::<u64>(),
             "a flush ends"
         );
+        self.start = Some(end);
         self.closed.push_back(Closed { objects, store, end, reason });
         Ok(())
     }
@@ -312,11 +321,8 @@ impl Partition {
         }
         self.open.end?;
         let rows = !self.open.objects.is_empty();
-        if rows
-            && self.open.scheduled.is_none()
-            && let Some(schedule) = &self.rotation.schedule
-        {
-            self.open.scheduled = schedule.after(tick.wall_millis);
+        if rows && let Some(schedule) = &self.rotation.schedule {
+            self.open.scheduled = schedule.moment(self.open.scheduled, tick.wall_millis);
         }
         let buffered = Buffered { rows, scheduled: self.open.scheduled, uploading: self.uploads.is_busy() };
         self.rotation.ends_now(buffered, tick)
@@ -327,10 +333,10 @@ impl Partition {
         let Some(closed) = self.closed.pop_front() else { return };
         let pending = Pending::new(closed.objects.len());
         for object in closed.objects {
-            let ClosedObject { target, body, rows, bytes } = object;
-            let metrics = self.metrics.clone();
+            let ClosedObject { target, body, content, rows } = object;
+            let (metrics, bytes) = (self.metrics.clone(), content.bytes);
             let stored = move || metrics.stored(rows, bytes);
-            self.uploads.complete(&closed.store, &target, body, &pending, stored);
+            self.uploads.complete(&closed.store, &target, body, content, &pending, stored);
         }
         self.flushing = Some(pending);
     }
@@ -351,27 +357,37 @@ impl Object {
         destination: &Destination,
         partition: &TopicPartition,
         folders: &str,
-        first: i64,
+        start: i64,
         expected: usize,
         uploads: &Uploads,
         budget: &Budget,
     ) -> Self {
         let Destination { layout, store } = destination;
-        let key = layout.key(partition, folders, first);
+        let key = layout.key(partition, folders, start);
         Self {
-            target: Arc::new(Target { bucket: Arc::clone(store.bucket()), key, partition: partition.clone(), first }),
+            target: Arc::new(Target { bucket: Arc::clone(store.bucket()), key, partition: partition.clone(), start }),
             writer: Writer::new(layout.compression, layout.part_size, expected, uploads.pool()),
             upload: None,
             rows: 0,
             bytes: 0,
             parts: 0,
+            checksum: Checksum::new(),
+            digests: None,
             first_time: None,
             memory: budget.reservation(),
         }
     }
 
     fn append(&mut self, row: &Row<'_>, millis: Option<i64>) -> Result<(), SinkError> {
-        self.writer.row(|out| row.write_json(out)).map_err(|error| self.broken(&error))?;
+        let digests = &mut self.digests;
+        let write = |out: &mut Vec<u8>| {
+            let start = out.len();
+            row.write_json(out);
+            if let Some(digests) = digests {
+                digests.push(content::digest(&out[start..]));
+            }
+        };
+        self.writer.row(write).map_err(|error| self.broken(&error))?;
         self.rows += 1;
         self.first_time = self.first_time.or(millis);
         Ok(())
@@ -387,10 +403,14 @@ impl Object {
 
     /// Holds what it holds.
     fn reserve(&mut self) {
-        let bytes = self.writer.memory().next_multiple_of(STEP) + STEP;
+        let bytes = (self.writer.memory() + self.digest_memory()).next_multiple_of(STEP) + STEP;
         if bytes != self.memory.bytes() {
             self.memory.resize(bytes);
         }
+    }
+
+    fn digest_memory(&self) -> usize {
+        self.digests.as_ref().map_or(0, |digests| digests.capacity() * size_of::<u64>())
     }
 
     /// Uploads a part ahead of the flush.
@@ -399,6 +419,7 @@ impl Object {
         memory.resize(part.capacity());
         self.parts += 1;
         self.bytes += part.len() as u64;
+        self.checksum.update(&part);
         uploads.part(store, &self.target, self.upload.get_or_insert_default(), part, memory);
     }
 
@@ -412,12 +433,20 @@ impl Object {
         }
         let body = if self.upload.is_some() {
             self.upload(last, store, uploads, budget);
-            Body::Parts(self.upload.take().unwrap_or_default())
+            self.memory.resize(self.digest_memory());
+            Body::Parts(self.upload.take().unwrap_or_default(), self.memory)
         } else {
             self.bytes += last.len() as u64;
-            self.memory.resize(last.capacity() + STEP);
+            self.checksum.update(&last);
+            self.memory.resize(last.capacity() + self.digest_memory() + STEP);
             Body::Whole(uploads.pool().share(last), self.memory)
         };
-        Ok(ClosedObject { target: self.target, body, rows: self.rows, bytes: self.bytes })
+        let content = Content {
+            bytes: self.bytes,
+            checksum: self.checksum.sum(),
+            compression: self.writer.compression(),
+            rows: self.digests,
+        };
+        Ok(ClosedObject { target: self.target, body, content, rows: self.rows })
     }
 }

@@ -1,10 +1,12 @@
 //! `partitioner.class`: the folders between a topic's prefix and an object's name.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use fms_record::Row;
-use jiff::Timestamp;
-use jiff::tz::{Offset, TimeZone};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::escape::escape;
 use crate::path_format::PathFormat;
@@ -96,6 +98,9 @@ fn shown(json: &str) -> Cow<'_, str> {
     }
 }
 
+/// The years 0 to 9999: what has folders, in milliseconds since 1970 of local time.
+const YEARS: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
 /// Event time, rounded down to `partition.duration.ms` in `timezone`, in `path.format`.
 #[derive(Debug, Clone)]
 pub struct TimeFolders {
@@ -114,23 +119,29 @@ impl TimeFolders {
 
     fn write(&mut self, millis: i64, out: &mut String) -> Result<(), Misfit> {
         let unusable = || {
-            let error = format!("event time {millis} (milliseconds since 1970) is not within the years 0 to 9999");
+            let zone = self.zone.iana_name().unwrap_or("UTC");
+            let error = format!(
+                "event time {millis} (milliseconds since 1970) is not within the years 0 to 9999 of `timezone` = `{zone}`"
+            );
             Misfit::new("TimeOutOfRange", error)
         };
-        let instant = Timestamp::from_millisecond(millis).map_err(|_| unusable())?;
+        // jiff's instants end a day before the calendar does; zones have long had their last offset by then.
+        let second = millis.div_euclid(1000).clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+        let instant = Timestamp::from_second(second).map_err(|_| unusable())?;
+        let offset = self.zone.to_offset(instant);
         // Rounded in local time, as Kafka Connect does: a day begins at local midnight.
-        let local = millis + i64::from(self.zone.to_offset(instant).seconds()) * 1000;
+        let local = millis.checked_add(i64::from(offset.seconds()) * 1000);
+        let local = local.filter(|local| YEARS.contains(local)).ok_or_else(unusable)?;
         let span = local.div_euclid(self.duration);
         match &self.last {
             Some((last, folders)) if *last == span => out.push_str(folders),
             _ => {
                 let start = out.len();
-                // A span may begin before year 0: then its beginning is no time.
-                let begin = span.checked_mul(self.duration).and_then(|begin| Timestamp::from_millisecond(begin).ok());
-                let begin = Offset::UTC.to_datetime(begin.ok_or_else(unusable)?);
-                if begin.year() < 0 {
-                    return Err(unusable());
-                }
+                // The first span may begin before year 0.
+                let begin =
+                    span.checked_mul(self.duration).filter(|begin| YEARS.contains(begin)).ok_or_else(unusable)?;
+                let begin = DateTime::constant(1970, 1, 1, 0, 0, 0, 0).checked_add(SignedDuration::from_millis(begin));
+                let begin = begin.map_err(|_| unusable())?;
                 self.format.write(begin, out);
                 self.last = Some((span, out[start..].to_owned()));
             }
@@ -266,11 +277,31 @@ mod tests {
         assert_eq!(folders(&mut partitioner, r#"{"a":1}"#, Some(0)), Ok("a=1/1970-01-01/00".into()));
     }
 
+    /// The first and the last millisecond of the years 0 to 9999, in the zone, have folders; the ones beside them have none.
     #[test]
-    fn times_out_of_range_are_errors() {
-        for millis in [i64::MIN, i64::MAX, -70_000_000_000_000] {
-            let error = folders(&mut hourly("UTC"), "{}", Some(millis)).expect_err("no such year");
-            assert!(error.error.contains("not within the years 0 to 9999"), "{error:?}");
+    fn years_are_those_of_the_calendar() {
+        let (first, last) = (-62_167_219_200_000, 253_402_300_799_999);
+        for (zone, offset) in [("UTC", 0), ("Asia/Tokyo", 9 * 3_600_000), ("Etc/GMT+5", -5 * 3_600_000)] {
+            // In year 0 clocks showed the sun's time, in Tokyo 18:59 later than 09:00.
+            let offset_then = if zone == "Asia/Tokyo" { offset + 1_139_000 } else { offset };
+            for (millis, expected) in [
+                (last - offset, Some("ymd=9999-12-31/hour=23")),
+                (last - offset - 26 * 3_600_000, Some("ymd=9999-12-30/hour=21")),
+                (last - offset + 1, None),
+                (first - offset_then, Some("ymd=0000-01-01/hour=00")),
+                (first - offset_then - 1, None),
+                (i64::MAX, None),
+                (i64::MIN, None),
+            ] {
+                let folders = folders(&mut hourly(zone), "{}", Some(millis));
+                match expected {
+                    Some(expected) => assert_eq!(folders, Ok(expected.into()), "{zone} {millis}"),
+                    None => {
+                        let error = folders.expect_err("no such year").error;
+                        assert!(error.contains(&format!("{millis} (milliseconds since 1970) is not within the years 0 to 9999 of `timezone` = `{zone}`")), "{error}");
+                    }
+                }
+            }
         }
     }
 

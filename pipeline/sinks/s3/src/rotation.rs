@@ -62,7 +62,7 @@ pub struct Rotation {
     pub idle: Option<Duration>,
 }
 
-/// Wall-clock moments: the multiples of an interval since local midnight.
+/// Wall-clock moments: local midnight, and the multiples of an interval since the last one.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     /// Milliseconds, more than 0.
@@ -73,11 +73,23 @@ pub struct Schedule {
 
 impl Schedule {
     /// The first moment after `wall`, both in milliseconds since 1970; `None` past the calendar's end.
+    ///
+    /// A day begins at local midnight, however long the last one was: clocks are set, and not every interval divides a day.
     pub fn after(&self, wall: i64) -> Option<i64> {
-        let now = Timestamp::from_millisecond(wall).ok()?;
-        let midnight = now.to_zoned(self.zone.clone()).start_of_day().ok()?.timestamp().as_millisecond();
+        let today = Timestamp::from_millisecond(wall).ok()?.to_zoned(self.zone.clone()).start_of_day().ok()?;
+        let midnight = today.timestamp().as_millisecond();
         let passed = (wall - midnight).div_euclid(self.interval);
-        midnight.checked_add(passed.checked_add(1)?.checked_mul(self.interval)?)
+        let multiple =
+            passed.checked_add(1)?.checked_mul(self.interval).and_then(|passed| midnight.checked_add(passed));
+        let tomorrow = today.tomorrow().and_then(|tomorrow| tomorrow.start_of_day());
+        let tomorrow = tomorrow.ok().map(|midnight| midnight.timestamp().as_millisecond());
+        multiple.into_iter().chain(tomorrow).min()
+    }
+
+    /// The moment at which what is buffered ends: the one that was `set`, unless the clock was set back and it is now more than an
+    /// interval away.
+    pub fn moment(&self, set: Option<i64>, wall: i64) -> Option<i64> {
+        set.filter(|at| at.saturating_sub(wall) <= self.interval).or_else(|| self.after(wall))
     }
 }
 
@@ -144,6 +156,8 @@ impl Rotation {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HOUR: i64 = 3_600_000;
@@ -205,18 +219,80 @@ mod tests {
         }
     }
 
-    /// Moments are multiples of the interval since local midnight, and always later than now.
+    /// Milliseconds of a time as jiff reads it.
+    fn at(text: &str) -> i64 {
+        text.parse::<Timestamp>().expect("a time").as_millisecond()
+    }
+
+    fn schedule(zone: &str, interval: i64) -> Schedule {
+        Schedule { interval, zone: TimeZone::get(zone).expect("a known zone") }
+    }
+
+    /// Moments are local midnights and the multiples of the interval since the last one, also on the days on which clocks are set.
     #[test]
-    fn schedule() {
-        let tokyo = TimeZone::get("Asia/Tokyo").expect("a known zone");
-        let hourly = Schedule { interval: HOUR, zone: tokyo.clone() };
-        assert_eq!(hourly.after(0), Some(HOUR));
-        assert_eq!(hourly.after(HOUR - 1), Some(HOUR));
-        let daily = Schedule { interval: 24 * HOUR, zone: tokyo };
-        assert_eq!(daily.after(0), Some(15 * HOUR), "midnight in Tokyo is 15:00 UTC");
-        let odd = Schedule { interval: 7 * HOUR, zone: TimeZone::UTC };
-        assert_eq!(odd.after(20 * HOUR), Some(21 * HOUR));
-        assert_eq!(odd.after(25 * HOUR), Some(31 * HOUR), "counted anew from midnight");
-        assert_eq!(Schedule { interval: i64::MAX, zone: TimeZone::UTC }.after(25 * HOUR), None);
+    fn moments() {
+        for (zone, interval, now, next) in [
+            ("Asia/Tokyo", HOUR, "1970-01-01T00:00:00Z", "1970-01-01T01:00:00Z"),
+            ("Asia/Tokyo", HOUR, "1970-01-01T00:59:59.999Z", "1970-01-01T01:00:00Z"),
+            ("Asia/Tokyo", 24 * HOUR, "1970-01-01T00:00:00Z", "1970-01-02T00:00:00+09:00"),
+            ("UTC", 24 * HOUR, "2023-01-01T23:59:59.999Z", "2023-01-02T00:00:00Z"),
+            // An interval that does not divide a day begins anew each midnight.
+            ("UTC", 7 * HOUR, "2023-01-01T20:00:00Z", "2023-01-01T21:00:00Z"),
+            ("UTC", 7 * HOUR, "2023-01-01T21:00:00Z", "2023-01-02T00:00:00Z"),
+            ("UTC", 7 * HOUR, "2023-01-02T01:00:00Z", "2023-01-02T07:00:00Z"),
+            // More than a day is a day.
+            ("UTC", 100 * HOUR, "2023-01-01T21:00:00Z", "2023-01-02T00:00:00Z"),
+            ("UTC", i64::MAX, "2023-01-01T21:00:00Z", "2023-01-02T00:00:00Z"),
+            // Spring: the day has 23 hours, 02:00 to 03:00 is not there.
+            ("Europe/Berlin", 24 * HOUR, "2023-03-26T00:00:00+01:00", "2023-03-27T00:00:00+02:00"),
+            ("Europe/Berlin", 24 * HOUR, "2023-03-26T12:00:00+02:00", "2023-03-27T00:00:00+02:00"),
+            ("Europe/Berlin", HOUR, "2023-03-26T01:30:00+01:00", "2023-03-26T03:00:00+02:00"),
+            ("Europe/Berlin", 12 * HOUR, "2023-03-26T13:00:00+02:00", "2023-03-27T00:00:00+02:00"),
+            // Autumn: the day has 25 hours, 02:00 to 03:00 comes twice.
+            ("Europe/Berlin", 24 * HOUR, "2023-10-29T00:00:00+02:00", "2023-10-29T23:00:00+01:00"),
+            ("Europe/Berlin", 24 * HOUR, "2023-10-29T23:00:00+01:00", "2023-10-30T00:00:00+01:00"),
+            ("Europe/Berlin", HOUR, "2023-10-29T02:30:00+02:00", "2023-10-29T02:00:00+01:00"),
+            ("Europe/Berlin", HOUR, "2023-10-29T23:30:00+01:00", "2023-10-30T00:00:00+01:00"),
+            // Clocks are set at midnight: the day begins at 01:00.
+            ("America/Sao_Paulo", 24 * HOUR, "2018-11-03T12:00:00-03:00", "2018-11-04T01:00:00-02:00"),
+        ] {
+            let after = schedule(zone, interval).after(at(now));
+            assert_eq!(after, Some(at(next)), "{zone} {interval} {now}");
+        }
+    }
+
+    /// What is buffered keeps its moment while time goes on, and gets another when the clock is set back over more than an interval.
+    #[test]
+    fn clocks_that_are_set_back() {
+        let hourly = schedule("UTC", HOUR);
+        let (now, moment) = (at("2023-01-01T10:30:00Z"), at("2023-01-01T11:00:00Z"));
+        for (set, wall, expected) in [
+            (None, now, moment),
+            (Some(moment), now, moment),
+            (Some(moment), moment, moment),
+            (Some(moment), moment + 5 * HOUR, moment),
+            (Some(moment), now - HOUR / 2, moment),
+            (Some(moment), now - HOUR, moment - HOUR),
+            (Some(moment), now - 100 * HOUR, moment - 100 * HOUR),
+        ] {
+            assert_eq!(hourly.moment(set, wall), Some(expected), "{set:?} {wall}");
+        }
+    }
+
+    proptest! {
+        /// The next moment is after now, and neither an interval nor a midnight comes before it.
+        #[test]
+        fn a_moment_is_never_far(
+            zone in proptest::sample::select(vec!["UTC", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kolkata"]),
+            interval in prop_oneof![1..200 * HOUR, Just(24 * HOUR), Just(i64::MAX)],
+            wall in -3_000_000_000_000..5_000_000_000_000_i64,
+        ) {
+            let schedule = schedule(zone, interval);
+            let after = schedule.after(wall).expect("within the calendar");
+            prop_assert!(after > wall && after - wall <= interval, "{after}");
+            let day = |millis| Timestamp::from_millisecond(millis).expect("in range").to_zoned(schedule.zone.clone()).date();
+            prop_assert_eq!(day(wall), day(after - 1), "a midnight is between");
+            prop_assert_eq!(schedule.moment(Some(after), wall), Some(after));
+        }
     }
 }

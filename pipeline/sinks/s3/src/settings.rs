@@ -128,7 +128,8 @@ pub const KEYS: &[Key] = &[
         "rotate.schedule.interval.ms",
         Kind::Int(-1, i64::MAX),
         Some("-1"),
-        "wall-clock time in milliseconds, counted from midnight in `timezone`, at whose multiples is flushed; -1 is off",
+        "wall-clock time in milliseconds, counted anew from each midnight in `timezone`, at whose multiples and at midnight is flushed; -1 \
+         is off",
     ),
     key(
         "rotate.idle.ms",
@@ -233,11 +234,13 @@ impl Layout {
         format!("{}{topic}/", self.dir)
     }
 
-    /// The key of the object in these folders whose first record has this offset.
-    pub fn key(&self, partition: &TopicPartition, folders: &str, offset: i64) -> String {
+    /// The key of the object in these folders of the flush that starts at this offset.
+    ///
+    /// The flush's start, not the object's first record: the intent's commit has it, and compaction cannot take it away.
+    pub fn key(&self, partition: &TopicPartition, folders: &str, start: i64) -> String {
         let TopicPartition { topic, partition } = partition;
         let extension = self.compression.extension();
-        format!("{}{topic}/{folders}/{topic}+{partition}+{offset:010}.json{extension}", self.dir)
+        format!("{}{topic}/{folders}/{topic}+{partition}+{start:010}.json{extension}", self.dir)
     }
 
     /// Whether the key of every object in these folders is within S3's limit, whatever its offset.
@@ -437,6 +440,43 @@ fn rotation(config: &Config) -> Result<Rotation, ConfigError> {
     })
 }
 
+/// Refuses settings that nothing reads. Not part of the layout: an intent was announced with what its writer accepted.
+fn check_effects(config: &Config, settings: &Settings) -> Result<(), ConfigError> {
+    let Settings { layout, rotation } = settings;
+    // A default that is written out does no harm.
+    let unread = |key: &str, default: Option<&str>, problem: &str| match config.get(key) {
+        value if value == default => Ok(()),
+        _ => Err(config.error(key, problem)),
+    };
+    if layout.compression == Compression::None {
+        unread(
+            "s3.compression.level",
+            Some("-1"),
+            "has no effect with `s3.compression.type` = `none`: remove it, or compress",
+        )?;
+    }
+    if layout.extractor == Extractor::Kafka {
+        let problem = "has no effect with `timestamp.extractor` = `Record`, which takes Kafka's timestamp: remove it, or take RecordField";
+        unread("timestamp.field", Some("timestamp"), problem)?;
+    }
+    let class = class(config);
+    if !layout.partitioner.needs_time() && rotation.interval.is_none() {
+        let problem = format!(
+            "has no effect: nothing reads event time with {class} and without `rotate.interval.ms`; remove it, or take a partitioner by time"
+        );
+        unread("timestamp.extractor", Some("RecordField"), &problem)?;
+        unread("timestamp.field", Some("timestamp"), &problem)?;
+    }
+    if !layout.partitioner.needs_time() && rotation.schedule.is_none() {
+        let problem = format!(
+            "has no effect: nothing reads a zone with {class} and without `rotate.schedule.interval.ms`; remove it, or take a partitioner \
+             by time"
+        );
+        unread("timezone", None, &problem)?;
+    }
+    Ok(())
+}
+
 /// A connector's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -450,7 +490,9 @@ impl Settings {
     /// Checks what goes together.
     pub fn parse(config: &Config) -> Result<Self, ConfigError> {
         check_format(config)?;
-        Ok(Self { layout: Layout::parse(config)?, rotation: rotation(config)? })
+        let settings = Self { layout: Layout::parse(config)?, rotation: rotation(config)? };
+        check_effects(config, &settings)?;
+        Ok(settings)
     }
 }
 
@@ -535,6 +577,48 @@ mod tests {
             let error = parsed(extra).expect_err(problem).to_string();
             assert!(error.contains(problem), "{extra:?}: {error}");
         }
+    }
+
+    /// What would do nothing is refused, and names what would read it; next to that it is accepted, and so is a default that is written out.
+    #[test]
+    fn settings_without_effect() {
+        const FIELD: &[(&str, &str)] = &[("partitioner.class", "Field"), ("partition.field.name", "id")];
+        const RECORD: &[(&str, &str)] = &[("timestamp.extractor", "Record")];
+        const GZIP: &[(&str, &str)] = &[("s3.compression.type", "gzip")];
+        const INTERVAL: &[(&str, &str)] = &[("rotate.interval.ms", "1000")];
+        const SCHEDULE: &[(&str, &str)] = &[("rotate.schedule.interval.ms", "1000")];
+        let daily = [("partitioner.class", "Daily"), ("timezone", "UTC")];
+        for (setting, unread, read) in [
+            (("s3.compression.level", "5"), &[][..], GZIP.to_vec()),
+            (("timestamp.field", "at"), &[], INTERVAL.to_vec()),
+            (("timestamp.field", "at"), FIELD, [FIELD, INTERVAL].concat()),
+            (("timestamp.field", "at"), &[TIME, RECORD].concat(), TIME.to_vec()),
+            (("timestamp.field", "at"), &[INTERVAL, RECORD].concat(), daily.to_vec()),
+            (("timestamp.extractor", "Record"), &[], INTERVAL.to_vec()),
+            (("timestamp.extractor", "Record"), FIELD, TIME.to_vec()),
+            (("timezone", "UTC"), &[], SCHEDULE.to_vec()),
+            (("timezone", "UTC"), INTERVAL, [FIELD, SCHEDULE].concat()),
+            (("timezone", "UTC"), FIELD, vec![("partitioner.class", "Hourly")]),
+        ] {
+            parsed(&[&[setting][..], &read[..]].concat())
+                .unwrap_or_else(|error| panic!("{setting:?} with {read:?}: {error}"));
+            let error = parsed(&[&[setting][..], unread].concat()).map(drop).expect_err(setting.0).to_string();
+            assert!(error.contains(&format!("`{}` = `{}`: has no effect", setting.0, setting.1)), "{error}");
+        }
+        parsed(&[
+            ("timestamp.field", "timestamp"),
+            ("timestamp.extractor", "RecordField"),
+            ("s3.compression.level", "-1"),
+        ])
+        .expect("the defaults");
+    }
+
+    /// An intent of a writer that accepted settings without effect is repeated all the same.
+    #[test]
+    fn intents_with_settings_without_effect_are_understood() {
+        let announced = config(&[("timezone", "UTC"), ("s3.compression.level", "5")]).expect("values of their kinds");
+        let replay = Replay { end: 7, settings: announced.intent_settings() };
+        Layout::of_intent(&config(&[]).expect("valid"), &replay).expect("readable");
     }
 
     /// An intent brings everything that names and bytes depend on, and nothing else.

@@ -1,17 +1,31 @@
-//! The calls to S3: each retried as configured, each error naming the object and what to do about it.
+//! The calls to S3: each retried as configured, each error naming the object and what to do about it. No call replaces what is stored.
+//!
+//! An object is written with `If-None-Match: *`. Where one of its name is stored already, it is looked at: a replay of a flush, and a
+//! call that is repeated because its answer was lost, find their own bytes there and are done. Anything else is an error. A store that
+//! does not know the header (S3 itself and LocalStack know it, older ones of other makers ignore it) writes in any case.
 
 use std::fmt;
 use std::sync::Arc;
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{BoxError, ConnectorError, SdkError};
+use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use fms_aws::Error;
 use fms_connect::{Retry, SinkError, TopicPartition, Verdict};
 
+use crate::content::{self, Comparison, Content, Stored};
 use crate::settings::{Layout, is_of};
+
+/// What every object is stored with, see [`content`].
+const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32C;
+
+/// The answer to a conditional write while another to the same name is under way.
+const CONFLICT: &str = "ConditionalRequestConflict";
 
 /// A client for the bucket of `layout`. An endpoint of one's own is asked with the bucket in the path: it has no name a bucket.
 pub fn client(aws: &SdkConfig, layout: &Layout) -> Client {
@@ -32,13 +46,13 @@ pub struct Target {
     pub key: String,
     /// The partition its rows are from.
     pub partition: TopicPartition,
-    /// The offset of its first record.
-    pub first: i64,
+    /// The offset at which its flush starts.
+    pub start: i64,
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s3://{}/{} (records of {} from offset {} on)", self.bucket, self.key, self.partition, self.first)
+        write!(f, "s3://{}/{} (records of {} from offset {} on)", self.bucket, self.key, self.partition, self.start)
     }
 }
 
@@ -64,22 +78,27 @@ impl Store {
     /// Stores an object in one call.
     ///
     /// As everywhere here, the payload is not part of the signature: hashing it would cost as much as the rest of an upload, HTTPS guards
-    /// it on its way, and the SDK's CRC32 lets S3 refuse what is damaged.
-    pub async fn put(&self, target: &Target, body: Bytes) -> Result<(), SinkError> {
+    /// it on its way, and a checksum lets S3 refuse what is damaged.
+    pub async fn put(&self, target: &Target, body: Bytes, content: &Content) -> Result<(), SinkError> {
         let call = || async {
             let request = self.client.put_object().bucket(&*self.bucket).key(&target.key);
-            let request = request.body(ByteStream::from(body.clone()));
+            let request = request.body(ByteStream::from(body.clone())).checksum_algorithm(CHECKSUM).if_none_match("*");
             request.customize().disable_payload_signing().send().await.map_err(Error::from)
         };
-        let result = self.retry.run(format!("PutObject {target}"), Error::verdict, call).await;
-        result.map(drop).map_err(|error| failed("storing", target, &error))
+        match self.retry.run(format!("PutObject {target}"), verdict, call).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_taken(&error) => {
+                self.compare(target, content, Some(content::written(content.checksum))).await
+            }
+            Err(error) => Err(failed("storing", target, &error)),
+        }
     }
 
-    /// Begins an upload in parts and gives its id. With CRC32 as its checksum, else S3 would refuse the parts that have one.
+    /// Begins an upload in parts and gives its id. With its checksum, else S3 would refuse the parts that have one.
     pub async fn begin(&self, target: &Target) -> Result<String, SinkError> {
         let call = || async {
             let request = self.client.create_multipart_upload().bucket(&*self.bucket).key(&target.key);
-            request.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await.map_err(Error::from)
+            request.checksum_algorithm(CHECKSUM).send().await.map_err(Error::from)
         };
         let result = self.retry.run(format!("CreateMultipartUpload {target}"), Error::verdict, call).await;
         let upload = result.map_err(|error| failed("beginning the upload of", target, &error))?;
@@ -94,7 +113,7 @@ impl Store {
     pub async fn part(&self, target: &Target, id: &str, number: i32, body: Bytes) -> Result<CompletedPart, SinkError> {
         let call = || async {
             let request = self.client.upload_part().bucket(&*self.bucket).key(&target.key).upload_id(id);
-            let request = request.part_number(number).body(ByteStream::from(body.clone()));
+            let request = request.part_number(number).body(ByteStream::from(body.clone())).checksum_algorithm(CHECKSUM);
             request.customize().disable_payload_signing().send().await.map_err(Error::from)
         };
         let result = self.retry.run(format!("UploadPart {number} of {target}"), Error::verdict, call).await;
@@ -102,19 +121,102 @@ impl Store {
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(part.e_tag)
-            .set_checksum_crc32(part.checksum_crc32)
+            .set_checksum_crc32_c(part.checksum_crc32_c)
             .build())
     }
 
     /// Makes an object of its parts. Only here it appears.
-    pub async fn complete(&self, target: &Target, id: &str, parts: Vec<CompletedPart>) -> Result<(), SinkError> {
+    pub async fn complete(
+        &self,
+        target: &Target,
+        id: &str,
+        parts: Vec<CompletedPart>,
+        content: &Content,
+    ) -> Result<(), SinkError> {
+        let checksum = content::composite(parts.iter().map(CompletedPart::checksum_crc32_c));
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let call = || async {
             let request = self.client.complete_multipart_upload().bucket(&*self.bucket).key(&target.key);
-            request.upload_id(id).multipart_upload(parts.clone()).send().await.map_err(Error::from)
+            let request = request.upload_id(id).multipart_upload(parts.clone()).if_none_match("*");
+            request.send().await.map_err(Error::from)
         };
-        let result = self.retry.run(format!("CompleteMultipartUpload {target}"), Error::verdict, call).await;
-        result.map(drop).map_err(|error| failed("completing the upload of", target, &error))
+        match self.retry.run(format!("CompleteMultipartUpload {target}"), verdict, call).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_taken(&error) => {
+                self.compare(target, content, checksum).await?;
+                // S3 keeps, and bills, its parts.
+                let aborted = self.abort(&target.key, id).await;
+                aborted.map(drop).map_err(|error| failed("aborting the needless upload of", target, &error))
+            }
+            Err(error) => Err(failed("completing the upload of", target, &error)),
+        }
+    }
+
+    /// Looks at the object of that name that is stored: nothing is left to be done if it is the one that was to be stored, of which
+    /// `checksum` is the checksum as S3 writes it.
+    ///
+    /// A flush that is repeated after some of its records were compacted away finds an object with rows more than it has. That stays: it
+    /// has every row once.
+    async fn compare(&self, target: &Target, content: &Content, checksum: Option<String>) -> Result<(), SinkError> {
+        let call = || async {
+            let request = self.client.head_object().bucket(&*self.bucket).key(&target.key);
+            request.checksum_mode(ChecksumMode::Enabled).send().await.map_err(Error::from)
+        };
+        let found = match self.retry.run(format!("HeadObject {target}"), Error::verdict, call).await {
+            Ok(found) => found,
+            Err(error) if error.status() == Some(404) => {
+                return Err(SinkError::Restart(format!(
+                    "storing {target}: an object of that name was there and is gone"
+                )));
+            }
+            Err(error) => return Err(failed("looking at the stored object of the same name as", target, &error)),
+        };
+        let length = found.content_length().and_then(|length| u64::try_from(length).ok());
+        // The checksum of an object in parts is that of its parts' checksums, with their number behind a dash.
+        let comparable = |(stored, ours): &(&str, String)| stored.contains('-') == ours.contains('-');
+        let known = found.checksum_crc32_c().zip(checksum).filter(comparable);
+        let same = if length == Some(content.bytes) { known.map(|(stored, ours)| stored == ours) } else { Some(false) };
+        let stored = match same {
+            Some(true) => Stored::Same,
+            Some(false) if content.rows.is_none() => Stored::Other,
+            _ => self.read(target, content).await?,
+        };
+        match stored {
+            Stored::Same => tracing::info!("{target} was stored already"),
+            Stored::WithMore => tracing::warn!(
+                "{target} was stored before some of its records were compacted away, and stays as it is: it has their rows, too"
+            ),
+            Stored::Other => return Err(taken(target, content.bytes, length)),
+        }
+        Ok(())
+    }
+
+    /// Reads the object of that name that is stored, to compare it.
+    async fn read(&self, target: &Target, content: &Content) -> Result<Stored, SinkError> {
+        let call = || async {
+            let get = self.client.get_object().bucket(&*self.bucket).key(&target.key);
+            let mut found = get.send().await.map_err(Error::from)?;
+            let mut comparison = Comparison::new(content).map_err(|error| interrupted(error.into()))?;
+            while let Some(bytes) = found.body.next().await {
+                comparison.add(&bytes.map_err(|error| interrupted(error.into()))?);
+            }
+            Ok(comparison.end())
+        };
+        let result = self.retry.run(format!("GetObject {target}"), Error::verdict, call).await;
+        result.map_err(|error| failed("reading the stored object of the same name as", target, &error))
+    }
+
+    /// Aborts an upload. Whether it was still there.
+    async fn abort(&self, key: &str, id: &str) -> Result<bool, Error> {
+        let call = || async {
+            let request = self.client.abort_multipart_upload().bucket(&*self.bucket).key(key).upload_id(id);
+            request.send().await.map_err(Error::from)
+        };
+        match self.retry.run(format!("AbortMultipartUpload s3://{}/{key}", self.bucket), Error::verdict, call).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("NoSuchUpload") => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Aborts the uploads of objects of this partition below `prefix`, and says how many there were. S3 keeps, and bills, the parts of
@@ -143,17 +245,9 @@ impl Store {
                 if !is_of(key, partition) {
                     continue;
                 }
-                let call = || async {
-                    let request = self.client.abort_multipart_upload().bucket(&*self.bucket).key(key).upload_id(id);
-                    request.send().await.map_err(Error::from)
-                };
-                let what = format!("AbortMultipartUpload s3://{}/{key}", self.bucket);
-                match self.retry.run(what, Error::verdict, call).await {
-                    Ok(_) => aborted += 1,
-                    // Completed or aborted since it was listed.
-                    Err(error) if error.code() == Some("NoSuchUpload") => {}
-                    Err(error) => return Err(failed("aborting the uploads", &error)),
-                }
+                // One that is gone was completed or aborted since it was listed.
+                let there = self.abort(key, id).await.map_err(|error| failed("aborting the uploads", &error))?;
+                aborted += u64::from(there);
             }
             if page.is_truncated() != Some(true) || page.next_key_marker().is_none() {
                 return Ok(aborted);
@@ -164,11 +258,52 @@ impl Store {
     }
 }
 
+/// What an error of a conditional write means for a retry: another write to the same name, which S3 has not decided yet, passes.
+fn verdict(error: &Error) -> Verdict {
+    match error.code() {
+        Some(CONFLICT) => Verdict::Transient("conflict"),
+        _ => error.verdict(),
+    }
+}
+
+/// Whether an object of that name is stored.
+fn is_taken(error: &Error) -> bool {
+    error.code() == Some("PreconditionFailed") || error.status() == Some(412)
+}
+
+/// A body that ended early.
+fn interrupted(error: BoxError) -> Error {
+    Error::from(SdkError::<GetObjectError, HttpResponse>::dispatch_failure(ConnectorError::io(error)))
+}
+
+/// Why the object cannot be stored: another one has its name. Another `topics.dir` alone does not help, for the flush is announced with
+/// the one that it has.
+fn taken(target: &Target, bytes: u64, stored: Option<u64>) -> SinkError {
+    let Target { partition, start, .. } = target;
+    let stored = match stored {
+        Some(stored) if stored == bytes => format!("of {stored} bytes, as many as this one, but not the same,"),
+        Some(stored) => format!("of {stored} bytes, where this one has {bytes},"),
+        None => format!("that is not the same (this one has {bytes} bytes)"),
+    };
+    SinkError::Fatal(format!(
+        "storing {target}: another object {stored} is stored under that name, and nothing stored is replaced. The topic was made anew, \
+         the group's offsets were reset to before what was stored, or another connector writes the topic there. Move the objects of {} \
+         away, and the task goes on; or, to leave them, stop the worker, give it another `topics.dir` and set the group's offset of \
+         {partition} to {start} once more (kafka-consumer-groups --reset-offsets), which withdraws the flush that was announced",
+        partition.topic
+    ))
+}
+
 /// Why the object could not be written. An upload that is gone was aborted by another owner of the partition, or completed by a call
-/// whose answer was lost: the partition starts over, and what was written is written again, the same.
+/// whose answer was lost; one in conflict with another write has to be begun again: the partition starts over, and what was written is
+/// written again, the same.
 fn failed(doing: &str, target: &Target, error: &Error) -> SinkError {
-    if error.code() == Some("NoSuchUpload") {
-        return SinkError::Restart(format!("{doing} {target}: {error}; the upload is no longer there"));
+    match error.code() {
+        Some("NoSuchUpload") => {
+            return SinkError::Restart(format!("{doing} {target}: {error}; the upload is no longer there"));
+        }
+        Some(CONFLICT) => return SinkError::Restart(format!("{doing} {target}: {error}; it is written again")),
+        _ => {}
     }
     SinkError::Fatal(format!("{doing} {target}: {error}; {}", advice(error)))
 }
@@ -178,16 +313,17 @@ fn advice(error: &Error) -> &'static str {
     match (error.code(), error.status()) {
         (Some("NoSuchBucket"), _) => "create the bucket or correct `s3.bucket.name`",
         (Some("AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch"), _) | (None, Some(403)) => {
-            "check the worker's AWS credentials and grant s3:PutObject, s3:AbortMultipartUpload and s3:ListBucketMultipartUploads"
+            "check the worker's AWS credentials and grant s3:PutObject, s3:GetObject (to compare what is stored already), \
+             s3:AbortMultipartUpload and s3:ListBucketMultipartUploads"
         }
         (Some("PermanentRedirect" | "AuthorizationHeaderMalformed"), _) | (None, Some(301)) => {
             "the bucket is in another region: set `s3.region`"
         }
         (_, None) if error.verdict() == Verdict::Permanent => "check the worker's AWS credentials, region and endpoint",
         _ if error.verdict() != Verdict::Permanent => {
-            "S3 did not recover within `errors.retry.timeout`; restart the connector, it goes on from the committed offset"
+            "S3 did not recover within `errors.retry.timeout`; the task begins anew by itself, from the committed offset"
         }
-        _ => "nothing is lost: repair the cause and restart the connector, it goes on from the committed offset",
+        _ => "nothing is lost: repair the cause; the task begins anew by itself, from the committed offset",
     }
 }
 

@@ -13,12 +13,13 @@ use tokio::sync::Semaphore;
 use crate::metrics::Metrics;
 use crate::partition::{Destination, Partition, Repeat};
 use crate::pool::Pool;
+use crate::recent::Recent;
 use crate::settings::{Layout, Settings};
 use crate::store::{self, Store};
 use crate::uploads::Uploads;
 
 /// Calls to S3 that a task has under way at once. At 200 ms a call it is 200 MB/s with the smallest parts; all of them are in memory.
-const CALLS: usize = 8;
+pub const CALLS: usize = 8;
 
 /// One task.
 pub struct S3Task {
@@ -30,9 +31,9 @@ pub struct S3Task {
     permits: Arc<Semaphore>,
     pool: Pool,
     metrics: Metrics,
-    partitions: Vec<Partition>,
-    /// Where the partition of the last call is: calls for one partition come in runs.
-    last: usize,
+    partitions: Recent<TopicPartition, Partition>,
+    /// Flushes of all partitions that wait for the ones under way.
+    waiting: usize,
 }
 
 impl S3Task {
@@ -41,7 +42,7 @@ impl S3Task {
         let permits = Arc::new(Semaphore::new(CALLS));
         let metrics = Metrics::new(&context);
         let pool = Pool::new(context.budget.clone());
-        Self { context, config, settings, aws, client, permits, pool, metrics, partitions: Vec::new(), last: 0 }
+        Self { context, config, settings, aws, client, permits, pool, metrics, partitions: Recent::new(), waiting: 0 }
     }
 
     /// Gives back the buffers that are kept to be used again.
@@ -49,17 +50,17 @@ impl S3Task {
         self.pool.clear();
     }
 
-    /// The partition, which the runtime has opened.
-    fn partition(&mut self, id: &TopicPartition) -> Result<&mut Partition, SinkError> {
-        if self.partitions.get(self.last).is_none_or(|partition| partition.id() != id) {
-            let found = self.partitions.iter().position(|partition| partition.id() == id);
-            self.last = found.ok_or_else(|| {
-                SinkError::Fatal(format!(
-                    "the S3 sink was called for {id}, which was not opened: a mistake in this program"
-                ))
-            })?;
-        }
-        Ok(&mut self.partitions[self.last])
+    /// Calls the partition, which the runtime has opened, and counts how many of its flushes wait.
+    fn on<T>(&mut self, id: &TopicPartition, call: impl FnOnce(&mut Partition) -> T) -> Result<T, SinkError> {
+        let partition = self.partitions.get_mut(id).ok_or_else(|| {
+            SinkError::Fatal(format!(
+                "the S3 sink was called for {id}, which was not opened: a mistake in this program"
+            ))
+        })?;
+        let before = partition.waiting();
+        let result = call(partition);
+        self.waiting = self.waiting + partition.waiting() - before;
+        Ok(result)
     }
 
     /// The flush that a previous owner announced, with its settings.
@@ -125,49 +126,52 @@ impl SinkTask for S3Task {
             Ok(())
         };
         let uploads = Uploads::new(partition, &self.context, Arc::clone(&self.permits), self.pool.clone(), clean_up);
-        self.partitions.push(Partition::new(
+        let opened = Partition::new(
             partition.clone(),
+            start,
             self.settings.rotation.clone(),
             today,
             repeat,
             uploads,
             self.context.budget.clone(),
             self.metrics.clone(),
-        ));
+        );
+        self.close(partition);
+        self.partitions.insert(partition.clone(), opened);
         Ok(())
     }
 
     fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
-        self.partition(record.partition)?.put(record, errant)
+        self.on(record.partition, |partition| partition.put(record, errant))?
     }
 
     /// Half of the partitions have a flush ready behind the one under way: more would only take memory, and the others fill theirs in less
     /// time than a call takes.
     fn is_full(&mut self) -> Result<bool, SinkError> {
-        let waiting: usize = self.partitions.iter().map(Partition::waiting).sum();
-        Ok(waiting >= self.partitions.len().div_ceil(2).max(1))
+        Ok(self.waiting >= self.partitions.len().div_ceil(2).max(1))
     }
 
     fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {
         if tick.demand == Demand::Memory {
             self.release();
         }
-        self.partition(partition)?.due(tick)
+        self.on(partition, |partition| partition.due(tick))?
     }
 
     fn flush(&mut self, partition: &TopicPartition) -> Result<(), SinkError> {
-        self.partition(partition)?.flush();
-        Ok(())
+        self.on(partition, Partition::flush)
     }
 
     fn poll(&mut self, partition: &TopicPartition, _errant: &mut Vec<ErrantRow>) -> Result<bool, SinkError> {
-        self.partition(partition)?.poll()
+        self.on(partition, Partition::poll)?
     }
 
     /// Its uploads in parts are left to the next owner's clean-up: aborting them here could hit those of a next owner that is faster.
     fn close(&mut self, partition: &TopicPartition) {
-        self.partitions.retain(|open| open.id() != partition);
-        if self.partitions.is_empty() {
+        if let Some(closed) = self.partitions.remove(partition) {
+            self.waiting -= closed.waiting();
+        }
+        if self.partitions.len() == 0 {
             self.release();
         }
     }

@@ -2,26 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::config::Credentials;
+use aws_sdk_s3::types::ChecksumAlgorithm;
 use e2e::stack::embedded::s3::{self, Store};
 use fms_connect::config::common::COMMON;
 use fms_connect::sink::Replay;
 use fms_connect::{
-    Budget, Config, Demand, ErrantRow, Flush, LazyOrigin, Origin, Retry, SinkError, SinkRecord, SinkTask, TaskContext,
-    Tick, TopicPartition,
+    Budget, Config, Demand, ErrantRow, Flush, LazyOrigin, Origin, Retry, SinkConnector, SinkError, SinkRecord,
+    SinkTask, TaskContext, Tick, TopicPartition,
 };
 use fms_record::{Parser, Row};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
+use crate::S3Sink;
 use crate::settings::{KEYS, Settings};
 use crate::store::{check_bucket, client};
-use crate::task::S3Task;
+use crate::task::{CALLS, S3Task};
 
 const BUCKET: &str = "raw";
 const HOURLY: &[(&str, &str)] = &[
@@ -95,6 +99,13 @@ impl World {
         self.objects().into_iter().map(|(key, body)| (key, text(body))).collect()
     }
 
+    /// Stores an object in one piece, without a CRC32C.
+    fn store(&self, key: &str, body: &[u8]) {
+        let settings = Settings::parse(&Self::config(&[])).expect("valid settings");
+        let put = client(&self.aws, &settings.layout).put_object().bucket(BUCKET).key(key).body(body.to_vec().into());
+        self.runtime.block_on(put.checksum_algorithm(ChecksumAlgorithm::Sha256).send()).expect("to put");
+    }
+
     fn open_uploads(&self) -> Vec<String> {
         self.store.open_uploads(BUCKET).expect("the bucket")
     }
@@ -121,15 +132,24 @@ fn tick(demand: Demand, idle: Option<u64>) -> Tick {
 const SETTINGS: Tick = Tick { wall_millis: 0, idle: None, demand: Demand::Settings };
 
 impl Driver<'_> {
-    fn open(mut self) -> Self {
-        self.task.open(&partition(), Some(0), None).expect("to open");
+    fn open(self) -> Self {
+        self.open_at(Some(0))
+    }
+
+    /// Opens the partition where the group has committed `start`.
+    fn open_at(mut self, start: Option<i64>) -> Self {
+        self.task.open(&partition(), start, None).expect("to open");
         self
     }
 
-    /// Takes over from an owner that had these settings and announced a flush up to `end`.
-    fn take_over(mut self, end: i64, settings: &BTreeMap<String, String>) -> Self {
+    /// Takes over from an owner that had these settings and announced a flush of everything from 0 to `end`.
+    fn take_over(self, end: i64, settings: &BTreeMap<String, String>) -> Self {
+        self.take_over_at(0, end, settings)
+    }
+
+    fn take_over_at(mut self, start: i64, end: i64, settings: &BTreeMap<String, String>) -> Self {
         let replay = Replay { end, settings: settings.clone() };
-        self.task.open(&partition(), Some(0), Some(&replay)).expect("to open");
+        self.task.open(&partition(), Some(start), Some(&replay)).expect("to open");
         self
     }
 
@@ -141,10 +161,22 @@ impl Driver<'_> {
     }
 
     fn put_rows(&mut self, offset: i64, rows: &[Row<'_>]) -> Result<(), SinkError> {
-        let (partition, timestamp) = (partition(), Some(0));
+        self.put_rows_into(&partition(), offset, rows)
+    }
+
+    /// Puts a message into any partition.
+    fn put_into(&mut self, partition: &TopicPartition, offset: i64, message: &str) {
+        let mut parser = Parser::new(None);
+        let message = parser.parse(message.as_bytes()).expect("a valid message");
+        let rows: Vec<_> = message.rows().map(|row| row.expect("a valid row")).collect();
+        self.put_rows_into(partition, offset, &rows).expect("to put");
+    }
+
+    fn put_rows_into(&mut self, partition: &TopicPartition, offset: i64, rows: &[Row<'_>]) -> Result<(), SinkError> {
+        let timestamp = Some(0);
         let origin = || Origin { partition: partition.clone(), offset, timestamp, key: None, headers: Vec::new() };
         let origin = &LazyOrigin::new(&origin);
-        self.task.put(&SinkRecord { partition: &partition, offset, timestamp, origin, rows }, &mut self.errant)
+        self.task.put(&SinkRecord { partition, offset, timestamp, origin, rows }, &mut self.errant)
     }
 
     /// Puts records of one row, `hour` being that of its event time.
@@ -203,11 +235,11 @@ impl Driver<'_> {
     }
 }
 
-/// An object appears when its flush is completed, not before, under the offset of its first record, with the rows as they came.
+/// An object appears when its flush is completed, not before, under the offset at which the flush starts, with the rows as they came.
 #[test]
 fn objects_appear_in_flush() {
     let world = World::new();
-    let mut driver = world.task(&[]).open();
+    let mut driver = world.task(&[]).open_at(Some(5));
     driver.put(7, r#"{"n":1.50,"a":"x"}"#).expect("to put");
     driver.put(8, r#"{"n":2}"#).expect("to put");
     assert_eq!(driver.due(&SETTINGS), None, "two rows are under `flush.size`");
@@ -216,7 +248,7 @@ fn objects_appear_in_flush() {
     assert_eq!(driver.due(&SETTINGS), Some(Flush { end: 13, intent: true, reason: "flush.size" }));
     assert_eq!(world.texts(), []);
     driver.flush().expect("to flush");
-    let key = "topics/t/partition=0/t+0+0000000007.json".to_owned();
+    let key = "topics/t/partition=0/t+0+0000000005.json".to_owned();
     assert_eq!(world.texts(), [(key, "{\"n\":1.50,\"a\":\"x\"}\n{\"n\":2}\n{\"n\":3}\n".to_owned())]);
     assert_eq!(driver.due(&SETTINGS), None, "the fourth row waits for others");
     assert_eq!(driver.flush_all(&tick(Demand::Shutdown, None)), [(14, "shutdown")]);
@@ -234,7 +266,7 @@ fn messages_are_not_divided() {
     assert_eq!(world.texts()[0].1.lines().count(), 5);
 }
 
-/// Late rows go to their own hour's object, all objects of a partition flush together, each named after its own first record.
+/// Late rows go to their own hour's object, all objects of a partition flush together and have their flush's start in their names.
 #[test]
 fn late_rows_join_their_hour() {
     let world = World::new();
@@ -242,7 +274,7 @@ fn late_rows_join_their_hour() {
     driver.put_hours(0, &[9, 8, 9, 8, 9]);
     assert_eq!(driver.flush_all(&SETTINGS), [(5, "flush.size")]);
     let counts: Vec<_> = world.texts().into_iter().map(|(key, text)| (key, text.lines().count())).collect();
-    let expected = [("topics/t/hour=08/t+0+0000000001.json", 2), ("topics/t/hour=09/t+0+0000000000.json", 3)];
+    let expected = [("topics/t/hour=08/t+0+0000000000.json", 2), ("topics/t/hour=09/t+0+0000000000.json", 3)];
     assert_eq!(counts, expected.map(|(key, rows)| (key.to_owned(), rows)));
 }
 
@@ -287,6 +319,68 @@ fn replay_writes_the_same_objects() {
     next.put_hours(7, &[9]);
     assert_eq!(next.flush_all(&SETTINGS), [(8, "flush.size")]);
     assert!(world_after.objects().contains_key("elsewhere/t/partition=0/t+0+0000000007.json.zst"));
+}
+
+/// The names that flushes give are those of the offsets at which they start: what was committed before, whatever records are still there.
+#[test]
+fn names_are_those_of_the_start() {
+    for (start, offsets, expected) in [
+        (Some(4), &[9, 10, 11, 20, 21, 22][..], &[4, 12][..]),
+        (None, &[9, 10, 11, 20, 21, 22], &[9, 12]),
+        (Some(0), &[0, 1, 2], &[0]),
+    ] {
+        let world = World::new();
+        let mut driver = world.task(&[]).open_at(start);
+        for offset in offsets {
+            driver.put(*offset, "{}").expect("to put");
+        }
+        assert_eq!(driver.flush_all(&SETTINGS).len(), expected.len());
+        let keys: Vec<_> = world.objects().into_keys().collect();
+        let expected = expected.iter().map(|start| format!("topics/t/partition=0/t+0+{start:010}.json"));
+        assert_eq!(keys, expected.collect::<Vec<_>>(), "{start:?} {offsets:?}");
+    }
+}
+
+/// An offset that is committed without rows is where the next flush starts.
+#[test]
+fn offsets_without_rows_move_the_start() {
+    let world = World::new();
+    let mut driver = world.task(&[]).open_at(None);
+    driver.put_nothing(3);
+    assert_eq!(driver.flush_all(&tick(Demand::Commit, None)), [(4, "offset.flush.interval.ms")]);
+    driver.put_hours(8, &[1, 1, 1]);
+    assert_eq!(driver.flush_all(&SETTINGS), [(11, "flush.size")]);
+    assert!(world.objects().contains_key("topics/t/partition=0/t+0+0000000004.json"), "{:?}", world.texts());
+}
+
+/// Records that are compacted away between a flush and its replay, the first, the last or all of a folder, change no name.
+#[test]
+fn a_replay_without_its_first_records_has_the_same_names() {
+    let hours = [3, 4, 3, 5, 4, 3, 3];
+    let world = World::new();
+    let mut first = world.task(&[HOURLY, &[("flush.size", "100")]].concat()).open_at(Some(10));
+    first.put_hours(10, &hours);
+    assert_eq!(first.flush_all(&tick(Demand::Shutdown, None)), [(17, "shutdown")]);
+    let written: Vec<_> = world.objects().into_keys().collect();
+    assert_eq!(written.len(), 3);
+
+    for (left, end_comes_with) in [(&[12, 13, 14, 16][..], 16), (&[15, 16], 16), (&[12], 30), (&[], 30)] {
+        let world = World::new();
+        let mut next = world.task(HOURLY).take_over_at(10, 17, &first.intent);
+        for offset in left.iter().copied().chain((end_comes_with > 16).then_some(end_comes_with)) {
+            let hour = usize::try_from(offset - 10).ok().and_then(|at| hours.get(at)).copied().unwrap_or(9);
+            next.put_hours(offset, &[hour]);
+        }
+        assert_eq!(next.flush_all(&SETTINGS), [(17, "replay")], "{left:?}");
+        let names: Vec<_> = world.objects().into_keys().collect();
+        assert!(names.iter().all(|name| written.contains(name)), "{left:?}: {names:?}");
+        assert_eq!(names.is_empty(), left.is_empty(), "{left:?}: {names:?}");
+
+        // The flush after it starts where it ends.
+        next.put_hours(40, &[9]);
+        next.flush_all(&tick(Demand::Shutdown, None));
+        assert!(world.objects().contains_key("topics/t/hour=09/t+0+0000000017.json"), "{left:?}: {:?}", world.texts());
+    }
 }
 
 /// The last records before the announced end may no longer exist: a later record ends the replay, and nothing else does.
@@ -367,6 +461,98 @@ fn errant_rows_do_not_hold_up_the_rest() {
     assert!(String::from_utf8_lossy(&missing.text).contains(r#""x":1"#));
 }
 
+/// A flush that is repeated where its objects are stored already finds them there, and leaves them: in one piece or in parts, and also
+/// in a store that has no checksum of them.
+#[test]
+fn a_replay_of_the_same_bytes_is_done() {
+    let rows = [r#"{"n":1}"#.to_owned(), r#"{"n":2}"#.to_owned()];
+    for rows in [&rows[..], &(0..7).map(big_row).collect::<Vec<_>>()] {
+        for has_checksum in [true, false] {
+            let world = World::new();
+            let mut first = world.task(&[("flush.size", "100")]).open();
+            let put_all = |driver: &mut Driver<'_>| {
+                for (offset, row) in (0..).zip(rows) {
+                    driver.put(offset, row).expect("to put");
+                }
+            };
+            put_all(&mut first);
+            assert_eq!(first.flush_all(&tick(Demand::Shutdown, None)).len(), 1);
+            let written = world.objects();
+            if !has_checksum {
+                world.store("topics/t/partition=0/t+0+0000000000.json", &written.values().next().expect("one")[..]);
+            }
+            let end = i64::try_from(rows.len()).expect("few");
+            let mut next = world.task(&[]).take_over(end, &first.intent);
+            put_all(&mut next);
+            assert_eq!(next.flush_all(&SETTINGS), [(end, "replay")]);
+            assert_eq!(world.objects(), written);
+            assert_eq!(world.open_uploads(), [""; 0], "the upload that was not needed is aborted");
+        }
+    }
+}
+
+/// Another object of the same name is never replaced, whether it is larger, smaller or as large, and in one piece or in parts. The error
+/// says which it is and what to do.
+#[test]
+fn another_object_is_not_replaced() {
+    let name = "topics/t/partition=0/t+0+0000000000.json";
+    for row in [r#"{"n":1}"#.to_owned(), big_row(0).replace("xx", &"x".repeat(12))] {
+        let bytes = row.len() + 1;
+        for other in [vec![b'x'; bytes], vec![b'x'; 3]] {
+            let world = World::new();
+            world.store(name, &other);
+            let mut driver = world.task(&[("flush.size", "1")]).open();
+            driver.put(0, &row).expect("to put");
+            assert_eq!(driver.due(&SETTINGS).map(|flush| flush.end), Some(1));
+            let error = driver.flush().expect_err("it is another");
+            let text = error.to_string();
+            assert!(matches!(error, SinkError::Fatal(_)), "{text}");
+            let length = format!("another object of {} bytes", other.len());
+            for part in
+                ["s3://raw/topics/t/partition=0/t+0+", "of t-0 from offset 0 on", &length, "`topics.dir`", "made anew"]
+            {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+            assert_eq!(text.contains(&format!("this one has {bytes}")), other.len() != bytes, "{text}");
+            assert!(!text.contains("  "), "{text}");
+            assert_eq!(world.objects().into_values().collect::<Vec<_>>(), [other]);
+        }
+    }
+}
+
+/// Records that are compacted away between a flush and its replay: what was stored before has every row, and stays. But an object that
+/// lacks a row of the replay is another, and so is every other one where no record is gone.
+#[test]
+fn what_was_stored_before_compaction_stays() {
+    for compression in ["none", "gzip", "zstd"] {
+        let world = World::new();
+        let settings = [HOURLY, &[("flush.size", "100"), ("s3.compression.type", compression)]].concat();
+        let mut first = world.task(&settings).open();
+        first.put_hours(0, &[3, 4, 3, 3, 4]);
+        assert_eq!(first.flush_all(&tick(Demand::Shutdown, None)), [(5, "shutdown")]);
+        let written = world.objects();
+        let mut next = world.task(&[]).take_over(5, &first.intent);
+        next.put_hours(2, &[3, 3]);
+        next.put_hours(9, &[9]);
+        assert_eq!(next.flush_all(&SETTINGS), [(5, "replay")]);
+        assert_eq!(world.objects(), written, "{compression}");
+
+        let mut next = world.task(&[]).take_over(5, &first.intent);
+        next.put_hours(2, &[3]);
+        next.put(3, r#"{"n":-1,"timestamp":"2023-01-01T03:00:00Z"}"#).expect("to put");
+        next.put_hours(9, &[9]);
+        assert_eq!(next.due(&SETTINGS).map(|flush| flush.end), Some(5));
+        let error = next.flush().expect_err("a row is not there");
+        assert!(error.to_string().contains("another object"), "{compression}: {error}");
+
+        let mut next = world.task(&[]).take_over(4, &first.intent);
+        next.put_hours(0, &[3, 4, 3, 4]);
+        assert_eq!(next.due(&SETTINGS).map(|flush| flush.end), Some(4));
+        next.flush().expect_err("no record is gone, so it is another flush");
+        assert_eq!(world.objects(), written, "{compression}");
+    }
+}
+
 fn big_row(offset: i64) -> String {
     format!(r#"{{"n":{offset},"text":"{}"}}"#, "x".repeat(1024 * 1024))
 }
@@ -432,6 +618,74 @@ fn uploads_left_behind_are_aborted() {
     assert_eq!(world.open_uploads(), others, "before anything of ours is stored");
 }
 
+/// However many partitions are opened at once, a task has no more calls under way than its limit: clean-ups take their turns too.
+#[test]
+fn clean_ups_take_turns() {
+    const PARTITIONS: i32 = 1000;
+    let mut world = World::new();
+    let (most, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let listener = world.runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    world.aws = world.aws.to_builder().endpoint_url(endpoint).build();
+    let (counted, listed) = (Arc::clone(&most), Arc::clone(&done));
+    world.runtime.spawn(async move {
+        let under_way = Arc::new(AtomicUsize::new(0));
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let (under_way, most, done) = (Arc::clone(&under_way), Arc::clone(&counted), Arc::clone(&listed));
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = connection.read_u8().await else { return };
+                    head.push(byte);
+                }
+                most.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                // All that are allowed are there before the first is answered.
+                while most.load(Ordering::SeqCst) < CALLS {
+                    tokio::task::yield_now().await;
+                }
+                under_way.fetch_sub(1, Ordering::SeqCst);
+                done.fetch_add(1, Ordering::SeqCst);
+                let body = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>";
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                let _ = connection.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    let mut driver = world.task(&[]);
+    for partition in 0..PARTITIONS {
+        driver.task.open(&TopicPartition { topic: "t".into(), partition }, None, None).expect("to open");
+    }
+    driver.wait("the clean-ups", |_| (done.load(Ordering::SeqCst) == 1000).then_some(()));
+    assert_eq!(most.load(Ordering::SeqCst), CALLS);
+}
+
+/// Half of the partitions with a flush that waits are enough; the count follows every call, and a partition that is closed.
+#[test]
+fn full_with_flushes_that_wait() {
+    let world = World::new();
+    let mut driver = world.task(&[("flush.size", "1")]);
+    let ids: Vec<_> = (0..4).map(|partition| TopicPartition { topic: "t".into(), partition }).collect();
+    for id in &ids {
+        driver.task.open(id, None, None).expect("to open");
+    }
+    for (at, id) in ids.iter().enumerate() {
+        assert_eq!(driver.task.is_full(), Ok(at >= 2), "{at}");
+        driver.put_into(id, 0, "{}");
+    }
+    for id in &ids[..2] {
+        assert!(driver.task.due(id, &SETTINGS).expect("no error").is_some());
+        driver.task.flush(id).expect("to flush");
+    }
+    assert_eq!(driver.task.is_full(), Ok(true), "two of four");
+    driver.task.close(&ids[3]);
+    assert_eq!(driver.task.is_full(), Ok(false), "one of three");
+    driver.put_into(&ids[0], 1, "{}");
+    assert_eq!(driver.task.is_full(), Ok(true), "two of three");
+    driver.task.open(&ids[2], None, None).expect("to open again");
+    assert_eq!(driver.task.is_full(), Ok(false), "what it held is forgotten");
+}
+
 /// An upload that another owner has aborted cannot be completed: the partition starts over.
 #[test]
 fn aborted_uploads_restart_the_partition() {
@@ -469,6 +723,16 @@ fn close_forgets() {
     driver.put_hours(0, &[1, 1, 1]);
     assert_eq!(driver.flush_all(&SETTINGS), [(3, "flush.size")]);
     assert_eq!(world.objects().len(), 1);
+}
+
+/// Two connectors that write below one folder of one bucket are told apart from those that do not.
+#[test]
+fn a_folder_has_one_writer() {
+    let place = |extra: &[(&str, &str)]| S3Sink.exclusive_target(&World::config(extra)).map(|target| target.place);
+    assert_eq!(place(&[]).as_deref(), Some("s3://raw/topics"));
+    assert_eq!(place(&[("s3.compression.type", "gzip"), ("flush.size", "9")]), place(&[]));
+    assert_ne!(place(&[("topics.dir", "other")]), place(&[]));
+    assert_ne!(place(&[("s3.bucket.name", "other")]), place(&[]));
 }
 
 /// A bucket that is not there is found at start; one that vanishes fails the task. Both say what to do.

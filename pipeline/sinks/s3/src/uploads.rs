@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, OnceCell, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::content::Content;
 use crate::pool::Pool;
 use crate::store::{Store, Target};
 
@@ -26,7 +27,7 @@ pub enum Body {
     /// All of it.
     Whole(Bytes, Reservation),
     /// Its parts are on their way.
-    Parts(Multipart),
+    Parts(Multipart, Reservation),
 }
 
 /// Objects of a flush that are not stored yet.
@@ -73,7 +74,7 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// Begins with `clean_up`; everything else waits for its success.
+    /// Begins with `clean_up`, which takes its turn among the task's calls; everything else waits for its success.
     pub fn new(
         partition: &TopicPartition,
         context: &TaskContext,
@@ -93,7 +94,10 @@ impl Uploads {
             parts: Arc::default(),
             tasks: JoinSet::new(),
         };
+        let turn = Arc::clone(&uploads.permits).acquire_owned();
         uploads.spawn(async move {
+            // Nobody closes the semaphore.
+            let Ok(_permit) = turn.await else { return Ok(()) };
             clean_up.await?;
             done.send_replace(true);
             Ok(())
@@ -176,6 +180,7 @@ impl Uploads {
         store: &Store,
         target: &Arc<Target>,
         body: Body,
+        content: Content,
         pending: &Arc<Pending>,
         stored: impl FnOnce() + Send + 'static,
     ) {
@@ -185,10 +190,10 @@ impl Uploads {
             match body {
                 Body::Whole(bytes, memory) => {
                     let Some(_permit) = turn.await else { return Ok(()) };
-                    store.put(&target, bytes).await?;
+                    store.put(&target, bytes, &content).await?;
                     drop(memory);
                 }
-                Body::Parts(upload) => {
+                Body::Parts(upload, memory) => {
                     let mut parts = Vec::with_capacity(upload.parts.len());
                     for part in upload.parts {
                         // A part that was not uploaded has reported its error.
@@ -197,7 +202,8 @@ impl Uploads {
                     }
                     let Some(id) = upload.id.get() else { return Ok(()) };
                     let Some(_permit) = turn.await else { return Ok(()) };
-                    store.complete(&target, id, parts).await?;
+                    store.complete(&target, id, parts, &content).await?;
+                    drop(memory);
                 }
             }
             stored();

@@ -99,6 +99,11 @@ impl Writer {
         Self { compression, part_size, pool: pool.clone(), rows: Vec::new(), encoder: None, out }
     }
 
+    /// How it compresses.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
     /// Appends a row: what `write` appends, and a line's end.
     pub fn row(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let plain = self.compression == Compression::None;

@@ -16,7 +16,7 @@ use hyper::body::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::auth::SimpleAuth;
 use s3s::checksum::ChecksumHasher;
-use s3s::crypto::{Checksum as _, Crc32, Crc64Nvme, Md5};
+use s3s::crypto::{Checksum as _, Crc64Nvme, Md5};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket as ListedBucket, Checksum, ChecksumAlgorithm,
     ChecksumMode, ChecksumType, CommonPrefix, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
@@ -299,21 +299,29 @@ fn own_checksum(body: &Bytes) -> Checksum {
     Checksum { checksum_type: full, ..hasher.finalize() }
 }
 
-/// The CRC32 of the parts' CRC32s and how many there are; none if a part came without.
-fn composite_crc32(upload: &Upload, named: &[CompletedPart]) -> Checksum {
+/// The checksum of the parts' checksums and how many there are; none if a part came without. Of CRC32 and CRC32C.
+fn composite(upload: &Upload, named: &[CompletedPart], algorithm: &ChecksumAlgorithm) -> Checksum {
+    let is_castagnoli = algorithm.as_str() == ChecksumAlgorithm::CRC32C;
+    let of = |checksum: Checksum| if is_castagnoli { checksum.checksum_crc32c } else { checksum.checksum_crc32 };
     let mut joined = Vec::new();
     for name in named {
         let part = name.part_number.and_then(|number| upload.parts.get(&number));
-        let crc32 = part.and_then(|part| BASE64_STANDARD.decode(part.received.checksum.checksum_crc32.as_ref()?).ok());
-        let Some(crc32) = crc32 else { return Checksum::default() };
-        joined.extend(crc32);
+        let sum = part.and_then(|part| BASE64_STANDARD.decode(of(part.received.checksum.clone())?).ok());
+        let Some(sum) = sum else { return Checksum::default() };
+        joined.extend(sum);
     }
-    let mut hasher =
-        ChecksumHasher { crc32: Some(Crc32::default()), crc32c: None, sha1: None, sha256: None, crc64nvme: None };
+    let mut hasher = ChecksumHasher {
+        crc32: (!is_castagnoli).then(Default::default),
+        crc32c: is_castagnoli.then(Default::default),
+        sha1: None,
+        sha256: None,
+        crc64nvme: None,
+    };
     hasher.update(&joined);
-    let crc32 = hasher.finalize().checksum_crc32.map(|crc32| format!("{crc32}-{}", named.len()));
+    let sum = of(hasher.finalize()).map(|sum| format!("{sum}-{}", named.len()));
+    let (crc32, crc32c) = if is_castagnoli { (None, sum) } else { (sum, None) };
     let kind = Some(ChecksumType::from_static(ChecksumType::COMPOSITE));
-    Checksum { checksum_crc32: crc32, checksum_type: kind, ..Default::default() }
+    Checksum { checksum_crc32: crc32, checksum_crc32c: crc32c, checksum_type: kind, ..Default::default() }
 }
 
 /// Refuses declared checksums that are none: not base64, or not of their algorithm's length.
@@ -809,9 +817,10 @@ impl S3 for Store {
         let checksum = match (&upload.checksum_algorithm, &upload.checksum_type) {
             (None, _) => own_checksum(&body),
             (Some(algorithm), Some(kind))
-                if algorithm.as_str() == ChecksumAlgorithm::CRC32 && kind.as_str() == ChecksumType::COMPOSITE =>
+                if matches!(algorithm.as_str(), ChecksumAlgorithm::CRC32 | ChecksumAlgorithm::CRC32C)
+                    && kind.as_str() == ChecksumType::COMPOSITE =>
             {
-                composite_crc32(upload, &named)
+                composite(upload, &named, algorithm)
             }
             _ => Checksum::default(),
         };
@@ -832,6 +841,7 @@ impl S3 for Store {
             key: Some(input.key),
             e_tag: Some(ETag::Strong(etag)),
             checksum_crc32: checksum.checksum_crc32,
+            checksum_crc32c: checksum.checksum_crc32c,
             checksum_crc64nvme: checksum.checksum_crc64nvme,
             checksum_type: checksum.checksum_type,
             ..Default::default()
@@ -934,6 +944,7 @@ impl S3 for Store {
                 e_tag: Some(part.received.etag()),
                 last_modified: Some(part.modified.into()),
                 checksum_crc32: part.received.checksum.checksum_crc32.clone().filter(|_| with_checksums),
+                checksum_crc32c: part.received.checksum.checksum_crc32c.clone().filter(|_| with_checksums),
                 ..Default::default()
             })
             .collect();
