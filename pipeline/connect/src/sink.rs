@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fms_record::Row;
+use fms_record::{Row, Source};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -70,6 +70,32 @@ impl<'r> LazyOrigin<'r> {
 impl fmt::Debug for LazyOrigin<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get().fmt(f)
+    }
+}
+
+impl Source for LazyOrigin<'_> {
+    fn topic(&self) -> &str {
+        &self.get().partition.topic
+    }
+
+    fn partition(&self) -> i32 {
+        self.get().partition.partition
+    }
+
+    fn offset(&self) -> i64 {
+        self.get().offset
+    }
+
+    fn timestamp(&self) -> Option<i64> {
+        self.get().timestamp
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.get().key.as_deref()
+    }
+
+    fn header(&self, name: &str) -> Option<Option<&[u8]>> {
+        self.get().headers.iter().rfind(|(own, _)| own == name).map(|(_, value)| value.as_deref())
     }
 }
 

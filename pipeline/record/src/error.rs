@@ -5,6 +5,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::format::WHOLE;
+
 /// Why a whole message gives no rows. The original bytes go to the dead-letter queue.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -77,6 +79,53 @@ pub enum MessageError {
         /// What it is: "an array", "a number", …
         found: &'static str,
     },
+    /// Confluent's wire format: a zero byte, a schema's id, and then the value in whatever form the schema says.
+    #[error(
+        "the value begins with a zero byte and the schema id {schema}: it was written for Confluent's Schema Registry, and values are \
+         read without one here: have the producer send plain JSON (a JSON serializer without registry, or Kafka Connect's \
+         org.apache.kafka.connect.json.JsonConverter)"
+    )]
+    SchemaRegistry {
+        /// The schema's id.
+        schema: u32,
+    },
+    /// Several JSON values, a line each.
+    #[error(
+        "the record holds several JSON values, one a line; the second begins at {at}: the producer has to send each as a record of its \
+         own, or all of them as one array, which converter.split.list.key = `$` unrolls"
+    )]
+    SeveralLines {
+        /// Where the second begins.
+        at: Position,
+    },
+    /// A JSON object in a JSON string.
+    #[error("{} is a string that holds JSON, so it was serialized twice: the producer has to send what is in it", part(body.as_ref()))]
+    JsonInString {
+        /// The field that holds it; `None` is the message itself.
+        body: Option<String>,
+    },
+    /// The message is a part of the value that is not there.
+    #[error("the value has no `{field}`, which {} expects{}", wrapper(field, *.schemas), .schemas.then_some(PLAIN).unwrap_or_default())]
+    MissingBody {
+        /// The part.
+        field: String,
+        /// Whether it is the `payload` beside a `schema`.
+        schemas: bool,
+    },
+    /// The message is a part of the value that is null.
+    #[error("the value's `{field}` is null, which means a deletion, as a null value (a tombstone) does")]
+    NullBody {
+        /// The part.
+        field: String,
+    },
+    /// The message is a part of the value that is no object.
+    #[error("the value's `{field}` is {found}, expected one JSON object")]
+    BodyNotAnObject {
+        /// The part.
+        field: String,
+        /// What it is: "an array", "a number", …
+        found: &'static str,
+    },
     /// A field's name in the envelope.
     #[error("in the envelope, {0}")]
     Name(#[from] NameError),
@@ -84,7 +133,7 @@ pub enum MessageError {
     #[error("the envelope has no field `{field}`; expected {expected}")]
     MissingField {
         /// The field.
-        field: &'static str,
+        field: String,
         /// What it has to be.
         expected: &'static str,
     },
@@ -92,7 +141,7 @@ pub enum MessageError {
     #[error("the envelope's field `{field}` is {found}; expected {expected}")]
     UnusableIdentity {
         /// The field.
-        field: &'static str,
+        field: String,
         /// What it has to be.
         expected: &'static str,
         /// Its value.
@@ -100,14 +149,19 @@ pub enum MessageError {
     },
     /// The list to unroll is not there.
     #[error(
-        "the envelope has no list `{list}` to unroll (converter.split.list.key), and its `command` is {command}: only messages \
-         whose `command` is \"command\" or \"response\" go without a list"
+        "{}, and its `{field}` is {found}: only messages whose `{field}` is {} go without a list",
+        no_list(list),
+        alternatives(values)
     )]
     MissingList {
-        /// The configured field.
+        /// The configured list.
         list: String,
-        /// The message's `command`.
-        command: Excerpt,
+        /// The field by which messages may go without it.
+        field: String,
+        /// Its values in those.
+        values: Vec<String>,
+        /// Its value here.
+        found: Excerpt,
     },
     /// The field to unroll is no list.
     #[error("the envelope's field `{list}` is {found}; expected an array to unroll (converter.split.list.key)")]
@@ -174,6 +228,19 @@ pub enum RowError {
         /// The field.
         field: String,
         /// Its value.
+        found: Excerpt,
+    },
+    /// A part of the Kafka record that a template uses is no text.
+    #[error(
+        "the template `{template}` needs text in `{variable}` of the Kafka record, found bytes that are not UTF-8: {found}; leave it \
+         out of the template, or have the producer write text there"
+    )]
+    NotText {
+        /// The template.
+        template: String,
+        /// The part: `@key`, `@header.NAME`.
+        variable: String,
+        /// Its bytes, those that are no printable ASCII escaped.
         found: Excerpt,
     },
     /// A template's field is a string that is no Unicode text.
@@ -260,7 +327,12 @@ impl MessageError {
             Self::NotUtf8 { .. } => "NotUtf8",
             Self::Truncated { .. } => "Truncated",
             Self::InvalidJson { .. } => "InvalidJson",
-            Self::NotAnObject { .. } => "NotAnObject",
+            Self::NotAnObject { .. } | Self::BodyNotAnObject { .. } => "NotAnObject",
+            Self::SchemaRegistry { .. } => "SchemaRegistry",
+            Self::SeveralLines { .. } => "SeveralLines",
+            Self::JsonInString { .. } => "JsonInString",
+            Self::MissingBody { .. } => "MissingBody",
+            Self::NullBody { .. } => "NullValue",
             Self::Name(error) => error.class(),
             Self::MissingField { .. } => "MissingField",
             Self::UnusableIdentity { .. } => "UnusableIdentity",
@@ -280,6 +352,7 @@ impl RowError {
             Self::MissingTime { .. } => "MissingTime",
             Self::MissingField { .. } => "MissingField",
             Self::NotScalar { .. } => "NotScalar",
+            Self::NotText { .. } => "NotText",
             Self::LoneSurrogate { .. } => "LoneSurrogate",
         }
     }
@@ -407,9 +480,38 @@ fn hint(found: &Excerpt) -> &'static str {
     }
 }
 
+/// What to do if values are not `{"schema": …, "payload": …}`.
+const PLAIN: &str = r#": it is true for values that are {"schema": …, "payload": …}, and false for plain JSON"#;
+
+fn wrapper(field: &str, schemas: bool) -> String {
+    if schemas { "value.converter.schemas.enable".into() } else { format!("converter.extract.field = `{field}`") }
+}
+
+fn part(body: Option<&String>) -> String {
+    body.map_or_else(|| "the message".into(), |field| format!("the value's `{field}`"))
+}
+
+fn no_list(list: &str) -> String {
+    if list == WHOLE {
+        return format!("the message is an object, not an array to unroll (converter.split.list.key = `{list}`)");
+    }
+    format!("the envelope has no list `{list}` to unroll (converter.split.list.key)")
+}
+
+/// The values in quotes, `or` before the last.
+fn alternatives(values: &[String]) -> String {
+    let quoted: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
+    match quoted.split_last() {
+        Some((last, others @ [_, ..])) => format!("{} or {last}", others.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
 fn needs(fields: &[(String, Lack)]) -> String {
-    if let [(field, lack)] = fields {
-        return format!("the field `{field}`, which is {lack}");
+    match fields {
+        [(part, lack)] if part.starts_with('@') => return format!("the Kafka record's `{part}`, which is {lack}"),
+        [(field, lack)] => return format!("the field `{field}`, which is {lack}"),
+        _ => {}
     }
     let fields: Vec<_> = fields.iter().map(|(field, lack)| format!("`{field}` ({lack})")).collect();
     format!("one of the fields {}", fields.join(", "))

@@ -30,15 +30,20 @@
 mod compact;
 pub mod error;
 mod field;
+pub mod format;
 pub mod message;
+mod path;
 pub mod row;
 mod scan;
+pub mod source;
 mod string;
 pub mod template;
 pub mod time;
 
 pub use error::{MessageError, RowError};
+pub use format::Format;
 pub use message::{Message, Parser};
 pub use row::Row;
+pub use source::Source;
 pub use template::Template;
 pub use time::{EventTime, TimeSource};

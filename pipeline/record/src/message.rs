@@ -4,13 +4,15 @@ use std::ops::Range;
 
 use crate::error::{Excerpt, NameError, Position, kind};
 use crate::field::{self, Field, Index, MAX_PAYLOAD, short};
+use crate::format::{WithoutList, is_one_of};
+use crate::row::{Change, Place};
 use crate::scan::{self, Fault, Scan, byte, fault, white_space};
-use crate::{MessageError, Row, RowError, string};
+use crate::{Format, MessageError, Row, RowError, Source, path, string};
 
-/// How messages are read: which list, if any, is unrolled into rows.
+/// How messages are read.
 #[derive(Debug, Clone)]
 pub struct Parser {
-    list: Option<String>,
+    format: Format,
     known: KnownNames,
 }
 
@@ -35,37 +37,44 @@ impl KnownNames {
 }
 
 impl Parser {
-    /// `list` is `converter.split.list.key`; without it the whole message is one row.
+    /// `list` is `converter.split.list.key`, everything else is as it is without settings: see [`Format::new`].
     pub fn new(list: Option<String>) -> Self {
-        Self { list, known: KnownNames::default() }
+        Self::of(Format::new(list))
+    }
+
+    /// Reads messages of this format.
+    pub fn of(format: Format) -> Self {
+        Self { format, known: KnownNames::default() }
     }
 
     /// Checks the whole of `payload` and finds its rows; no row is given out of a message that is not valid JSON to its end.
     ///
-    /// A byte order mark is skipped. With a list, the envelope needs `object` and `type` (strings that are not empty) and `id` (such a
-    /// string, or a number), and the list has to be an array; only messages whose `command` is `command` or `response` may go without
-    /// the list, and then are one row themselves. Takes time linear in the payload, however deep or wide it is.
+    /// A byte order mark is skipped. The message is what the [`Format`] says: the payload's object, or a part of it. With a list, the list
+    /// has to be an array, and only messages that the format exempts may go without it and then are one row themselves. Takes time linear
+    /// in the payload, however deep or wide it is.
     pub fn parse<'m>(&mut self, payload: &'m [u8]) -> Result<Message<'m>, MessageError> {
         let text = utf8(payload)?;
-        let bytes = text.as_bytes();
-        let start = white_space(bytes, if text.starts_with('\u{feff}') { 3 } else { 0 });
-        if start == bytes.len() {
+        let start = white_space(text.as_bytes(), if text.starts_with('\u{feff}') { 3 } else { 0 });
+        if start == text.len() {
             return Err(MessageError::EmptyMessage { length: payload.len() });
         }
+        let (text, start) = if self.format.is_wrapped() { self.body(text, start)? } else { (text, start) };
+        let bytes = text.as_bytes();
         let mut envelope = Vec::with_capacity(INITIAL_ENVELOPE);
         let mut unrolled = Unrolled::default();
+        let is_array = byte(bytes, start) == b'[' && self.format.is_array();
         let end = if byte(bytes, start) == b'{' {
             self.envelope(text, start + 1, &mut envelope, &mut unrolled)
+        } else if is_array {
+            unrolled.reserve(bytes.len() - start);
+            elements(text, start + 1, &mut unrolled).map(|end| (end, true))
         } else {
             scan::value(bytes, start).map(|end| (end, false))
         };
-        let end = end.and_then(|(end, known)| match white_space(bytes, end) {
-            rest if rest == bytes.len() => Ok((end, known)),
-            rest => Err(fault(rest, "the end of the message")),
-        });
+        let end = end.and_then(|(end, known)| last(bytes, end).map(|end| (end, known)));
         let (end, known) = end.map_err(|fault| syntax(text, &fault))?;
-        if byte(bytes, start) != b'{' {
-            return Err(MessageError::NotAnObject { found: kind(&text[start..]) });
+        if byte(bytes, start) != b'{' && !is_array {
+            return Err(not_an_object(&text[start..end], None));
         }
         if !known {
             field::check(text, &envelope)?;
@@ -76,13 +85,64 @@ impl Parser {
             start,
             line_breaks: memchr::memchr2(b'\n', b'\r', &bytes[start..end]).is_some(),
             envelope,
+            presets: Vec::new(),
+            first: 0,
             unrolled: None,
+            source: None,
         };
-        if let Some(list) = &self.list {
-            check_identity(&message)?;
-            message.unrolled = unroll(&message, list, unrolled)?;
+        if is_array {
+            message.take_leading_scalars(&unrolled);
+            message.unrolled = Some(unrolled);
+            return Ok(message);
+        }
+        self.check_required(&message)?;
+        if let Some(list) = &self.format.list {
+            message.unroll(list, &self.format.without_list, unrolled)?;
         }
         Ok(message)
+    }
+
+    /// The part of a wrapped value that is the message: the text up to its end, and where it begins. The whole value is checked.
+    fn body<'m>(&self, text: &'m str, start: usize) -> Result<(&'m str, usize), MessageError> {
+        let end = scan::value(text.as_bytes(), start).and_then(|end| last(text.as_bytes(), end));
+        let mut body = start..end.map_err(|fault| syntax(text, &fault))?;
+        let mut within = None;
+        let schemas = self.format.schemas.then_some(("payload", true));
+        for (field, schemas) in schemas.into_iter().chain(self.format.extract.as_deref().map(|field| (field, false))) {
+            if byte(text.as_bytes(), body.start) != b'{' {
+                return Err(not_an_object(&text[body], within));
+            }
+            let (fields, place) = path::locate(text, body.start, field)
+                .ok_or_else(|| MessageError::MissingBody { field: field.into(), schemas })?;
+            body = fields[place].value_start()..fields[place].end();
+            if &text[body.clone()] == "null" {
+                return Err(MessageError::NullBody { field: field.into() });
+            }
+            within = Some(field);
+        }
+        match text.as_bytes()[body.start] {
+            b'{' => {}
+            b'[' if self.format.is_array() => {}
+            _ => return Err(not_an_object(&text[body], within)),
+        }
+        Ok((&text[..body.end], body.start))
+    }
+
+    /// Whether the message has what it needs, by default what it is and whose.
+    fn check_required(&self, message: &Message<'_>) -> Result<(), MessageError> {
+        for required in &self.format.required {
+            let (field, expected) = (|| required.field.clone(), required.expected());
+            let value =
+                message.find(&required.field).ok_or_else(|| MessageError::MissingField { field: field(), expected })?;
+            if !required.takes(value) {
+                return Err(MessageError::UnusableIdentity {
+                    field: field(),
+                    expected,
+                    found: Excerpt::start_of(value),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The rest of the envelope after its opening brace, and whether its names are the known ones. The elements of the list, if it is an
@@ -98,7 +158,7 @@ impl Parser {
         let mut known = self.known.fields.iter();
         let again = |_: &[Field], name| known.next().and_then(|known| known.again(&self.known.text, bytes, name));
         let (end, alike) = object(text, at, envelope, again, |field, at| {
-            let is_list = byte(bytes, at) == b'[' && self.list.as_ref().is_some_and(|list| field.is(text, list));
+            let is_list = byte(bytes, at) == b'[' && self.format.list.as_ref().is_some_and(|list| field.is(text, list));
             if is_list && unrolled.elements.is_empty() {
                 unrolled.reserve(bytes.len() - at);
                 elements(text, at + 1, unrolled)
@@ -123,15 +183,23 @@ pub struct Message<'m> {
     /// Whether there is a raw line break somewhere; valid JSON has them only between tokens.
     line_breaks: bool,
     envelope: Vec<Field>,
+    /// What every row has otherwise than the envelope has it, or has beside it, in row order.
+    presets: Vec<Change<'m>>,
+    /// The first element of the list that is to be a row.
+    first: usize,
     /// `None`: the message itself is its one row.
     unrolled: Option<Unrolled>,
+    source: Option<&'m dyn Source>,
 }
+
+/// How many scalars before an array's first object are fields of its rows: OCPP has four.
+const LEADING_SCALARS: usize = 8;
 
 impl<'m> Message<'m> {
     /// The rows in the order of the list: one result an element; an element that is no row (not an object, a field twice) is an error of its own.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = Result<Row<'_>, (usize, RowError)>> {
         let count = self.unrolled.as_ref().map_or(1, |unrolled| unrolled.elements.len());
-        (0..count).map(|index| {
+        (self.first..count).map(|index| {
             let Some(unrolled) = &self.unrolled else { return Ok(Row::new(self, index, &[], &[])) };
             match &unrolled.elements[index].outcome {
                 Outcome::Row { shape } => {
@@ -158,6 +226,24 @@ impl<'m> Message<'m> {
         field::find(self.text, &self.envelope, name).map(|place| self.envelope[place].value(self.text))
     }
 
+    /// Value text of an envelope field by name or path.
+    pub(crate) fn find(&self, path: &str) -> Option<&'m str> {
+        self.envelope(path).or_else(|| path::find_below(path, &|name| self.envelope(name)))
+    }
+
+    /// Says in which Kafka record the message came, for templates that name a part of it.
+    pub fn set_source(&mut self, source: &'m dyn Source) {
+        self.source = Some(source);
+    }
+
+    pub(crate) fn source(&self) -> Option<&'m dyn Source> {
+        self.source
+    }
+
+    pub(crate) fn presets(&self) -> &[Change<'m>] {
+        &self.presets
+    }
+
     pub(crate) fn text(&self) -> &'m str {
         self.text
     }
@@ -169,6 +255,93 @@ impl<'m> Message<'m> {
     pub(crate) fn envelope_fields(&self) -> &[Field] {
         &self.envelope
     }
+
+    /// An array's few scalars before its first object, such as those of OCPP's `[2,"19223201","MeterValues",{…}]`, are no rows but the
+    /// fields `$0`, `$1`, … of all its rows.
+    fn take_leading_scalars(&mut self, unrolled: &Unrolled) {
+        let scalar = |element: &&Element| {
+            matches!(element.outcome, Outcome::NotAnObject) && self.text.as_bytes()[element.start as usize] != b'['
+        };
+        let scalars = unrolled.elements.iter().take_while(scalar).count();
+        let before_object =
+            unrolled.elements.get(scalars).is_some_and(|element| !matches!(element.outcome, Outcome::NotAnObject));
+        if !before_object || scalars > LEADING_SCALARS {
+            return;
+        }
+        self.first = scalars;
+        let field = |(index, element): (usize, &Element)| Change {
+            place: Place::Appended,
+            name: format!("${index}").into(),
+            json: self.text[element.start as usize..element.end as usize].into(),
+        };
+        self.presets = unrolled.elements[..scalars].iter().enumerate().map(field).collect();
+    }
+
+    /// Settles what the envelope says about the list; without one the message stays a row itself.
+    ///
+    /// A list that is not a field of the envelope itself but lies deeper is cut out of the field that holds it.
+    fn unroll(&mut self, list: &str, without: &WithoutList, mut unrolled: Unrolled) -> Result<(), MessageError> {
+        let (text, envelope) = (self.text, &self.envelope);
+        let not_a_list = |value| MessageError::NotAList { list: list.into(), found: Excerpt::start_of(value) };
+        let mut whole = None;
+        if let Some(place) = field::find(text, envelope, list) {
+            let value = envelope[place].value(text);
+            if !value.starts_with('[') {
+                return Err(not_a_list(value));
+            }
+            whole = Some(short(place));
+        } else if let Some((outer, fields, place)) = path::locate_below(text, envelope, list) {
+            let value = fields[place].value(text);
+            if !value.starts_with('[') {
+                return Err(not_a_list(value));
+            }
+            unrolled.reserve(value.len());
+            elements(text, fields[place].value_start() + 1, &mut unrolled).map_err(|fault| syntax(text, &fault))?;
+            self.presets = vec![Change {
+                place: Place::Envelope(outer),
+                name: envelope[outer].name(text),
+                json: without_field(text, envelope[outer], &fields, place).into(),
+            }];
+        } else {
+            return self.check_list_is_optional(list, without);
+        }
+        let index = Index::new(text, envelope);
+        for number in 0..unrolled.shapes.len() {
+            let names = unrolled.fields_of(unrolled.shapes[number].element).iter();
+            let mut omitted: Vec<u32> = names.filter_map(|field| index.find(&field.name(text))).map(short).collect();
+            omitted.extend(whole);
+            omitted.sort_unstable();
+            omitted.dedup();
+            unrolled.shapes[number].omitted = omitted;
+        }
+        self.unrolled = Some(unrolled);
+        Ok(())
+    }
+
+    fn check_list_is_optional(&self, list: &str, without: &WithoutList) -> Result<(), MessageError> {
+        let WithoutList::Where { field, values } = without else { return Ok(()) };
+        let found = self.find(field);
+        if found.is_some_and(|value| is_one_of(value, values)) {
+            return Ok(());
+        }
+        Err(MessageError::MissingList {
+            list: list.into(),
+            field: field.clone(),
+            values: values.clone(),
+            found: Excerpt::start_of(found.unwrap_or("absent")),
+        })
+    }
+}
+
+/// The text of `outer`'s value without one of the `fields` of an object in it.
+fn without_field(text: &str, outer: Field, fields: &[Field], place: usize) -> String {
+    let own = fields[place];
+    let (from, to) = match (place.checked_sub(1).map(|before| fields[before]), fields.get(place + 1)) {
+        (Some(before), _) => (before.end(), own.end()),
+        (None, Some(after)) => (own.start(), after.start()),
+        (None, None) => (own.start(), own.end()),
+    };
+    [&text[outer.value_start()..from], &text[to..outer.end()]].concat()
 }
 
 /// The elements of the list and, in one vector for all, their fields.
@@ -243,7 +416,7 @@ struct Shape {
 /// that was expected next. `again` gives that field if it is at the position, and is asked once a field, with those so far; `value` scans the
 /// value of a field.
 #[inline]
-fn object(
+pub(crate) fn object(
     text: &str,
     at: usize,
     fields: &mut Vec<Field>,
@@ -322,6 +495,18 @@ fn elements(text: &str, at: usize, unrolled: &mut Unrolled) -> Scan {
     }
 }
 
+/// The end of the message, if there is nothing behind it.
+#[inline]
+fn last(text: &[u8], end: usize) -> Scan {
+    match white_space(text, end) {
+        rest if rest == text.len() => Ok(end),
+        rest => Err(fault(rest, END)),
+    }
+}
+
+/// What a fault behind the message expected.
+const END: &str = "the end of the message";
+
 fn utf8(payload: &[u8]) -> Result<&str, MessageError> {
     if payload.len() > MAX_PAYLOAD {
         return Err(MessageError::MessageTooLong { length: payload.len() });
@@ -329,6 +514,9 @@ fn utf8(payload: &[u8]) -> Result<&str, MessageError> {
     std::str::from_utf8(payload).map_err(|error| {
         if let Some(encoding) = byte_order_mark(payload) {
             return MessageError::OtherEncoding { encoding };
+        }
+        if let Some(schema) = registry_schema(payload) {
+            return MessageError::SchemaRegistry { schema };
         }
         let (valid, rest) = payload.split_at(error.valid_up_to());
         MessageError::NotUtf8 {
@@ -350,60 +538,47 @@ fn byte_order_mark(payload: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// The schema's id, if the payload begins as Confluent's serializers write it: a zero byte and an id of four bytes.
+///
+/// Ids are small numbers, so UTF-16 is told apart by its second byte; zero bytes of a buffer before an object are told by the object.
+fn registry_schema(payload: &[u8]) -> Option<u32> {
+    let (&[0, 0, b, c, d], [first, ..]) = payload.split_first_chunk()? else { return None };
+    let id = u32::from_be_bytes([0, b, c, d]);
+    let is_object = id == u32::from(b'{') && matches!(first, b'"' | b'}' | b' ' | b'\n' | b'\r' | b'\t');
+    (id != 0 && !is_object).then_some(id)
+}
+
+/// Why a value is no message; `body` is the field that holds it, unless it is the payload itself.
+#[cold]
+fn not_an_object(json: &str, body: Option<&str>) -> MessageError {
+    let holds_json = string::raw(json).and_then(string::decode).is_some_and(|text| {
+        let start = white_space(text.as_bytes(), 0);
+        matches!(byte(text.as_bytes(), start), b'{' | b'[')
+            && scan::value(text.as_bytes(), start).and_then(|end| last(text.as_bytes(), end)).is_ok()
+    });
+    let body = body.map(ToOwned::to_owned);
+    match body {
+        body if holds_json => MessageError::JsonInString { body },
+        Some(field) => MessageError::BodyNotAnObject { field, found: kind(json) },
+        None => MessageError::NotAnObject { found: kind(json) },
+    }
+}
+
 #[cold]
 fn syntax(text: &str, fault: &Fault) -> MessageError {
     let Fault { at: offset, expected } = *fault;
     let at = Position::of(text, offset);
+    if let Some(schema) = registry_schema(text.as_bytes()) {
+        return MessageError::SchemaRegistry { schema };
+    }
+    let before = &text[..offset];
+    if expected == END && text[offset..].starts_with(['{', '[']) && before[before.trim_end().len()..].contains('\n') {
+        return MessageError::SeveralLines { at };
+    }
     if offset == text.len() {
         MessageError::Truncated { at, expected, near: Excerpt::end_of(text) }
     } else {
         let (before, rest) = text.split_at(offset);
         MessageError::InvalidJson { at, expected, found: Excerpt::start_of(rest), after: Excerpt::end_of(before) }
     }
-}
-
-/// Whether the message says what it is and whose.
-fn check_identity(message: &Message<'_>) -> Result<(), MessageError> {
-    for (field, number, expected) in [
-        ("object", false, "a string that is not empty"),
-        ("type", false, "a string that is not empty"),
-        ("id", true, "a number, or a string that is not empty"),
-    ] {
-        let value = message.envelope(field).ok_or(MessageError::MissingField { field, expected })?;
-        let good = match value.as_bytes()[0] {
-            b'"' => value != r#""""#,
-            b'-' | b'0'..=b'9' => number,
-            _ => false,
-        };
-        if !good {
-            return Err(MessageError::UnusableIdentity { field, expected, found: Excerpt::start_of(value) });
-        }
-    }
-    Ok(())
-}
-
-/// Settles what the envelope says about the list; `None` if the message is a row itself.
-fn unroll(message: &Message<'_>, list: &str, mut unrolled: Unrolled) -> Result<Option<Unrolled>, MessageError> {
-    let (text, envelope) = (message.text, &message.envelope);
-    let Some(place) = field::find(text, envelope, list) else {
-        let command = message.envelope("command").unwrap_or("absent");
-        let decoded = string::raw(command).and_then(string::decode);
-        let has_none = decoded.is_some_and(|command| command == "command" || command == "response");
-        let error = || MessageError::MissingList { list: list.into(), command: Excerpt::start_of(command) };
-        return has_none.then_some(None).ok_or_else(error);
-    };
-    let value = envelope[place].value(text);
-    if !value.starts_with('[') {
-        return Err(MessageError::NotAList { list: list.into(), found: Excerpt::start_of(value) });
-    }
-    let index = Index::new(text, envelope);
-    for number in 0..unrolled.shapes.len() {
-        let names = unrolled.fields_of(unrolled.shapes[number].element).iter();
-        let mut omitted: Vec<u32> = names.filter_map(|field| index.find(&field.name(text))).map(short).collect();
-        omitted.push(short(place));
-        omitted.sort_unstable();
-        omitted.dedup();
-        unrolled.shapes[number].omitted = omitted;
-    }
-    Ok(Some(unrolled))
 }

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::Message;
 use crate::compact::{self, write_line};
 use crate::field::{self, Field};
+use crate::path;
 
 /// One row: the envelope's fields (without the list), then the element's; on a name clash the element's value.
 #[derive(Clone)]
@@ -19,20 +20,20 @@ pub struct Row<'m> {
     /// The envelope's fields that are not in this row, by place, ascending.
     omitted: &'m [u32],
     /// In row order: by place, those of [`Place::Appended`] in the order they came.
-    changes: Vec<Change>,
+    changes: Vec<Change<'m>>,
 }
 
 /// A field that was set.
 #[derive(Debug, Clone)]
-struct Change {
-    place: Place,
-    name: String,
-    json: String,
+pub(crate) struct Change<'m> {
+    pub(crate) place: Place,
+    pub(crate) name: Cow<'m, str>,
+    pub(crate) json: Cow<'m, str>,
 }
 
 /// Where a field of a row stands. The order is that of the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+pub(crate) enum Place {
     Envelope(usize),
     Own(usize),
     Appended,
@@ -40,7 +41,19 @@ enum Place {
 
 impl<'m> Row<'m> {
     pub(crate) fn new(message: &'m Message<'m>, index: usize, own: &'m [Field], omitted: &'m [u32]) -> Self {
-        Self { message, index, own, omitted, changes: Vec::new() }
+        let mut row = Self { message, index, own, omitted, changes: Vec::new() };
+        let presets = message.presets().iter().filter(|change| match change.place {
+            Place::Envelope(at) => !row.omits(at),
+            _ => field::find(message.text(), own, &change.name).is_none(),
+        });
+        row.changes = presets
+            .map(|Change { place, name, json }| Change {
+                place: *place,
+                name: Cow::Borrowed(name),
+                json: Cow::Borrowed(json),
+            })
+            .collect();
+        row
     }
 
     /// Position of the element in the message's list, from 0.
@@ -54,6 +67,7 @@ impl<'m> Row<'m> {
     }
 
     /// The value's JSON text; `None` when there is no such field. A JSON `null` is `Some("null")`.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&str> {
         let text = self.message.text();
         match self.place(name)? {
@@ -63,15 +77,21 @@ impl<'m> Row<'m> {
         }
     }
 
+    /// The JSON text of the value at a path: of the field of that very name, else for `a.b` of `b` in the object `a`.
+    #[inline]
+    pub fn find(&self, path: &str) -> Option<&str> {
+        self.get(path).or_else(|| path::find_below(path, &|name| self.get(name)))
+    }
+
     /// Sets a field: replaces the value of that name in place, else appends it. `json` is valid JSON text.
     pub fn set(&mut self, name: &str, json: String) {
         let place = self.place(name).unwrap_or(Place::Appended);
-        let same = |change: &&mut Change| change.place == place && change.name == name;
+        let same = |change: &&mut Change<'_>| change.place == place && change.name == name;
         if let Some(change) = self.changes.iter_mut().find(same) {
-            change.json = json;
+            change.json = json.into();
         } else {
             let after = self.changes.partition_point(|change| change.place <= place);
-            self.changes.insert(after, Change { place, name: name.into(), json });
+            self.changes.insert(after, Change { place, name: name.to_owned().into(), json: json.into() });
         }
     }
 
@@ -150,18 +170,22 @@ impl<'m> Row<'m> {
         self.appended().iter().any(|change| change.name == name).then_some(Place::Appended)
     }
 
-    fn appended(&self) -> &[Change] {
+    fn appended(&self) -> &[Change<'m>] {
         &self.changes[self.changes.partition_point(|change| change.place < Place::Appended)..]
     }
 
     /// What a field of the source was set to.
+    #[inline]
     fn changed(&self, place: Place) -> Option<&str> {
+        if self.changes.is_empty() {
+            return None;
+        }
         let at = self.changes.binary_search_by_key(&place, |change| change.place).ok()?;
         Some(&self.changes[at].json)
     }
 
     /// Writes the fields that are not omitted, run by run, `changes` instead of those they replace; a comma after each run.
-    fn write_fields(&self, out: &mut Vec<u8>, fields: &[Field], mut omitted: &[u32], mut changes: &[Change]) {
+    fn write_fields(&self, out: &mut Vec<u8>, fields: &[Field], mut omitted: &[u32], mut changes: &[Change<'_>]) {
         let text = self.message.text();
         let mut from = 0;
         loop {

@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::error::{Excerpt, Lack};
+use crate::source::Part as RecordPart;
 use crate::{Row, RowError, string};
 
 /// A parsed template such as `${id}#${object}` or `${timestamp_iso|messaged_at}#${@digest}`.
 ///
-/// `${a|b}` takes the first field that is present, not null and not an empty string. `${@index}` is the row's index in its message,
-/// `${@digest}` its [`Row::digest`]. A string gives its decoded text, a number or boolean its JSON text. `$${` is the text `${`; any
-/// other `$` stands for itself.
+/// `${a|b}` takes the first field that is present, not null and not an empty string; `${a.b}` is the field of that very name, else `b` in
+/// `a`. `${@index}` is the row's index in its message, `${@digest}` its [`Row::digest`]; `${@key}`, `${@topic}`, `${@partition}`,
+/// `${@offset}`, `${@timestamp}` and `${@header.NAME}` are what Kafka says of the record. A string gives its decoded text, a number or
+/// boolean its JSON text, a key or header its text. `$${` is the text `${`; any other `$` stands for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     source: String,
@@ -27,12 +29,14 @@ enum Part {
 /// What may stand in `${…}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Variable {
-    /// A field of the row.
+    /// A field of the row, by name or path.
     Field(String),
     /// `@index`: [`Row::index`].
     Index,
     /// `@digest`: [`Row::digest`].
     Digest,
+    /// `@key`, `@header.NAME` and the like: a part of the Kafka record.
+    Record(RecordPart),
 }
 
 impl Variable {
@@ -41,9 +45,12 @@ impl Variable {
             "@index" => Ok(Self::Index),
             "@digest" => Ok(Self::Digest),
             "" => Err("a field name is missing".into()),
-            unknown if unknown.starts_with('@') => {
-                Err(format!("`{unknown}` is not known; there are `@index` and `@digest`"))
-            }
+            part if part.starts_with('@') => RecordPart::parse(part).map(Self::Record).ok_or_else(|| {
+                format!(
+                    "`{part}` is not known; there are `@index`, `@digest`, `@key`, `@topic`, `@partition`, `@offset`, `@timestamp` and \
+                     `@header.NAME`"
+                )
+            }),
             field => Ok(Self::Field(field.into())),
         }
     }
@@ -109,7 +116,7 @@ impl Template {
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.choices().flatten().filter_map(|variable| match variable {
             Variable::Field(name) => Some(&**name),
-            Variable::Index | Variable::Digest => None,
+            Variable::Index | Variable::Digest | Variable::Record(_) => None,
         })
     }
 
@@ -137,7 +144,11 @@ impl Template {
                     text.push_str(&row.digest());
                     return Ok(());
                 }
-                Variable::Field(field) => match Lack::or(row.get(field)) {
+                Variable::Record(part) => match self.render_part(part, row, text)? {
+                    None => return Ok(()),
+                    Some(lack) => lacks.push((part.to_string(), lack)),
+                },
+                Variable::Field(field) => match Lack::or(row.find(field)) {
                     Ok(value) => {
                         text.push_str(&self.scalar(field, value)?);
                         return Ok(());
@@ -149,19 +160,36 @@ impl Template {
         Err(RowError::MissingField { template: self.source.clone(), fields: lacks })
     }
 
-    /// Of the fields that fill it in for this row the one that gives most bytes, and how many; `None` if no field does.
-    pub fn longest_field(&self, row: &Row<'_>) -> Option<(&str, usize)> {
+    /// Appends a part of the record, or says why it gives nothing.
+    fn render_part(&self, part: &RecordPart, row: &Row<'_>, text: &mut String) -> Result<Option<Lack>, RowError> {
+        let bytes = match part.of(row.message().source()) {
+            Ok(bytes) => bytes,
+            Err(lack) => return Ok(Some(lack)),
+        };
+        text.push_str(std::str::from_utf8(&bytes).map_err(|_| RowError::NotText {
+            template: self.source.clone(),
+            variable: part.to_string(),
+            found: Excerpt::start_of(&bytes.escape_ascii().to_string()),
+        })?);
+        Ok(None)
+    }
+
+    /// Of the fields and parts of the record that fill it in for this row the one that gives most bytes, and how many; `None` if none does.
+    pub fn longest_field(&self, row: &Row<'_>) -> Option<(String, usize)> {
+        let source = row.message().source();
         let given = self.choices().filter_map(|choice| {
             let gives = |variable: &&Variable| match variable {
-                Variable::Field(field) => Lack::or(row.get(field)).is_ok(),
+                Variable::Field(field) => Lack::or(row.find(field)).is_ok(),
+                Variable::Record(part) => part.of(source).is_ok(),
                 Variable::Index | Variable::Digest => true,
             };
             match choice.iter().find(gives)? {
-                Variable::Field(field) => Some((&**field, self.scalar(field, row.get(field)?).ok()?.len())),
+                Variable::Field(field) => Some((field.clone(), self.scalar(field, row.find(field)?).ok()?.len())),
+                Variable::Record(part) => Some((part.to_string(), part.of(source).ok()?.len())),
                 Variable::Index | Variable::Digest => None,
             }
         });
-        given.max_by_key(|&(_, bytes)| bytes)
+        given.max_by_key(|(_, bytes)| *bytes)
     }
 
     fn scalar<'v>(&self, field: &str, value: &'v str) -> Result<Cow<'v, str>, RowError> {
@@ -218,7 +246,11 @@ mod tests {
             ("é${id", "template `é${id`, character 2: `${` is not closed; expected `}` after the field name"),
             ("${}", "template `${}`, character 3: a field name is missing"),
             ("${a|}", "template `${a|}`, character 5: a field name is missing"),
-            ("x${a|@idx}", "template `x${a|@idx}`, character 6: `@idx` is not known; there are `@index` and `@digest`"),
+            (
+                "x${a|@idx}",
+                "template `x${a|@idx}`, character 6: `@idx` is not known; there are `@index`, `@digest`, `@key`, `@topic`, `@partition`, \
+             `@offset`, `@timestamp` and `@header.NAME`",
+            ),
         ] {
             assert_eq!(render(template), Err(error.into()));
         }
@@ -257,6 +289,7 @@ mod tests {
             ("${name}", Some(("name", 3))),
             ("${@index|object}text", None),
         ] {
+            let longest = longest.map(|(field, bytes): (&str, _)| (field.to_owned(), bytes));
             assert_eq!(Template::parse(template).expect("a template").longest_field(&row), longest, "{template}");
         }
     }

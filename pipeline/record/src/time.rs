@@ -30,11 +30,11 @@ pub struct EventTime {
 }
 
 impl EventTime {
-    /// `field` is `timestamp.field`; absent or null falls through to the next source, present but unreadable is an error that shows it.
+    /// `field` is `timestamp.field`, a name or a path; absent or null falls through to the next source, present but unreadable is an error that shows it.
     pub fn of(row: &Row<'_>, field: Option<&str>, kafka_millis: Option<i64>) -> Result<Self, RowError> {
         let present = |value: &&str| *value != "null";
         if let Some(field) = field
-            && let Some(value) = row.get(field).filter(present)
+            && let Some(value) = row.find(field).filter(present)
         {
             return Ok(Self { millis: read_field(field, value)?, source: TimeSource::Field });
         }

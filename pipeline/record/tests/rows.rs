@@ -39,7 +39,9 @@ fn is_json(payload: &[u8]) -> bool {
             | MessageError::OtherEncoding { .. }
             | MessageError::NotUtf8 { .. }
             | MessageError::Truncated { .. }
-            | MessageError::InvalidJson { .. })
+            | MessageError::InvalidJson { .. }
+            | MessageError::SchemaRegistry { .. }
+            | MessageError::SeveralLines { .. })
     )
 }
 
@@ -543,7 +545,8 @@ proptest! {
         prop_assert_eq!(is_json(&payload), theirs, "{:?}", String::from_utf8_lossy(&payload));
         let unrolled = unrolling().parse(&payload);
         let syntax = matches!(unrolled, Err(MessageError::EmptyMessage { .. } | MessageError::OtherEncoding { .. }
-            | MessageError::NotUtf8 { .. } | MessageError::Truncated { .. } | MessageError::InvalidJson { .. }));
+            | MessageError::NotUtf8 { .. } | MessageError::Truncated { .. } | MessageError::InvalidJson { .. }
+            | MessageError::SchemaRegistry { .. } | MessageError::SeveralLines { .. }));
         prop_assert_eq!(!syntax, theirs);
         if kind == 3 {
             let cut = matches!(unrolled, Err(MessageError::EmptyMessage { .. } | MessageError::NotUtf8 { .. } | MessageError::Truncated { .. }));

@@ -38,16 +38,56 @@ pub const COMMON: &[Key] = &[
     ),
     key("key.converter", Kind::Text, None, "keys are kept byte for byte"),
     key("key.converter.schemas.enable", Kind::Bool, None, "without effect on keys that are kept byte for byte"),
-    key("value.converter", Kind::Text, None, "values are read as JSON without schema, their text is kept"),
-    key("value.converter.schemas.enable", Kind::Bool, None, "false: values carry no schema"),
+    key("value.converter", Kind::Text, None, "values are read as JSON, their text is kept"),
+    Key {
+        in_intent: true,
+        ..key(
+            "value.converter.schemas.enable",
+            Kind::Bool,
+            None,
+            "false, or unset without `value.converter`: a value is the message; true: it is `{\"schema\": …, \"payload\": …}`, as Kafka \
+             Connect's JsonConverter writes it, and its payload is the message",
+        )
+    },
     key("header.converter", Kind::Text, None, "headers are kept byte for byte in dead letters"),
+    Key {
+        in_intent: true,
+        ..key(
+            "converter.extract.field",
+            Kind::Text,
+            None,
+            "the field, or path such as `payload.after`, whose object is the message, as the transform ExtractField$Value has it; one that \
+             is null is a null value, see `behavior.on.null.values`",
+        )
+    },
     Key {
         in_intent: true,
         ..key(
             "converter.split.list.key",
             Kind::Text,
             None,
-            "the field whose list becomes one row an element; unset, a message is one row",
+            "the field, or path such as `data.dp`, whose list becomes one row an element, with the envelope's other fields; what holds a \
+             list that lies deeper stays in the row without it; `$` is the list that a message itself is; unset, a message is one row",
+        )
+    },
+    Key {
+        in_intent: true,
+        ..key(
+            "converter.split.list.optional",
+            Kind::Text,
+            Some("command=command|response"),
+            "which messages may go without the list and are one row themselves: those in which a field has one of these values \
+             (`field=value|value`), or `all`; others go to the dead letters",
+        )
+    },
+    Key {
+        in_intent: true,
+        ..key(
+            "converter.required.fields",
+            Kind::List,
+            None,
+            "fields that a message has to have, as a number or a string that is not empty (`name:string`: as such a string), else it goes \
+             to the dead letters; unset, `object:string,type:string,id` with a list and none without; empty, none",
         )
     },
     Key {
@@ -56,7 +96,9 @@ pub const COMMON: &[Key] = &[
             "converter.update.fields.template",
             Kind::List,
             None,
-            "fields set in every row, as `name=template` separated by commas, e.g. `pk=${id}#${object}`",
+            "fields set in every row, as `name=template` separated by commas, e.g. `pk=${id}#${object}`; a template has fields \
+             (`${id}`), paths (`${position.speed}`), alternatives (`${a|b}`), the record's `${@key}`, `${@topic}`, `${@partition}`, \
+             `${@offset}`, `${@timestamp}` and `${@header.NAME}`, and the row's `${@index}` and `${@digest}`",
         )
     },
     key(
@@ -114,7 +156,8 @@ pub const COMMON: &[Key] = &[
 const REFUSED: &[(&str, &str)] = &[
     (
         "transforms*",
-        "single message transforms do not run here; `converter.split.list.key` unrolls lists and `converter.update.fields.template` sets fields",
+        "single message transforms do not run here; `converter.split.list.key` unrolls lists and `converter.update.fields.template` sets \
+         fields; a single ExtractField$Value with its `field` is understood, as `converter.extract.field`",
     ),
     ("predicates*", "single message transforms, and so their predicates, do not run here"),
     ("confluent.*", "there is no licence and no metrics reporter; remove it"),
@@ -211,17 +254,15 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
         problem("key.converter", &format!("keys are kept byte for byte and never read; allowed: {BYTES}, {STRING}"));
     }
     if let Some(converter) = config.get("value.converter") {
-        if converter == JSON && config.get("value.converter.schemas.enable") != Some("false") {
+        if converter == JSON && config.get("value.converter.schemas.enable").is_none() {
             problem(
                 "value.converter.schemas.enable",
-                "values have no schema here, and Kafka Connect's default is true: set it to false",
+                "has to be set, for Kafka Connect's default is true: false for plain JSON, true for values that are {\"schema\": …, \"payload\": …}",
             );
         } else if converter != JSON {
             let reason = "values are read as JSON objects, and there is no schema registry";
             problem("value.converter", &format!("{reason}; allowed: {JSON}"));
         }
-    } else if config.get("value.converter.schemas.enable") == Some("true") {
-        problem("value.converter.schemas.enable", "values have no schema here; allowed: false");
     }
     if let Some(converter) = config.get("header.converter")
         && ![SIMPLE_HEADERS, STRING, BYTES].contains(&converter)
@@ -285,11 +326,36 @@ mod tests {
 
     #[test]
     fn what_is_not_honoured_is_refused_with_the_reason() {
-        assert_snapshot!(problems(&[("topics", "t"), ("value.converter", JSON)]), @"connector `raw`: `value.converter.schemas.enable`: values have no schema here, and Kafka Connect's default is true: set it to false");
+        assert_snapshot!(problems(&[("topics", "t"), ("value.converter", JSON)]), @r#"connector `raw`: `value.converter.schemas.enable`: has to be set, for Kafka Connect's default is true: false for plain JSON, true for values that are {"schema": …, "payload": …}"#);
         assert_snapshot!(problems(&[("topics", "t"), ("value.converter", "io.confluent.connect.avro.AvroConverter")]), @"connector `raw`: `value.converter` = `io.confluent.connect.avro.AvroConverter`: values are read as JSON objects, and there is no schema registry; allowed: org.apache.kafka.connect.json.JsonConverter");
-        assert_snapshot!(problems(&[("topics", "t"), ("transforms.a.type", "x")]), @"connector `raw`: `transforms.a.type`: is not supported: single message transforms do not run here; `converter.split.list.key` unrolls lists and `converter.update.fields.template` sets fields");
+        assert_snapshot!(problems(&[("topics", "t"), ("transforms.a.type", "x")]), @"connector `raw`: `transforms.a.type`: is not supported: single message transforms do not run here; `converter.split.list.key` unrolls lists and `converter.update.fields.template` sets fields; a single ExtractField$Value with its `field` is understood, as `converter.extract.field`");
         assert_snapshot!(problems(&[("topics", "t"), ("s3.part.retries", "3")]), @"connector `raw`: `s3.part.retries`: is not supported: use `errors.retry.timeout`");
         assert_snapshot!(problems(&[("topics", "t"), ("behavior.on.null.values", "dead letter")]), @"connector `raw`: `behavior.on.null.values` = `dead letter`: is not allowed; allowed: ignore, fail, deadletter; did you mean `deadletter`?");
+    }
+
+    #[test]
+    fn schemas_and_one_transform_are_understood() {
+        const EXTRACT: &str = "org.apache.kafka.connect.transforms.ExtractField$Value";
+        let schemas = [("value.converter", JSON), ("value.converter.schemas.enable", "true")];
+        let transform = |class, more: &[(&'static str, &'static str)]| {
+            let base =
+                [("topics", "t"), ("transforms", "a"), ("transforms.a.type", class), ("transforms.a.field", "after")];
+            problems(&[&base[..], &schemas, more].concat())
+        };
+        assert_eq!(transform(EXTRACT, &[]), "");
+        let values =
+            [("name", "raw"), ("connector.class", "S3"), ("transforms", " a "), ("transforms.a.type", EXTRACT)];
+        let values = values.into_iter().chain([("transforms.a.field", "after")]);
+        let values = values.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        assert_eq!(Config::new("raw", &[COMMON], values).unwrap().get("converter.extract.field"), Some("after"));
+        for refused in [
+            transform("org.apache.kafka.connect.transforms.ExtractField$Key", &[]),
+            transform(EXTRACT, &[("transforms.b.type", "x")]),
+            transform(EXTRACT, &[("transforms.a.predicate", "x")]),
+            transform(EXTRACT, &[("converter.extract.field", "x")]),
+        ] {
+            assert!(refused.contains("`transforms`: is not supported"), "{refused}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod common;
 pub mod file;
+mod transforms;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -116,7 +117,8 @@ impl Config {
     /// Values over these keys' defaults, checked; every problem found, in the order of the keys.
     ///
     /// A key has to be declared in `keys` or begin with one of [`PASSTHROUGH`]. The errors are never empty.
-    pub fn check(name: &str, keys: &[&[Key]], values: BTreeMap<String, String>) -> Result<Self, Vec<ConfigError>> {
+    pub fn check(name: &str, keys: &[&[Key]], mut values: BTreeMap<String, String>) -> Result<Self, Vec<ConfigError>> {
+        transforms::translate(&mut values);
         let keys = keys.iter().copied().flatten().map(|key| (key.name, *key)).collect();
         Self::read(name, Arc::new(keys), values)
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fms_record::MessageError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::{BATCHES, Intake, NullValues, Task, TaskError};
@@ -184,14 +185,19 @@ impl Task {
             Some((replay, converter)) if offset < replay.end => converter,
             _ => converter,
         };
-        let message = match record.payload().map(|payload| (payload, converter.parse(payload))) {
-            Some((_, Ok(message))) => Some(message),
-            Some((payload, Err(error))) => {
-                failed(Stage::ValueConverter, error.class(), error.to_string(), None, Some(payload))?;
+        let payload = record.payload();
+        let parsed = payload.map(|payload| converter.parse(payload, &origin));
+        let message = match parsed {
+            Some(Ok(message)) => Some(message),
+            Some(Err(error)) if !matches!(error, MessageError::NullBody { .. }) => {
+                failed(Stage::ValueConverter, error.class(), error.to_string(), None, payload)?;
                 None
             }
-            None => {
-                let error = "the record's value is null (a tombstone), which is no message";
+            null => {
+                let error = match null {
+                    Some(Err(error)) => error.to_string(),
+                    _ => "the record's value is null (a tombstone), which is no message".into(),
+                };
                 match null_values {
                     NullValues::Ignore => metrics.record_skipped(),
                     NullValues::Fail => {
@@ -202,7 +208,7 @@ impl Task {
                             error: format!("{error}; behavior.on.null.values is `fail`"),
                         });
                     }
-                    NullValues::DeadLetter => failed(Stage::ValueConverter, "NullValue", error.into(), None, None)?,
+                    NullValues::DeadLetter => failed(Stage::ValueConverter, "NullValue", error, None, payload)?,
                 }
                 None
             }

@@ -34,7 +34,8 @@ const KEYS: &[Key] = &[
         doc: "Template of the partition key; by default the row's field of that attribute's name. Rows with equal keys become one item: \
               within one owner of the Kafka partition the row with the highest offset stays, but a late call of a former owner can land \
               after the new owner's and leave an older row. Only a key with `${@digest}` in one of the two templates keeps all rows that \
-              differ.",
+              differ. `${@offset}` and `${@index}` name a place in Kafka instead: what a producer sends twice is then two items. `${@key}` and \
+              `${@header.NAME}` have to be UTF-8 text, else the row is refused.",
     },
     Key {
         name: SORT_KEY,

@@ -228,7 +228,7 @@ impl KeyAttribute {
                 attribute: attribute(),
                 setting: self.setting,
                 template: self.template.source().into(),
-                longest: self.template.longest_field(row).map(|(field, bytes)| (field.into(), bytes)),
+                longest: self.template.longest_field(row),
                 bytes: text.len(),
                 limit: self.limit,
             });

@@ -1,6 +1,10 @@
-//! What a task counts beside what every sink does.
+//! What a task counts beside what every sink does, and what it says once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fms_connect::TaskContext;
+use fms_connect::TopicPartition;
 use fms_connect::metrics::SinkMetrics;
 use fms_record::TimeSource;
 use metrics::{Counter, counter};
@@ -18,6 +22,7 @@ pub struct Metrics {
     objects: Counter,
     aborted: Counter,
     times: [Counter; 3],
+    said_absent: Arc<AtomicBool>,
 }
 
 impl Metrics {
@@ -34,6 +39,7 @@ impl Metrics {
             objects: counter("fms_s3_objects_written_total"),
             aborted: counter("fms_s3_uploads_aborted_total"),
             times: SOURCES.map(time),
+            said_absent: Arc::default(),
         }
     }
 
@@ -46,6 +52,20 @@ impl Metrics {
     /// Uploads that a previous owner left behind were aborted.
     pub fn aborted(&self, uploads: u64) {
         self.aborted.increment(uploads);
+    }
+
+    /// A flush of rows has ended whose event times are from these sources: says once a task that no row had the field they should be from.
+    pub fn flush_times(&self, field: &str, partition: &TopicPartition, sources: Sources) {
+        let [from_field, from_envelope, from_kafka] = sources;
+        if from_field > 0 || from_envelope + from_kafka == 0 || self.said_absent.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tracing::warn!(
+            topic = &*partition.topic,
+            partition = partition.partition,
+            "no row of a flush has the field `{field}` (timestamp.field): {from_envelope} rows have the envelope's `messaged_at` as event \
+             time and {from_kafka} that of Kafka; if that is not meant, name the field by its path, such as `position.fixTime`"
+        );
     }
 
     /// So many rows had an event time from each source.

@@ -6,13 +6,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fms_connect::{Budget, ErrantRow, Flush, Reservation, SinkError, SinkRecord, Tick, TopicPartition};
-use fms_record::Row;
+use fms_record::{EventTime, Row};
 
 use crate::content::{self, Checksum, Content};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Sources};
 use crate::partitioner::Misfit;
 use crate::rotation::{Buffered, Reason, Rotation};
-use crate::settings::Layout;
+use crate::settings::{Extractor, Layout};
 use crate::store::{Store, Target};
 use crate::uploads::{Body, Multipart, Pending, Uploads};
 use crate::writer::Writer;
@@ -55,6 +55,8 @@ struct Generation {
     records: i64,
     /// When the schedule ends it.
     scheduled: Option<i64>,
+    /// Where the event times of its rows are from.
+    times: Sources,
 }
 
 /// The records of one flush.
@@ -70,7 +72,14 @@ struct Closed {
 struct Placed {
     row: usize,
     folders: Range<usize>,
-    millis: Option<i64>,
+    time: Option<EventTime>,
+}
+
+impl Placed {
+    /// The row's event time, if it was looked for.
+    fn millis(&self) -> Option<i64> {
+        self.time.map(|time| time.millis)
+    }
 }
 
 /// How and where objects are written: by today's settings, or by those of an intent.
@@ -176,7 +185,6 @@ impl Partition {
         let layout = self.repeat.as_mut().map_or(&mut self.today.layout, |repeat| &mut repeat.destination.layout);
         let needs_time = layout.partitioner.needs_time();
         let reads_time = needs_time || self.rotation.interval.is_some();
-        let mut sources = [0; 3];
         for (index, row) in record.rows.iter().enumerate() {
             let start = self.folders.len();
             let time = reads_time.then(|| layout.extractor.time(row, record.timestamp));
@@ -194,9 +202,6 @@ impl Partition {
             };
             match placed {
                 Ok(time) => {
-                    if let Some(time) = time {
-                        sources[time.source as usize] += 1;
-                    }
                     let mut folders = start..self.folders.len();
                     // Rows of a message mostly stay together.
                     if let Some(last) = self.placed.last()
@@ -205,7 +210,7 @@ impl Partition {
                         self.folders.truncate(start);
                         folders = last.folders.clone();
                     }
-                    self.placed.push(Placed { row: index, folders, millis: time.map(|time| time.millis) });
+                    self.placed.push(Placed { row: index, folders, time });
                 }
                 Err(misfit) => {
                     self.folders.truncate(start);
@@ -217,7 +222,6 @@ impl Partition {
                 }
             }
         }
-        self.metrics.event_times(sources);
     }
 
     /// Whether the open generation ends before the record that was placed.
@@ -225,7 +229,7 @@ impl Partition {
         self.rotation.interval.is_some()
             && self.placed.iter().any(|row| {
                 let object = self.open.objects.get(&self.folders[row.folders.clone()]);
-                self.rotation.ends_before(object.and_then(|object| object.first_time), row.millis)
+                self.rotation.ends_before(object.and_then(|object| object.first_time), row.millis())
             })
     }
 
@@ -236,6 +240,7 @@ impl Partition {
         let alone = self.open.objects.is_empty() && self.budget.has_room(self.expected);
         let expected = if alone { self.expected } else { 0 };
         let mut ends = None;
+        let mut sources = [0; 3];
         for rows in self.placed.chunk_by(|a, b| a.folders == b.folders) {
             let folders = &self.folders[rows[0].folders.clone()];
             if !self.open.objects.contains_key(folders) {
@@ -246,7 +251,10 @@ impl Partition {
             }
             let Some(object) = self.open.objects.get_mut(folders) else { continue };
             for placed in rows {
-                object.append(&record.rows[placed.row], placed.millis)?;
+                if let Some(time) = placed.time {
+                    sources[time.source as usize] += 1;
+                }
+                object.append(&record.rows[placed.row], placed.millis())?;
                 while let Some(part) = object.writer.part() {
                     object.upload(part, &destination.store, &mut self.uploads, &self.budget);
                 }
@@ -254,14 +262,22 @@ impl Partition {
             object.reserve();
             ends = ends.or_else(|| self.rotation.ends_after(object.rows, object.parts));
         }
+        self.metrics.event_times(sources);
+        for (all, own) in self.open.times.iter_mut().zip(sources) {
+            *all += own;
+        }
         Ok(ends)
     }
 
     /// Ends the open generation. Its bytes are settled; they wait for their turn.
     fn end_generation(&mut self, reason: Reason) -> Result<(), SinkError> {
         let repeat = self.repeat.take();
-        let store = repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination).store.clone();
+        let Destination { layout, store } = repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination);
+        let store = store.clone();
         let open = std::mem::take(&mut self.open);
+        if let Extractor::Field(field) = &layout.extractor {
+            self.metrics.flush_times(field, &self.id, open.times);
+        }
         let Some(end) = repeat.as_ref().map(|repeat| repeat.end).or(open.end) else { return Ok(()) };
         let mut objects = Vec::with_capacity(open.objects.len());
         let has_gaps = self.start.is_some_and(|start| open.records < end - start);

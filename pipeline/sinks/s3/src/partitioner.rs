@@ -50,7 +50,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// The field of that name.
+    /// The field of that name or path.
     pub fn new(name: &str) -> Self {
         let mut prefix = String::new();
         escape(name, &mut prefix);
@@ -64,7 +64,7 @@ impl Field {
         let wrong = |class, problem: &str| {
             Misfit::new(class, format!("field `{name}`, which `partition.field.name` asks for, {problem}"))
         };
-        let json = match row.get(name) {
+        let json = match row.find(name) {
             None => return Err(wrong("MissingField", "is absent")),
             Some("null") => return Err(wrong("MissingField", "is null")),
             Some(json) => json,
@@ -227,6 +227,16 @@ mod tests {
         let mut partitioner = by(&["object", "id", "ok", "empty"]);
         let expected = "object=vehicle%2F../id=10022/ok=true/empty=__HIVE_DEFAULT_PARTITION__";
         assert_eq!(folders(&mut partitioner, message, None), Ok(expected.into()));
+    }
+
+    /// A path names a field that is deeper, and its folder.
+    #[test]
+    fn paths() {
+        let message = r#"{"device":{"id":7,"a/b":{"c":true}},"device.name":"own"}"#;
+        let mut partitioner = by(&["device.id", "device.name", "device.a/b.c"]);
+        let expected = "device.id=7/device.name=own/device.a%2Fb.c=true";
+        assert_eq!(folders(&mut partitioner, message, None), Ok(expected.into()));
+        assert!(folders(&mut by(&["device.id.x"]), message, None).is_err());
     }
 
     /// A row that cannot be placed says which field is at fault.

@@ -64,7 +64,8 @@ pub const KEYS: &[Key] = &[
         "partition.field.name",
         Kind::List,
         None,
-        "for Field and FieldAndTime: the fields, in the order of the folders; a row without one of them goes to the dead letters",
+        "for Field and FieldAndTime: the fields, or paths such as `device.id`, in the order of the folders; a row without one of them goes \
+         to the dead letters",
     ),
     layout(
         "path.format",
@@ -95,7 +96,8 @@ pub const KEYS: &[Key] = &[
         "timestamp.field",
         Kind::Text,
         Some("timestamp"),
-        "for RecordField: the row's field that has its event time",
+        "for RecordField: the row's field, or path such as `position.fixTime`, that has its event time; rows without it have the \
+         envelope's `messaged_at` or Kafka's time, and a log line says when no row of a flush has it",
     ),
     layout(
         "s3.compression.type",

@@ -1,8 +1,8 @@
 //! The task against S3 in memory, driven as the runtime drives it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -753,4 +753,49 @@ fn missing_bucket() {
     for part in ["of t-0", "s3://missing/topics/t/", "NoSuchBucket", "create the bucket"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+/// What a task says while it does this.
+fn log(what: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(line)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, what);
+    let bytes = log.0.lock().expect("not poisoned").clone();
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// A `timestamp.field` that no row has is said, once; a path leads to a field that is deeper.
+#[test]
+fn a_time_that_no_row_has_is_said_once() {
+    let world = World::new();
+    let path = ("timestamp.field", "position.fixTime");
+    let settings = [("partitioner.class", "Hourly"), ("timezone", "UTC"), ("flush.size", "1"), path];
+    let message = |field: &str| format!(r#"{{"position":{{"{field}":"2023-01-01T05:00:00Z"}}}}"#);
+    let said = |field: &str| {
+        let mut driver = world.task(&settings).open();
+        log(|| {
+            for offset in 0..3 {
+                driver.put(offset, &message(field)).expect("to put");
+            }
+        })
+    };
+    let absent = said("fixtime");
+    assert_eq!(absent.matches("no row of a flush has the field `position.fixTime`").count(), 1, "{absent}");
+    assert!(absent.contains("1 that of Kafka"), "{absent}");
+    let there = said("fixTime");
+    assert!(there.contains("a flush ends") && !there.contains("no row of a flush"), "{there}");
 }

@@ -1,0 +1,55 @@
+//! Paths: `position.fixTime` is the field of that very name, else the field `fixTime` of the object `position`, however deep.
+//!
+//! At every level the longest name is tried first, so a field that is really called `a.b` wins over `b` in `a`. Of a name that an object
+//! has twice the last counts, as for most readers of JSON. A path into anything but an object leads nowhere.
+
+use crate::field::{self, Field};
+use crate::message::object;
+use crate::scan::{self, byte};
+
+/// The value at `path`, where `get` gives the fields of the outermost object and has none of that very name.
+///
+/// Apart, so that a name that is there costs nothing more.
+#[inline(never)]
+pub(crate) fn find_below<'t>(path: &str, get: &dyn Fn(&str) -> Option<&'t str>) -> Option<&'t str> {
+    splits(path).find_map(|(name, rest)| {
+        let json = get(name)?;
+        let (fields, place) = locate(json, 0, rest)?;
+        Some(fields[place].value(json))
+    })
+}
+
+/// The same for the `fields` of an object: the place of the one that leads on, and what [`locate`] gives.
+pub(crate) fn locate_below(text: &str, fields: &[Field], path: &str) -> Option<(usize, Vec<Field>, usize)> {
+    splits(path).find_map(|(name, rest)| {
+        let outer = field::find(text, fields, name)?;
+        let (fields, place) = locate(text, fields[outer].value_start(), rest)?;
+        Some((outer, fields, place))
+    })
+}
+
+/// The fields of the object that `path` ends in, and the place of its last step among them. The value at `at` is where it begins.
+pub(crate) fn locate(text: &str, at: usize, path: &str) -> Option<(Vec<Field>, usize)> {
+    let fields = fields_of(text, at)?;
+    let place = |name| fields.iter().rposition(|field| field.is(text, name));
+    match place(path) {
+        Some(place) => Some((fields, place)),
+        None => splits(path).find_map(|(name, rest)| locate(text, fields[place(name)?].value_start(), rest)),
+    }
+}
+
+/// Name and rest at every dot, the longest name first.
+fn splits(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    path.rmatch_indices('.').map(|(dot, _)| (&path[..dot], &path[dot + 1..]))
+}
+
+/// The fields of the object at `at`; `None` if that is something else. The text is valid.
+fn fields_of(text: &str, at: usize) -> Option<Vec<Field>> {
+    let bytes = text.as_bytes();
+    if byte(bytes, at) != b'{' {
+        return None;
+    }
+    let mut fields = Vec::new();
+    object(text, at + 1, &mut fields, |_, _| None, |_, at| scan::value(bytes, at)).ok()?;
+    Some(fields)
+}

@@ -1,0 +1,80 @@
+//! What Kafka says about the record that a message came in, as templates name it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::error::Lack;
+
+/// The record a message came in. It is asked only where a template names a part of it.
+pub trait Source: fmt::Debug {
+    /// Its topic.
+    fn topic(&self) -> &str;
+    /// Its partition.
+    fn partition(&self) -> i32;
+    /// Its offset.
+    fn offset(&self) -> i64;
+    /// Its timestamp, milliseconds since the Unix epoch.
+    fn timestamp(&self) -> Option<i64>;
+    /// Its key.
+    fn key(&self) -> Option<&[u8]>;
+    /// Its last header of that name, which is the one that counts in Kafka; `Some(None)` is a header without value.
+    fn header(&self, name: &str) -> Option<Option<&[u8]>>;
+}
+
+/// A part of the record, shown as a template names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// `@key`.
+    Key,
+    /// `@topic`.
+    Topic,
+    /// `@partition`.
+    Partition,
+    /// `@offset`.
+    Offset,
+    /// `@timestamp`, milliseconds since the Unix epoch.
+    Timestamp,
+    /// `@header.NAME`.
+    Header(String),
+}
+
+impl Part {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "@key" => Self::Key,
+            "@topic" => Self::Topic,
+            "@partition" => Self::Partition,
+            "@offset" => Self::Offset,
+            "@timestamp" => Self::Timestamp,
+            _ => Self::Header(name.strip_prefix("@header.").filter(|name| !name.is_empty())?.into()),
+        })
+    }
+
+    /// Its bytes, if there are any.
+    pub(crate) fn of<'s>(&self, source: Option<&'s dyn Source>) -> Result<Cow<'s, [u8]>, Lack> {
+        let source = source.ok_or(Lack::Absent)?;
+        let shown = |text: String| Cow::Owned(text.into_bytes());
+        let bytes = match self {
+            Self::Key => Cow::Borrowed(source.key().ok_or(Lack::Null)?),
+            Self::Topic => Cow::Borrowed(source.topic().as_bytes()),
+            Self::Partition => shown(source.partition().to_string()),
+            Self::Offset => shown(source.offset().to_string()),
+            Self::Timestamp => shown(source.timestamp().ok_or(Lack::Absent)?.to_string()),
+            Self::Header(name) => Cow::Borrowed(source.header(name).ok_or(Lack::Absent)?.ok_or(Lack::Null)?),
+        };
+        if bytes.is_empty() { Err(Lack::Empty) } else { Ok(bytes) }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key => f.write_str("@key"),
+            Self::Topic => f.write_str("@topic"),
+            Self::Partition => f.write_str("@partition"),
+            Self::Offset => f.write_str("@offset"),
+            Self::Timestamp => f.write_str("@timestamp"),
+            Self::Header(name) => write!(f, "@header.{name}"),
+        }
+    }
+}
