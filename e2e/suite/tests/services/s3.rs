@@ -37,6 +37,7 @@ pub fn calls(runtime: &Runtime, at: &Endpoints) -> Result<Answers, String> {
         odd_keys(&mut s3).await;
         listings(&mut s3).await;
         uploads(&mut s3).await?;
+        conditional_uploads(&mut s3).await?;
         listed_uploads(&mut s3).await?;
         ends(&mut s3).await
     })?;
@@ -377,7 +378,26 @@ async fn uploads(s3: &mut Bucket) -> Result<(), String> {
     s3.note("complete with checksums", complete("m/3", &id, vec![sum.checksum_crc32("dUXqEw==").build()]).send().await);
     s3.note("head what has checksums", client.head_object().bucket(&bucket).key("m/3").send().await);
 
-    // As the S3 sink writes: with CRC32C, only where there is nothing, and looking at what is there instead.
+    let begun = client.create_multipart_upload().bucket(&bucket).key("m/4").send().await;
+    let id = s3.begun("begin an upload of one part", begun)?;
+    let only = s3.part("upload its part", upload("m/4", &id, 1).body(large()).send().await)?;
+    s3.note("complete: a part twice", complete("m/4", &id, vec![part(1, &only), part(1, &only)]).send().await);
+    s3.note("complete: a part once", complete("m/4", &id, vec![part(1, &only)]).send().await);
+    Ok(())
+}
+
+/// As the S3 sink writes: with CRC32C, only where there is nothing, and looking at what is there instead.
+async fn conditional_uploads(s3: &mut Bucket) -> Result<(), String> {
+    let (client, bucket) = (s3.client.clone(), s3.name.clone());
+    let large = || ByteStream::from(vec![b'x'; PART]);
+    let small = || ByteStream::from_static(b"small");
+    let complete = |key: &str, id: &str, parts: Vec<CompletedPart>| {
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        client.complete_multipart_upload().bucket(&bucket).key(key).upload_id(id).multipart_upload(parts)
+    };
+    let upload = |key: &str, id: &str, number: i32| {
+        client.upload_part().bucket(&bucket).key(key).upload_id(id).part_number(number)
+    };
     let create = || client.create_multipart_upload().bucket(&bucket).key("m/5");
     let castagnoli = ChecksumAlgorithm::Crc32C;
     let begun = create().checksum_algorithm(castagnoli.clone()).send().await;
@@ -415,12 +435,6 @@ async fn uploads(s3: &mut Bucket) -> Result<(), String> {
     s3.note("put with CRC32C, if nothing is there, again", put().send().await);
     let head = client.head_object().bucket(&bucket).key("m/6").checksum_mode(ChecksumMode::Enabled);
     s3.note("head the checksum of what was put", head.send().await);
-
-    let begun = client.create_multipart_upload().bucket(&bucket).key("m/4").send().await;
-    let id = s3.begun("begin an upload of one part", begun)?;
-    let only = s3.part("upload its part", upload("m/4", &id, 1).body(large()).send().await)?;
-    s3.note("complete: a part twice", complete("m/4", &id, vec![part(1, &only), part(1, &only)]).send().await);
-    s3.note("complete: a part once", complete("m/4", &id, vec![part(1, &only)]).send().await);
     Ok(())
 }
 
