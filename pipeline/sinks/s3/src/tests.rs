@@ -762,7 +762,7 @@ fn log(what: impl FnOnce()) -> String {
 
     impl std::io::Write for Log {
         fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().expect("not poisoned").write(line)
+            std::io::Write::write(&mut *self.0.lock().expect("not poisoned"), line)
         }
 
         fn flush(&mut self) -> std::io::Result<()> {
