@@ -1,5 +1,6 @@
 //! Whether every row arrived exactly once, and how fast: looked at when the clock has stopped.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
@@ -27,24 +28,30 @@ pub struct Tally {
     pub last: Option<Instant>,
 }
 
-/// Counts what arrived of a topic's `rows`, numbered from 0. An error for an object that is no gzip where its name says so.
-pub fn tally(contents: Contents, rows: u64) -> anyhow::Result<Tally> {
-    let mut bodies: Vec<(bool, Stored)> = contents.batches.into_iter().map(|stored| (false, stored)).collect();
+/// Counts what arrived of a topic's `rows`, numbered from 0, of which there are to be so many copies, each in a folder of its own. An error for
+/// an object that is no gzip where its name says so.
+pub fn tally(contents: Contents, rows: u64, copies: u64) -> anyhow::Result<Tally> {
+    let batches = contents.batches.into_iter().map(|stored| (String::new(), false, stored));
+    let mut bodies: Vec<(String, bool, Stored)> = batches.collect();
+    // Of `/bucket/folder/…`.
+    let copy = |key: &str| key.split('/').nth(2).filter(|_| copies > 1).unwrap_or_default().to_owned();
     let mark = MARKS[usize::from(!bodies.is_empty())];
     for (key, stored) in contents.objects {
         bodies.push((
+            copy(&key),
             key.rsplit_once('.').is_some_and(|(_, extension)| extension == "gz")
                 || stored.bytes.starts_with(&[0x1f, 0x8b]),
             stored,
         ));
     }
-    bodies.sort_by_key(|(_, stored)| stored.at);
+    bodies.sort_by_key(|(_, _, stored)| stored.at);
 
     let finder = Finder::new(mark);
-    let mut seen = Seen::new(rows);
+    let mut seen: BTreeMap<&str, Seen> = BTreeMap::new();
     let (mut arrived, mut bytes, mut plain) = (0, 0, Vec::new());
     let mut progress = Vec::with_capacity(bodies.len());
-    for (gzip, Stored { at, bytes: body }) in &bodies {
+    for (copy, gzip, Stored { at, bytes: body }) in &bodies {
+        let seen = seen.entry(copy).or_insert_with(|| Seen::new(rows));
         let body = if *gzip {
             plain.clear();
             MultiGzDecoder::new(&body[..]).read_to_end(&mut plain).context("decompressing an object that is gzip")?;
@@ -59,9 +66,17 @@ pub fn tally(contents: Contents, rows: u64) -> anyhow::Result<Tally> {
         }
         progress.push((*at, arrived));
     }
-    bytes += bodies.iter().map(|(_, stored)| stored.bytes.len() as u64).sum::<u64>();
+    bytes += bodies.iter().map(|(_, _, stored)| stored.bytes.len() as u64).sum::<u64>();
     let last = progress.last().map(|(at, _)| *at);
-    Ok(Tally { arrived, lost: seen.missing(), doubled: arrived - seen.count, bytes, rate: rate(&progress), last })
+    let found = seen.values().map(|seen| seen.count).sum::<u64>();
+    Ok(Tally {
+        arrived,
+        lost: (rows * copies).saturating_sub(found),
+        doubled: arrived - found,
+        bytes,
+        rate: rate(&progress),
+        last,
+    })
 }
 
 /// Rows a second where the first tenth has arrived and the last has not begun.
@@ -102,10 +117,6 @@ impl Seen {
         self.count += u64::from(*word & bit == 0);
         *word |= bit;
     }
-
-    fn missing(&self) -> u64 {
-        self.rows - self.count
-    }
 }
 
 #[cfg(test)]
@@ -133,9 +144,20 @@ mod tests {
     #[test]
     fn every_row_is_counted() {
         let members = [gzip("{\"row\":2}\n"), gzip("{\"row\":64,\"a\":1}\n")].concat();
-        let tally = tally(contents(&[("a", b"{\"row\":0}\n{\"row\":2}\n{\"row\":99}\n".to_vec()), ("b", members)]), 65);
+        let tally =
+            tally(contents(&[("a", b"{\"row\":0}\n{\"row\":2}\n{\"row\":99}\n".to_vec()), ("b", members)]), 65, 1);
         let tally = tally.unwrap();
         assert_eq!((tally.arrived, tally.lost, tally.doubled), (5, 62, 2));
+    }
+
+    /// A row has to be in every copy.
+    #[test]
+    fn copies_are_counted_apart() {
+        let row = |key, text: &str| (key, text.as_bytes().to_vec());
+        let both =
+            contents(&[row("/b/x/1", "{\"row\":0}\n{\"row\":0}\n"), row("/b/y/1", "{\"row\":0}\n{\"row\":1}\n")]);
+        let tally = tally(both, 2, 2).unwrap();
+        assert_eq!((tally.arrived, tally.lost, tally.doubled), (4, 1, 1));
     }
 
     /// Items of DynamoDB have their number in another form.
@@ -144,7 +166,7 @@ mod tests {
         let mut contents = Contents::default();
         let bytes = br#"{"RequestItems":{"t":[{"PutRequest":{"Item":{"row":{"N":"1"}}}}]}}"#.to_vec();
         contents.batches.push(Stored { at: Instant::now(), bytes });
-        let tally = tally(contents, 2).unwrap();
+        let tally = tally(contents, 2, 1).unwrap();
         assert_eq!((tally.arrived, tally.lost, tally.doubled), (1, 1, 0));
     }
 }

@@ -14,7 +14,8 @@
 //! **What is run.** The worker, `fms connect`, as a process of its own (this program in another role, or `--worker`), with `tasks.max` 2
 //! and everything else as it comes, the intent protocol included. To S3 with `flush.size` 10000: flat messages as Kafka Connect's default
 //! partitioner lays them out and, once more, as `deploy/connectors/s3.json` does (by fields and hour), unrolled ones as that file does;
-//! to DynamoDB with the templates of `deploy/connectors/dynamodb.json`.
+//! to DynamoDB with the templates of `deploy/connectors/dynamodb.json`. Five connectors that do the same at once show that the memory is the
+//! worker's and not each connector's.
 //!
 //! **What is measured.** *rows/s*: between the call with which the first tenth of the rows had arrived at the endpoint and the one that
 //! began the last. *wall*: from the start of the process to the last such call, of it a second in which the group waits for both tasks.
@@ -104,6 +105,8 @@ struct Run {
     kind: Kind,
     config: serde_json::Value,
     delay: Duration,
+    /// How many connectors do the same, each into a folder of its own.
+    connectors: u64,
 }
 
 fn main() -> ExitCode {
@@ -163,7 +166,7 @@ fn runs() -> Vec<Run> {
         "connector.class": "DynamoDbSink", "dynamodb.table": STORE,
         "dynamodb.partition.key": "${id}#${object}#${type}#${command}", "dynamodb.sort.key": "${timestamp_iso}#${@digest}",
     });
-    let run = |name, kind, config, delay| Run { name, kind, config, delay };
+    let run = |name, kind, config, delay| Run { name, kind, config, delay, connectors: 1 };
     let now = Duration::ZERO;
     vec![
         run("flat", Kind::Flat, s3("none", default.clone()), now),
@@ -172,7 +175,8 @@ fn runs() -> Vec<Run> {
         run("unrolled", Kind::Unrolled, s3("none", deployed.clone()), now),
         run("unrolled gzip", Kind::Unrolled, s3("gzip", deployed), now),
         run("dynamodb", Kind::Flat, dynamodb, now),
-        run("flat, 200 ms a call", Kind::Flat, s3("none", default), SLOW),
+        run("flat, 200 ms a call", Kind::Flat, s3("none", default.clone()), SLOW),
+        Run { connectors: 5, ..run("flat, 5 connectors", Kind::Flat, s3("none", default), now) },
     ]
 }
 
@@ -266,14 +270,22 @@ impl Bench {
 
     async fn worker(&self, run: &Run, topic: &Topic) -> anyhow::Result<Tally> {
         let name = run.name.replace(|c: char| !c.is_alphanumeric(), "-");
-        let name = format!("fms-bench-{}-{name}", std::process::id());
-        let mut config = json!({
-            "name": name, "topics": topic.name, "tasks.max": "2", "errors.tolerance": "none",
-            "value.converter": "org.apache.kafka.connect.json.JsonConverter", "value.converter.schemas.enable": "false",
-        });
-        extend(&mut config, &run.config);
-        let file = self.folder.path().join(format!("{name}.json"));
-        std::fs::write(&file, config.to_string())?;
+        let names: Vec<String> =
+            (1..=run.connectors).map(|number| format!("fms-bench-{}-{name}-{number}", std::process::id())).collect();
+        let mut files = Vec::new();
+        for name in &names {
+            let mut config = json!({
+                "name": name, "topics": topic.name, "tasks.max": "2", "errors.tolerance": "none",
+                "value.converter": "org.apache.kafka.connect.json.JsonConverter", "value.converter.schemas.enable": "false",
+            });
+            extend(&mut config, &run.config);
+            if run.connectors > 1 {
+                extend(&mut config, &json!({"topics.dir": name}));
+            }
+            let file = self.folder.path().join(format!("{name}.json"));
+            std::fs::write(&file, config.to_string())?;
+            files.push(file);
+        }
         let mut command = match &self.worker {
             Some(worker) => Command::new(worker),
             None => Command::new(std::env::current_exe()?),
@@ -282,9 +294,10 @@ impl Bench {
         if self.worker.is_none() {
             command.arg("--");
         }
-        command.arg("--config").arg(&file).env("CONNECT_LISTENERS", "http://127.0.0.1:0");
+        command.arg("--config").args(&files).env("CONNECT_LISTENERS", "http://127.0.0.1:0");
         self.endpoint.set_delay(run.delay);
-        self.run(run.name, command, &format!("connect-{name}"), topic).await
+        let groups: Vec<String> = names.iter().map(|name| format!("connect-{name}")).collect();
+        self.run(run.name, command, &groups, topic).await
     }
 
     async fn peer(&self, number: usize, peer: &str, topic: &Topic) -> anyhow::Result<Tally> {
@@ -297,10 +310,10 @@ impl Bench {
             ("FMS_BENCH_BUCKET", STORE),
         ]);
         let program = peer.split_whitespace().next().map(Path::new).and_then(Path::file_name).unwrap_or_default();
-        self.run(&format!("peer {} {}", number + 1, program.to_string_lossy()), command, &group, topic).await
+        self.run(&format!("peer {} {}", number + 1, program.to_string_lossy()), command, &[group], topic).await
     }
 
-    async fn run(&self, name: &str, mut command: Command, group: &str, topic: &Topic) -> anyhow::Result<Tally> {
+    async fn run(&self, name: &str, mut command: Command, groups: &[String], topic: &Topic) -> anyhow::Result<Tally> {
         let url = self.endpoint.url();
         command.env("KAFKA_BOOTSTRAP_SERVERS", &self.broker.servers);
         for variable in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_DYNAMODB"] {
@@ -309,9 +322,9 @@ impl Bench {
         command.envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "bench"), ("AWS_SECRET_ACCESS_KEY", "bench")]);
         let log = self.folder.path().join("log");
         drop(self.endpoint.take());
-        let usage = subject::run(command, &log, &self.broker.servers, group, topic, &self.endpoint).await?;
-        let (contents, rows) = (self.endpoint.take(), topic.rows);
-        let tally = tokio::task::spawn_blocking(move || tally(contents, rows)).await??;
+        let usage = subject::run(command, &log, &self.broker.servers, groups, topic, &self.endpoint).await?;
+        let (contents, rows, copies) = (self.endpoint.take(), topic.rows, groups.len() as u64);
+        let tally = tokio::task::spawn_blocking(move || tally(contents, rows, copies)).await??;
         let Usage { since, cpu, peak, peak_at_half } = usage;
         let wall = tally.last.map_or(Duration::ZERO, |last| last - since);
         line(

@@ -37,12 +37,12 @@ pub struct Usage {
     pub peak_at_half: u64,
 }
 
-/// Runs it until its group has committed the end of the topic, or nothing more comes, and stops it with SIGTERM.
+/// Runs it until all of its groups have committed the end of the topic, or nothing more comes, and stops it with SIGTERM.
 pub async fn run(
     mut command: Command,
     log: &Path,
     servers: &str,
-    group: &str,
+    groups: &[String],
     topic: &Topic,
     endpoint: &Endpoint,
 ) -> anyhow::Result<Usage> {
@@ -56,8 +56,8 @@ pub async fn run(
         .spawn()
         .with_context(|| format!("starting {command:?}"))?;
     let pid = child.id().context("it has ended at once")?;
-    let consumer: BaseConsumer =
-        ClientConfig::new().set("bootstrap.servers", servers).set("group.id", group).create()?;
+    let consumer = |group| ClientConfig::new().set("bootstrap.servers", servers).set("group.id", group).create();
+    let consumers: Vec<BaseConsumer> = groups.iter().map(consumer).collect::<Result<_, _>>()?;
     let mut peaks = Vec::new();
     loop {
         tokio::time::sleep(LOOK).await;
@@ -66,7 +66,7 @@ pub async fn run(
         }
         peaks.push(peak(pid)?);
         let active = endpoint.last_call().unwrap_or(since);
-        if active.elapsed() > QUIET || is_behind(&consumer, topic) {
+        if active.elapsed() > QUIET || consumers.iter().all(|consumer| is_behind(consumer, topic)) {
             break;
         }
     }
