@@ -22,11 +22,13 @@ use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Message};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tracing::warn;
 
 use self::form::{ContextHeaders, Form};
 use crate::kafka::{self, KafkaLog};
 use crate::metrics::LetterMetrics;
+use crate::reach::Reach;
 use crate::{Budget, Config, ConfigError, Origin, Reservation, SinkError, TopicPartition};
 
 const TOPIC: &str = "errors.deadletterqueue.topic.name";
@@ -406,22 +408,30 @@ fn single(client: &ClientConfig) -> ClientConfig {
 
 /// Makes sure that the dead-letter topic is there, if the connector has one: a broker that creates topics by itself may do so;
 /// otherwise, and whenever a replication factor is set, it is created with one partition, as Kafka Connect does.
-pub fn ensure_topic(config: &Config, client: &ClientConfig, runtime: &Handle) -> Result<(), Vec<ConfigError>> {
+/// Once `stop` is true it does not wait for the cluster any more.
+pub fn ensure_topic(
+    config: &Config,
+    client: &ClientConfig,
+    runtime: &Handle,
+    stop: &watch::Receiver<bool>,
+) -> Result<(), Vec<ConfigError>> {
     let Some(topic) = topic(config) else { return Ok(()) };
     let mut client = producer_client(client, config)?;
     let replication = config.int(REPLICATION).and_then(|factor| i32::try_from(factor).ok());
     client.set("allow.auto.create.topics", if replication.is_none() { "true" } else { "false" });
-    let log = KafkaLog::new(format!("connector {}, dead letters", config.name()), &client);
+    let client = kafka::asking(&client);
+    let log = KafkaLog::of_start(format!("connector {}, dead letters", config.name()), &client);
     let reports = Reports::default();
     let producer: BaseProducer<Deliveries> = client
         .create_with_context(Deliveries { log: log.clone(), reports })
         .map_err(|error| vec![kafka::rejected(config, OVERRIDES, &error)])?;
     let wrong = |problem: String| vec![config.error(TOPIC, problem)];
 
-    let metadata = producer.client().fetch_metadata(Some(topic), METADATA_TIMEOUT).map_err(|error| {
-        let servers = client.get("bootstrap.servers").unwrap_or_default();
-        wrong(format!("cannot ask the Kafka cluster at {servers} for the topic: {error}"))
-    })?;
+    let reach = Reach { log: &log, timeout: METADATA_TIMEOUT, stop };
+    let metadata =
+        reach.metadata(producer.client(), Some(topic), |timeout| producer.poll(timeout)).map_err(|problem| {
+            wrong(format!("cannot ask the Kafka cluster at {} for the topic: {problem}", log.servers()))
+        })?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     match found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from) {
         None => return Ok(()),
@@ -871,7 +881,7 @@ mod tests {
     fn a_broker_that_creates_topics_creates_this_one() {
         let (_cluster, client) = cluster();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        ensure_topic(&config(&[]), &client, runtime.handle()).unwrap();
-        ensure_topic(&config(&[(REPLICATION, "1")]), &client, runtime.handle()).unwrap();
+        ensure_topic(&config(&[]), &client, runtime.handle(), &watch::channel(false).1).unwrap();
+        ensure_topic(&config(&[(REPLICATION, "1")]), &client, runtime.handle(), &watch::channel(false).1).unwrap();
     }
 }

@@ -37,8 +37,9 @@ pub fn decode(metadata: &str) -> Result<Option<Replay>, String> {
     if !metadata.starts_with(r#"{"fms-intent":"#) {
         return Ok(None);
     }
+    // Without its text: that has settings in it which may not be shown.
     let intent: Metadata = serde_json::from_str(metadata)
-        .map_err(|e| format!("the intent `{metadata}` in the commit metadata is not readable ({e}); run the version that wrote it until it has finished that flush"))?;
+        .map_err(|e| format!("the intent in the commit metadata is not readable ({e}); run the version that wrote it until it has finished that flush"))?;
     if intent.version != VERSION {
         return Err(format!(
             "the intent in the commit metadata is of version {}, this program reads {VERSION}; run the version that wrote it until it has finished that flush",

@@ -1,5 +1,7 @@
 //! How this worker's Kafka clients are set up: bootstrap servers, defaults, overrides, and where librdkafka's own log lines go.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -30,6 +32,7 @@ pub(crate) const FIXED_CONSUMER: &[(&str, &str, &str)] = &[
 const FIXED: &[(&str, &str)] = &[
     ("group.id", "the group is always `connect-<name>`: offsets and intents belong to it"),
     ("group.instance.id", "every task would have the same, and each would fence the others"),
+    ("plugin.library.paths", "foreign code is not loaded into the worker"),
     ("acks", "a dead letter counts once every in-sync replica has it"),
     ("enable.idempotence", "the producer's own retries must not repeat a dead letter"),
 ];
@@ -74,6 +77,21 @@ pub fn refused(key: &str) -> Option<String> {
     fixed.or_else(|| reason(JAVA).map(|reason| format!("is the Java client's: {reason}")))
 }
 
+/// Every client setting that cannot be set, with the reason.
+pub fn all_refused() -> impl Iterator<Item = (String, String)> {
+    let fixed = FIXED_CONSUMER.iter().map(|(key, _, _)| *key).chain(FIXED.iter().map(|(key, _)| *key));
+    let keys = fixed.chain(JAVA.iter().map(|(key, _)| *key));
+    keys.filter_map(|key| Some((key.to_owned(), refused(key)?)))
+}
+
+/// These settings for a client with [`KafkaLog::of_start`]: that a connection was closed is told at the level of information only, which the
+/// log's own level may leave out.
+pub fn asking(client: &ClientConfig) -> ClientConfig {
+    let mut asking = client.clone();
+    asking.set_log_level(RDKafkaLogLevel::Info);
+    asking
+}
+
 /// What librdkafka has against a client's settings, as an error about the override that brought it in. Values are not repeated:
 /// passwords are among them.
 pub fn rejected(config: &Config, prefix: &'static str, error: &KafkaError) -> ConfigError {
@@ -86,7 +104,7 @@ pub fn rejected(config: &Config, prefix: &'static str, error: &KafkaError) -> Co
 }
 
 fn override_error(config: &Config, prefix: &str, key: &str, problem: &str) -> ConfigError {
-    ConfigError { connector: config.name().into(), key: format!("{prefix}{key}"), value: None, problem: problem.into() }
+    config.error(&format!("{prefix}{key}"), problem)
 }
 
 /// Sends librdkafka's log lines and errors to `tracing`, with the bootstrap servers beside every error: an address that is wrong
@@ -95,17 +113,47 @@ fn override_error(config: &Config, prefix: &str, key: &str, problem: &str) -> Co
 pub struct KafkaLog {
     client: String,
     bootstrap: String,
+    /// What is wrong with the connections, of a client that only asks whether there are any.
+    failures: Option<Arc<Mutex<Vec<String>>>>,
 }
 
 impl KafkaLog {
     /// The log of a client with these settings; `client` says whose it is, e.g. `connector raw, task 0`.
     pub fn new(client: impl Into<String>, config: &ClientConfig) -> Self {
-        Self { client: client.into(), bootstrap: config.get("bootstrap.servers").unwrap_or_default().into() }
+        let bootstrap = config.get("bootstrap.servers").unwrap_or_default().into();
+        Self { client: client.into(), bootstrap, failures: None }
+    }
+
+    /// That of a client that is to find out whether the cluster can be reached: what it says is kept instead, for one sentence.
+    pub fn of_start(client: impl Into<String>, config: &ClientConfig) -> Self {
+        Self { failures: Some(Arc::default()), ..Self::new(client, config) }
+    }
+
+    /// `bootstrap.servers`.
+    pub fn servers(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// What was kept since the last call.
+    pub fn take_failures(&self) -> Vec<String> {
+        let lock = self.failures.as_ref().map(|failures| failures.lock().unwrap_or_else(PoisonError::into_inner));
+        lock.map(|mut failures| std::mem::take(&mut *failures)).unwrap_or_default()
+    }
+
+    /// Keeps the text if this log does that.
+    fn keep(&self, text: &str) -> bool {
+        let Some(failures) = &self.failures else { return false };
+        debug!(target: "librdkafka", client = self.client, "{text}");
+        failures.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
+        true
     }
 
     /// For [`ClientContext::log`].
     pub fn line(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         let client = self.client.as_str();
+        if self.keep(line) {
+            return;
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 error!(target: "librdkafka", client, facility, bootstrap_servers = self.bootstrap, "{line}");
@@ -118,6 +166,9 @@ impl KafkaLog {
 
     /// For [`ClientContext::error`].
     pub fn failure(&self, error: &KafkaError, reason: &str) {
+        if self.keep(reason) {
+            return;
+        }
         error!(
             target: "librdkafka",
             client = self.client,
@@ -176,6 +227,7 @@ mod tests {
     use rdkafka::consumer::BaseConsumer;
 
     use super::*;
+    use crate::config::file::Definition;
 
     const CONSUMER: &str = "consumer.override.";
 
@@ -200,5 +252,21 @@ mod tests {
         let client = client(&ClientConfig::new(), &unknown, CONSUMER).unwrap();
         let error = client.create::<BaseConsumer>().err().unwrap();
         assert_snapshot!(rejected(&unknown, CONSUMER, &error), @r#"connector `raw`: `consumer.override.sasl.pasword`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);
+    }
+
+    #[test]
+    fn what_librdkafka_quotes_of_a_providers_value_is_not_repeated() {
+        let key = "consumer.override.security.protocol".to_owned();
+        let definition = Definition {
+            file: "a.json".into(),
+            name: "raw".into(),
+            written: BTreeMap::from([(key.clone(), "${env:X}".to_owned())]),
+            values: BTreeMap::from([(key, "ENV-SECRET".to_owned())]),
+        };
+        let config = Config::of(&definition, &[]).unwrap();
+        let client = client(&ClientConfig::new(), &config, CONSUMER).unwrap();
+        let error = client.create_native_config().err().unwrap();
+        assert!(error.to_string().contains("ENV-SECRET"), "{error}");
+        assert_snapshot!(rejected(&config, CONSUMER, &error), @r#"connector `raw`: `consumer.override.security.protocol`: librdkafka does not take it: Invalid value "${env:X}" for configuration property "security.protocol""#);
     }
 }

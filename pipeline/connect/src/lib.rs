@@ -11,8 +11,10 @@ mod intent;
 pub mod kafka;
 mod lookup;
 pub mod metrics;
+pub mod plugins;
 pub mod providers;
 pub mod pulse;
+mod reach;
 mod record;
 pub mod rest;
 pub mod retry;
@@ -23,7 +25,7 @@ pub mod task;
 pub mod worker;
 
 pub use budget::{Budget, Reservation};
-pub use config::{Config, ConfigError, Key, Kind};
+pub use config::{Config, ConfigError, Importance, Key, Kind};
 pub use deadletter::{DeadLetter, DeadLetterQueue, Stage};
 pub use retry::{Retry, Verdict};
 pub use sink::{

@@ -83,6 +83,11 @@ impl Providers {
     }
 }
 
+/// Whether a provider's reference may be in this text.
+pub fn refers(text: &str) -> bool {
+    text.contains("${env:") || text.contains("${file:")
+}
+
 /// `PATH:KEY`; the path itself may have colons in it.
 fn property(place: &str) -> Result<String, ProviderError> {
     let (path, key) = place.rsplit_once(':').ok_or_else(|| ProviderError::NoKey(place.into()))?;

@@ -1,27 +1,57 @@
 //! The worker's HTTP side: `/health`, `/metrics`, and the reading half of Kafka Connect's REST interface.
 //!
-//! Connectors are files, so nothing can be changed here. A configuration is shown as it is written: what config providers fill in
-//! may be secret.
+//! Connectors are files, so nothing can be changed here. Of a configuration only that is shown which [may be](crate::config::shown).
 
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
+use tokio::task::AbortHandle;
+use tracing::warn;
 
+use crate::config::file;
+use crate::plugins::Plugins;
 use crate::status::{Status, TaskState};
 use crate::{Budget, metrics};
+
+/// How much of the worker clients may take up, whatever they do or do not.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Connections at a time. One more ends the one that has been open for the longest: who asks and reads is gone long before that.
+    connections: usize,
+    /// How long the head of a request may take.
+    head: Duration,
+    /// How long a connection may take in all; it is for one request.
+    whole: Duration,
+    /// Bytes of a request's body.
+    body: usize,
+}
+
+const LIMITS: Limits =
+    Limits { connections: 64, head: Duration::from_secs(5), whole: Duration::from_secs(10), body: 256 << 10 };
+/// After the system could not give a connection, for it has no descriptor left: others end meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the answers are made of.
 #[derive(Clone)]
 pub struct Rest {
     /// The connectors and their tasks.
     pub status: Arc<Status>,
+    /// The kinds of sink.
+    pub plugins: Plugins,
     /// Renders the metrics.
     pub metrics: &'static PrometheusHandle,
     /// What the tasks hold.
@@ -32,6 +62,39 @@ pub struct Rest {
     pub worker_id: String,
     /// The id of the Kafka cluster, if it said it.
     pub cluster_id: Option<String>,
+}
+
+/// Answers at this socket, without end.
+pub async fn serve(listener: TcpListener, rest: Rest) -> io::Result<()> {
+    serve_within(LIMITS, listener, rest).await
+}
+
+async fn serve_within(limits: Limits, listener: TcpListener, rest: Rest) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let service = TowerToHyperService::new(router(rest).layer(DefaultBodyLimit::max(limits.body)));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head).keep_alive(false);
+    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(%error, "the REST interface cannot take a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        connections.retain(|connection| !connection.is_finished());
+        if connections.len() >= limits.connections
+            && let Some(longest) = connections.pop_front()
+        {
+            longest.abort();
+        }
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        let connection = tokio::time::timeout(limits.whole, connection);
+        // However it ends, it was the client's.
+        connections.push_back(tokio::spawn(async move { drop(connection.await) }).abort_handle());
+    }
 }
 
 /// The routes.
@@ -45,6 +108,9 @@ pub fn router(rest: Rest) -> Router {
         .route("/connectors/{name}/config", get(config))
         .route("/connectors/{name}/status", get(status))
         .route("/connectors/{name}/tasks/{task}/status", get(task_status))
+        .route("/connector-plugins", get(plugins))
+        .route("/connector-plugins/{plugin}/config", get(plugin_config))
+        .route("/connector-plugins/{plugin}/config/validate", put(validate))
         .fallback(async || error(StatusCode::NOT_FOUND, "HTTP 404 Not Found"))
         .method_not_allowed_fallback(async || {
             error(StatusCode::METHOD_NOT_ALLOWED, "connectors are files: change the file and restart the worker")
@@ -136,10 +202,109 @@ async fn task_status(State(rest): State<Rest>, Path((name, task)): Path<(String,
     }
 }
 
+async fn plugins(State(rest): State<Rest>) -> Response {
+    ok(&rest.plugins.list())
+}
+
+fn no_plugin(plugin: &str) -> Response {
+    error(StatusCode::NOT_FOUND, &format!("Unknown plugin {plugin}"))
+}
+
+async fn plugin_config(State(rest): State<Rest>, Path(plugin): Path<String>) -> Response {
+    rest.plugins.keys(&plugin).map_or_else(|| no_plugin(&plugin), |keys| ok(&keys))
+}
+
+async fn validate(State(rest): State<Rest>, Path(plugin): Path<String>, body: Bytes) -> Response {
+    let given = match file::values(&body) {
+        Ok(given) => given,
+        Err(problem) => return error(StatusCode::BAD_REQUEST, &format!("the body is not a configuration: {problem}")),
+    };
+    rest.plugins.validate(&plugin, &given).map_or_else(|| no_plugin(&plugin), |infos| ok(&infos))
+}
+
 fn task_json(task: u32, state: &TaskState, worker_id: &str) -> Value {
     let mut json = json!({"id": task, "state": state.name(), "worker_id": worker_id});
     if let Some(trace) = state.trace() {
         json["trace"] = trace.into();
     }
     json
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+
+    use tokio::runtime::Runtime;
+
+    use super::*;
+    use crate::settings::Settings;
+
+    fn serving(limits: Limits) -> (Runtime, SocketAddr) {
+        let environment = [("KAFKA_BOOTSTRAP_SERVERS".to_owned(), "a:1".to_owned())];
+        let rest = Rest {
+            status: Arc::default(),
+            plugins: Plugins::new(Vec::new(), &Settings::from_env(environment).unwrap()),
+            metrics: metrics::install(),
+            budget: Budget::new(1),
+            budget_limit: 1,
+            worker_id: "w".into(),
+            cluster_id: None,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let runtime = Runtime::new().unwrap();
+        runtime.spawn(serve_within(limits, listener, rest));
+        (runtime, address)
+    }
+
+    fn client(address: SocketAddr, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    }
+
+    /// What comes until the server closes the connection; an error is a connection that was reset.
+    fn answer(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        match stream.read_to_string(&mut text) {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("not closed: {error}"),
+            _ => text,
+        }
+    }
+
+    fn status(answer: &str) -> Option<u16> {
+        answer.split(' ').nth(1)?.parse().ok()
+    }
+
+    const HEALTH: &str = "GET /health HTTP/1.1\r\nhost: w\r\n\r\n";
+
+    #[test]
+    fn clients_that_do_not_go_on_are_closed_and_leave_room_for_others_meanwhile() {
+        // Nobody is closed for his time: it has to be the number.
+        let patient = Limits { connections: 8, head: Duration::from_mins(1), whole: Duration::from_mins(1), ..LIMITS };
+        let (_runtime, address) = serving(patient);
+        let slow: Vec<_> = (0..100).map(|_| client(address, "GET /health HT")).collect();
+        assert_eq!(status(&answer(client(address, HEALTH))), Some(200));
+        for stream in slow.into_iter().take(100 - patient.connections) {
+            assert_eq!(answer(stream), "");
+        }
+    }
+
+    #[test]
+    fn a_connection_has_its_time_for_head_and_body_and_serves_one_request() {
+        let limits = Limits { head: Duration::from_millis(200), whole: Duration::from_millis(600), body: 50, ..LIMITS };
+        let (_runtime, address) = serving(limits);
+        // It comes back only when the server has closed the connection, though HTTP/1.1 would keep it.
+        assert_eq!(status(&answer(client(address, HEALTH))), Some(200));
+        assert_eq!(answer(client(address, "")), "");
+        assert_eq!(answer(client(address, "GET /health HTTP/1.1\r\nhost:")), "");
+        let body = "PUT /connector-plugins/x/config/validate HTTP/1.1\r\nhost: w\r\ncontent-length: 9\r\n\r\n{";
+        assert_eq!(answer(client(address, body)), "");
+        let large = format!("{}{}", body.replace(": 9", ": 100"), "x".repeat(99));
+        assert_eq!(status(&answer(client(address, &large))), Some(413));
+    }
 }

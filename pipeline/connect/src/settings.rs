@@ -12,62 +12,68 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use crate::config::nearest;
+use crate::config::shown::Secrets;
 use crate::{Config, Key, Kind, kafka};
 
 const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP_SERVERS";
 const BUFFER_MEMORY_MIN: i64 = 1 << 20;
 
-const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Key {
-    Key { name, kind, default, required: false, in_intent: false, doc }
-}
-
 /// The worker's keys. Defaults are Kafka Connect's, but for `task.shutdown.graceful.timeout.ms`, whose 5 seconds would often cut
 /// off an upload that then has to be repeated.
 pub const KEYS: &[Key] = &[
-    Key {
-        required: true,
-        ..key(
-            "bootstrap.servers",
-            Kind::List,
-            None,
-            "the Kafka cluster, as `host:port` separated by commas; `KAFKA_BOOTSTRAP_SERVERS` says it too",
-        )
-    },
-    key(
+    Key::new(
+        "bootstrap.servers",
+        Kind::List,
+        "the Kafka cluster, as `host:port` separated by commas; `KAFKA_BOOTSTRAP_SERVERS` says it too",
+    )
+    .required()
+    .high()
+    .risk("with one server alone the worker does not start while that one is down"),
+    Key::new(
         "listeners",
         Kind::Text,
-        Some("http://0.0.0.0:8083"),
         "where REST, `/health` and `/metrics` listen; with port 0 the system chooses a port, and the log says which",
-    ),
-    key(
+    )
+    .default("http://0.0.0.0:8083")
+    .risk("there is neither TLS nor a password: whoever reaches it reads the connectors' configuration"),
+    Key::new(
         "buffer.memory",
         Kind::Int(BUFFER_MEMORY_MIN, i64::MAX),
-        Some("67108864"),
-        "bytes that all tasks hold between Kafka and their sinks; over it they flush early, then pause",
-    ),
-    key(
+        "what all tasks hold between Kafka and their sinks; over it they flush early, then pause",
+    )
+    .default("67108864")
+    .high()
+    .unit("bytes")
+    .risk("a small one makes small objects and pauses; a large one has to fit into the container's limit"),
+    Key::new(
         "offset.flush.interval.ms",
         Kind::Int(1, i64::MAX),
-        Some("60000"),
-        "how often a sink that does not flush by its own settings is flushed and its offsets are committed, milliseconds",
-    ),
-    key(
+        "how often a sink that does not flush by its own settings is flushed and its offsets are committed",
+    )
+    .default("60000")
+    .unit("ms")
+    .risk("what was not committed is written again after a crash"),
+    Key::new(
         "task.shutdown.graceful.timeout.ms",
         Kind::Int(0, i64::MAX),
-        Some("30000"),
-        "how long tasks may take to flush and commit when the worker stops, milliseconds; what is left is repeated at the next start",
-    ),
-    key(
+        "how long tasks may take to flush and commit when the worker stops; what is left is repeated at the next start",
+    )
+    .default("30000")
+    .unit("ms")
+    .risk("longer than the time until the orchestrator's SIGKILL, it is cut off in the middle"),
+    Key::new(
         "task.restart.backoff.max.ms",
         Kind::Int(1, i64::MAX),
-        Some("60000"),
         "a task that failed for what can be mended outside (a service or broker that refuses, a bucket, table or topic that is missing) begins \
-         anew by itself, first after a second, then after twice as long each time, at most after so many milliseconds",
-    ),
+         anew by itself, first after a second, then after twice as long each time, at most after so long",
+    )
+    .default("60000")
+    .unit("ms")
+    .risk("a long one goes on waiting when the cause has long been mended"),
 ];
 
 /// Settings of Kafka Connect's workers that mean something which is not done here.
-const REFUSED: &[(&str, &str)] = &[
+pub const REFUSED: &[(&str, &str)] = &[
     (
         "group.id",
         "there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it",
@@ -168,6 +174,10 @@ impl Settings {
         }
         for (prefix, client) in [("CONNECT_CONSUMER_", &consumer), ("CONNECT_PRODUCER_", &producer)] {
             if let Err(KafkaError::ClientConfig(_, description, key, _)) = client.create_native_config() {
+                let settings = client.config_map();
+                let settings: BTreeMap<_, _> =
+                    settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+                let description = Secrets::new(&settings, &settings).hide(&description);
                 let problem = format!("librdkafka does not take it: {description}");
                 problems.push(SettingError {
                     variable: format!("{prefix}{}", variable_of(&key)),
@@ -183,7 +193,7 @@ impl Settings {
                 problems.extend(wrong.into_iter().map(|error| SettingError {
                     variable: sources.remove(&error.key).unwrap_or_else(|| match error.key.as_str() {
                         "bootstrap.servers" => BOOTSTRAP.into(),
-                        key => format!("CONNECT_{}", variable_of(key)),
+                        key => variable(key),
                     }),
                     value: error.value,
                     problem: error.problem,
@@ -218,6 +228,11 @@ impl Settings {
             producer,
         })
     }
+}
+
+/// The variable that has this key's value: `buffer.memory` → `CONNECT_BUFFER_MEMORY`.
+pub fn variable(key: &str) -> String {
+    format!("CONNECT_{}", variable_of(key))
 }
 
 /// `BUFFER_MEMORY` → `buffer.memory`.

@@ -228,6 +228,12 @@ pub trait SinkConnector: Send + Sync {
         None
     }
 
+    /// What can be said of the sink's values without the network, beyond what each key's kind says. Called before `start`, and by itself.
+    fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        let _ = config;
+        Ok(())
+    }
+
     /// Values that go together, clients, and a look at the table or bucket: what is wrong is found here, before anything is consumed.
     /// Called outside of any async context; waits with `runtime.block_on`.
     fn start(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError>;

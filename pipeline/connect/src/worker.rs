@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -23,20 +23,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use crate::config::common::{self, COMMON};
 use crate::config::file::Definition;
-use crate::convert::Converter;
+use crate::config::{common, shown};
 use crate::deadletter;
 use crate::exclusive::{self, Writer};
 use crate::kafka::{self, KafkaLog};
 use crate::metrics::TaskMetrics;
+use crate::plugins::{self, CONSUMER, Plugins};
+use crate::reach::Reach;
 use crate::rest::{self, Rest};
 use crate::settings::Settings;
 use crate::status::{Status, TaskState};
 use crate::task::{self, Prospect, TaskError, TaskSpec};
-use crate::{Budget, Config, ConfigError, Retry, SinkConnector, StartedSink, intent, metrics};
+use crate::{Budget, Config, ConfigError, Retry, SinkConnector, StartedSink, metrics};
 
-const CONSUMER: &str = "consumer.override.";
 /// How long a task may take to leave its group after its own time for flushing is over.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -72,17 +72,16 @@ pub enum StartError {
         error: ConfigError,
     },
     /// The cluster does not answer.
-    #[error(
-        "cannot reach Kafka at {servers} within {timeout:?}: {error}; is the cluster running, and is KAFKA_BOOTSTRAP_SERVERS right?"
-    )]
+    #[error("cannot reach Kafka at {servers}: {problem}")]
     Unreachable {
         /// `bootstrap.servers`.
         servers: String,
-        /// How long it was waited for.
-        timeout: Duration,
-        /// What librdkafka says.
-        error: String,
+        /// Why, and what to do about it.
+        problem: String,
     },
+    /// It was told to stop before it had started: that is no failure.
+    #[error("stopped before it had started")]
+    Stopped,
     /// Nothing can listen there.
     #[error("cannot listen at {host}:{port}: {error}; CONNECT_LISTENERS says where")]
     Listen {
@@ -128,11 +127,13 @@ impl fmt::Debug for Worker {
 
 impl Worker {
     /// Checks everything that can be checked before a record is read: settings, topics, dead-letter topics, tables and buckets.
-    /// Every problem found; the errors are never empty. Must not be called in an async context.
+    /// Every problem found; the errors are never empty. Must not be called in an async context. Once `stop` is true it waits for nothing
+    /// any more and says [`StartError::Stopped`].
     pub fn prepare(
         settings: &Settings,
         definitions: Vec<Definition>,
-        sinks: &[Box<dyn SinkConnector>],
+        sinks: Vec<Box<dyn SinkConnector>>,
+        stop: &watch::Receiver<bool>,
     ) -> Result<Self, Vec<StartError>> {
         let prometheus = metrics::install();
         let start = |error: StartError| vec![error];
@@ -143,14 +144,21 @@ impl Worker {
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
 
-        let (checked, mut problems) = partition(definitions.into_iter().map(|d| Checked::new(d, settings, sinks)));
+        let plugins = Plugins::new(sinks, settings);
+        let (checked, mut problems) = partition(definitions.into_iter().map(|d| Checked::new(d, &plugins)));
         if !problems.is_empty() {
             return Err(problems);
         }
         let (mut cluster_id, mut topics) = (None, BTreeSet::new());
         let mut started = Vec::new();
         for connector in &checked {
-            match connector.start(settings, &runtime, &mut cluster_id, &mut topics) {
+            let sink = connector.start(settings, &runtime, &mut cluster_id, &mut topics, stop);
+            if *stop.borrow() {
+                // Not by dropping it, which would wait for a sink that is being started.
+                runtime.shutdown_background();
+                return Err(vec![StartError::Stopped]);
+            }
+            match sink {
                 Ok(sink) => started.push(sink),
                 Err(wrong) => {
                     let unreachable = wrong.iter().any(|error| matches!(error, StartError::Unreachable { .. }));
@@ -174,7 +182,7 @@ impl Worker {
         let mut status = Status::default();
         let mut tasks = Vec::new();
         for (connector, sink) in checked.into_iter().zip(started) {
-            status.add(&connector.spec.name, connector.definition.written.clone(), connector.tasks());
+            status.add(&connector.spec.name, shown::all_shown(&connector.definition.written), connector.tasks());
             for task in 0..connector.tasks() {
                 let config = &connector.spec.config;
                 // Its counters are there, at zero, before it begins.
@@ -198,6 +206,7 @@ impl Worker {
         let status = Arc::new(status);
         let rest = Rest {
             status: Arc::clone(&status),
+            plugins,
             metrics: prometheus,
             budget,
             budget_limit,
@@ -260,12 +269,8 @@ impl Worker {
         }
 
         let in_time = runtime.block_on(async {
-            let server = async move {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                axum::serve(listener, rest::router(rest)).await
-            };
             tokio::spawn(async move {
-                if let Err(error) = server.await {
+                if let Err(error) = rest::serve(listener, rest).await {
                     error!(%address, %error, "the REST interface has ended");
                 }
             });
@@ -406,55 +411,23 @@ fn task_client(client: &ClientConfig, connector: &str, task: u32, queue_bytes: u
 }
 
 /// A connector that passed every check that needs no network.
-struct Checked<'s> {
+struct Checked {
     definition: Definition,
     spec: Arc<ConnectorSpec>,
-    kind: &'s dyn SinkConnector,
+    kind: Arc<dyn SinkConnector>,
     client: ClientConfig,
 }
 
-impl<'s> Checked<'s> {
-    fn new(
-        definition: Definition,
-        settings: &Settings,
-        sinks: &'s [Box<dyn SinkConnector>],
-    ) -> Result<Self, Vec<StartError>> {
-        let file = definition.file.clone();
-        Self::check(definition, settings, sinks).map_err(|wrong| in_file(&file, wrong))
-    }
-
-    fn check(
-        definition: Definition,
-        settings: &Settings,
-        sinks: &'s [Box<dyn SinkConnector>],
-    ) -> Result<Self, Vec<ConfigError>> {
-        let name = &definition.name;
-        let kind = kind(&definition, sinks).map_err(|error| vec![error])?;
-        let config = Config::check(name, &[COMMON, kind.keys()], definition.values.clone())?;
-        let mut problems = common::check(&config);
-        problems.extend(intent::check(&config).err());
-        problems.extend(Converter::new(&config).err());
-        let mut client = |base: &ClientConfig, prefix| {
-            let client = kafka::client(base, &config, prefix).and_then(|client| match client.create_native_config() {
-                Ok(_) => Ok(client),
-                Err(error) => Err(vec![kafka::rejected(&config, prefix, &error)]),
-            });
-            client.unwrap_or_else(|wrong| {
-                problems.extend(wrong);
-                ClientConfig::new()
-            })
-        };
-        let consumer = client(&settings.consumer, CONSUMER);
-        client(&settings.producer, "producer.override.");
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+impl Checked {
+    fn new(definition: Definition, plugins: &Plugins) -> Result<Self, Vec<StartError>> {
+        let checked = plugins.check(&definition).map_err(|wrong| in_file(&definition.file, wrong))?;
+        let plugins::Checked { kind, config, client } = checked;
         let topics = match config.get("topics.regex") {
             Some(pattern) => Subscription::Regex(pattern.into()),
             None => Subscription::Topics(config.list("topics").into_iter().map(Into::into).collect()),
         };
-        let spec = Arc::new(ConnectorSpec { name: name.clone(), config, topics });
-        Ok(Self { definition, spec, kind, client: consumer })
+        let spec = Arc::new(ConnectorSpec { name: definition.name.clone(), config, topics });
+        Ok(Self { definition, spec, kind, client })
     }
 
     fn tasks(&self) -> u32 {
@@ -465,40 +438,57 @@ impl<'s> Checked<'s> {
         in_file(&self.definition.file, wrong)
     }
 
-    /// The checks that need the network, and the sink. Adds the topics that exist to `topics`.
+    /// The checks that need the network, and the sink. Adds the topics that exist to `topics`. What it gives means nothing once `stop` is true.
     fn start(
         &self,
         settings: &Settings,
         runtime: &Runtime,
         cluster_id: &mut Option<String>,
         topics: &mut BTreeSet<String>,
+        stop: &watch::Receiver<bool>,
     ) -> Result<Arc<dyn StartedSink>, Vec<StartError>> {
-        let (config, timeout) = (&self.spec.config, settings.cluster_timeout);
-        let servers = || self.client.get("bootstrap.servers").unwrap_or_default().to_owned();
-        let log = KafkaLog::new(format!("connector {}, start", self.spec.name), &self.client);
-        let consumer: BaseConsumer<KafkaLog> = self
-            .client
-            .create_with_context(log)
+        let config = &self.spec.config;
+        let log = KafkaLog::of_start(format!("connector {}, start", self.spec.name), &self.client);
+        let consumer: BaseConsumer<KafkaLog> = kafka::asking(&self.client)
+            .create_with_context(log.clone())
             .map_err(|error| self.errors(vec![kafka::rejected(config, CONSUMER, &error)]))?;
-        let metadata = consumer
-            .fetch_metadata(None, timeout)
-            .map_err(|error| vec![StartError::Unreachable { servers: servers(), timeout, error: error.to_string() }])?;
+        let reach = Reach { log: &log, timeout: settings.cluster_timeout, stop };
+        let metadata = reach
+            .metadata(consumer.client(), None, |timeout| drop(consumer.poll(timeout)))
+            .map_err(|problem| vec![StartError::Unreachable { servers: log.servers().to_owned(), problem }])?;
         if cluster_id.is_none() {
             *cluster_id = consumer.client().fetch_cluster_id(Duration::ZERO);
         }
 
         topics.extend(metadata.topics().iter().map(|topic| topic.name().to_owned()));
         let mut problems = self.missing_topics(&metadata);
-        problems
-            .extend(deadletter::ensure_topic(config, &settings.producer, runtime.handle()).err().unwrap_or_default());
-        match self.kind.start(config, runtime.handle()) {
-            Ok(sink) if problems.is_empty() => Ok(sink),
-            Ok(_) => Err(self.errors(problems)),
-            Err(error) => {
+        let letters = deadletter::ensure_topic(config, &settings.producer, runtime.handle(), stop);
+        problems.extend(letters.err().unwrap_or_default());
+        match self.start_sink(runtime, stop) {
+            Some(Ok(sink)) if problems.is_empty() => Ok(sink),
+            Some(Err(error)) => {
                 problems.push(error);
                 Err(self.errors(problems))
             }
+            _ => Err(self.errors(problems)),
         }
+    }
+
+    /// Starts the sink; `None` if it was told to stop meanwhile.
+    fn start_sink(
+        &self,
+        runtime: &Runtime,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<Result<Arc<dyn StartedSink>, ConfigError>> {
+        let (kind, config, handle) = (Arc::clone(&self.kind), self.spec.config.clone(), runtime.handle().clone());
+        let start = runtime.spawn_blocking(move || kind.start(&config, &handle));
+        let mut stop = stop.clone();
+        runtime.block_on(async {
+            tokio::select! {
+                started = start => Some(started.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))),
+                _ = stop.wait_for(|stop| *stop) => None,
+            }
+        })
     }
 
     fn missing_topics(&self, metadata: &Metadata) -> Vec<ConfigError> {
@@ -538,7 +528,7 @@ impl<'s> Checked<'s> {
 }
 
 /// What is wrong with connectors beside each other.
-fn conflicts(checked: &[Checked<'_>], topics: &BTreeSet<String>) -> Vec<StartError> {
+fn conflicts(checked: &[Checked], topics: &BTreeSet<String>) -> Vec<StartError> {
     let writers = checked.iter().filter_map(|one| {
         let target = one.kind.exclusive_target(&one.spec.config)?;
         Some(Writer { spec: &one.spec, file: &one.definition.file, target })
@@ -550,26 +540,6 @@ fn conflicts(checked: &[Checked<'_>], topics: &BTreeSet<String>) -> Vec<StartErr
         problems.extend(conflict.map(|error| StartError::Config { file: later.file.into(), error }));
     }
     problems
-}
-
-/// The sink that `connector.class` names.
-fn kind<'s>(
-    definition: &Definition,
-    sinks: &'s [Box<dyn SinkConnector>],
-) -> Result<&'s dyn SinkConnector, ConfigError> {
-    let class = definition.values.get("connector.class");
-    let known = || sinks.iter().flat_map(|sink| sink.classes()).copied();
-    let found = class.and_then(|class| sinks.iter().find(|sink| sink.classes().contains(&class.trim())));
-    found.map(Box::as_ref).ok_or_else(|| ConfigError {
-        connector: definition.name.clone(),
-        key: "connector.class".into(),
-        value: class.cloned(),
-        problem: format!(
-            "{}; known: {}",
-            if class.is_some() { "is not a known kind of sink" } else { "is missing" },
-            known().collect::<Vec<_>>().join(", ")
-        ),
-    })
 }
 
 fn in_file(file: &std::path::Path, wrong: Vec<ConfigError>) -> Vec<StartError> {
@@ -615,7 +585,7 @@ mod tests {
         }
 
         fn keys(&self) -> &'static [Key] {
-            &[Key { name: "table", kind: Kind::Text, default: None, required: true, in_intent: false, doc: "a table" }]
+            const { &[Key::new("table", Kind::Text, "a table").required()] }
         }
 
         /// Tables that are named so take one writer.
@@ -663,7 +633,7 @@ mod tests {
             .enumerate()
             .map(|(i, json)| file::parse(Path::new(&format!("{i}.json")), &json.to_string(), &providers).unwrap())
             .collect();
-        Worker::prepare(&settings(servers), definitions, &[Box::new(TestSink)])
+        Worker::prepare(&settings(servers), definitions, vec![Box::new(TestSink)], &watch::channel(false).1)
     }
 
     fn problems(servers: &str, connectors: &[Value]) -> String {
@@ -748,13 +718,27 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_is_told_to_stop_does_not_wait_for_its_cluster() {
+        // It takes connections and says nothing.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let settings = settings(&silent.local_addr().unwrap().to_string());
+        let connector = json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x"});
+        let definition = file::parse(Path::new("a.json"), &connector.to_string(), &Providers::new(|_| None)).unwrap();
+        let started = std::time::Instant::now();
+        let settings = Settings { cluster_timeout: Duration::from_mins(1), ..settings };
+        let stopped = Worker::prepare(&settings, vec![definition], vec![Box::new(TestSink)], &watch::channel(true).1);
+        assert_snapshot!(stopped.unwrap_err()[0], @"stopped before it had started");
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    }
+
+    #[test]
     fn a_cluster_that_does_not_answer_is_named() {
         // Nothing listens at port 1.
         let text = problems(
             "127.0.0.1:1",
             &[json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x"})],
         );
-        assert_snapshot!(text, @"cannot reach Kafka at KAFKA within 1s: Meta data fetch error: BrokerTransportFailure (Local: Broker transport failure); is the cluster running, and is KAFKA_BOOTSTRAP_SERVERS right?");
+        assert_snapshot!(text, @"cannot reach Kafka at KAFKA: nothing listens there (connection refused): start the cluster, or correct KAFKA_BOOTSTRAP_SERVERS");
     }
 
     #[test]
@@ -800,7 +784,8 @@ mod tests {
     #[test]
     fn a_failed_task_leaves_the_others_running_and_is_told_by_health() {
         let cluster = cluster(&["fms.vehicle.real"]);
-        let connector = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": 2});
+        let connector = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": 2,
+            "producer.override.sasl.password": "hunter2"});
         let worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
         let outcome = running(worker, some_fail, |address| {
             let json = |path: &str| {
@@ -813,7 +798,8 @@ mod tests {
             ]});
             wait_for(|| json("/health"), |answer| *answer == (503, expected.clone()));
             assert_eq!(json("/connectors"), (200, json!(["a"])));
-            let config = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": "2"});
+            let config = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": "2",
+                "producer.override.sasl.password": "[hidden]"});
             assert_eq!(json("/connectors/a/config"), (200, config.clone()), "a provider's value is not shown");
             let tasks = json!([{"connector": "a", "task": 0}, {"connector": "a", "task": 1}]);
             assert_eq!(

@@ -4,19 +4,21 @@ pub mod allocator;
 mod health;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use fms_connect::SinkConnector;
-use fms_connect::config::file;
+use fms_connect::config::{file, reference};
 use fms_connect::providers::Providers;
 use fms_connect::settings::Settings;
-use fms_connect::worker::{Outcome, Worker};
+use fms_connect::worker::{Outcome, StartError, Worker};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
@@ -41,7 +43,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run connectors: sinks that read Kafka topics.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Connect {
+        #[command(subcommand)]
+        command: Option<ConnectCommand>,
         /// Connector files in Kafka Connect's JSON; a folder stands for its *.json files.
         #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
         config: Vec<PathBuf>,
@@ -51,6 +56,22 @@ enum Command {
         /// Where the worker listens, and `/health`.
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8083/health")]
         url: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConnectCommand {
+    /// Show what can be configured: every key with its type, default, unit, importance, and what goes wrong when it is set badly.
+    Keys {
+        /// Only what a connector of this kind has.
+        #[arg(long, value_name = "CLASS")]
+        connector: Option<String>,
+        /// As the page docs/configuration.md.
+        #[arg(long, conflicts_with = "json")]
+        markdown: bool,
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -68,6 +89,9 @@ pub fn sinks() -> Vec<Box<dyn SinkConnector>> {
 /// Runs the program with these arguments, the program's name first. Exit status 0: stopped as asked, or healthy; 1: a task had failed,
 /// or not healthy; 2: not started, with every problem on standard error.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // First of all, before anything that takes time: a worker hears signals from here on.
+    let stop = arguments.iter().any(|argument| argument == "connect").then(stop_signal);
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -77,10 +101,15 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let config = match arguments.command {
-        Command::Connect { config } => config,
+        Command::Connect { command: Some(ConnectCommand::Keys { connector, markdown, json }), .. } => {
+            return keys(connector.as_deref(), markdown, json);
+        }
+        Command::Connect { command: None, config } => config,
         Command::Health { url } => return health(&url),
     };
-    match start_log(arguments.log_format).map_err(|error| vec![format!("{error:#}")]).and_then(|()| connect(&config)) {
+    let stop = stop.unwrap_or_else(stop_signal);
+    let started = start_log(arguments.log_format).map_err(|error| vec![format!("{error:#}")]);
+    match started.and_then(|()| connect(&config, stop)) {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => FAILED.into(),
         Err(problems) => {
@@ -90,19 +119,47 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// The configuration reference: of connectors of this kind, or of everything with the worker.
+fn keys(connector: Option<&str>, markdown: bool, json: bool) -> ExitCode {
+    let sinks = sinks();
+    let mut groups = reference::groups(sinks.iter().map(Box::as_ref));
+    if let Some(class) = connector {
+        let Some(sink) = sinks.iter().find(|sink| sink.classes().contains(&class)) else {
+            let known: Vec<_> = sinks.iter().flat_map(|sink| sink.classes()).copied().collect();
+            say(&format!("`{class}` is not a known kind of sink; known: {}", known.join(", ")));
+            return NOT_STARTED.into();
+        };
+        groups = reference::groups([sink.as_ref()]);
+        groups.retain(|group| !group.environment);
+    }
+    let text = match (markdown, json) {
+        (true, _) => reference::markdown(&groups),
+        (_, true) => format!("{:#}\n", reference::json(&groups)),
+        _ => reference::text(&groups),
+    };
+    // If nobody reads it to its end, that is no error.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
 fn health(url: &str) -> ExitCode {
     match health::probe(url, HEALTH_TIMEOUT) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:#}");
+            say(&format!("{error:#}"));
             FAILED.into()
         }
     }
 }
 
+/// A line on standard error. If that is full or closed, the exit status has to do: `eprintln!` would panic.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 fn report(problems: &[String], format: LogFormat) {
     match format {
-        LogFormat::Text => eprintln!("fms connect does not start:\n- {}", problems.join("\n- ")),
+        LogFormat::Text => say(&format!("fms connect does not start:\n- {}", problems.join("\n- "))),
         LogFormat::Json => tracing::error!(?problems, "fms connect does not start"),
     }
 }
@@ -115,7 +172,8 @@ fn start_log(format: LogFormat) -> anyhow::Result<()> {
         }
         _ => EnvFilter::new("info"),
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // What cannot be written is lost, and nothing is said about that: the layer would say it by `eprintln!`, which panics then.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     match format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
@@ -124,8 +182,8 @@ fn start_log(format: LogFormat) -> anyhow::Result<()> {
 }
 
 /// Runs a worker until SIGTERM or SIGINT.
-fn connect(config: &[PathBuf]) -> Result<Outcome, Vec<String>> {
-    let stop = stop_signal().map_err(|error| vec![format!("cannot listen for SIGTERM and SIGINT: {error}")])?;
+fn connect(config: &[PathBuf], stop: io::Result<watch::Receiver<bool>>) -> Result<Outcome, Vec<String>> {
+    let mut stop = stop.map_err(|error| vec![format!("cannot listen for SIGTERM and SIGINT: {error}")])?;
     let settings = Settings::from_env(variables());
     let definitions = files(config)
         .map_err(|error| vec![format!("{error:#}")])
@@ -139,8 +197,17 @@ fn connect(config: &[PathBuf]) -> Result<Outcome, Vec<String>> {
         }
     };
     info!(version = env!("CARGO_PKG_VERSION"), bootstrap_servers = settings.bootstrap_servers, "fms connect starts");
-    let worker = Worker::prepare(&settings, definitions, &sinks()).map_err(|errors: Vec<_>| strings(&errors))?;
-    Ok(worker.run(|| stop))
+    match Worker::prepare(&settings, definitions, sinks(), &stop) {
+        Ok(worker) => Ok(worker.run(|| async move {
+            // The sender lives as long as the process.
+            let _ = stop.wait_for(|stop| *stop).await;
+        })),
+        Err(errors) if errors.iter().any(|error| matches!(error, StartError::Stopped)) => {
+            info!("stopped before it had started");
+            Ok(Outcome::Clean)
+        }
+        Err(errors) => Err(strings(&errors)),
+    }
 }
 
 fn strings(errors: &[impl ToString]) -> Vec<String> {
@@ -179,17 +246,24 @@ fn json_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Resolves at the first SIGTERM or SIGINT from the call on: one that comes while the worker is prepared stops it as soon as it runs.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    // Handlers are the process's; whichever runtime is polled later takes in what they have seen.
+/// True from the first SIGTERM or SIGINT after the call on. Later ones change nothing.
+fn stop_signal() -> io::Result<watch::Receiver<bool>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let _context = runtime.enter();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        info!("{name} received");
-    })
+    let (mut terminate, mut interrupt) = {
+        let _context = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    let (stop, stopped) = watch::channel(false);
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            info!("{name} received");
+            let _ = stop.send(true);
+            stop.closed().await;
+        });
+    })?;
+    Ok(stopped)
 }

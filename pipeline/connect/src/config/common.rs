@@ -12,148 +12,142 @@ const SIMPLE_HEADERS: &str = "org.apache.kafka.connect.storage.SimpleHeaderConve
 
 const LETTERS: &str = "errors.deadletterqueue.topic.name";
 
-const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Key {
-    Key { name, kind, default, required: false, in_intent: false, doc }
-}
-
 /// The keys that every connector has. Defaults are Kafka Connect's.
 pub const COMMON: &[Key] = &[
-    Key {
-        required: true,
-        ..key(
-            "name",
-            Kind::Text,
-            None,
-            "the connector's name, unique within the worker; its consumer group is `connect-<name>`, so another name reads everything again",
-        )
-    },
-    Key { required: true, ..key("connector.class", Kind::Text, None, "the kind of sink") },
-    key("topics", Kind::List, None, "topics to read, separated by commas; every one has to exist at start"),
-    key("topics.regex", Kind::Text, None, "reads every topic whose whole name matches, topics created later included"),
-    key(
-        "tasks.max",
-        Kind::Int(1, 1000),
-        Some("1"),
-        "tasks this worker runs; more tasks than partitions leave some idle",
-    ),
-    key("key.converter", Kind::Text, None, "keys are kept byte for byte"),
-    key("key.converter.schemas.enable", Kind::Bool, None, "without effect on keys that are kept byte for byte"),
-    key("value.converter", Kind::Text, None, "values are read as JSON, their text is kept"),
-    Key {
-        in_intent: true,
-        ..key(
-            "value.converter.schemas.enable",
-            Kind::Bool,
-            None,
-            "false, or unset without `value.converter`: a value is the message; true: it is `{\"schema\": …, \"payload\": …}`, as Kafka \
-             Connect's JsonConverter writes it, and its payload is the message",
-        )
-    },
-    key("header.converter", Kind::Text, None, "headers are kept byte for byte in dead letters"),
-    Key {
-        in_intent: true,
-        ..key(
-            "converter.extract.field",
-            Kind::Text,
-            None,
-            "the field, or path such as `payload.after`, whose object is the message, as the transform ExtractField$Value has it; one that \
-             is null is a null value, see `behavior.on.null.values`",
-        )
-    },
-    Key {
-        in_intent: true,
-        ..key(
-            "converter.split.list.key",
-            Kind::Text,
-            None,
-            "the field, or path such as `data.dp`, whose list becomes one row an element, with the envelope's other fields; what holds a \
-             list that lies deeper stays in the row without it; `$` is the list that a message itself is; unset, a message is one row",
-        )
-    },
-    Key {
-        in_intent: true,
-        ..key(
-            "converter.split.list.optional",
-            Kind::Text,
-            Some("command=command|response"),
-            "which messages may go without the list and are one row themselves: those in which a field has one of these values \
-             (`field=value|value`), or `all`; others go to the dead letters",
-        )
-    },
-    Key {
-        in_intent: true,
-        ..key(
-            "converter.required.fields",
-            Kind::List,
-            None,
-            "fields that a message has to have, as a number or a string that is not empty (`name:string`: as such a string), else it goes \
-             to the dead letters; unset, `object:string,type:string,id` with a list and none without; empty, none",
-        )
-    },
-    Key {
-        in_intent: true,
-        ..key(
-            "converter.update.fields.template",
-            Kind::List,
-            None,
-            "fields set in every row, as `name=template` separated by commas, e.g. `pk=${id}#${object}`; a template has fields \
-             (`${id}`), paths (`${position.speed}`), alternatives (`${a|b}`), the record's `${@key}`, `${@topic}`, `${@partition}`, \
-             `${@offset}`, `${@timestamp}` and `${@header.NAME}`, and the row's `${@index}` and `${@digest}`",
-        )
-    },
-    key(
+    Key::new(
+        "name",
+        Kind::Text,
+        "the connector's name, unique within the worker; its consumer group is `connect-<name>`",
+    )
+    .required()
+    .high()
+    .risk("another name is another group and reads everything again"),
+    Key::new("connector.class", Kind::Text, "the kind of sink").required().high(),
+    Key::new("topics", Kind::List, "topics to read, separated by commas; every one has to exist at start").high(),
+    Key::new("topics.regex", Kind::Text, "reads every topic whose whole name matches, topics created later included")
+        .high()
+        .risk("one that matches more than was meant writes foreign topics into the sink"),
+    Key::new("tasks.max", Kind::Int(1, 1000), "tasks this worker runs")
+        .default("1")
+        .high()
+        .unit("tasks")
+        .risk("more tasks than partitions leave some idle, and each takes its part of `buffer.memory`"),
+    Key::new("key.converter", Kind::Text, "accepted as Kafka Connect writes it: keys are kept byte for byte").low(),
+    Key::new("key.converter.schemas.enable", Kind::Bool, "without effect on keys that are kept byte for byte").low(),
+    Key::new("value.converter", Kind::Text, "values are read as JSON, their text is kept").low(),
+    Key::new(
+        "value.converter.schemas.enable",
+        Kind::Bool,
+        "`false`, or unset without `value.converter`: a value is the message; `true`: it is `{\"schema\": …, \"payload\": …}`, as Kafka \
+         Connect's JsonConverter writes it, and its payload is the message",
+    )
+    .in_intent()
+    .risk("a value of the other form is a dead letter"),
+    Key::new("header.converter", Kind::Text, "accepted as Kafka Connect writes it: headers are kept byte for byte")
+        .low(),
+    Key::new(
+        "converter.extract.field",
+        Kind::Text,
+        "the field, or path such as `payload.after`, whose object is the message, as the transform ExtractField$Value has it; one that is \
+         null is a null value, see `behavior.on.null.values`",
+    )
+    .in_intent()
+    .risk("a message without that field is a dead letter"),
+    Key::new(
+        "converter.split.list.key",
+        Kind::Text,
+        "the field, or path such as `data.dp`, whose list becomes one row an element, with the envelope's other fields; what holds a list \
+         that lies deeper stays in the row without it; `$` is the list that a message itself is; unset, a message is one row",
+    )
+    .in_intent()
+    .high()
+    .risk("a name that messages do not have makes each of them a dead letter"),
+    Key::new(
+        "converter.split.list.optional",
+        Kind::Text,
+        "which messages may go without the list and are one row themselves: those in which a field has one of these values \
+         (`field=value|value`), or `all`; others go to the dead letters",
+    )
+    .default("command=command|response")
+    .in_intent()
+    .risk("with `all` a mistyped list is not noticed"),
+    Key::new(
+        "converter.required.fields",
+        Kind::List,
+        "fields that a message has to have, as a number or a string that is not empty (`name:string`: as such a string), else it goes to the \
+         dead letters; unset, `object:string,type:string,id` with a list and none without; empty, none",
+    )
+    .in_intent()
+    .risk("without any, rows are stored that nobody can assign to a vehicle"),
+    Key::new(
+        "converter.update.fields.template",
+        Kind::List,
+        "fields set in every row, as `name=template` separated by commas, e.g. `pk=${id}#${object}`; a template has fields (`${id}`), paths \
+         (`${position.speed}`), alternatives (`${a|b}`), the record's `${@key}`, `${@topic}`, `${@partition}`, `${@offset}`, \
+         `${@timestamp}` and `${@header.NAME}`, and the row's `${@index}` and `${@digest}`",
+    )
+    .in_intent()
+    .risk("a row without a field that a template names goes to the dead letters"),
+    Key::new(
         "errors.tolerance",
         Kind::OneOf(&["none", "all"]),
-        Some("none"),
-        "none: a record or row that cannot be stored fails the task; all: it goes to the dead-letter queue, and is lost if there is none",
-    ),
-    key(
+        "`none`: a record or row that cannot be stored fails the task; `all`: it goes to the dead-letter queue",
+    )
+    .default("none")
+    .high()
+    .risk("with `all` and no dead-letter queue it is lost"),
+    Key::new(
         "errors.retry.timeout",
         Kind::Int(-1, i64::MAX),
-        Some("0"),
-        "milliseconds for which a call that may yet succeed is tried again; -1 is without end, 0 is not at all",
-    ),
-    key(
-        "errors.retry.delay.max.ms",
-        Kind::Int(1, i64::MAX),
-        Some("60000"),
-        "longest wait between two tries, milliseconds",
-    ),
-    key("errors.log.enable", Kind::Bool, Some("false"), "whether every tolerated error is logged; failures always are"),
-    key(
+        "how long a call that may yet succeed is tried again; -1 is without end, 0 is not at all; a call that is throttled is tried again \
+         without end, whatever stands here",
+    )
+    .default("0")
+    .high()
+    .unit("ms")
+    .risk("a short one fails the task at an outage that would have passed"),
+    Key::new("errors.retry.delay.max.ms", Kind::Int(1, i64::MAX), "longest wait between two tries")
+        .default("60000")
+        .unit("ms")
+        .risk("a long one goes on waiting when the service has long recovered"),
+    Key::new("errors.log.enable", Kind::Bool, "whether every tolerated error is logged; failures always are")
+        .default("false")
+        .risk("a topic full of bad records fills the log"),
+    Key::new(
         "errors.log.include.messages",
         Kind::Bool,
-        Some("false"),
         "whether that log line shows where the record is from: topic, partition, offset, timestamp",
-    ),
-    key(
-        "errors.deadletterqueue.topic.name",
-        Kind::Text,
-        Some(""),
-        "the topic for what cannot be stored; empty is none",
-    ),
-    key(
+    )
+    .default("false"),
+    Key::new("errors.deadletterqueue.topic.name", Kind::Text, "the topic for what cannot be stored; empty is none")
+        .default("")
+        .high()
+        .risk("a topic that other connectors read gives them the broken records"),
+    Key::new(
         "errors.deadletterqueue.topic.replication.factor",
         Kind::Int(1, 32767),
-        None,
         "replicas of that topic if it has to be created; unset, the broker decides",
-    ),
-    key(
+    )
+    .unit("replicas")
+    .risk("more than there are brokers, and the topic cannot be created"),
+    Key::new(
         "errors.deadletterqueue.context.headers.enable",
         Kind::Bool,
-        Some("false"),
         "whether dead letters say in `__connect.errors.*` headers where they are from and what is wrong",
-    ),
-    key(
+    )
+    .default("false")
+    .risk("without them a dead letter does not say why it is one"),
+    Key::new(
         "behavior.on.null.values",
         Kind::OneOf(&["ignore", "fail", "deadletter"]),
-        Some("fail"),
         "what a record without value (a tombstone) is: skipped, a failure of the task, or a dead letter",
-    ),
+    )
+    .default("fail")
+    .risk("with `fail` the first tombstone of a compacted topic stops the task"),
 ];
 
 /// Keys of Kafka Connect and of its sinks that mean something which is not done here. A `*` at the end stands for any rest.
-const REFUSED: &[(&str, &str)] = &[
+pub const REFUSED: &[(&str, &str)] = &[
     (
         "transforms*",
         "single message transforms do not run here; `converter.split.list.key` unrolls lists and `converter.update.fields.template` sets \
@@ -243,6 +237,15 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
             "errors.deadletterqueue.context.headers.enable",
             "has no effect without errors.deadletterqueue.topic.name",
         );
+    }
+    if !letters && config.int("errors.deadletterqueue.topic.replication.factor").is_some() {
+        problem(
+            "errors.deadletterqueue.topic.replication.factor",
+            "has no effect without errors.deadletterqueue.topic.name",
+        );
+    }
+    if config.bool("errors.log.include.messages") && !config.bool("errors.log.enable") {
+        problem("errors.log.include.messages", "has no effect without errors.log.enable = `true`");
     }
     if config.text("behavior.on.null.values") == "deadletter" && !letters {
         problem("behavior.on.null.values", "there is no dead-letter queue: set errors.deadletterqueue.topic.name");
@@ -364,9 +367,13 @@ mod tests {
             ("topics", "a"),
             ("behavior.on.null.values", "deadletter"),
             ("errors.deadletterqueue.context.headers.enable", "true"),
+            ("errors.deadletterqueue.topic.replication.factor", "3"),
+            ("errors.log.include.messages", "true"),
         ];
         assert_snapshot!(problems(&stray), @r"
         connector `raw`: `errors.deadletterqueue.context.headers.enable` = `true`: has no effect without errors.deadletterqueue.topic.name
+        connector `raw`: `errors.deadletterqueue.topic.replication.factor` = `3`: has no effect without errors.deadletterqueue.topic.name
+        connector `raw`: `errors.log.include.messages` = `true`: has no effect without errors.log.enable = `true`
         connector `raw`: `behavior.on.null.values` = `deadletter`: there is no dead-letter queue: set errors.deadletterqueue.topic.name
         ");
         assert_snapshot!(problems(&[("topics", "a"), (LETTERS, "b")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `b`: has no effect with errors.tolerance = `none`, which stops at the first error: set that to `all`");

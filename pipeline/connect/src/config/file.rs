@@ -17,7 +17,7 @@ pub struct Definition {
     pub file: PathBuf,
     /// The connector's name.
     pub name: String,
-    /// The values as they are written: what may be shown, for no secret is in it.
+    /// The values as they are written: what may be shown of them, see [`shown`](super::shown).
     pub written: BTreeMap<String, String>,
     /// The values with `${env:…}` and `${file:…}` filled in.
     pub values: BTreeMap<String, String>,
@@ -139,12 +139,7 @@ pub fn parse(file: &Path, text: &str, providers: &Providers) -> Result<Definitio
             Ok(resolved) => drop(values.insert(key.clone(), resolved)),
             Err(error) => problems.push(FileError::Value {
                 file: file.into(),
-                error: ConfigError {
-                    connector: name.clone(),
-                    key: key.clone(),
-                    value: Some(value.clone()),
-                    problem: error.to_string(),
-                },
+                error: ConfigError::new(&name, key, Some(value), error.to_string()),
             }),
         }
     }
@@ -153,6 +148,19 @@ pub fn parse(file: &Path, text: &str, providers: &Providers) -> Result<Definitio
     }
     let name = values["name"].clone();
     Ok(Definition { file: file.into(), name, written, values })
+}
+
+/// Reads a flat JSON object of values, as REST's validation gets it.
+pub fn values(json: &[u8]) -> Result<BTreeMap<String, String>, String> {
+    let values = match serde_json::from_slice(json).map_err(|error| error.to_string())? {
+        Node::Object(Object(values)) => values,
+        Node::Text(_) => return Err("it is no JSON object".into()),
+    };
+    let text = |(key, value)| match value {
+        Node::Text(value) => Ok((key, value)),
+        Node::Object(_) => Err(format!("`{key}` is an object; values are texts")),
+    };
+    values.into_iter().map(text).collect()
 }
 
 /// A JSON object in which no key stands twice.

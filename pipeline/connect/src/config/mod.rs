@@ -2,6 +2,8 @@
 
 pub mod common;
 pub mod file;
+pub mod reference;
+pub mod shown;
 mod transforms;
 
 use std::collections::BTreeMap;
@@ -9,10 +11,23 @@ use std::sync::Arc;
 
 use fms_record::Template;
 
+use self::file::Definition;
+use self::shown::Secrets;
+
 /// Prefixes under which settings of the Kafka clients pass through unchecked, for librdkafka to check.
 pub const PASSTHROUGH: [&str; 2] = ["consumer.override.", "producer.override."];
 
-/// A configuration key that a connector understands.
+/// A configuration key that a connector or the worker understands: what checks a value and what the reference says of it.
+///
+/// ```
+/// use fms_connect::{Key, Kind};
+///
+/// const FLUSH_SIZE: Key = Key::new("flush.size", Kind::Int(1, i64::MAX), "rows of an object after which it is flushed")
+///     .required()
+///     .high()
+///     .unit("rows")
+///     .risk("a small one makes many small objects");
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
     /// Name, as Kafka Connect writes it.
@@ -25,8 +40,102 @@ pub struct Key {
     pub required: bool,
     /// Whether it affects names or bytes of what a flush writes, and so belongs into the intent.
     pub in_intent: bool,
-    /// One sentence: meaning, unit, what goes wrong when it is set badly.
+    /// How much an operator has to think about it.
+    pub importance: Importance,
+    /// What a number counts: `ms`, `bytes`, `rows`.
+    pub unit: Option<&'static str>,
+    /// Its meaning, without a full stop: it stands in errors, too.
     pub doc: &'static str,
+    /// What goes wrong when it is set badly, without a full stop.
+    pub risk: Option<&'static str>,
+}
+
+impl Key {
+    /// A key that is optional, without default, of medium importance and not part of the intent.
+    pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            default: None,
+            required: false,
+            in_intent: false,
+            importance: Importance::Medium,
+            unit: None,
+            doc,
+            risk: None,
+        }
+    }
+
+    /// A connector without it does not start.
+    #[must_use]
+    pub const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// What counts when it is absent.
+    #[must_use]
+    pub const fn default(mut self, value: &'static str) -> Self {
+        self.default = Some(value);
+        self
+    }
+
+    /// Names or bytes of what a flush writes depend on it: it belongs into the intent.
+    #[must_use]
+    pub const fn in_intent(mut self) -> Self {
+        self.in_intent = true;
+        self
+    }
+
+    /// What a number counts.
+    #[must_use]
+    pub const fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = Some(unit);
+        self
+    }
+
+    /// What goes wrong when it is set badly.
+    #[must_use]
+    pub const fn risk(mut self, risk: &'static str) -> Self {
+        self.risk = Some(risk);
+        self
+    }
+
+    /// Every operator has to think about it.
+    #[must_use]
+    pub const fn high(mut self) -> Self {
+        self.importance = Importance::High;
+        self
+    }
+
+    /// Hardly anybody has to think about it.
+    #[must_use]
+    pub const fn low(mut self) -> Self {
+        self.importance = Importance::Low;
+        self
+    }
+}
+
+/// How much an operator has to think about a key, in Kafka Connect's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Importance {
+    /// Every operator has to.
+    High,
+    /// Who wants another behaviour has to.
+    Medium,
+    /// Hardly anybody has to.
+    Low,
+}
+
+impl Importance {
+    /// Kafka Connect's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Importance::High => "HIGH",
+            Importance::Medium => "MEDIUM",
+            Importance::Low => "LOW",
+        }
+    }
 }
 
 /// What a value may be. Durations are milliseconds and sizes are bytes, as integers, as Kafka Connect writes them.
@@ -106,6 +215,20 @@ pub struct Config {
     name: String,
     keys: Arc<BTreeMap<&'static str, Key>>,
     values: BTreeMap<String, String>,
+    written: Arc<Written>,
+}
+
+/// A configuration as its author wrote it: what errors show of it.
+#[derive(Debug, Default)]
+struct Written {
+    values: BTreeMap<String, String>,
+    secrets: Secrets,
+}
+
+impl Written {
+    fn error(&self, connector: &str, key: &str, value: Option<&str>, problem: &str) -> ConfigError {
+        ConfigError::new(connector, key, value, self.secrets.hide(problem))
+    }
 }
 
 impl Config {
@@ -117,48 +240,64 @@ impl Config {
     /// Values over these keys' defaults, checked; every problem found, in the order of the keys.
     ///
     /// A key has to be declared in `keys` or begin with one of [`PASSTHROUGH`]. The errors are never empty.
-    pub fn check(name: &str, keys: &[&[Key]], mut values: BTreeMap<String, String>) -> Result<Self, Vec<ConfigError>> {
+    pub fn check(name: &str, keys: &[&[Key]], values: BTreeMap<String, String>) -> Result<Self, Vec<ConfigError>> {
+        Self::checked(name, keys, &values.clone(), values)
+    }
+
+    /// A connector's configuration, checked as by [`Config::check`]. Errors show the values as they are written.
+    pub fn of(definition: &Definition, keys: &[&[Key]]) -> Result<Self, Vec<ConfigError>> {
+        Self::checked(&definition.name, keys, &definition.written, definition.values.clone())
+    }
+
+    fn checked(
+        name: &str,
+        keys: &[&[Key]],
+        written: &BTreeMap<String, String>,
+        mut values: BTreeMap<String, String>,
+    ) -> Result<Self, Vec<ConfigError>> {
         transforms::translate(&mut values);
         let keys = keys.iter().copied().flatten().map(|key| (key.name, *key)).collect();
-        Self::read(name, Arc::new(keys), values)
+        let written = Written { values: written.clone(), secrets: Secrets::new(written, &values) };
+        Self::read(name, Arc::new(keys), values, Arc::new(written))
     }
 
     fn read(
         name: &str,
         keys: Arc<BTreeMap<&'static str, Key>>,
         given: BTreeMap<String, String>,
+        written: Arc<Written>,
     ) -> Result<Self, Vec<ConfigError>> {
         let mut values = BTreeMap::new();
         let mut problems = Vec::new();
-        let mut problem = |key: &str, value: Option<String>, problem: String| {
-            problems.push(ConfigError { connector: name.into(), key: key.into(), value, problem });
+        let mut problem = |key: &str, value: Option<&String>, problem: &str| {
+            problems.push(written.error(name, key, value.map(String::as_str), problem));
         };
         for (key, value) in given {
             if let Some(declared) = keys.get(key.as_str()) {
                 match declared.kind.read(&value) {
                     Ok(value) => drop(values.insert(key, value)),
-                    Err(wrong) => problem(&key, Some(value), wrong),
+                    Err(wrong) => problem(&key, written.values.get(&key), &wrong),
                 }
             } else if PASSTHROUGH.iter().any(|prefix| key.len() > prefix.len() && key.starts_with(prefix)) {
                 values.insert(key, value);
             } else if let Some(reason) = common::refused(&key) {
-                problem(&key, None, format!("is not supported: {reason}"));
+                problem(&key, None, &format!("is not supported: {reason}"));
             } else {
                 let known = keys.keys().copied().chain(PASSTHROUGH);
                 let hint = nearest(&key, known).map(|k| format!("; nearest known key: `{k}`")).unwrap_or_default();
-                problem(&key, None, format!("is not a known key{hint}"));
+                problem(&key, None, &format!("is not a known key{hint}"));
             }
         }
         for key in keys.values().filter(|key| key.required) {
             match values.get(key.name) {
-                None => problem(key.name, None, format!("is missing: {}", key.doc)),
-                Some(value) if value.trim().is_empty() => problem(key.name, None, format!("is empty: {}", key.doc)),
+                None => problem(key.name, None, &format!("is missing: {}", key.doc)),
+                Some(value) if value.trim().is_empty() => problem(key.name, None, &format!("is empty: {}", key.doc)),
                 Some(_) => {}
             }
         }
         problems.sort_by(|a, b| a.key.cmp(&b.key));
         problems.dedup_by(|later, first| later.key == first.key);
-        if problems.is_empty() { Ok(Self { name: name.into(), keys, values }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { name: name.into(), keys, values, written }) } else { Err(problems) }
     }
 
     /// This configuration as it was when an intent was made: every key that is [`Key::in_intent`] has its value from `settings`,
@@ -167,7 +306,14 @@ impl Config {
         let mut values = self.values.clone();
         values.retain(|key, _| !self.keys.get(key.as_str()).is_some_and(|key| key.in_intent));
         values.extend(settings.clone());
-        Self::read(&self.name, Arc::clone(&self.keys), values).map_err(|mut problems| problems.swap_remove(0))
+        // How another value than today's was written is not known: it is not shown.
+        let written = self.written.values.iter().filter(|(key, _)| values.get(*key) == self.values.get(*key));
+        let written = Written {
+            values: written.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            secrets: self.written.secrets.clone(),
+        };
+        Self::read(&self.name, Arc::clone(&self.keys), values, Arc::new(written))
+            .map_err(|mut problems| problems.swap_remove(0))
     }
 
     /// The values, defaults included, of the set keys that are [`Key::in_intent`].
@@ -215,15 +361,14 @@ impl Config {
         self.values.iter().filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))
     }
 
-    /// An error about this value, for checks across keys.
+    /// An error about this value, for checks across keys. The value is shown as it is written, see [`shown`].
     pub fn error(&self, key: &str, problem: impl Into<String>) -> ConfigError {
-        let value = if self.keys.contains_key(key) { self.get(key) } else { None };
-        ConfigError {
-            connector: self.name.clone(),
-            key: key.into(),
-            value: value.map(Into::into),
-            problem: problem.into(),
-        }
+        let value = match self.keys.get(key) {
+            Some(_) if self.values.contains_key(key) => self.written.values.get(key).map(String::as_str),
+            Some(declared) => declared.default,
+            None => None,
+        };
+        self.written.error(&self.name, key, value, &problem.into())
     }
 }
 
@@ -235,10 +380,18 @@ pub struct ConfigError {
     pub connector: String,
     /// The key.
     pub key: String,
-    /// Its value, if it has one.
+    /// Its value as it may be shown, if it has one.
     pub value: Option<String>,
     /// What is wrong, what is allowed, and the nearest known key or value.
     pub problem: String,
+}
+
+impl ConfigError {
+    /// An error that shows the value, as it is written, if that may be shown.
+    pub fn new(connector: &str, key: &str, written: Option<&str>, problem: impl Into<String>) -> Self {
+        let value = written.map(|value| shown::shown(key, value).to_owned());
+        Self { connector: connector.into(), key: key.into(), value, problem: problem.into() }
+    }
 }
 
 #[cfg(test)]
@@ -249,32 +402,11 @@ mod tests {
     use super::*;
 
     const KEYS: &[Key] = &[
-        Key {
-            name: "table",
-            kind: Kind::Text,
-            default: None,
-            required: true,
-            in_intent: false,
-            doc: "the table to write to",
-        },
-        Key {
-            name: "flush.size",
-            kind: Kind::Int(1, 1000),
-            default: Some("100"),
-            required: false,
-            in_intent: true,
-            doc: "",
-        },
-        Key {
-            name: "on.error",
-            kind: Kind::OneOf(&["ignore", "fail"]),
-            default: None,
-            required: false,
-            in_intent: true,
-            doc: "",
-        },
-        Key { name: "gzip", kind: Kind::Bool, default: Some("false"), required: false, in_intent: false, doc: "" },
-        Key { name: "names", kind: Kind::List, default: None, required: false, in_intent: false, doc: "" },
+        Key::new("table", Kind::Text, "the table to write to").required(),
+        Key::new("flush.size", Kind::Int(1, 1000), "").default("100").in_intent(),
+        Key::new("on.error", Kind::OneOf(&["ignore", "fail"]), "").in_intent(),
+        Key::new("gzip", Kind::Bool, "").default("false"),
+        Key::new("names", Kind::List, ""),
     ];
 
     fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -309,6 +441,28 @@ mod tests {
         assert_snapshot!(problem(&[]), @"connector `vehicles`: `table`: is missing: the table to write to");
         assert_snapshot!(problem(&[("table", " ")]), @"connector `vehicles`: `table`: is empty: the table to write to");
         assert_snapshot!(problem(&[("table", "t"), ("consumer.overide.fetch.min.bytes", "1")]), @"connector `vehicles`: `consumer.overide.fetch.min.bytes`: is not supported: use `consumer.override.` in a connector, or `CONNECT_CONSUMER_…` in the worker's environment");
+    }
+
+    #[test]
+    fn an_error_shows_a_value_as_it_is_written() {
+        let definition = |values: &[(&str, &str, &str)]| Definition {
+            file: "a.json".into(),
+            name: "vehicles".into(),
+            written: values.iter().map(|(key, written, _)| ((*key).to_owned(), (*written).to_owned())).collect(),
+            values: values.iter().map(|(key, _, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        };
+        let wrong = definition(&[("table", "t", "t"), ("flush.size", "${env:X}", "ENV-SECRET")]);
+        let problems = Config::of(&wrong, &[KEYS]).unwrap_err();
+        assert_snapshot!(problems[0].to_string(), @"connector `vehicles`: `flush.size` = `${env:X}`: is not an integer; allowed: an integer from 1 to 1000");
+        let right =
+            definition(&[("table", "t", "t"), ("names", "a,${env:X}", "a,ENV-SECRET"), ("gzip", "TRUE", "TRUE")]);
+        let config = Config::of(&right, &[KEYS]).unwrap();
+        assert_eq!(config.list("names"), ["a", "ENV-SECRET"]);
+        assert_snapshot!(config.error("names", "has `ENV-SECRET` in it").to_string(), @"connector `vehicles`: `names` = `a,${env:X}`: has `a,${env:X}` in it");
+        assert_snapshot!(config.error("gzip", "cannot be").to_string(), @"connector `vehicles`: `gzip` = `TRUE`: cannot be");
+        assert_snapshot!(config.error("flush.size", "is the default").to_string(), @"connector `vehicles`: `flush.size` = `100`: is the default");
+        let replay = config.with(&values(&[("flush.size", "7")])).unwrap();
+        assert_snapshot!(replay.error("flush.size", "was another's").to_string(), @"connector `vehicles`: `flush.size`: was another's");
     }
 
     #[test]

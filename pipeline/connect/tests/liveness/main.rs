@@ -15,7 +15,7 @@ use fms_connect::settings::Settings;
 use fms_connect::worker::{Outcome, Worker};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr as Code};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::broker::{Broker, wait_until};
 use crate::sink::{Memory, Notes};
@@ -50,7 +50,8 @@ impl Running {
             .iter()
             .map(|(class, notes)| Box::new(Memory { class: [class], notes: Arc::clone(notes) }) as _)
             .collect();
-        let worker = Worker::prepare(&settings, definitions, &sinks).expect("a worker that can start");
+        let worker =
+            Worker::prepare(&settings, definitions, sinks, &watch::channel(false).1).expect("a worker that can start");
         let address = worker.address();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::spawn(move || worker.run(|| async { drop(stopped.await) }));

@@ -17,35 +17,31 @@ use crate::task::Task;
 const READ: Duration = Duration::from_secs(10);
 
 const KEYS: &[Key] = &[
-    Key {
-        name: TABLE,
-        kind: Kind::Text,
-        default: None,
-        required: true,
-        in_intent: false,
-        doc: "Name or ARN of the table, which has to exist; the names and types of its key attributes are read from it.",
-    },
-    Key {
-        name: PARTITION_KEY,
-        kind: Kind::Template,
-        default: None,
-        required: false,
-        in_intent: false,
-        doc: "Template of the partition key; by default the row's field of that attribute's name. Rows with equal keys become one item: \
-              within one owner of the Kafka partition the row with the highest offset stays, but a late call of a former owner can land \
-              after the new owner's and leave an older row. Only a key with `${@digest}` in one of the two templates keeps all rows that \
-              differ. `${@offset}` and `${@index}` name a place in Kafka instead: what a producer sends twice is then two items. `${@key}` and \
-              `${@header.NAME}` have to be UTF-8 text, else the row is refused.",
-    },
-    Key {
-        name: SORT_KEY,
-        kind: Kind::Template,
-        default: None,
-        required: false,
-        in_intent: false,
-        doc: "Template of the sort key, if the table has one; by default the row's field of that attribute's name. For rows with equal \
-              keys see `dynamodb.partition.key`.",
-    },
+    Key::new(
+        TABLE,
+        Kind::Text,
+        "name or ARN of the table, which has to exist; the names and types of its key attributes are read from it",
+    )
+    .required()
+    .high(),
+    Key::new(
+        PARTITION_KEY,
+        Kind::Template,
+        "template of the partition key; by default the row's field of that attribute's name. Rows with equal keys become one item: \
+         within one owner of the Kafka partition the row with the highest offset stays, but a late call of a former owner can land \
+         after the new owner's and leave an older row",
+    )
+    .high()
+    .risk("only a key with `${@digest}` in one of the two templates keeps all rows that differ; `${@offset}` and `${@index}` name a place in Kafka \
+          instead, so that what a producer sends twice is two items; `${@key}` and `${@header.NAME}` have to be UTF-8 text, else the row is \
+          refused"),
+    Key::new(
+        SORT_KEY,
+        Kind::Template,
+        "template of the sort key, if the table has one; by default the row's field of that attribute's name",
+    )
+    .high()
+    .risk("rows with equal keys become one item, see `dynamodb.partition.key`"),
 ];
 
 /// The DynamoDB sink.

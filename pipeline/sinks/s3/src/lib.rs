@@ -29,7 +29,7 @@ mod tests;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use fms_connect::{Config, ConfigError, Key, Retry, SinkConnector, SinkTask, StartedSink, Target, TaskContext};
+use fms_connect::{Config, ConfigError, Key, SinkConnector, SinkTask, StartedSink, Target, TaskContext};
 use tokio::runtime::Handle;
 
 use crate::settings::{KEYS, Settings};
@@ -54,12 +54,16 @@ impl SinkConnector for S3Sink {
         Some(Target { key: "topics.dir", place: format!("s3://{bucket}/{dir}") })
     }
 
+    fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        Settings::parse(config).map(drop)
+    }
+
     fn start(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {
         let settings = Settings::parse(config)?;
         let aws = fms_aws::load(runtime);
         let client = store::client(&aws, &settings.layout);
         runtime
-            .block_on(store::check_bucket(&client, &settings.layout.bucket, &Retry::configured(config, 0)))
+            .block_on(store::check_bucket(&client, &settings.layout.bucket, config.name()))
             .map_err(|(key, problem)| config.error(key, problem))?;
         Ok(Arc::new(Started { config: config.clone(), settings, aws, client }))
     }

@@ -20,29 +20,25 @@ const DIR_BYTES: usize = 200;
 
 const HOUR: i64 = 3_600_000;
 
-/// A key that is neither required nor part of the intent.
-const fn key(name: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Key {
-    Key { name, kind, default, required: false, in_intent: false, doc }
-}
-
-/// A key that names or bytes depend on.
-const fn layout(name: &'static str, kind: Kind, default: Option<&'static str>, doc: &'static str) -> Key {
-    Key { name, kind, default, required: false, in_intent: true, doc }
-}
-
 /// All keys.
 pub const KEYS: &[Key] = &[
-    Key { required: true, ..layout("s3.bucket.name", Kind::Text, None, "the bucket; it has to exist") },
-    layout("s3.region", Kind::Text, None, "the bucket's region; unset, that of the AWS environment or profile"),
-    layout("topics.dir", Kind::Text, Some("topics"), "the folder above all topics, at most 200 bytes; empty is none"),
-    layout(
-        "s3.part.size",
-        Kind::Int(5_242_880, 1_073_741_824),
-        Some("5242880"),
-        "bytes of an uploaded part; the default is the least that S3 takes: a task holds up to one part for every object it has \
-         open, so a larger one costs that much `buffer.memory`; an object has at most 9,000 parts",
-    ),
-    layout(
+    Key::new("s3.bucket.name", Kind::Text, "the bucket; it has to exist").required().in_intent().high(),
+    Key::new("s3.region", Kind::Text, "the bucket's region; unset, that of the AWS environment or profile").in_intent(),
+    Key::new("topics.dir", Kind::Text, "the folder above all topics, at most 200 bytes; empty is none")
+        .default("topics")
+        .in_intent()
+        .high()
+        .risk("two connectors that write one topic to the same bucket and folder write over each other's objects"),
+    Key::new("s3.part.size", Kind::Int(5_242_880, 1_073_741_824), "the size of an uploaded part; the default is the least that S3 takes")
+        .default("5242880")
+        .in_intent()
+        .low()
+        .unit("bytes")
+        .risk(
+            "a task holds up to one part for every object it has open, so a larger one costs that much `buffer.memory`; an object has \
+             at most 9,000 parts",
+        ),
+    Key::new(
         "partitioner.class",
         Kind::OneOf(&[
             "Default",
@@ -57,113 +53,131 @@ pub const KEYS: &[Key] = &[
             "io.confluent.connect.storage.partitioner.DailyPartitioner",
             "io.confluent.connect.storage.partitioner.HourlyPartitioner",
         ]),
-        Some("Default"),
         "an object's folders: the Kafka partition, fields of the row, its event time, or fields and then event time",
-    ),
-    layout(
+    )
+    .default("Default")
+    .in_intent()
+    .high()
+    .risk("folders of many values mean many open objects, each small and each holding memory"),
+    Key::new(
         "partition.field.name",
         Kind::List,
-        None,
         "for Field and FieldAndTime: the fields, or paths such as `device.id`, in the order of the folders; a row without one of them goes \
          to the dead letters",
-    ),
-    layout(
+    )
+    .in_intent()
+    .high()
+    .risk("a field with many values, such as a vehicle's id, makes as many small objects"),
+    Key::new(
         "path.format",
         Kind::Text,
-        None,
         "for TimeBased and FieldAndTime: `'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH`, or strftime's `year=%Y/month=%m/day=%d/hour=%H`",
-    ),
-    layout(
+    )
+    .in_intent()
+    .high(),
+    Key::new(
         "partition.duration.ms",
         Kind::Int(1, i64::MAX),
-        None,
-        "for TimeBased and FieldAndTime: event time is rounded down to it, in milliseconds of local time; it should be what the last \
-         unit of `path.format` spans",
-    ),
-    layout(
+        "for TimeBased and FieldAndTime: event time is rounded down to it, in local time",
+    )
+    .in_intent()
+    .unit("ms")
+    .risk("it should be what the last unit of `path.format` spans; another one leaves folders empty or fills them with other times"),
+    Key::new(
         "timezone",
         Kind::Text,
-        None,
         "the IANA name (`UTC`, `Asia/Tokyo`) of the zone whose hours and days folders and `rotate.schedule.interval.ms` mean",
-    ),
-    layout(
+    )
+    .in_intent()
+    .risk("in a zone with summer time an hour's folder holds two hours once a year"),
+    Key::new(
         "timestamp.extractor",
         Kind::Text,
-        Some("RecordField"),
-        "event time: RecordField (`timestamp.field`, else the envelope's time, else Kafka's) or Record (Kafka's alone)",
-    ),
-    layout(
-        "timestamp.field",
-        Kind::Text,
-        Some("timestamp"),
-        "for RecordField: the row's field, or path such as `position.fixTime`, that has its event time; rows without it have the \
-         envelope's `messaged_at` or Kafka's time, and a log line says when no row of a flush has it",
-    ),
-    layout(
+        "event time: `RecordField` (`timestamp.field`, else the envelope's time, else Kafka's) or `Record` (Kafka's alone)",
+    )
+    .default("RecordField")
+    .in_intent(),
+    Key::new("timestamp.field", Kind::Text, "for RecordField: the row's field, or path such as `position.fixTime`, that has its event time; a log line says when no row of a \
+             flush has it")
+        .default("timestamp")
+        .in_intent()
+        .risk("a field that rows do not have leaves them to the time of the envelope or of Kafka"),
+    Key::new(
         "s3.compression.type",
         Kind::OneOf(&["none", "gzip", "zstd"]),
-        Some("none"),
         "how objects are compressed; their names end with .json, .json.gz or .json.zst",
-    ),
-    layout(
+    )
+    .default("none")
+    .in_intent(),
+    Key::new(
         "s3.compression.level",
         Kind::Int(-1, 22),
-        Some("-1"),
-        "gzip: 0 to 9; zstd: 1 to 22, where levels over 9 hold up to 90 MiB for every open object; -1 is 5 for gzip and 3 for zstd",
-    ),
-    Key {
-        required: true,
-        ..key(
-            "flush.size",
-            Kind::Int(1, i64::MAX),
-            None,
-            "rows of an object after which it is flushed, and with it all objects of its Kafka partition; a message is never divided",
-        )
-    },
-    key(
+        "gzip: 0 to 9; zstd: 1 to 22; -1 is 5 for gzip and 3 for zstd",
+    )
+    .default("-1")
+    .in_intent()
+    .low()
+    .risk("zstd over 9 holds up to 90 MiB for every open object"),
+    Key::new(
+        "flush.size",
+        Kind::Int(1, i64::MAX),
+        "rows of an object after which it is flushed, and with it all objects of its Kafka partition; a message is never divided",
+    )
+    .required()
+    .high()
+    .unit("rows")
+    .risk("a small one makes many small objects; without a rotation beside it, rows wait until so many have come"),
+    Key::new(
         "rotate.interval.ms",
         Kind::Int(-1, i64::MAX),
-        Some("-1"),
-        "event time, in milliseconds from an object's first row, that flushes before the record that reaches it; -1 is off",
-    ),
-    key(
+        "event time, from an object's first row, that flushes before the record that reaches it; -1 is off",
+    )
+    .default("-1")
+    .unit("ms")
+    .risk("it needs a next record: the last rows of a topic that falls silent stay unwritten"),
+    Key::new(
         "rotate.schedule.interval.ms",
         Kind::Int(-1, i64::MAX),
-        Some("-1"),
-        "wall-clock time in milliseconds, counted anew from each midnight in `timezone`, at whose multiples and at midnight is flushed; -1 \
-         is off",
-    ),
-    key(
+        "wall-clock time, counted anew from each midnight in `timezone`, at whose multiples and at midnight is flushed; -1 is off",
+    )
+    .default("-1")
+    .unit("ms"),
+    Key::new(
         "rotate.idle.ms",
         Kind::Int(-1, i64::MAX),
-        Some("-1"),
-        "flushes when the partition's end is reached and no record came for so many milliseconds; -1 is off, and the last rows of a \
-         topic that falls silent then stay unwritten",
-    ),
-    key(
+        "flushes when the partition's end is reached and no record came for so long; -1 is off",
+    )
+    .default("-1")
+    .unit("ms")
+    .risk("off, the last rows of a topic that falls silent stay unwritten; short, a slow topic becomes many small objects"),
+    Key::new(
         "format.class",
         Kind::Text,
-        Some("Json"),
-        "Json, or io.confluent.connect.s3.format.json.JsonFormat: a JSON object a line",
-    ),
-    key(
+        "`Json`, or `io.confluent.connect.s3.format.json.JsonFormat`: a JSON object a line",
+    )
+    .default("Json")
+    .low(),
+    Key::new(
         "storage.class",
         Kind::OneOf(&["io.confluent.connect.s3.storage.S3Storage"]),
-        Some("io.confluent.connect.s3.storage.S3Storage"),
         "accepted as Kafka Connect writes it",
-    ),
-    key(
+    )
+    .default("io.confluent.connect.s3.storage.S3Storage")
+    .low(),
+    Key::new(
         "schema.compatibility",
         Kind::OneOf(&["NONE"]),
-        Some("NONE"),
         "accepted as Kafka Connect writes it: rows have no schema to compare",
-    ),
-    key(
+    )
+    .default("NONE")
+    .low(),
+    Key::new(
         "locale",
         Kind::OneOf(&["en-US", "en_US", "en"]),
-        Some("en-US"),
         "accepted as Kafka Connect writes it: `path.format` has only numbers",
-    ),
+    )
+    .default("en-US")
+    .low(),
 ];
 
 /// Where event time comes from.

@@ -6,7 +6,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
@@ -26,6 +28,9 @@ const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32C;
 
 /// The answer to a conditional write while another to the same name is under way.
 const CONFLICT: &str = "ConditionalRequestConflict";
+
+/// How long the bucket is looked for at start: a service that is just starting.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A client for the bucket of `layout`. An endpoint of one's own is asked with the bucket in the path: it has no name a bucket.
 pub fn client(aws: &SdkConfig, layout: &Layout) -> Client {
@@ -329,9 +334,17 @@ fn advice(error: &Error) -> &'static str {
 
 /// Why a connector cannot use its bucket: the key that is wrong, and what is. The answers of `HeadBucket` have no body, so their status
 /// has to say it.
-pub async fn check_bucket(client: &Client, bucket: &str, retry: &Retry) -> Result<(), (&'static str, String)> {
-    let call = || async { client.head_bucket().bucket(bucket).send().await.map_err(Error::from) };
-    let Err(error) = retry.run(format!("HeadBucket s3://{bucket}"), Error::verdict, call).await else { return Ok(()) };
+pub async fn check_bucket(client: &Client, bucket: &str, connector: &str) -> Result<(), (&'static str, String)> {
+    let retry = Retry::new(connector, 0, Some(PATIENCE), Duration::from_millis(500));
+    let call = || async {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
+        let request = client.head_bucket().bucket(bucket).customize();
+        let request = request.config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts));
+        request.send().await.map_err(Error::from)
+    };
+    let Err(error) = retry.run(format!("HeadBucket s3://{bucket}"), Error::verdict_at_start, call).await else {
+        return Ok(());
+    };
     Err(match error.status() {
         Some(404) => ("s3.bucket.name", "there is no such bucket; create it or correct the name".to_owned()),
         Some(403) => (

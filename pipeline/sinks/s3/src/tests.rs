@@ -735,14 +735,30 @@ fn a_folder_has_one_writer() {
     assert_ne!(place(&[("s3.bucket.name", "other")]), place(&[]));
 }
 
+/// An endpoint that takes connections and says nothing is told at start, within five seconds, whatever the retries' own time is.
+#[test]
+fn silent_endpoint() {
+    let world = World::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let aws = world.aws.clone().into_builder().endpoint_url(format!("http://{address}")).build();
+    let settings = Settings::parse(&World::config(&[])).expect("valid settings");
+    let started = std::time::Instant::now();
+    let check = world.runtime.block_on(check_bucket(&client(&aws, &settings.layout), "raw", "raw"));
+    let (key, problem) = check.expect_err("no answer");
+    assert_eq!(key, "s3.bucket.name");
+    assert!(problem.starts_with("looking at the bucket failed: ") && problem.contains("timeout"), "{problem}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}: {problem}", started.elapsed());
+}
+
 /// A bucket that is not there is found at start; one that vanishes fails the task. Both say what to do.
 #[test]
 fn missing_bucket() {
     let world = World::new();
     let config = World::config(&[("s3.bucket.name", "missing")]);
     let settings = Settings::parse(&config).expect("valid settings");
-    let (client, retry) = (client(&world.aws, &settings.layout), Retry::configured(&config, 0));
-    let check = world.runtime.block_on(check_bucket(&client, "missing", &retry));
+    let client = client(&world.aws, &settings.layout);
+    let check = world.runtime.block_on(check_bucket(&client, "missing", "raw"));
     let (key, problem) = check.expect_err("no bucket");
     assert_eq!((key, problem.as_str()), ("s3.bucket.name", "there is no such bucket; create it or correct the name"));
 

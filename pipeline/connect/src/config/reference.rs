@@ -1,0 +1,259 @@
+//! The configuration reference: what the tables that check say of every key, as text, Markdown and JSON, and in the form of Kafka Connect.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::common::{self, COMMON};
+use super::shown::is_secret;
+use super::{Key, Kind, PASSTHROUGH, range};
+use crate::{SinkConnector, kafka, settings};
+
+/// Keys that belong together.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Whose they are, e.g. `S3Sink`.
+    pub title: String,
+    /// Where they are set.
+    pub about: String,
+    /// The keys.
+    pub keys: Vec<Key>,
+    /// Whether they are variables of the environment.
+    pub environment: bool,
+}
+
+/// The keys of every connector, those of these sinks, and the worker's.
+pub fn groups<'s>(sinks: impl IntoIterator<Item = &'s dyn SinkConnector>) -> Vec<Group> {
+    let mut groups = vec![Group {
+        title: "Every connector".into(),
+        about: "Set in a connector's file.".into(),
+        keys: COMMON.to_vec(),
+        environment: false,
+    }];
+    groups.extend(sinks.into_iter().map(|sink| {
+        let (name, aliases) = sink.classes().split_first().unwrap_or((&"", &[]));
+        let also = aliases.iter().fold(String::new(), |also, alias| format!("{also}, or `{alias}`"));
+        Group {
+            title: (*name).into(),
+            about: format!("Set in the file of a connector whose `connector.class` is `{name}`{also}."),
+            keys: sink.keys().to_vec(),
+            environment: false,
+        }
+    }));
+    groups.push(Group {
+        title: "The worker".into(),
+        about: "Set in the worker's environment. Variables that begin with `CONNECT_CONSUMER_` and `CONNECT_PRODUCER_` are settings of \
+                the Kafka clients of all connectors: `CONNECT_CONSUMER_SESSION_TIMEOUT_MS` is `session.timeout.ms`."
+            .into(),
+        keys: settings::KEYS.to_vec(),
+        environment: true,
+    });
+    groups
+}
+
+impl Group {
+    /// The name under which the key is set.
+    fn name(&self, key: &Key) -> String {
+        if self.environment { settings::variable(key.name) } else { key.name.into() }
+    }
+}
+
+/// The groups as text for a terminal.
+pub fn text(groups: &[Group]) -> String {
+    let names = groups.iter().flat_map(|group| group.keys.iter().map(|key| group.name(key).chars().count()));
+    let width = names.max().unwrap_or(0);
+    let mut text = String::new();
+    for group in groups {
+        let _ = writeln!(text, "{}: {}\n", group.title, group.about);
+        for key in &group.keys {
+            let unit = key.unit.map(|unit| format!("  {unit}")).unwrap_or_default();
+            let (name, default) = (group.name(key), default(key));
+            let _ = writeln!(text, "  {name:width$}  {:6}  {default}{unit}", key.importance.name());
+            let _ = writeln!(text, "      {}", allowed(key.kind));
+            let _ = writeln!(text, "      {}", key.doc);
+            if let Some(risk) = key.risk {
+                let _ = writeln!(text, "      ! {risk}");
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The groups as a page in Markdown, with what is refused and why.
+pub fn markdown(groups: &[Group]) -> String {
+    let mut page = String::from(
+        "# Configuration\n\n\
+         <!-- Made by `fms connect keys --markdown` from the tables that check; edit those. -->\n\n\
+         A connector is a JSON file with Kafka Connect's keys, flat or as `{\"name\": …, \"config\": {…}}`. `${env:NAME}` in a value stands \
+         for a variable of the worker's environment, `${file:PATH:KEY}` for an entry of a properties file. A key that is unknown, or that \
+         would have no effect beside the others, is refused. Errors, logs and REST show values as they are written, never what was filled \
+         in, and passwords not at all.\n\n\
+         `fms connect keys` prints this page for a terminal; `GET /connector-plugins/{plugin}/config` and \
+         `PUT /connector-plugins/{plugin}/config/validate` answer as Kafka Connect does.\n",
+    );
+    for group in groups {
+        let _ = write!(page, "\n## {}\n\n{}\n\n", group.title, group.about);
+        page.push_str("| key | type | default | unit | importance | what it does | what goes wrong |\n");
+        page.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
+        for key in &group.keys {
+            row(
+                &mut page,
+                &[
+                    &format!("`{}`", group.name(key)),
+                    &allowed(key.kind),
+                    &default(key),
+                    key.unit.unwrap_or_default(),
+                    key.importance.name(),
+                    key.doc,
+                    key.risk.unwrap_or_default(),
+                ],
+            );
+        }
+    }
+    let _ = write!(
+        page,
+        "\n## Kafka's clients\n\nWhat begins with {} goes to the connector's Kafka clients, under librdkafka's names, and stands over \
+         the worker's `CONNECT_CONSUMER_…` and `CONNECT_PRODUCER_…`. Refused are:\n\n",
+        PASSTHROUGH.map(|prefix| format!("`{prefix}`")).join(" and "),
+    );
+    refused(&mut page, kafka::all_refused());
+    page.push_str("\n## Keys of Kafka Connect that are refused\n\nIn a connector:\n\n");
+    refused(&mut page, common::REFUSED.iter().map(|(key, reason)| ((*key).to_owned(), (*reason).to_owned())));
+    page.push_str("\nIn the worker's environment:\n\n");
+    let variable = |prefix: &str| format!("{}*", settings::variable(prefix));
+    refused(&mut page, settings::REFUSED.iter().map(|(prefix, reason)| (variable(prefix), (*reason).to_owned())));
+    page
+}
+
+fn refused(page: &mut String, keys: impl Iterator<Item = (String, String)>) {
+    page.push_str("| key | why, and what instead |\n| --- | --- |\n");
+    keys.for_each(|(key, reason)| row(page, &[&format!("`{key}`"), &reason]));
+}
+
+fn row(page: &mut String, cells: &[&str]) {
+    let cells: Vec<_> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    let _ = writeln!(page, "| {} |", cells.join(" | "));
+}
+
+/// The groups as JSON, for programs.
+pub fn json(groups: &[Group]) -> Value {
+    let key = |group: &Group, key: &Key| {
+        json!({
+            "name": group.name(key),
+            "type": connect_type(key),
+            "allowed": allowed(key.kind),
+            "required": key.required,
+            "default": key.default,
+            "unit": key.unit,
+            "importance": key.importance.name(),
+            "doc": key.doc,
+            "risk": key.risk,
+        })
+    };
+    let group = |group: &Group| {
+        let keys: Vec<Value> = group.keys.iter().map(|of_group| key(group, of_group)).collect();
+        json!({"group": group.title, "keys": keys})
+    };
+    groups.iter().map(group).collect()
+}
+
+/// The keys of a connector of this kind as Kafka Connect's `ConfigKeyInfo`.
+pub fn key_infos(sink: &dyn SinkConnector) -> Vec<Value> {
+    let own = sink.classes().first().copied().unwrap_or_default();
+    let keys = COMMON.iter().map(|key| (common_group(key), key)).chain(sink.keys().iter().map(|key| (own, key)));
+    let mut order = 0;
+    let mut last = "";
+    let info = |(group, key)| {
+        order = if group == last { order + 1 } else { 1 };
+        last = group;
+        key_info(key, group, order)
+    };
+    keys.map(info).collect()
+}
+
+fn common_group(key: &Key) -> &'static str {
+    if key.name.starts_with("errors.") { "Error Handling" } else { "Common" }
+}
+
+fn key_info(key: &Key, group: &str, order: u32) -> Value {
+    let documentation = match key.risk {
+        Some(risk) => format!("{}. Take care: {risk}.", key.doc),
+        None => format!("{}.", key.doc),
+    };
+    json!({
+        "name": key.name,
+        "type": connect_type(key),
+        "required": key.required,
+        "default_value": key.default,
+        "importance": key.importance.name(),
+        "documentation": documentation,
+        "group": group,
+        "width": match key.kind {
+            Kind::Bool | Kind::Int(..) => "SHORT",
+            Kind::OneOf(_) => "MEDIUM",
+            _ => "LONG",
+        },
+        "display_name": key.name,
+        "dependents": [],
+        "order": order,
+    })
+}
+
+/// Kafka's name of a key's type.
+fn connect_type(key: &Key) -> &'static str {
+    match key.kind {
+        _ if is_secret(key.name) => "PASSWORD",
+        Kind::Bool => "BOOLEAN",
+        Kind::Int(_, max) if max <= i64::from(i32::MAX) => "INT",
+        Kind::Int(..) => "LONG",
+        Kind::List => "LIST",
+        Kind::Text | Kind::OneOf(_) | Kind::Template => "STRING",
+    }
+}
+
+/// The values that Kafka Connect would recommend: all that there are, if they can be told.
+pub fn recommended(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::OneOf(values) => values,
+        _ => &[],
+    }
+}
+
+fn allowed(kind: Kind) -> String {
+    match kind {
+        Kind::Text => "text".into(),
+        Kind::Bool => "`true` or `false`".into(),
+        Kind::Int(min, max) => range(min, max),
+        Kind::List => "list, separated by commas".into(),
+        Kind::OneOf(values) => {
+            let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
+            values.join(", ")
+        }
+        Kind::Template => "template".into(),
+    }
+}
+
+fn default(key: &Key) -> String {
+    match key.default {
+        _ if key.required => "required".into(),
+        None => "unset".into(),
+        Some("") => "empty".into(),
+        Some(default) => format!("`{default}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_says_what_its_number_counts() {
+        for key in COMMON.iter().chain(settings::KEYS) {
+            if matches!(key.kind, Kind::Int(..)) {
+                assert!(key.unit.is_some(), "{}", key.name);
+            }
+            assert!(!key.doc.ends_with('.') && !key.risk.is_some_and(|risk| risk.ends_with('.')), "{}", key.name);
+        }
+    }
+}
