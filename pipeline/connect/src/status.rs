@@ -112,3 +112,25 @@ impl Status {
         tasks.values().filter(|state| matches!(state, TaskState::Failed(_))).count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A task that runs and does not turn is as unwell as one that has failed; one that has not begun is not.
+    #[test]
+    fn a_running_task_that_is_stuck_is_unwell() {
+        let mut status = Status::default();
+        status.add("raw", BTreeMap::new(), 2);
+        assert!(status.unwell(Duration::ZERO).is_empty());
+        status.set("raw", 1, TaskState::Running);
+        while status.unwell(Duration::ZERO).is_empty() {}
+        let (connector, task, reason) = status.unwell(Duration::ZERO).swap_remove(0);
+        assert_eq!((connector.as_str(), task), ("raw", 1));
+        assert!(reason.starts_with("has not turned for "), "{reason}");
+        assert!(status.unwell(Duration::from_mins(1)).is_empty(), "it has turned in the last minute");
+        status.set("raw", 0, TaskState::Restarting("denied".into()));
+        assert_eq!(status.unwell(Duration::from_mins(1)), [("raw".to_owned(), 0, "denied".to_owned())]);
+        assert_eq!(status.failed(), 0);
+    }
+}

@@ -309,6 +309,7 @@ fn supervise(spec: &TaskSpec, run: fn(TaskSpec) -> Result<(), TaskError>, status
     let mut shutdown = spec.shutdown.clone();
     let mut restarts = Restarts::new(longest);
     loop {
+        spec.pulse.turn();
         let began = Instant::now();
         let (trace, reason) = match catch_unwind(AssertUnwindSafe(|| run(spec.clone()))) {
             Ok(Ok(())) => {
@@ -346,7 +347,6 @@ fn supervise(spec: &TaskSpec, run: fn(TaskSpec) -> Result<(), TaskError>, status
             // It was told already.
             return status.set(name, task, TaskState::Failed(trace));
         }
-        spec.pulse.turn();
         status.set(name, task, TaskState::Running);
         info!(connector = name, task, restart = number, "task begins anew");
     }
