@@ -210,7 +210,9 @@ impl Churn {
         self.resume(true)
     }
 
+    /// Starts a worker. Not while a service is frozen: one that finds none at its start says so and ends.
     fn join(&mut self) -> Result<(), Failed> {
+        self.resume(true)?;
         let config = if self.random.bool() { "a.json" } else { "b.json" };
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let arguments = ["connect".into(), "--config".into(), path("dynamodb.json"), path(config)];
@@ -259,6 +261,7 @@ impl Churn {
 
     fn freeze(&mut self) {
         let worker = self.one();
+        await_start(&worker);
         worker.0.freeze();
         // Sometimes within the session, mostly past it: then others have taken over when it wakes up in the middle of what it was doing.
         let time = self.session * self.random.u32(1..4) / 2 + Duration::from_millis(200);
@@ -284,6 +287,7 @@ impl Churn {
             return Ok(());
         }
         let time = self.session * self.random.u32(10..200) / 100;
+        self.workers.iter().for_each(await_start);
         self.container("pause", service)?;
         self.actions.push(format!("pause {} {} ms", service.name(), time.as_millis()));
         self.paused.push((service, Instant::now() + time));
@@ -427,10 +431,16 @@ fn name_of(value: &serde_json::Value) -> String {
     value.as_str().unwrap_or("(a row without a name)").to_owned()
 }
 
-/// Asks a worker to leave and expects that it does so in good order.
-fn stop((worker, log): &(Subject, Log)) -> Result<(), Failed> {
-    // Before its tasks have started a signal simply ends it.
+/// Waits until a worker has found what it needs and its tasks have started, or has ended.
+fn await_start((worker, _): &(Subject, Log)) {
     worker.wait_for_line("task started", Instant::now() + DRAIN);
+}
+
+/// Asks a worker to leave and expects that it does so in good order.
+fn stop(subject: &(Subject, Log)) -> Result<(), Failed> {
+    // Before the program is loaded a signal simply ends it.
+    await_start(subject);
+    let (worker, log) = subject;
     worker.terminate();
     match worker.wait(Instant::now() + DRAIN) {
         Some(status) if status.success() => Ok(()),
