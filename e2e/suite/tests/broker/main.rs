@@ -186,6 +186,21 @@ impl Place {
         }
     }
 
+    /// Waits until the only partition of a topic ends at this offset. The broker writes a transaction's marker after it has answered the producer.
+    fn await_end(&self, topic: &str, offset: i64) -> Result<BTreeMap<(String, i32), i64>, Failed> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let ends = self.stack.end_offsets(&[topic.to_owned()])?;
+            if ends.values().eq([&offset]) {
+                return Ok(ends);
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the end of {topic} after {LIMIT:?}: {ends:?}, expected {offset}").into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn await_line(&self, worker: &Subject, text: &str) -> Result<(), Failed> {
         match worker.wait_for_line(text, Instant::now() + LIMIT) {
             Waited::Found(_) => Ok(()),
@@ -222,11 +237,8 @@ fn transactions() -> Result<(), Failed> {
         producer.flush(LIMIT)?;
         if commit { producer.commit_transaction(LIMIT)? } else { producer.abort_transaction(LIMIT)? }
     }
-    let ends = place.stack.end_offsets(&["t".to_owned()])?;
     // Two rows, the end of their transaction, one row of another, and its end.
-    if ends.values().copied().collect::<Vec<_>>() != [5] {
-        return Err(format!("the broker has {ends:?}").into());
-    }
+    let ends = place.await_end("t", 5)?;
     let topic = place.name("t");
     let worker = place.worker(&[("topics", &topic), ("rotate.idle.ms", "200")])?;
     place.await_rows(&["a", "b"])?;
