@@ -33,6 +33,8 @@ const SESSION: Duration = Duration::from_millis(1200);
 const REAL_SESSION: Duration = Duration::from_secs(3);
 /// How long everything may take to drain once the disturbances are over.
 const DRAIN: Duration = Duration::from_mins(1);
+/// What a worker may have in memory of its own, pages of its program aside: 1.3 times the default of `buffer.memory`.
+const MEMORY_KIB: u64 = 64 * 1024 * 13 / 10;
 
 /// The protocol by which a group shares out its partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +105,8 @@ struct Churn {
     /// Frozen ones, and until when.
     frozen: Vec<((Subject, Log), Instant)>,
     logs: Vec<Log>,
+    /// The most that any worker was seen to have in memory of its own.
+    memory_kib: u64,
     sent: BTreeSet<String>,
     offsets: BTreeMap<i32, i64>,
     actions: Vec<String>,
@@ -167,6 +171,7 @@ impl Churn {
             workers: Vec::new(),
             frozen: Vec::new(),
             logs: Vec::new(),
+            memory_kib: 0,
             sent: BTreeSet::new(),
             offsets: BTreeMap::new(),
             actions: Vec::new(),
@@ -206,6 +211,7 @@ impl Churn {
             }
             // The disturbance is time itself: long enough for a group to settle sometimes, too short at others.
             thread::sleep(self.session * self.random.u32(5..60) / 100);
+            self.weigh();
         }
         self.resume(true)
     }
@@ -238,6 +244,12 @@ impl Churn {
         self.workers.push((worker, log));
         self.actions.push(format!("join {config}"));
         Ok(())
+    }
+
+    /// Looks at the memory of the workers that run. Where there is no `/proc`, there is nothing to see.
+    fn weigh(&mut self) {
+        let now = self.workers.iter().filter_map(|(worker, _)| anonymous_kib(worker.id())).max();
+        self.memory_kib = self.memory_kib.max(now.unwrap_or(0));
     }
 
     fn one(&mut self) -> (Subject, Log) {
@@ -380,6 +392,7 @@ impl Churn {
             if behind.is_empty() {
                 break;
             }
+            self.memory_kib = self.memory_kib.max(anonymous_kib(last.0.id()).unwrap_or(0));
             if let Some(status) = last.0.status() {
                 return Err(format!("the last worker ended with {status} before it had drained").into());
             }
@@ -419,12 +432,23 @@ impl Churn {
         }
         let open = self.stack.open_uploads(BUCKET)?;
         wrong.extend(open.iter().map(|key| format!("an upload of {key} was left behind")));
+        println!("no worker had more than {} KiB of its own", self.memory_kib);
+        if self.memory_kib > MEMORY_KIB {
+            wrong.push(format!("a worker had {} KiB of its own, more than {MEMORY_KIB}", self.memory_kib));
+        }
         if wrong.is_empty() && stored.len() == self.sent.len() {
             return Ok(());
         }
         wrong.truncate(20);
         Err(format!("{} rows sent, {} in S3:\n{}", self.sent.len(), stored.len(), wrong.join("\n")).into())
     }
+}
+
+/// `RssAnon` of a process (proc(5)).
+fn anonymous_kib(process: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 fn name_of(value: &serde_json::Value) -> String {
