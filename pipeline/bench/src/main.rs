@@ -110,10 +110,11 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    fms::allocator::configure();
     let arguments = Arguments::parse();
     let done = match arguments.role {
         Some(Role::Connect { arguments }) => {
+            // Here only: children inherit part of it, and a peer is measured as it comes.
+            fms::allocator::configure();
             return fms::main_with(["fms", "connect"].into_iter().map(OsString::from).chain(arguments));
         }
         Some(Role::Consume { servers, topic, messages }) => consume::consume(&servers, &topic, messages).map(|()| true),

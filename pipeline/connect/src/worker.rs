@@ -175,8 +175,8 @@ impl Worker {
             return Err(problems);
         }
 
-        let (queues, budget_limit) = split_memory(settings.buffer_memory);
         let total: usize = checked.iter().map(|connector| connector.tasks() as usize).sum();
+        let (queues, budget_limit) = split_memory(settings.buffer_memory, total);
         let budget = Budget::divided(budget_limit, total);
         let (shutdown, stopping) = watch::channel(false);
         let mut status = Status::default();
@@ -385,12 +385,19 @@ fn text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-/// Of `buffer.memory`, what librdkafka's queues may hold and what the tasks may. The queues need little to keep a task busy while the next
-/// fetch is on its way; of a record they count its own bytes only, and with what is around it and with the fetch that it came in they take
-/// several times as much: that is the rest.
-fn split_memory(buffer_memory: usize) -> (usize, usize) {
-    (buffer_memory / 16, buffer_memory / 16 * 10)
+/// Divides `buffer.memory` into the bytes that librdkafka's queues may hold and those that the tasks may hold.
+///
+/// The queues need little to keep a task busy while the next fetch is on its way. They count a record's own bytes only; with the structures
+/// around it and the fetch that it came in they take several times as much, and so do the client's threads. The tasks therefore never get
+/// more than 10 of 16 parts, and with many tasks less: what [`CLIENT_BYTES`] leaves, but always a quarter.
+fn split_memory(buffer_memory: usize, tasks: usize) -> (usize, usize) {
+    let left = buffer_memory.saturating_sub(tasks.saturating_mul(CLIENT_BYTES));
+    (buffer_memory / 32, left.clamp(buffer_memory / 4, buffer_memory / 16 * 10))
 }
+
+/// What a task's Kafka client takes under load beside its queue, rounded up: 3.7 MiB in a worker with ten tasks, and its share of the
+/// program itself.
+const CLIENT_BYTES: usize = 5 << 20;
 
 /// A task's consumer: the connector's, with its share of the memory where the connector does not say otherwise.
 fn task_client(client: &ClientConfig, connector: &str, task: u32, queue_bytes: usize) -> ClientConfig {
@@ -884,10 +891,12 @@ mod tests {
 
     #[test]
     fn tasks_share_the_memory_of_the_queues_unless_a_connector_says_otherwise() {
-        let (queues, tasks) = split_memory(64 << 20);
-        assert_eq!((queues, tasks), (4 << 20, 40 << 20));
+        let (queues, tasks) = split_memory(64 << 20, 2);
+        assert_eq!((queues, tasks), (2 << 20, 40 << 20));
+        assert_eq!(split_memory(64 << 20, 6), (2 << 20, 34 << 20));
+        assert_eq!(split_memory(64 << 20, 100), (2 << 20, 16 << 20));
         let mut client = ClientConfig::new();
-        assert_eq!(task_client(&client, "a", 1, queues / 4).get("queued.max.messages.kbytes"), Some("1024"));
+        assert_eq!(task_client(&client, "a", 1, queues / 4).get("queued.max.messages.kbytes"), Some("512"));
         client.set("queued.max.messages.kbytes", "7");
         let own = task_client(&client, "a", 1, queues / 4);
         assert_eq!(own.get("queued.max.messages.kbytes"), Some("7"));
