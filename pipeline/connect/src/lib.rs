@@ -17,7 +17,6 @@ pub mod pulse;
 mod reach;
 mod record;
 pub mod rest;
-pub mod retry;
 pub mod settings;
 pub mod sink;
 pub mod status;
@@ -27,8 +26,7 @@ pub mod worker;
 pub use budget::{Budget, Reservation};
 pub use config::{Config, ConfigError, Importance, Key, Kind};
 pub use deadletter::{DeadLetter, DeadLetterQueue, Stage};
-pub use retry::{Retry, Verdict};
 pub use sink::{
-    Demand, ErrantRow, Flush, LazyOrigin, Origin, SinkConnector, SinkError, SinkRecord, SinkTask, StartedSink, Target,
-    TaskContext, Tick, TopicPartition,
+    Demand, ErrantRow, Flush, LazyOrigin, Origin, RetryLimits, SinkConnector, SinkError, SinkRecord, SinkTask,
+    StartedSink, Target, TaskContext, Tick, TopicPartition,
 };

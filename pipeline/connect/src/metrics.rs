@@ -394,6 +394,16 @@ mod tests {
     }
 
     #[test]
+    fn retries_are_counted_in_all_and_by_reason() {
+        let text = rendered(|| {
+            retry("c", 0, "throttled");
+            retry("c", 0, "throttled");
+        });
+        assert!(text.contains(r#"fms_retries_total{connector="c",task="0",reason="throttled"} 2"#), "{text}");
+        assert!(text.contains(r#"kafka_connect_task_error_total_retries{connector="c",task="0"} 2"#), "{text}");
+    }
+
+    #[test]
     fn a_task_has_one_status() {
         let text = rendered(|| {
             task_status("raw", 0, "RUNNING", &["RUNNING", "FAILED"]);

@@ -17,7 +17,7 @@ use fms_record::{Row, Source};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use crate::{Budget, Config, ConfigError, Key, Retry};
+use crate::{Budget, Config, ConfigError, Key};
 
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -201,8 +201,28 @@ pub struct TaskContext {
     pub wake: Arc<Notify>,
     /// The worker's `buffer.memory`: whatever a sink holds is reserved here.
     pub budget: Budget,
-    /// How calls to the outside are retried.
-    pub retry: Retry,
+    /// How the sink retries its calls to the outside.
+    pub retry: RetryLimits,
+}
+
+/// How a sink retries a call that failed and may succeed later. A sink counts each retry with [`metrics::retry`](crate::metrics::retry).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryLimits {
+    /// `errors.retry.timeout`: how long a call is retried; `None` means without end, zero means not at all.
+    pub timeout: Option<Duration>,
+    /// `errors.retry.delay.max.ms`: the longest wait between two attempts.
+    pub delay_max: Duration,
+}
+
+impl RetryLimits {
+    /// The limits that the connector's [`COMMON`](crate::config::common::COMMON) keys set.
+    pub fn of(config: &Config) -> Self {
+        let millis = |key| config.int(key).and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+        Self {
+            timeout: millis("errors.retry.timeout"),
+            delay_max: millis("errors.retry.delay.max.ms").unwrap_or_default(),
+        }
+    }
 }
 
 /// A place that takes only one writer a topic.

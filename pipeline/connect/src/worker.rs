@@ -33,9 +33,10 @@ use crate::plugins::{self, CONSUMER, Plugins};
 use crate::reach::Reach;
 use crate::rest::{self, Rest};
 use crate::settings::Settings;
+use crate::sink::RetryLimits;
 use crate::status::{Status, TaskState};
 use crate::task::{self, Prospect, TaskError, TaskSpec};
-use crate::{Budget, Config, ConfigError, Retry, SinkConnector, StartedSink, metrics};
+use crate::{Budget, Config, ConfigError, SinkConnector, StartedSink, metrics};
 
 /// How long a task may take to leave its group after its own time for flushing is over.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -184,7 +185,6 @@ impl Worker {
         for (connector, sink) in checked.into_iter().zip(started) {
             status.add(&connector.spec.name, shown::all_shown(&connector.definition.written), connector.tasks());
             for task in 0..connector.tasks() {
-                let config = &connector.spec.config;
                 // Its counters are there, at zero, before it begins.
                 drop(TaskMetrics::new(&connector.spec.name, task));
                 tasks.push(TaskSpec {
@@ -195,7 +195,7 @@ impl Worker {
                     producer: settings.producer.clone(),
                     runtime: runtime.handle().clone(),
                     budget: budget.another(),
-                    retry: Retry::configured(config, task),
+                    retry: RetryLimits::of(&connector.spec.config),
                     shutdown: stopping.clone(),
                     shutdown_timeout: settings.shutdown_timeout,
                     offset_flush_interval: settings.offset_flush_interval,

@@ -23,9 +23,9 @@ use crate::deadletter::DeadLetterQueue;
 use crate::errors::ErrorHandling;
 use crate::metrics::TaskMetrics;
 use crate::pulse::{Place, Pulse};
-use crate::sink::{ErrantRow, SinkTask, StartedSink, TaskContext};
+use crate::sink::{ErrantRow, RetryLimits, SinkTask, StartedSink, TaskContext};
 use crate::worker::{ConnectorSpec, Subscription};
-use crate::{Budget, Config, Retry};
+use crate::{Budget, Config};
 
 /// How often time-based conditions are looked at, and how soon a commit that has to wait is tried again.
 const TICK: Duration = Duration::from_millis(20);
@@ -57,7 +57,7 @@ pub struct TaskSpec {
     /// The worker's `buffer.memory`.
     pub budget: Budget,
     /// `errors.retry.*`.
-    pub retry: Retry,
+    pub retry: RetryLimits,
     /// Becomes true when the task is to flush, commit and leave.
     pub shutdown: watch::Receiver<bool>,
     /// `task.shutdown.graceful.timeout.ms`.

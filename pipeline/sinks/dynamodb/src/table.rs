@@ -6,10 +6,12 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, KeyType as Role, ScalarAttributeType, TableDescription, TableStatus,
 };
-use fms_connect::{Config, ConfigError, Retry, Verdict};
+use fms_aws::Verdict;
+use fms_connect::{Config, ConfigError, RetryLimits};
 use fms_record::Template;
 
 use crate::key::{KeyAttribute, KeySchema, KeyType};
+use crate::write;
 
 /// How long the description is tried for: a service that is just starting, a table that is just being created.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -88,7 +90,11 @@ impl Table {
     /// Looks at the table that the configuration names and brings its key and the templates together.
     pub async fn describe(config: &Config, client: Client) -> Result<Self, ConfigError> {
         let name = config.text(TABLE).to_owned();
-        let retry = Retry::new(config.name(), 0, Some(PATIENCE), Duration::from_millis(500));
+        let retry = write::retry(
+            config.name(),
+            0,
+            RetryLimits { timeout: Some(PATIENCE), delay_max: Duration::from_millis(500) },
+        );
         let described = retry
             .run(format_args!("DescribeTable of `{name}`"), DescribeError::verdict, || describe(&client, &name))
             .await

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use fms_aws::Retry;
 use fms_connect::metrics::SinkMetrics;
 use fms_connect::sink::Replay;
 use fms_connect::{
@@ -16,7 +17,7 @@ use tokio::sync::Notify;
 use crate::batcher::{BATCH_ITEMS, Batcher, Put, Source};
 use crate::item::write_item;
 use crate::table::Table;
-use crate::write::{Refusal, write};
+use crate::write::{self, Refusal, write};
 
 /// Most calls in flight at once. With 25 items a call it is enough for a table's default quota at usual latencies; more of one task only
 /// adds to what has to be repeated when the table throttles.
@@ -79,6 +80,7 @@ struct Metrics {
 pub struct Task {
     table: Arc<Table>,
     context: TaskContext,
+    retry: Retry,
     batcher: Batcher,
     partitions: HashMap<TopicPartition, Partition>,
     next_source: u64,
@@ -96,9 +98,11 @@ impl Task {
         let (sender, answers) = channel();
         let reservation = context.budget.reservation();
         let metrics = Metrics::new(&context, &table);
+        let retry = write::retry(&context.connector, context.task, context.retry);
         Self {
             table,
             context,
+            retry,
             batcher: Batcher::default(),
             partitions: HashMap::new(),
             next_source: 0,
@@ -133,7 +137,7 @@ impl Task {
     }
 
     fn send(&self, batch: Vec<Arc<Put>>) {
-        let (table, retry, calls) = (Arc::clone(&self.table), self.context.retry.clone(), self.metrics.calls.clone());
+        let (table, retry, calls) = (Arc::clone(&self.table), self.retry.clone(), self.metrics.calls.clone());
         let mut reply = Reply {
             puts: batch,
             result: Err(format!(

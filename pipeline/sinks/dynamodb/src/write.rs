@@ -8,7 +8,8 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::types::WriteRequest;
 use bytes::Bytes;
-use fms_connect::{Origin, Retry, TopicPartition, Verdict};
+use fms_aws::{Retry, Verdict};
+use fms_connect::{Origin, RetryLimits, TopicPartition};
 use metrics::Counter;
 
 use crate::batcher::Put;
@@ -26,6 +27,14 @@ pub struct Refusal {
     pub error: String,
     /// The id of its answer.
     pub request_id: Option<String>,
+}
+
+/// How calls for this task of the connector are retried. Each retry counts in the task's metrics.
+pub(crate) fn retry(connector: &str, task: u32, limits: RetryLimits) -> Retry {
+    let (client, connector) = (format!("connector {connector}, task {task}"), connector.to_owned());
+    Retry::new(client, limits.timeout, limits.delay_max, move |reason| {
+        fms_connect::metrics::retry(&connector, task, reason);
+    })
 }
 
 /// Why one attempt did not do all of its work.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::ScalarAttributeType::{B, N, S};
-use fms_connect::{Demand, Flush, SinkError, Verdict};
+use fms_aws::Verdict;
+use fms_connect::{Demand, Flush, SinkError};
 use harness::{Fault, Lab, enveloped, partition};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;

@@ -17,8 +17,8 @@ use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
-use fms_aws::Error;
-use fms_connect::{Retry, SinkError, TopicPartition, Verdict};
+use fms_aws::{Error, Retry, Verdict};
+use fms_connect::{RetryLimits, SinkError, TopicPartition, metrics};
 
 use crate::content::{self, Comparison, Content, Stored};
 use crate::settings::{Layout, is_of};
@@ -263,6 +263,12 @@ impl Store {
     }
 }
 
+/// How calls for this task of the connector are retried. Each retry counts in the task's metrics.
+pub(crate) fn retry(connector: &str, task: u32, limits: RetryLimits) -> Retry {
+    let (client, connector) = (format!("connector {connector}, task {task}"), connector.to_owned());
+    Retry::new(client, limits.timeout, limits.delay_max, move |reason| metrics::retry(&connector, task, reason))
+}
+
 /// What an error of a conditional write means for a retry: another write to the same name, which S3 has not decided yet, passes.
 fn verdict(error: &Error) -> Verdict {
     match error.code() {
@@ -335,7 +341,8 @@ fn advice(error: &Error) -> &'static str {
 /// Why a connector cannot use its bucket: the key that is wrong, and what is. The answers of `HeadBucket` have no body, so their status
 /// has to say it.
 pub async fn check_bucket(client: &Client, bucket: &str, connector: &str) -> Result<(), (&'static str, String)> {
-    let retry = Retry::new(connector, 0, Some(PATIENCE), Duration::from_millis(500));
+    let limits = RetryLimits { timeout: Some(PATIENCE), delay_max: Duration::from_millis(500) };
+    let retry = retry(connector, 0, limits);
     let call = || async {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).build();
         let request = client.head_bucket().bucket(bucket).customize();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
+use fms_aws::Retry;
 use fms_connect::sink::Replay;
 use fms_connect::{
     Config, Demand, ErrantRow, Flush, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
@@ -28,6 +29,7 @@ pub struct S3Task {
     settings: Settings,
     aws: SdkConfig,
     client: Client,
+    retry: Retry,
     permits: Arc<Semaphore>,
     pool: Pool,
     metrics: Metrics,
@@ -42,7 +44,20 @@ impl S3Task {
         let permits = Arc::new(Semaphore::new(CALLS));
         let metrics = Metrics::new(&context);
         let pool = Pool::new(context.budget.clone());
-        Self { context, config, settings, aws, client, permits, pool, metrics, partitions: Recent::new(), waiting: 0 }
+        let retry = store::retry(&context.connector, context.task, context.retry);
+        Self {
+            context,
+            config,
+            settings,
+            aws,
+            client,
+            retry,
+            permits,
+            pool,
+            metrics,
+            partitions: Recent::new(),
+            waiting: 0,
+        }
     }
 
     /// Gives back the buffers that are kept to be used again.
@@ -75,7 +90,7 @@ impl S3Task {
         let today = &self.settings.layout;
         let client =
             if layout.region == today.region { self.client.clone() } else { store::client(&self.aws, &layout) };
-        let store = Store::new(client, &layout, self.context.retry.clone());
+        let store = Store::new(client, &layout, self.retry.clone());
         Ok(Repeat { end: replay.end, destination: Destination { layout, store } })
     }
 }
@@ -88,7 +103,7 @@ impl SinkTask for S3Task {
         replay: Option<&Replay>,
     ) -> Result<(), SinkError> {
         let layout = self.settings.layout.clone();
-        let store = Store::new(self.client.clone(), &layout, self.context.retry.clone());
+        let store = Store::new(self.client.clone(), &layout, self.retry.clone());
         let today = Destination { layout, store };
         let repeat = replay.map(|replay| self.repeat(partition, replay)).transpose()?;
         if let Some(repeat) = &repeat {

@@ -13,7 +13,7 @@ use e2e::stack::embedded::s3::{self, Store};
 use fms_connect::config::common::COMMON;
 use fms_connect::sink::Replay;
 use fms_connect::{
-    Budget, Config, Demand, ErrantRow, Flush, LazyOrigin, Origin, Retry, SinkConnector, SinkError, SinkRecord,
+    Budget, Config, Demand, ErrantRow, Flush, LazyOrigin, Origin, RetryLimits, SinkConnector, SinkError, SinkRecord,
     SinkTask, TaskContext, Tick, TopicPartition,
 };
 use fms_record::{Parser, Row};
@@ -80,7 +80,7 @@ impl World {
             runtime: self.runtime.handle().clone(),
             wake: Arc::clone(&wake),
             budget: budget.clone(),
-            retry: Retry::configured(&config, 0),
+            retry: RetryLimits::of(&config),
         };
         let client = client(&self.aws, &settings.layout);
         let intent = config.intent_settings();

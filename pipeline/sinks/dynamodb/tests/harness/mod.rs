@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
 use fms_connect::{
-    Budget, Config, ConfigError, Demand, ErrantRow, Flush, LazyOrigin, Origin, Retry, SinkConnector, SinkError,
+    Budget, Config, ConfigError, Demand, ErrantRow, Flush, LazyOrigin, Origin, RetryLimits, SinkConnector, SinkError,
     SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
 };
 use fms_dynamodb::DynamoDbSink;
@@ -223,7 +223,7 @@ impl Lab {
             runtime: self.runtime.handle().clone(),
             wake: Arc::clone(&wake),
             budget: budget.clone(),
-            retry: Retry::new("c", 0, Some(timeout), Duration::from_millis(20)),
+            retry: RetryLimits { timeout: Some(timeout), delay_max: Duration::from_millis(20) },
         };
         Ok(Driver { lab: self, task: started.task(context), wake, budget })
     }

@@ -1,4 +1,4 @@
-//! One error type for every AWS call: one line of text, the service's code, and what it means for a retry.
+//! One error type for the calls of every AWS service, with what the error means for a retry.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,36 +6,38 @@ use std::fmt;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use fms_connect::Verdict;
 
-/// Why a call failed, on one line: the service's code, its message, the HTTP status and the request id, or how the request never got an answer.
+use crate::Verdict;
+
+/// Why a call failed. Its text is one line with the service's code, its message, the HTTP status and the request id; for a call without an
+/// answer, it is the chain of errors down to the cause.
 #[derive(Debug, Clone)]
 pub struct Error {
     code: Option<String>,
     status: Option<u16>,
     verdict: Verdict,
-    /// Without status and request id.
+    /// The text without the status and the request id.
     text: String,
     request_id: Option<String>,
 }
 
 impl Error {
-    /// The service's error code, such as `ResourceNotFoundException`; `None` if the service did not answer or gave none.
+    /// The service's error code, such as `ResourceNotFoundException`. `None` if the service did not answer, or answered without a code.
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()
     }
 
-    /// The HTTP status; `None` if the service did not answer.
+    /// The HTTP status. `None` if the service did not answer.
     pub fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// The service's id of the call, another each time; `None` if the service did not answer.
+    /// The id that the service gave to this call, which is different for every call. `None` if the service did not answer.
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
 
-    /// The text without the request id: the same for the same failure.
+    /// The text without the request id, so that two failures of the same cause have the same text.
     pub fn reason(&self) -> String {
         match self.status {
             Some(status) => format!("{} (HTTP {status})", self.text),
@@ -43,13 +45,16 @@ impl Error {
         }
     }
 
-    /// What it means for a retry. A throttled call has had no effect; a transient one may have been executed all the same. What somebody can
-    /// mend outside (access that is denied, a bucket or table that is missing) is transient: it was there when the connector started.
+    /// What the error means for a retry. A throttled call had no effect; a call with a transient error may have been executed nevertheless.
+    ///
+    /// Denied access and a missing bucket or table are transient: they were in order when the program started (see
+    /// [`verdict_at_start`](Self::verdict_at_start)), so somebody changed them and can change them back.
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// The same for a connector that starts: what is denied or missing then is told at once.
+    /// The verdict for a call at the program's start, where denied access and a missing bucket or table are permanent: they are reported at
+    /// once.
     pub fn verdict_at_start(&self) -> Verdict {
         match self.verdict {
             DENIED | MISSING => Verdict::Permanent,
@@ -76,13 +81,13 @@ impl<E: ProvideErrorMetadata + StdError + 'static> From<SdkError<E, HttpResponse
         let service = error.as_service_error().map(ProvideErrorMetadata::meta);
         let code = service.and_then(|meta| meta.code());
         let verdict = match &error {
-            // A request that cannot be built is the same the next time.
+            // The next attempt would build the same request.
             SdkError::ConstructionFailure(_) => Verdict::Permanent,
             SdkError::TimeoutError(_) => Verdict::Transient("timeout"),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Verdict::Transient("timeout"),
             SdkError::DispatchFailure(failure) if failure.is_user() => Verdict::Permanent,
             SdkError::DispatchFailure(failure) if failure.is_io() => Verdict::Transient("connection"),
-            // Among the rest are credentials that a provider could not fetch.
+            // This includes credentials that a provider could not fetch.
             SdkError::DispatchFailure(_) => Verdict::Transient("dispatch"),
             _ => answered(code, status),
         };
@@ -108,7 +113,7 @@ impl<E: ProvideErrorMetadata + StdError + 'static> From<SdkError<E, HttpResponse
 const DENIED: Verdict = Verdict::Transient("access-denied");
 const MISSING: Verdict = Verdict::Transient("missing");
 
-/// The verdict on an answer: by the service's code, else by the HTTP status.
+/// The verdict on an error answer. The service's code decides; without a known code, the HTTP status does.
 fn answered(code: Option<&str>, status: Option<u16>) -> Verdict {
     match code {
         Some("ProvisionedThroughputExceededException") => Verdict::Throttled("throughput-exceeded"),
@@ -125,7 +130,7 @@ fn answered(code: Option<&str>, status: Option<u16>) -> Verdict {
             | "PriorRequestNotComplete",
         ) => Verdict::Throttled("throttling"),
         Some("RequestTimeout" | "RequestTimeoutException") => Verdict::Transient("timeout"),
-        // Credentials are fetched anew and the clock's skew is learnt from the answer.
+        // Before the next attempt the SDK fetches new credentials, and learns the clock's skew from this answer.
         Some("ExpiredToken" | "ExpiredTokenException") => Verdict::Transient("expired-token"),
         Some("RequestTimeTooSkewed") => Verdict::Transient("clock-skew"),
         Some(
@@ -137,21 +142,21 @@ fn answered(code: Option<&str>, status: Option<u16>) -> Verdict {
             | "InvalidSignatureException",
         ) => DENIED,
         Some("NoSuchBucket" | "ResourceNotFoundException") => MISSING,
-        // The body was damaged on its way.
+        // The request's body was damaged on its way.
         Some("BadDigest" | "CRC32CheckFailed") => Verdict::Transient("checksum"),
         _ => match status {
             Some(429) => Verdict::Throttled("throttling"),
             Some(403) => DENIED,
             Some(408) => Verdict::Transient("timeout"),
             Some(500..) => Verdict::Transient("server-error"),
-            // A success whose body could not be read.
+            // The call succeeded, but the body of its answer could not be read.
             Some(200..=299) => Verdict::Transient("response"),
             _ => Verdict::Permanent,
         },
     }
 }
 
-/// The messages of an error and of its sources. A source that its parent's message repeats is left out.
+/// Appends the messages of an error and of its sources. A source whose message its parent repeats is left out.
 fn push_chain(text: &mut String, error: &dyn StdError) {
     push_line(text, "", &error.to_string());
     let mut source = error.source();
@@ -164,7 +169,7 @@ fn push_chain(text: &mut String, error: &dyn StdError) {
     }
 }
 
-/// Appends `more` as part of the same line.
+/// Appends `separator` and `more`. Control characters become spaces, so that the text stays on one line.
 fn push_line(text: &mut String, separator: &str, more: &str) {
     text.push_str(separator);
     text.extend(more.chars().map(|c| if c.is_control() { ' ' } else { c }));
@@ -191,7 +196,7 @@ mod tests {
         SdkError::service_error(meta, response(status)).into()
     }
 
-    /// The text says code, message, status and request id on one line; the reason does without the id, which is another each time.
+    /// The text has code, message, status and request id on one line; the reason is the same without the request id.
     #[test]
     fn text_is_one_line() {
         let error = service("ValidationException", 400);
@@ -221,7 +226,7 @@ mod tests {
         }
     }
 
-    /// What can be mended outside is waited for while a connector runs, and told at once when it starts.
+    /// Denied access and a missing table are retried while a program runs, and reported at once when it starts.
     #[test]
     fn what_is_denied_or_missing_passes_unless_the_connector_starts() {
         for (code, at_start) in [
@@ -246,7 +251,7 @@ mod tests {
         assert!(error.to_string().contains("not JSON"), "{error}");
     }
 
-    /// Without an answer, the chain down to the cause is shown.
+    /// The error of a call without an answer shows the chain of errors down to the cause.
     #[test]
     fn requests_without_an_answer_show_their_cause() {
         let refused = ConnectorError::io(std::io::Error::other("connection refused").into());

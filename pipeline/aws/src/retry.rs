@@ -1,8 +1,10 @@
-//! Retries of calls to the outside: `errors.retry.timeout` and `errors.retry.delay.max.ms`, counted by reason, the first of each logged.
+//! Retries of calls to the outside, with jittered backoff. Each retry is counted; the log has one line a minute for each operation and reason.
+//!
+//! The retries that the AWS SDK does by itself are switched off (see [`load`](crate::load)), so that no retry is hidden.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,54 +12,60 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{Config, metrics};
-
-/// The first wait; the next ones are twice the one before. One round trip to a service of the same region, and some.
+/// The longest that the first wait may be; the limit doubles with each further attempt. 50 ms is a little more than one round trip to a
+/// service of the same region.
 const DELAY_MIN: Duration = Duration::from_millis(50);
-/// How often a retry that goes on is logged again.
+/// How often an operation that is still being retried is logged again.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
-/// How many operations are remembered for that. More are forgotten, and logged as new, instead of growing without bound.
+/// How many operations the log remembers. When there are more, it forgets the old ones and logs them as new, so that its memory is bounded.
 const LOG_OPERATIONS: usize = 1024;
 
-/// What an error means for the call that gave it.
+/// What an error means for a retry of the call that returned it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The service asks for less: tried again without end, slower each time. The word is the metric's `reason` label.
+    /// The service asks for fewer calls. The call is retried without a time limit, with growing waits. The word is the `reason` label of the
+    /// retry's metric.
     Throttled(&'static str),
-    /// May pass: tried again until `errors.retry.timeout`. The word is the metric's `reason` label.
+    /// The error may pass by itself. The call is retried until the timeout. The word is the `reason` label of the retry's metric.
     Transient(&'static str),
-    /// Will not pass.
+    /// A retry would fail in the same way.
     Permanent,
 }
 
-/// How calls are retried. The SDKs' own retries are off, so that these are the only ones and none is hidden.
-///
-/// Every retry is counted; the first of an operation and a reason is logged, and again each minute with their number.
-#[derive(Debug, Clone)]
+/// How a client's calls are retried. Clones share the log's memory of what was reported.
+#[derive(Clone)]
 pub struct Retry {
-    /// `errors.retry.timeout`: `None` is without end (-1), zero is no retry.
-    pub timeout: Option<Duration>,
-    /// `errors.retry.delay.max.ms`.
-    pub delay_max: Duration,
-    connector: Arc<str>,
-    task: u32,
+    client: Arc<str>,
+    timeout: Option<Duration>,
+    delay_max: Duration,
+    count: Arc<dyn Fn(&'static str) + Send + Sync>,
     log: Arc<Mutex<Log>>,
 }
 
+impl fmt::Debug for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { client, timeout, delay_max, .. } = self;
+        let mut debug = f.debug_struct("Retry");
+        debug.field("client", client).field("timeout", timeout).field("delay_max", delay_max).finish_non_exhaustive()
+    }
+}
+
 impl Retry {
-    /// Retries of one task; `timeout` as `None` is without end.
-    pub fn new(connector: &str, task: u32, timeout: Option<Duration>, delay_max: Duration) -> Self {
-        Self { timeout, delay_max, connector: connector.into(), task, log: Arc::default() }
+    /// Retries transient errors until `timeout` after the call began: `None` means without end, zero means not at all. A wait is never longer
+    /// than `delay_max`.
+    ///
+    /// `client` names who calls, for the log. `count` is called before each retry with its reason, which is the verdict's word.
+    pub fn new(
+        client: impl Into<Arc<str>>,
+        timeout: Option<Duration>,
+        delay_max: Duration,
+        count: impl Fn(&'static str) + Send + Sync + 'static,
+    ) -> Self {
+        Self { client: client.into(), timeout, delay_max, count: Arc::new(count), log: Arc::default() }
     }
 
-    /// Retries of one task as its connector's [`COMMON`](crate::config::common::COMMON) keys say.
-    pub fn configured(config: &Config, task: u32) -> Self {
-        let millis = |key| config.int(key).and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-        let delay_max = millis("errors.retry.delay.max.ms").unwrap_or(DELAY_MIN);
-        Self::new(config.name(), task, millis("errors.retry.timeout"), delay_max)
-    }
-
-    /// Calls `call` until it succeeds, its error is permanent, or the time is up; then gives the last error.
+    /// Calls `call` until it succeeds, its error is permanent, or the time is up. The result is that of the last call.
+    ///
     /// `what` names the operation and its target for the log.
     pub async fn run<T, E: Display, F: Future<Output = Result<T, E>>>(
         &self,
@@ -72,7 +80,7 @@ impl Retry {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            // How long the wait may be: the last try is made when the time is up, not before.
+            // The wait ends when the time is up at the latest, so that the last attempt is made then and not before.
             let (reason, left) = match verdict(&error) {
                 Verdict::Permanent => return Err(error),
                 Verdict::Throttled(reason) => (reason, Duration::MAX),
@@ -91,7 +99,7 @@ impl Retry {
         }
     }
 
-    /// A random part of 50 ms · 2^attempt (at most `delay_max`), so that tasks that failed together do not come back together.
+    /// A random part of 50 ms · 2^attempt, which is at most `delay_max`: tasks that failed together do not retry together.
     fn delay(&self, attempt: u32) -> Duration {
         let longest = DELAY_MIN.saturating_mul(1 << attempt.min(30)).min(self.delay_max);
         let millis = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
@@ -99,16 +107,15 @@ impl Retry {
     }
 
     fn report(&self, what: &impl Display, reason: &'static str, error: &impl Display, delay: Duration) {
-        metrics::retry(&self.connector, self.task, reason);
+        (self.count)(reason);
         let retries = {
-            // A panic of another holder leaves at most a count that is one short.
+            // A thread that panicked while it held the lock has left a count that is one too low at most.
             let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
             log.note(what.to_string(), reason, Instant::now())
         };
         if let Some(retries) = retries {
             warn!(
-                connector = %self.connector,
-                task = self.task,
+                client = &*self.client,
                 reason,
                 retries,
                 delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
@@ -118,14 +125,14 @@ impl Retry {
     }
 }
 
-/// Which operations are being retried, and when that was said last.
+/// Which operations are being retried, when each was logged last, and how many retries there were since.
 #[derive(Debug, Default)]
 struct Log {
     seen: HashMap<(String, &'static str), (Instant, u64)>,
 }
 
 impl Log {
-    /// How many retries there were since the last line, this one included, if a line is due.
+    /// Notes a retry. If a line is due, gives the number of retries since the last line, this one included.
     fn note(&mut self, what: String, reason: &'static str, now: Instant) -> Option<u64> {
         if self.seen.len() >= LOG_OPERATIONS {
             self.seen.retain(|_, (said, _)| now.duration_since(*said) < LOG_INTERVAL);
@@ -154,6 +161,7 @@ impl Log {
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
     use std::cell::Cell;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 
@@ -161,13 +169,14 @@ mod tests {
         retry_after(timeout, 1)
     }
 
-    /// Retries with waits of at most `delay_max` milliseconds: the time passes for real, since tokio's paused clock is a feature
-    /// that would compile the whole tree a second time.
+    /// Retries with waits of at most `delay_max` milliseconds. The tests really wait: tokio's paused clock is a cargo feature with which
+    /// every dependency of tokio would be compiled a second time.
     fn retry_after(timeout: Option<u64>, delay_max: u64) -> Retry {
-        Retry::new("c", 0, timeout.map(Duration::from_millis), Duration::from_millis(delay_max))
+        Retry::new("test", timeout.map(Duration::from_millis), Duration::from_millis(delay_max), |_| {})
     }
 
-    /// Runs a call that fails as `verdict` says, `failures` times and then succeeds; gives the result, the calls and the time.
+    /// Runs a call that fails `failures` times with errors of this verdict and then succeeds. Gives the result, the number of calls and the
+    /// time that it all took.
     async fn run(retry: &Retry, verdict: Verdict, failures: u32) -> (Result<u32, String>, u32, Duration) {
         let calls = Cell::new(0);
         let started = Instant::now();
@@ -218,12 +227,15 @@ mod tests {
 
     #[tokio::test]
     async fn every_retry_is_counted_under_its_reason() {
-        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-        let _guard = ::metrics::set_default_local_recorder(&recorder);
-        run(&retry(None), Verdict::Throttled("throttled"), 3).await.0.unwrap();
-        let text = recorder.handle().render();
-        assert!(text.contains(r#"fms_retries_total{connector="c",task="0",reason="throttled"} 3"#), "{text}");
-        assert!(text.contains(r#"kafka_connect_task_error_total_retries{connector="c",task="0"} 3"#), "{text}");
+        let retries = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&retries);
+        let count = move |reason| {
+            assert_eq!(reason, "throttled");
+            seen.fetch_add(1, Ordering::Relaxed);
+        };
+        let retry = Retry::new("test", None, Duration::from_millis(1), count);
+        run(&retry, Verdict::Throttled("throttled"), 3).await.0.unwrap();
+        assert_eq!(retries.load(Ordering::Relaxed), 3);
     }
 
     #[test]

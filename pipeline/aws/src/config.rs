@@ -1,0 +1,39 @@
+//! The configuration of AWS clients: the SDK's standard sources, HTTPS, and no retries by the SDK itself.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use tokio::runtime::Handle;
+
+/// How long connecting to a service may take. A reachable host answers within a fraction of it.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long one attempt may take from the first byte of its request to the head of its answer. The upload of a large part counts too.
+const READ: Duration = Duration::from_mins(1);
+
+/// The configuration from the environment, the profile, web identity, ECS and IMDS, in the order of every AWS SDK, with `AWS_ENDPOINT_URL`
+/// and its variants for each service.
+///
+/// The SDK's retries are off, also those of the credential providers: calls are retried with [`Retry`](crate::Retry), so that no retry is
+/// hidden. A client for short calls sets shorter timeouts than these.
+///
+/// Must not be called in an async context. A missing region or missing credentials are no error here, but of the first call.
+pub fn load(runtime: &Handle) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build();
+    runtime.block_on(
+        aws_config::defaults(BehaviorVersion::latest())
+            .http_client(https())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .load(),
+    )
+}
+
+/// An HTTP client for http and https endpoints that trusts the certificates of the operating system.
+pub fn https() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}

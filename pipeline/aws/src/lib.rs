@@ -1,0 +1,9 @@
+//! What every user of an AWS service here needs: the configuration of its client, one error type, and retries. Knows no Kafka.
+
+mod config;
+mod error;
+mod retry;
+
+pub use config::{https, load};
+pub use error::Error;
+pub use retry::{Retry, Verdict};
