@@ -27,6 +27,6 @@ pub use budget::{Budget, Reservation};
 pub use config::{Config, ConfigError, Importance, Key, Kind};
 pub use deadletter::{DeadLetter, DeadLetterQueue, Stage};
 pub use sink::{
-    Demand, ErrantRow, Flush, LazyOrigin, Origin, RetryLimits, SinkConnector, SinkError, SinkRecord, SinkTask,
+    Demand, ErrantRow, Flush, LazyOrigin, Origin, Replay, RetryLimits, SinkConnector, SinkError, SinkRecord, SinkTask,
     StartedSink, Target, TaskContext, Tick, TopicPartition,
 };

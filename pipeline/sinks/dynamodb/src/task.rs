@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use fms_aws::Retry;
 use fms_connect::metrics::SinkMetrics;
-use fms_connect::sink::Replay;
+
 use fms_connect::{
-    Demand, ErrantRow, Flush, Reservation, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
+    Demand, ErrantRow, Flush, Replay, Reservation, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
 };
 use fms_record::Row;
 use metrics::{Counter, counter};

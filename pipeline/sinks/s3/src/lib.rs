@@ -9,11 +9,12 @@
 //! ```
 
 mod content;
-mod escape;
+mod extractor;
+mod keys;
+mod layout;
 mod metrics;
 mod partition;
 mod partitioner;
-mod path_format;
 mod pool;
 mod recent;
 mod rotation;
@@ -32,7 +33,8 @@ use aws_config::SdkConfig;
 use fms_connect::{Config, ConfigError, Key, SinkConnector, SinkTask, StartedSink, Target, TaskContext};
 use tokio::runtime::Handle;
 
-use crate::settings::{KEYS, Settings};
+use crate::keys::KEYS;
+use crate::settings::Settings;
 use crate::task::S3Task;
 
 /// The kind of sink that `connector.class` = `S3Sink` names.

@@ -9,10 +9,11 @@ use fms_connect::{Budget, ErrantRow, Flush, Reservation, SinkError, SinkRecord, 
 use fms_record::{EventTime, Row};
 
 use crate::content::{self, Checksum, Content};
+use crate::extractor::Extractor;
+use crate::layout::Layout;
 use crate::metrics::{Metrics, Sources};
 use crate::partitioner::Misfit;
 use crate::rotation::{Buffered, Reason, Rotation};
-use crate::settings::{Extractor, Layout};
 use crate::store::{Store, Target};
 use crate::uploads::{Body, Multipart, Pending, Uploads};
 use crate::writer::Writer;

@@ -3,13 +3,11 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
+use fms_layout::{Field, PathFormat};
 use fms_record::Row;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-
-use crate::escape::escape;
-use crate::path_format::PathFormat;
 
 /// Where a row belongs. A function of the row and of its event time alone.
 #[derive(Debug, Clone)]
@@ -41,47 +39,29 @@ impl Misfit {
     }
 }
 
-/// A field that gives a folder.
-#[derive(Debug, Clone)]
-pub struct Field {
-    name: String,
-    /// `name=`, escaped.
-    prefix: String,
-}
-
-impl Field {
-    /// The field of that name or path.
-    pub fn new(name: &str) -> Self {
-        let mut prefix = String::new();
-        escape(name, &mut prefix);
-        prefix.push('=');
-        Self { name: name.into(), prefix }
-    }
-
-    /// Appends `name=value`, both escaped. The value is the text of a string, number or boolean.
-    fn write(&self, row: &Row<'_>, out: &mut String) -> Result<(), Misfit> {
-        let name = &self.name;
-        let wrong = |class, problem: &str| {
-            Misfit::new(class, format!("field `{name}`, which `partition.field.name` asks for, {problem}"))
-        };
-        let json = match row.find(name) {
-            None => return Err(wrong("MissingField", "is absent")),
-            Some("null") => return Err(wrong("MissingField", "is null")),
-            Some(json) => json,
-        };
-        let value = match json.as_bytes().first() {
-            Some(b'"') => string(json)
-                .ok_or_else(|| wrong("LoneSurrogate", &format!("is not a text in Unicode: {}", shown(json))))?,
-            Some(b'{' | b'[') => {
-                let problem = format!("is {}; it has to be a string, number or boolean", shown(json));
-                return Err(wrong("NotScalar", &problem));
-            }
-            _ => Cow::Borrowed(json),
-        };
-        out.push_str(&self.prefix);
-        escape(&value, out);
-        Ok(())
-    }
+/// Appends the folder of a row's field: its name and value. The value is the text of a string, number or boolean.
+fn write_field(field: &Field, row: &Row<'_>, out: &mut String) -> Result<(), Misfit> {
+    let name = field.name();
+    let wrong = |class, problem: &str| {
+        Misfit::new(class, format!("field `{name}`, which `partition.field.name` asks for, {problem}"))
+    };
+    let json = match row.find(name) {
+        None => return Err(wrong("MissingField", "is absent")),
+        Some("null") => return Err(wrong("MissingField", "is null")),
+        Some(json) => json,
+    };
+    let value = match json.as_bytes().first() {
+        Some(b'"') => {
+            string(json).ok_or_else(|| wrong("LoneSurrogate", &format!("is not a text in Unicode: {}", shown(json))))?
+        }
+        Some(b'{' | b'[') => {
+            let problem = format!("is {}; it has to be a string, number or boolean", shown(json));
+            return Err(wrong("NotScalar", &problem));
+        }
+        _ => Cow::Borrowed(json),
+    };
+    field.write(&value, out);
+    Ok(())
 }
 
 /// A JSON string's text; `None` for what is no text, such as a lone surrogate.
@@ -115,6 +95,11 @@ impl TimeFolders {
     /// `duration` is in milliseconds, more than 0.
     pub fn new(format: PathFormat, duration: i64, zone: TimeZone) -> Self {
         Self { format, duration, zone, last: None }
+    }
+
+    /// The form of the folders.
+    pub fn format(&self) -> &PathFormat {
+        &self.format
     }
 
     fn write(&mut self, millis: i64, out: &mut String) -> Result<(), Misfit> {
@@ -176,7 +161,7 @@ impl Partitioner {
                     if index > 0 {
                         out.push('/');
                     }
-                    field.write(row, out)?;
+                    write_field(field, row, out)?;
                 }
                 if let Some(time) = time {
                     if !fields.is_empty() {

@@ -21,7 +21,7 @@ use fms_aws::{Error, Retry, Verdict};
 use fms_connect::{RetryLimits, SinkError, TopicPartition, metrics};
 
 use crate::content::{self, Comparison, Content, Stored};
-use crate::settings::{Layout, is_of};
+use crate::layout::{Layout, is_of};
 
 /// What every object is stored with, see [`content`].
 const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32C;

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use fms_aws::Retry;
-use fms_connect::sink::Replay;
+
 use fms_connect::{
-    Config, Demand, ErrantRow, Flush, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
+    Config, Demand, ErrantRow, Flush, Replay, SinkError, SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
 };
 use tokio::sync::Semaphore;
 
+use crate::layout::Layout;
 use crate::metrics::Metrics;
 use crate::partition::{Destination, Partition, Repeat};
 use crate::pool::Pool;
 use crate::recent::Recent;
-use crate::settings::{Layout, Settings};
+use crate::settings::Settings;
 use crate::store::{self, Store};
 use crate::uploads::Uploads;
 

@@ -11,10 +11,10 @@ use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::types::ChecksumAlgorithm;
 use e2e::stack::embedded::s3::{self, Store};
 use fms_connect::config::common::COMMON;
-use fms_connect::sink::Replay;
+
 use fms_connect::{
-    Budget, Config, Demand, ErrantRow, Flush, LazyOrigin, Origin, RetryLimits, SinkConnector, SinkError, SinkRecord,
-    SinkTask, TaskContext, Tick, TopicPartition,
+    Budget, Config, Demand, ErrantRow, Flush, LazyOrigin, Origin, Replay, RetryLimits, SinkConnector, SinkError,
+    SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
 };
 use fms_record::{Parser, Row};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,7 +23,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use crate::S3Sink;
-use crate::settings::{KEYS, Settings};
+use crate::keys::KEYS;
+use crate::settings::Settings;
 use crate::store::{check_bucket, client};
 use crate::task::{CALLS, S3Task};
 

@@ -34,15 +34,6 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// What an object's name ends with.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Gzip(_) => ".gz",
-            Self::Zstd(_) => ".zst",
-        }
-    }
-
     /// About what a compressor holds, in bytes.
     fn memory(self) -> usize {
         const MIB: usize = 1024 * 1024;
