@@ -5,6 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::excerpt::{Excerpt, Position};
 use crate::format::WHOLE;
 
 /// Why a whole message gives no rows. The original bytes go to the dead-letter queue.
@@ -21,10 +22,12 @@ pub enum MessageError {
         length: usize,
     },
     /// The payload is larger than a Kafka record can be.
-    #[error("the payload has {length} bytes; no more than {} can be read", crate::field::MAX_PAYLOAD)]
+    #[error("the payload has {length} bytes; no more than {limit} can be read")]
     MessageTooLong {
         /// Bytes of the payload.
         length: usize,
+        /// How many can be read.
+        limit: usize,
     },
     /// The payload begins with the byte order mark of another encoding.
     #[error(
@@ -365,102 +368,6 @@ impl NameError {
             Self::DuplicateField { .. } => "DuplicateField",
             Self::LoneSurrogate { .. } => "LoneSurrogate",
         }
-    }
-}
-
-/// A place in a payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// Line, from 1.
-    pub line: usize,
-    /// Character in the line, from 1; a byte order mark is none.
-    pub column: usize,
-    /// Byte, from 0.
-    pub offset: usize,
-}
-
-impl Position {
-    pub(crate) fn of(text: &str, offset: usize) -> Self {
-        let before = &text[..offset];
-        let line = before.rsplit('\n').next().unwrap_or(before);
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: line.trim_start_matches('\u{feff}').chars().count() + 1,
-            offset,
-        }
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {} column {} (byte offset {} of the message)", self.line, self.column, self.offset)
-    }
-}
-
-/// A short piece of a payload, shown in backquotes with control characters escaped, so that a log line stays one line; NUL bytes at its
-/// beginning are counted instead.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Excerpt {
-    /// What comes after the NUL bytes.
-    text: String,
-    /// How many NUL bytes it begins with.
-    nuls: usize,
-}
-
-impl Excerpt {
-    const LENGTH: usize = 40;
-
-    /// The beginning of `text`.
-    pub(crate) fn start_of(text: &str) -> Self {
-        let nuls = text.bytes().take_while(|&byte| byte == 0).count();
-        let text = &text[nuls..];
-        let mut excerpt = printable(text.chars().take(Self::LENGTH));
-        if text.chars().nth(Self::LENGTH).is_some() {
-            excerpt.push('…');
-        }
-        Self { text: excerpt, nuls }
-    }
-
-    /// The end of `text`.
-    pub(crate) fn end_of(text: &str) -> Self {
-        let start = text.char_indices().rev().take(Self::LENGTH).last().map_or(0, |(start, _)| start);
-        let more = if start > 0 { "…" } else { "" };
-        Self { text: format!("{more}{}", printable(text[start..].chars())), nuls: 0 }
-    }
-
-    /// The excerpt with `word` before it; nothing, if there is nothing to show.
-    fn after(&self, word: &str) -> String {
-        if self.text.is_empty() { String::new() } else { format!("{word} {self}") }
-    }
-}
-
-fn printable(characters: impl Iterator<Item = char>) -> String {
-    characters
-        .flat_map(|c| {
-            c.is_control().then(|| c.escape_default()).into_iter().flatten().chain((!c.is_control()).then_some(c))
-        })
-        .collect()
-}
-
-impl fmt::Display for Excerpt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.nuls {
-            0 => write!(f, "`{}`", self.text),
-            1 => f.write_str("a NUL byte"),
-            nuls => write!(f, "{nuls} NUL bytes"),
-        }
-    }
-}
-
-/// What a value is, with its article.
-pub(crate) fn kind(json: &str) -> &'static str {
-    match json.as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
     }
 }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::hash_map::{Entry, HashMap};
 
 use crate::error::NameError;
-use crate::scan::{self, Fault};
-use crate::string::decode;
+use crate::json;
+use crate::json::scan::{self, Fault};
 
 /// The most bytes of a payload: what Kafka itself can carry, so that positions fit in 31 bits.
 pub(crate) const MAX_PAYLOAD: usize = i32::MAX as usize;
@@ -130,7 +130,7 @@ impl Field {
     #[inline]
     pub(crate) fn name(self, text: &str) -> Cow<'_, str> {
         let raw = self.raw_name(text);
-        if self.is_escaped() { decode(raw).unwrap_or(Cow::Borrowed(raw)) } else { Cow::Borrowed(raw) }
+        if self.is_escaped() { json::decode(raw).unwrap_or(Cow::Borrowed(raw)) } else { Cow::Borrowed(raw) }
     }
 
     /// Whether this is the field `name` (decoded).
@@ -154,7 +154,7 @@ pub(crate) fn find(text: &str, fields: &[Field], name: &str) -> Option<usize> {
 pub(crate) fn check(text: &str, fields: &[Field]) -> Result<(), NameError> {
     if fields.iter().any(|field| field.is_escaped()) {
         for field in fields {
-            if decode(field.raw_name(text)).is_none() {
+            if json::decode(field.raw_name(text)).is_err() {
                 return Err(NameError::LoneSurrogate { name: field.raw_name(text).into(), offset: field.start() });
             }
         }

@@ -1,6 +1,6 @@
 //! What a fleet's messages look like: where in a value the message is, which list becomes rows, and what has to be there.
 
-use crate::string;
+use crate::json;
 
 /// The list of a message that is an array itself.
 pub(crate) const WHOLE: &str = "$";
@@ -125,7 +125,7 @@ impl WithoutList {
 }
 
 /// Whether a value, by its JSON text, is one of these: a string by what it says, anything else as it stands.
-pub(crate) fn is_one_of(json: &str, values: &[String]) -> bool {
-    let own = string::raw(json).map_or(Some(json.into()), string::decode);
-    own.is_some_and(|own| values.iter().any(|value| *value == own))
+pub(crate) fn is_one_of(value: &str, values: &[String]) -> bool {
+    let own = json::raw(value).map_or(Ok(value.into()), json::decode);
+    own.is_ok_and(|own| values.iter().any(|value| *value == own))
 }

@@ -27,22 +27,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod compact;
-pub mod error;
+mod error;
+mod excerpt;
 mod field;
 pub mod format;
-pub mod message;
+pub mod json;
+mod message;
+mod object;
+mod parser;
 mod path;
-pub mod row;
-mod scan;
-pub mod source;
-mod string;
-pub mod template;
-pub mod time;
+mod payload;
+mod row;
+mod source;
+mod template;
+mod time;
+mod unrolled;
 
-pub use error::{MessageError, RowError};
+pub use error::{Lack, MessageError, NameError, RowError};
+pub use excerpt::{Excerpt, Position};
 pub use format::Format;
-pub use message::{Message, Parser};
+pub use message::Message;
+pub use parser::Parser;
 pub use row::Row;
 pub use source::Source;
 pub use template::Template;

@@ -4,8 +4,8 @@
 //! has twice the last counts, as for most readers of JSON. A path into anything but an object leads nowhere.
 
 use crate::field::{self, Field};
-use crate::message::object;
-use crate::scan::{self, byte};
+use crate::json::scan::{self, byte};
+use crate::object::object;
 
 /// The value at `path`, where `get` gives the fields of the outermost object and has none of that very name.
 ///

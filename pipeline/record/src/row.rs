@@ -6,8 +6,8 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use crate::Message;
-use crate::compact::{self, write_line};
 use crate::field::{self, Field};
+use crate::json::compact::{self, write_line};
 use crate::path;
 
 /// One row: the envelope's fields (without the list), then the element's; on a name clash the element's value.

@@ -23,7 +23,7 @@ pub trait Source: fmt::Debug {
 
 /// A part of the record, shown as a template names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// `@key`.
     Key,
     /// `@topic`.

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::error::{Excerpt, Lack};
+use crate::error::Lack;
+use crate::excerpt::Excerpt;
 use crate::source::Part as RecordPart;
-use crate::{Row, RowError, string};
+use crate::{Row, RowError, json};
 
 /// A parsed template such as `${id}#${object}` or `${timestamp_iso|messaged_at}#${@digest}`.
 ///
@@ -28,7 +29,7 @@ enum Part {
 
 /// What may stand in `${…}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Variable {
+pub(crate) enum Variable {
     /// A field of the row, by name or path.
     Field(String),
     /// `@index`: [`Row::index`].
@@ -105,7 +106,7 @@ impl Template {
     }
 
     /// The alternatives of each `${…}`, in order.
-    pub fn choices(&self) -> impl Iterator<Item = &[Variable]> {
+    pub(crate) fn choices(&self) -> impl Iterator<Item = &[Variable]> {
         self.parts.iter().filter_map(|part| match part {
             Part::Choice(choice) => Some(&**choice),
             Part::Literal(_) => None,
@@ -194,8 +195,8 @@ impl Template {
 
     fn scalar<'v>(&self, field: &str, value: &'v str) -> Result<Cow<'v, str>, RowError> {
         let (template, field, found) = (|| self.source.clone(), || field.to_owned(), || Excerpt::start_of(value));
-        if let Some(raw) = string::raw(value) {
-            return string::decode(raw).ok_or_else(|| RowError::LoneSurrogate {
+        if let Some(raw) = json::raw(value) {
+            return json::decode(raw).map_err(|_| RowError::LoneSurrogate {
                 template: template(),
                 field: field(),
                 found: found(),

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use crate::error::Excerpt;
-use crate::{Row, RowError, string};
+use crate::excerpt::Excerpt;
+use crate::{Row, RowError, json};
 
 /// The envelope's field that says when the message was made.
 const MESSAGED_AT: &str = "messaged_at";
@@ -54,24 +54,20 @@ fn read_field(field: &str, value: &str) -> Result<i64, RowError> {
     })
 }
 
-/// Reads a time's JSON text: RFC 3339 with offset or `Z`, a space instead of `T`, epoch seconds or milliseconds (number or string).
-///
-/// Milliseconds since the Unix epoch; what is finer is cut off (towards the past). A number below 100,000,000,000 in magnitude counts
-/// seconds (until the year 5138), from there on milliseconds (from March 1973). A leap second is the last second before it.
-pub fn parse_time(json: &str) -> Option<i64> {
-    read(json).ok()
-}
-
 /// From which magnitude on a number counts milliseconds.
 const FIRST_MILLIS: i128 = 100_000_000_000;
 
-/// The time, or what is wrong with the value, as the end of a sentence.
-fn read(json: &str) -> Result<i64, Cow<'static, str>> {
-    let Some(raw) = string::raw(json) else {
-        let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-        return if is_number { Ok(epoch(json)?) } else { Err("is neither text nor a number".into()) };
+/// Reads the JSON text of a time: RFC 3339 with an offset or `Z`, perhaps with a space instead of `T`, or epoch seconds or milliseconds as a
+/// number or string. The error says what is wrong with the value, as the end of a sentence.
+///
+/// Gives milliseconds since the Unix epoch; finer parts are cut off, towards the past. A number below 100,000,000,000 in magnitude counts
+/// seconds (these reach to the year 5138), a larger one milliseconds (from March 1973 on). A leap second is read as the second before it.
+fn read(value: &str) -> Result<i64, Cow<'static, str>> {
+    let Some(raw) = json::raw(value) else {
+        let is_number = value.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        return if is_number { Ok(epoch(value)?) } else { Err("is neither text nor a number".into()) };
     };
-    let text = string::decode(raw).ok_or("has a surrogate escape without its partner")?;
+    let text = json::decode(raw).map_err(|_| "has a surrogate escape without its partner")?;
     if let Some(millis) = rfc3339(text.as_bytes()) {
         return Ok(in_range(Some(millis))?);
     }

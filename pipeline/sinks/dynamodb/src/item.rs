@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use fms_record::json::{self, Event, Events};
 
-use crate::json::{Event, Events, JsonError};
 use crate::number::{self, NumberError};
 
 /// The largest item in bytes, names and values together.
@@ -50,9 +50,32 @@ pub enum ItemError {
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// Cannot be read.
-    #[error(transparent)]
-    Json(#[from] JsonError),
+    /// The row is not JSON.
+    #[error("not valid JSON at byte {at} of the row: expected {expected}")]
+    InvalidJson {
+        /// The byte of the row's text at which it stops being JSON.
+        at: usize,
+        /// What would have been right there.
+        expected: &'static str,
+    },
+    /// A string is not Unicode text.
+    #[error(
+        "a string has half of a surrogate pair (\\u{unit:04x}) at byte {at} of the row, which is no character and cannot be stored"
+    )]
+    LoneSurrogate {
+        /// The byte of the row's text at which the escape begins.
+        at: usize,
+        /// The half that is there.
+        unit: u16,
+    },
+    /// A value is inside of too many lists and objects.
+    #[error(
+        "lists and objects are nested more than {limit} levels deep, which is DynamoDB's limit: flatten the value, or send it as a string"
+    )]
+    TooDeep {
+        /// DynamoDB's limit.
+        limit: usize,
+    },
     /// Cannot be held.
     #[error(transparent)]
     Number(#[from] NumberError),
@@ -82,6 +105,16 @@ pub enum Problem {
     NoObject,
 }
 
+impl From<json::Error> for Problem {
+    fn from(error: json::Error) -> Self {
+        match error {
+            json::Error::Syntax { at, expected } => Self::InvalidJson { at, expected },
+            json::Error::LoneSurrogate { at, unit } => Self::LoneSurrogate { at, unit },
+            json::Error::Depth { limit } => Self::TooDeep { limit },
+        }
+    }
+}
+
 impl ItemError {
     /// The cause's name, as a dead letter names it.
     pub fn class(&self) -> &'static str {
@@ -95,7 +128,9 @@ impl ItemError {
 impl Problem {
     fn class(&self) -> &'static str {
         match self {
-            Self::Json(error) => error.class(),
+            Self::InvalidJson { .. } => "InvalidJson",
+            Self::LoneSurrogate { .. } => "LoneSurrogate",
+            Self::TooDeep { .. } => "NestedTooDeep",
             Self::Number(error) => error.class(),
             Self::Twice { .. } => "DuplicateField",
             Self::EmptyName => "EmptyFieldName",
@@ -168,14 +203,14 @@ pub fn write_item<'k>(
         let overhead = usize::from(open.len() > 1);
         let Some(names) = open.last_mut() else {
             // After its end there is nothing more.
-            if event != Event::MapStart {
+            if event != Event::ObjectStart {
                 return Err(ItemError::Row(Problem::NoObject));
             }
             open.push(Names::default());
             out.push(b'{');
             continue;
         };
-        if !matches!(event, Event::MapEnd | Event::ListEnd) && !matches!(out.last(), Some(b'{' | b'[' | b':')) {
+        if !matches!(event, Event::ObjectEnd | Event::ArrayEnd) && !matches!(out.last(), Some(b'{' | b'[' | b':')) {
             out.push(b',');
         }
         let bytes = match event {
@@ -195,18 +230,18 @@ pub fn write_item<'k>(
                 out.extend_from_slice(source);
                 continue;
             }
-            Event::MapEnd | Event::ListEnd => {
+            Event::ObjectEnd | Event::ArrayEnd => {
                 open.pop();
                 match event {
-                    Event::ListEnd => out.extend_from_slice(b"]}"),
+                    Event::ArrayEnd => out.extend_from_slice(b"]}"),
                     _ if open.is_empty() => write_key(&absent, out)?,
                     _ => out.extend_from_slice(b"}}"),
                 }
                 continue;
             }
-            Event::MapStart | Event::ListStart => {
+            Event::ObjectStart | Event::ArrayStart => {
                 open.push(Names::default());
-                out.extend_from_slice(if event == Event::MapStart { br#"{"M":{"# } else { br#"{"L":["# });
+                out.extend_from_slice(if event == Event::ObjectStart { br#"{"M":{"# } else { br#"{"L":["# });
                 3
             }
             Event::Null => {
@@ -222,7 +257,7 @@ pub fn write_item<'k>(
                 write_pieces(out, [br#"{"N":""#, sent.as_bytes(), br#""}"#]);
                 bytes
             }
-            Event::Text(text) => {
+            Event::String(text) => {
                 write_pieces(out, [br#"{"S":"#, source, b"}"]);
                 text.len()
             }
@@ -276,7 +311,7 @@ fn twice(text: &str, second: usize) -> Problem {
     let mut events = Events::new(text, LEVELS);
     while let Some(Ok(event)) = events.next() {
         // An element of a list begins; `Name` says so of an object's.
-        if let (Some(Around::List(elements)), false) = (around.last_mut(), event == Event::ListEnd) {
+        if let (Some(Around::List(elements)), false) = (around.last_mut(), event == Event::ArrayEnd) {
             *elements += 1;
         }
         match event {
@@ -288,12 +323,12 @@ fn twice(text: &str, second: usize) -> Problem {
                     names.push((name, events.start()));
                 }
             }
-            Event::MapStart => around.push(Around::Map(Vec::new())),
-            Event::ListStart => around.push(Around::List(0)),
-            Event::MapEnd | Event::ListEnd => {
+            Event::ObjectStart => around.push(Around::Map(Vec::new())),
+            Event::ArrayStart => around.push(Around::List(0)),
+            Event::ObjectEnd | Event::ArrayEnd => {
                 around.pop();
             }
-            Event::Null | Event::Bool(_) | Event::Number(_) | Event::Text(_) => {}
+            Event::Null | Event::Bool(_) | Event::Number(_) | Event::String(_) => {}
         }
     }
     Problem::NoObject
@@ -333,7 +368,7 @@ fn largest_field(text: &str) -> (String, usize) {
     while let Some(Ok(event)) = events.next() {
         let next = match event {
             Event::Name(name) if events.depth() == 1 => Some((name.into_owned(), events.position())),
-            Event::MapEnd if events.depth() == 0 => None,
+            Event::ObjectEnd if events.depth() == 0 => None,
             _ => continue,
         };
         if let Some((name, start)) = std::mem::replace(&mut current, next) {

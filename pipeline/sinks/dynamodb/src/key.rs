@@ -6,9 +6,9 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState}
 use std::sync::LazyLock;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use fms_record::json::{Event, Events};
 use fms_record::{Row, RowError, Template};
 
-use crate::json::{Event, Events};
 use crate::number::{Number, NumberError};
 
 /// The types of a key attribute that a row can fill in.
@@ -260,7 +260,7 @@ impl KeyValue {
     fn is(&self, json: &str) -> bool {
         let mut events = Events::new(json, 0);
         match (self, events.next()) {
-            (Self::Text(key), Some(Ok(Event::Text(own)))) => *key == own,
+            (Self::Text(key), Some(Ok(Event::String(own)))) => *key == own,
             (Self::Number(key), Some(Ok(Event::Number(own)))) => Number::parse(own).as_ref() == Ok(key),
             _ => false,
         }

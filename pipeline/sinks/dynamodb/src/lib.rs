@@ -9,7 +9,6 @@
 mod batcher;
 mod connector;
 mod item;
-mod json;
 mod key;
 mod number;
 mod table;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use fms_layout::{Field, PathFormat};
-use fms_record::Row;
+use fms_record::{Row, json};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -45,29 +45,23 @@ fn write_field(field: &Field, row: &Row<'_>, out: &mut String) -> Result<(), Mis
     let wrong = |class, problem: &str| {
         Misfit::new(class, format!("field `{name}`, which `partition.field.name` asks for, {problem}"))
     };
-    let json = match row.find(name) {
+    let found = match row.find(name) {
         None => return Err(wrong("MissingField", "is absent")),
         Some("null") => return Err(wrong("MissingField", "is null")),
-        Some(json) => json,
+        Some(value) => value,
     };
-    let value = match json.as_bytes().first() {
-        Some(b'"') => {
-            string(json).ok_or_else(|| wrong("LoneSurrogate", &format!("is not a text in Unicode: {}", shown(json))))?
-        }
+    let value = match found.as_bytes().first() {
+        Some(b'"') => json::raw(found)
+            .and_then(|raw| json::decode(raw).ok())
+            .ok_or_else(|| wrong("LoneSurrogate", &format!("is not a text in Unicode: {}", shown(found))))?,
         Some(b'{' | b'[') => {
-            let problem = format!("is {}; it has to be a string, number or boolean", shown(json));
+            let problem = format!("is {}; it has to be a string, number or boolean", shown(found));
             return Err(wrong("NotScalar", &problem));
         }
-        _ => Cow::Borrowed(json),
+        _ => Cow::Borrowed(found),
     };
     field.write(&value, out);
     Ok(())
-}
-
-/// A JSON string's text; `None` for what is no text, such as a lone surrogate.
-fn string(json: &str) -> Option<Cow<'_, str>> {
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
 /// The beginning of a value, for an error.

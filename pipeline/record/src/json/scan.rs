@@ -1,16 +1,17 @@
-//! A strict JSON scanner: where a value ends, or where the text stops being RFC 8259. It builds nothing and never recurses.
+//! A strict JSON scanner: it finds where a value ends, or where the text stops being JSON by RFC 8259. It builds nothing and never recurses.
 //!
-//! Every function takes the text and a position and gives the position after what it scanned. The text is known to be UTF-8, so only
-//! ASCII matters here: all tokens begin and end on character boundaries. Reading past the end gives NUL, which no token may contain.
+//! Every function takes the text and a position, and returns the position after what it scanned. The text is known to be UTF-8. All tokens
+//! begin and end with ASCII characters, so positions are always on character boundaries. Reading behind the end gives NUL, which is part of
+//! no token.
 
-/// Where the text stops being JSON and what would have been right there. At the text's end: it was cut off.
+/// Where the text stops being JSON, and what would have been right there. A fault at the end of the text means that it was cut off.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) at: usize,
     pub(crate) expected: &'static str,
 }
 
-/// The position after what was scanned. The fault is boxed to keep the result in two registers.
+/// The position after what was scanned. The fault is boxed so that the result fits into two registers.
 pub(crate) type Scan = Result<usize, Box<Fault>>;
 
 #[cold]
@@ -19,13 +20,13 @@ pub(crate) fn fault(at: usize, expected: &'static str) -> Box<Fault> {
     Box::new(Fault { at, expected })
 }
 
-/// The byte at a position; NUL at the end.
+/// The byte at a position, and NUL at the end of the text.
 #[inline]
 pub(crate) fn byte(text: &[u8], at: usize) -> u8 {
     text.get(at).copied().unwrap_or(0)
 }
 
-/// The position of the next token.
+/// The position of the next token, after any white space.
 #[inline]
 pub(crate) fn white_space(text: &[u8], at: usize) -> usize {
     if byte(text, at) > b' ' { at } else { white_space_run(text, at) }
@@ -39,7 +40,7 @@ fn white_space_run(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The value at `at`, whatever it is.
+/// Scans the value at `at`.
 #[inline]
 pub(crate) fn value(text: &[u8], at: usize) -> Scan {
     match byte(text, at) {
@@ -48,8 +49,9 @@ pub(crate) fn value(text: &[u8], at: usize) -> Scan {
     }
 }
 
+/// Scans the string, number, boolean or null at `at`.
 #[inline]
-fn scalar(text: &[u8], at: usize) -> Scan {
+pub(crate) fn scalar(text: &[u8], at: usize) -> Scan {
     match byte(text, at) {
         b'"' => string(text, at + 1),
         b'-' | b'0'..=b'9' => number(text, at),
@@ -60,7 +62,7 @@ fn scalar(text: &[u8], at: usize) -> Scan {
     }
 }
 
-/// An object or array, however deep.
+/// Scans the object or array at `at`, however deep it is.
 fn container(text: &[u8], mut at: usize) -> Scan {
     let mut nesting = Nesting::default();
     loop {
@@ -87,7 +89,7 @@ fn container(text: &[u8], mut at: usize) -> Scan {
             }
             _ => at = scalar(text, at)?,
         }
-        // A value has ended before `at`: close containers until one goes on.
+        // A value has ended before `at`. Containers are closed until one has another value.
         loop {
             let Some(in_object) = nesting.innermost() else { return Ok(at) };
             at = white_space(text, at);
@@ -111,17 +113,17 @@ fn container(text: &[u8], mut at: usize) -> Scan {
     }
 }
 
-/// A field's name at `at` and its colon; gives the position of the value.
+/// Scans the name of a field at `at` and its colon. Returns the position of the value.
 fn name(text: &[u8], at: usize) -> Scan {
     if byte(text, at) != b'"' {
         return Err(fault(at, "a field name in double quotes"));
     }
-    colon(text, string(text, at + 1)?)
+    after_colon(text, string(text, at + 1)?)
 }
 
-/// The colon after a name that ended before `at`; gives the position of the value.
+/// Scans the colon after a name that ended before `at`. Returns the position of the value.
 #[inline]
-pub(crate) fn colon(text: &[u8], at: usize) -> Scan {
+pub(crate) fn after_colon(text: &[u8], at: usize) -> Scan {
     let at = white_space(text, at);
     if byte(text, at) != b':' {
         return Err(fault(at, "`:`"));
@@ -129,13 +131,13 @@ pub(crate) fn colon(text: &[u8], at: usize) -> Scan {
     Ok(white_space(text, at + 1))
 }
 
-/// The rest of a string whose opening quote is before `at`.
+/// Scans the rest of a string whose opening quote is before `at`.
 #[inline]
 pub(crate) fn string(text: &[u8], at: usize) -> Scan {
     string_noting(text, at, &mut false)
 }
 
-/// The same, noting whether it has escapes.
+/// Does what [`string`] does, and sets `escapes` if the string has any.
 #[inline]
 pub(crate) fn string_noting(text: &[u8], mut at: usize, escapes: &mut bool) -> Scan {
     loop {
@@ -160,7 +162,8 @@ pub(crate) fn string_noting(text: &[u8], mut at: usize, escapes: &mut bool) -> S
     }
 }
 
-/// What follows a backslash. Any four hexadecimal digits will do: whether surrogates pair up concerns only those who decode.
+/// Scans what follows a backslash. Any four hexadecimal digits are right: that surrogates have to be pairs is checked only when a string is
+/// decoded.
 fn escape(text: &[u8], at: usize) -> Scan {
     match byte(text, at) {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 1),
@@ -226,8 +229,8 @@ fn literal(text: &[u8], at: usize, word: &'static [u8]) -> Scan {
     Err(fault(at + right, "true, false or null"))
 }
 
-// Eight bytes at a time, as one word: each function marks bytes by their highest bit. Arithmetic carries only upwards, so the lowest
-// mark, the first byte in the text, is always right.
+// The functions below look at eight bytes at a time, as one word. Each marks the bytes that it looks for by setting their highest bit.
+// Arithmetic carries only upwards, so the lowest mark, which is that of the first such byte in the text, is always right.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -242,7 +245,7 @@ fn first_byte(marks: u64) -> usize {
     (marks.trailing_zeros() / 8) as usize
 }
 
-/// Quotes, backslashes and control characters.
+/// Marks quotes, backslashes and control characters.
 #[inline]
 fn string_stops(word: u64) -> u64 {
     let quote = word ^ (ONES * u64::from(b'"'));
@@ -251,23 +254,23 @@ fn string_stops(word: u64) -> u64 {
     (zeros(quote) | zeros(backslash) | (word.wrapping_sub(ONES * 0x20) & !word)) & HIGH
 }
 
-/// All but `0` to `9`.
+/// Marks all bytes but `0` to `9`.
 #[inline]
 fn non_digits(word: u64) -> u64 {
     let value = word ^ (ONES * u64::from(b'0'));
     ((value & !HIGH).wrapping_add(ONES * (0x80 - 10)) | value) & HIGH
 }
 
-/// Which containers are open, one bit each (set: an object), the innermost lowest; every full word is put aside.
-#[derive(Default)]
-struct Nesting {
+/// Which arrays and objects are open: one bit each, which is set for an object, the innermost lowest. Full words are put aside.
+#[derive(Debug, Default)]
+pub(crate) struct Nesting {
     bits: u64,
     depth: usize,
     outer: Vec<u64>,
 }
 
 impl Nesting {
-    fn push(&mut self, object: bool) {
+    pub(crate) fn push(&mut self, object: bool) {
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.bits);
         }
@@ -275,7 +278,7 @@ impl Nesting {
         self.depth += 1;
     }
 
-    fn pop(&mut self) {
+    pub(crate) fn pop(&mut self) {
         self.depth -= 1;
         self.bits >>= 1;
         if self.depth > 0
@@ -286,7 +289,13 @@ impl Nesting {
         }
     }
 
-    fn innermost(&self) -> Option<bool> {
+    /// How many are open.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Whether the innermost is an object; `None` if none is open.
+    pub(crate) fn innermost(&self) -> Option<bool> {
         (self.depth > 0).then_some(self.bits & 1 == 1)
     }
 }

@@ -1,15 +1,15 @@
-//! JSON without the white space that means nothing: between tokens, never inside of strings.
+//! JSON without the white space that means nothing, which is that between tokens and never that inside of strings.
 
 use std::borrow::Cow;
 
-use crate::scan;
+use super::scan;
 
-/// White space as JSON knows it. Inside of a string only a space can stand unescaped.
+/// Whether a byte is white space in JSON. Inside of a string, a space is the only one that can stand there unescaped.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Appends a piece of JSON in one line: as it stands if it is one, else without any white space between its tokens.
+/// Appends a piece of JSON as one line: as it stands if it has no line breaks, and otherwise without the white space between its tokens.
 pub(crate) fn write_line(out: &mut Vec<u8>, json: &[u8]) {
     if memchr::memchr2(b'\n', b'\r', json).is_none() {
         out.extend_from_slice(json);
@@ -20,7 +20,7 @@ pub(crate) fn write_line(out: &mut Vec<u8>, json: &[u8]) {
 
 /// A value's text without white space between its tokens.
 pub(crate) fn value(json: &str) -> Cow<'_, [u8]> {
-    // Only a list or an object has more tokens than one.
+    // Only an array or an object has more than one token.
     if !json.starts_with(['[', '{']) || !json.bytes().any(is_space) {
         return Cow::Borrowed(json.as_bytes());
     }
