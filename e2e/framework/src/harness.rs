@@ -7,10 +7,11 @@ use std::thread;
 use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::run::{Options, Suite, run};
+use crate::run::run;
 use crate::stack::docker::{KEEP_VARIABLE, engine, reaper};
 use crate::stack::{Isolation, Kind};
-use crate::{discovery, report, snapshot};
+use crate::suite::{Options, Suite};
+use crate::{discovery, evidence, snapshot};
 
 /// The variable that chooses a schedule for a test run.
 pub const SCHEDULE: &str = "E2E_SCHEDULE";
@@ -109,7 +110,7 @@ pub fn prepare(suite: &Suite, accept: bool) {
     }
     thread::spawn(move || {
         if let Ok(signal) = signals.wait() {
-            eprintln!("\n{}", report::interrupted(signal.as_str()));
+            eprintln!("\n{}", evidence::interrupted(signal.as_str()));
             std::process::exit(128 + signal as i32);
         }
     });

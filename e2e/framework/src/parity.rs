@@ -6,8 +6,9 @@ use std::fmt::Write;
 use crate::case::CaseId;
 use crate::diff::Diff;
 use crate::observe::{Observation, Section};
-use crate::report::Outcome;
-use crate::run::{Options, Suite, observe};
+use crate::outcome::Outcome;
+use crate::run::observe;
+use crate::suite::{Options, Suite};
 
 /// Runs a case on both stacks: the outcome of the second, which fails also if what was observed differs from the first.
 pub fn compare(suite: &Suite, id: &CaseId, [first, second]: [&Options; 2]) -> Outcome {

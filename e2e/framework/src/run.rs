@@ -2,89 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::calls::{Fault, Hits, Moment};
 use crate::case::{Case, CaseId, Expectation, FixtureError};
+use crate::evidence::{Active, Evidence, Phase, keep};
 use crate::observe::{Counts, Observation};
-use crate::report::{Active, Evidence, Outcome, Phase, keep};
+use crate::outcome::Outcome;
 use crate::schedule::Schedule;
 use crate::settle::{Goal, SettleError, Settling};
 use crate::snapshot::{self, Comparison};
-use crate::stack::embedded::Embedded;
-use crate::stack::{Isolation, Kind, Record, Stack, StackError, docker, external};
+use crate::stack::{Record, Stack, StackError};
 use crate::subject::{Killer, Program, Subject, SubjectError};
-
-/// A project's fixtures and the pipeline they test.
-#[derive(Debug, Clone)]
-pub struct Suite {
-    /// The project's folder: the subject's working directory, so that what fixtures name is relative to it.
-    pub root: PathBuf,
-    /// The folder of the fixtures.
-    pub fixtures: PathBuf,
-    /// What is started as the pipeline.
-    pub program: Program,
-}
-
-impl Suite {
-    /// The fixtures in `root/fixtures`.
-    pub fn new(root: impl Into<PathBuf>, program: Program) -> Self {
-        let root = root.into();
-        // Paths are shown to people: `/project/e2e/suite/../..` is `/project`.
-        let root = root.canonicalize().unwrap_or(root);
-        Self { fixtures: root.join("fixtures"), root, program }
-    }
-
-    /// Where capsules and reports go: `CARGO_TARGET_DIR`, else `target` below the root.
-    pub fn target(&self) -> PathBuf {
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), |folder| self.root.join(folder))
-    }
-
-    /// Where processes that share containers find each other.
-    pub fn docker_folder(&self) -> PathBuf {
-        self.target().join("e2e/.docker")
-    }
-}
-
-/// How cases are run.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Where.
-    pub stack: Kind,
-    /// How tests are kept apart on the Docker stack.
-    pub isolation: Isolation,
-    /// Whether a shared set of containers is left for the next run.
-    pub keep: bool,
-    /// Whether this process is the whole run, as the runner is; else it is a test of nextest's or cargo's run.
-    pub whole_run: bool,
-    /// How the run is disturbed.
-    pub schedule: Schedule,
-    /// Whether the capsule of a passing run is kept too.
-    pub keep_capsules: bool,
-}
-
-impl Options {
-    /// The stack of one test.
-    fn start(&self, suite: &Suite) -> Result<Arc<dyn Stack>, StackError> {
-        Ok(match (self.stack, &suite.program) {
-            (Kind::External, Program::Running) => Arc::new(external::of_running_subject()?),
-            (_, Program::Running) => {
-                let problem = "a pipeline that runs already is tested on the services that it uses: --stack external";
-                return Err(StackError::new("choosing the services", problem));
-            }
-            (Kind::Embedded, _) => Arc::new(Embedded::start()?),
-            (Kind::Docker, _) => Arc::new(docker::start(self.docker(&suite.docker_folder()))?.0),
-            (Kind::External, _) => Arc::new(external::start()?),
-        })
-    }
-
-    /// How containers are started, should there be some.
-    pub fn docker<'a>(&self, folder: &'a Path) -> docker::Options<'a> {
-        docker::Options { isolation: self.isolation, keep: self.keep, whole_run: self.whole_run, folder }
-    }
-}
+use crate::suite::{Options, Suite};
 
 /// Why a case failed.
 #[derive(Debug, thiserror::Error)]

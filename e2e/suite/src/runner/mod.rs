@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use clap::{Args, Parser, Subcommand};
-use e2e::report::{self, Outcome};
+use e2e::outcome::Outcome;
+use e2e::report;
 use e2e::stack::{Isolation, Kind, docker};
 use e2e::{CaseId, Options, Program, Schedule, Suite, discovery, harness};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use e2e::Schedule;
 use e2e::observe::Counts;
-use e2e::report::{Outcome, Times, phases};
+use e2e::outcome::{Outcome, Times, phases};
 use serde_json::{Value, json};
 
 const HEAD: [&str; 7] = ["case", "messages", "rows", "items", "objects", "dead letters", "seconds"];

@@ -1,6 +1,7 @@
 //! The Docker stack: Apache Kafka, LocalStack (S3, SQS) and DynamoDB Local in containers, shared by a run or one set for every test.
 
 pub mod engine;
+pub mod files;
 pub mod images;
 pub mod process;
 pub mod reaper;
@@ -11,8 +12,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use self::engine::runtime;
+use self::files::Run;
 use self::process::Process;
-use self::run::Run;
 use self::set::Set;
 use super::remote::{self, Backing, Remote};
 use super::{Isolation, Stack, StackError, namespace};

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use testcontainers::bollard::Docker;
 
 use super::engine;
+use super::files::{Lease, Run, WATCH, read};
 use super::process::Process;
-use super::run::{Lease, Run, WATCH, read};
 use crate::stack::StackError;
 
 /// The variable that makes an executable the reaper.

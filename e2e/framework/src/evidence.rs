@@ -1,0 +1,251 @@
+//! What a run leaves behind when it fails: a folder with its log, offsets, calls, observation and difference.
+
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::calls::Call;
+use crate::case::CaseId;
+use crate::outcome::Times;
+use crate::settle::{self, Goal};
+use crate::stack::{Kind, Stack};
+use crate::subject::Log;
+use crate::suite::Options;
+
+/// What is known of a run so far, kept where a signal handler's thread finds it.
+#[derive(Clone)]
+pub(crate) struct Evidence {
+    pub id: CaseId,
+    /// The command that repeats the run.
+    pub repeat: String,
+    pub folder: PathBuf,
+    pub log: Log,
+    started: Instant,
+    found: Arc<Mutex<Found>>,
+}
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Reading,
+    StartingServices,
+    Sending,
+    StartingSubject,
+    AwaitingFailure,
+    Draining,
+    Stopping,
+    Observing,
+    Comparing,
+}
+
+impl Phase {
+    /// After the word while.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Reading => "reading the fixture",
+            Self::StartingServices => "starting the services",
+            Self::Sending => "sending the messages",
+            Self::StartingSubject => "starting the subject",
+            Self::AwaitingFailure => "waiting for the expected failure",
+            Self::Draining => "waiting until it has drained",
+            Self::Stopping => "stopping the subject",
+            Self::Observing => "observing the result",
+            Self::Comparing => "comparing with the snapshots",
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Found {
+    /// What the run has done, and since when.
+    phases: Vec<(Phase, Instant)>,
+    pub stack: Option<Arc<dyn Stack>>,
+    pub goal: Option<Goal>,
+    pub observed: Option<String>,
+    pub diff: Option<String>,
+}
+
+impl Found {
+    /// What the run is doing.
+    pub(crate) fn phase(&self) -> &'static str {
+        self.phases.last().map_or("beginning", |(phase, _)| phase.text())
+    }
+}
+
+/// Runs that have not ended.
+static ACTIVE: Mutex<Vec<Evidence>> = Mutex::new(Vec::new());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Evidence {
+    pub(crate) fn new(id: &CaseId, options: &Options, repeat: String, target: &Path) -> Self {
+        let mut name = id.name.clone();
+        if options.stack != Kind::Embedded {
+            let _ = write!(name, "@{}", options.stack);
+        }
+        if !options.schedule.is_plain() {
+            name.push_str(&format!("@{}", options.schedule).replace(':', "-"));
+        }
+        Self {
+            id: id.clone(),
+            repeat,
+            folder: target.join("e2e").join(&id.protocol).join(name),
+            log: Log::default(),
+            started: Instant::now(),
+            found: Arc::default(),
+        }
+    }
+
+    pub(crate) fn found(&self) -> MutexGuard<'_, Found> {
+        lock(&self.found)
+    }
+
+    /// What the run does from now on.
+    pub(crate) fn phase(&self, phase: Phase) {
+        self.found().phases.push((phase, Instant::now()));
+    }
+
+    /// How long the phases have taken until now.
+    pub(crate) fn times(&self) -> Times {
+        let mut times = Times::default();
+        let found = self.found();
+        let ends = found.phases.iter().skip(1).map(|(_, begun)| *begun).chain([Instant::now()]);
+        for ((phase, begun), end) in found.phases.iter().zip(ends) {
+            let time = match phase {
+                Phase::Reading | Phase::StartingServices => &mut times.start,
+                Phase::Sending => &mut times.send,
+                Phase::StartingSubject | Phase::AwaitingFailure | Phase::Draining | Phase::Stopping => {
+                    &mut times.settle
+                }
+                Phase::Observing | Phase::Comparing => &mut times.observe,
+            };
+            *time += end - *begun;
+        }
+        times
+    }
+
+    /// Writes the capsule: all there is, and the command that repeats the run.
+    pub(crate) fn write(&self, verdict: &str) -> io::Result<()> {
+        let _ = fs::remove_dir_all(&self.folder);
+        fs::create_dir_all(&self.folder)?;
+        let write = |name: &str, text: &str| fs::write(self.folder.join(name), text);
+        write("verdict.txt", &format!("{}\n{verdict}\n\nrun it again:\n{}\n", self.id, self.repeat))?;
+        write("worker.log", &self.log.text())?;
+        // Cloned, for asking the services takes time and the run may want to note something.
+        let (stack, goal, observed, diff) = {
+            let found = self.found();
+            (found.stack.clone(), found.goal.clone(), found.observed.clone(), found.diff.clone())
+        };
+        if let Some(stack) = stack {
+            write("calls.txt", &self.calls(stack.as_ref()))?;
+            if let Some(goal) = goal {
+                write("offsets.txt", &settle::offsets(stack.as_ref(), &goal))?;
+            }
+        }
+        for (name, text) in [("observed.txt", observed), ("diff.txt", diff)] {
+            if let Some(text) = text {
+                write(name, &text)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn calls(&self, stack: &dyn Stack) -> String {
+        let mut text = String::new();
+        for call in stack.calls().snapshot() {
+            let at = call.started.saturating_duration_since(self.started).as_secs_f64();
+            let took = match call.finished {
+                Some((end, status)) => format!("{status} after {:.1} ms", (end - call.started).as_secs_f64() * 1e3),
+                None => "in flight".to_owned(),
+            };
+            let Call { number, service, operation, target, request_bytes, .. } = call;
+            let _ = writeln!(text, "{at:9.3} #{number} {service} {operation} {target} ({request_bytes} bytes): {took}");
+        }
+        text
+    }
+}
+
+/// Keeps a run among those that are reported when the process is told to end.
+pub(crate) struct Active(CaseId);
+
+impl Active {
+    pub(crate) fn new(evidence: &Evidence) -> Self {
+        lock(&ACTIVE).push(evidence.clone());
+        Self(evidence.id.clone())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        lock(&ACTIVE).retain(|evidence| evidence.id != self.0);
+    }
+}
+
+/// Writes the capsules of all runs that have not ended, for a process that has to go; gives what to print.
+pub(crate) fn interrupted(by: &str) -> String {
+    let active = lock(&ACTIVE).clone();
+    let mut text = String::new();
+    for evidence in active {
+        let elapsed = evidence.started.elapsed();
+        let verdict = format!("ended by {by} after {:.1} s, while {}", elapsed.as_secs_f64(), evidence.found().phase());
+        let _ = writeln!(text, "{}: {verdict}{}", evidence.id, keep(&evidence, &verdict));
+    }
+    text
+}
+
+/// Writes the capsule and says where it is, or why it is not.
+pub(crate) fn keep(evidence: &Evidence, verdict: &str) -> String {
+    match evidence.write(verdict) {
+        Ok(()) => format!(
+            "\n\n  everything about this run: {}\n  run it again: {}\n",
+            evidence.folder.display(),
+            evidence.repeat
+        ),
+        Err(error) => {
+            let folder = evidence.folder.display();
+            format!(
+                "\n\n  the log, offsets and calls of this run could not be kept in {folder}: {error}\n  run it again: {}\n",
+                evidence.repeat
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::Schedule;
+
+    fn id() -> CaseId {
+        CaseId { protocol: "p".into(), name: "c".into() }
+    }
+
+    #[test]
+    fn a_capsule_says_what_happened_and_how_to_repeat_it() {
+        let target = tempfile::tempdir().expect("a folder");
+        let schedule = Schedule::Killed { call: 3, carried_out: false };
+        let options = Options { schedule, ..Options::default() };
+        let evidence = Evidence::new(&id(), &options, "run it".into(), target.path());
+        evidence.log.note("a line".into());
+        evidence.found().diff = Some("the diff".into());
+        let said = keep(&evidence, "it failed");
+        let folder = target.path().join("e2e/p/c@killed-3");
+        assert!(said.contains(&folder.display().to_string()) && said.contains("run it again: run it"), "{said}");
+        let read = |name: &str| fs::read_to_string(folder.join(name)).expect(name);
+        assert!(read("verdict.txt").contains("p::c\nit failed"));
+        assert!(read("worker.log").ends_with(" a line\n"));
+        assert_eq!(read("diff.txt"), "the diff");
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_written_is_said_beside_the_failure() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let said = keep(&Evidence::new(&id(), &Options::default(), "run it".into(), file.path()), "it failed");
+        assert!(said.contains("could not be kept in") && said.contains("run it again: run it"), "{said}");
+    }
+}
