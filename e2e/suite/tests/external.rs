@@ -1,8 +1,10 @@
-//! What the runner says of services that its environment does not lead to. It is a process with nothing else in its environment.
+//! The runner names what is missing or wrong in its environment when it cannot use the external services.
+//!
+//! Each test starts the runner as a process whose environment has only the variables that the test sets.
 
 use std::process::{Command, Output};
 
-/// The runner's exit status when the services are at fault.
+/// The runner's exit status when the services failed, and not the pipeline.
 const INFRASTRUCTURE: Option<i32> = Some(3);
 
 fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
@@ -12,7 +14,7 @@ fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
         .env("HOME", home.path())
         .env("CARGO_TARGET_DIR", home.path())
         .env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
-        // There may be one that provides credentials.
+        // On an EC2 instance, the metadata service would provide credentials.
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .envs(variables.iter().copied())
         .args(["--stack", "external", "vehicle-tire::report"])

@@ -1,6 +1,7 @@
-//! What only a real broker shows: topics that are deleted or made anew while they are read, the markers of transactions.
+//! Tests of what only a real broker does: topics that are deleted or created again while they are read, and transaction
+//! markers.
 //!
-//! The worker is a real process of `fms connect` with the S3 sink. Run by nextest's profile `docker`.
+//! The worker is a real process of `fms connect` with the S3 sink. nextest's profile `docker` runs these tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +19,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tokio::runtime::Runtime;
 
-/// How long anything may take before a test gives up.
+/// How long a test waits for any condition before it fails.
 const LIMIT: Duration = Duration::from_mins(1);
 const BUCKET: &str = "raw";
 
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         let asked = harness::options().is_ok_and(|options| options.stack == Kind::Docker);
         if !asked {
             eprintln!(
-                "the tests of the broker are ignored: they need the Docker stack, by nextest's profile `docker` or E2E_STACK=docker"
+                "the tests of the broker are ignored: they need the Docker stack; use nextest's profile `docker` or set E2E_STACK=docker"
             );
         }
         let all: [(&str, Test); 4] = [
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// A stack, and a worker with one S3 connector.
+/// What one test works with: a stack, an admin client, and a folder for the connector of its worker.
 struct Place {
     runtime: Runtime,
     stack: Box<dyn Stack>,
@@ -80,7 +81,7 @@ impl Place {
         format!("connect-{}", self.name("s3"))
     }
 
-    /// Starts a worker whose connector has these settings beside its own.
+    /// Starts a worker with one S3 connector, which has `settings` in addition to the common ones.
     fn worker(&self, settings: &[(&str, &str)]) -> Result<Subject, Failed> {
         let mut connector = BTreeMap::from(
             [
@@ -137,7 +138,7 @@ impl Place {
             let result = self.runtime.block_on(self.admin.create_topics([&new], &options))?;
             match result.into_iter().find_map(Result::err) {
                 None => return Ok(()),
-                // One of that name is still being deleted.
+                // The broker is still deleting an earlier topic of that name.
                 Some(_) if Instant::now() < deadline => {}
                 Some((topic, code)) => return Err(format!("creating {topic}: {code}").into()),
             }
@@ -181,12 +182,13 @@ impl Place {
                 let log = self.log.last(15);
                 return Err(format!("stored after {LIMIT:?}: {stored:?}, expected {expected:?}\n{log}").into());
             }
-            // S3 has no event to wait for.
+            // S3 offers no event to wait for.
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Waits until the only partition of a topic ends at this offset. The broker writes a transaction's marker after it has answered the producer.
+    /// Waits until the only partition of a topic ends at `offset`, because the broker writes the marker of a
+    /// transaction only after it has answered the producer.
     fn await_end(&self, topic: &str, offset: i64) -> Result<BTreeMap<(String, i32), i64>, Failed> {
         let deadline = Instant::now() + LIMIT;
         loop {
@@ -208,7 +210,7 @@ impl Place {
         }
     }
 
-    /// Ends a worker, which has to go in good order and without a failed task.
+    /// Sends SIGTERM to a worker and fails unless it ends with status 0 and no task of it has failed.
     fn ends_well(&self, worker: &Subject) -> Result<(), Failed> {
         worker.terminate();
         match worker.wait(Instant::now() + LIMIT) {
@@ -222,7 +224,8 @@ impl Place {
     }
 }
 
-/// Behind the last record of a transaction there is a marker: the partition is idle all the same, and settled.
+/// A partition counts as idle and as drained although a transaction marker, which no consumer receives, follows its
+/// last record.
 fn transactions() -> Result<(), Failed> {
     let place = Place::new()?;
     place.stack.create_topic("t", 1)?;
@@ -237,7 +240,8 @@ fn transactions() -> Result<(), Failed> {
         producer.flush(LIMIT)?;
         if commit { producer.commit_transaction(LIMIT)? } else { producer.abort_transaction(LIMIT)? }
     }
-    // Two rows, the end of their transaction, one row of another, and its end.
+    // The partition has two rows and the marker of their transaction, then one row of an aborted transaction and its
+    // marker.
     let ends = place.await_end("t", 5)?;
     let topic = place.name("t");
     let worker = place.worker(&[("topics", &topic), ("rotate.idle.ms", "200")])?;
@@ -249,7 +253,8 @@ fn transactions() -> Result<(), Failed> {
     Ok(settling.settled(&goal, covered)?)
 }
 
-/// A topic that is deleted under a pattern takes none of the others with it, neither at once nor when the group is told of it.
+/// If one of the topics that a pattern matches is deleted, the others are still read, at once and also after the group
+/// has rebalanced.
 fn deleted() -> Result<(), Failed> {
     let place = Place::new()?;
     ["t-gone", "t-stays"].iter().try_for_each(|topic| place.create(topic))?;
@@ -261,14 +266,15 @@ fn deleted() -> Result<(), Failed> {
     place.delete("t-gone")?;
     place.send("t-stays", &["stays-2"])?;
     place.await_rows(&["gone-1", "gone-2", "stays-1", "stays-2"])?;
-    // By then the client has looked for topics again, and the group has shared out what is left.
+    // Once this topic is read, the client has refreshed its list of topics and the group has rebalanced.
     place.create("t-third")?;
     place.send("t-third", &["third"])?;
     place.await_rows(&["gone-1", "gone-2", "stays-1", "stays-2", "third"])?;
     place.ends_well(&worker)
 }
 
-/// A topic that was deleted and made anew between two records is not read on in the middle: the task stops before it commits anything of it.
+/// If a topic is deleted and created again, the task does not continue in the middle of the new topic: it fails before
+/// it commits anything.
 fn made_anew() -> Result<(), Failed> {
     let place = Place::new()?;
     place.create("t")?;
@@ -290,7 +296,7 @@ fn made_anew() -> Result<(), Failed> {
     if place.stored()? != ["old-1", "old-2", "old-3"] {
         return Err(format!("stored: {:?}", place.stored()?).into());
     }
-    // As the message says: another place, and the new topic is read from its beginning.
+    // The error message tells people to choose another `topics.dir`; the new topic is then read from its beginning.
     let again = place.worker(&[("topics", &topic), ("rotate.idle.ms", "200"), ("topics.dir", "anew")])?;
     place.await_rows(&["old-1", "old-2", "old-3", "new-1", "new-2", "new-3", "new-4", "new-5"])?;
     again.terminate();
@@ -300,7 +306,8 @@ fn made_anew() -> Result<(), Failed> {
     }
 }
 
-/// A topic that matches the pattern is read soon after it was created, not after librdkafka's five minutes.
+/// A new topic that matches the pattern is read within seconds, and not after the five minutes that are librdkafka's
+/// default.
 fn new_topic() -> Result<(), Failed> {
     let place = Place::new()?;
     place.create("t-first")?;

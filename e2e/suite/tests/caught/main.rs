@@ -1,6 +1,8 @@
-//! The framework catches broken pipelines: each test asserts what a person would see.
+//! The framework catches broken pipelines: each test breaks a pipeline in one way and checks what a person would be
+//! told.
 //!
-//! This executable plays three parts: the tests; the test target of a small project with fixtures of its own; and that project's pipeline.
+//! This executable has three roles: it is the tests, the test target of a small project with its own fixtures, and that
+//! project's pipeline.
 
 mod pipeline;
 
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "a list: one guarantee after the other")]
+#[expect(clippy::too_many_lines, reason = "this is a list with one guarantee after the other")]
 fn trials() -> Vec<Trial> {
     vec![
         Trial::test("an_honest_pipeline_passes", || project().run("").passes()),
@@ -158,7 +160,7 @@ fn trials() -> Vec<Trial> {
     ]
 }
 
-/// nextest ends a test that takes too long with SIGTERM, and some seconds later with SIGKILL.
+/// nextest ends a test that takes too long with SIGTERM, so the test has to write its evidence upon SIGTERM.
 fn ended_for_its_time() -> Result<(), Failed> {
     let project = project().timeout("60s");
     let waiting = project.root.path().join("waiting");
@@ -180,7 +182,7 @@ fn ended_for_its_time() -> Result<(), Failed> {
 const CASE: &str = "fixtures/words/three";
 const SNAPSHOTS: &str = "fixtures/words/three/snapshots";
 
-/// What an honest pipeline makes of the messages.
+/// The snapshots of what a correct pipeline stores.
 const EXPECTED: [(&str, &str); 3] = [
     ("table__rows", "{\"id\":\"one\",\"length\":3}\n{\"id\":\"three\",\"length\":5}\n{\"id\":\"two\",\"length\":3}"),
     ("s3__raw__rows", "one\ntwo\nthree"),
@@ -190,7 +192,7 @@ const EXPECTED: [(&str, &str); 3] = [
     ),
 ];
 
-/// A project of one case with three messages, in a folder of its own.
+/// A small project in a temporary folder, with one case of three messages.
 struct Project {
     root: TempDir,
     schedule: Option<&'static str>,
@@ -241,7 +243,7 @@ impl Project {
         self.root.path().join("target/e2e/words/three")
     }
 
-    /// The project's test target, with nothing of the outer run in its environment.
+    /// The project's test target, without any variable of the outer test run in its environment.
     fn command(&self, arguments: &[&str], defect: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().expect("this executable has a path"));
         for (name, _) in std::env::vars_os() {
@@ -271,7 +273,7 @@ impl Project {
     }
 }
 
-/// How the project's test target ended.
+/// How the project's test target ended, and what it printed.
 struct Verdict {
     success: bool,
     stdout: String,

@@ -1,6 +1,7 @@
-//! The smallest pipeline that is honest, and the ways in which one can be broken.
+//! A minimal correct pipeline, and the defects that the variable `DEFECT` can give it.
 //!
-//! Every record becomes an item and an object; then its offset is committed. It is no `fms connect`: the framework tests any pipeline.
+//! It stores each record as an item and as an object and then commits its offset. It shares no code with `fms connect`,
+//! because the framework has to work with any pipeline.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The record that a broken pipeline breaks on.
+/// The offset of the record at which a defect shows.
 const VICTIM: i64 = 1;
 
 pub fn main() -> ExitCode {

@@ -1,10 +1,12 @@
-//! Exactly once in S3 and none lost in DynamoDB while workers join, leave, freeze past their session and are killed, and, on real services,
-//! while the broker and S3 freeze.
+//! Each row is in S3 exactly once and in DynamoDB at least once while workers join, leave, freeze for longer than their
+//! session, and are killed. On real services the broker and S3 freeze too.
 //!
-//! The workers are real processes of `fms connect` in one consumer group, some with one configuration of the S3 sink and some with
-//! another, as during a rolling change: a flush that one has announced is repeated by the other with the settings it was announced with.
+//! The workers are real processes of `fms connect` in one consumer group. As during a rolling change, they have one of
+//! two configurations of the S3 sink. A worker that takes over a flush has to repeat it with the settings that are in
+//! its intent, and not with its own.
 //!
-//! With nextest's profile `docker` the services are real ones, and the group has each of Kafka's three protocols in turn.
+//! With nextest's profile `docker` the services are real, and there is one test for each of Kafka's three group
+//! protocols.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,18 +27,21 @@ const PARTITIONS: i32 = 8;
 const BUCKET: &str = "raw-data";
 const TABLE: &str = "fleet";
 const GROUPS: [&str; 2] = ["connect-dynamodb", "connect-s3"];
-/// Rows of a message. With `flush.size` below, a flush is a handful of messages, so there are hundreds of them to be caught in.
+/// Rows of a message. With the `flush.size` below, a flush has only a few messages, so hundreds of flushes can be
+/// interrupted.
 const ROWS: usize = 3;
 const ROUNDS: usize = 24;
 const SESSION: Duration = Duration::from_millis(1200);
-/// The session that the containers' broker gives members of the protocol `consumer`, and that those of the other ones ask for.
+/// The session on the containers' broker: the broker sets it for the protocol `consumer`, and members ask for it with
+/// the other protocols.
 const REAL_SESSION: Duration = Duration::from_secs(3);
-/// How long everything may take to drain once the disturbances are over.
+/// How long the workers may take to drain the topic after the last disturbance.
 const DRAIN: Duration = Duration::from_mins(1);
-/// What a worker may have in memory of its own, pages of its program aside: 1.3 times the default of `buffer.memory`.
+/// The most anonymous memory that a worker may have (`RssAnon`, so without its program): 1.3 times the default of
+/// `buffer.memory`.
 const MEMORY_KIB: u64 = 64 * 1024 * 13 / 10;
 
-/// The protocol by which a group shares out its partitions.
+/// The group protocol, by which a group assigns its partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     Range,
@@ -53,7 +58,7 @@ impl Protocol {
             Self::Cooperative => {
                 &[SESSION, HEARTBEAT, ("CONNECT_CONSUMER_PARTITION_ASSIGNMENT_STRATEGY", "cooperative-sticky")]
             }
-            // The broker says how long a session is.
+            // With this protocol the broker sets the session timeout.
             Self::Consumer => &[("CONNECT_CONSUMER_GROUP_PROTOCOL", "consumer")],
         }
     }
@@ -80,32 +85,32 @@ fn main() -> ExitCode {
     })
 }
 
-/// `CHURN_SEED`, else one that is different each time: it is printed, and with a failure.
+/// The value of `CHURN_SEED`, or a random seed. It is printed at the start and with a failure.
 fn seed() -> u64 {
     let asked = std::env::var("CHURN_SEED").ok().and_then(|seed| seed.parse().ok());
     asked.unwrap_or_else(|| fastrand::u64(..1_000_000))
 }
 
-/// One run: a stack, its workers, and what has been sent.
+/// One run: the services, the workers, and everything that was sent.
 struct Churn {
     stack: Box<dyn Stack>,
     /// The containers that the services run in.
     containers: Option<Set>,
     protocol: Protocol,
     seed: u64,
-    /// How long a member may be silent.
+    /// The session timeout: how long a member may be silent.
     session: Duration,
-    /// Messages that are sent in a round.
+    /// How many messages are sent in each round.
     messages: usize,
-    /// Containers that are frozen, and until when.
+    /// Containers that are frozen, each with the time at which it is thawed.
     paused: Vec<(Service, Instant)>,
     folder: tempfile::TempDir,
     random: fastrand::Rng,
     workers: Vec<(Subject, Log)>,
-    /// Frozen ones, and until when.
+    /// Workers that are frozen, each with the time at which it is thawed.
     frozen: Vec<((Subject, Log), Instant)>,
     logs: Vec<Log>,
-    /// The most that any worker was seen to have in memory of its own.
+    /// The most anonymous memory that any worker was seen to have, in KiB.
     memory_kib: u64,
     sent: BTreeSet<String>,
     offsets: BTreeMap<i32, i64>,
@@ -113,16 +118,17 @@ struct Churn {
 }
 
 impl Churn {
-    /// On the embedded services.
+    /// A run on the embedded services.
     fn embedded(seed: u64) -> Result<Self, Failed> {
         let stack = Embedded::start()?;
         stack.set_session_timeout(SESSION, SESSION / 12)?;
-        // The embedded broker tells members of this protocol apart by ids of their own. It names those of the classic one after an
-        // address in its memory, which it gives to another member later: then a zombie is taken for a live one.
+        // The embedded broker gives members of this protocol unique ids. It names members of the classic protocol after
+        // an address in its memory, which another member may get later; a frozen worker would then be mistaken for that
+        // member.
         Self::new(seed, Protocol::Consumer, Box::new(stack), None)
     }
 
-    /// On real services of its own, which are frozen as well.
+    /// A run on real services of its own, which are frozen too.
     fn real(seed: u64, protocol: Protocol) -> Result<Self, Failed> {
         let folder = fms_e2e::suite().docker_folder();
         let options = docker::Options { isolation: Isolation::PerTest, keep: false, whole_run: false, folder: &folder };
@@ -193,7 +199,7 @@ impl Churn {
         })
     }
 
-    /// Sends messages, and between them does to the workers what happens to workers.
+    /// Sends messages in rounds and disturbs workers and services between the rounds.
     fn disturb(&mut self) -> Result<(), Failed> {
         self.join()?;
         for round in 0..ROUNDS {
@@ -209,14 +215,15 @@ impl Churn {
                 13 => self.pause(Service::LocalStack)?,
                 _ => self.join()?,
             }
-            // The disturbance is time itself: long enough for a group to settle sometimes, too short at others.
+            // The length of this pause is part of the disturbance: sometimes the group can finish its rebalance,
+            // sometimes it cannot.
             thread::sleep(self.session * self.random.u32(5..60) / 100);
             self.weigh();
         }
         self.resume(true)
     }
 
-    /// Starts a worker. Not while a service is frozen: one that finds none at its start says so and ends.
+    /// Starts a worker once no service is frozen: a worker that cannot reach its services at start rightly ends.
     fn join(&mut self) -> Result<(), Failed> {
         self.resume(true)?;
         let config = if self.random.bool() { "a.json" } else { "b.json" };
@@ -246,7 +253,7 @@ impl Churn {
         Ok(())
     }
 
-    /// Looks at the memory of the workers that run. Where there is no `/proc`, there is nothing to see.
+    /// Notes how much memory the running workers have. Without `/proc` it notes nothing.
     fn weigh(&mut self) {
         let now = self.workers.iter().filter_map(|(worker, _)| anonymous_kib(worker.id())).max();
         self.memory_kib = self.memory_kib.max(now.unwrap_or(0));
@@ -257,7 +264,8 @@ impl Churn {
         self.workers.swap_remove(i)
     }
 
-    /// Asks a worker to leave. Not while a service is frozen: then it cannot store what it has, and says so with another status.
+    /// Stops a worker with SIGTERM once no service is frozen: before, it could not store its rows and would not end
+    /// with status 0.
     fn leave(&mut self) -> Result<(), Failed> {
         self.resume(true)?;
         let worker = self.one();
@@ -266,7 +274,7 @@ impl Churn {
     }
 
     fn kill(&mut self) {
-        // Dropping a subject is SIGKILL.
+        // Dropping a subject sends SIGKILL to it.
         drop(self.one());
         self.actions.push("kill".into());
     }
@@ -275,7 +283,8 @@ impl Churn {
         let worker = self.one();
         await_start(&worker);
         worker.0.freeze();
-        // Sometimes within the session, mostly past it: then others have taken over when it wakes up in the middle of what it was doing.
+        // Mostly the worker is frozen for longer than its session. When it wakes up in the middle of its work, other
+        // workers have taken over.
         let time = self.session * self.random.u32(1..4) / 2 + Duration::from_millis(200);
         self.frozen.push((worker, Instant::now() + time));
         self.actions.push(format!("freeze {} ms", time.as_millis()));
@@ -293,7 +302,8 @@ impl Churn {
         }
     }
 
-    /// Freezes a container for up to more than a session: it takes connections and answers nothing.
+    /// Freezes a container for up to twice the session timeout. A frozen service accepts connections but does not
+    /// answer.
     fn pause(&mut self, service: Service) -> Result<(), Failed> {
         if self.paused.iter().any(|(paused, _)| *paused == service) {
             return Ok(());
@@ -306,7 +316,8 @@ impl Churn {
         Ok(())
     }
 
-    /// Lets containers go on whose time is over, or all of them. What is sent needs the broker, so that one is waited for.
+    /// Thaws the containers whose time is over. It waits until the time of the broker is over, because the next
+    /// messages need the broker, and with `all` until the time of every container is over.
     fn resume(&mut self, all: bool) -> Result<(), Failed> {
         for (service, until) in std::mem::take(&mut self.paused) {
             if all || service == Service::Kafka {
@@ -339,7 +350,7 @@ impl Churn {
                 let rows: Vec<String> = (0..ROWS)
                     .map(|row| {
                         let name = format!("{round}-{message}-{row}");
-                        // Some rows are of the hour before: several objects are open at once.
+                        // Some rows belong to the hour before, so that several objects are open at once.
                         let hour = 11 + self.random.u8(0..2);
                         let text = format!(r#"{{"timestamp_iso":"2023-01-01T{hour}:00:00Z","name":"{name}"}}"#);
                         self.sent.insert(name);
@@ -366,10 +377,10 @@ impl Churn {
         Ok(self.stack.produce(&records)?)
     }
 
-    /// Ends all workers but a new one, which brings everything to its end.
+    /// Starts a new worker and stops all others; the new one has to drain everything.
     fn drain(&mut self) -> Result<(), Failed> {
         self.thaw(true);
-        // The new one first: the others hand over to it as they leave.
+        // The new worker starts first, so that the others can hand their partitions over to it when they leave.
         self.join()?;
         let last = self.workers.pop().ok_or("no worker")?;
         for worker in std::mem::take(&mut self.workers) {
@@ -399,7 +410,7 @@ impl Churn {
             if started.elapsed() > DRAIN {
                 return Err(format!("not drained after {} s: {}", DRAIN.as_secs(), behind.join(", ")).into());
             }
-            // Offsets have no event to wait for.
+            // Kafka offers no event for a commit, so the offsets have to be polled.
             thread::sleep(Duration::from_millis(20));
         }
         stop(&last)
@@ -444,7 +455,7 @@ impl Churn {
     }
 }
 
-/// `RssAnon` of a process (proc(5)).
+/// `RssAnon` of a process in KiB, as proc(5) describes it.
 fn anonymous_kib(process: i32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
@@ -455,14 +466,14 @@ fn name_of(value: &serde_json::Value) -> String {
     value.as_str().unwrap_or("(a row without a name)").to_owned()
 }
 
-/// Waits until a worker has found what it needs and its tasks have started, or has ended.
+/// Waits until the tasks of a worker have started, or until the worker has ended.
 fn await_start((worker, _): &(Subject, Log)) {
     worker.wait_for_line("task started", Instant::now() + DRAIN);
 }
 
-/// Asks a worker to leave and expects that it does so in good order.
+/// Sends SIGTERM to a worker, which has to end with status 0.
 fn stop(subject: &(Subject, Log)) -> Result<(), Failed> {
-    // Before the program is loaded a signal simply ends it.
+    // A signal that arrives before the program is loaded would simply end the process.
     await_start(subject);
     let (worker, log) = subject;
     worker.terminate();

@@ -1,4 +1,6 @@
-//! A topic's `max.message.bytes`, which the embedded broker does not have: of a dead letter that is larger arrives what fits.
+//! A dead letter that is larger than the `max.message.bytes` of its topic arrives without the parts that do not fit.
+//!
+//! The embedded broker has no such limit, so this needs a real one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,13 +19,13 @@ use super::runs::wait_until;
 
 const TOPIC: &str = "letters";
 
-/// The topic's limit.
+/// The `max.message.bytes` of the topic.
 const LIMIT: usize = 100_000;
 
-/// How long a letter may take in all its forms.
+/// How long it may take to deliver a letter, including the attempts that the topic refuses.
 const DELIVERY: Duration = Duration::from_secs(20);
 
-/// A letter of which these are the only large parts.
+/// The sizes of the parts of a letter that can be large.
 struct Letter {
     value: Vec<u8>,
     header: usize,
@@ -53,12 +55,12 @@ impl Letter {
     }
 }
 
-/// Bytes that cannot be compressed.
+/// Random bytes, which cannot be compressed.
 fn bytes(random: &mut fastrand::Rng, count: usize) -> Vec<u8> {
     std::iter::repeat_with(|| random.u8(..)).take(count).collect()
 }
 
-/// Each letter arrives with as much as the topic takes, and says what it lacks.
+/// Checks that each letter arrives with as much as the topic accepts, and names what it lacks.
 pub fn arrive_with_what_fits(servers: &str) -> Result<(), Failed> {
     let client = ClientConfig::new().set("bootstrap.servers", servers).clone();
     let admin: AdminClient<DefaultClientContext> = client.create()?;
@@ -74,7 +76,7 @@ pub fn arrive_with_what_fits(servers: &str) -> Result<(), Failed> {
     let random = &mut fastrand::Rng::with_seed(7);
     let whole = || Letter { value: b"{".to_vec(), header: 1, key: 1, error: 1 };
     let letters = [
-        // As a message that came compressed, and one that fills the topic.
+        // The first value compresses well; the second is just below the limit.
         (Letter { value: vec![b'x'; 30 * LIMIT], ..whole() }, "key 1, value 3000000, own 1, message 1"),
         (Letter { value: bytes(random, LIMIT * 99 / 100), ..whole() }, "key 1, value 99000, own 1, message 1"),
         (
@@ -117,7 +119,7 @@ pub fn arrive_with_what_fits(servers: &str) -> Result<(), Failed> {
     Ok(super::expect_eq("what arrived", arrived(&client, expected.len())?, expected)?)
 }
 
-/// The sizes of what each letter has.
+/// Reads the letters back and returns the sizes of the parts of each.
 fn arrived(client: &ClientConfig, count: usize) -> Result<Vec<String>, Failed> {
     let consumer: BaseConsumer = client.clone().set("group.id", "letters").create()?;
     let mut partitions = TopicPartitionList::new();

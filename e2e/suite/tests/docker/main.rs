@@ -1,8 +1,10 @@
-//! What is promised of containers: nothing is left of a run, however it ends, and what goes wrong with them is said to be theirs.
+//! A run leaves no container behind, however it ends, and a failure of a container is never reported as a failure of
+//! the pipeline.
 //!
-//! The runs are processes of their own: the real runner, or, in place of nextest, a script of that name, which tells its test processes
-//! what nextest tells them. A pipeline that does nothing holds a case in the middle of its run. They are run by nextest's profile `docker`.
-//! So is what only the real broker shows of dead letters.
+//! Each run is a separate process: the real runner, or a script that stands in for nextest and gives its test processes
+//! the same variables as nextest does. A pipeline that does nothing but wait keeps a case in the middle of its run.
+//! nextest's profile `docker` runs these tests. The test of dead letters that are too large for their topic is here
+//! too, because only a real broker refuses them.
 
 mod letters;
 mod runs;
@@ -26,13 +28,13 @@ use rdkafka::producer::{BaseProducer, Producer};
 
 use self::runs::{CASE, Place, SUBJECT, docker, kill_process, labelled, wait_until};
 
-/// How soon containers of a test that was killed are gone.
+/// How long it may take until the containers of a killed test are gone.
 const SOON: Duration = Duration::from_secs(10);
 
-/// How long a service of the set may take to answer.
+/// How long a service of a set may take to answer.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// Containers of a set.
+/// The number of containers in a set.
 const SET: usize = 3;
 
 fn main() -> ExitCode {
@@ -136,7 +138,7 @@ fn test_killed() -> Result<(), Failed> {
 
 fn kept() -> Result<(), Failed> {
     let place = Place::new()?;
-    // What it comes to is of no interest here.
+    // The case fails, because `false` is no pipeline. Only its containers matter here.
     let run = |arguments: &[&str]| {
         let begun = Instant::now();
         let mut run = place.start(place.runner(&[&["--subject", "false"], arguments].concat()))?;
@@ -180,7 +182,7 @@ fn token_wanted() -> Result<(), Failed> {
     )
 }
 
-/// It has no place for the script that the broker's container waits for.
+/// The image lacks the folder for the script that the broker's container waits for.
 fn no_broker() -> Result<(), Failed> {
     let image = Image::of("exit")?;
     fails_to_start(
@@ -199,7 +201,7 @@ fn native_image() -> Result<(), Failed> {
     fails_to_start(&[("E2E_KAFKA_IMAGE", image)], &[image, "apache/kafka:4.3.1"])
 }
 
-/// A run whose services do not start says this once, ends with status 3 and leaves nothing.
+/// Checks a run whose services do not start: it reports the failure once, ends with status 3 and leaves nothing behind.
 fn fails_to_start(environment: &[(&str, &str)], says: &[&str]) -> Result<(), Failed> {
     let place = Place::new()?;
     let mut command = place.runner(&[]);
@@ -303,7 +305,8 @@ fn address(set: &Set, service: Service) -> Result<&str, String> {
 }
 
 async fn sdk(set: &Set, service: Service) -> Result<SdkConfig, String> {
-    // DynamoDB Local has tables of their own for each key and region: these are the framework's.
+    // DynamoDB Local keeps separate tables for each access key and region, so these have to be those that the framework
+    // uses.
     let config = aws_config::defaults(BehaviorVersion::latest())
         .credentials_provider(Credentials::new("e2e", "e2e", None, None, "e2e"))
         .region(Region::new("us-east-1"))
@@ -312,7 +315,7 @@ async fn sdk(set: &Set, service: Service) -> Result<SdkConfig, String> {
     Ok(config.load().await)
 }
 
-/// An image that only does this; it is removed with this value.
+/// An image that only runs a script. Dropping the value removes the image.
 struct Image(String);
 
 impl Image {

@@ -1,4 +1,4 @@
-//! Runs as processes of their own, the containers they have, and what is left of them.
+//! Runs of the framework as separate processes: starting and killing them, and looking for what they leave behind.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -16,19 +16,20 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// What every run is about: a small case.
+/// The small case that every run runs.
 pub const CASE: &str = "vehicle-status::report";
 
-/// Makes this executable the test target of the fixtures, with this command as the pipeline.
+/// The variable that turns this executable into the test target of the fixtures. Its value is the command of the
+/// pipeline.
 pub const SUBJECT: &str = "DOCKER_TESTS_SUBJECT";
 
 /// How long a run may take to start its containers, or to end by itself.
 const RUN: Duration = Duration::from_secs(100);
 
-/// How soon nothing is left of a run that was killed.
+/// How long it may take until nothing is left of a run that was killed.
 const AFTERWARDS: Duration = Duration::from_secs(10);
 
-/// Waits until the condition holds; the error says what was waited for and how things stood.
+/// Waits until the condition holds. The error names the condition and its last state.
 pub fn wait_until<T>(
     what: &str,
     limit: Duration,
@@ -39,13 +40,13 @@ pub fn wait_until<T>(
         match condition() {
             Ok(value) => return Ok(value),
             Err(state) if begun.elapsed() > limit => return Err(format!("{what}: not within {limit:?}: {state}")),
-            // Neither processes of others nor the engine can be waited for otherwise.
+            // Neither the engine nor processes of others offer an event to wait for.
             Err(_) => thread::sleep(Duration::from_millis(20)),
         }
     }
 }
 
-/// What the engine's command prints, by lines.
+/// Runs `docker` with these arguments and returns the lines that it prints.
 pub fn docker(arguments: &[&str]) -> Result<Vec<String>, String> {
     let doing = format!("docker {}", arguments.join(" "));
     let output = Command::new("docker").args(arguments).output().map_err(|error| format!("{doing}: {error}"))?;
@@ -55,18 +56,19 @@ pub fn docker(arguments: &[&str]) -> Result<Vec<String>, String> {
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
-/// Ids of the containers with this label, running or not.
+/// The ids of all containers with this label, including those that do not run.
 pub fn labelled(label: &str) -> Result<Vec<String>, String> {
     docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &format!("label={label}")])
 }
 
-/// Networks and volumes that no container uses.
+/// The networks and volumes that no container uses.
 fn unused() -> Result<BTreeSet<String>, String> {
     let of = |kind| docker(&[kind, "ls", "--quiet", "--filter", "dangling=true"]);
     Ok(of("network")?.into_iter().chain(of("volume")?).collect())
 }
 
-/// A target folder of its own, with leases, capsules and a report of its own.
+/// A temporary target folder, so that a run shares no leases, evidence or report with the run that this test belongs
+/// to.
 pub struct Place {
     folder: TempDir,
     unused: BTreeSet<String>,
@@ -82,7 +84,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// An executable in an environment that tells nothing of the run that this test belongs to.
+    /// A command whose environment has no variable of the run that this test belongs to.
     fn command(&self, executable: impl AsRef<Path>) -> Command {
         let mut command = Command::new(executable.as_ref());
         for (name, _) in std::env::vars_os() {
@@ -95,19 +97,20 @@ impl Place {
         command
     }
 
-    /// The runner, with one case on containers.
+    /// The runner with one case on the Docker stack.
     pub fn runner(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_e2e"));
         command.args(["--stack", "docker", CASE]).args(arguments);
         command
     }
 
-    /// The runner with a case that goes on until it is [released](Self::release).
+    /// The runner with a case that waits until it is [released](Self::release).
     pub fn holding_runner(&self) -> Result<Command, String> {
         Ok(self.runner(&["--subject", &self.holding_subject()?]))
     }
 
-    /// A script with the name of nextest, which starts test processes at once, as nextest does, and tells them the name of the run.
+    /// Starts a script that stands in for nextest: it starts the test processes in parallel and gives them the id of
+    /// the run.
     pub fn nextest(&self, isolation: &str, tests: &[&str]) -> Result<Run, String> {
         let script = self.path("cargo-nextest");
         let write = fs::write(&script, "#!/bin/sh\nfor test; do \"$TEST\" --exact \"$test\" & done\nwait\n");
@@ -124,7 +127,7 @@ impl Place {
         Ok(run)
     }
 
-    /// A pipeline that says who has started it and waits.
+    /// The command of a pipeline that notes its parent process in a file and then waits.
     fn holding_subject(&self) -> Result<String, String> {
         let script = self.path("subject");
         let folder = self.folder.path().display();
@@ -136,12 +139,12 @@ impl Place {
         Ok(format!("sh {}", script.display()))
     }
 
-    /// Lets pipelines that wait end, with status 1.
+    /// Lets the waiting pipelines end, with status 1.
     pub fn release(&self) -> Result<(), String> {
         fs::write(self.path("go"), "").map_err(|error| format!("releasing the pipeline: {error}"))
     }
 
-    /// The processes of the cases that have come to their pipeline, and these pipelines.
+    /// The processes of the cases whose pipeline is waiting, each with the process of its pipeline.
     fn held(&self) -> Result<Vec<(Process, Process)>, String> {
         let failed = |error: std::io::Error| format!("looking for pipelines: {error}");
         let mut held = Vec::new();
@@ -158,7 +161,7 @@ impl Place {
         Ok(held)
     }
 
-    /// Starts a run, in a process group of its own.
+    /// Starts a run in a new process group.
     pub fn start(&self, mut command: Command) -> Result<Run, String> {
         let output = self.path("output");
         let mut spawn = || {
@@ -170,7 +173,7 @@ impl Place {
         Ok(Run { child, id: process.to_string(), output, leases: self.path("e2e/.docker") })
     }
 
-    /// Starts a run and waits until so many of its cases have come to their pipeline, which holds them.
+    /// Waits until the pipelines of this many cases of the run are waiting.
     pub fn until_held(&self, run: &mut Run, cases: usize) -> Result<Vec<(Process, Process)>, String> {
         wait_until("cases at their pipeline", RUN, || {
             let held = self.held()?;
@@ -180,7 +183,7 @@ impl Place {
         if held.len() == cases { Ok(held) } else { Err(format!("the run ended before its time: {}", run.output())) }
     }
 
-    /// The set of the lease with this name.
+    /// The set of containers that the lease of this name describes.
     pub fn lease(&self, name: &str) -> Result<Set, String> {
         let path = self.path("e2e/.docker").join(format!("{name}.lease"));
         let failed = |error: &dyn std::fmt::Display| format!("reading the lease {}: {error}", path.display());
@@ -189,7 +192,8 @@ impl Place {
         serde_json::from_value(lease["Ready"]["containers"].clone()).map_err(|error| failed(&error))
     }
 
-    /// Waits until nothing is left of a run that is over: no container, no network or volume, and nobody who could make one.
+    /// Waits until nothing is left of a run that is over: no container, network or volume, and no process that could
+    /// create one.
     pub fn nothing_is_left(&self, run: &Run) -> Result<(), String> {
         wait_until(&format!("nothing left of run {}", run.id), AFTERWARDS, || {
             let containers = run.containers()?;
@@ -207,10 +211,10 @@ impl Place {
     }
 }
 
-/// A run; what is left of it ends with this value.
+/// A run as a process. Dropping the value kills the process and removes its containers.
 pub struct Run {
     child: Child,
-    /// The value of its containers' label.
+    /// The id of the run, which its containers have as a label.
     pub id: String,
     output: PathBuf,
     leases: PathBuf,
@@ -221,12 +225,12 @@ impl Run {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
-    /// What it has printed so far.
+    /// What the run has printed so far.
     pub fn output(&self) -> String {
         fs::read_to_string(&self.output).unwrap_or_default()
     }
 
-    /// Waits for its end; its exit status and what it has printed.
+    /// Waits for the end of the run and returns its exit status and what it has printed.
     pub fn end(&mut self) -> Result<(Option<i32>, String), String> {
         let status = wait_until("the end of the run", RUN, || {
             let status = self.child.try_wait().map_err(|error| error.to_string())?;
@@ -235,7 +239,7 @@ impl Run {
         Ok((status.code(), self.output()))
     }
 
-    /// A file that its processes share.
+    /// A file that the processes of the run share.
     pub fn file(&self, kind: &str) -> PathBuf {
         self.leases.join(format!("{}.{kind}", self.id))
     }
@@ -248,7 +252,7 @@ impl Run {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// SIGKILL to its first process alone.
+    /// Sends SIGKILL to the first process of the run only.
     pub fn kill(&mut self) -> Result<(), String> {
         self.child
             .kill()
@@ -257,7 +261,7 @@ impl Run {
             .map_err(|error| format!("killing the run: {error}"))
     }
 
-    /// SIGINT to its process group, as a terminal sends it for Ctrl-C.
+    /// Sends SIGINT to the process group of the run, as a terminal does for Ctrl-C.
     pub fn interrupt(&self) -> Result<(), String> {
         killpg(self.pid(), Signal::SIGINT).map_err(|error| format!("interrupting the run: {error}"))
     }
@@ -275,7 +279,7 @@ impl Drop for Run {
     }
 }
 
-/// SIGKILL to a process of a run.
+/// Sends SIGKILL to one process of a run.
 pub fn kill_process(process: Process) -> Result<(), String> {
     kill(Pid::from_raw(process.pid()), Signal::SIGKILL).map_err(|error| format!("killing {process}: {error}"))
 }

@@ -1,4 +1,5 @@
-//! What services answered, call by call, and the comparison of two stacks' answers with the table of known differences.
+//! The answers of a service, call by call, and the comparison of two stacks' answers with the table of listed
+//! differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,23 +13,23 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// No answers yet; `namespace`, which the names of everything that the calls create begin with, is taken off the answers.
+    /// An empty list. `namespace`, the prefix of all names that the calls create, will be removed from the answers.
     pub fn new(namespace: &str) -> Self {
         Self { namespace: namespace.to_owned(), list: Vec::new() }
     }
 
-    /// Notes what a call answered.
+    /// Adds the answer of a call.
     pub fn add(&mut self, call: &str, answer: impl Into<String>) {
         self.list.push((call.to_owned(), answer.into().replace(&self.namespace, "")));
     }
 
-    /// How many calls were made.
+    /// The number of calls that were made.
     pub fn count(&self) -> usize {
         self.list.len()
     }
 }
 
-/// An answer in which the embedded service differs from the real one, and why it may.
+/// A listed difference between an embedded and a real service, and the reason why it is allowed.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
@@ -37,11 +38,11 @@ pub struct Difference {
     reason: String,
 }
 
-/// The known differences of a service, by call.
+/// The listed differences of a service, by call.
 pub type Known = BTreeMap<String, Difference>;
 
-/// Everything that is wrong between two stacks' answers to the same calls: a difference that is not known, a known one that is no longer so
-/// or that names no call, and calls that are not the same.
+/// Compares two stacks' answers to the same calls. Returns each difference that is not listed, each listed one that is
+/// gone, has changed, names no call or has no reason, and calls that are not the same on both stacks.
 pub fn compare(embedded: &Answers, real: &Answers, known: &Known) -> Vec<String> {
     let calls = |answers: &Answers| answers.list.iter().map(|(call, _)| call.clone()).collect::<Vec<_>>();
     let names = calls(embedded);
@@ -79,14 +80,14 @@ pub fn compare(embedded: &Answers, real: &Answers, known: &Known) -> Vec<String>
     problems
 }
 
-/// Where two texts part: the first character that differs, and a little of what they share before it.
+/// The place of the first character that differs, with a little of the common text before it.
 fn place(one: &str, other: &str) -> String {
     let shared: Vec<char> = one.chars().zip(other.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
     let before: String = shared[shared.len().saturating_sub(24)..].iter().collect();
     format!("character {}, after {before:?}", shared.len() + 1)
 }
 
-/// Fails unless `compare` finds each kind of problem, and none where there is none.
+/// Fails unless `compare` finds each kind of problem, and finds none where there is none.
 pub fn check_the_comparison() -> Result<(), String> {
     let answers = |list: &[(&str, &str)]| {
         let mut answers = Answers::new("run-1-");

@@ -1,7 +1,9 @@
-//! DynamoDB: conditions, limits of batches, updates, queries and scans by pages, transactions, tables, odd values and errors.
+//! The calls to DynamoDB: conditions, limits of batches, updates, queries and scans by pages, transactions, tables, odd
+//! values and errors.
 //!
-//! The client is the SDK's own, but what it sends is written here in DynamoDB's words, since it refuses to build some of what a service has to
-//! refuse, and what it receives is compared as it comes. `$` in a request stands for the namespace.
+//! The requests are written here in DynamoDB's own JSON, because the SDK refuses to build some of the requests that a
+//! service has to refuse. The SDK's client sends them, and its answers are compared as they arrive. `$` in a request
+//! stands for the namespace.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +20,7 @@ use tokio::runtime::Runtime;
 use crate::Endpoints;
 use crate::answers::Answers;
 
-/// Makes all calls, in order.
+/// Makes all calls in order.
 pub fn calls(runtime: &Runtime, at: &Endpoints) -> Answers {
     let mut table = Table::new(at);
     runtime.block_on(async {
@@ -35,7 +37,7 @@ pub fn calls(runtime: &Runtime, at: &Endpoints) -> Answers {
     table.answers
 }
 
-/// Tables that are created, described, and created again; what a table may not be.
+/// Tables are created, described and created again; invalid tables are refused.
 async fn life_cycle(db: &mut Table) {
     let schema = |name: &str, hash: &str, sort: Option<&str>| {
         let key = |name: &str, role: &str| json!({"AttributeName": name, "KeyType": role});
@@ -73,7 +75,7 @@ async fn life_cycle(db: &mut Table) {
     db.call("an operation that does not exist", "MakeCoffee", json!({"TableName": "$rows"})).await;
 }
 
-/// Puts and deletes, each with its condition, and what they return.
+/// Puts and deletes, each with a condition, and what they return.
 async fn puts_and_conditions(db: &mut Table) {
     let put = |item: Value, more: Value| merged(json!({"TableName": "$rows", "Item": item}), more);
     let item = |n: &str| json!({"pk": {"S": "a"}, "sk": {"S": "1"}, "n": {"N": n}});
@@ -148,7 +150,7 @@ async fn puts_and_conditions(db: &mut Table) {
     db.call("delete, on condition that it is there", "DeleteItem", delete(when("attribute_exists(pk)"))).await;
 }
 
-/// What an update expression can do and what it returns.
+/// What update expressions can do, and what they return.
 async fn updates(db: &mut Table) {
     for (call, expression, values) in [
         ("set, on a new item", "SET n = :v", json!({"N": "1"})),
@@ -208,7 +210,7 @@ async fn updates(db: &mut Table) {
     .await;
 }
 
-/// Values that are empty, large, nested or written in another way, as they come back.
+/// Values that are empty, large, nested or written in an unusual way are stored and read back.
 async fn values(db: &mut Table) {
     let nested = |depth: usize| (0..depth).fold(json!({"N": "1"}), |inner, _| json!({"L": [inner]}));
     for (call, value) in [
@@ -256,7 +258,7 @@ async fn values(db: &mut Table) {
     }
 }
 
-/// Queries in either direction, by pages, by ranges, with filters.
+/// Queries in both directions, by pages, by ranges and with filters.
 async fn queries(db: &mut Table) {
     let put = |n: usize| {
         let item = json!({"pk": {"S": "q"}, "sk": {"S": format!("{n:02}")}, "n": {"N": n.to_string()}});
@@ -314,7 +316,7 @@ async fn queries(db: &mut Table) {
     db.call("query: a page ends after 1 MiB", "Query", query(large)).await;
 }
 
-/// Scans: their pages, filters, segments.
+/// Scans by pages, with filters and in segments.
 async fn scans(db: &mut Table) {
     for id in ["u", "value", "w"] {
         let delete = json!({"TableName": "$plain", "Key": {"id": {"S": id}}});
@@ -347,7 +349,7 @@ async fn scans(db: &mut Table) {
     db.call("scan: a table that does not exist", "Scan", json!({"TableName": "$none"})).await;
 }
 
-/// What a batch takes, and how much of it.
+/// What a batch may contain, and how much.
 async fn batches(db: &mut Table) {
     let put = |id: &str, v: &str| json!({"PutRequest": {"Item": {"id": {"S": id}, "v": {"S": v}}}});
     let delete = |id: &str| json!({"DeleteRequest": {"Key": {"id": {"S": id}}}});
@@ -401,7 +403,7 @@ async fn batches(db: &mut Table) {
     }
 }
 
-/// Transactions: all or nothing, and why nothing.
+/// Transactions are carried out as a whole or not at all, and then give the reasons.
 async fn transactions(db: &mut Table) {
     let put = |id: &str, condition: Option<&str>| {
         let item = json!({"id": {"S": id}, "n": {"N": "1"}});
@@ -445,7 +447,7 @@ async fn transactions(db: &mut Table) {
     }
 }
 
-/// Tables that are deleted.
+/// The tables are deleted.
 async fn ends(db: &mut Table) {
     for name in ["$rows", "$plain"] {
         db.call(&format!("delete table {}", &name[1..]), "DeleteTable", json!({"TableName": name})).await;
@@ -454,14 +456,14 @@ async fn ends(db: &mut Table) {
     db.call("read a deleted table", "Scan", json!({"TableName": "$rows"})).await;
 }
 
-/// A request with more members; a member that is null is left out.
+/// Adds members to a request; a member that is null is left out.
 fn merged(request: Value, more: Value) -> Value {
     let (Value::Object(mut request), Value::Object(more)) = (request, more) else { return Value::Null };
     request.extend(more);
     Value::Object(request.into_iter().filter(|(_, value)| !value.is_null()).collect())
 }
 
-/// The client, and what has been answered.
+/// The client, and the answers so far.
 struct Table {
     client: Client,
     wire: Wire,
@@ -490,7 +492,7 @@ impl Table {
         self.answers.add(call, answer);
     }
 
-    /// One call that is two: a write and, where it succeeds, what a read gives back.
+    /// A write, followed by a read if the write succeeds; both answers together count as one.
     async fn round_trip(&mut self, call: &str, write: (&str, Value), read: (&str, Value)) {
         let mut answer = self.send(write.0, write.1).await;
         if answer.starts_with("ok") {
@@ -527,7 +529,7 @@ impl Table {
     }
 }
 
-/// Long runs of the `x` that fills large values, counted.
+/// Replaces each long run of `x`, with which large values are filled, by its length.
 fn shortened(text: &str) -> String {
     let mut short = String::new();
     for piece in text.split_inclusive(|c| c != 'x') {
@@ -541,7 +543,8 @@ fn shortened(text: &str) -> String {
     short
 }
 
-/// Leaves out what differs from run to run, the wording of errors and other runs' tables, and puts what has no order in one.
+/// Removes what differs from run to run, the wording of errors, and tables of other runs; sorts what has no defined
+/// order.
 fn canonical(value: &mut Value, operation: &str, namespace: &str) {
     const VARYING: [&str; 9] = [
         "__type",
@@ -578,7 +581,7 @@ fn canonical(value: &mut Value, operation: &str, namespace: &str) {
     }
 }
 
-/// The status and body of the last answer, as they came.
+/// The status and the body of the last answer, unchanged.
 #[derive(Debug, Clone, Default)]
 struct Wire(Arc<Mutex<(u16, Vec<u8>)>>);
 

@@ -1,4 +1,5 @@
-//! Kafka: records and what comes with them, compression, large messages, positions and times, commits with metadata, groups, transactions.
+//! The calls to Kafka: records with keys and headers, compression, large messages, positions and times, commits with
+//! metadata, groups and transactions.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -16,17 +17,17 @@ use tokio::runtime::Runtime;
 use crate::Endpoints;
 use crate::answers::Answers;
 
-/// How long an answer may take on a machine with far more to do than it can.
+/// How long an answer may take on an overloaded machine.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a client goes on looking for what does not exist.
+/// How long a client looks for something that does not exist.
 const SHORTLY: Duration = Duration::from_secs(1);
-/// How long to serve a client's events at a time.
+/// How long a client is polled at a time.
 const STEP: Duration = Duration::from_millis(5);
-/// The partitions of the topic that most calls use.
+/// The number of partitions of the topic that most calls use.
 const PARTITIONS: i32 = 3;
 const NOON: i64 = 1_672_574_400_000;
 
-/// Makes all calls, in order.
+/// Makes all calls in order.
 pub fn calls(runtime: &Runtime, at: &Endpoints) -> Result<Answers, String> {
     let mut kafka = Kafka { runtime, at, answers: Answers::new(&at.namespace) };
     for (topic, partitions) in [("rows", PARTITIONS), ("large", 1), ("times", 1), ("group", PARTITIONS), ("tx", 1)] {
@@ -42,7 +43,7 @@ pub fn calls(runtime: &Runtime, at: &Endpoints) -> Result<Answers, String> {
     Ok(kafka.answers)
 }
 
-/// What is sent comes back: keys, values, headers, times, or their absence.
+/// Records are read back with the keys, values, headers and timestamps that they were sent with, or without them.
 fn records(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     let topic = kafka.name("rows");
     let reader = kafka.consumer("reader", &[])?;
@@ -97,7 +98,7 @@ fn records(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     Ok(())
 }
 
-/// Batches in every compression, and messages up to the largest.
+/// Batches in every compression, and messages up to the largest size.
 fn compression_and_size(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     let (rows, large) = (kafka.name("rows"), kafka.name("large"));
     let reader = kafka.consumer("reader", &[])?;
@@ -144,7 +145,7 @@ fn compression_and_size(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     Ok(())
 }
 
-/// Where reading begins: a position, past the end, a time.
+/// Reading from a position, from beyond the end, and from a time.
 fn positions_and_times(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     let topic = kafka.name("times");
     let producer = kafka.producer(&[])?;
@@ -196,7 +197,8 @@ fn positions_and_times(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     Ok(())
 }
 
-/// Commits by a client that is no member: offsets, metadata, what replaces what, what is refused.
+/// Commits by a client that is not a member of the group: offsets, metadata, commits that replace others, and refused
+/// ones.
 fn commits(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     let (topic, none) = (kafka.name("rows"), kafka.name("none"));
     let client = kafka.consumer("commits", &[])?;
@@ -246,7 +248,7 @@ fn commits(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     kafka.read("read from the commit", &another, &topic, 0, Offset::Stored, 1)
 }
 
-/// Members that come and go, in every protocol of groups.
+/// Members join and leave, with each group protocol.
 fn groups(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     let topic = kafka.name("group");
     let producer = kafka.producer(&[])?;
@@ -285,7 +287,8 @@ fn groups(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
             continue;
         }
         first.unsubscribe();
-        // It leaves when it has been told that its partitions are gone.
+        // The member leaves the group once it has handled the revocation of its partitions, which it does while it is
+        // polled.
         let deadline = Instant::now() + PATIENCE;
         while first.assignment()?.count() > 0 && Instant::now() < deadline {
             drop(first.poll(STEP));
@@ -297,7 +300,7 @@ fn groups(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     Ok(())
 }
 
-/// What a transaction hides and shows.
+/// Which records of a transaction consumers can read.
 fn transactions(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     let topic = kafka.name("tx");
     let id = kafka.name("transactions");
@@ -316,7 +319,7 @@ fn transactions(kafka: &mut Kafka<'_>) -> KafkaResult<()> {
     kafka.read("transactions: read all", &all, &topic, 0, Offset::Beginning, 2)
 }
 
-/// The clients' settings, and what has been answered.
+/// The settings of the clients, and the answers so far.
 struct Kafka<'a> {
     runtime: &'a Runtime,
     at: &'a Endpoints,
@@ -324,7 +327,7 @@ struct Kafka<'a> {
 }
 
 impl Kafka<'_> {
-    /// A name of these calls.
+    /// A name with the namespace of these calls.
     fn name(&self, name: &str) -> String {
         format!("{}{name}", self.at.namespace)
     }
@@ -337,7 +340,7 @@ impl Kafka<'_> {
         self.answers.add(call, text);
     }
 
-    /// A client's settings: the later ones count.
+    /// The settings of a client; later ones replace earlier ones.
     fn client(&self, settings: &[&[(&str, &str)]]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.at.get("KAFKA_BOOTSTRAP_SERVERS"));
@@ -349,7 +352,7 @@ impl Kafka<'_> {
         self.client(&[&[("linger.ms", "0"), ("message.timeout.ms", "20000")], settings]).create()
     }
 
-    /// A consumer that commits nothing by itself and is told where a partition ends.
+    /// A consumer that commits nothing by itself and reports the end of each partition.
     fn consumer(&self, group: &str, settings: &[(&str, &str)]) -> KafkaResult<BaseConsumer> {
         let group = self.name(group);
         let usual = [
@@ -368,7 +371,7 @@ impl Kafka<'_> {
         self.note(call, sent.map(|sent| (sent.partition, sent.offset)).map_err(|(error, _)| error));
     }
 
-    /// Reads up to so many records of a partition, to its end.
+    /// Reads at most `count` records of a partition, and adds them as the answer.
     fn read(
         &mut self,
         call: &str,
@@ -384,7 +387,7 @@ impl Kafka<'_> {
     }
 }
 
-/// Reads up to so many records of a partition, or to its end, or to an error.
+/// Reads at most `count` records of a partition, up to its end or to an error.
 fn collect(reader: &BaseConsumer, topic: &str, partition: i32, from: Offset, count: usize) -> KafkaResult<Vec<String>> {
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(topic, partition, from)?;
@@ -396,7 +399,7 @@ fn collect(reader: &BaseConsumer, topic: &str, partition: i32, from: Offset, cou
     Ok(read)
 }
 
-/// The next record, or why there is none.
+/// The next record, or the reason why there is none.
 fn next(reader: &BaseConsumer) -> String {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
@@ -409,13 +412,14 @@ fn next(reader: &BaseConsumer) -> String {
     format!("nothing within {PATIENCE:?}")
 }
 
-/// Serves the members until all partitions are assigned and each member has some, and gives who has which, in no member's order.
+/// Polls the members until all partitions are assigned and each member has some. Returns the members' partitions as
+/// sorted lists, which do not say which member has which list.
 fn settle(members: &[&BaseConsumer]) -> Vec<Vec<i32>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut assigned = Vec::new();
         for member in members {
-            // What it reads does not matter, but it takes part in a rebalance only while it is polled.
+            // The records do not matter here, but a member takes part in a rebalance only while it is polled.
             drop(member.poll(STEP));
             let held =
                 member.assignment().map(|held| held.elements().iter().map(TopicPartitionListElem::partition).collect());
@@ -451,7 +455,7 @@ fn shown(message: &BorrowedMessage<'_>) -> String {
     format!("{} {} {} [{}] {time}", message.offset(), text(message.key()), text(message.payload()), headers.join(" "))
 }
 
-/// Partitions with offset and metadata.
+/// Shows partitions with their offsets and metadata.
 fn listed(list: &TopicPartitionList) -> String {
     let places = list
         .elements()

@@ -1,7 +1,9 @@
-//! The embedded services answer as the real ones do: the same calls to both, by the real client libraries, compared answer by answer.
+//! The embedded services answer as the real ones do: the real client libraries make the same calls to both, and each
+//! answer is compared.
 //!
-//! Each service has its list of calls; what differs by design (ids, dates, names of the run) is left out of the answers. Every difference that
-//! remains stands in `differences.toml` with its reason, and a test fails on one that does not, and on one that is no longer so.
+//! Each service has a list of calls. Whatever differs by design (ids, dates, names of the run) is left out of the
+//! answers. Every other difference is listed in `differences.toml` with its reason. A test fails if a difference is not
+//! listed, or if a listed one is gone.
 
 mod answers;
 mod dynamodb;
@@ -23,43 +25,44 @@ use tokio::runtime::Runtime;
 
 use self::answers::{Answers, Known, compare};
 
-/// The session of a group's member; the embedded broker waits about as long for a group to join again.
+/// The session timeout of the group members. In a rebalance, the embedded broker waits about as long for the members.
 const SESSION: Duration = Duration::from_millis(1200);
 
 type CreateTopic = Box<dyn Fn(&str, i32) -> Result<(), String>>;
 
-/// The services of one stack, and a namespace of its own for one list of calls.
+/// The services of one stack, with a namespace for one list of calls.
 pub struct Endpoints {
-    /// `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL_S3` and so on, as a stack gives them.
+    /// The variables that the stack gives a subject: `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL_S3` and so on.
     environment: BTreeMap<String, String>,
-    /// The shortest session of a group's member that the broker takes; the embedded one waits about as long for a group to join again.
+    /// The session timeout of the group members.
     session: Duration,
-    /// Creates a topic with so many partitions: librdkafka's mock cluster does not know the request.
+    /// Creates a topic with this number of partitions. Each stack has its own way, because librdkafka's mock cluster
+    /// has no request for it.
     create_topic: CreateTopic,
-    /// What the names of everything that the calls create begin with.
+    /// The prefix of all names that the calls create.
     namespace: String,
 }
 
 impl Endpoints {
-    /// A setting of the stack's environment.
+    /// A variable of the stack's environment; empty if there is none.
     fn get(&self, name: &str) -> &str {
         self.environment.get(name).map_or("", String::as_str)
     }
 }
 
-/// The calls of one service.
+/// Makes the calls of one service and returns the answers.
 type Calls = fn(&Runtime, &Endpoints) -> Result<Answers, String>;
 
 fn main() -> ExitCode {
     fms_e2e::worker_or(tests)
 }
 
-/// Without a word from the one who runs the tests they need no Docker.
+/// The comparisons are ignored unless the Docker stack was asked for; the other tests always run.
 fn tests() -> ExitCode {
     let asked = harness::options().is_ok_and(|options| options.stack == Kind::Docker);
     if !asked {
         eprintln!(
-            "the comparisons are ignored: they need the Docker stack, by nextest's profile `docker` or E2E_STACK=docker"
+            "the comparisons are ignored: they need the Docker stack; use nextest's profile `docker` or set E2E_STACK=docker"
         );
     }
     let services: [(&str, Calls); 3] =
@@ -81,7 +84,8 @@ fn tests() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// Makes the calls of a service on both stacks and reports everything that is wrong between the answers.
+/// Makes the calls of a service on both stacks and reports every difference that is not listed, and every listed one
+/// that is gone.
 fn parity(service: &str, calls: Calls) -> Result<(), Failed> {
     let real = real()?;
     let runtime = Runtime::new()?;
@@ -110,18 +114,19 @@ fn parity(service: &str, calls: Calls) -> Result<(), Failed> {
     Err(format!("{} of {} answers:\n  {}", problems.len(), real.count(), problems.join("\n  ")).into())
 }
 
-/// The known differences, by service and call.
+/// The listed differences, by service and call.
 fn table() -> Result<BTreeMap<String, Known>, String> {
     toml::from_str(include_str!("differences.toml")).map_err(|error| format!("differences.toml: {error}"))
 }
 
-/// Short, of this run, and good for topics, tables and buckets alike.
+/// A short prefix that no other run has, and that the names of topics, tables and buckets may all begin with.
 fn namespace() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("e2e{}x{:07}-", std::process::id(), since.as_micros() % 10_000_000)
 }
 
-/// The real services: the containers that the run's tests share, with Kafka's own limit for messages.
+/// The real services, which are the containers that the tests of the run share. Topics get Kafka's default limit for
+/// messages.
 fn real() -> Result<Endpoints, String> {
     let folder = fms_e2e::suite().docker_folder();
     let options =
@@ -130,7 +135,7 @@ fn real() -> Result<Endpoints, String> {
     let environment = stack.environment();
     let kafka = environment.get("KAFKA_BOOTSTRAP_SERVERS").cloned().unwrap_or_default();
     let create_topic = move |topic: &str, partitions: i32| {
-        // The services are there for as long as this is.
+        // The services live as long as the stack, so this closure keeps it.
         let _services = &stack;
         let action = |error: &dyn std::fmt::Display| format!("creating topic {topic} at {kafka}: {error}");
         let admin: AdminClient<DefaultClientContext> =

@@ -1,6 +1,7 @@
-//! S3: buckets, conditional writes, ranges, odd keys, checksums, copies, deletes, listings of either version, multipart uploads, errors.
+//! The calls to S3: buckets, conditional writes, ranges, odd keys, checksums, copies, deletes, both versions of
+//! listings, multipart uploads and errors.
 //!
-//! An answer is the SDK's own reading of it, without what differs from run to run.
+//! The answers are compared as the SDK shows them, without what differs from run to run.
 
 use std::fmt::Debug;
 
@@ -22,10 +23,10 @@ use tokio::runtime::Runtime;
 use crate::Endpoints;
 use crate::answers::Answers;
 
-/// The smallest part that may be followed by another.
+/// The smallest size of a part that another part may follow.
 const PART: usize = 5 * 1024 * 1024;
 
-/// Makes all calls, in order.
+/// Makes all calls in order.
 pub fn calls(runtime: &Runtime, at: &Endpoints) -> Result<Answers, String> {
     let mut s3 = Bucket::new(at);
     runtime.block_on(async {
@@ -67,7 +68,7 @@ async fn buckets(s3: &mut Bucket) {
     s3.note("delete a bucket that does not exist", client.delete_bucket().bucket(&none).send().await);
 }
 
-/// Writes and reads that depend on what is there.
+/// Writes and reads whose condition depends on the stored object.
 async fn conditions(s3: &mut Bucket) {
     let (client, bucket) = (s3.client.clone(), s3.name.clone());
     let put = |body: &'static str| {
@@ -93,7 +94,7 @@ async fn conditions(s3: &mut Bucket) {
     s3.get("get what is not there, if match", client.get_object().bucket(&bucket).key("none").if_match(of_one)).await;
 }
 
-/// Parts of an object of ten bytes, and of an empty one.
+/// Ranges of an object of ten bytes, and of an empty object.
 async fn ranges(s3: &mut Bucket) {
     let (client, bucket) = (s3.client.clone(), s3.name.clone());
     s3.put("put ten bytes", "ten", "0123456789").await;
@@ -122,7 +123,7 @@ async fn ranges(s3: &mut Bucket) {
     s3.get("get part 1 of what has no parts", client.get_object().bucket(&bucket).key("ten").part_number(1)).await;
 }
 
-/// What is kept with an object, and what is checked before it is stored.
+/// Attributes that are stored with an object, and checksums that are verified before it is stored.
 async fn attributes_and_checksums(s3: &mut Bucket) {
     let (client, bucket) = (s3.client.clone(), s3.name.clone());
     let put = |key: &str| client.put_object().bucket(&bucket).key(key).body(ByteStream::from_static(b"text"));
@@ -195,7 +196,7 @@ async fn copies_and_deletes(s3: &mut Bucket) {
     s3.note("delete 1001", client.delete_objects().bucket(&bucket).set_delete(delete(&keys, true)).send().await);
 }
 
-/// Keys that some store confuses: each is put, read back and listed.
+/// Keys that an object store may confuse: each is put, read back and listed.
 async fn odd_keys(s3: &mut Bucket) {
     let (client, bucket) = (s3.client.clone(), s3.name.clone());
     let long = "k".repeat(1024);
@@ -239,7 +240,7 @@ async fn odd_keys(s3: &mut Bucket) {
     s3.get("get the child", client.get_object().bucket(&bucket).key("odd/dir/child")).await;
 }
 
-/// Listings by prefix, delimiter, page and start, in either version.
+/// Listings by prefix, delimiter, page and start, in both versions.
 async fn listings(s3: &mut Bucket) {
     let (client, bucket) = (s3.client.clone(), s3.name.clone());
     for key in ["l/a", "l/b/1", "l/b/2", "l/c", "l/d/1", "l/e é"] {
@@ -283,7 +284,8 @@ async fn listings(s3: &mut Bucket) {
     s3.note("list v1 encoded", list().encoding_type(EncodingType::Url).marker("l/d/1").send().await);
 }
 
-/// Multipart uploads: in order, out of order, too small, wrong, aborted, completed twice.
+/// Multipart uploads whose parts arrive in order, out of order, too small or wrong; uploads that are aborted or
+/// completed twice.
 async fn uploads(s3: &mut Bucket) -> Result<(), String> {
     let (client, bucket) = (s3.client.clone(), s3.name.clone());
     let large = || ByteStream::from(vec![b'x'; PART]);
@@ -386,7 +388,8 @@ async fn uploads(s3: &mut Bucket) -> Result<(), String> {
     Ok(())
 }
 
-/// As the S3 sink writes: with CRC32C, only where there is nothing, and looking at what is there instead.
+/// Writes as the S3 sink makes them: with CRC32C, only if no object exists, and with a look at the object that does
+/// exist.
 async fn conditional_uploads(s3: &mut Bucket) -> Result<(), String> {
     let (client, bucket) = (s3.client.clone(), s3.name.clone());
     let large = || ByteStream::from(vec![b'x'; PART]);
@@ -438,12 +441,12 @@ async fn conditional_uploads(s3: &mut Bucket) -> Result<(), String> {
     Ok(())
 }
 
-/// An etag without its quotes, as a completion takes it too.
+/// An etag without its quotes, a form that a completion accepts too.
 fn unquoted(etag: &str) -> &str {
     etag.trim_matches('"')
 }
 
-/// Uploads that are listed and aborted.
+/// Uploads are listed and aborted.
 async fn listed_uploads(s3: &mut Bucket) -> Result<(), String> {
     let (client, bucket) = (s3.client.clone(), s3.name.clone());
     let mut ids = Vec::new();
@@ -469,7 +472,7 @@ async fn listed_uploads(s3: &mut Bucket) -> Result<(), String> {
     Ok(())
 }
 
-/// Empties the bucket and deletes it.
+/// The bucket is emptied and deleted.
 async fn ends(s3: &mut Bucket) -> Result<(), String> {
     let (client, bucket) = (s3.client.clone(), s3.name.clone());
     let listed = client.list_objects_v2().bucket(&bucket).encoding_type(EncodingType::Url).send().await;
@@ -484,7 +487,7 @@ async fn ends(s3: &mut Bucket) -> Result<(), String> {
     Ok(())
 }
 
-/// A key of a listing that was asked for with the encoding `url`.
+/// Decodes a key from a listing that was requested with the encoding `url`.
 fn decoded(key: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = key.bytes();
@@ -499,7 +502,7 @@ fn decoded(key: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The client, the bucket of these calls, and what has been answered.
+/// The client, the bucket of these calls, and the answers so far.
 struct Bucket {
     client: Client,
     name: String,
@@ -540,7 +543,7 @@ impl Bucket {
         self.note(call, put.send().await);
     }
 
-    /// Reads an object, with its body.
+    /// Reads an object with its body.
     async fn get(&mut self, call: &str, get: GetObjectFluentBuilder) {
         let answer = match get.send().await {
             Err(error) => refusal(&error),
@@ -557,7 +560,7 @@ impl Bucket {
         self.answers.add(call, answer);
     }
 
-    /// Notes the beginning of an upload, and gives its id.
+    /// Adds the answer to the start of an upload, and returns the id of the upload.
     fn begun<E: ProvideErrorMetadata + Debug>(
         &mut self,
         call: &str,
@@ -572,7 +575,7 @@ impl Bucket {
         id
     }
 
-    /// Notes the upload of a part, and gives its etag.
+    /// Adds the answer to the upload of a part, and returns the etag of the part.
     fn part<E: ProvideErrorMetadata + Debug>(
         &mut self,
         call: &str,
@@ -592,9 +595,10 @@ fn refusal<E: ProvideErrorMetadata + Debug>(error: &SdkError<E, HttpResponse>) -
     }
 }
 
-/// An output of the SDK on one line, without members that are not there and those that differ from run to run.
+/// Shows an output of the SDK on one line, without members that are unset and without those that differ from run to
+/// run.
 fn readable(pretty: &str) -> String {
-    // The last ones are of services that the embedded one does not have: encryption at rest, ARNs.
+    // The last of these belong to features that the embedded service lacks: encryption at rest and ARNs.
     const VARYING: [&str; 19] = [
         "_request_id",
         "_extended_request_id",
