@@ -1,4 +1,4 @@
-//! The Kafka broker that is measured against: one that is there, or a container of ours that is gone when this ends.
+//! The Kafka broker of the measurements: an existing one, or a container that is removed at the end.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
@@ -10,10 +10,10 @@ use rdkafka::{ClientConfig, TopicPartitionList};
 
 const IMAGE: &str = "apache/kafka:4.3.1";
 
-/// How long a container may take until it answers.
+/// How long the broker in a container may take until it answers.
 const START: Duration = Duration::from_mins(1);
 
-/// A broker. A container of ours is removed with it.
+/// A broker. Dropping the value removes its container, if it has one.
 pub struct Broker {
     /// `bootstrap.servers`.
     pub servers: String,
@@ -21,13 +21,13 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// The one of `KAFKA_BOOTSTRAP_SERVERS`, else a container of the image `E2E_KAFKA_IMAGE`.
+    /// The broker that `KAFKA_BOOTSTRAP_SERVERS` names, or else a container of the image that `E2E_KAFKA_IMAGE` names.
     pub async fn from_env() -> anyhow::Result<Self> {
         if let Ok(servers) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
             return Ok(Self { servers, container: None });
         }
         let image = std::env::var("E2E_KAFKA_IMAGE").unwrap_or_else(|_| IMAGE.into());
-        // Both are held until both are known, so that they differ.
+        // Both ports are held until both are known, so that they differ.
         let ports = [free_port()?, free_port()?].map(|(port, _held)| port);
         let name = format!("fms-bench-{}", std::process::id());
         let broker = Self { servers: format!("127.0.0.1:{}", ports[0]), container: Some(name.clone()) };
@@ -38,12 +38,13 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Waits until it answers for a group, too: for the first one it makes its topic of offsets, which takes seconds.
+    /// Waits until the broker answers requests about a group. For the first group it creates the topic of offsets,
+    /// which takes seconds.
     async fn wait(&self, name: &str) -> anyhow::Result<()> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.servers)
             .set("group.id", name)
-            // Attempts that fail while it starts are no news.
+            // Attempts that fail while the broker starts need not be logged.
             .set("log_level", "0")
             .create()?;
         let mut any = TopicPartitionList::new();
@@ -74,7 +75,8 @@ impl Drop for Broker {
     }
 }
 
-/// On the host's network: a published port would lead every byte through Docker's proxy, which takes as much time as the broker.
+/// The arguments of `docker run`. The container uses the host's network, because a published port would send every byte
+/// through Docker's proxy, which needs as much time as the broker.
 fn run(name: &str, image: &str, [clients, controller]: [u16; 2]) -> Vec<String> {
     let environment = [
         ("KAFKA_NODE_ID", "1".to_owned()),
@@ -87,7 +89,8 @@ fn run(name: &str, image: &str, [clients, controller]: [u16; 2]) -> Vec<String> 
         ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1".into()),
         ("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1".into()),
         ("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1".into()),
-        // Else the first task has all partitions until the next heartbeat, which is half of a run.
+        // Without this delay, the first task would have all partitions until the next heartbeat, which is half of a
+        // run.
         ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "1000".into()),
     ];
     let options = ["run", "--detach", "--name", name, "--label", "fms-bench", "--network", "host"].map(str::to_owned);

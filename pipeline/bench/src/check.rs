@@ -1,4 +1,4 @@
-//! Whether every row arrived exactly once, and how fast: looked at when the clock has stopped.
+//! Checks after a run whether every row arrived exactly once, and computes how fast the rows arrived.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -11,29 +11,29 @@ use memchr::memmem::Finder;
 use crate::endpoint::{Contents, Stored};
 use crate::topics::MARKS;
 
-/// What a run stored.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Tally {
     /// Rows that arrived.
     pub arrived: u64,
-    /// Rows of the topic that did not.
+    /// Rows of the topic that did not arrive.
     pub lost: u64,
-    /// Arrivals of rows that had arrived, and of rows that the topic does not have.
+    /// Rows that arrived again, and rows that the topic does not have.
     pub doubled: u64,
-    /// Bytes of the bodies.
+    /// The size of all bodies, in bytes.
     pub bytes: u64,
-    /// Rows a second between the first and the last tenth of what arrived.
+    /// Rows per second, measured between the first and the last tenth of the rows that arrived.
     pub rate: f64,
-    /// When the last of them arrived.
+    /// When the last row arrived.
     pub last: Option<Instant>,
 }
 
-/// Counts what arrived of a topic's `rows`, numbered from 0, of which there are to be so many copies, each in a folder of its own. An error for
-/// an object that is no gzip where its name says so.
+/// Counts which of a topic's `rows`, numbered from 0, arrived. There have to be `copies` copies of each row, each in
+/// its own folder. An object whose name or content says that it is gzip, but which is damaged, is an error.
 pub fn tally(contents: Contents, rows: u64, copies: u64) -> anyhow::Result<Tally> {
     let batches = contents.batches.into_iter().map(|stored| (String::new(), false, stored));
     let mut bodies: Vec<(String, bool, Stored)> = batches.collect();
-    // Of `/bucket/folder/…`.
+    // The folder in `/bucket/folder/…` tells the copies apart.
     let copy = |key: &str| key.split('/').nth(2).filter(|_| copies > 1).unwrap_or_default().to_owned();
     let mark = MARKS[usize::from(!bodies.is_empty())];
     for (key, stored) in contents.objects {
@@ -79,7 +79,7 @@ pub fn tally(contents: Contents, rows: u64, copies: u64) -> anyhow::Result<Tally
     })
 }
 
-/// Rows a second where the first tenth has arrived and the last has not begun.
+/// Rows per second between the end of the first tenth and the beginning of the last tenth.
 fn rate(progress: &[(Instant, u64)]) -> f64 {
     let total = progress.last().map_or(0, |(_, rows)| *rows);
     let reached = |rows: u64| progress.iter().find(|(_, arrived)| *arrived >= rows);
@@ -89,13 +89,13 @@ fn rate(progress: &[(Instant, u64)]) -> f64 {
     per_second(last - first, *to - *from)
 }
 
-/// Rows a second; 0 where no time has passed.
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+/// Rows per second; 0 if no time has passed.
+#[expect(clippy::cast_precision_loss, reason = "the figure is shown to people")]
 pub fn per_second(rows: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { rows as f64 / time.as_secs_f64() }
 }
 
-/// A bit a row.
+/// Which rows were seen, with one bit for each row.
 struct Seen {
     bits: Vec<u64>,
     rows: u64,
@@ -140,7 +140,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Lost, doubled and foreign rows are told apart, across plain objects and gzip of several members.
+    /// Lost, doubled and foreign rows are counted, in plain objects and in gzip objects of several members.
     #[test]
     fn every_row_is_counted() {
         let members = [gzip("{\"row\":2}\n"), gzip("{\"row\":64,\"a\":1}\n")].concat();
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!((tally.arrived, tally.lost, tally.doubled), (5, 62, 2));
     }
 
-    /// A row has to be in every copy.
+    /// A row has to be in each copy.
     #[test]
     fn copies_are_counted_apart() {
         let row = |key, text: &str| (key, text.as_bytes().to_vec());
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!((tally.arrived, tally.lost, tally.doubled), (4, 1, 1));
     }
 
-    /// Items of DynamoDB have their number in another form.
+    /// In a DynamoDB item, the number of a row has another form.
     #[test]
     fn items_are_counted() {
         let mut contents = Contents::default();

@@ -1,4 +1,5 @@
-//! What librdkafka gives at most: every partition's queue forwarded to one, taken in batches, nothing done with it.
+//! The upper limit of what librdkafka delivers: all partitions are read in batches from one queue, and the records are
+//! dropped.
 
 use std::ffi::CString;
 use std::time::{Duration, Instant};
@@ -13,11 +14,11 @@ use crate::topics::PARTITIONS;
 
 const BATCH: usize = 5000;
 
-/// How long nothing may come.
+/// How long to wait for the next message before reading is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reads `messages` of the topic and prints, for the process that has started this one: milliseconds from the first to the last, CPU
-/// milliseconds, peak KiB.
+/// Reads `messages` messages of the topic and prints four numbers for the process that has started this one: the
+/// milliseconds from the first to the last message, the CPU milliseconds, the peak memory in KiB, and the bytes read.
 pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
@@ -37,8 +38,8 @@ pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()
     let (mut first, mut taken, mut bytes) = (None, 0, 0);
     let mut latest = Instant::now();
     #[allow(unsafe_code, reason = "rdkafka wraps no call that takes a batch")]
-    // SAFETY: the client outlives the queues, which are destroyed once; the array has room for as many as are asked for, and each message
-    // that was given is looked at before it is destroyed.
+    // SAFETY: the client outlives the queues, and each queue is destroyed once. The array has room for as many messages
+    // as are requested, and each message is read only before it is destroyed.
     unsafe {
         let queue = raw::rd_kafka_queue_new(client);
         for partition in 0..i32::from(PARTITIONS) {

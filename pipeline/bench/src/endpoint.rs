@@ -1,6 +1,6 @@
-//! An HTTP endpoint that is S3 and DynamoDB as far as the sinks call them, at the least cost: it keeps every body as it comes.
+//! An HTTP endpoint that answers the sinks' calls to S3 and DynamoDB at the lowest cost: it stores each body unread.
 //!
-//! A connection is a thread that blocks. Nothing is parsed but the head, and nothing looked into while a run lasts.
+//! Each connection has a thread that blocks. During a run, only the head of a request is parsed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -12,27 +12,27 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-/// The one bucket and the one table.
+/// The name of the only bucket and of the only table.
 pub const STORE: &str = "fms-bench";
 
 const TABLE: &str = r#"{"Table":{"TableName":"fms-bench","TableStatus":"ACTIVE",
 "KeySchema":[{"AttributeName":"pk","KeyType":"HASH"},{"AttributeName":"sk","KeyType":"RANGE"}],
 "AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"sk","AttributeType":"S"}]}}"#;
 
-/// Something that was stored in one call, or by the last call of an upload in parts.
+/// What one call stored, or the last call of a multipart upload.
 pub struct Stored {
-    /// When it was there.
+    /// When it was stored.
     pub at: Instant,
-    /// What it is.
+    /// The body.
     pub bytes: Vec<u8>,
 }
 
-/// What was stored since it was last taken.
+/// Everything that was stored since the contents were taken last.
 #[derive(Default)]
 pub struct Contents {
-    /// By their keys: as in S3, a later one takes an earlier one's place.
+    /// Objects by key. As in S3, a later object replaces an earlier one.
     pub objects: HashMap<String, Stored>,
-    /// Bodies of `BatchWriteItem`.
+    /// The bodies of `BatchWriteItem`.
     pub batches: Vec<Stored>,
     uploads: HashMap<String, BTreeMap<u32, Vec<u8>>>,
     last: Option<Instant>,
@@ -45,14 +45,14 @@ struct State {
     next_upload: AtomicU64,
 }
 
-/// The endpoint. Its threads last as long as the process.
+/// The endpoint. Its threads run as long as the process.
 pub struct Endpoint {
     address: SocketAddr,
     state: Arc<State>,
 }
 
 impl Endpoint {
-    /// Listens on a port of its own.
+    /// Starts the endpoint on a free port.
     pub fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listening for the endpoint")?;
         let address = listener.local_addr()?;
@@ -71,22 +71,22 @@ impl Endpoint {
         Ok(Self { address, state })
     }
 
-    /// Its URL.
+    /// The URL of the endpoint.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Every call takes this much longer from now on.
+    /// Delays every answer by this time from now on.
     pub fn set_delay(&self, delay: Duration) {
         self.state.delay_millis.store(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// When it was last called to store something.
+    /// When the last call that stores something arrived.
     pub fn last_call(&self) -> Option<Instant> {
         lock(&self.state).last
     }
 
-    /// What was stored; then it is empty.
+    /// Takes everything that was stored, which leaves the endpoint empty.
     pub fn take(&self) -> Contents {
         std::mem::take(&mut *lock(&self.state))
     }
@@ -96,7 +96,7 @@ fn lock(state: &State) -> MutexGuard<'_, Contents> {
     state.contents.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A request's head, as far as it matters.
+/// The parts of a request's head that the endpoint needs.
 #[derive(Default)]
 struct Head {
     method: String,
@@ -108,7 +108,7 @@ struct Head {
 }
 
 impl Head {
-    /// `None` at the end of the connection.
+    /// Reads the next head; `None` at the end of the connection.
     fn read(stream: &mut BufReader<&TcpStream>) -> io::Result<Option<Self>> {
         let mut line = String::new();
         if stream.read_line(&mut line)? == 0 {
@@ -147,7 +147,7 @@ fn serve(stream: &TcpStream, state: &State) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(16 * 1024, stream);
     let mut out = stream;
     loop {
-        // A subject that is stopped closes as it likes.
+        // A subject that is being stopped may close its connection at any point.
         let Ok(Some(head)) = Head::read(&mut reader) else { return Ok(()) };
         if head.expects {
             out.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;

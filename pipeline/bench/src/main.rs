@@ -1,37 +1,48 @@
-//! `fms-bench`: how fast the worker is on a real broker, and what it takes for it.
+//! `fms-bench` measures how fast the worker is on a real broker and how much CPU and memory it needs.
 //!
 //! ```text
-//! cargo run --release -p fms-bench                    # everything, in a container of its own (Docker has to be there)
-//! KAFKA_BOOTSTRAP_SERVERS=host:9092 fms-bench …       # on a broker that is there; its topics are removed at the end
-//! fms-bench --messages 20000                          # a smoke run, seconds
-//! fms-bench --only flat --peer 'my-sink --config x'   # some of the runs, and another program beside them
+//! cargo run --release -p fms-bench                    # all runs, on a broker in a container (needs Docker)
+//! KAFKA_BOOTSTRAP_SERVERS=host:9092 fms-bench …       # on an existing broker; the topics are deleted at the end
+//! fms-bench --messages 20000                          # a quick check of a few seconds
+//! fms-bench --only flat --peer 'my-sink --config x'   # only some of the runs, and another program for comparison
 //! ```
 //!
-//! **What is sent.** Two topics of 4 partitions, filled once and read by every run from their beginning: `--messages` flat messages of
-//! about 295 bytes, and a hundredth as many of 60 rows and about 17.8 KB, in record batches of 128 KiB without compression. Every row has
-//! a number of its own. Before the first run each topic is read once, so that the first does not pay for what the broker's JVM compiles.
+//! **What is sent.** Two topics with 4 partitions each are filled once, and every run reads them from the beginning.
+//! One topic has `--messages` flat messages of about 295 bytes; the other has a hundredth of that number, each with 60
+//! rows and about 17.8 KB. The record batches have 128 KiB and no compression. Every row has a unique number. Before
+//! the first run each topic is read once, so that the first run does not pay for the compilation in the broker's JVM.
 //!
-//! **What is run.** The worker, `fms connect`, as a process of its own (this program in another role, or `--worker`), with `tasks.max` 2
-//! and everything else as it comes, the intent protocol included. To S3 with `flush.size` 10000: flat messages as Kafka Connect's default
-//! partitioner lays them out and, once more, as `deploy/connectors/s3.json` does (by fields and hour), unrolled ones as that file does;
-//! to DynamoDB with the templates of `deploy/connectors/dynamodb.json`. Five connectors that do the same at once show that the memory is the
-//! worker's and not each connector's.
+//! **What is run.** The worker is `fms connect` in a separate process (this program in another role, or `--worker`),
+//! with `tasks.max` = 2 and otherwise default settings, including the intents. The runs are:
 //!
-//! **What is measured.** *rows/s*: between the call with which the first tenth of the rows had arrived at the endpoint and the one that
-//! began the last. *wall*: from the start of the process to the last such call, of it a second in which the group waits for both tasks.
-//! *CPU*: user and system time of the worker's process alone, by the kernel, its start included, a row. *peak RSS*: `VmHWM`; beside it the
-//! same at half of the time, which shows whether it grows.
+//! - to S3 with `flush.size` = 10000: flat messages with Kafka Connect's default partitioner and, in another run, in
+//!   the layout of `deploy/connectors/s3.json` (by fields and hour); unrolled messages in that same layout;
+//! - to DynamoDB with the key templates of `deploy/connectors/dynamodb.json`;
+//! - five connectors at once, which show that the memory limit holds for the worker and not for each connector.
 //!
-//! **How it is checked.** The endpoint, a thread a connection in this process, keeps bodies as they come and looks into none of them while
-//! the clock runs: it costs the copy out of the socket and takes as much memory as is sent to it (1.5 GB for DynamoDB). When the worker has
-//! committed the end of the topic it is stopped; then every body is decompressed and searched for the rows' numbers, each of which has to
-//! be there exactly once. The exit status is 1 if any is lost or doubled.
+//! **What is measured.**
 //!
-//! **Peers.** The command of `--peer` is run by `sh` with `KAFKA_BOOTSTRAP_SERVERS`, `FMS_BENCH_TOPIC` (the flat one), `FMS_BENCH_GROUP`,
-//! `FMS_BENCH_BUCKET`, `AWS_ENDPOINT_URL_S3` (`AWS_ENDPOINT_URL` too; path style), region and credentials in its environment. It is to
-//! read the topic from its beginning and put the messages, a line each, into the bucket, and is measured and checked in the same way. It
-//! is over when its group has committed the end, or nothing has come for 15 s, and has to end on SIGTERM with status 0. Rows that a peer loses
-//! are shown; they do not fail the run.
+//! - *rows/s* is measured from the call with which the first tenth of the rows was complete to the call that began
+//!   the last tenth.
+//! - *wall* is the time from the start of the process to the last call that stores rows. It includes a second in which
+//!   the group waits for both tasks.
+//! - *µs/row* is the user and system time of the worker's process, as the kernel counts it, including its start,
+//!   divided by the rows.
+//! - *RSS* is the peak of the resident memory (`VmHWM`). The column *at half* has the peak up to half of the time,
+//!   which shows whether the memory still grows.
+//!
+//! **How it is checked.** The endpoint is a part of this process, with one thread for each connection. It stores the
+//! bodies and does not look into them during a run, so it costs only the copy out of the socket; it needs as much
+//! memory as it is sent (1.5 GB for DynamoDB). When the worker has committed the end of the topic, it is stopped. Then
+//! all bodies are decompressed and searched for the numbers of the rows; each number has to be there exactly once. The
+//! exit status is 1 if any row is lost or doubled.
+//!
+//! **Peers.** `sh` runs the command of `--peer` with these variables: `KAFKA_BOOTSTRAP_SERVERS`, `FMS_BENCH_TOPIC` (the
+//! flat topic), `FMS_BENCH_GROUP`, `FMS_BENCH_BUCKET`, `AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL` (with the bucket in
+//! the path), a region and credentials. The peer has to read the topic from the beginning and to store the messages in
+//! the bucket, one message a line. It is measured and checked in the same way. Its run ends when its group has
+//! committed the end of the topic, or when it has stored nothing for 15 s; it has to end with status 0 on SIGTERM. Rows
+//! that a peer loses are shown, but they do not change the exit status.
 
 mod broker;
 mod check;
@@ -58,54 +69,54 @@ use crate::endpoint::{Endpoint, STORE};
 use crate::subject::Usage;
 use crate::topics::{Kind, Topic};
 
-/// The worker's: this program is one, too.
+/// The allocator of the worker, because this program also runs as the worker.
 #[global_allocator]
 static ALLOCATOR: fms::allocator::Allocator = fms::allocator::Allocator;
 
-/// How much longer the endpoint's answers take in the run with a slow one.
+/// The delay of each answer in the run with a slow endpoint.
 const SLOW: Duration = Duration::from_millis(200);
 
-/// How fast `fms connect` is on a real broker. What it does and how it measures is in the documentation of its `main.rs`.
+/// Measure how fast `fms connect` is on a real broker. The documentation of `main.rs` says what is measured, and how.
 #[derive(Debug, Parser)]
 #[command(name = "fms-bench", version)]
 struct Arguments {
-    /// Flat messages; unrolled ones are a hundredth of it, of 60 rows each.
+    /// How many flat messages are sent. A hundredth of that number is sent as messages of 60 rows each.
     #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(100..))]
     messages: u64,
-    /// Only the runs whose names contain this. May be repeated.
+    /// Run only those runs whose names contain this text. May be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// Another `fms` binary to measure; by default this program is the worker.
+    /// The `fms` binary to measure; by default, this program itself is the worker.
     #[arg(long, value_name = "FMS")]
     worker: Option<OsString>,
-    /// Another program to measure on the flat topic: a command for `sh`. May be repeated.
+    /// A command for `sh` that runs another program, to measure it on the flat topic. May be repeated.
     #[arg(long, value_name = "COMMAND")]
     peer: Vec<String>,
     #[command(subcommand)]
     role: Option<Role>,
 }
 
-/// What this program does as a process of its own, started by itself.
+/// The roles in which this program starts itself as a separate process.
 #[derive(Debug, Subcommand)]
 enum Role {
-    /// Be the worker: `fms connect`.
+    /// Run as the worker, `fms connect`.
     #[command(hide = true, disable_help_flag = true)]
     Connect {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Only read a topic.
+    /// Read a topic and do nothing with it.
     #[command(hide = true)]
     Consume { servers: String, topic: String, messages: usize },
 }
 
-/// A run of the worker.
+/// One run of the worker: what it reads, how it is configured, and how slow the endpoint is.
 struct Run {
     name: &'static str,
     kind: Kind,
     config: serde_json::Value,
     delay: Duration,
-    /// How many connectors do the same, each into a folder of its own.
+    /// How many connectors do the same at once, each into its own folder.
     connectors: u64,
 }
 
@@ -130,7 +141,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether no row was lost or doubled. Ctrl-C and SIGTERM end it, and with it whatever it has started.
+/// Carries out all runs and returns whether no row was lost or doubled. Ctrl-C and SIGTERM end the runs and everything
+/// that they have started.
 fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let done = runtime.block_on(async {
@@ -141,7 +153,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
             _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
         }
     });
-    // A topic that is being filled is not waited for.
+    // The runtime does not wait until a topic is filled.
     runtime.shutdown_background();
     done
 }
@@ -242,7 +254,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// What `consume` prints of this topic.
+    /// Reads a topic in a separate process and returns the numbers that [`consume::consume`] prints.
     async fn read(&self, topic: &Topic) -> anyhow::Result<[u64; 4]> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["consume", &self.broker.servers, &topic.name, &topic.messages.to_string()]);
@@ -342,7 +354,11 @@ impl Bench {
     }
 }
 
-#[expect(clippy::too_many_arguments, clippy::cast_precision_loss, reason = "one line of the table, for people")]
+#[expect(
+    clippy::too_many_arguments,
+    clippy::cast_precision_loss,
+    reason = "these are the columns of one line, shown to people"
+)]
 fn line(name: &str, rows: u64, rate: f64, wall: Duration, cpu: Duration, peaks: [u64; 2], bytes: u64, wrong: [u64; 2]) {
     let [peak, half] = peaks.map(|kib| kib as f64 / 1024.0);
     let each = cpu.as_secs_f64() * 1e6 / rows.max(1) as f64;

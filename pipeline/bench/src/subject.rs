@@ -1,4 +1,5 @@
-//! The process that is measured: started, watched until the topic is behind it, stopped; what it took is what the kernel says of it.
+//! The process that is measured: it is started, watched until it has committed the end of the topic, and stopped. The
+//! kernel says how much CPU time and memory it needed.
 
 use std::fs::File;
 use std::path::Path;
@@ -15,29 +16,31 @@ use tokio::process::{Child, Command};
 use crate::endpoint::Endpoint;
 use crate::topics::{PARTITIONS, Topic};
 
-/// How often it is looked at.
+/// How often the process is checked.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A subject that stores nothing for so long is done, if it does not commit as it should, or stuck.
+/// After this time without a call that stores something, the run ends: the process is stuck, or done without having
+/// committed.
 const QUIET: Duration = Duration::from_secs(15);
 
-/// How long it may take to stop.
+/// How long the process may take to end after SIGTERM.
 const STOP: Duration = Duration::from_secs(40);
 
-/// What a process took, until the topic was behind it.
+/// The resources that a process used until it had committed the end of the topic.
 #[derive(Debug)]
 pub struct Usage {
-    /// Since when it ran.
+    /// When it was started.
     pub since: Instant,
     /// User and system time.
     pub cpu: Duration,
-    /// The most memory it had resident, KiB: `VmHWM`.
+    /// The peak of its resident memory (`VmHWM`), in KiB.
     pub peak: u64,
-    /// The same at half of its time.
+    /// The same peak up to half of its time.
     pub peak_at_half: u64,
 }
 
-/// Runs it until all of its groups have committed the end of the topic, or nothing more comes, and stops it with SIGTERM.
+/// Runs the command until all its groups have committed the end of the topic, or until it stores nothing any more, and
+/// stops it with SIGTERM.
 pub async fn run(
     mut command: Command,
     log: &Path,
@@ -89,22 +92,23 @@ async fn stop(child: &mut Child, pid: u32, log: &Path) -> anyhow::Result<()> {
 fn is_behind(consumer: &BaseConsumer, topic: &Topic) -> bool {
     let mut list = TopicPartitionList::new();
     list.add_partition_range(&topic.name, 0, i32::from(PARTITIONS) - 1);
-    // A broker that has just started does not know its groups yet.
+    // A broker that has just started does not know its groups yet, which counts as not committed.
     let Ok(committed) = consumer.committed_offsets(list, Duration::from_secs(10)) else { return false };
     let offset = |offset| if let Offset::Offset(offset) = offset { u64::try_from(offset).unwrap_or(0) } else { 0 };
     committed.elements().iter().map(|element| offset(element.offset())).sum::<u64>() >= topic.messages
 }
 
-/// User and system time of a process, in the kernel's steps of 10 ms.
+/// User and system time of a process, which the kernel counts in steps of 10 ms.
 pub fn cpu(pid: u32) -> anyhow::Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading its time")?;
-    // The name may have anything in it; after it, the 12th and the 13th are utime and stime.
+    // The name of the process may contain any character. In the fields after it, the 12th is utime and the 13th is
+    // stime.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
     let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Ok(Duration::from_millis(ticks * 10))
 }
 
-/// The most memory that a process had resident, KiB.
+/// The peak of a process's resident memory, in KiB.
 pub fn peak(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading its memory")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,4 +1,4 @@
-//! The topics: messages of known size whose every row has a number of its own, from 0.
+//! The topics, whose messages have a known size and whose rows are numbered from 0.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-/// Partitions of each topic.
+/// The number of partitions of each topic.
 pub const PARTITIONS: u16 = 4;
 
-/// Rows of one message that is unrolled.
+/// The number of rows in a message that is unrolled.
 const LIST: u64 = 60;
 
-/// What stands before a row's number in every row, as JSON and as DynamoDB's JSON.
+/// The text before the number of a row, in JSON and in the JSON of DynamoDB.
 pub const MARKS: [&str; 2] = [r#""row":"#, r#""row":{"N":""#];
 
 /// A kind of message.
@@ -28,18 +28,18 @@ pub enum Kind {
     Unrolled,
 }
 
-/// A topic that is filled.
+/// A topic that has been filled.
 #[derive(Debug, Clone)]
 pub struct Topic {
     /// Its name.
     pub name: String,
-    /// Messages in it.
+    /// The number of messages in it.
     pub messages: u64,
-    /// Rows in them.
+    /// The number of rows in all its messages.
     pub rows: u64,
 }
 
-/// Makes a topic of this name and fills it, partition by partition in turn, in record batches of 128 KiB.
+/// Creates a topic and fills it with record batches of 128 KiB. Messages are sent to the partitions in turn.
 pub async fn fill(servers: &str, name: String, kind: Kind, messages: u64) -> anyhow::Result<Topic> {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", servers);
@@ -62,7 +62,7 @@ pub async fn fill(servers: &str, name: String, kind: Kind, messages: u64) -> any
     Ok(topic)
 }
 
-/// Removes a topic.
+/// Deletes a topic.
 pub async fn remove(servers: &str, topic: &str) -> anyhow::Result<()> {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", servers).create()?;
     admin.delete_topics(&[topic], &AdminOptions::new()).await.with_context(|| format!("removing topic {topic}"))?;
@@ -118,7 +118,8 @@ fn unrolled(out: &mut String, random: &mut fastrand::Rng, vehicle: u64, first: u
     out.push_str("]}");
 }
 
-/// The fields that differ. Time goes on by a millisecond a row: an hour of rows has two folders at most.
+/// Writes the fields that differ from row to row. The event time advances by a millisecond for each row, so the rows of
+/// an hour lie in two hourly folders at most.
 fn measurement(out: &mut String, random: &mut fastrand::Rng, row: u64) {
     let (minute, second, milli) = (row / 60_000 % 60, row / 1000 % 60, row % 1000);
     let mut degrees = |from: f64| from + random.f64() / 10.0;
@@ -138,7 +139,7 @@ fn measurement(out: &mut String, random: &mut fastrand::Rng, row: u64) {
 mod tests {
     use super::*;
 
-    /// The sizes that the figures are of.
+    /// The messages have the sizes that the published figures name.
     #[test]
     fn messages_have_their_size() {
         let mut random = fastrand::Rng::with_seed(1);
