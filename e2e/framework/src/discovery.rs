@@ -25,8 +25,9 @@ fn folders(parent: &Path) -> Result<Vec<String>, FixtureError> {
     let mut names = Vec::new();
     for entry in entries.map_err(|error| FixtureError::io(parent, "list", &error))? {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // A link to a folder is a folder here, so the entry's own type does not decide.
-        if name.starts_with('.') || !entry.path().is_dir() {
+        let path = entry.path();
+        // A link to a folder counts as a folder, so the entry's own type does not decide. What cargo builds has a tag that says so.
+        if name.starts_with('.') || !path.is_dir() || path.join("CACHEDIR.TAG").is_file() {
             continue;
         }
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
@@ -55,6 +56,8 @@ mod tests {
     fn cases_are_sorted_and_named_after_their_folders() {
         let root = tree(&["b/two", "a/one", "b/one", ".git/x"]);
         std::fs::write(root.path().join("suite.toml"), "not = [read").expect("written");
+        std::fs::create_dir_all(root.path().join("target/debug")).expect("created");
+        std::fs::write(root.path().join("target/CACHEDIR.TAG"), "").expect("written");
         let names: Vec<_> = list(root.path()).expect("cases").iter().map(ToString::to_string).collect();
         assert_eq!(names, ["a::one", "b::one", "b::two"]);
     }

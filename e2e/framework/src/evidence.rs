@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::calls::Call;
 use crate::case::CaseId;
+use crate::observe::Counts;
 use crate::outcome::Times;
 use crate::settle::{self, Goal};
 use crate::stack::{Kind, Stack};
@@ -66,6 +67,9 @@ pub(crate) struct Found {
     pub goal: Option<Goal>,
     pub observed: Option<String>,
     pub diff: Option<String>,
+    pub description: Option<String>,
+    /// What was sent and observed so far.
+    pub counts: Counts,
 }
 
 impl Found {

@@ -1,5 +1,6 @@
 //! The test target: every case is a test, named `<protocol>::<case>`, for `cargo nextest run` and `cargo test`.
 
+use std::panic;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::thread;
@@ -7,11 +8,9 @@ use std::thread;
 use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::run::run;
 use crate::stack::docker::{KEEP_VARIABLE, engine, reaper};
 use crate::stack::{Isolation, Kind};
-use crate::suite::{Options, Suite};
-use crate::{discovery, evidence, snapshot};
+use crate::{Options, Program, Suite, discovery, evidence, hint, machine, reporting, run, snapshot, subject};
 
 /// The variable that chooses a schedule for a test run.
 pub const SCHEDULE: &str = "E2E_SCHEDULE";
@@ -22,25 +21,46 @@ pub const STACK: &str = "E2E_STACK";
 /// The variable that says how tests are kept apart on the Docker stack: `shared` or `per-test`.
 pub const ISOLATION: &str = "E2E_ISOLATION";
 
-/// `main` of a test target with `harness = false`. Takes the arguments that cargo and nextest give to a test executable.
+/// `main` of a test target with `harness = false`, for the project that the current folder is in. Takes the arguments that cargo and
+/// nextest give to a test executable.
 ///
 /// Has to be called before the process starts a thread.
-pub fn main(suite: &Suite) -> ExitCode {
+pub fn main(program: Program) -> ExitCode {
+    match Suite::here(program) {
+        Ok(suite) => main_of(&suite),
+        Err(error) => {
+            machine::warn(&error.to_string());
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// [`main`] for a suite wherever it is.
+pub fn main_of(suite: &Suite) -> ExitCode {
     if let Some(status) = reaper::main_if_asked() {
         return status;
     }
-    prepare(suite, false);
     let arguments = Arguments::from_args();
-    let (cases, options) = match (discovery::list(&suite.fixtures), options()) {
-        (Ok(cases), Ok(options)) => (cases, options),
-        (Err(error), _) => return refuse(&error.to_string()),
-        (_, Err(error)) => return refuse(&error),
+    let prepared = prepare(suite, false)
+        .and_then(|()| options())
+        .and_then(|options| Ok((discovery::list(&suite.fixtures).map_err(|error| error.to_string())?, options)));
+    let (cases, options) = match prepared {
+        Ok(prepared) => prepared,
+        Err(problem) => {
+            machine::warn(&problem);
+            return ExitCode::from(2);
+        }
     };
     let trials = cases.into_iter().map(|id| {
         let (suite, options) = (suite.clone(), options.clone());
         Trial::test(id.to_string(), move || {
             let repeat = repeat(&id.to_string(), &options);
-            match run(&suite, &id, &options, repeat).failure {
+            let outcome = run(&suite, &id, &options, repeat);
+            if let Err(problem) = reporting::add(&suite, &options, std::slice::from_ref(&outcome)) {
+                // The verdict stands without it.
+                machine::warn(&problem);
+            }
+            match outcome.failure {
                 Some(failure) => Err(failure.into()),
                 None => Ok(()),
             }
@@ -68,15 +88,10 @@ pub fn kept() -> bool {
 }
 
 fn variable<T: FromStr<Err = String> + Default>(name: &str, otherwise: Option<String>) -> Result<T, String> {
-    match std::env::var(name).ok().filter(|text| !text.is_empty()).or(otherwise) {
+    match std::env::var(name).ok().or(otherwise) {
         Some(text) => text.parse().map_err(|error| format!("{name}: {error}")),
         None => Ok(T::default()),
     }
-}
-
-fn refuse(problem: &str) -> ExitCode {
-    eprintln!("{problem}");
-    ExitCode::from(2)
 }
 
 /// The command that runs one test again.
@@ -91,16 +106,25 @@ fn repeat(name: &str, options: &Options) -> String {
     if options.stack != Kind::default() {
         variables = format!("{variables}{STACK}={} ", options.stack);
     }
-    format!("{variables}cargo nextest run -E 'test(={name})'")
+    variables + &hint::test(name)
 }
 
-/// What a process that runs cases does first: insta's settings, and the watch for SIGTERM and SIGINT.
+/// What a process that runs cases does first: it checks its environment, gives insta its settings, and watches for SIGTERM and SIGINT.
 ///
-/// nextest ends a test that takes too long with SIGTERM, and a person with Ctrl-C: both leave the capsules of what was running. With
-/// `accept`, snapshots are written without a review.
-pub fn prepare(suite: &Suite, accept: bool) {
+/// nextest ends a test that takes too long with SIGTERM, and a person ends it with Ctrl-C: both times the evidence of what was running is
+/// kept. With `accept`, snapshots are written without a review. An error names the variable that would make the run something else.
+pub fn prepare(suite: &Suite, accept: bool) -> Result<(), String> {
+    machine::check_environment()?;
+    machine::raise_open_files();
     snapshot::prepare(&suite.root, accept);
     engine::find();
+    watch_for_signals();
+    Ok(())
+}
+
+/// Leaves SIGTERM and SIGINT to a thread that waits for them. It prints without a panic, for standard error may be gone by then, and a
+/// second signal ends the process at once.
+fn watch_for_signals() {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
@@ -109,9 +133,21 @@ pub fn prepare(suite: &Suite, accept: bool) {
         return;
     }
     thread::spawn(move || {
-        if let Ok(signal) = signals.wait() {
-            eprintln!("\n{}", evidence::interrupted(signal.as_str()));
-            std::process::exit(128 + signal as i32);
+        let Ok(first) = signals.wait() else { return };
+        thread::spawn(move || {
+            if let Ok(text) = panic::catch_unwind(|| evidence::interrupted(first.as_str())) {
+                machine::warn(&format!("\n{text}"));
+            }
+            end(first);
+        });
+        if let Ok(second) = signals.wait() {
+            end(second);
         }
     });
+}
+
+/// Ends the process as a signal does, with its subjects.
+fn end(signal: Signal) -> ! {
+    subject::kill_all();
+    std::process::exit(128 + signal as i32);
 }

@@ -76,20 +76,29 @@
 //! [`discovery`] → [`case`] → [`stack`] → [`subject`] → [`settle`] → [`observe`] → [`snapshot`], disturbed by a [`schedule`] and reported by
 //! [`report`]; [`mod@run`] puts them together, [`harness`] makes tests of them. No module reaches back.
 
+// The templates of `init` name this crate as other projects do.
+#[cfg(test)]
+extern crate self as e2e;
+
 pub mod calls;
 pub mod case;
 mod diff;
 pub mod discovery;
 mod evidence;
 pub mod harness;
+mod hint;
 mod json;
+mod machine;
 pub mod observe;
 pub mod outcome;
 pub mod parity;
 pub mod proxy;
-pub mod report;
+mod report;
+mod reporting;
 pub mod resign;
+mod root;
 pub mod run;
+pub mod runner;
 pub mod schedule;
 pub mod settle;
 pub mod snapshot;
@@ -101,6 +110,7 @@ pub mod upstream;
 
 pub use case::CaseId;
 pub use outcome::Outcome;
+pub use root::RootError;
 pub use run::run;
 pub use schedule::Schedule;
 pub use stack::docker::reaper::main_if_asked as reaper_if_asked;

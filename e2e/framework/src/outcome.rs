@@ -1,5 +1,6 @@
 //! How one case ended, how long each phase of it took, and what was counted.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::case::CaseId;
@@ -10,7 +11,9 @@ use crate::observe::Counts;
 pub struct Outcome {
     /// Which case.
     pub id: CaseId,
-    /// What was sent and observed.
+    /// What its fixture says that it is about.
+    pub description: Option<String>,
+    /// What was sent and observed, also by a case that failed.
     pub counts: Counts,
     /// From the start of its services to the verdict.
     pub duration: Duration,
@@ -20,6 +23,12 @@ pub struct Outcome {
     pub failure: Option<String>,
     /// Whether the services failed, and not the pipeline.
     pub infrastructure: bool,
+    /// The whole difference between what was expected and observed, of which `failure` has the beginning.
+    pub difference: Option<String>,
+    /// The last lines of the subject's log, if the case failed.
+    pub log: Option<String>,
+    /// The folder with everything that is known of the run, if that was kept.
+    pub evidence: Option<PathBuf>,
 }
 
 /// How long a case took for what.

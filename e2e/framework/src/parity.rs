@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::case::CaseId;
 use crate::diff::Diff;
+use crate::hint;
 use crate::observe::{Observation, Section};
 use crate::outcome::Outcome;
 use crate::run::observe;
@@ -12,7 +13,7 @@ use crate::suite::{Options, Suite};
 
 /// Runs a case on both stacks: the outcome of the second, which fails also if what was observed differs from the first.
 pub fn compare(suite: &Suite, id: &CaseId, [first, second]: [&Options; 2]) -> Outcome {
-    let repeat = |options: &Options| format!("cargo run --bin e2e -- {id} --stack {}", options.stack);
+    let repeat = |options: &Options| format!("{} {id} --stack {}", hint::runner(), options.stack);
     let (mut outcome, one) = observe(suite, id, first, repeat(first));
     if outcome.failure.is_some() {
         return outcome;

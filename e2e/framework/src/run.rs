@@ -1,14 +1,16 @@
 //! One run of one case: services, messages, subject, settling, observation, comparison.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::calls::{Fault, Hits, Moment};
 use crate::case::{Case, CaseId, Expectation, FixtureError};
 use crate::evidence::{Active, Evidence, Phase, keep};
-use crate::observe::{Counts, Observation};
+use crate::observe::Observation;
 use crate::outcome::Outcome;
 use crate::schedule::Schedule;
 use crate::settle::{Goal, SettleError, Settling};
@@ -16,6 +18,9 @@ use crate::snapshot::{self, Comparison};
 use crate::stack::{Record, Stack, StackError};
 use crate::subject::{Killer, Program, Subject, SubjectError};
 use crate::suite::{Options, Suite};
+
+/// How many of the log's last lines the report of a failed case shows.
+const LOG_SHOWN: usize = 60;
 
 /// Why a case failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,8 @@ enum Failure {
     Settle(#[from] SettleError),
     #[error("{0}")]
     Observation(String),
+    #[error("the framework itself failed, which is a defect of it: {0}")]
+    Panic(String),
 }
 
 impl Failure {
@@ -44,10 +51,8 @@ impl Failure {
 
 /// Runs a case. `repeat` is the command that runs it again.
 pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Outcome {
-    let mut counts = Counts::default();
     carry_out(suite, id, options, repeat, |evidence| {
-        let (case, observation) = attempt(suite, id, options, evidence, &mut counts)?;
-        counts = observation.counts(counts.messages);
+        let (case, observation) = attempt(suite, id, options, evidence)?;
         evidence.found().observed = Some(observation.text());
         expected_amount(&case, &observation)?;
 
@@ -55,7 +60,7 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
         let comparison = Comparison::of(options.schedule, &suite.program);
         let mismatches = snapshot::check(&case, &observation, comparison);
         if mismatches.is_empty() {
-            return Ok(counts);
+            return Ok(());
         }
         evidence.found().diff =
             Some(mismatches.iter().map(|mismatch| mismatch.full.as_str()).collect::<Vec<_>>().join("\n"));
@@ -67,9 +72,8 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
 pub(crate) fn observe(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> (Outcome, Observation) {
     let mut observed = Observation::default();
     let outcome = carry_out(suite, id, options, repeat, |evidence| {
-        let mut counts = Counts::default();
-        observed = attempt(suite, id, options, evidence, &mut counts)?.1;
-        Ok(observed.counts(counts.messages))
+        observed = attempt(suite, id, options, evidence)?.1;
+        Ok(())
     });
     (outcome, observed)
 }
@@ -80,7 +84,7 @@ fn carry_out(
     id: &CaseId,
     options: &Options,
     repeat: String,
-    work: impl FnOnce(&Evidence) -> Result<Counts, Failure>,
+    work: impl FnOnce(&Evidence) -> Result<(), Failure>,
 ) -> Outcome {
     let started = Instant::now();
     let evidence = Evidence::new(id, options, repeat, &suite.target());
@@ -88,11 +92,12 @@ fn carry_out(
     let _ = std::fs::remove_dir_all(&evidence.folder);
     let done = {
         let _active = Active::new(&evidence);
-        work(&evidence)
+        // A panic is the failure of this case alone: the others go on, and the run has its table and report.
+        catch_unwind(AssertUnwindSafe(|| work(&evidence))).unwrap_or_else(|panic| Err(Failure::Panic(said(&*panic))))
     };
     let mut infrastructure = false;
-    let (counts, failure) = match done {
-        Ok(counts) => (counts, None),
+    let failure = match done {
+        Ok(()) => None,
         Err(failure) => {
             let mut verdict = format!("while {}: {failure}", evidence.found().phase());
             infrastructure = failure.is_infrastructure();
@@ -106,7 +111,7 @@ fn carry_out(
                 verdict = format!("infrastructure, not the pipeline: {verdict}");
             }
             let kept = keep(&evidence, &verdict);
-            (Counts::default(), Some(verdict.trim_end().to_owned() + &kept))
+            Some(verdict.trim_end().to_owned() + &kept)
         }
     };
     if failure.is_none() && options.keep_capsules {
@@ -115,22 +120,38 @@ fn carry_out(
             eprintln!("{id}: cannot keep {}: {error}", evidence.folder.display());
         }
     }
-    // The services end here, not in the capsule's hands.
-    evidence.found().stack = None;
     let times = evidence.times();
-    Outcome { id: id.clone(), counts, duration: started.elapsed(), times, failure, infrastructure }
+    let folder = (failure.is_some() || options.keep_capsules).then(|| evidence.folder.clone());
+    let log = failure.is_some().then(|| evidence.log.last(LOG_SHOWN));
+    let mut found = evidence.found();
+    // The services end here, and not when the last copy of the evidence is dropped.
+    found.stack = None;
+    Outcome {
+        id: id.clone(),
+        description: found.description.take(),
+        counts: found.counts,
+        duration: started.elapsed(),
+        times,
+        failure,
+        infrastructure,
+        difference: found.diff.take(),
+        log,
+        evidence: folder,
+    }
 }
 
-fn attempt(
-    suite: &Suite,
-    id: &CaseId,
-    options: &Options,
-    evidence: &Evidence,
-    counts: &mut Counts,
-) -> Result<(Case, Observation), Failure> {
+/// What a panic says.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+fn attempt(suite: &Suite, id: &CaseId, options: &Options, evidence: &Evidence) -> Result<(Case, Observation), Failure> {
     evidence.phase(Phase::Reading);
     let mut case = Case::read(&suite.fixtures, id)?;
-    counts.messages = case.records.len();
+    let messages = case.records.len();
+    evidence.found().counts.messages = messages;
+    evidence.found().description.clone_from(&case.description);
 
     evidence.phase(Phase::StartingServices);
     let stack = options.start(suite)?;
@@ -151,6 +172,7 @@ fn attempt(
         Expectation::Failure { .. } => Observation::default(),
         _ => Observation::of(&case, stack.as_ref())?,
     };
+    evidence.found().counts = observation.counts(messages);
     Ok((case, observation))
 }
 
@@ -167,10 +189,26 @@ fn expected_amount(case: &Case, observation: &Observation) -> Result<(), Failure
         )),
         (Expectation::Nothing { why }, false) => Err(Failure::Observation(format!(
             "expected nothing ({why}), but observed:\n{}",
-            observation.text()
+            cut(&observation.text())
         ))),
         _ => Ok(()),
     }
+}
+
+/// The beginning of a text that may be of any size: a terminal shows no more, and the whole is in the evidence.
+fn cut(text: &str) -> String {
+    const LINES: usize = 30;
+    const WIDTH: usize = 160;
+    let mut shown = String::new();
+    for line in text.lines().take(LINES) {
+        let end = line.char_indices().nth(WIDTH).map_or(line.len(), |(end, _)| end);
+        let more = if end < line.len() { format!("… ({} bytes)", line.len()) } else { String::new() };
+        let _ = writeln!(shown, "{}{more}", &line[..end]);
+    }
+    if text.lines().count() > LINES {
+        let _ = writeln!(shown, "… and {} more lines", text.lines().count() - LINES);
+    }
+    shown
 }
 
 fn differs(mismatches: &[snapshot::Mismatch], comparison: Comparison) -> String {
@@ -306,4 +344,30 @@ fn twice(records: &[Record]) -> Vec<Record> {
             record
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_shows_of_an_observation_is_cut() {
+        assert_eq!(cut("==== t\na\n"), "==== t\na\n");
+        let long = format!("{}\n", "x".repeat(1000)).repeat(2_800);
+        let shown = cut(&long);
+        assert!(shown.len() < 6_000 && shown.ends_with("… and 2770 more lines\n"), "{shown}");
+    }
+
+    #[test]
+    fn a_panic_is_the_failure_of_its_case_and_leaves_evidence() {
+        let root = tempfile::tempdir().expect("a folder");
+        let suite = Suite::new(root.path(), Program::Running);
+        let id = CaseId { protocol: "p".into(), name: "c".into() };
+        let outcome = carry_out(&suite, &id, &Options::default(), "run it".into(), |_| panic!("index out of range"));
+        let failure = outcome.failure.expect("it failed");
+        assert!(
+            failure.contains("a defect of it: index out of range") && failure.contains("run it again"),
+            "{failure}"
+        );
+    }
 }

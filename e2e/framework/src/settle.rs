@@ -149,7 +149,8 @@ impl Settling<'_> {
                 None
             };
             if let Some(status) = ended {
-                return Err(SettleError::Ended { status: describe(status), log: self.log.last(LAST_LINES) });
+                let status = self.subject.map_or_else(|| describe(status), |subject| subject.end(status));
+                return Err(SettleError::Ended { status, log: self.log.last(LAST_LINES) });
             }
             if started.elapsed() > limit {
                 let behind = behind(self.stack, goal)? + &describe_in_flight(&in_flight(self.stack));
@@ -162,13 +163,7 @@ impl Settling<'_> {
     pub fn stop(&self) -> Result<(), SettleError> {
         let Some(subject) = self.subject else { return Ok(()) };
         self.log.note("-- SIGTERM".to_owned());
-        subject.terminate();
-        let problem = match subject.wait(Instant::now() + STOP_LIMIT) {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => format!("ended with {}, not 0", describe(status)),
-            None => format!("still runs after {} s", seconds(STOP_LIMIT)),
-        };
-        Err(SettleError::Stop { problem, log: self.log.last(LAST_LINES) })
+        subject.stop(STOP_LIMIT).map_err(|problem| SettleError::Stop { problem, log: self.log.last(LAST_LINES) })
     }
 
     /// After [`Self::stop`]: refuses what was written after `covered`, and an offset that has gone back.
@@ -199,8 +194,8 @@ impl Settling<'_> {
             None => "what a pipeline says that runs already is not known".to_owned(),
             Some((subject, Waited::Found(_))) => {
                 self.log.note("-- said what was expected; SIGTERM".to_owned());
-                subject.terminate();
-                subject.wait(Instant::now() + STOP_LIMIT);
+                // Its status does not matter: it may have failed already.
+                let _ = subject.stop(STOP_LIMIT);
                 return Ok(());
             }
             Some((_, Waited::Ended(status))) => format!("it ended without that: {}", describe(status)),

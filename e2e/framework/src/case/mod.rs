@@ -4,6 +4,8 @@ mod error;
 mod messages;
 mod place;
 mod redact;
+#[cfg(test)]
+mod schema;
 mod settings;
 
 use std::collections::BTreeMap;

@@ -4,12 +4,14 @@ use crate::json;
 
 /// A message key as text with `${field}` in it, filled in from the message's top-level fields.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
 pub struct KeyTemplate {
     parts: Vec<Part>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 enum Part {
     Text(String),
     Field(String),

@@ -1,10 +1,11 @@
 //! `redact`: which observed values vary from run to run by the pipeline's design.
 //!
-//! One kind is redacted without being named: the request id that a service gave the call that refused a row, in a header of the dead letter
-//! that is one of Kafka Connect's by its name (`__connect.errors.request.id`). No two calls have the same.
+//! One value is redacted without being named: the id of the call that refused a row, which a service gives and which no two calls share.
+//! It is in a dead letter's header whose name is one of Kafka Connect's (`__connect.errors.request.id`).
 
 /// A path such as `$.items[*].ingested_at`, `$.rows[*].meta.at`, `$.dead_letters[*].timestamp` or `$.dead_letters[*].headers.NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
 pub enum Redaction {
     /// A field of every item of every table.

@@ -43,30 +43,53 @@ pub struct Settings {
     pub timeout: Duration,
 }
 
-/// One of the three files as it stands.
+/// One of the three files as it stands. What its keys mean is said once, in [`Settings`] for code and here for the JSON schema.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
+    /// Where messages are sent.
     topic: Option<String>,
+    /// Every topic to create, with its number of partitions. Dead-letter topics that are not named here get one partition.
     topics: BTreeMap<String, Partitions>,
+    /// Template of the message key over the message's top-level fields, such as `${id}`. Without it keys are null.
     key: Option<KeyTemplate>,
+    /// Arguments of the suite's own subject; a command that `--subject` names does not get them.
     args: Option<Vec<String>>,
+    /// Environment of the subject, beside the addresses of the services. `${namespace}` in a value is what stands before the names of
+    /// topics, tables and buckets on services that tests share.
     env: BTreeMap<String, String>,
+    /// Over `env` on schedules that start the subject more than once, such as a short session timeout.
     env_when_restarted: BTreeMap<String, String>,
+    /// DynamoDB tables to create and observe.
     tables: BTreeMap<String, Keys>,
+    /// S3 buckets to create and observe.
     buckets: Option<Vec<String>>,
+    /// Dead-letter topics to create and observe.
     dead_letters: Option<Vec<String>>,
+    /// Consumer groups that have to commit the end of every partition that has records.
     groups: Option<Vec<String>>,
+    /// How long the subject may take until it has drained, such as `500ms`, `20s` or `2m`.
     timeout: Option<Timeout>,
+    /// What the case is about, for people.
     pub(super) description: Option<String>,
-    // The rest belongs to one case.
+    /// Part of a line that the subject prints when it fails, as this case expects.
     pub(super) expect_failure: Option<String>,
+    /// Whether the case expects that nothing is observed. Needs `why`.
     pub(super) expect_nothing: Option<bool>,
+    /// Why nothing is expected to be observed.
     pub(super) why: Option<String>,
+    /// Values that vary from run to run by the pipeline's design, such as `$.items[*].ingested_at`.
     pub(super) redact: Option<Vec<Redaction>>,
 }
 
+/// The keys that only a `case.toml` may have, for they are about one case.
+#[cfg(test)]
+pub(super) const KEYS_OF_A_CASE: [&str; 4] = ["expect_failure", "expect_nothing", "why", "redact"];
+
+/// A number of partitions, 1 to 1000.
 #[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "i32")]
 struct Partitions(i32);
 
@@ -82,17 +105,21 @@ impl TryFrom<i32> for Partitions {
     }
 }
 
+/// The key of a table.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Keys {
     partition_key: Attribute,
     sort_key: Option<Attribute>,
+    /// Attributes that are the partition key of a global secondary index each.
     #[serde(default)]
     indexes: Vec<Attribute>,
 }
 
-/// `name`, or `name:N` for a type other than `S`.
+/// The name of a key attribute of type S, else `name:N` or `name:B`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
 struct Attribute(String, String);
 
@@ -108,9 +135,11 @@ impl TryFrom<String> for Attribute {
     }
 }
 
+/// A time, written `500ms`, `20s` or `2m`.
 #[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
-struct Timeout(Duration);
+struct Timeout(#[cfg_attr(test, schemars(with = "String"))] Duration);
 
 impl TryFrom<String> for Timeout {
     type Error = String;

@@ -2,9 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use fms_e2e::runner::{self, Arguments};
+use e2e::runner::{self, Extra};
+
+const MEASURE: Extra = Extra {
+    name: "measure",
+    about: "Print the figures that this project promises, each beside its aim. They are about a release build.",
+    run: fms_e2e::measure::print,
+};
 
 fn main() -> ExitCode {
-    fms_e2e::worker_or(|| runner::main(&fms_e2e::suite(), Arguments::parse()))
+    fms_e2e::worker_or(|| runner::main(fms_e2e::PROGRAM, &[MEASURE]))
 }

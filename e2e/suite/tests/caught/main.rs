@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Ok("pipeline") => pipeline::main(),
         Ok("project") => {
             let root = std::env::var_os(ROOT).unwrap_or_default();
-            e2e::harness::main(&Suite::new(root, Program::Itself { role: (ROLE, "pipeline") }))
+            e2e::harness::main_of(&Suite::new(root, Program::Itself { role: (ROLE, "pipeline") }))
         }
         _ => libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
     }
@@ -140,6 +140,7 @@ fn trials() -> Vec<Trial> {
             }
         }),
         Trial::test("a_test_that_is_ended_for_its_time_leaves_a_capsule", ended_for_its_time),
+        Trial::test("a_test_whose_standard_error_is_gone_is_ended_all_the_same", ended_without_standard_error),
         Trial::test("a_typo_in_a_fixture_is_one_clear_error", || {
             project()
                 .case("timeot = '1s'")
@@ -177,6 +178,20 @@ fn ended_for_its_time() -> Result<(), Failed> {
     let offsets = fs::read_to_string(project.capsule().join("offsets.txt"))?;
     contains(&offsets, &["copy in-0: committed 1, end 3"])?;
     if output.status.code() == Some(143) { Ok(()) } else { Err(format!("ended with {}", output.status).into()) }
+}
+
+/// Nobody may read standard error any more when the signal comes, as after `cargo nextest run | head`.
+fn ended_without_standard_error() -> Result<(), Failed> {
+    let project = project().timeout("60s");
+    let waiting = project.root.path().join("waiting");
+    let listener = UnixListener::bind(&waiting)?;
+    let mut command = project.command(&[], "never drains");
+    let mut child = command.env("TELL_WHEN_WAITING", &waiting).stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+    listener.accept()?;
+    drop(child.stderr.take());
+    Command::new("kill").arg(child.id().to_string()).status()?;
+    let status = child.wait()?;
+    if status.code() == Some(143) { Ok(()) } else { Err(format!("ended with {status}").into()) }
 }
 
 const CASE: &str = "fixtures/words/three";

@@ -39,7 +39,7 @@ const SET: usize = 3;
 
 fn main() -> ExitCode {
     fms_e2e::worker_or(|| match std::env::var(SUBJECT) {
-        Ok(command) => harness::main(&Suite { program: Program::Shell(command), ..fms_e2e::suite() }),
+        Ok(command) => harness::main_of(&Suite { program: Program::Shell(command), ..fms_e2e::suite() }),
         Err(_) => libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
     })
 }

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
-use e2e::stack::{Isolation, Kind};
-use e2e::{Options, Suite, harness, parity};
 
-use super::{append, run_all, select, start_containers, status, table};
+use super::cases::{run_all, select};
+use super::command::{append, start_containers, status};
+use super::table;
+use crate::stack::{Isolation, Kind};
+use crate::{Options, Suite, harness, machine, parity};
 
 #[derive(Debug, Args)]
 pub(super) struct Parity {
@@ -35,7 +37,7 @@ impl Parity {
         if first == second {
             return Err(format!("--stacks: {first} is the same as {second}"));
         }
-        harness::prepare(suite, false);
+        harness::prepare(suite, false)?;
         let cases = select(suite, &self.filters)?;
         let keep = self.keep || harness::kept();
         let on = |stack| Options { stack, isolation: self.isolation, keep, whole_run: true, ..Options::default() };
@@ -48,9 +50,9 @@ impl Parity {
         let started = Instant::now();
         let outcomes = run_all(&cases, None, false, |id| parity::compare(suite, id, [&first, &second]));
         let took = started.elapsed();
-        print!("{}", table::text(&outcomes, took));
+        machine::print(&table::text(&outcomes, took));
         if outcomes.iter().all(|outcome| outcome.failure.is_none()) {
-            println!("{} and {} tell the same of every case", first.stack, second.stack);
+            machine::print(&format!("{} and {} gave the same in every case\n", first.stack, second.stack));
         }
         if let Some(path) = &self.markdown {
             let title = format!("Parity of {} and {}", first.stack, second.stack);

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 use std::time::Duration;
 
-use e2e::Schedule;
-use e2e::observe::Counts;
-use e2e::outcome::{Outcome, Times, phases};
 use serde_json::{Value, json};
+
+use crate::Schedule;
+use crate::observe::Counts;
+use crate::outcome::{Outcome, Times, phases};
 
 const HEAD: [&str; 7] = ["case", "messages", "rows", "items", "objects", "dead letters", "seconds"];
 
@@ -82,8 +84,8 @@ fn cells(name: String, counts: &Counts, took: Duration) -> [String; 7] {
     ]
 }
 
-/// `{"passed": …, "failed": …, "cases": […]}`.
-pub(super) fn json(outcomes: &[Outcome], schedule: Schedule, took: Duration) -> Value {
+/// `{"root": …, "passed": …, "failed": …, "cases": […]}`.
+pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: Schedule, took: Duration) -> Value {
     let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
     let cases: Vec<Value> = outcomes
         .iter()
@@ -100,6 +102,7 @@ pub(super) fn json(outcomes: &[Outcome], schedule: Schedule, took: Duration) -> 
         })
         .collect();
     json!({
+        "root": root,
         "schedule": schedule.to_string(),
         "passed": outcomes.len() - failed,
         "failed": failed,
@@ -112,7 +115,7 @@ pub(super) fn json(outcomes: &[Outcome], schedule: Schedule, took: Duration) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use e2e::CaseId;
+    use crate::CaseId;
 
     #[test]
     fn the_table_lines_up_and_adds_up() {
@@ -123,6 +126,10 @@ mod tests {
             times: Times::default(),
             infrastructure: false,
             failure: failure.map(Into::into),
+            description: None,
+            difference: None,
+            log: None,
+            evidence: None,
         };
         let outcomes = [outcome("one", 60, None), outcome("three", 1, Some("no"))];
         let text = text(&outcomes, Duration::from_secs(1));
@@ -137,6 +144,6 @@ mod tests {
             "{markdown}"
         );
         assert!(markdown.contains("**p::three**\n\n``````diff\nno\n``````"), "{markdown}");
-        assert_eq!(json(&outcomes, Schedule::Plain, Duration::ZERO)["counts"]["rows"], 61);
+        assert_eq!(json(Path::new("/p"), &outcomes, Schedule::Plain, Duration::ZERO)["counts"]["rows"], 61);
     }
 }

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use e2e::Suite;
 
-/// A message that every default understands, to be replaced.
-const EXAMPLE: &str = r#"{"object":"vehicle","type":"example","command":"report","id":10022,"messaged_at":"2023-01-01T12:00:00.000+09:00","measurements":[{"timestamp_iso":"2023-01-01T11:59:59.000+09:00","seq":0}]}
-"#;
+use crate::{Suite, hint, machine};
+
+/// A `case.toml` to be completed.
+pub(super) const CASE: &str = "description = \"What arrives, and what has to become of it.\"\n";
+
+/// A message to be replaced.
+pub(super) const EXAMPLE: &str = "{\"id\":1,\"text\":\"replace this message by one that your pipeline gets\"}\n";
 
 #[derive(Debug, Args)]
 pub(super) struct New {
@@ -43,38 +46,36 @@ impl New {
             None => EXAMPLE.as_bytes().to_vec(),
         };
         let is_new = !suite.fixtures.join(protocol).exists();
-        let write = |path: &Path, content: &[u8]| {
-            fs::create_dir_all(path.parent().unwrap_or(path))
-                .and_then(|()| fs::write(path, content))
-                .map_err(|error| format!("cannot write {}: {error}", path.display()))
-        };
         write(&folder.join("messages.ndjson"), &messages)?;
-        write(&folder.join("case.toml"), b"description = \"What arrives, and what has to become of it.\"\n")?;
+        write(&folder.join("case.toml"), CASE.as_bytes())?;
         if is_new {
-            let defaults = "# Where this protocol's messages go, and their key. Everything else is in ../suite.toml.\n\
-                            topic = \"fms.vehicle.real\"\nkey = \"${id}\"\n";
+            let defaults = "# What all cases of this protocol have in common; the keys are those of ../suite.toml, and what is said here wins.\n";
             write(&suite.fixtures.join(protocol).join("protocol.toml"), defaults.as_bytes())?;
         }
-        let folder = folder.display();
-        println!("{folder}/");
-        println!(
-            "  1. put messages into messages.ndjson, one a line{}",
-            if self.from.is_some() { " (done)" } else { "" }
-        );
-        println!(
-            "  2. say in case.toml what this is about{}",
-            if is_new { "; the topic is in ../protocol.toml" } else { "" }
-        );
-        println!("  3. cargo run --bin e2e -- {protocol}::{case}     shows what the pipeline makes of them");
-        println!("  4. cargo insta review                            accepts it, or the third command with --update");
+        let (folder, runner) = (folder.display(), hint::runner());
+        let done = if self.from.is_some() { " (done)" } else { "" };
+        let shared =
+            if is_new { "; what its protocol has in common, such as `topic`, is in ../protocol.toml" } else { "" };
+        machine::print(&format!(
+            "{folder}/\n  1. put messages into messages.ndjson, one a line{done}\n  2. say in case.toml what this case is about{shared}\n  \
+             3. {runner} {protocol}::{case} shows what the pipeline makes of them\n  4. cargo insta review accepts it, or the third command \
+             with --update\n"
+        ));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Writes a file and the folders above it.
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), String> {
+    fs::create_dir_all(path.parent().unwrap_or(path))
+        .and_then(|()| fs::write(path, content))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use e2e::{Program, discovery};
+    use crate::{Program, discovery};
 
     fn new(name: &str) -> New {
         New { name: name.into(), from: None }
@@ -87,6 +88,13 @@ mod tests {
         new("trucks/first").write(&suite).expect("written");
         let cases: Vec<_> = discovery::list(&suite.fixtures).expect("a case").iter().map(ToString::to_string).collect();
         assert_eq!(cases, ["trucks::first"]);
+        for file in ["trucks/protocol.toml", "trucks/first/case.toml", "trucks/first/messages.ndjson"] {
+            let text = fs::read_to_string(suite.fixtures.join(file)).expect(file);
+            assert!(
+                !text.contains("fms") && !text.contains("vehicle"),
+                "{file} names another project's things: {text}"
+            );
+        }
         assert!(new("trucks/first").write(&suite).expect_err("exists").contains("exists already"));
         for wrong in ["trucks", "a/b/c", "../x/y", "/x", "a b/c"] {
             assert!(new(wrong).write(&suite).is_err(), "{wrong}");

@@ -12,9 +12,7 @@ use e2e::case::{BASE_TIMESTAMP, Case, partition_of};
 use e2e::stack::embedded::Embedded;
 use e2e::stack::{Record, Stack};
 use e2e::subject::{Log, Subject};
-use e2e::{CaseId, Suite, discovery, harness};
-
-use e2e::Options;
+use e2e::{CaseId, Options, Suite, discovery, harness};
 
 const STARTS: usize = 50;
 
@@ -36,8 +34,8 @@ const LOOK: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prints the table.
-pub(super) fn print(suite: &Suite) -> Result<ExitCode, String> {
-    harness::prepare(suite, false);
+pub fn print(suite: &Suite) -> Result<ExitCode, String> {
+    harness::prepare(suite, false)?;
     if cfg!(debug_assertions) {
         println!(
             "This is a development build; the aims are about a release build: cargo run --release --bin e2e -- measure\n"
@@ -128,7 +126,8 @@ fn itself() -> Result<PathBuf, String> {
 fn whole_suite(suite: &Suite) -> Result<(), String> {
     let cases = discovery::list(&suite.fixtures).map_err(|error| error.to_string())?;
     let started = Instant::now();
-    let outcomes = super::run_all(&cases, None, true, |id| e2e::run(suite, id, &Options::default(), String::new()));
+    let outcomes =
+        e2e::runner::run_all(&cases, None, true, |id| e2e::run(suite, id, &Options::default(), String::new()));
     let took = started.elapsed();
     let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
     let what = format!("whole suite, {} cases, {failed} failed", cases.len());

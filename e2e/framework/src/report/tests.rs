@@ -1,0 +1,156 @@
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::*;
+
+fn facts() -> RunFacts {
+    RunFacts {
+        started: 1_767_225_600_000,
+        root: "/projects/orders".into(),
+        commit: Some("1a2b3c4, and files that differ from it".into()),
+        stack: "embedded".into(),
+        schedule: "killed:s3.PutObject:2:after".into(),
+        subject: "`python3 -m app`".into(),
+    }
+}
+
+fn passed(name: &str) -> CaseReport {
+    CaseReport {
+        name: name.into(),
+        description: Some("Two orders, one of which is paid.".into()),
+        verdict: Verdict::Passed,
+        failure: String::new(),
+        difference: None,
+        log: None,
+        evidence: Vec::new(),
+        counts: vec![("messages".into(), 3), ("rows".into(), 7), ("dead letters".into(), 0)],
+        phases: vec![("start".into(), 0.1), ("settle".into(), 0.4)],
+        seconds: 0.5,
+    }
+}
+
+fn failed(name: &str) -> CaseReport {
+    CaseReport {
+        verdict: Verdict::Failed,
+        failure: "while comparing: 1 snapshot differs\n\n  - <b>\n  + x & y".into(),
+        difference: Some(format!("  - {}", "a very long line ".repeat(40))),
+        log: Some("0.1 started".into()),
+        evidence: vec!["orders/broken/worker.log".into(), "orders/100%/calls.txt".into()],
+        ..passed(name)
+    }
+}
+
+#[test]
+fn failures_come_first_and_lead_to_their_evidence() {
+    let page = html::page(&facts(), &[passed("a::first"), failed("z::last")], 2.0);
+    for text in [
+        "<title>1 of 2 cases failed</title>",
+        "<span class=minus>  - &lt;b&gt;</span>\n<span class=plus>  + x &amp; y</span>",
+        "<a href=\"orders/100%25/calls.txt\">calls.txt</a>",
+        "<a href=\"#z::last\">z::last</a>",
+        "<dd>/projects/orders",
+        "<dd>1a2b3c4, and files",
+        "<dd>killed:s3.PutObject:2:after",
+        "<dd>`python3 -m app`",
+        "<dd>2026-01-01 00:00:00 UTC",
+        "<small>Two orders, one of which is paid.</small>",
+    ] {
+        assert!(page.contains(text), "{text}\n{page}");
+    }
+    let place = |text: &str| page.find(text).expect(text);
+    assert!(place("id=\"z::last\"") < place("All cases") && place(">z::last</a>") < place("a::first"));
+}
+
+#[test]
+fn processes_of_one_run_share_a_page_and_the_last_ten_runs_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let report = Report::new(folder.path(), "run");
+    std::thread::scope(|scope| {
+        for name in ["a::a", "b::b", "c::c", "d::d"] {
+            let report = &report;
+            scope.spawn(move || report.add(facts, &[passed(name)]).expect("written"));
+        }
+    });
+    report.add(|| unreachable!("the first process has told the facts"), &[failed("b::b")]).expect("written");
+    let page = fs::read_to_string(report.page()).expect("a page");
+    assert!(page.contains("1 of 4 cases failed"), "{page}");
+    assert_eq!(fs::read_to_string(folder.path().join("report.html")).expect("the newest"), page);
+    for number in 0..12 {
+        Report::new(folder.path(), &format!("run-{number}")).add(facts, &[passed("a::a")]).expect("written");
+    }
+    let pages = fs::read_dir(folder.path()).expect("a folder").flatten();
+    let pages = pages.filter(|entry| entry.file_name().to_string_lossy().starts_with("report-")).count();
+    assert_eq!(pages, 10);
+}
+
+/// Chromium under one of the names that it is installed by.
+fn chromium() -> Option<&'static str> {
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let found = names.into_iter().find(|name| {
+        let version = Command::new(name).arg("--version").stdin(Stdio::null()).output();
+        version.is_ok_and(|output| output.status.success())
+    });
+    if found.is_none() {
+        println!("SKIPPED: none of {} is installed, so nobody has looked at the page", names.join(", "));
+    }
+    found
+}
+
+/// The page's body after its script has run, in a window of this width.
+fn looked_at(chromium: &str, page: &Path, profile: &Path, width: u32) -> String {
+    let output = Command::new(chromium)
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--virtual-time-budget=2000",
+        ])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("--window-size={width},900"))
+        .arg("--dump-dom")
+        .arg(format!("file://{}", page.display()))
+        .stdin(Stdio::null())
+        .output()
+        .expect("Chromium runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// In a frame of a phone's and of a screen's width nothing is cut off at the side, the text is large enough, and the first failure can
+/// be seen without scrolling.
+#[test]
+fn the_page_is_legible_on_a_phone_and_on_a_screen() {
+    let Some(chromium) = chromium() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let long = passed("a-protocol-with-a-long-name::a-case-whose-name-is-longer-than-a-phone-is-wide-as-many-are");
+    let report = html::page(&facts(), &[long, failed("orders::broken"), passed("orders::placed")], 2.0);
+    let report = report.replace('&', "&amp;").replace('"', "&quot;");
+    for width in [420, 1280] {
+        let look = format!(
+            "<iframe srcdoc=\"{report}\" style='width:{width}px;height:900px;border:0'></iframe><p id=seen>nothing</p><script>
+             const frame = document.querySelector('iframe');
+             frame.onload = () => {{
+               const page = frame.contentDocument, root = page.documentElement;
+               const first = page.querySelector('article h3').getBoundingClientRect();
+               const small = [...page.querySelectorAll('h1,h3,dd,td,pre,small,a')].filter(e =>
+                 parseFloat(frame.contentWindow.getComputedStyle(e).fontSize) < 12).length;
+               document.getElementById('seen').textContent =
+                 `wide ${{root.scrollWidth}} small ${{small}} first ${{Math.round(first.bottom)}} title ${{page.title}}`;
+             }};
+             </script>"
+        );
+        let page = folder.path().join(format!("look-{width}.html"));
+        fs::write(&page, look).expect("written");
+        let profile = folder.path().join(format!("profile-{width}"));
+        let body = looked_at(chromium, &page, &profile, width + 40);
+        let (_, seen) = body.split_once("id=\"seen\">").expect("the page was loaded");
+        let number = |name: &str| -> u32 {
+            let rest = seen.split_once(name).unwrap_or_else(|| panic!("no `{name}` in {seen}")).1;
+            rest.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
+        };
+        assert!(number("wide ") <= width, "cut off at {width}: {seen}");
+        assert_eq!(number("small "), 0, "{seen}");
+        assert!(number("first ") < 900 && seen.contains("1 of 3 cases failed"), "{seen}");
+    }
+}

@@ -1,0 +1,104 @@
+//! Adds the outcomes of a run to its report: what the runner does at its end, and each test of a test target after its case.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::outcome::{Outcome, Times};
+use crate::report::{CaseReport, Report, RunFacts, Verdict};
+use crate::{Options, Suite};
+
+/// Adds outcomes to the report of this run; gives the path of the newest report, which is this one. An error names the report that
+/// could not be written and what to do.
+pub(crate) fn add(suite: &Suite, options: &Options, outcomes: &[Outcome]) -> Result<PathBuf, String> {
+    let folder = suite.target().join("e2e");
+    let report = Report::new(&folder, run_name());
+    let cases: Vec<CaseReport> = outcomes.iter().map(|outcome| case(outcome, &folder)).collect();
+    report.add(|| facts(suite, options), &cases).map_err(|error| {
+        format!(
+            "cannot write the report {}: {error}; set CARGO_TARGET_DIR to a folder that can be written",
+            report.page().display()
+        )
+    })
+}
+
+/// The name of this run. The processes of a run of nextest have one in common; any other process is a run of its own.
+fn run_name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let of_nextest = std::env::var("NEXTEST_RUN_ID").ok();
+        let is_name = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        of_nextest.filter(is_name).unwrap_or_else(|| {
+            format!("{}-{}", jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S"), std::process::id())
+        })
+    })
+}
+
+fn facts(suite: &Suite, options: &Options) -> RunFacts {
+    RunFacts {
+        started: jiff::Timestamp::now().as_millisecond(),
+        root: suite.root.display().to_string(),
+        commit: commit(&suite.root),
+        stack: options.stack.to_string(),
+        schedule: options.schedule.to_string(),
+        subject: suite.program.to_string(),
+    }
+}
+
+/// The commit that is checked out in a folder, and whether its files differ from it.
+fn commit(root: &Path) -> Option<String> {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(root).args(["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty= and changes to it"]);
+    let output = git.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}
+
+fn case(outcome: &Outcome, folder: &Path) -> CaseReport {
+    CaseReport {
+        name: outcome.id.to_string(),
+        description: outcome.description.clone(),
+        verdict: match (&outcome.failure, outcome.infrastructure) {
+            (None, _) => Verdict::Passed,
+            (Some(_), false) => Verdict::Failed,
+            (Some(_), true) => Verdict::Infrastructure,
+        },
+        failure: outcome.failure.clone().unwrap_or_default(),
+        difference: outcome.difference.clone(),
+        log: outcome.log.clone(),
+        evidence: outcome.evidence.as_deref().map(|evidence| files(evidence, folder)).unwrap_or_default(),
+        counts: counts(outcome),
+        phases: phases(&outcome.times),
+        seconds: outcome.duration.as_secs_f64(),
+    }
+}
+
+fn counts(outcome: &Outcome) -> Vec<(String, usize)> {
+    let counts = &outcome.counts;
+    [
+        ("messages", counts.messages),
+        ("rows", counts.rows),
+        ("items", counts.items),
+        ("objects", counts.objects),
+        ("dead letters", counts.dead_letters),
+    ]
+    .map(|(noun, count)| (noun.to_owned(), count))
+    .into()
+}
+
+fn phases(times: &Times) -> Vec<(String, f64)> {
+    times.named().map(|(name, time)| (name.to_owned(), time.as_secs_f64())).into()
+}
+
+/// The files of a folder of evidence, as paths from the report's folder.
+fn files(evidence: &Path, folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(evidence).into_iter().flatten().flatten();
+    let mut files: Vec<String> = entries
+        .filter_map(|entry| {
+            let path = entry.path();
+            Some(path.strip_prefix(folder).unwrap_or(&path).to_str()?.to_owned())
+        })
+        .collect();
+    files.sort();
+    files
+}

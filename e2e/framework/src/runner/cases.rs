@@ -1,0 +1,73 @@
+//! Which cases are run, several at a time, and what becomes of each.
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{CaseId, Outcome, Suite, discovery, machine};
+
+/// The cases whose name contains one of the filters, all of them without a filter; an error if there is none.
+pub(super) fn select(suite: &Suite, filters: &[String]) -> Result<Vec<CaseId>, String> {
+    let all = discovery::list(&suite.fixtures).map_err(|error| error.to_string())?;
+    let known = all.len();
+    let protocols: BTreeSet<String> = all.iter().map(|id| id.protocol.clone()).collect();
+    let wanted = |id: &CaseId| filters.is_empty() || filters.iter().any(|filter| id.to_string().contains(filter));
+    let cases: Vec<CaseId> = all.into_iter().filter(wanted).collect();
+    if cases.is_empty() {
+        let protocols: Vec<String> = protocols.into_iter().collect();
+        return Err(format!(
+            "none of the {known} cases has `{}` in its name; protocols: {}",
+            filters.join("` or `"),
+            protocols.join(", ")
+        ));
+    }
+    Ok(cases)
+}
+
+/// Runs the cases, `jobs` at a time; gives their outcomes in the order of the cases.
+pub fn run_all(
+    cases: &[CaseId],
+    jobs: Option<NonZeroUsize>,
+    quiet: bool,
+    run: impl Fn(&CaseId) -> Outcome + Sync,
+) -> Vec<Outcome> {
+    let jobs =
+        jobs.map_or_else(|| thread::available_parallelism().map_or(8, |cores| cores.get() * 4), NonZeroUsize::get);
+    let bar = progress(cases.len());
+    let next = Mutex::new(cases.iter());
+    let outcomes = Mutex::new(Vec::with_capacity(cases.len()));
+    thread::scope(|scope| {
+        for _ in 0..jobs.min(cases.len()) {
+            scope.spawn(|| {
+                loop {
+                    let Some(id) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
+                    let outcome = run(id);
+                    if let (Some(failure), false) = (&outcome.failure, quiet) {
+                        let text = format!("✗ {id}\n  {}\n\n", failure.trim_end().replace('\n', "\n  "));
+                        bar.suspend(|| machine::print(&text));
+                    }
+                    bar.inc(1);
+                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outcomes.sort_by(|a, b| a.id.cmp(&b.id));
+    outcomes
+}
+
+fn progress(cases: usize) -> ProgressBar {
+    let target =
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(cases as u64), target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} cases, {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}

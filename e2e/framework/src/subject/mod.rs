@@ -1,0 +1,307 @@
+//! The pipeline under test: a process with the stack's endpoints in its environment, its log, and signals to all of its processes.
+
+mod environment;
+mod log;
+mod program;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::Pid;
+
+pub use self::log::Log;
+pub use self::program::Program;
+use self::tree::{MARK, Tree};
+
+/// How often a process is asked whether it has ended while nothing else wakes the wait. The end of its log wakes it at once.
+const EXIT_CHECK: Duration = Duration::from_millis(20);
+
+/// How long the log of a process that has ended may take to arrive.
+const LOG_LIMIT: Duration = Duration::from_secs(1);
+
+/// Subjects that have not been dropped: they are killed when this process has to end.
+static LIVE: Mutex<Vec<Killer>> = Mutex::new(Vec::new());
+
+/// A process and all that it starts. None of them outlives this value, whatever the process has done with its children.
+///
+/// The process itself also ends with the thread that made it and with the test's process, however that ends.
+#[derive(Debug)]
+pub struct Subject {
+    process: Arc<Process>,
+    log: Log,
+    // Linux ends the process with the thread that started it, so a subject stays on that thread.
+    _thread: PhantomData<*const ()>,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Mutex<Child>,
+    tree: Tree,
+}
+
+impl Subject {
+    /// Starts `program` in `folder`, with `environment` over what is inherited, and appends what it prints to `log`.
+    ///
+    /// What the AWS SDKs of other languages read beside the stack's own variables is added.
+    pub fn start(
+        program: &Program,
+        args: &[String],
+        environment: &BTreeMap<String, String>,
+        folder: &Path,
+        log: &Log,
+    ) -> Result<Self, SubjectError> {
+        let failed = |source| SubjectError::Start { program: program.to_string(), folder: folder.to_owned(), source };
+        let mut command = program.command(args).map_err(failed)?;
+        for (name, _) in std::env::vars_os().filter(|(name, _)| !environment::is_inherited(name)) {
+            command.env_remove(name);
+        }
+        let mark = tree::new_mark();
+        command
+            .envs(environment::for_every_sdk(environment))
+            .env(MARK, &mark)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        end_with_parent(&mut command);
+        tree::adopt_orphans();
+        let mut child = command.spawn().map_err(failed)?;
+        if let Some(stdout) = child.stdout.take() {
+            log.follow(stdout);
+        }
+        if let Some(stderr) = child.stderr.take() {
+            log.follow(stderr);
+        }
+        let tree = Tree::new(Pid::from_raw(child.id().cast_signed()), mark);
+        let process = Arc::new(Process { child: Mutex::new(child), tree });
+        lock(&LIVE).push(Killer(Arc::clone(&process)));
+        Ok(Self { process, log: log.clone(), _thread: PhantomData })
+    }
+
+    /// The exit status of the process that was started, once it has ended.
+    pub fn status(&self) -> Option<ExitStatus> {
+        lock(&self.process.child).try_wait().ok().flatten()
+    }
+
+    /// The number of the process that was started.
+    pub fn id(&self) -> i32 {
+        self.process.tree.root.as_raw()
+    }
+
+    /// Asks all of its processes to stop in good order (SIGTERM).
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Freezes all of its processes (SIGSTOP).
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Wakes all of its processes again (SIGCONT).
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// A handle with which another thread can kill it.
+    pub fn killer(&self) -> Killer {
+        Killer(Arc::clone(&self.process))
+    }
+
+    fn signal(&self, signal: Signal) {
+        // While the lock is held nobody reaps the process, so the number of its group is still its own.
+        let mut child = lock(&self.process.child);
+        if matches!(child.try_wait(), Ok(None)) || !self.process.tree.members().is_empty() {
+            self.process.tree.signal(signal);
+        }
+    }
+
+    /// Waits until the process that was started has ended; `None` at the deadline. All that it printed is in the log then.
+    pub fn wait(&self, deadline: Instant) -> Option<ExitStatus> {
+        loop {
+            if let Some(status) = self.status() {
+                // A process that goes on keeps the log open: it is not waited for.
+                if self.process.tree.members().is_empty() {
+                    self.log.wait_for_end(Instant::now() + LOG_LIMIT);
+                }
+                return Some(status);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            self.log.wait_for_change(left.min(EXIT_CHECK));
+        }
+    }
+
+    /// Asks all of its processes to stop and waits, `limit` at most, until all of them have ended; an error says which have not, or
+    /// with which status they ended, if that is not 0.
+    ///
+    /// A wrapper script that does not `exec` its pipeline is ended by the signal itself; then the pipeline's status counts.
+    pub fn stop(&self, limit: Duration) -> Result<(), String> {
+        self.terminate();
+        let deadline = Instant::now() + limit;
+        let mut adopted = Vec::new();
+        let status = loop {
+            let status = self.wait(deadline.min(Instant::now() + EXIT_CHECK));
+            if let Some(status) = status {
+                adopted.extend(self.process.tree.reap());
+                if self.process.tree.members().is_empty() {
+                    adopted.extend(self.process.tree.reap());
+                    break status;
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(self.still_runs(status, limit));
+            }
+        };
+        self.log.wait_for_end(Instant::now() + LOG_LIMIT);
+        let by_the_signal = status.signal() == Some(Signal::SIGTERM as i32);
+        let failed = adopted.iter().copied().find(|status| !status.success());
+        match failed {
+            _ if status.success() => Ok(()),
+            None if by_the_signal && !adopted.is_empty() => Ok(()),
+            Some(of_child) if by_the_signal => Err(format!("ended with {}, not 0", describe(of_child))),
+            _ => Err(format!("ended with {}, not 0", describe(status))),
+        }
+    }
+
+    fn still_runs(&self, status: Option<ExitStatus>, limit: Duration) -> String {
+        let limit = format!("after {:.1} s", limit.as_secs_f64());
+        match status {
+            None => format!("still runs {limit}"),
+            Some(status) => format!("{} still ran {limit}", self.end(status)),
+        }
+    }
+
+    /// How the process that was started ended, and which of the processes that it started run on.
+    pub fn end(&self, status: ExitStatus) -> String {
+        let left: Vec<String> = self.process.tree.members().into_iter().map(tree::Member::describe).collect();
+        match left.as_slice() {
+            [] => describe(status),
+            left => format!(
+                "{}, and left processes behind: {}; a script that starts the pipeline has to `exec` it or to wait for it, and these",
+                describe(status),
+                left.join(", ")
+            ),
+        }
+    }
+
+    /// Waits until its log has a line that contains `text`, it ends, or the deadline passes.
+    pub fn wait_for_line(&self, text: &str, deadline: Instant) -> Waited {
+        loop {
+            if let Some(line) = self.log.find(text) {
+                return Waited::Found(line);
+            }
+            if self.status().is_some()
+                && let Some(status) = self.wait(Instant::now())
+            {
+                return self.log.find(text).map_or(Waited::Ended(status), Waited::Found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Waited::TimedOut;
+            }
+            self.log.wait_for_change(left.min(EXIT_CHECK));
+        }
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        self.killer().kill();
+        lock(&LIVE).retain(|killer| !Arc::ptr_eq(&killer.0, &self.process));
+    }
+}
+
+/// Kills a subject from any thread.
+#[derive(Debug, Clone)]
+pub struct Killer(Arc<Process>);
+
+impl Killer {
+    /// Kills all of its processes (SIGKILL) and returns when they are gone.
+    pub fn kill(&self) {
+        let mut child = lock(&self.0.child);
+        if matches!(child.try_wait(), Ok(None)) {
+            self.0.tree.signal(Signal::SIGKILL);
+        }
+        let _ = child.wait();
+        self.0.tree.kill_the_rest();
+    }
+}
+
+/// Kills every subject of this process: for a process that is told to end, in which no value is dropped any more.
+pub(crate) fn kill_all() {
+    let live = lock(&LIVE).clone();
+    live.iter().for_each(Killer::kill);
+}
+
+/// How a wait for a line ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waited {
+    /// The line.
+    Found(String),
+    /// The process ended without it.
+    Ended(ExitStatus),
+    /// It did not come in time.
+    TimedOut,
+}
+
+/// Why a subject could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SubjectError {
+    /// The operating system refused, or the command is none.
+    #[error("cannot start {program} in {}: {source}", folder.display())]
+    Start {
+        /// What was to be started.
+        program: String,
+        /// Its working directory.
+        folder: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+}
+
+/// `exit status 1`, `killed by SIGKILL`.
+pub fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(number)) => match Signal::try_from(number) {
+            Ok(signal) => format!("killed by {signal}"),
+            Err(_) => format!("killed by signal {number}"),
+        },
+        (None, None) => status.to_string(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes the kernel end the process with its parent, and gives it an empty signal mask: the harness blocks signals to wait for them.
+#[allow(
+    unsafe_code,
+    reason = "`pre_exec` runs code between fork and exec; nothing else can set the parent-death signal of a child"
+)]
+fn end_with_parent(command: &mut Command) {
+    let prepare = || {
+        SigSet::all().thread_unblock()?;
+        #[cfg(target_os = "linux")]
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        Ok(())
+    };
+    // SAFETY: the closure only makes system calls that are safe after a fork (sigprocmask, prctl); it allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}

@@ -1,0 +1,168 @@
+//! All processes of one subject: signals reach every one of them, and none of them is left at its end.
+//!
+//! A subject leads a process group, so a signal to the group reaches what it has started. A process that left the group, such as a
+//! daemon, is found on Linux by a variable in its environment, which all of them inherit. This process adopts the orphans among them (it
+//! is their subreaper), so that their exit status is known when a wrapper script ended before the pipeline that it started.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{self, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::lock;
+
+/// The variable that marks all processes of one subject.
+pub(super) const MARK: &str = "E2E_SUBJECT";
+
+/// How often processes that have been killed are looked for until they are gone.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// How long the kernel may take to end processes after SIGKILL.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// The value of [`MARK`] for a new subject: different for every subject on this machine.
+pub(super) fn new_mark() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Makes this process adopt the orphans of its descendants, where the system can.
+pub(super) fn adopt_orphans() {
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_child_subreaper(true);
+}
+
+/// The processes of one subject: the group that it leads, and those with its mark.
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// The process that was started, and so the number of its group.
+    pub root: Pid,
+    mark: String,
+    /// The processes that were seen outside the group and have not been reaped.
+    outside: Mutex<Vec<Pid>>,
+}
+
+impl Tree {
+    /// The tree of a process that was started with this value of [`MARK`].
+    pub fn new(root: Pid, mark: String) -> Self {
+        Self { root, mark, outside: Mutex::default() }
+    }
+
+    /// Sends a signal to every process. The root must not have been reaped, or a process of the tree must still be there: else the
+    /// number of the group could be another's.
+    pub fn signal(&self, signal: Signal) {
+        let _ = signal::killpg(self.root, signal);
+        for member in self.members().into_iter().filter(|member| !member.in_group) {
+            let _ = signal::kill(member.pid, signal);
+        }
+    }
+
+    /// Kills every process but the root, which its parent has reaped, and returns when all of them are gone.
+    pub fn kill_the_rest(&self) {
+        let deadline = Instant::now() + KILL_LIMIT;
+        loop {
+            let members = self.members();
+            for member in &members {
+                let _ = signal::kill(member.pid, Signal::SIGKILL);
+            }
+            self.reap();
+            if members.is_empty() || Instant::now() > deadline {
+                return;
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Takes the status of every process that this process has adopted and that has ended. The root must have been reaped.
+    pub fn reap(&self) -> Vec<ExitStatus> {
+        let group = Pid::from_raw(-self.root.as_raw());
+        let mut ended: Vec<ExitStatus> = std::iter::from_fn(|| reap_one(group).ok().flatten()).collect();
+        lock(&self.outside).retain(|pid| {
+            let status = reap_one(*pid);
+            ended.extend(status.ok().flatten());
+            matches!(status, Ok(None))
+        });
+        ended
+    }
+
+    /// The processes that run.
+    #[cfg(target_os = "linux")]
+    pub fn members(&self) -> Vec<Member> {
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let members: Vec<Member> = pids.filter_map(|pid| self.member(pid)).collect();
+        let mut outside = lock(&self.outside);
+        for member in members.iter().filter(|member| !member.in_group) {
+            if !outside.contains(&member.pid) {
+                outside.push(member.pid);
+            }
+        }
+        members
+    }
+
+    /// Whether this process belongs to the subject and runs.
+    #[cfg(target_os = "linux")]
+    fn member(&self, pid: i32) -> Option<Member> {
+        // `pid (command) state parent group …`, in which the command may hold anything.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        let state = fields.next()?;
+        let group: i32 = fields.nth(1)?.parse().ok()?;
+        if ["Z", "X"].contains(&state) {
+            return None;
+        }
+        let in_group = group == self.root.as_raw();
+        (in_group || self.has_mark(pid)).then_some(Member { pid: Pid::from_raw(pid), in_group })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn has_mark(&self, pid: i32) -> bool {
+        let variable = format!("{MARK}={}", self.mark);
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+    }
+
+    /// The group, if a process of it runs: which ones they are is not told here.
+    #[cfg(not(target_os = "linux"))]
+    pub fn members(&self) -> Vec<Member> {
+        let runs = signal::killpg(self.root, None).is_ok();
+        runs.then_some(Member { pid: self.root, in_group: true }).into_iter().collect()
+    }
+}
+
+/// The status of a child that has ended, `None` if none of them has; an error if there is no such child.
+fn reap_one(which: Pid) -> Result<Option<ExitStatus>, Errno> {
+    loop {
+        return match waitpid(which, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, code)) => Ok(Some(ExitStatus::from_raw((code & 0xff) << 8))),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Some(ExitStatus::from_raw(signal as i32))),
+            Ok(_) => Ok(None),
+            Err(Errno::EINTR) => continue,
+            Err(error) => Err(error),
+        };
+    }
+}
+
+/// One process of a tree.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member {
+    pub pid: Pid,
+    /// Whether a signal to the group reaches it.
+    in_group: bool,
+}
+
+impl Member {
+    /// Its number and command, such as "1234 `python3 -m app`".
+    pub fn describe(self) -> String {
+        let command = std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).trim_end_matches('\0').replace('\0', " ");
+        format!("{} `{command}`", self.pid)
+    }
+}

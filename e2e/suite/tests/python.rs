@@ -1,0 +1,67 @@
+//! The worked example of docs/testing-your-pipeline.md: a Python pipeline on boto3 and confluent-kafka, tested as a stranger would.
+//!
+//! It needs a Python with these packages: `python3`, or the one that `E2E_PYTHON` names. Without it the tests say so and prove nothing.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+fn example() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/python"))
+}
+
+/// A Python that has what the example requires; says why there is none.
+fn python() -> Option<String> {
+    let python = std::env::var("E2E_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let import = Command::new(&python).args(["-c", "import boto3, confluent_kafka"]).stdin(Stdio::null()).output();
+    let problem = match import {
+        Ok(output) if output.status.success() => return Some(python),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    println!(
+        "SKIPPED: `{python}` cannot run the example: {problem}. `pip install -r e2e/examples/python/requirements.txt`, or name another \
+         interpreter in E2E_PYTHON"
+    );
+    None
+}
+
+/// The runner on the example, with nothing of the outer run in its environment.
+fn runner(python: &str, arguments: &[&str]) -> Output {
+    let target = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_e2e"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["INSTA_", "E2E_", "NEXTEST", "AWS_"].iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+    command.current_dir(example()).env("CARGO_TARGET_DIR", target.path()).env("INSTA_UPDATE", "no");
+    command.env("E2E_PYTHON", python).args(arguments).output().expect("the runner")
+}
+
+fn passes(output: &Output) {
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("all passed"), "{}: {said}", output.status);
+}
+
+#[test]
+fn a_python_pipeline_passes_as_it_runs_in_production() {
+    let Some(python) = python() else { return };
+    passes(&runner(&python, &["--subject", &format!("{python} pipeline.py")]));
+}
+
+#[test]
+fn a_python_pipeline_that_is_killed_or_restarted_stores_the_same() {
+    let Some(python) = python() else { return };
+    for schedule in ["restarted", "killed:2"] {
+        let subject = format!("{python} pipeline.py");
+        passes(&runner(&python, &["--subject", &subject, "--schedule", schedule, "orders::placed"]));
+    }
+}
+
+#[test]
+fn a_script_that_does_not_exec_the_pipeline_is_killed_with_it() {
+    let Some(python) = python() else { return };
+    passes(&runner(&python, &["--subject", "./pipeline.sh", "orders::placed"]));
+    passes(&runner(&python, &["--subject", "./pipeline.sh", "--schedule", "killed:2", "orders::placed"]));
+}
