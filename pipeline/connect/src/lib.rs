@@ -1,31 +1,30 @@
-//! The sink runtime in the manner of Kafka Connect: connectors from JSON, tasks, offsets, retries, dead letters, metrics, REST.
+//! The sink runtime in the manner of Kafka Connect: connectors from JSON, tasks, offsets, retries, dead letters, metrics and REST.
+//!
+//! A sink implements three traits: [`SinkConnector`] checks a configuration and starts, [`StartedSink`] makes tasks, and a [`SinkTask`] takes
+//! records and stores them. `examples/stdout.rs` is a complete sink, and [`testing`] drives a task as the runtime does. A [`worker`] runs
+//! connectors; [`config`], [`settings`] and [`providers`] are what it is configured with.
 
-pub mod budget;
+mod budget;
 pub mod config;
-mod consumer;
+mod connector;
 mod convert;
 pub mod deadletter;
-mod errors;
-mod exclusive;
 mod intent;
-pub mod kafka;
-mod lookup;
+mod kafka;
 pub mod metrics;
-pub mod plugins;
+mod plugins;
 pub mod providers;
-pub mod pulse;
-mod reach;
-mod record;
-pub mod rest;
+mod pulse;
+mod rest;
 pub mod settings;
-pub mod sink;
-pub mod status;
-pub mod task;
+mod sink;
+mod status;
+mod task;
+pub mod testing;
 pub mod worker;
 
 pub use budget::{Budget, Reservation};
 pub use config::{Config, ConfigError, Importance, Key, Kind};
-pub use deadletter::{DeadLetter, DeadLetterQueue, Stage};
 pub use sink::{
     Demand, ErrantRow, Flush, LazyOrigin, Origin, Replay, RetryLimits, SinkConnector, SinkError, SinkRecord, SinkTask,
     StartedSink, Target, TaskContext, Tick, TopicPartition,

@@ -1,14 +1,15 @@
 //! What a sink implements: a connector that starts, and its tasks.
 //!
-//! A task lives on one thread, which polls the consumer, calls the methods below and commits. None of them blocks: work that waits
+//! A task has one thread, which polls the consumer, calls the task's methods and commits offsets. None of the methods blocks: work that waits
 //! for the network is spawned on [`TaskContext::runtime`] and announces its end through [`TaskContext::wake`].
 //!
-//! Per partition the runtime does, again and again: `put` … `put`, `due` → `Some(flush)`, commit the flush's intent (if it has
-//! one), `flush`, `poll` until it says complete, wait for the dead letters before its end, commit its end.
-//! Records go on being `put` while a flush is completed; they belong to a later one.
+//! For each partition the runtime repeats: `put` any number of records, ask `due` until it returns a flush, commit the intent of the flush (if
+//! it has one), call `flush`, call `poll` until the flush is complete, wait for the dead letters before its end, and commit its end. Records
+//! that are `put` while a flush is completed belong to a later one.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ impl fmt::Display for TopicPartition {
     }
 }
 
-/// Where a record comes from, and what a dead letter keeps of it.
+/// Where a record comes from, and everything else that a dead letter keeps of it besides its value.
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// Topic and partition.
@@ -49,14 +50,14 @@ pub struct Origin {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// An origin that is made when it is first asked for: copying key and headers costs as much as a row, and hardly a row needs them.
+/// An origin that is made when it is first asked for. Copying key and headers costs as much as a row, and few rows need them.
 pub struct LazyOrigin<'r> {
     made: OnceCell<Arc<Origin>>,
     make: &'r dyn Fn() -> Origin,
 }
 
 impl<'r> LazyOrigin<'r> {
-    /// What `make` makes.
+    /// The origin that `make` makes.
     pub fn new(make: &'r dyn Fn() -> Origin) -> Self {
         Self { made: OnceCell::new(), make }
     }
@@ -99,7 +100,7 @@ impl Source for LazyOrigin<'_> {
     }
 }
 
-/// One Kafka record, converted. `rows` may be empty: its offset still counts.
+/// One Kafka record, converted to rows. A record without rows is put as well, because its offset has to be committed.
 #[derive(Debug, Clone, Copy)]
 pub struct SinkRecord<'r> {
     /// Topic and partition.
@@ -108,13 +109,13 @@ pub struct SinkRecord<'r> {
     pub offset: i64,
     /// Kafka's timestamp, milliseconds since the Unix epoch.
     pub timestamp: Option<i64>,
-    /// What a dead letter of it keeps.
+    /// Where it comes from.
     pub origin: &'r LazyOrigin<'r>,
-    /// Its rows, in order, without those that could not be converted.
+    /// Its rows in order, without those that could not be converted.
     pub rows: &'r [Row<'r>],
 }
 
-/// A row that this sink cannot store. The runtime applies `errors.tolerance` and the dead-letter queue.
+/// A row that the sink cannot store. What becomes of it is up to the runtime, by `errors.tolerance` and the dead-letter queue.
 #[derive(Debug, Clone)]
 pub struct ErrantRow {
     /// The record it was in.
@@ -127,47 +128,61 @@ pub struct ErrantRow {
     pub class: &'static str,
     /// What is wrong and what to do about it.
     pub error: String,
-    /// The service's id of the call that refused it, if one did; no part of `error`, for it is another each time.
+    /// The id of the call that refused the row, if a service did. It is not part of `error`, because it is different for every call.
     pub request_id: Option<String>,
 }
 
-/// A flush that is due. It covers every record before `end` that no earlier flush covered.
+/// A flush that is due. It covers every record before `end` that no earlier flush has covered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flush {
     /// The offset after the last record it covers.
     pub end: i64,
-    /// Whether names or bytes depend on where it ends, so that `end` has to be committed as an intent before [`SinkTask::flush`].
+    /// Whether the names or bytes of what it writes depend on where it ends. If so, `end` is committed as an intent before
+    /// [`SinkTask::flush`] is called.
     pub intent: bool,
-    /// Why now, as metrics and log name it: `flush.size`, `rotate.interval.ms`, `buffer.memory`, `shutdown`, …
+    /// Why it is due now, for metrics and log: `flush.size`, `rotate.interval.ms`, `buffer.memory`, `shutdown`, …
     pub reason: &'static str,
 }
 
 /// Whether the runtime asks for a flush beyond what the sink's own settings ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Demand {
-    /// Only what is due by the sink's settings.
+    /// No: only what is due by the sink's settings is flushed.
     Settings,
-    /// All that is buffered: `offset.flush.interval.ms` has passed. For sinks without intents; a sink with intents ignores it,
-    /// unless it has nothing buffered and only an offset to advance.
+    /// All that is buffered is to be flushed, because `offset.flush.interval.ms` has passed. This is for sinks without intents. A sink with
+    /// intents ignores it unless it has no rows buffered, but an offset to commit.
     Commit,
-    /// All that is buffered: the worker is over `buffer.memory`.
+    /// All that is buffered is to be flushed, because the worker is over `buffer.memory`.
     Memory,
-    /// All that is buffered: the task is about to stop.
+    /// All that is buffered is to be flushed, because the task is about to stop.
     Shutdown,
 }
 
-/// What a sink may know about now.
+impl Demand {
+    /// The name of the demand as the reason of a [`Flush`].
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Commit => "offset.flush.interval.ms",
+            Self::Memory => "buffer.memory",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// What a sink is told about the present moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Tick {
     /// Wall clock, milliseconds since the Unix epoch.
     pub wall_millis: i64,
-    /// Since when the partition's end is reached with no new record; `None` while there are records to come.
+    /// For how long the partition's end has been reached and no new record has come. `None` while there are records to come.
     pub idle: Option<Duration>,
     /// What the runtime asks for.
     pub demand: Demand,
 }
 
-/// A flush that a previous owner has announced and perhaps begun: it has to be repeated to exactly this end with exactly these settings.
+/// A flush that a previous owner of the partition has announced and perhaps begun. It has to be repeated to exactly this end and with exactly
+/// these settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     /// The offset at which the flush ends.
@@ -177,15 +192,50 @@ pub struct Replay {
 }
 
 /// Why a sink cannot go on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// The text is complete: it names what was being done, to what, why it failed and what to do about it. The cause is also kept as the error's
+/// source, for programs; whoever shows the text does not show the sources as well.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum SinkError {
-    /// The task fails. The text names what was being done, to what, and what to do about it.
-    #[error("{0}")]
-    Fatal(String),
-    /// What was buffered for this partition can no longer be completed (its upload was aborted by another owner): the runtime closes the
-    /// partition and, if it is still ours, opens it again from its committed offset.
-    #[error("{0}")]
-    Restart(String),
+    /// The task fails.
+    #[error("{text}")]
+    Fatal {
+        /// The whole error as text.
+        text: String,
+        /// Its cause.
+        #[source]
+        source: Option<Arc<dyn Error + Send + Sync>>,
+    },
+    /// What was buffered for this partition can no longer be completed, because another owner has aborted its upload. The runtime closes the
+    /// partition and, if it is still the task's, opens it again from its committed offset.
+    #[error("{text}")]
+    Restart {
+        /// The whole error as text.
+        text: String,
+        /// Its cause.
+        #[source]
+        source: Option<Arc<dyn Error + Send + Sync>>,
+    },
+}
+
+impl SinkError {
+    /// An error that fails the task.
+    pub fn fatal(text: impl Into<String>) -> Self {
+        Self::Fatal { text: text.into(), source: None }
+    }
+
+    /// An error after which the partition is to be begun again.
+    pub fn restart(text: impl Into<String>) -> Self {
+        Self::Restart { text: text.into(), source: None }
+    }
+
+    /// This error with its cause.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
+        let (Self::Fatal { source, .. } | Self::Restart { source, .. }) = &mut self;
+        *source = Some(Arc::new(cause));
+        self
+    }
 }
 
 /// What a task gets from the worker.
@@ -197,9 +247,9 @@ pub struct TaskContext {
     pub task: u32,
     /// Where background work runs.
     pub runtime: Handle,
-    /// Notified by background work when `poll` or `due` may have something new to say.
+    /// Background work notifies this when `poll` or `due` may return something else than before.
     pub wake: Arc<Notify>,
-    /// The worker's `buffer.memory`: whatever a sink holds is reserved here.
+    /// The task's part of the worker's `buffer.memory`. The sink reserves here whatever it holds.
     pub budget: Budget,
     /// How the sink retries its calls to the outside.
     pub retry: RetryLimits,
@@ -225,37 +275,38 @@ impl RetryLimits {
     }
 }
 
-/// A place that takes only one writer a topic.
+/// A place to which only one connector may write a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The key by which another place is chosen.
     pub key: &'static str,
-    /// The place, as errors name it; equal for all configurations that write there.
+    /// The place, as errors name it. It is equal for all configurations that write there.
     pub place: String,
 }
 
 /// A kind of sink: what `connector.class` names.
 pub trait SinkConnector: Send + Sync {
-    /// The accepted values of `connector.class`; the first is ours, the rest are aliases (Kafka Connect's class names).
+    /// The accepted values of `connector.class`: the sink's name, then aliases such as class names of Kafka Connect.
     fn classes(&self) -> &'static [&'static str];
 
     /// The sink's own keys.
     fn keys(&self) -> &'static [Key];
 
-    /// Where this configuration writes and no other connector may write the same topics, for what both store would be there twice. By
-    /// default there is no such place: what one stores of a row replaces what another has stored of it, as an item with the same key does.
+    /// The place where this configuration writes, if no other connector may write the same topics there because rows would be stored twice.
+    /// By default there is none, which is right for sinks that replace a row when it is stored again.
     fn exclusive_target(&self, _config: &Config) -> Option<Target> {
         None
     }
 
-    /// What can be said of the sink's values without the network, beyond what each key's kind says. Called before `start`, and by itself.
+    /// Checks the values of the sink's keys, as far as that needs no network and goes beyond the kind of each key. Called before `start`, and
+    /// also on its own.
     fn check(&self, config: &Config) -> Result<(), ConfigError> {
         let _ = config;
         Ok(())
     }
 
-    /// Values that go together, clients, and a look at the table or bucket: what is wrong is found here, before anything is consumed.
-    /// Called outside of any async context; waits with `runtime.block_on`.
+    /// Makes the clients and looks at the table or bucket, so that what is wrong is found before anything is consumed. Called outside of any
+    /// async context: it waits with `runtime.block_on`.
     fn start(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError>;
 }
 
@@ -265,35 +316,46 @@ pub trait StartedSink: Send + Sync {
     fn task(&self, context: TaskContext) -> Box<dyn SinkTask>;
 }
 
-/// One task's half of a sink. See the module's text for the order of the calls.
+/// One task of a sink. The module's documentation shows in which order its methods are called.
+///
+/// The defaults are those of a sink that has stored a record when [`put`](Self::put) returns. Every other one implements all methods.
 pub trait SinkTask {
-    /// The partition is ours from offset `start` on (`None`: nothing was ever committed). Not called twice without `close`.
-    /// With `replay`, the first flush ends at `replay.end` whatever the settings of today say.
+    /// The partition belongs to this task from offset `start` on; `None` means that nothing was ever committed. Not called again for the
+    /// partition before it is closed. With `replay`, the first flush ends at `replay.end`, whatever today's settings say.
     fn open(
         &mut self,
         partition: &TopicPartition,
         start: Option<i64>,
         replay: Option<&Replay>,
-    ) -> Result<(), SinkError>;
+    ) -> Result<(), SinkError> {
+        let _ = (partition, start, replay);
+        Ok(())
+    }
 
-    /// Takes one record's rows. Rows that cannot be stored are pushed to `errant`; the rest goes on.
+    /// Takes the rows of one record. Rows that cannot be stored are pushed to `errant`, and the others are stored.
     fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError>;
 
-    /// Whether it has enough for now: no more records are taken until it says otherwise. Whatever changes that has to notify
-    /// [`TaskContext::wake`]. A sink that says so keeps what is only waiting out of memory; [`TaskContext::budget`] is the limit for all.
+    /// Whether the task has enough for now. While it has, it is given no records, so whatever changes that has to notify
+    /// [`TaskContext::wake`]. This is for records that would only wait in memory; the limit of memory is [`TaskContext::budget`].
     fn is_full(&mut self) -> Result<bool, SinkError> {
         Ok(false)
     }
 
-    /// The flush that is due; asked again and again while none is under way for the partition.
+    /// The flush that is due for the partition. Asked again and again while no flush of the partition is under way.
     fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError>;
 
-    /// The flush that `due` gave may be completed: its intent is committed.
-    fn flush(&mut self, partition: &TopicPartition) -> Result<(), SinkError>;
+    /// The flush that `due` returned may be completed: its intent, if it has one, is committed.
+    fn flush(&mut self, partition: &TopicPartition) -> Result<(), SinkError> {
+        let _ = partition;
+        Ok(())
+    }
 
-    /// Whether that flush is complete: everything before its end is stored, or is in `errant`.
-    fn poll(&mut self, partition: &TopicPartition, errant: &mut Vec<ErrantRow>) -> Result<bool, SinkError>;
+    /// Whether that flush is complete: every row before its end is stored, or has been pushed to `errant` here or in `put`.
+    fn poll(&mut self, partition: &TopicPartition, errant: &mut Vec<ErrantRow>) -> Result<bool, SinkError> {
+        let _ = (partition, errant);
+        Ok(true)
+    }
 
-    /// The partition is no longer ours: forget what is buffered and begin no more work for it.
+    /// The partition no longer belongs to this task, which forgets what it has buffered of it and begins no more work for it.
     fn close(&mut self, partition: &TopicPartition);
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fms_connect::config::common::COMMON;
-use fms_connect::{Budget, Config, DeadLetter, DeadLetterQueue, Origin, Stage, TopicPartition};
+use fms_connect::deadletter::{DeadLetter, DeadLetterQueue, Stage};
+use fms_connect::{Budget, Config, Origin, TopicPartition};
 use libtest_mimic::Failed;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;

@@ -3,14 +3,14 @@
 use regex::Regex;
 
 use super::{Config, ConfigError, Key, Kind};
-use crate::deadletter;
 
 const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
 const STRING: &str = "org.apache.kafka.connect.storage.StringConverter";
 const BYTES: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
 const SIMPLE_HEADERS: &str = "org.apache.kafka.connect.storage.SimpleHeaderConverter";
 
-const LETTERS: &str = "errors.deadletterqueue.topic.name";
+/// The key of the dead-letter topic.
+pub const DEAD_LETTER_TOPIC: &str = "errors.deadletterqueue.topic.name";
 
 /// The keys that every connector has. Defaults are Kafka Connect's.
 pub const COMMON: &[Key] = &[
@@ -202,6 +202,11 @@ pub fn refused(key: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(pattern, _)| matches(pattern)).map(|(_, reason)| *reason)
 }
 
+/// The connector's dead-letter topic, if it has one.
+pub fn dead_letter_topic(config: &Config) -> Option<&str> {
+    config.get(DEAD_LETTER_TOPIC).map(str::trim).filter(|topic| !topic.is_empty())
+}
+
 /// Checks of [`COMMON`] keys that go together, and of the values whose meaning is not honoured. Every problem found.
 pub fn check(config: &Config) -> Vec<ConfigError> {
     let mut problems = Vec::new();
@@ -217,18 +222,21 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
         }
         (false, None) => {}
     }
-    let letters = deadletter::topic(config);
+    let letters = dead_letter_topic(config);
     let pattern = config.get("topics.regex").and_then(|pattern| topic_pattern(pattern).ok());
     if letters.is_some_and(|topic| {
         config.list("topics").contains(&topic) || pattern.is_some_and(|pattern| pattern.is_match(topic))
     }) {
-        problem(LETTERS, "is one of the topics this connector reads: its dead letters would come back for ever");
+        problem(
+            DEAD_LETTER_TOPIC,
+            "is one of the topics this connector reads: its dead letters would come back for ever",
+        );
     }
 
     let (tolerant, letters) = (config.text("errors.tolerance") == "all", letters.is_some());
     if letters && !tolerant {
         problem(
-            LETTERS,
+            DEAD_LETTER_TOPIC,
             "has no effect with errors.tolerance = `none`, which stops at the first error: set that to `all`",
         );
     }
@@ -376,7 +384,7 @@ mod tests {
         connector `raw`: `errors.log.include.messages` = `true`: has no effect without errors.log.enable = `true`
         connector `raw`: `behavior.on.null.values` = `deadletter`: there is no dead-letter queue: set errors.deadletterqueue.topic.name
         ");
-        assert_snapshot!(problems(&[("topics", "a"), (LETTERS, "b")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `b`: has no effect with errors.tolerance = `none`, which stops at the first error: set that to `all`");
+        assert_snapshot!(problems(&[("topics", "a"), (DEAD_LETTER_TOPIC, "b")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `b`: has no effect with errors.tolerance = `none`, which stops at the first error: set that to `all`");
         for pattern in [r"fms\d", "a(?:b)", "a*?", "(?i)a"] {
             let problem = problems(&[("topics.regex", pattern)]);
             assert!(problem.contains("is not understood by Kafka's client"), "{pattern}: {problem}");
@@ -392,7 +400,7 @@ mod tests {
         assert_snapshot!(problems(&[("topics.regex", "fms.*"), ("errors.tolerance", "all"), ("errors.deadletterqueue.topic.name", "fms.dlq")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `fms.dlq`: is one of the topics this connector reads: its dead letters would come back for ever");
         // The name that is used is the one without the blanks.
         for source in [("topics", "a, fms.dlq"), ("topics.regex", "fms\\.dlq")] {
-            let problems = problems(&[source, ("errors.tolerance", "all"), (LETTERS, " fms.dlq\t")]);
+            let problems = problems(&[source, ("errors.tolerance", "all"), (DEAD_LETTER_TOPIC, " fms.dlq\t")]);
             assert!(problems.contains("is one of the topics this connector reads"), "{source:?}: {problems}");
         }
     }

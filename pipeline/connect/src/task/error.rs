@@ -2,12 +2,11 @@
 
 use rdkafka::error::KafkaError;
 
-use crate::sink::SinkError;
-use crate::{ConfigError, TopicPartition};
+use crate::{ConfigError, SinkError, TopicPartition};
 
 /// Why a task failed.
 #[derive(Debug, thiserror::Error)]
-pub enum TaskError {
+pub(crate) enum TaskError {
     /// A record or a row cannot be stored and `errors.tolerance` is `none`.
     #[error("{partition} offset {offset}{}: {error}. The task stops because errors.tolerance is `none`; correct the producer and \
              skip the record, or set errors.tolerance to `all` with errors.deadletterqueue.topic.name", row.map(|r| format!(" row {r}")).unwrap_or_default())]
@@ -50,7 +49,7 @@ pub enum TaskError {
 
 /// What a failure of a task means for the next try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prospect {
+pub(crate) enum Prospect {
     /// It may be mended from outside: the task is to begin anew by itself. The word is the metric's `reason` label.
     Restart(&'static str),
     /// The next try would read the same records with the same settings and fail as this one did.

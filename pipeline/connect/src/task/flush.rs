@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::partitions::{Owned, made_anew};
 use super::{LOOK_AT_ALL, Task, TaskError};
-use crate::consumer::CommitOutcome;
 use crate::intent;
+use crate::kafka::CommitOutcome;
 use crate::metrics::wall_millis;
 use crate::pulse::Place;
 use crate::sink::{Demand, SinkError, Tick};
@@ -178,12 +178,12 @@ impl Task {
 
     fn recover(&mut self, i: usize, error: SinkError) -> Result<Step, TaskError> {
         match error {
-            SinkError::Restart(reason) => {
+            SinkError::Restart { text, .. } => {
                 let partition = self.owned[i].partition.clone();
-                self.restart(&partition, &reason);
+                self.restart(&partition, &text);
                 Ok(Step::Closed)
             }
-            error @ SinkError::Fatal(_) => Err(error.into()),
+            error @ SinkError::Fatal { .. } => Err(error.into()),
         }
     }
 

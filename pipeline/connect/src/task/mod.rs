@@ -6,6 +6,7 @@ mod error;
 mod flush;
 mod partitions;
 mod records;
+mod tolerance;
 
 use std::future::ready;
 use std::sync::Arc;
@@ -15,17 +16,17 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-pub use self::error::{Prospect, TaskError};
+pub(crate) use self::error::{Prospect, TaskError};
 use self::partitions::{Owned, Partitions, Reopening};
-use crate::consumer::Consumer;
+use self::tolerance::Tolerance;
+use crate::connector::{ConnectorSpec, Subscription};
 use crate::convert::Converter;
 use crate::deadletter::DeadLetterQueue;
-use crate::errors::ErrorHandling;
+use crate::kafka::Consumer;
 use crate::metrics::TaskMetrics;
 use crate::pulse::{Place, Pulse};
 use crate::sink::{ErrantRow, RetryLimits, SinkTask, StartedSink, TaskContext};
-use crate::worker::{ConnectorSpec, Subscription};
-use crate::{Budget, Config};
+use crate::{Budget, Config, ConfigError, TopicPartition};
 
 /// How often time-based conditions are looked at, and how soon a commit that has to wait is tried again.
 const TICK: Duration = Duration::from_millis(20);
@@ -41,7 +42,7 @@ const LOOK_AT_ALL: Duration = Duration::from_secs(1);
 
 /// What a task is made of, each time it begins.
 #[derive(Clone)]
-pub struct TaskSpec {
+pub(crate) struct TaskSpec {
     /// The connector it belongs to.
     pub connector: Arc<ConnectorSpec>,
     /// Its number, from 0.
@@ -69,7 +70,7 @@ pub struct TaskSpec {
 }
 
 /// Runs a task until it is told to shut down, or fails. Blocks; belongs on a thread of its own.
-pub fn run(spec: TaskSpec) -> Result<(), TaskError> {
+pub(crate) fn run(spec: TaskSpec) -> Result<(), TaskError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -81,12 +82,14 @@ struct Task {
     consumer: Consumer,
     sink: Box<dyn SinkTask>,
     converter: Converter,
-    errors: ErrorHandling,
+    errors: Tolerance,
     errant: Vec<ErrantRow>,
     null_values: NullValues,
     owned: Partitions,
     /// Partitions that are ours and closed, until it is known where they go on.
     reopening: Vec<Reopening>,
+    /// Partitions that have asked to be begun again, or to be read again from where they are, since the last batch.
+    starting_over: Vec<TopicPartition>,
     /// Over `buffer.memory`, and not yet under half of it again.
     pressed: bool,
     /// Whether records are taken.
@@ -126,6 +129,18 @@ enum NullValues {
     DeadLetter,
 }
 
+impl NullValues {
+    fn of(config: &Config) -> Result<Self, ConfigError> {
+        const KEY: &str = "behavior.on.null.values";
+        match config.text(KEY) {
+            "ignore" => Ok(Self::Ignore),
+            "fail" => Ok(Self::Fail),
+            "deadletter" => Ok(Self::DeadLetter),
+            _ => Err(config.error(KEY, "is not known")),
+        }
+    }
+}
+
 impl Task {
     fn new(spec: TaskSpec) -> Result<Self, TaskError> {
         let config = spec.connector.config.clone();
@@ -150,15 +165,12 @@ impl Task {
             consumer,
             sink,
             converter,
-            errors: ErrorHandling::new(&config, dead_letters),
+            errors: Tolerance::new(&config, dead_letters)?,
             errant: Vec::new(),
-            null_values: match config.text("behavior.on.null.values") {
-                "ignore" => NullValues::Ignore,
-                "fail" => NullValues::Fail,
-                _ => NullValues::DeadLetter,
-            },
+            null_values: NullValues::of(&config)?,
             owned: Partitions::default(),
             reopening: Vec::new(),
+            starting_over: Vec::new(),
             pressed: false,
             taking: true,
             stopping: None,

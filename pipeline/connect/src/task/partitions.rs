@@ -7,10 +7,9 @@ use rdkafka::Offset;
 
 use super::flush::Stage;
 use super::{Task, TaskError};
-use crate::consumer::Change;
 use crate::convert::Converter;
-use crate::lookup::Committed;
-use crate::sink::{Flush, Replay, SinkError};
+use crate::kafka::{Change, Committed};
+use crate::sink::{Flush, Replay};
 use crate::{TopicPartition, intent};
 
 /// The partitions that are ours, sorted, so that one of thousands is found in a few steps.
@@ -166,7 +165,7 @@ impl Task {
         tracing::info!(%partition, committed = offset, replay = replay.as_ref().map(|(r, _)| r.end), "partition assigned");
         match self.sink.open(&partition, offset, replay.as_ref().map(|(replay, _)| replay)) {
             Ok(()) => {}
-            Err(SinkError::Restart(reason) | SinkError::Fatal(reason)) => return Err(SinkError::Fatal(reason).into()),
+            Err(error) => return Err(error.into()),
         }
         // librdkafka remembers a pause from an earlier assignment.
         self.consumer
@@ -234,6 +233,7 @@ impl Task {
             tracing::debug!("{error}, trying again");
             if let Some(i) = self.owned.position(partition.topic.as_bytes(), partition.partition) {
                 self.owned[i].seek = true;
+                self.starting_over.push(partition);
             }
         }
         Ok(())

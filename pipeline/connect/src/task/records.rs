@@ -5,13 +5,12 @@ use std::time::Duration;
 use fms_record::MessageError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+use super::tolerance::Failure;
 use super::{BATCHES, Intake, NullValues, Task, TaskError};
 use crate::convert::RowFailure;
 use crate::deadletter::Stage;
-use crate::errors::Failure;
-use crate::kafka;
+use crate::kafka::{self, Batch, ConsumerError, Record};
 use crate::pulse::Place;
-use crate::record::{Batch, ConsumerError, Record};
 use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord};
 
 /// Most events that are served before records get their turn.
@@ -117,8 +116,9 @@ impl Task {
         // librdkafka goes on trying.
         self.consumer.log(error);
         if let Some(i) = owned {
-            // It counts the error as a record, which is still to come: a pause would step over it.
+            // librdkafka counts the error as a record, and would step over the real one after a pause.
             self.owned[i].seek = true;
+            self.starting_over.push(self.owned[i].partition.clone());
         }
         Ok(())
     }
@@ -139,31 +139,25 @@ impl Task {
         ))
     }
 
-    /// Begins again where a record of the last batch asked for it.
+    /// Begins again with the partitions of which a record of the last batch asked for it.
     fn start_over(&mut self) {
-        let restarts: Vec<_> = self
-            .owned
-            .iter_mut()
-            .filter_map(|owned| owned.restart.take().map(|reason| (owned.partition.clone(), reason)))
-            .collect();
-        for (partition, reason) in restarts {
-            self.restart(&partition, &reason);
-        }
-        for i in 0..self.owned.len() {
-            if !std::mem::take(&mut self.owned[i].seek) {
-                continue;
-            }
-            let owned = &self.owned[i];
-            if let Err(error) = self.seek(&owned.partition, owned.next()) {
-                // The broker that caused it is not there yet again.
+        for partition in std::mem::take(&mut self.starting_over) {
+            let Some(i) = self.owned.position(partition.topic.as_bytes(), partition.partition) else { continue };
+            if let Some(reason) = self.owned[i].restart.take() {
+                self.restart(&partition, &reason);
+            } else if std::mem::take(&mut self.owned[i].seek)
+                && let Err(error) = self.seek(&partition, self.owned[i].next())
+            {
+                // The broker whose failure caused it is not back yet.
                 tracing::debug!("{error}, trying again");
                 self.owned[i].seek = true;
+                self.starting_over.push(partition);
             }
         }
     }
 
     fn put(&mut self, i: usize, record: Record<'_>) -> Result<(), TaskError> {
-        let Self { owned, converter, errors, errant, sink, metrics, null_values, .. } = self;
+        let Self { owned, converter, errors, errant, sink, metrics, null_values, starting_over, .. } = self;
         let (owned, offset) = (&mut owned[i], record.offset());
         owned.first.get_or_insert(offset);
         owned.position = Some(offset + 1);
@@ -230,9 +224,10 @@ impl Task {
         // Without rows, too: its offset counts.
         let result = match sink.put(&SinkRecord { partition, offset, timestamp, origin: &origin, rows: &rows }, errant)
         {
-            // Once the batch is done with: it holds more of this partition, which would come too early.
-            Err(SinkError::Restart(reason)) => {
-                owned.restart = Some(reason);
+            // The partition is begun again when the batch is done: its other records in there would come too early.
+            Err(error @ SinkError::Restart { .. }) => {
+                owned.restart = Some(error.to_string());
+                starting_over.push(owned.partition.clone());
                 Ok(())
             }
             result => result,

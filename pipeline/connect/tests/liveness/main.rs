@@ -1,6 +1,7 @@
-//! What happens around a worker does not stop it: brokers that refuse, freeze or forget, sinks that fail and recover.
+//! A worker outlasts what happens around it: brokers that refuse, freeze or forget, and sinks that fail and recover.
 
 mod broker;
+mod example;
 mod sink;
 
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ struct Running {
 
 impl Running {
     /// Runs these connectors, whose `connector.class` is `First` or `Second`, with the sinks that `notes` are of.
-    fn start(broker: &Broker, connectors: &[Value], notes: &[(&'static str, &Arc<Notes>)]) -> Self {
+    fn start(broker: &Broker, connectors: &[Value], notes: &[(&'static [&'static str], &Arc<Notes>)]) -> Self {
         let variables = [
             ("KAFKA_BOOTSTRAP_SERVERS", broker.servers()),
             ("CONNECT_LISTENERS", "http://127.0.0.1:0"),
@@ -46,10 +47,8 @@ impl Running {
             .iter()
             .map(|json| file::parse(Path::new("c.json"), &json.to_string(), &Providers::of_process()).expect("JSON"))
             .collect();
-        let sinks: Vec<_> = notes
-            .iter()
-            .map(|(class, notes)| Box::new(Memory { class: [class], notes: Arc::clone(notes) }) as _)
-            .collect();
+        let sinks: Vec<_> =
+            notes.iter().map(|(classes, notes)| Box::new(Memory { classes, notes: Arc::clone(notes) }) as _).collect();
         let worker =
             Worker::prepare(&settings, definitions, sinks, &watch::channel(false).1).expect("a worker that can start");
         let address = worker.address();
@@ -87,7 +86,7 @@ fn passes_by(kind: RDKafkaApiKey, errors: &[Code]) {
     }
     let notes = Arc::<Notes>::default();
     broker.refuse(kind, errors);
-    let worker = Running::start(&broker, &[connector("First", "a|b")], &[("First", &notes)]);
+    let worker = Running::start(&broker, &[connector("First", "a|b")], &[(&["First"], &notes)]);
     wait_until("15 records stored", || notes.count("") == 15);
     wait_until("all of b committed", || broker.committed("connect-first", "b", 0) == Some(5));
     let metrics = worker.get("/metrics");
@@ -132,7 +131,7 @@ fn a_sink_that_refuses_for_a_while_is_tried_again() {
     broker.send("a", 0, 5, 10);
     let notes = Arc::<Notes>::default();
     notes.refusals.store(4, Ordering::Relaxed);
-    let worker = Running::start(&broker, &[connector("First", "a")], &[("First", &notes)]);
+    let worker = Running::start(&broker, &[connector("First", "a")], &[(&["First"], &notes)]);
     wait_until("5 records stored", || notes.count("a-0") == 5);
     let metrics = worker.get("/metrics");
     assert!(metrics.contains(r#"fms_task_restarts_total{connector="first",task="0",reason="sink"} 4"#), "{metrics}");
@@ -146,7 +145,7 @@ fn a_sink_that_is_stuck_does_not_stop_another() {
     let (stuck, well) = (Arc::<Notes>::default(), Arc::<Notes>::default());
     stuck.stuck.store(true, Ordering::Relaxed);
     let connectors = [connector("First", "a"), connector("Second", "a")];
-    let worker = Running::start(&broker, &connectors, &[("First", &stuck), ("Second", &well)]);
+    let worker = Running::start(&broker, &connectors, &[(&["First"], &stuck), (&["Second"], &well)]);
     // Each time as much as both may hold together.
     for round in 1..=4 {
         broker.send("a", 0, 650, 1000);
@@ -165,7 +164,7 @@ fn idle_partitions_cost_no_look_a_pass() {
     let broker = Broker::start(&[("a", 200)]);
     broker.send("a", 7, 1, 10);
     let notes = Arc::<Notes>::default();
-    let worker = Running::start(&broker, &[connector("First", "a")], &[("First", &notes)]);
+    let worker = Running::start(&broker, &[connector("First", "a")], &[(&["First"], &notes)]);
     wait_until("the record committed", || broker.committed("connect-first", "a", 7) == Some(1));
     let seen = || (notes.passes.load(Ordering::Relaxed), notes.looks.load(Ordering::Relaxed));
     let (first, before) = seen();

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use fms_connect::sink::Replay;
 use fms_connect::{
-    Config, ConfigError, Demand, ErrantRow, Flush, Key, Reservation, SinkConnector, SinkError, SinkRecord, SinkTask,
-    StartedSink, TaskContext, Tick, TopicPartition,
+    Config, ConfigError, Demand, ErrantRow, Flush, Key, Replay, Reservation, SinkConnector, SinkError, SinkRecord,
+    SinkTask, StartedSink, TaskContext, Tick, TopicPartition,
 };
 use tokio::runtime::Handle;
 
@@ -36,16 +35,17 @@ impl Notes {
     }
 }
 
-/// `connector.class` = its name.
+/// A sink in memory.
 pub struct Memory {
-    pub class: [&'static str; 1],
+    /// The values of `connector.class` that name it.
+    pub classes: &'static [&'static str],
+    /// What it does and has done.
     pub notes: Arc<Notes>,
 }
 
 impl SinkConnector for Memory {
     fn classes(&self) -> &'static [&'static str] {
-        // A test has one or two of them.
-        if self.class == ["First"] { &["First"] } else { &["Second"] }
+        self.classes
     }
 
     fn keys(&self) -> &'static [Key] {
@@ -128,7 +128,7 @@ impl SinkTask for Task {
         }
         let refused = notes.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if refused.is_ok() {
-            return Err(SinkError::Fatal(format!("access to the place of {partition} is denied")));
+            return Err(SinkError::fatal(format!("access to the place of {partition} is denied")));
         }
         let name = partition.to_string();
         let partition = self.partition(partition);

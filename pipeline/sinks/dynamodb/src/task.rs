@@ -30,19 +30,19 @@ const WAITING: usize = 2 * CALLS * BATCH_ITEMS;
 /// What a call in the background ends with.
 struct Answer {
     puts: Vec<Arc<Put>>,
-    result: Result<Vec<Refusal>, String>,
+    result: Result<Vec<Refusal>, SinkError>,
 }
 
 /// Gives the answer of a call, whatever becomes of it: a call that panics would else be waited for without end.
 struct Reply {
     puts: Vec<Arc<Put>>,
-    result: Result<Vec<Refusal>, String>,
+    result: Result<Vec<Refusal>, SinkError>,
     answers: Sender<Answer>,
     wake: Arc<Notify>,
 }
 
 impl Reply {
-    fn set(&mut self, result: Result<Vec<Refusal>, String>) {
+    fn set(&mut self, result: Result<Vec<Refusal>, SinkError>) {
         self.result = result;
     }
 }
@@ -140,10 +140,10 @@ impl Task {
         let (table, retry, calls) = (Arc::clone(&self.table), self.retry.clone(), self.metrics.calls.clone());
         let mut reply = Reply {
             puts: batch,
-            result: Err(format!(
+            result: Err(SinkError::fatal(format!(
                 "a call to table `{}` ended without a result; this is a defect: report it with the log, then restart the task",
                 self.table.name
-            )),
+            ))),
             answers: self.sender.clone(),
             wake: Arc::clone(&self.context.wake),
         };
@@ -156,8 +156,8 @@ impl Task {
     fn take_answer(&mut self, answer: Answer) {
         let refusals = match answer.result {
             Ok(refusals) => refusals,
-            Err(text) if answer.puts.iter().any(|put| !put.source.is_revoked()) => {
-                self.failure.get_or_insert(SinkError::Fatal(text));
+            Err(error) if answer.puts.iter().any(|put| !put.source.is_revoked()) => {
+                self.failure.get_or_insert(error);
                 return;
             }
             // All of its rows belong to others now, and they will see the same.
@@ -190,7 +190,7 @@ impl Task {
 
     fn partition(&mut self, partition: &TopicPartition) -> Result<&mut Partition, SinkError> {
         self.partitions.get_mut(partition).ok_or_else(|| {
-            SinkError::Fatal(format!(
+            SinkError::fatal(format!(
                 "partition {partition} was not opened; this is a defect of the runtime: report it"
             ))
         })
@@ -272,9 +272,7 @@ impl SinkTask for Task {
         self.step()?;
         let state = self.partition(partition)?;
         let reason = match tick.demand {
-            Demand::Commit => "offset.flush.interval.ms",
-            Demand::Memory => "buffer.memory",
-            Demand::Shutdown => "shutdown",
+            demand @ (Demand::Commit | Demand::Memory | Demand::Shutdown) => demand.reason(),
             Demand::Settings if tick.idle.is_some() => "idle",
             // Only a flush gives them away, and they should not wait to be seen.
             Demand::Settings if !state.errant.is_empty() => "errant rows",

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::types::WriteRequest;
 use bytes::Bytes;
 use fms_aws::{Retry, Verdict};
-use fms_connect::{Origin, RetryLimits, TopicPartition};
+use fms_connect::{Origin, RetryLimits, SinkError, TopicPartition};
 use metrics::Counter;
 
 use crate::batcher::Put;
@@ -80,13 +80,17 @@ impl AttemptError {
     }
 }
 
-/// Writes the rows of a batch, whose keys differ. A row whose partition is closed meanwhile is dropped before the next attempt.
+/// Writes the rows of a batch, whose keys differ. Gives the rows that DynamoDB refuses for their content; all others are stored. A row whose
+/// partition is closed meanwhile is dropped before the next attempt. The error is of a call that failed for good.
 ///
-/// Rows that DynamoDB refuses by themselves are given back, all others are stored. Any other error is the text of a failure.
-///
-/// A batch is refused as a whole, for whichever of its rows: it is split in halves until those are alone, which takes at most 11 calls for
-/// one of 25 rows.
-pub async fn write(table: &Table, retry: &Retry, calls: &Counter, puts: &[Arc<Put>]) -> Result<Vec<Refusal>, String> {
+/// DynamoDB refuses a batch as a whole, whichever of its rows is at fault. It is split in halves until that row is alone, which takes at most
+/// 11 calls for one row of 25.
+pub async fn write(
+    table: &Table,
+    retry: &Retry,
+    calls: &Counter,
+    puts: &[Arc<Put>],
+) -> Result<Vec<Refusal>, SinkError> {
     let mut refusals = Vec::new();
     // Those to be written next come last.
     let mut parts: Vec<Vec<usize>> = vec![(0..puts.len()).collect()];
@@ -110,7 +114,7 @@ pub async fn write(table: &Table, retry: &Retry, calls: &Counter, puts: &[Arc<Pu
             }
             _ => {
                 part.extend(parts.into_iter().rev().flatten());
-                return Err(failure(table, puts, &part, &error));
+                return Err(failure(table, puts, &part, error));
             }
         }
     }
@@ -200,8 +204,8 @@ impl Intercept for Body {
     }
 }
 
-/// Says what was not written, why, and what to do.
-fn failure(table: &Table, puts: &[Arc<Put>], left: &[usize], error: &AttemptError) -> String {
+/// The error that says which rows were not written, why, and what to do about it.
+fn failure(table: &Table, puts: &[Arc<Put>], left: &[usize], error: AttemptError) -> SinkError {
     let mut offsets: BTreeMap<&TopicPartition, (i64, i64)> = BTreeMap::new();
     for at in left {
         let Origin { partition, offset, .. } = &*puts[*at].origin;
@@ -211,14 +215,15 @@ fn failure(table: &Table, puts: &[Arc<Put>], left: &[usize], error: &AttemptErro
     let offsets: Vec<_> =
         offsets.iter().map(|(partition, (first, last))| format!("{partition} offsets {first} to {last}")).collect();
     let key = left.first().map(|at| puts[*at].key.to_string()).unwrap_or_default();
-    format!(
+    let text = format!(
         "cannot write {} item(s) to table `{}` (the first with key {key}; {}): {error}. {}; the task begins anew by itself, \
          from the committed offsets",
         left.len(),
         table.name,
         offsets.join(", "),
         error.advice()
-    )
+    );
+    SinkError::fatal(text).caused_by(error)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 const BY_CONTENT: [(&str, &str); 2] =
     [("dynamodb.partition.key", "${id}"), ("dynamodb.sort.key", "${timestamp_iso|messaged_at}#${@digest}")];
 
-fn by_content(lab: &Lab) -> harness::Driver<'_> {
+fn by_content(lab: &Lab) -> harness::Driver {
     lab.table(("pk", S), Some(("sk", S)), None);
     let mut driver = lab.start(&BY_CONTENT).expect("started");
     driver.open(0);
@@ -27,7 +27,7 @@ fn by_content(lab: &Lab) -> harness::Driver<'_> {
 }
 
 /// Items by their partition key alone, which is the row's field `pk`.
-fn by_field(lab: &Lab) -> harness::Driver<'_> {
+fn by_field(lab: &Lab) -> harness::Driver {
     lab.table(("pk", S), None, None);
     let mut driver = lab.start(&[]).expect("started");
     driver.open(0);
@@ -89,7 +89,7 @@ fn newest_row_of_a_key_wins() {
         let keys: HashSet<String> = call.iter().map(|put| put["PutRequest"]["Item"]["pk"].to_string()).collect();
         assert_eq!(keys.len(), call.len());
     }
-    assert_eq!(driver.budget.used(), 0);
+    assert_eq!(driver.held(), 0);
 }
 
 /// 2,000 rows of one message are stored in full batches, at most eight calls at a time, and the memory is accounted for.
@@ -101,20 +101,20 @@ fn large_message_goes_in_full_batches() {
     lab.wire.then((0..80).map(|_| Fault::Hold(Arc::clone(&held))));
     let rows: Vec<_> = (0..2000).map(|n| format!(r#"{{"pk":"{n}"}}"#)).collect();
     driver.put(0, 0, &format!(r#"{{"measurements":[{}]}}"#, rows.join(",")));
-    assert!(driver.budget.used() > 2000 * 10);
+    assert!(driver.held() > 2000 * 10);
     driver.due(0, Demand::Commit, None).expect("due");
     for answered in 0..80 {
         lab.wire.wait_for((answered + 8).min(80));
-        let complete = driver.task.poll(&partition(0), &mut Vec::new()).expect("polled");
+        let complete = driver.is_flushed(0);
         assert!(!complete && lab.wire.calls() <= answered + 8, "after {answered} answers");
         held.add_permits(1);
         driver.woken();
-        let complete = driver.task.poll(&partition(0), &mut Vec::new()).expect("polled");
+        let complete = driver.is_flushed(0);
         assert_eq!(complete, answered == 79);
     }
     assert_eq!(lab.items().len(), 2000);
     assert!(lab.wire.writes().iter().all(|call| call.len() == 25));
-    assert_eq!(driver.budget.used(), 0);
+    assert_eq!(driver.held(), 0);
 }
 
 /// What comes while all eight calls are in flight goes in one batch.
@@ -329,7 +329,7 @@ fn refused_row_makes_a_flush_due() {
     };
     assert_eq!(flush, Flush { end: 6, intent: false, reason: "errant rows" });
     let mut errant = Vec::new();
-    assert!(driver.task.poll(&partition(0), &mut errant).expect("polled"));
+    assert!(driver.task().poll(&partition(0), &mut errant).expect("polled"));
     assert_eq!(errant.len(), 1);
     assert_eq!(driver.due(0, Demand::Settings, None), None);
 }
@@ -353,11 +353,14 @@ fn a_table_that_is_made_again_is_written_to() {
 fn a_table_that_stays_away_fails_the_task() {
     let lab = Lab::new();
     lab.table(("pk", S), None, None);
-    let mut driver = lab.start_retrying(&[], Duration::from_millis(50)).expect("started");
+    let mut driver = lab.start(&[("errors.retry.timeout", "50")]).expect("started");
     driver.open(0);
     lab.runtime.block_on(lab.client.delete_table().table_name("t-1").send()).expect("deleted");
     driver.put(0, 41, r#"{"pk":"a"}"#);
-    let SinkError::Fatal(text) = driver.failure(0) else { panic!("not fatal") };
+    let error = driver.failure(0);
+    let SinkError::Fatal { text, .. } = &error else { panic!("not fatal: {error}") };
+    let cause = std::error::Error::source(&error).expect("its cause").to_string();
+    assert!(cause.starts_with("ResourceNotFoundException"), "{cause}");
     for part in [
         "t-1",
         "key a",
@@ -368,7 +371,7 @@ fn a_table_that_stays_away_fails_the_task() {
     ] {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }
-    assert_eq!(driver.try_put(0, 42, r#"{"pk":"b"}"#).expect_err("failed"), SinkError::Fatal(text));
+    assert_eq!(driver.try_put(0, 42, r#"{"pk":"b"}"#).expect_err("failed").to_string(), *text);
 }
 
 /// A closed partition's rows are neither sent nor sent again, and its failures are nobody's.
@@ -386,15 +389,15 @@ fn closed_partition_is_left_alone() {
     driver.put(0, 1, r#"{"pk":"b","v":"denied"}"#);
     driver.put(1, 0, r#"{"pk":"a","v":"new"}"#);
     lab.wire.wait_for(2);
-    driver.task.close(&partition(0));
-    assert!(driver.task.due(&partition(0), &tick(Demand::Commit)).is_err());
+    driver.task().close(&partition(0));
+    assert!(driver.task().due(&partition(0), &tick(Demand::Commit)).is_err());
     held.add_permits(2);
     assert_eq!(driver.flush(1), 1);
     assert_eq!(lab.items(), [json!({"pk": "a", "v": "new"})]);
     assert!(lab.wire.writes().iter().flatten().all(|put| !put.to_string().contains("waits")));
-    while driver.budget.used() > 0 {
+    while driver.held() > 0 {
         driver.woken();
-        driver.task.poll(&partition(1), &mut Vec::new()).expect("a failure of a closed partition is none");
+        driver.task().poll(&partition(1), &mut Vec::new()).expect("a failure of a closed partition is none");
     }
 }
 
@@ -407,12 +410,12 @@ fn revoked_rows_are_not_sent_again() {
     lab.wire.then((0..3).map(|_| Fault::Error(400, "ThrottlingException")));
     driver.put(0, 0, r#"{"pk":"a"}"#);
     lab.wire.wait_for(1);
-    driver.task.close(&partition(0));
+    driver.task().close(&partition(0));
     driver.put(1, 0, r#"{"pk":"b"}"#);
     driver.flush(1);
-    while driver.budget.used() > 0 {
+    while driver.held() > 0 {
         driver.woken();
-        driver.task.poll(&partition(1), &mut Vec::new()).expect("polled");
+        driver.task().poll(&partition(1), &mut Vec::new()).expect("polled");
     }
     assert_eq!(lab.items(), [json!({"pk": "b"})]);
 }

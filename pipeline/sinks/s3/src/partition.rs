@@ -412,7 +412,7 @@ impl Object {
 
     /// A compressor that fails has no memory, or is at fault itself.
     fn broken(&self, error: &io::Error) -> SinkError {
-        SinkError::Fatal(format!(
+        SinkError::fatal(format!(
             "compressing rows for {}: {error}; give the worker more memory or lower `s3.compression.level`",
             self.target
         ))

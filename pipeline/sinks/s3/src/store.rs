@@ -108,7 +108,7 @@ impl Store {
         let result = self.retry.run(format!("CreateMultipartUpload {target}"), Error::verdict, call).await;
         let upload = result.map_err(|error| failed("beginning the upload of", target, &error))?;
         upload.upload_id.ok_or_else(|| {
-            SinkError::Fatal(format!(
+            SinkError::fatal(format!(
                 "beginning the upload of {target}: S3 gave no upload id; check what answers at its endpoint"
             ))
         })
@@ -170,7 +170,7 @@ impl Store {
         let found = match self.retry.run(format!("HeadObject {target}"), Error::verdict, call).await {
             Ok(found) => found,
             Err(error) if error.status() == Some(404) => {
-                return Err(SinkError::Restart(format!(
+                return Err(SinkError::restart(format!(
                     "storing {target}: an object of that name was there and is gone"
                 )));
             }
@@ -228,11 +228,11 @@ impl Store {
     /// an upload until it is completed or aborted.
     pub async fn abort_left_behind(&self, partition: &TopicPartition, prefix: &str) -> Result<u64, SinkError> {
         let failed = |doing: &str, error: &Error| {
-            SinkError::Fatal(format!(
-                "{doing} of {partition} below s3://{}/{prefix}, left behind by its last owner: {error}; {}",
-                self.bucket,
-                advice(error)
+            let (bucket, advice) = (&self.bucket, advice(error));
+            SinkError::fatal(format!(
+                "{doing} of {partition} below s3://{bucket}/{prefix}, left behind by its last owner: {error}; {advice}"
             ))
+            .caused_by(error.clone())
         };
         let mut aborted = 0;
         let (mut key_marker, mut id_marker) = (None, None);
@@ -296,7 +296,7 @@ fn taken(target: &Target, bytes: u64, stored: Option<u64>) -> SinkError {
         Some(stored) => format!("of {stored} bytes, where this one has {bytes},"),
         None => format!("that is not the same (this one has {bytes} bytes)"),
     };
-    SinkError::Fatal(format!(
+    SinkError::fatal(format!(
         "storing {target}: another object {stored} is stored under that name, and nothing stored is replaced. The topic was made anew, \
          the group's offsets were reset to before what was stored, or another connector writes the topic there. Move the objects of {} \
          away, and the task goes on; or, to leave them, stop the worker, give it another `topics.dir` and set the group's offset of \
@@ -309,14 +309,12 @@ fn taken(target: &Target, bytes: u64, stored: Option<u64>) -> SinkError {
 /// whose answer was lost; one in conflict with another write has to be begun again: the partition starts over, and what was written is
 /// written again, the same.
 fn failed(doing: &str, target: &Target, error: &Error) -> SinkError {
-    match error.code() {
-        Some("NoSuchUpload") => {
-            return SinkError::Restart(format!("{doing} {target}: {error}; the upload is no longer there"));
-        }
-        Some(CONFLICT) => return SinkError::Restart(format!("{doing} {target}: {error}; it is written again")),
-        _ => {}
-    }
-    SinkError::Fatal(format!("{doing} {target}: {error}; {}", advice(error)))
+    let failure = match error.code() {
+        Some("NoSuchUpload") => SinkError::restart(format!("{doing} {target}: {error}; the upload is no longer there")),
+        Some(CONFLICT) => SinkError::restart(format!("{doing} {target}: {error}; it is written again")),
+        _ => SinkError::fatal(format!("{doing} {target}: {error}; {}", advice(error))),
+    };
+    failure.caused_by(error.clone())
 }
 
 /// What to do about an error.

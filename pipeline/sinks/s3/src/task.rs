@@ -69,7 +69,7 @@ impl S3Task {
     /// Calls the partition, which the runtime has opened, and counts how many of its flushes wait.
     fn on<T>(&mut self, id: &TopicPartition, call: impl FnOnce(&mut Partition) -> T) -> Result<T, SinkError> {
         let partition = self.partitions.get_mut(id).ok_or_else(|| {
-            SinkError::Fatal(format!(
+            SinkError::fatal(format!(
                 "the S3 sink was called for {id}, which was not opened: a mistake in this program"
             ))
         })?;
@@ -82,7 +82,7 @@ impl S3Task {
     /// The flush that a previous owner announced, with its settings.
     fn repeat(&self, partition: &TopicPartition, replay: &Replay) -> Result<Repeat, SinkError> {
         let layout = Layout::of_intent(&self.config, replay).map_err(|error| {
-            SinkError::Fatal(format!(
+            SinkError::fatal(format!(
                 "repeating the flush of {partition} up to offset {}, which a previous owner announced with settings that this version \
                  does not understand: {error}; run the version that wrote the intent until it has completed it",
                 replay.end

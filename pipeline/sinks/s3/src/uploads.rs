@@ -124,7 +124,7 @@ impl Uploads {
             if let Err(error) = end
                 && error.is_panic()
             {
-                let _ = self.failure.set(SinkError::Fatal(format!(
+                let _ = self.failure.set(SinkError::fatal(format!(
                     "an upload of {} panicked, a mistake in this program: {error}; restart the connector",
                     self.partition
                 )));

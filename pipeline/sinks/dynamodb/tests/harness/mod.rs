@@ -1,6 +1,6 @@
 //! A table of an embedded DynamoDB, the sink's task on it, and faults between the two.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,16 +19,13 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::Database;
-use fms_connect::{
-    Budget, Config, ConfigError, Demand, ErrantRow, Flush, LazyOrigin, Origin, RetryLimits, SinkConnector, SinkError,
-    SinkRecord, SinkTask, TaskContext, Tick, TopicPartition,
-};
+use fms_connect::testing;
+use fms_connect::{ConfigError, Demand, ErrantRow, Flush, SinkConnector, SinkError, SinkTask, Tick, TopicPartition};
 use fms_dynamodb::DynamoDbSink;
-use fms_record::{Parser, Row};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 /// How long anything may take before a test says that it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -205,27 +202,13 @@ impl Lab {
     }
 
     /// Starts the sink on table `t-1` with these settings, `errors.retry.timeout` being a minute.
-    pub fn start(&self, settings: &[(&str, &str)]) -> Result<Driver<'_>, ConfigError> {
-        self.start_retrying(settings, Duration::from_mins(1))
-    }
-
-    /// The same with another `errors.retry.timeout`.
-    pub fn start_retrying(&self, settings: &[(&str, &str)], timeout: Duration) -> Result<Driver<'_>, ConfigError> {
+    pub fn start(&self, settings: &[(&str, &str)]) -> Result<Driver, ConfigError> {
         let sink = DynamoDbSink::with_aws(self.aws.clone());
-        let mut values = BTreeMap::from([("dynamodb.table".to_owned(), "t-1".to_owned())]);
-        values.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        let config = Config::new("c", &[sink.keys()], values)?;
+        let base = [("dynamodb.table", "t-1"), ("errors.retry.timeout", "60000"), ("errors.retry.delay.max.ms", "20")];
+        let config = testing::config(&sink, &[&base, settings].concat())?;
         let started = sink.start(&config, self.runtime.handle())?;
-        let (wake, budget) = (Arc::new(Notify::new()), Budget::new(64 << 20));
-        let context = TaskContext {
-            connector: "c".into(),
-            task: 0,
-            runtime: self.runtime.handle().clone(),
-            wake: Arc::clone(&wake),
-            budget: budget.clone(),
-            retry: RetryLimits { timeout: Some(timeout), delay_max: Duration::from_millis(20) },
-        };
-        Ok(Driver { lab: self, task: started.task(context), wake, budget })
+        let inner = testing::Driver::new(&config, self.runtime.handle(), |context| started.task(context));
+        Ok(Driver { inner })
     }
 
     /// All items as plain values, numbers as their text, sorted, without [`ENVELOPE`].
@@ -285,7 +268,7 @@ fn plain(value: &AttributeValue) -> Value {
 
 /// A partition of topic `topic`.
 pub fn partition(number: i32) -> TopicPartition {
-    TopicPartition { topic: "topic".into(), partition: number }
+    testing::partition("topic", number)
 }
 
 /// The fields that every message has, but for its `id`, which is 0 if a test does not give it. [`Lab::items`] leaves them out.
@@ -298,33 +281,31 @@ pub fn enveloped(fields: &str) -> String {
     format!("{{{ENVELOPE},{id}{}", &fields[1..])
 }
 
-/// A task, called as the runtime calls it.
-pub struct Driver<'l> {
-    lab: &'l Lab,
-    pub task: Box<dyn SinkTask>,
-    wake: Arc<Notify>,
-    pub budget: Budget,
+/// A task of the sink, called as the runtime calls it. Partitions are named by their numbers.
+pub struct Driver {
+    pub inner: testing::Driver<dyn SinkTask>,
 }
 
-impl Driver<'_> {
-    pub fn open(&mut self, number: i32) {
-        self.task.open(&partition(number), None, None).expect("opened");
+impl Driver {
+    /// The task itself.
+    pub fn task(&mut self) -> &mut dyn SinkTask {
+        &mut *self.inner.task
     }
 
-    /// Puts one message with these fields after [`ENVELOPE`]; its list, if it has one, is `measurements`.
+    /// The bytes that the task holds.
+    pub fn held(&self) -> usize {
+        self.inner.budget.used()
+    }
+
+    pub fn open(&mut self, number: i32) {
+        self.task().open(&partition(number), None, None).expect("opened");
+    }
+
+    /// Puts one message with these fields after [`ENVELOPE`]. Its list, if it has one, is `measurements`. Gives the rows that are refused.
     pub fn try_put(&mut self, number: i32, offset: i64, fields: &str) -> Result<Vec<ErrantRow>, SinkError> {
-        let message = enveloped(fields);
-        let list = fields.contains(r#""measurements""#).then(|| "measurements".to_owned());
-        let message = Parser::new(list).parse(message.as_bytes()).expect("a message");
-        let rows: Vec<Row<'_>> = message.rows().map(|row| row.expect("a row")).collect();
-        let partition = partition(number);
-        let origin =
-            || Origin { partition: partition.clone(), offset, timestamp: None, key: None, headers: Vec::new() };
-        let origin = &LazyOrigin::new(&origin);
-        let mut errant = Vec::new();
-        let record = SinkRecord { partition: &partition, offset, timestamp: None, origin, rows: &rows };
-        self.task.put(&record, &mut errant)?;
-        Ok(errant)
+        let list = fields.contains(r#""measurements""#).then_some("measurements");
+        self.inner.put(&partition(number), offset, &enveloped(fields), list)?;
+        Ok(std::mem::take(&mut self.inner.errant))
     }
 
     pub fn put(&mut self, number: i32, offset: i64, fields: &str) -> Vec<ErrantRow> {
@@ -332,41 +313,35 @@ impl Driver<'_> {
     }
 
     pub fn due(&mut self, number: i32, demand: Demand, idle: Option<Duration>) -> Option<Flush> {
-        self.task.due(&partition(number), &Tick { wall_millis: 0, idle, demand }).expect("due")
+        self.inner.due(&partition(number), &Tick { idle, ..testing::tick(demand) }).expect("due")
     }
 
-    /// Flushes all that was put, no row of which is refused; gives the end.
+    /// Whether the partition's flush is complete, as far as the task knows now.
+    pub fn is_flushed(&mut self, number: i32) -> bool {
+        self.task().poll(&partition(number), &mut Vec::new()).expect("polled")
+    }
+
+    /// Flushes all that was put, of which no row is refused. Gives the end.
     pub fn flush(&mut self, number: i32) -> i64 {
         let (end, errant) = self.flush_errant(number);
         assert!(errant.is_empty(), "{errant:?}");
         end
     }
 
-    /// Flushes all that was put; gives the end and the rows that the table refused.
+    /// Flushes all that was put. Gives the end and the rows that the table refused.
     pub fn flush_errant(&mut self, number: i32) -> (i64, Vec<ErrantRow>) {
         let flush = self.due(number, Demand::Commit, None).expect("something to flush");
-        self.task.flush(&partition(number)).expect("flushed");
-        let mut errant = Vec::new();
-        while !self.task.poll(&partition(number), &mut errant).expect("polled") {
-            self.woken();
-        }
-        (flush.end, errant)
+        self.inner.flush(&partition(number)).expect("flushed");
+        (flush.end, std::mem::take(&mut self.inner.errant))
     }
 
-    /// Waits until the sink has something new to say.
+    /// Waits until the sink has notified its task once more.
     pub fn woken(&self) {
-        let woken = async { tokio::time::timeout(PATIENCE, self.wake.notified()).await };
-        self.lab.runtime.block_on(woken).expect("the sink wakes its task");
+        self.inner.notified("a notice of the sink");
     }
 
     /// Polls until the task fails.
     pub fn failure(&mut self, number: i32) -> SinkError {
-        let mut errant = Vec::new();
-        loop {
-            match self.task.poll(&partition(number), &mut errant) {
-                Err(error) => return error,
-                Ok(_) => self.woken(),
-            }
-        }
+        self.inner.wait("a failure", |driver| driver.task.poll(&partition(number), &mut Vec::new()).err())
     }
 }

@@ -11,7 +11,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
-use crate::{TopicPartition, kafka};
+use super::is_permanent;
+use crate::TopicPartition;
 
 /// How long one question may take. The next one follows at once, so this only bounds how late the end of the lookup is noticed.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -120,7 +121,7 @@ impl<C: ConsumerContext> Asking<C> {
         while !self.ended.load(Ordering::Relaxed) {
             let result = self.ask();
             match &result {
-                Err(error) if !kafka::is_permanent(error) => {
+                Err(error) if !is_permanent(error) => {
                     if logged.is_some_and(|at| at.elapsed() >= LOG_INTERVAL) || logged.is_none() && pause > 4 * PAUSE.0
                     {
                         logged = Some(Instant::now());
@@ -142,9 +143,8 @@ impl<C: ConsumerContext> Asking<C> {
     }
 
     fn ask(&self) -> KafkaResult<Vec<Committed>> {
-        if self.existing {
-            earliest(&self.consumer, self.partitions.clone())?;
-        }
+        // That a partition has an earliest offset says that it exists.
+        let found = if self.existing { Some(earliest(&self.consumer, self.partitions.clone())?) } else { None };
         let mut committed = committed_of(&self.consumer.committed_offsets(self.partitions.clone(), ASK_TIMEOUT)?)?;
         let mut fresh = TopicPartitionList::new();
         for Committed { partition, .. } in committed.iter().filter(|committed| committed.offset.is_none()) {
@@ -153,18 +153,11 @@ impl<C: ConsumerContext> Asking<C> {
         if fresh.count() == 0 {
             return Ok(committed);
         }
-        let deadline = Instant::now() + EARLIEST_TIMEOUT;
-        let answer = loop {
-            match earliest(&self.consumer, fresh.clone()) {
-                Err(error) if kafka::is_permanent(&error) => return Err(error),
-                Err(_) if Instant::now() < deadline && !self.ended.load(Ordering::Relaxed) => {
-                    thread::park_timeout(PAUSE.0);
-                }
-                answer => break answer,
-            }
+        let answer = match found {
+            Some(found) => Some(found),
+            None => self.earliest_in_time(&fresh)?,
         };
-        // One leader that is away keeps no other partition waiting: librdkafka goes on asking for the beginning by itself.
-        if let Ok(answer) = answer {
+        if let Some(answer) = answer {
             for committed in committed.iter_mut().filter(|committed| committed.offset.is_none()) {
                 let TopicPartition { topic, partition } = &committed.partition;
                 committed.earliest = answer.find_partition(topic, *partition).and_then(|found| match found.offset() {
@@ -175,9 +168,25 @@ impl<C: ConsumerContext> Asking<C> {
         }
         Ok(committed)
     }
+
+    /// The earliest offsets of these partitions. `None` if a leader does not answer in time: it must keep no other partition waiting, and
+    /// librdkafka goes on asking it for the beginning by itself.
+    fn earliest_in_time(&self, partitions: &TopicPartitionList) -> KafkaResult<Option<TopicPartitionList>> {
+        let deadline = Instant::now() + EARLIEST_TIMEOUT;
+        loop {
+            match earliest(&self.consumer, partitions.clone()) {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(error) if is_permanent(&error) => return Err(error),
+                Err(_) if Instant::now() < deadline && !self.ended.load(Ordering::Relaxed) => {
+                    thread::park_timeout(PAUSE.0);
+                }
+                Err(_) => return Ok(None),
+            }
+        }
+    }
 }
 
-/// The earliest offsets of all of these, in one question a leader. An error is that of any of them.
+/// The earliest offsets of all of these partitions, with one question to each leader. The error is that of any of them.
 fn earliest<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     mut partitions: TopicPartitionList,

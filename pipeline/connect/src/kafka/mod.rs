@@ -1,18 +1,28 @@
-//! How this worker's Kafka clients are set up: bootstrap servers, defaults, overrides, and where librdkafka's own log lines go.
+//! Kafka clients: how they are set up, which of their settings cannot be set, and which of their errors are permanent.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod commit;
+mod consumer;
+mod context;
+mod log;
+mod lookup;
+mod reach;
+mod record;
 
+use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::{ClientConfig, ClientContext};
-use tracing::{debug, error, info, warn};
 
+pub(crate) use self::commit::CommitOutcome;
+pub(crate) use self::consumer::{Change, Consumer};
+pub(crate) use self::log::KafkaLog;
+pub(crate) use self::lookup::Committed;
+pub(crate) use self::reach::Reach;
+pub(crate) use self::record::{Batch, ConsumerError, Record};
 use crate::config::nearest;
 use crate::{Config, ConfigError};
 
 /// Consumer settings that delivery depends on, their values, and the reason that refuses them in an override.
-pub(crate) const FIXED_CONSUMER: &[(&str, &str, &str)] = &[
+const FIXED_CONSUMER: &[(&str, &str, &str)] = &[
     ("enable.auto.commit", "false", "offsets are committed by the worker once what is before them is stored"),
     ("enable.auto.offset.store", "false", "offsets are committed by the worker once what is before them is stored"),
     (
@@ -57,7 +67,11 @@ const JAVA: &[(&str, &str)] = &[
 ];
 
 /// `base` with the connector's settings under `prefix` over it. Refused are settings that the worker fixes; librdkafka checks the rest.
-pub fn client(base: &ClientConfig, config: &Config, prefix: &'static str) -> Result<ClientConfig, Vec<ConfigError>> {
+pub(crate) fn client(
+    base: &ClientConfig,
+    config: &Config,
+    prefix: &'static str,
+) -> Result<ClientConfig, Vec<ConfigError>> {
     let mut client = base.clone();
     let mut problems = Vec::new();
     for (key, value) in config.prefixed(prefix) {
@@ -70,7 +84,7 @@ pub fn client(base: &ClientConfig, config: &Config, prefix: &'static str) -> Res
 }
 
 /// Why this client setting cannot be set, if it cannot.
-pub fn refused(key: &str) -> Option<String> {
+pub(crate) fn refused(key: &str) -> Option<String> {
     let reason =
         |table: &[(&str, &'static str)]| table.iter().find(|(name, _)| *name == key).map(|(_, reason)| *reason);
     let fixed = fixed(key).map(|reason| format!("cannot be set: {reason}"));
@@ -78,7 +92,7 @@ pub fn refused(key: &str) -> Option<String> {
 }
 
 /// Every client setting that cannot be set, with the reason.
-pub fn all_refused() -> impl Iterator<Item = (String, String)> {
+pub(crate) fn all_refused() -> impl Iterator<Item = (String, String)> {
     let fixed = FIXED_CONSUMER.iter().map(|(key, _, _)| *key).chain(FIXED.iter().map(|(key, _)| *key));
     let keys = fixed.chain(JAVA.iter().map(|(key, _)| *key));
     keys.filter_map(|key| Some((key.to_owned(), refused(key)?)))
@@ -86,7 +100,7 @@ pub fn all_refused() -> impl Iterator<Item = (String, String)> {
 
 /// These settings for a client with [`KafkaLog::of_start`]: that a connection was closed is told at the level of information only, which the
 /// log's own level may leave out.
-pub fn asking(client: &ClientConfig) -> ClientConfig {
+pub(crate) fn asking(client: &ClientConfig) -> ClientConfig {
     let mut asking = client.clone();
     asking.set_log_level(RDKafkaLogLevel::Info);
     asking
@@ -94,7 +108,7 @@ pub fn asking(client: &ClientConfig) -> ClientConfig {
 
 /// What librdkafka has against a client's settings, as an error about the override that brought it in. Values are not repeated:
 /// passwords are among them.
-pub fn rejected(config: &Config, prefix: &'static str, error: &KafkaError) -> ConfigError {
+pub(crate) fn rejected(config: &Config, prefix: &'static str, error: &KafkaError) -> ConfigError {
     match error {
         KafkaError::ClientConfig(_, description, key, _) => {
             override_error(config, prefix, key, &format!("librdkafka does not take it: {description}"))
@@ -106,89 +120,6 @@ pub fn rejected(config: &Config, prefix: &'static str, error: &KafkaError) -> Co
 fn override_error(config: &Config, prefix: &str, key: &str, problem: &str) -> ConfigError {
     config.error(&format!("{prefix}{key}"), problem)
 }
-
-/// Sends librdkafka's log lines and errors to `tracing`, with the bootstrap servers beside every error: an address that is wrong
-/// has to be seen.
-#[derive(Debug, Clone)]
-pub struct KafkaLog {
-    client: String,
-    bootstrap: String,
-    /// What is wrong with the connections, of a client that only asks whether there are any.
-    failures: Option<Arc<Mutex<Vec<String>>>>,
-}
-
-impl KafkaLog {
-    /// The log of a client with these settings; `client` says whose it is, e.g. `connector raw, task 0`.
-    pub fn new(client: impl Into<String>, config: &ClientConfig) -> Self {
-        let bootstrap = config.get("bootstrap.servers").unwrap_or_default().into();
-        Self { client: client.into(), bootstrap, failures: None }
-    }
-
-    /// That of a client that is to find out whether the cluster can be reached: what it says is kept instead, for one sentence.
-    pub fn of_start(client: impl Into<String>, config: &ClientConfig) -> Self {
-        Self { failures: Some(Arc::default()), ..Self::new(client, config) }
-    }
-
-    /// `bootstrap.servers`.
-    pub fn servers(&self) -> &str {
-        &self.bootstrap
-    }
-
-    /// What was kept since the last call.
-    pub fn take_failures(&self) -> Vec<String> {
-        let lock = self.failures.as_ref().map(|failures| failures.lock().unwrap_or_else(PoisonError::into_inner));
-        lock.map(|mut failures| std::mem::take(&mut *failures)).unwrap_or_default()
-    }
-
-    /// Keeps the text if this log does that.
-    fn keep(&self, text: &str) -> bool {
-        let Some(failures) = &self.failures else { return false };
-        debug!(target: "librdkafka", client = self.client, "{text}");
-        failures.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
-        true
-    }
-
-    /// For [`ClientContext::log`].
-    pub fn line(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        let client = self.client.as_str();
-        if self.keep(line) {
-            return;
-        }
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-                error!(target: "librdkafka", client, facility, bootstrap_servers = self.bootstrap, "{line}");
-            }
-            RDKafkaLogLevel::Warning => warn!(target: "librdkafka", client, facility, "{line}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(target: "librdkafka", client, facility, "{line}"),
-            RDKafkaLogLevel::Debug => debug!(target: "librdkafka", client, facility, "{line}"),
-        }
-    }
-
-    /// For [`ClientContext::error`].
-    pub fn failure(&self, error: &KafkaError, reason: &str) {
-        if self.keep(reason) {
-            return;
-        }
-        error!(
-            target: "librdkafka",
-            client = self.client,
-            bootstrap_servers = self.bootstrap,
-            "{reason} ({error})"
-        );
-    }
-}
-
-impl ClientContext for KafkaLog {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.line(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.failure(&error, reason);
-    }
-}
-
-impl ConsumerContext for KafkaLog {}
 
 /// Whether an error of a Kafka client does not pass by itself: somebody has to grant or configure something, or the client is of no more use.
 /// Everything else is tried again.
@@ -211,7 +142,7 @@ pub(crate) fn is_permanent(error: &KafkaError) -> bool {
 }
 
 /// Names of the topics that are most like `topic`, for an error about one that does not exist.
-pub fn similar_topics(topic: &str, existing: &[String]) -> String {
+pub(crate) fn similar_topics(topic: &str, existing: &[String]) -> String {
     match nearest(topic, existing.iter().map(String::as_str)) {
         None => "this cluster has no topics".into(),
         Some(nearest) => format!("the most similar of the {} that exist is `{nearest}`", existing.len()),

@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use tokio::sync::watch;
 
-use crate::kafka::KafkaLog;
+use super::KafkaLog;
 
 /// How long a cluster may take until a first broker is connected: one that is just starting refuses connections for a moment.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);

@@ -1,17 +1,16 @@
-//! What happens to a record or a row that cannot be stored: `errors.tolerance`, `errors.log.*`, the dead-letter queue.
+//! What happens to a record or row that cannot be stored: `errors.tolerance`, `errors.log.*` and the dead-letter queue.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::error::TaskError;
 use crate::deadletter::{DeadLetter, DeadLetterQueue, Stage};
 use crate::metrics::TaskMetrics;
-use crate::sink::Origin;
-use crate::task::TaskError;
-use crate::{Config, SinkError, TopicPartition};
+use crate::{Config, ConfigError, Origin, SinkError, TopicPartition};
 
-/// One failure: of a whole record, or of one of its rows.
+/// The failure of a whole record, or of one of its rows.
 #[derive(Debug)]
-pub(crate) struct Failure<'f> {
+pub(super) struct Failure<'f> {
     pub origin: &'f Arc<Origin>,
     pub stage: Stage,
     /// The error's kind, for `__connect.errors.exception.class.name`.
@@ -22,30 +21,31 @@ pub(crate) struct Failure<'f> {
     pub request_id: Option<String>,
     /// The row's index in the message, if it is one row's failure.
     pub row: Option<usize>,
-    /// The original bytes of the message, or the row's text.
+    /// The value of the record as it arrived, or the text of the row.
     pub value: Option<&'f [u8]>,
 }
 
-/// Applies a connector's settings to the failures of one task. Each is counted; none disappears without a count and,
-/// unless it is kept as a dead letter, a line in the log.
-pub(crate) struct ErrorHandling {
+/// Applies a connector's settings to the failures of one task. Every failure is counted, and every failure that does not become a dead letter
+/// is logged.
+pub(super) struct Tolerance {
     tolerate: bool,
     log: bool,
     log_messages: bool,
     dead_letters: Option<DeadLetterQueue>,
 }
 
-impl ErrorHandling {
-    pub fn new(config: &Config, dead_letters: Option<DeadLetterQueue>) -> Self {
-        Self {
-            tolerate: config.text("errors.tolerance") == "all",
+impl Tolerance {
+    pub fn new(config: &Config, dead_letters: Option<DeadLetterQueue>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            tolerate: tolerates(config)?,
             log: config.bool("errors.log.enable"),
             log_messages: config.bool("errors.log.include.messages"),
             dead_letters,
-        }
+        })
     }
 
-    /// With `errors.tolerance=none` the failure ends the task. With `all` it goes to the dead-letter queue, or is skipped if there is none.
+    /// With `errors.tolerance=none` the failure ends the task. With `all` a dead letter is sent; without a dead-letter queue, the record or row
+    /// is skipped.
     pub fn handle(&mut self, failure: Failure<'_>, metrics: &TaskMetrics) -> Result<(), TaskError> {
         metrics.record_error();
         let Origin { partition, offset, .. } = &**failure.origin;
@@ -87,7 +87,7 @@ impl ErrorHandling {
         Ok(())
     }
 
-    /// Takes in what became of the dead letters that are under way, and sends on those that waited.
+    /// Takes in the reports of the dead letters that are on their way, and sends those that waited for room.
     pub fn poll(&mut self) -> Result<(), SinkError> {
         self.dead_letters.as_mut().map_or(Ok(()), DeadLetterQueue::poll)
     }
@@ -98,7 +98,17 @@ impl ErrorHandling {
     }
 }
 
-/// For `errors.log.include.messages`.
+/// `errors.tolerance`: whether a connector goes on after a record that cannot be stored.
+fn tolerates(config: &Config) -> Result<bool, ConfigError> {
+    const KEY: &str = "errors.tolerance";
+    match config.text(KEY) {
+        "all" => Ok(true),
+        "none" => Ok(false),
+        _ => Err(config.error(KEY, "is not known")),
+    }
+}
+
+/// The bytes as text, if `errors.log.include.messages` says so.
 fn text(bytes: Option<&[u8]>, include: bool) -> Option<Cow<'_, str>> {
     bytes.filter(|_| include).map(String::from_utf8_lossy)
 }

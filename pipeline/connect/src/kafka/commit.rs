@@ -1,0 +1,154 @@
+//! Offset commits of one partition, with a deadline, and only while the consumer is a member of its group.
+//!
+//! A broker checks the member and the generation of an offset commit, but never who owns the partition. So these rules, together with `task`,
+//! keep a stale task from committing: poll, callbacks and commits run on one thread; commits are synchronous and for one partition; and none
+//! is sent without a current membership.
+
+use std::ffi::{CStr, CString};
+use std::time::Duration;
+
+use rdkafka::bindings as raw;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::consumer::list;
+use super::lookup::committed_of;
+use super::{Committed, Consumer, is_permanent};
+use crate::TopicPartition;
+
+/// How long one question to the group coordinator may take. A commit can wait behind a rebalance for the other members; one that is given up
+/// is put again after a poll.
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What became of a commit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CommitOutcome {
+    /// The broker has it.
+    Done,
+    /// Not now: a rebalance is under way, or the answer is not known. Poll, and try again if the partition is still ours.
+    Later(String),
+    /// This member is out of the group: whatever it was about to do is somebody else's now.
+    Lost(String),
+    /// The partition's topic does not exist any more.
+    Gone(String),
+}
+
+impl Consumer {
+    /// What the group has committed for this partition. Waits for at most `patience`.
+    pub(super) fn committed(&self, partition: &TopicPartition, patience: Duration) -> KafkaResult<Committed> {
+        let committed = committed_of(&self.inner.committed_offsets(list(partition), patience)?)?;
+        committed.into_iter().next().ok_or(KafkaError::NoMessageReceived)
+    }
+
+    /// Whether the group has still committed something for this partition, which it had: with a topic that is deleted its offsets vanish, and
+    /// one that is made anew under its name is read from where the old one was left. `None` if that is not known now.
+    pub fn is_committed(&self, partition: &TopicPartition, patience: Duration) -> Option<bool> {
+        let committed = self.committed(partition, patience.min(COORDINATOR_TIMEOUT));
+        committed.ok().map(|committed| committed.offset.is_some())
+    }
+
+    /// Commits one partition's offset with its metadata, and says what became of it after at most `patience` and as much again for reading it
+    /// back. An error is for good.
+    pub fn commit(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+        metadata: &str,
+        patience: Duration,
+    ) -> KafkaResult<CommitOutcome> {
+        let Some(membership) = self.membership() else {
+            // An empty group accepts a commit from anyone.
+            return Ok(CommitOutcome::Later("not a member of the group at the moment".into()));
+        };
+        let patience = patience.min(COORDINATOR_TIMEOUT);
+        let mut list = TopicPartitionList::new();
+        let mut element = list.add_partition(&partition.topic, partition.partition);
+        element.set_offset(Offset::Offset(offset))?;
+        element.set_metadata(metadata);
+        match self.commit_within(&list, patience) {
+            // librdkafka stamps the membership when it sends, not when it is asked to.
+            Ok(()) if self.membership().as_ref() == Some(&membership) => Ok(CommitOutcome::Done),
+            Ok(()) => Ok(CommitOutcome::Later("the membership changed while it was under way".into())),
+            Err(error) if is_permanent(&error) => Err(error),
+            Err(error) => match error.rdkafka_error_code() {
+                Some(Code::UnknownMemberId | Code::FencedMemberEpoch | Code::FencedInstanceId | Code::Fenced) => {
+                    Ok(CommitOutcome::Lost(error.to_string()))
+                }
+                Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                    Ok(CommitOutcome::Gone(error.to_string()))
+                }
+                Some(Code::OffsetMetadataTooLarge | Code::InvalidCommitOffsetSize) => Err(error),
+                // Refused: nothing is to be read back.
+                Some(Code::IllegalGeneration | Code::RebalanceInProgress | Code::StaleMemberEpoch) => {
+                    Ok(CommitOutcome::Later(error.to_string()))
+                }
+                // The answer did not come, or says nothing about what became of it.
+                _ => Ok(self.read_again(partition, offset, metadata, &error, patience)),
+            },
+        }
+    }
+
+    /// `rd_kafka_commit` waits for as long as its answer takes, which is for ever when a broker froze at the wrong moment. So the answer comes
+    /// to a queue of its own, where the waiting ends in time; an answer that is late is thrown away with the queue.
+    fn commit_within(&self, offsets: &TopicPartitionList, patience: Duration) -> KafkaResult<()> {
+        let client = self.inner.client().native_ptr();
+        let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+        #[allow(unsafe_code, reason = "rdkafka commits without a deadline")]
+        // SAFETY: the client and the list outlive the calls, librdkafka copies the list; queue and event are destroyed once, after their use.
+        let code = unsafe {
+            let queue = raw::rd_kafka_queue_new(client);
+            let mut code = raw::rd_kafka_commit_queue(client, offsets.ptr(), queue, None, std::ptr::null_mut());
+            if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                let event = raw::rd_kafka_queue_poll(queue, millis);
+                if event.is_null() {
+                    code = RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT;
+                } else {
+                    code = raw::rd_kafka_event_error(event);
+                    raw::rd_kafka_event_destroy(event);
+                }
+            }
+            raw::rd_kafka_queue_destroy(queue);
+            code
+        };
+        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            Ok(())
+        } else {
+            Err(KafkaError::ConsumerCommit(code.into()))
+        }
+    }
+
+    /// The answer to a commit did not arrive: whether it was accepted is read from the group.
+    fn read_again(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+        metadata: &str,
+        error: &KafkaError,
+        patience: Duration,
+    ) -> CommitOutcome {
+        match self.committed(partition, patience) {
+            Ok(c) if c.offset == Some(offset) && c.metadata == metadata => CommitOutcome::Done,
+            Ok(_) => CommitOutcome::Later(error.to_string()),
+            Err(read) => CommitOutcome::Later(format!("{error}, and reading it back: {read}")),
+        }
+    }
+
+    /// This consumer's member id and generation in its group; `None` while it has none.
+    fn membership(&self) -> Option<(CString, i32)> {
+        #[allow(unsafe_code, reason = "rdkafka's ConsumerGroupMetadata is opaque")]
+        // SAFETY: the client outlives the call; the metadata is read, and its text copied, before it is destroyed, which is once.
+        unsafe {
+            let metadata = raw::rd_kafka_consumer_group_metadata(self.inner.client().native_ptr());
+            if metadata.is_null() {
+                return None;
+            }
+            let member = raw::rd_kafka_consumer_group_metadata_member_id(metadata);
+            let member = if member.is_null() { CString::default() } else { CStr::from_ptr(member).to_owned() };
+            let generation = raw::rd_kafka_consumer_group_metadata_generation_id(metadata);
+            raw::rd_kafka_consumer_group_metadata_destroy(metadata);
+            (!member.is_empty() && generation >= 1).then_some((member, generation))
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Why a worker does not start.
+
+use std::path::{Path, PathBuf};
+
+use crate::ConfigError;
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A connector's configuration is wrong, or names something that does not exist.
+    #[error("{}: {error}", file.display())]
+    Config {
+        /// The connector's file.
+        file: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: ConfigError,
+    },
+    /// The cluster does not answer.
+    #[error("cannot reach Kafka at {servers}: {problem}")]
+    Unreachable {
+        /// `bootstrap.servers`.
+        servers: String,
+        /// Why, and what to do about it.
+        problem: String,
+    },
+    /// The worker was told to stop before it had started. That is no failure.
+    #[error("stopped before it had started")]
+    Stopped,
+    /// The worker cannot listen at its address.
+    #[error("cannot listen at {host}:{port}: {error}; CONNECT_LISTENERS says where")]
+    Listen {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The operating system's reason.
+        #[source]
+        error: std::io::Error,
+    },
+    /// The operating system does not start a thread.
+    #[error("cannot start a thread: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+/// These problems of the connector that is defined in `file`.
+pub(super) fn in_file(file: &Path, wrong: Vec<ConfigError>) -> Vec<StartError> {
+    wrong.into_iter().map(|error| StartError::Config { file: file.into(), error }).collect()
+}

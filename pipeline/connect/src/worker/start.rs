@@ -1,0 +1,143 @@
+//! The start of one connector: the checks that need no network, those that do, and its sink.
+
+use std::collections::BTreeSet;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::{Metadata, MetadataTopic};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::error::{StartError, in_file};
+use crate::config::file::Definition;
+use crate::connector::{ConnectorSpec, Subscription};
+use crate::kafka::{self, KafkaLog, Reach};
+use crate::plugins::{self, CONSUMER, Plugins};
+use crate::settings::Settings;
+use crate::{ConfigError, SinkConnector, StartedSink, deadletter};
+
+/// What connectors found in the cluster while they started.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The cluster's id.
+    pub cluster_id: Option<String>,
+    /// The topics that exist.
+    pub topics: BTreeSet<String>,
+}
+
+/// A connector that passed every check that needs no network.
+pub(super) struct Checked {
+    pub definition: Definition,
+    pub spec: Arc<ConnectorSpec>,
+    pub kind: Arc<dyn SinkConnector>,
+    /// The settings of the tasks' consumers.
+    pub client: ClientConfig,
+}
+
+impl Checked {
+    pub fn new(definition: Definition, plugins: &Plugins) -> Result<Self, Vec<StartError>> {
+        let checked = plugins.check(&definition).map_err(|wrong| in_file(&definition.file, wrong))?;
+        let plugins::Checked { kind, config, client } = checked;
+        let topics = Subscription::of(&config);
+        let spec = Arc::new(ConnectorSpec { name: definition.name.clone(), config, topics });
+        Ok(Self { definition, spec, kind, client })
+    }
+
+    /// `tasks.max`.
+    pub fn tasks(&self) -> u32 {
+        self.spec.config.int("tasks.max").and_then(|tasks| u32::try_from(tasks).ok()).unwrap_or(1)
+    }
+
+    fn errors(&self, wrong: Vec<ConfigError>) -> Vec<StartError> {
+        in_file(&self.definition.file, wrong)
+    }
+
+    /// Makes the checks that need the network, and starts the sink. What exists in the cluster is noted in `seen`. The result means nothing
+    /// once `stop` is true.
+    pub fn start(
+        &self,
+        settings: &Settings,
+        runtime: &Runtime,
+        seen: &mut Seen,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Arc<dyn StartedSink>, Vec<StartError>> {
+        let config = &self.spec.config;
+        let log = KafkaLog::of_start(format!("connector {}, start", self.spec.name), &self.client);
+        let consumer: BaseConsumer<KafkaLog> = kafka::asking(&self.client)
+            .create_with_context(log.clone())
+            .map_err(|error| self.errors(vec![kafka::rejected(config, CONSUMER, &error)]))?;
+        let reach = Reach { log: &log, timeout: settings.cluster_timeout, stop };
+        let metadata = reach
+            .metadata(consumer.client(), None, |timeout| drop(consumer.poll(timeout)))
+            .map_err(|problem| vec![StartError::Unreachable { servers: log.servers().to_owned(), problem }])?;
+        if seen.cluster_id.is_none() {
+            seen.cluster_id = consumer.client().fetch_cluster_id(Duration::ZERO);
+        }
+
+        seen.topics.extend(metadata.topics().iter().map(|topic| topic.name().to_owned()));
+        let mut problems = self.missing_topics(&metadata);
+        let letters = deadletter::ensure_topic(config, &settings.producer, runtime.handle(), stop);
+        problems.extend(letters.err().unwrap_or_default());
+        match self.start_sink(runtime, stop) {
+            Some(Ok(sink)) if problems.is_empty() => Ok(sink),
+            Some(Err(error)) => {
+                problems.push(error);
+                Err(self.errors(problems))
+            }
+            _ => Err(self.errors(problems)),
+        }
+    }
+
+    /// Starts the sink. `None` if the worker was told to stop meanwhile.
+    fn start_sink(
+        &self,
+        runtime: &Runtime,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<Result<Arc<dyn StartedSink>, ConfigError>> {
+        let (kind, config, handle) = (Arc::clone(&self.kind), self.spec.config.clone(), runtime.handle().clone());
+        let start = runtime.spawn_blocking(move || kind.start(&config, &handle));
+        let mut stop = stop.clone();
+        runtime.block_on(async {
+            tokio::select! {
+                started = start => Some(started.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))),
+                _ = stop.wait_for(|stop| *stop) => None,
+            }
+        })
+    }
+
+    /// The topics that the connector names and that cannot be read.
+    fn missing_topics(&self, metadata: &Metadata) -> Vec<ConfigError> {
+        let config = &self.spec.config;
+        // Names that begin with two underscores are the cluster's own topics.
+        let existing: Vec<String> =
+            metadata.topics().iter().map(|t| t.name().to_owned()).filter(|name| !name.starts_with("__")).collect();
+        match &self.spec.topics {
+            Subscription::Topics(topics) => topics
+                .iter()
+                .filter_map(|topic| {
+                    let found = metadata.topics().iter().find(|found| found.name() == topic);
+                    match found.map(MetadataTopic::error) {
+                        Some(None) => None,
+                        Some(Some(error)) => {
+                            let error = RDKafkaErrorCode::from(error);
+                            Some(config.error("topics", format!("the topic `{topic}` cannot be read: {error}")))
+                        }
+                        None => {
+                            let similar = kafka::similar_topics(topic, &existing);
+                            Some(config.error("topics", format!("the topic `{topic}` does not exist; {similar}")))
+                        }
+                    }
+                })
+                .collect(),
+            Subscription::Regex(_) if existing.iter().any(|topic| self.spec.topics.reads(topic)) => Vec::new(),
+            Subscription::Regex(pattern) => {
+                let similar = kafka::similar_topics(&pattern.replace(['\\', '^', '$'], ""), &existing);
+                vec![config.error("topics.regex", format!("matches no topic that exists; {similar}"))]
+            }
+        }
+    }
+}
