@@ -12,16 +12,18 @@ use tokio::runtime::Handle;
 /// How long connecting to a service may take. A reachable host answers within a fraction of it.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long one attempt may take from the first byte of its request to the head of its answer. The upload of a large part counts too.
+/// How long one attempt may take from the first byte of its request to the head of its answer. The upload of a large
+/// part counts too.
 const READ: Duration = Duration::from_mins(1);
 
-/// The configuration from the environment, the profile, web identity, ECS and IMDS, in the order of every AWS SDK, with `AWS_ENDPOINT_URL`
-/// and its variants for each service.
+/// The configuration from the environment, the profile, web identity, ECS and IMDS, in the order of every AWS SDK, with
+/// `AWS_ENDPOINT_URL` and its variants for each service.
 ///
-/// The SDK's retries are off, also those of the credential providers: calls are retried with [`Retry`](crate::Retry), so that no retry is
-/// hidden. A client for short calls sets shorter timeouts than these.
+/// The SDK's retries are off, also those of the credential providers: calls are retried with [`Retry`](crate::Retry),
+/// so that no retry is hidden. A client for short calls sets shorter timeouts than these.
 ///
-/// Must not be called in an async context. A missing region or missing credentials are no error here, but of the first call.
+/// Must not be called in an async context. A missing region or missing credentials are no error here, but of the first
+/// call.
 pub fn load(runtime: &Handle) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build();
     runtime.block_on(

@@ -9,8 +9,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::Verdict;
 
-/// Why a call failed. Its text is one line with the service's code, its message, the HTTP status and the request id; for a call without an
-/// answer, it is the chain of errors down to the cause.
+/// Why a call failed. Its text is one line with the service's code, its message, the HTTP status and the request id;
+/// for a call without an answer, it is the chain of errors down to the cause.
 #[derive(Debug, Clone)]
 pub struct Error {
     code: Option<String>,
@@ -22,7 +22,8 @@ pub struct Error {
 }
 
 impl Error {
-    /// The service's error code, such as `ResourceNotFoundException`. `None` if the service did not answer, or answered without a code.
+    /// The service's error code, such as `ResourceNotFoundException`. `None` if the service did not answer, or answered
+    /// without a code.
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()
     }
@@ -32,7 +33,8 @@ impl Error {
         self.status
     }
 
-    /// The id that the service gave to this call, which is different for every call. `None` if the service did not answer.
+    /// The id that the service gave to this call, which is different for every call. `None` if the service did not
+    /// answer.
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
@@ -45,7 +47,8 @@ impl Error {
         }
     }
 
-    /// What the error means for a retry. A throttled call had no effect; a call with a transient error may have been executed nevertheless.
+    /// What the error means for a retry. A throttled call had no effect; a call with a transient error may have been
+    /// executed nevertheless.
     ///
     /// Denied access and a missing bucket or table are transient: they were in order when the program started (see
     /// [`verdict_at_start`](Self::verdict_at_start)), so somebody changed them and can change them back.
@@ -53,8 +56,8 @@ impl Error {
         self.verdict
     }
 
-    /// The verdict for a call at the program's start, where denied access and a missing bucket or table are permanent: they are reported at
-    /// once.
+    /// The verdict for a call at the program's start, where denied access and a missing bucket or table are permanent:
+    /// they are reported at once.
     pub fn verdict_at_start(&self) -> Verdict {
         match self.verdict {
             DENIED | MISSING => Verdict::Permanent,

@@ -1,4 +1,5 @@
-//! What every user of an AWS service here needs: the configuration of its client, one error type, and retries. Knows no Kafka.
+//! What every user of an AWS service here needs: the configuration of its client, one error type, and retries. Knows no
+//! Kafka.
 
 mod config;
 mod error;

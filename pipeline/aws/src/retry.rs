@@ -1,6 +1,8 @@
-//! Retries of calls to the outside, with jittered backoff. Each retry is counted; the log has one line a minute for each operation and reason.
+//! Retries of calls to the outside, with jittered backoff. Each retry is counted; the log has one line a minute for
+//! each operation and reason.
 //!
-//! The retries that the AWS SDK does by itself are switched off (see [`load`](crate::load)), so that no retry is hidden.
+//! The retries that the AWS SDK does by itself are switched off (see [`load`](crate::load)), so that no retry is
+//! hidden.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,21 +14,23 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// The longest that the first wait may be; the limit doubles with each further attempt. 50 ms is a little more than one round trip to a
-/// service of the same region.
+/// The longest that the first wait may be; the limit doubles with each further attempt. 50 ms is a little more than one
+/// round trip to a service of the same region.
 const DELAY_MIN: Duration = Duration::from_millis(50);
 /// How often an operation that is still being retried is logged again.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
-/// How many operations the log remembers. When there are more, it forgets the old ones and logs them as new, so that its memory is bounded.
+/// How many operations the log remembers. When there are more, it forgets the old ones and logs them as new, so that
+/// its memory is bounded.
 const LOG_OPERATIONS: usize = 1024;
 
 /// What an error means for a retry of the call that returned it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The service asks for fewer calls. The call is retried without a time limit, with growing waits. The word is the `reason` label of the
-    /// retry's metric.
+    /// The service asks for fewer calls. The call is retried without a time limit, with growing waits. The word is the
+    /// `reason` label of the retry's metric.
     Throttled(&'static str),
-    /// The error may pass by itself. The call is retried until the timeout. The word is the `reason` label of the retry's metric.
+    /// The error may pass by itself. The call is retried until the timeout. The word is the `reason` label of the
+    /// retry's metric.
     Transient(&'static str),
     /// A retry would fail in the same way.
     Permanent,
@@ -51,10 +55,11 @@ impl fmt::Debug for Retry {
 }
 
 impl Retry {
-    /// Retries transient errors until `timeout` after the call began: `None` means without end, zero means not at all. A wait is never longer
-    /// than `delay_max`.
+    /// Retries transient errors until `timeout` after the call began: `None` means without end, zero means not at all.
+    /// A wait is never longer than `delay_max`.
     ///
-    /// `client` names who calls, for the log. `count` is called before each retry with its reason, which is the verdict's word.
+    /// `client` names who calls, for the log. `count` is called before each retry with its reason, which is the
+    /// verdict's word.
     pub fn new(
         client: impl Into<Arc<str>>,
         timeout: Option<Duration>,
@@ -99,7 +104,8 @@ impl Retry {
         }
     }
 
-    /// A random part of 50 ms · 2^attempt, which is at most `delay_max`: tasks that failed together do not retry together.
+    /// A random part of 50 ms · 2^attempt, which is at most `delay_max`: tasks that failed together do not retry
+    /// together.
     fn delay(&self, attempt: u32) -> Duration {
         let longest = DELAY_MIN.saturating_mul(1 << attempt.min(30)).min(self.delay_max);
         let millis = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
@@ -169,14 +175,14 @@ mod tests {
         retry_after(timeout, 1)
     }
 
-    /// Retries with waits of at most `delay_max` milliseconds. The tests really wait: tokio's paused clock is a cargo feature with which
-    /// every dependency of tokio would be compiled a second time.
+    /// Retries with waits of at most `delay_max` milliseconds. The tests really wait: tokio's paused clock is a cargo
+    /// feature with which every dependency of tokio would be compiled a second time.
     fn retry_after(timeout: Option<u64>, delay_max: u64) -> Retry {
         Retry::new("test", timeout.map(Duration::from_millis), Duration::from_millis(delay_max), |_| {})
     }
 
-    /// Runs a call that fails `failures` times with errors of this verdict and then succeeds. Gives the result, the number of calls and the
-    /// time that it all took.
+    /// Runs a call that fails `failures` times with errors of this verdict and then succeeds. Gives the result, the
+    /// number of calls and the time that it all took.
     async fn run(retry: &Retry, verdict: Verdict, failures: u32) -> (Result<u32, String>, u32, Duration) {
         let calls = Cell::new(0);
         let started = Instant::now();

@@ -1,29 +1,31 @@
-//! `buffer.memory`: one byte budget for all that a worker holds between Kafka and its sinks, and every task's part of it.
+//! `buffer.memory`: one budget of bytes for all that a worker holds between Kafka and its sinks, and the part of each
+//! task in it.
 //!
-//! Half of it is divided among the tasks, and each may count on its share whatever the others hold. The other half is lent to whoever needs
-//! more. So the whole is never exceeded by more than what a task takes between two looks at it, and a sink whose service is down, with its
-//! tasks full of what they cannot get rid of, holds up no other.
+//! Half of the budget is divided among the tasks, and each may count on its share whatever the others hold. The other
+//! half is lent to tasks that need more. So the whole is exceeded by no more than what a task takes between two checks,
+//! and a sink whose service is down, and whose tasks are therefore full, does not hold up the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
-/// A task's part of the worker's budget. Reserving never blocks and never fails: over the limit the runtime flushes, and takes no more records.
+/// A task's part of the worker's budget. Reserving never blocks and never fails; over the limit, the runtime flushes
+/// and takes no more records.
 #[derive(Debug, Clone)]
 pub struct Budget {
     whole: Arc<Whole>,
-    /// Bytes that are the task's own, lent to nobody.
+    /// The bytes that belong to the task alone.
     share: usize,
     /// Bytes that the task has reserved.
     used: Arc<AtomicUsize>,
 }
 
-/// What all tasks have in common.
+/// What all tasks share.
 #[derive(Debug)]
 struct Whole {
     used: AtomicUsize,
-    /// Bytes that may be lent to tasks beyond their shares.
+    /// The bytes that may be lent to tasks beyond their shares.
     loan: usize,
-    /// Bytes that are. Below zero for a moment, when one thread has given back what another is just noting as taken.
+    /// The bytes that are lent. It is negative for a moment if one thread has given back what another is just adding.
     lent: AtomicIsize,
 }
 
@@ -34,12 +36,12 @@ impl Whole {
 }
 
 impl Budget {
-    /// The budget of a task that is alone.
+    /// The budget of a task that has no others beside it.
     pub fn new(limit: usize) -> Self {
         Self::divided(limit, 1)
     }
 
-    /// A part of `limit` bytes that `tasks` tasks have; [`Self::another`] gives those of the others.
+    /// The part of one of `tasks` tasks in a budget of `limit` bytes. [`Self::another`] gives the parts of the others.
     pub fn divided(limit: usize, tasks: usize) -> Self {
         let share = limit / 2 / tasks.max(1);
         let whole = Whole { used: AtomicUsize::new(0), loan: limit - share * tasks.max(1), lent: AtomicIsize::new(0) };
@@ -52,12 +54,12 @@ impl Budget {
         Self { whole: Arc::clone(&self.whole), share: self.share, used: Arc::default() }
     }
 
-    /// An empty reservation to grow.
+    /// An empty reservation, which can grow.
     pub fn reservation(&self) -> Reservation {
         Reservation { budget: self.clone(), bytes: 0 }
     }
 
-    /// Bytes reserved by all tasks of the worker.
+    /// The bytes that all tasks of the worker have reserved.
     pub fn used(&self) -> usize {
         self.whole.used.load(Ordering::Relaxed)
     }
@@ -66,19 +68,21 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Whether the task holds more than its share, and more is lent than can be: it has to give back before it takes more.
+    /// Whether the task holds more than its share while more is lent than may be. It has to give back before it takes
+    /// more.
     pub fn is_over(&self) -> bool {
         self.own() > self.share && self.whole.lent() > self.whole.loan
     }
 
-    /// Whether the task may have so much more.
+    /// Whether the task may reserve this many bytes more.
     pub fn has_room(&self, bytes: usize) -> bool {
         let own = self.own();
         let loan = own.saturating_add(bytes).saturating_sub(own.max(self.share));
         loan == 0 || self.whole.lent().saturating_add(loan) <= self.whole.loan
     }
 
-    /// Whether the task may take records again after it was over: it is back within its share, so that stopping and going on do not alternate.
+    /// Whether a task that was over may take records again. It has to be within its share, so that it does not stop and
+    /// go on all the time.
     pub fn is_relieved(&self) -> bool {
         self.own() <= self.share
     }
@@ -97,13 +101,13 @@ impl Budget {
         self.whole.lent.fetch_sub(loan.cast_signed(), Ordering::Relaxed);
     }
 
-    /// What is lent to a task that holds so much.
+    /// The bytes that are lent to a task that holds this many.
     fn lent_at(&self, used: usize) -> usize {
         used.saturating_sub(self.share)
     }
 }
 
-/// Bytes held; given back when dropped.
+/// Reserved bytes, which are given back when this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Budget,
@@ -111,7 +115,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Holds `bytes` in all from now on.
+    /// Makes this a reservation of `bytes` bytes.
     pub fn resize(&mut self, bytes: usize) {
         if bytes > self.bytes {
             self.budget.take(bytes - self.bytes);
@@ -121,12 +125,12 @@ impl Reservation {
         self.bytes = bytes;
     }
 
-    /// Holds `bytes` more.
+    /// Reserves `bytes` bytes more.
     pub fn grow(&mut self, bytes: usize) {
         self.resize(self.bytes + bytes);
     }
 
-    /// Bytes held.
+    /// The bytes that are reserved.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -181,7 +185,8 @@ mod tests {
     }
 
     proptest! {
-        /// Tasks that take only what they have room for never hold more than the whole, and each always has room for its share.
+        /// Tasks that take only what they have room for never hold more than the whole, and each always has room for
+        /// its share.
         #[test]
         fn the_whole_holds(tasks in 1_usize..6, steps in proptest::collection::vec((0_usize..6, 0_usize..60), 1..80)) {
             const LIMIT: usize = 120;

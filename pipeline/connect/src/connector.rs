@@ -44,8 +44,8 @@ impl Subscription {
         }
     }
 
-    /// A topic that `other` reads as well. Topics that are named count whether or not they exist; a pattern matches the topics in `existing`.
-    /// Two equal patterns share every topic that may be created.
+    /// A topic that `other` reads as well. Topics that are named count whether or not they exist; a pattern matches the
+    /// topics in `existing`. Two equal patterns share every topic that may be created.
     pub fn shared_topic(&self, other: &Self, existing: &BTreeSet<String>) -> Option<String> {
         match (self, other) {
             (Self::Topics(topics), other) | (other, Self::Topics(topics)) => {

@@ -1,4 +1,5 @@
-//! A message's bytes as rows: `value.converter.schemas.enable` and the keys that begin with `converter.`.
+//! The conversion of a message's bytes to rows, which `value.converter.schemas.enable` and the keys that begin with
+//! `converter.` configure.
 
 use fms_record::format::{Required, WithoutList};
 use fms_record::{Format, Message, MessageError, Parser, Row, RowError, Source, Template};
@@ -12,10 +13,10 @@ pub(crate) struct Converter {
     updates: Vec<(String, Template)>,
 }
 
-/// At which step a row failed.
+/// The step at which a row failed.
 #[derive(Debug)]
 pub(crate) enum RowFailure {
-    /// The list's element is no row.
+    /// The element of the list is not a row.
     Element(RowError),
     /// A field of `converter.update.fields.template` cannot be filled in.
     Update { field: String, error: RowError },
@@ -46,7 +47,8 @@ impl Converter {
         Ok(message)
     }
 
-    /// The message's rows with the templates' fields set; those that cannot be are given to `failed` with their index.
+    /// The rows of the message with the fields of the templates set. Rows with which that is not possible are given to
+    /// `failed` with their index.
     pub fn rows<'m>(&self, message: &'m Message<'m>, mut failed: impl FnMut(usize, RowFailure)) -> Vec<Row<'m>> {
         message
             .rows()

@@ -1,7 +1,9 @@
-//! The intent of a flush: its end and the settings it is written with, in Kafka's offset-commit metadata.
+//! The intent of a flush: where it ends and the settings that it is written with, kept in the metadata of Kafka's
+//! offset commits.
 //!
-//! It is committed with the unchanged start offset before the flush's objects are completed. Whoever takes the partition over reads
-//! it and repeats exactly that flush: the same records, the same settings, the same names and bytes.
+//! The intent is committed together with the unchanged start offset, before the objects of the flush are completed.
+//! Whoever takes the partition over reads it and repeats exactly that flush: with the same records and settings, and so
+//! the same names and bytes.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::sink::Replay;
 use crate::{Config, ConfigError};
 
-/// `offset.metadata.max.bytes` of a broker as it comes. Over it a commit is refused.
+/// The default of a broker's `offset.metadata.max.bytes`. A commit with more is refused.
 const METADATA_MAX_BYTES: usize = 4096;
 
 #[derive(Serialize, Deserialize)]
@@ -22,7 +24,7 @@ struct Metadata {
     settings: BTreeMap<String, String>,
 }
 
-/// 1 named objects after their first records; 2 names them after the start of their flush.
+/// Version 1 named objects after their first records, version 2 names them after the start of their flush.
 const VERSION: u32 = 2;
 
 /// The metadata that announces a flush of everything before `end`, written with `settings`.
@@ -31,13 +33,13 @@ pub fn encode(end: i64, settings: &BTreeMap<String, String>) -> String {
     serde_json::to_string(&metadata).expect("a map of strings is always JSON")
 }
 
-/// The flush that `metadata` announces; `None` for metadata that announces none, whoever wrote it. An error for an intent that this version
-/// cannot read: to ignore it would write the same rows under other names.
+/// The flush that `metadata` announces. `None` for metadata that announces none, whoever wrote it. An intent that this
+/// version cannot read is an error: ignoring it would write the same rows under other names.
 pub fn decode(metadata: &str) -> Result<Option<Replay>, String> {
     if !metadata.starts_with(r#"{"fms-intent":"#) {
         return Ok(None);
     }
-    // Without its text: that has settings in it which may not be shown.
+    // The text is not shown, because it has settings that may be secret.
     let intent: Metadata = serde_json::from_str(metadata)
         .map_err(|e| format!("the intent in the commit metadata is not readable ({e}); run the version that wrote it until it has finished that flush"))?;
     if intent.version != VERSION {
@@ -49,7 +51,7 @@ pub fn decode(metadata: &str) -> Result<Option<Replay>, String> {
     Ok(Some(Replay { end: intent.end, settings: intent.settings }))
 }
 
-/// Whether every intent of this configuration fits into a commit.
+/// Checks that every intent of this configuration fits into the metadata of a commit.
 pub fn check(config: &Config) -> Result<(), ConfigError> {
     let settings = config.intent_settings();
     let bytes = encode(i64::MAX, &settings).len();

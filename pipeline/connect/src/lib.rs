@@ -1,8 +1,10 @@
-//! The sink runtime in the manner of Kafka Connect: connectors from JSON, tasks, offsets, retries, dead letters, metrics and REST.
+//! The sink runtime in the manner of Kafka Connect: connectors from JSON, tasks, offsets, retries, dead letters,
+//! metrics and REST.
 //!
-//! A sink implements three traits: [`SinkConnector`] checks a configuration and starts, [`StartedSink`] makes tasks, and a [`SinkTask`] takes
-//! records and stores them. `examples/stdout.rs` is a complete sink, and [`testing`] drives a task as the runtime does. A [`worker`] runs
-//! connectors; [`config`], [`settings`] and [`providers`] are what it is configured with.
+//! A sink implements three traits: [`SinkConnector`] checks a configuration and starts, [`StartedSink`] makes tasks,
+//! and a [`SinkTask`] takes records and stores them. `examples/stdout.rs` is a complete sink, and [`testing`] drives a
+//! task as the runtime does. A [`worker`] runs connectors; [`config`], [`settings`] and [`providers`] are what it is
+//! configured with.
 
 mod budget;
 pub mod config;

@@ -1,9 +1,11 @@
-//! What a worker counts, under Kafka Connect's names, and the text that `/metrics` gives Prometheus.
+//! The metrics of a worker, under Kafka Connect's names where it has them, and the text that `/metrics` gives to
+//! Prometheus.
 //!
-//! The `metrics` facade lets a sink count from anywhere without being handed a registry, and its handles are one atomic addition
-//! on the hot path; `metrics-exporter-prometheus` renders them. Its own HTTP listener stays out: the worker has one already.
-//! Every name is written here and nowhere else. The families `kafka_connect_sink_task_*` and `kafka_connect_task_error_*` are what
-//! the JMX exporter makes of Kafka Connect's `sink-task-metrics` and `task-error-metrics`; `fms_*` are ours.
+//! With the `metrics` facade a sink counts from anywhere without being given a registry, and a handle costs one atomic
+//! addition on the hot path. `metrics-exporter-prometheus` renders the metrics; its own HTTP listener is not used,
+//! because the worker has one already. This module has the names of the runtime's metrics; each sink has those of its
+//! own. The families `kafka_connect_sink_task_*` and `kafka_connect_task_error_*` are named as the JMX exporter names
+//! Kafka Connect's `sink-task-metrics` and `task-error-metrics`; `fms_*` are this worker's own.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -14,8 +16,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::TopicPartition;
 
-/// Collects every metric of this process from now on; what renders them. Again and again the same one.
-/// Handles made before the first call count into nothing.
+/// Collects every metric of this process from now on, and returns what renders them, which is always the same. Handles
+/// that were made before the first call count into nothing.
 pub fn install() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
@@ -118,12 +120,12 @@ pub struct TaskMetrics {
 }
 
 impl TaskMetrics {
-    /// The metrics of task `task` of `connector`; all of them are there, at zero, from now on.
+    /// The metrics of task `task` of `connector`. All of them exist from now on, at zero.
     pub fn new(connector: &str, task: u32) -> Self {
         let (connector, task) = (connector.to_owned(), task.to_string());
         let counter = |name| counter!(name, "connector" => connector.clone(), "task" => task.clone());
         let gauge = |name| gauge!(name, "connector" => connector.clone(), "task" => task.clone());
-        // These count elsewhere, but exist from the start.
+        // These are counted elsewhere, but exist from the start.
         for name in [RETRIES, LETTERS, LETTERS_FAILED, ROWS, BYTES] {
             counter(name).increment(0);
         }
@@ -182,13 +184,13 @@ impl TaskMetrics {
         self.restarts.increment(1);
     }
 
-    /// A record or row could not be converted or stored, whatever follows from that.
+    /// A record or row could not be converted or stored, whatever the consequence is.
     pub fn record_error(&self) {
         self.errors.increment(1);
         self.last_error.set(to_f64(wall_millis()));
     }
 
-    /// That error fails the task.
+    /// The error of a record or row fails the task.
     pub fn record_failure(&self) {
         self.failures.increment(1);
     }
@@ -208,7 +210,8 @@ impl TaskMetrics {
         self.partitions.set(to_f64(i64::try_from(partitions).unwrap_or(i64::MAX)));
     }
 
-    /// The partition is this many records behind its end. After all partitions, [`Self::lags_measured`] is to be called.
+    /// The partition is this many records behind its end. After all partitions, [`Self::lags_measured`] has to be
+    /// called.
     pub fn lag(&mut self, partition: &TopicPartition, records: i64) {
         if let Some((gauge, lag)) = self.lags.get_mut(partition) {
             if *lag != records {
@@ -223,12 +226,12 @@ impl TaskMetrics {
         }
     }
 
-    /// The lags of all partitions are as they were given last.
+    /// The lags of all partitions have been given.
     pub fn lags_measured(&self) {
         self.lag_max.set(to_f64(self.lags.values().map(|(_, lag)| *lag).max().unwrap_or(0)));
     }
 
-    /// The partition is another task's now: its lag here is none.
+    /// The partition belongs to another task now, so its lag in this one is zero.
     pub fn forget(&mut self, partition: &TopicPartition) {
         if let Some((gauge, _)) = self.lags.remove(partition) {
             gauge.set(0.0);
@@ -236,7 +239,7 @@ impl TaskMetrics {
     }
 }
 
-/// What a sink's task has stored. Counts from any thread.
+/// Counts what a task of a sink has stored, from any thread.
 #[derive(Debug, Clone)]
 pub struct SinkMetrics {
     rows: Counter,
@@ -275,7 +278,7 @@ impl LetterMetrics {
         Self { connector, task, requests, failures }
     }
 
-    /// A letter was delivered without all of each of these.
+    /// A letter was delivered from which each of these was left out or cut.
     pub(crate) fn cut(&self, cuts: &[&'static str]) {
         for &cut in cuts {
             let (connector, task) = (self.connector.clone(), self.task.clone());
@@ -284,20 +287,20 @@ impl LetterMetrics {
     }
 }
 
-/// A call is tried again.
+/// A call is retried for this reason.
 pub fn retry(connector: &str, task: u32, reason: &'static str) {
     let (connector, task) = (connector.to_owned(), task.to_string());
     counter!(RETRIES, "connector" => connector.clone(), "task" => task.clone()).increment(1);
     counter!(RETRIES_BY_REASON, "connector" => connector, "task" => task, "reason" => reason).increment(1);
 }
 
-/// The task begins anew after a failure of this kind.
+/// The task begins again after a failure of this kind.
 pub fn task_restart(connector: &str, task: u32, reason: &'static str) {
     let (connector, task) = (connector.to_owned(), task.to_string());
     counter!(TASK_RESTARTS, "connector" => connector, "task" => task, "reason" => reason).increment(1);
 }
 
-/// What the worker holds of its `buffer.memory`.
+/// The bytes that the worker holds, and the most that it should hold.
 pub fn buffer(used: usize, limit: usize) {
     gauge!(BUFFER_USED).set(to_f64(i64::try_from(used).unwrap_or(i64::MAX)));
     gauge!(BUFFER_LIMIT).set(to_f64(i64::try_from(limit).unwrap_or(i64::MAX)));

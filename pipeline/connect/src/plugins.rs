@@ -1,5 +1,5 @@
-//! The kinds of sink that connectors may name, and every check of a connector that needs no network: it is the first thing that starting
-//! does and all that REST's validation does.
+//! The kinds of sink that connectors may name, and every check of a connector that needs no network. Starting a
+//! connector begins with these checks, and REST's validation consists of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -44,7 +44,7 @@ pub(crate) struct Checked {
 }
 
 impl Plugins {
-    /// These kinds of sink.
+    /// Plugins with these kinds of sink.
     pub fn new(sinks: Vec<Box<dyn SinkConnector>>, settings: &Settings) -> Self {
         let sinks = sinks.into_iter().map(Arc::from).collect();
         Self { sinks, consumer: settings.consumer.clone(), producer: settings.producer.clone() }
@@ -66,7 +66,7 @@ impl Plugins {
         })
     }
 
-    /// Every check that needs no network; every problem found.
+    /// Makes every check that needs no network. The error has every problem found.
     pub(crate) fn check(&self, definition: &Definition) -> Result<Checked, Vec<ConfigError>> {
         let kind = self.kind(definition).map_err(|error| vec![error])?;
         let config = Config::of(definition, &[COMMON, kind.keys()])?;
@@ -99,10 +99,11 @@ impl Plugins {
         Some(reference::key_infos(&**self.of_class(plugin)?).into())
     }
 
-    /// What Kafka Connect's validation of this configuration would answer, its `ConfigInfos`; `None` for a plugin that is not there.
+    /// The answer of Kafka Connect's validation of this configuration, its `ConfigInfos`. `None` for a plugin that does
+    /// not exist.
     ///
-    /// Whoever asks may not know what the worker's environment and files have in them, and could guess it from answer to answer: a value
-    /// with a provider's reference in it is not looked up, and counts as what is right for its key.
+    /// The caller must not learn what is in the worker's environment and files, which could be guessed from the
+    /// answers. So a value that refers to a config provider is not looked up, and counts as right for its key.
     pub fn validate(&self, plugin: &str, given: &BTreeMap<String, String>) -> Option<Value> {
         let kind = self.of_class(plugin)?;
         let declared: BTreeMap<_, _> = COMMON.iter().chain(kind.keys()).map(|key| (key.name, key)).collect();
@@ -150,7 +151,7 @@ impl Plugins {
     }
 }
 
-/// A value that is right for this key, where not any text is.
+/// A value that is right for this key, if not every text is.
 fn stand_in(key: &Key) -> Option<String> {
     let right = match key.kind {
         Kind::Bool => "false".to_owned(),

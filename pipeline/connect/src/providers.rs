@@ -1,19 +1,19 @@
 //! Kafka Connect's config providers: `${env:NAME}` and `${file:PATH:KEY}` in a value.
 //!
-//! Any other `${…}` is left as it stands: templates over row fields use the same brackets. What a provider gives is not looked
-//! at again.
+//! Any other `${…}` is left as it is, because templates over row fields are written in the same way. The value that a
+//! provider gives is not searched for references again.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 type Environment = Box<dyn Fn(&str) -> Option<String>>;
 
-/// Where the values of `${env:…}` and `${file:…}` come from.
+/// The sources of the values of `${env:…}` and `${file:…}`.
 pub struct Providers {
     env: Environment,
 }
 
-/// A value that no provider has.
+/// Why a reference cannot be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
     /// `${env:NAME}` without such a variable.
@@ -41,17 +41,17 @@ pub enum ProviderError {
 }
 
 impl Providers {
-    /// Providers over the process's environment and the file system.
+    /// Providers that read the environment of the process, and files.
     pub fn of_process() -> Self {
         Self::new(|name| std::env::var(name).ok())
     }
 
-    /// Providers over this environment and the file system.
+    /// Providers that read this environment, and files.
     pub fn new(env: impl Fn(&str) -> Option<String> + 'static) -> Self {
         Self { env: Box::new(env) }
     }
 
-    /// `text` with every provider's value filled in.
+    /// The text, with the value of every reference filled in.
     pub fn resolve(&self, text: &str) -> Result<String, ProviderError> {
         let mut resolved = String::with_capacity(text.len());
         let mut rest = text;
@@ -64,7 +64,8 @@ impl Providers {
                 _ => None,
             };
             resolved.push_str(before);
-            // What is no provider's reference is passed over by its `${` alone, for another may begin within it.
+            // Of a `${` that begins no reference, only these two characters are passed over, because a reference may
+            // begin within the rest.
             let taken = if let Some(value) = value {
                 resolved.push_str(&value);
                 start + length + 1
@@ -83,12 +84,12 @@ impl Providers {
     }
 }
 
-/// Whether a provider's reference may be in this text.
+/// Whether the text may have a reference to a provider.
 pub fn refers(text: &str) -> bool {
     text.contains("${env:") || text.contains("${file:")
 }
 
-/// `PATH:KEY`; the path itself may have colons in it.
+/// The parts of `PATH:KEY`. The path may have colons.
 fn property(place: &str) -> Result<String, ProviderError> {
     let (path, key) = place.rsplit_once(':').ok_or_else(|| ProviderError::NoKey(place.into()))?;
     let unreadable = |reason: String| ProviderError::Unreadable { path: path.into(), reason };
@@ -97,8 +98,8 @@ fn property(place: &str) -> Result<String, ProviderError> {
     properties(&text).remove(key).ok_or_else(|| ProviderError::NoSuchKey { path: path.into(), key: key.into() })
 }
 
-/// A Java properties file: `key=value`, `key: value` or `key value`, comments with `#` or `!`, lines continued by a backslash,
-/// the escapes of Java. Of a key that stands twice the last value counts, as in Java.
+/// Reads a Java properties file: `key=value`, `key: value` or `key value`, comments with `#` or `!`, lines that a
+/// backslash continues, and the escapes of Java. If a key stands twice, the last value counts, as in Java.
 pub fn properties(text: &str) -> HashMap<String, String> {
     let mut properties = HashMap::new();
     let mut lines = text.lines().map(str::trim_start);
@@ -120,12 +121,13 @@ pub fn properties(text: &str) -> HashMap<String, String> {
     properties
 }
 
-/// An odd number of backslashes ends a line that goes on.
+/// Whether the line is continued, which it is if it ends with an odd number of backslashes.
 fn ends_in_continuation(line: &str) -> bool {
     line.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1
 }
 
-/// The key ends at the first `=`, `:` or blank that is not escaped; one separator and the blanks around it belong to neither.
+/// Splits a line. The key ends at the first `=`, `:` or blank that is not escaped; the separator and the blanks around
+/// it belong to neither part.
 fn split(line: &str) -> (&str, &str) {
     let mut escaped = false;
     let end = line
@@ -149,7 +151,7 @@ fn unescape(text: &str) -> String {
         if c == '\\' && chars.as_str().starts_with('u') {
             let digits = chars.as_str().get(1..5).unwrap_or_default();
             if let Ok(unit) = u16::from_str_radix(digits, 16) {
-                // Java writes characters beyond the first plane as two escapes in a row.
+                // Java writes a character outside of the first plane as two escapes, one after the other.
                 units.push(unit);
                 chars = chars.as_str()[5..].chars();
                 continue;

@@ -1,4 +1,4 @@
-//! Whether a task's thread still turns, and where it stands if it does not.
+//! Whether the loop of a task goes on, and where it stands if it does not.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -31,11 +31,11 @@ impl Place {
     }
 }
 
-/// Written by a task's thread, read by whoever asks for its health. Both cost one atomic operation.
+/// Written by the task's thread and read by those who ask for its health. Both cost one atomic operation.
 #[derive(Debug)]
 pub struct Pulse {
     began: Instant,
-    /// Milliseconds from `began` to the last turn.
+    /// The milliseconds from `began` to the last turn of the loop.
     turned: AtomicU64,
     place: AtomicU8,
 }
@@ -47,12 +47,12 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    /// The loop begins anew.
+    /// Notes that the loop has begun another turn.
     pub(crate) fn turn(&self) {
         self.turned.store(self.now(), Ordering::Relaxed);
     }
 
-    /// The loop has come here.
+    /// Notes where the loop is.
     pub(crate) fn stands_at(&self, place: Place) {
         self.place.store(place as u8, Ordering::Relaxed);
     }
@@ -61,7 +61,7 @@ impl Pulse {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// If the loop has not turned for longer than `limit`: since when, and where it stands.
+    /// If the loop has not turned for longer than `limit`, says for how long and where it stands.
     pub fn stalled(&self, limit: Duration) -> Option<String> {
         let since = Duration::from_millis(self.now().saturating_sub(self.turned.load(Ordering::Relaxed)));
         let place = Place::ALL.into_iter().find(|place| *place as u8 == self.place.load(Ordering::Relaxed));

@@ -1,6 +1,7 @@
-//! The worker's HTTP side: `/health`, `/metrics`, and the reading half of Kafka Connect's REST interface.
+//! The HTTP interface of the worker: `/health`, `/metrics`, and the part of Kafka Connect's REST interface that reads.
 //!
-//! Connectors are files, so nothing can be changed here. Of a configuration only that is shown which [may be](crate::config::shown).
+//! Connectors are files, so nothing can be changed here. Of a configuration, only what [may be
+//! shown](crate::config::shown) is shown.
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,25 +28,27 @@ use crate::plugins::Plugins;
 use crate::status::{Status, TaskState};
 use crate::{Budget, metrics};
 
-/// How much of the worker clients may take up, whatever they do or do not.
+/// The limits of what clients can take up of the worker, whatever they do.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// Connections at a time. One more ends the one that has been open for the longest: who asks and reads is gone long before that.
+    /// The most connections at a time. One more closes the one that has been open for longest; a client that asks and
+    /// reads is done long before that.
     connections: usize,
     /// How long the head of a request may take.
     head: Duration,
-    /// How long a connection may take in all; it is for one request.
+    /// How long a connection, which is for one request, may take in all.
     whole: Duration,
-    /// Bytes of a request's body.
+    /// The most bytes of a request's body.
     body: usize,
 }
 
 const LIMITS: Limits =
     Limits { connections: 64, head: Duration::from_secs(5), whole: Duration::from_secs(10), body: 256 << 10 };
-/// After the system could not give a connection, for it has no descriptor left: others end meanwhile.
+/// The pause after the system could not give a connection because it has no descriptor left. Other connections end
+/// meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the answers are made of.
+/// What the answers are made from.
 #[derive(Clone)]
 pub struct Rest {
     /// The connectors and their tasks.
@@ -60,11 +63,11 @@ pub struct Rest {
     pub budget_limit: usize,
     /// `host:port` of this worker.
     pub worker_id: String,
-    /// The id of the Kafka cluster, if it said it.
+    /// The id of the Kafka cluster, if the cluster reported it.
     pub cluster_id: Option<String>,
 }
 
-/// Answers at this socket, without end.
+/// Answers requests at this socket, without end.
 pub async fn serve(listener: TcpListener, rest: Rest) -> io::Result<()> {
     serve_within(LIMITS, listener, rest).await
 }
@@ -92,7 +95,7 @@ async fn serve_within(limits: Limits, listener: TcpListener, rest: Rest) -> io::
         }
         let connection = http.serve_connection(TokioIo::new(stream), service.clone());
         let connection = tokio::time::timeout(limits.whole, connection);
-        // However it ends, it was the client's.
+        // An error of a connection concerns its client only.
         connections.push_back(tokio::spawn(async move { drop(connection.await) }).abort_handle());
     }
 }
@@ -143,10 +146,12 @@ async fn root(State(rest): State<Rest>) -> Response {
     }))
 }
 
-/// How long a task may take from one turn of its loop to the next before it counts as stuck. What it waits for at most is much less.
+/// How long a task may take from one turn of its loop to the next before it counts as stuck. Nothing that it waits for
+/// takes nearly as long.
 const TURN_LIMIT: Duration = Duration::from_mins(1);
 
-/// 503 as soon as one task has failed, waits to begin anew or is stuck, with every such task and its reason.
+/// The health of the worker: status 503 as soon as a task has failed, waits to begin again or is stuck, with every such
+/// task and the reason.
 async fn health(State(rest): State<Rest>) -> Response {
     let failed: Vec<Value> = rest
         .status

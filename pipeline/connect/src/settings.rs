@@ -1,8 +1,8 @@
 //! The worker's own settings, from the environment, under the names that Kafka Connect's images give them.
 //!
-//! `CONNECT_BUFFER_MEMORY` is `buffer.memory`: upper case and `_` for `.` (`__` for `_`, `___` for `-`). What begins with
-//! `CONNECT_CONSUMER_` or `CONNECT_PRODUCER_` is a default for the Kafka clients of every connector; a connector's own
-//! `consumer.override.` or `producer.override.` stands over it.
+//! `CONNECT_BUFFER_MEMORY` is `buffer.memory`: names are in upper case with `_` for `.`, `__` for `_` and `___` for
+//! `-`. Variables that begin with `CONNECT_CONSUMER_` or `CONNECT_PRODUCER_` are defaults for the Kafka clients of
+//! every connector; a connector's own `consumer.override.` or `producer.override.` replaces them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,8 +18,8 @@ use crate::{Config, Key, Kind, kafka};
 const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP_SERVERS";
 const BUFFER_MEMORY_MIN: i64 = 1 << 20;
 
-/// The worker's keys. Defaults are Kafka Connect's, but for `task.shutdown.graceful.timeout.ms`, whose 5 seconds would often cut
-/// off an upload that then has to be repeated.
+/// The keys of the worker. Their defaults are Kafka Connect's, except that of `task.shutdown.graceful.timeout.ms`,
+/// whose 5 seconds would often cut off an upload that then has to be repeated.
 pub const KEYS: &[Key] = &[
     Key::new(
         "bootstrap.servers",
@@ -72,7 +72,7 @@ pub const KEYS: &[Key] = &[
     .risk("a long one goes on waiting when the cause has long been mended"),
 ];
 
-/// Settings of Kafka Connect's workers that mean something which is not done here.
+/// Settings of Kafka Connect's workers that this worker does not have, and what to do instead.
 pub const REFUSED: &[(&str, &str)] = &[
     (
         "group.id",
@@ -88,7 +88,7 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("log4j.", "use `RUST_LOG` and `--log-format`"),
 ];
 
-/// What a worker needs to know besides its connectors.
+/// The settings of a worker, besides its connectors.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `bootstrap.servers`.
@@ -105,9 +105,9 @@ pub struct Settings {
     pub restart_backoff_max: Duration,
     /// How long the cluster may take to answer at start.
     pub cluster_timeout: Duration,
-    /// What the consumers of all connectors have in common.
+    /// The settings that the consumers of all connectors share.
     pub consumer: ClientConfig,
-    /// What the producers of all connectors have in common.
+    /// The settings that the producers of all connectors share.
     pub producer: ClientConfig,
 }
 
@@ -134,59 +134,13 @@ impl fmt::Display for SettingError {
 impl std::error::Error for SettingError {}
 
 impl Settings {
-    /// Reads the settings from these variables; every problem found. Variables that begin otherwise than `CONNECT_` are not looked
-    /// at, but for `KAFKA_BOOTSTRAP_SERVERS`.
+    /// Reads the settings from these variables. Those that do not begin with `CONNECT_` are ignored, except
+    /// `KAFKA_BOOTSTRAP_SERVERS`. The error has every problem found.
     pub fn from_env(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<SettingError>> {
-        let mut problems = Vec::new();
-        let mut values = BTreeMap::new();
-        let mut sources = BTreeMap::new();
-        let mut consumer = ClientConfig::new();
-        let mut producer = ClientConfig::new();
-        for (variable, value) in variables {
-            let name = variable.strip_prefix("CONNECT_");
-            let client = [("CONSUMER_", &mut consumer), ("PRODUCER_", &mut producer)]
-                .into_iter()
-                .find_map(|(prefix, client)| Some((name?.strip_prefix(prefix)?, client)));
-            if let Some((setting, client)) = client {
-                let setting = key_of(setting);
-                match kafka::refused(&setting) {
-                    Some(reason) => problems.push(SettingError { variable, value: None, problem: reason }),
-                    None => drop(client.set(setting, value)),
-                }
-                continue;
-            }
-            let key = match name {
-                Some(name) => key_of(name),
-                None if variable == BOOTSTRAP => "bootstrap.servers".to_owned(),
-                None => continue,
-            };
-            if !KEYS.iter().any(|known| known.name == key) {
-                let problem = unknown(&key);
-                problems.push(SettingError { variable, value: None, problem });
-            } else if let Some(other) = values.insert(key.clone(), value.clone())
-                && other != value
-            {
-                let problem = format!("contradicts `{}` = `{other}`", sources[&key]);
-                problems.push(SettingError { variable, value: Some(value), problem });
-            } else {
-                sources.insert(key, variable);
-            }
-        }
+        let Read { values, mut sources, mut consumer, mut producer, mut problems } = Read::of(variables);
         for (prefix, client) in [("CONNECT_CONSUMER_", &consumer), ("CONNECT_PRODUCER_", &producer)] {
-            if let Err(KafkaError::ClientConfig(_, description, key, _)) = client.create_native_config() {
-                let settings = client.config_map();
-                let settings: BTreeMap<_, _> =
-                    settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-                let description = Secrets::new(&settings, &settings).hide(&description);
-                let problem = format!("librdkafka does not take it: {description}");
-                problems.push(SettingError {
-                    variable: format!("{prefix}{}", variable_of(&key)),
-                    value: None,
-                    problem,
-                });
-            }
+            problems.extend(rejected(prefix, client));
         }
-
         let config = match Config::check("worker", &[KEYS], values) {
             Ok(config) => config,
             Err(wrong) => {
@@ -230,7 +184,71 @@ impl Settings {
     }
 }
 
-/// The variable that has this key's value: `buffer.memory` → `CONNECT_BUFFER_MEMORY`.
+/// The variables, sorted by what they are for. The values are not checked yet.
+#[derive(Default)]
+struct Read {
+    /// The values of the worker's keys.
+    values: BTreeMap<String, String>,
+    /// The variable of each key in `values`.
+    sources: BTreeMap<String, String>,
+    consumer: ClientConfig,
+    producer: ClientConfig,
+    problems: Vec<SettingError>,
+}
+
+impl Read {
+    fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut read = Self::default();
+        for (variable, value) in variables {
+            let name = variable.strip_prefix("CONNECT_");
+            let client = [("CONSUMER_", &mut read.consumer), ("PRODUCER_", &mut read.producer)]
+                .into_iter()
+                .find_map(|(prefix, client)| Some((name?.strip_prefix(prefix)?, client)));
+            if let Some((setting, client)) = client {
+                let setting = key_of(setting);
+                match kafka::refused(&setting) {
+                    Some(reason) => read.problems.push(SettingError { variable, value: None, problem: reason }),
+                    None => drop(client.set(setting, value)),
+                }
+                continue;
+            }
+            let key = match name {
+                Some(name) => key_of(name),
+                None if variable == BOOTSTRAP => "bootstrap.servers".to_owned(),
+                None => continue,
+            };
+            read.worker_key(key, variable, value);
+        }
+        read
+    }
+
+    /// Takes the value of one of the worker's keys.
+    fn worker_key(&mut self, key: String, variable: String, value: String) {
+        if !KEYS.iter().any(|known| known.name == key) {
+            let problem = unknown(&key);
+            self.problems.push(SettingError { variable, value: None, problem });
+        } else if let Some(other) = self.values.insert(key.clone(), value.clone())
+            && other != value
+        {
+            let problem = format!("contradicts `{}` = `{other}`", self.sources[&key]);
+            self.problems.push(SettingError { variable, value: Some(value), problem });
+        } else {
+            self.sources.insert(key, variable);
+        }
+    }
+}
+
+/// What librdkafka has against the settings of a client, whose variables begin with `prefix`.
+fn rejected(prefix: &str, client: &ClientConfig) -> Option<SettingError> {
+    let Err(KafkaError::ClientConfig(_, description, key, _)) = client.create_native_config() else { return None };
+    let settings: BTreeMap<_, _> =
+        client.config_map().iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let description = Secrets::new(&settings, &settings).hide(&description);
+    let problem = format!("librdkafka does not take it: {description}");
+    Some(SettingError { variable: format!("{prefix}{}", variable_of(&key)), value: None, problem })
+}
+
+/// The variable of a key: `buffer.memory` → `CONNECT_BUFFER_MEMORY`.
 pub fn variable(key: &str) -> String {
     format!("CONNECT_{}", variable_of(key))
 }
@@ -255,7 +273,7 @@ fn unknown(key: &str) -> String {
     }
 }
 
-/// `http://host:port`; no host is every interface.
+/// The host and the port of `http://host:port`. Without a host, the worker listens on every interface.
 fn listener(text: &str) -> Result<(String, u16), String> {
     let allowed = "allowed: one `http://host:port`, where port 0 is any free one";
     let address = text.trim().strip_prefix("http://").ok_or_else(|| format!("is not HTTP; {allowed}"))?;

@@ -1,11 +1,12 @@
 //! What a sink implements: a connector that starts, and its tasks.
 //!
-//! A task has one thread, which polls the consumer, calls the task's methods and commits offsets. None of the methods blocks: work that waits
-//! for the network is spawned on [`TaskContext::runtime`] and announces its end through [`TaskContext::wake`].
+//! A task has one thread, which polls the consumer, calls the task's methods and commits offsets. None of the methods
+//! blocks: work that waits for the network is spawned on [`TaskContext::runtime`] and announces its end through
+//! [`TaskContext::wake`].
 //!
-//! For each partition the runtime repeats: `put` any number of records, ask `due` until it returns a flush, commit the intent of the flush (if
-//! it has one), call `flush`, call `poll` until the flush is complete, wait for the dead letters before its end, and commit its end. Records
-//! that are `put` while a flush is completed belong to a later one.
+//! For each partition the runtime repeats: `put` any number of records, ask `due` until it returns a flush, commit the
+//! intent of the flush (if it has one), call `flush`, call `poll` until the flush is complete, wait for the dead
+//! letters before its end, and commit its end. Records that are `put` while a flush is completed belong to a later one.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -50,7 +51,8 @@ pub struct Origin {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// An origin that is made when it is first asked for. Copying key and headers costs as much as a row, and few rows need them.
+/// An origin that is made when it is first asked for. Copying key and headers costs as much as a row, and few rows need
+/// them.
 pub struct LazyOrigin<'r> {
     made: OnceCell<Arc<Origin>>,
     make: &'r dyn Fn() -> Origin,
@@ -115,7 +117,8 @@ pub struct SinkRecord<'r> {
     pub rows: &'r [Row<'r>],
 }
 
-/// A row that the sink cannot store. What becomes of it is up to the runtime, by `errors.tolerance` and the dead-letter queue.
+/// A row that the sink cannot store. What becomes of it is up to the runtime, by `errors.tolerance` and the dead-letter
+/// queue.
 #[derive(Debug, Clone)]
 pub struct ErrantRow {
     /// The record it was in.
@@ -128,7 +131,8 @@ pub struct ErrantRow {
     pub class: &'static str,
     /// What is wrong and what to do about it.
     pub error: String,
-    /// The id of the call that refused the row, if a service did. It is not part of `error`, because it is different for every call.
+    /// The id of the call that refused the row, if a service did. It is not part of `error`, because it is different
+    /// for every call.
     pub request_id: Option<String>,
 }
 
@@ -137,8 +141,8 @@ pub struct ErrantRow {
 pub struct Flush {
     /// The offset after the last record it covers.
     pub end: i64,
-    /// Whether the names or bytes of what it writes depend on where it ends. If so, `end` is committed as an intent before
-    /// [`SinkTask::flush`] is called.
+    /// Whether the names or bytes of what it writes depend on where it ends. If so, `end` is committed as an intent
+    /// before [`SinkTask::flush`] is called.
     pub intent: bool,
     /// Why it is due now, for metrics and log: `flush.size`, `rotate.interval.ms`, `buffer.memory`, `shutdown`, …
     pub reason: &'static str,
@@ -149,8 +153,8 @@ pub struct Flush {
 pub enum Demand {
     /// No: only what is due by the sink's settings is flushed.
     Settings,
-    /// All that is buffered is to be flushed, because `offset.flush.interval.ms` has passed. This is for sinks without intents. A sink with
-    /// intents ignores it unless it has no rows buffered, but an offset to commit.
+    /// All that is buffered is to be flushed, because `offset.flush.interval.ms` has passed. This is for sinks without
+    /// intents. A sink with intents ignores it unless it has no rows buffered, but an offset to commit.
     Commit,
     /// All that is buffered is to be flushed, because the worker is over `buffer.memory`.
     Memory,
@@ -175,14 +179,15 @@ impl Demand {
 pub struct Tick {
     /// Wall clock, milliseconds since the Unix epoch.
     pub wall_millis: i64,
-    /// For how long the partition's end has been reached and no new record has come. `None` while there are records to come.
+    /// For how long the partition's end has been reached and no new record has come. `None` while there are records to
+    /// come.
     pub idle: Option<Duration>,
     /// What the runtime asks for.
     pub demand: Demand,
 }
 
-/// A flush that a previous owner of the partition has announced and perhaps begun. It has to be repeated to exactly this end and with exactly
-/// these settings.
+/// A flush that a previous owner of the partition has announced and perhaps begun. It has to be repeated to exactly
+/// this end and with exactly these settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     /// The offset at which the flush ends.
@@ -193,8 +198,8 @@ pub struct Replay {
 
 /// Why a sink cannot go on.
 ///
-/// The text is complete: it names what was being done, to what, why it failed and what to do about it. The cause is also kept as the error's
-/// source, for programs; whoever shows the text does not show the sources as well.
+/// The text is complete: it names what was being done, to what, why it failed and what to do about it. The cause is
+/// also kept as the error's source, for programs; whoever shows the text does not show the sources as well.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SinkError {
     /// The task fails.
@@ -206,8 +211,8 @@ pub enum SinkError {
         #[source]
         source: Option<Arc<dyn Error + Send + Sync>>,
     },
-    /// What was buffered for this partition can no longer be completed, because another owner has aborted its upload. The runtime closes the
-    /// partition and, if it is still the task's, opens it again from its committed offset.
+    /// What was buffered for this partition can no longer be completed, because another owner has aborted its upload.
+    /// The runtime closes the partition and, if it is still the task's, opens it again from its committed offset.
     #[error("{text}")]
     Restart {
         /// The whole error as text.
@@ -255,7 +260,8 @@ pub struct TaskContext {
     pub retry: RetryLimits,
 }
 
-/// How a sink retries a call that failed and may succeed later. A sink counts each retry with [`metrics::retry`](crate::metrics::retry).
+/// How a sink retries a call that failed and may succeed later. A sink counts each retry with
+/// [`metrics::retry`](crate::metrics::retry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryLimits {
     /// `errors.retry.timeout`: how long a call is retried; `None` means without end, zero means not at all.
@@ -292,21 +298,22 @@ pub trait SinkConnector: Send + Sync {
     /// The sink's own keys.
     fn keys(&self) -> &'static [Key];
 
-    /// The place where this configuration writes, if no other connector may write the same topics there because rows would be stored twice.
-    /// By default there is none, which is right for sinks that replace a row when it is stored again.
+    /// The place where this configuration writes, if no other connector may write the same topics there because rows
+    /// would be stored twice. By default there is none, which is right for sinks that replace a row when it is stored
+    /// again.
     fn exclusive_target(&self, _config: &Config) -> Option<Target> {
         None
     }
 
-    /// Checks the values of the sink's keys, as far as that needs no network and goes beyond the kind of each key. Called before `start`, and
-    /// also on its own.
+    /// Checks the values of the sink's keys, as far as that needs no network and goes beyond the kind of each key.
+    /// Called before `start`, and also on its own.
     fn check(&self, config: &Config) -> Result<(), ConfigError> {
         let _ = config;
         Ok(())
     }
 
-    /// Makes the clients and looks at the table or bucket, so that what is wrong is found before anything is consumed. Called outside of any
-    /// async context: it waits with `runtime.block_on`.
+    /// Makes the clients and looks at the table or bucket, so that what is wrong is found before anything is consumed.
+    /// Called outside of any async context: it waits with `runtime.block_on`.
     fn start(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError>;
 }
 
@@ -318,10 +325,12 @@ pub trait StartedSink: Send + Sync {
 
 /// One task of a sink. The module's documentation shows in which order its methods are called.
 ///
-/// The defaults are those of a sink that has stored a record when [`put`](Self::put) returns. Every other one implements all methods.
+/// The defaults are those of a sink that has stored a record when [`put`](Self::put) returns. Every other one
+/// implements all methods.
 pub trait SinkTask {
-    /// The partition belongs to this task from offset `start` on; `None` means that nothing was ever committed. Not called again for the
-    /// partition before it is closed. With `replay`, the first flush ends at `replay.end`, whatever today's settings say.
+    /// The partition belongs to this task from offset `start` on; `None` means that nothing was ever committed. Not
+    /// called again for the partition before it is closed. With `replay`, the first flush ends at `replay.end`,
+    /// whatever today's settings say.
     fn open(
         &mut self,
         partition: &TopicPartition,
@@ -335,8 +344,9 @@ pub trait SinkTask {
     /// Takes the rows of one record. Rows that cannot be stored are pushed to `errant`, and the others are stored.
     fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError>;
 
-    /// Whether the task has enough for now. While it has, it is given no records, so whatever changes that has to notify
-    /// [`TaskContext::wake`]. This is for records that would only wait in memory; the limit of memory is [`TaskContext::budget`].
+    /// Whether the task has enough for now. While it has, it is given no records, so whatever changes that has to
+    /// notify [`TaskContext::wake`]. This is for records that would only wait in memory; the limit of memory is
+    /// [`TaskContext::budget`].
     fn is_full(&mut self) -> Result<bool, SinkError> {
         Ok(false)
     }
@@ -350,12 +360,14 @@ pub trait SinkTask {
         Ok(())
     }
 
-    /// Whether that flush is complete: every row before its end is stored, or has been pushed to `errant` here or in `put`.
+    /// Whether that flush is complete: every row before its end is stored, or has been pushed to `errant` here or in
+    /// `put`.
     fn poll(&mut self, partition: &TopicPartition, errant: &mut Vec<ErrantRow>) -> Result<bool, SinkError> {
         let _ = (partition, errant);
         Ok(true)
     }
 
-    /// The partition no longer belongs to this task, which forgets what it has buffered of it and begins no more work for it.
+    /// The partition no longer belongs to this task, which forgets what it has buffered of it and begins no more work
+    /// for it.
     fn close(&mut self, partition: &TopicPartition);
 }

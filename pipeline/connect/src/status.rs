@@ -1,4 +1,4 @@
-//! What the connectors and tasks of a worker are doing, in Kafka Connect's words.
+//! The states of a worker's connectors and tasks, in Kafka Connect's words.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,16 +7,16 @@ use std::time::Duration;
 use crate::metrics;
 use crate::pulse::Pulse;
 
-/// What a task is doing.
+/// The state of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskState {
-    /// It has not begun, or has ended as it was told to.
+    /// The task has not begun, or has ended as it was told to.
     Unassigned,
-    /// It runs.
+    /// The task runs.
     Running,
-    /// It has failed for this reason and begins anew by itself.
+    /// The task has failed for this reason and will begin again by itself.
     Restarting(String),
-    /// It has stopped for this reason.
+    /// The task has failed for this reason and stays stopped.
     Failed(String),
 }
 
@@ -33,7 +33,7 @@ impl TaskState {
         }
     }
 
-    /// Why it failed.
+    /// The reason why it failed.
     pub fn trace(&self) -> Option<&str> {
         match self {
             TaskState::Restarting(trace) | TaskState::Failed(trace) => Some(trace),
@@ -51,7 +51,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// A connector, with its configuration as written: without the values of config providers.
+    /// Adds a connector with its configuration as it is written, that is without the values of config providers.
     pub fn add(&mut self, connector: &str, written: BTreeMap<String, String>, tasks: u32) {
         self.connectors.insert(connector.into(), written);
         for task in 0..tasks {
@@ -60,12 +60,12 @@ impl Status {
         }
     }
 
-    /// Where a task says that it turns.
+    /// The pulse by which a task reports that its loop goes on.
     pub fn pulse(&self, connector: &str, task: u32) -> Arc<Pulse> {
         self.pulses.get(&(connector.to_owned(), task)).map(Arc::clone).unwrap_or_default()
     }
 
-    /// The task is doing this from now on.
+    /// Sets the state of a task.
     pub fn set(&self, connector: &str, task: u32, state: TaskState) {
         metrics::task_status(connector, task, state.name(), &TaskState::NAMES);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,8 +88,8 @@ impl Status {
         tasks.iter().filter(|((of, _), _)| of == connector).map(|((_, task), state)| (*task, state.clone())).collect()
     }
 
-    /// Connector, task and reason of every task that does not run as it should: it has failed, waits to begin anew, or runs and has not turned
-    /// for longer than `limit`.
+    /// The connector, task and reason of every task that does not run as it should, because it has failed, waits to
+    /// begin again, or has not turned its loop for longer than `limit`.
     pub fn unwell(&self, limit: Duration) -> Vec<(String, u32, String)> {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks

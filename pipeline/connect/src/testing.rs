@@ -61,7 +61,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The bytes of the task's budget.
 const BUDGET: usize = 64 << 20;
 
-/// A configuration for a connector of this sink, named `test`. `values` are its own keys; a value of `name` or `topics` replaces the default.
+/// A configuration for a connector of this sink, named `test`. `values` are its own keys; a value of `name` or `topics`
+/// replaces the default.
 pub fn config(sink: &dyn SinkConnector, values: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let class = sink.classes().first().copied().unwrap_or_default();
     let base = [("name", "test"), ("connector.class", class), ("topics", "t")];
@@ -111,7 +112,8 @@ impl<T: SinkTask + ?Sized> Driver<T> {
         Self { task, budget, errant: Vec::new(), intent, runtime, wake }
     }
 
-    /// Puts a record with this message. The elements of its field `list`, if one is named, are its rows. Panics if the message is none.
+    /// Puts a record with this message. The elements of its field `list`, if one is named, are its rows. Panics if the
+    /// message is none.
     pub fn put(
         &mut self,
         partition: &TopicPartition,
@@ -162,7 +164,8 @@ impl<T: SinkTask + ?Sized> Driver<T> {
         Ok(flushes)
     }
 
-    /// Asks `condition` until it gives something, again after each notice of the task's background work. `what` is what is waited for.
+    /// Asks `condition` until it gives something, again after each notice of the task's background work. `what` is what
+    /// is waited for.
     pub fn wait<R>(&mut self, what: &str, mut condition: impl FnMut(&mut Self) -> Option<R>) -> R {
         loop {
             if let Some(value) = condition(self) {
@@ -172,8 +175,8 @@ impl<T: SinkTask + ?Sized> Driver<T> {
         }
     }
 
-    /// Waits until the task's background work has notified the task since the last wait. Panics after 30 seconds, and says that it waited for
-    /// `what`.
+    /// Waits until the task's background work has notified the task since the last wait. Panics after 30 seconds, and
+    /// says that it waited for `what`.
     pub fn notified(&self, what: &str) {
         let notified = async { tokio::time::timeout(PATIENCE, self.wake.notified()).await };
         assert!(self.runtime.block_on(notified).is_ok(), "waited in vain for {what}");

@@ -1,7 +1,7 @@
 //! The allocator of the worker: mimalloc, told to give back what is free.
 //!
-//! A row passes a dozen small allocations on its way, in threads that take over from each other: of the C library's allocator they take a
-//! sixth of all time. librdkafka's own memory is not concerned.
+//! A row passes a dozen small allocations on its way, in threads that take over from each other: of the C library's
+//! allocator they take a sixth of all time. librdkafka's own memory is not concerned.
 
 use std::ffi::c_long;
 
@@ -15,10 +15,10 @@ const PURGE_DELAY: mi_option_t = 15;
 
 /// Keeps the resident memory close to what the worker has allocated. Call it first of all.
 ///
-/// Free pages go back to the kernel at once instead of after a delay: the worker frees and takes anew as much as it holds within a few
-/// hundredths of a second, so with a delay half of its memory would be free pages. And the kernel must not back the heap with transparent
-/// huge pages: every thread's small heap would then take 2 MiB, which was a third of the memory of a worker with ten tasks. No throughput
-/// was lost without them.
+/// Free pages go back to the kernel at once instead of after a delay: the worker frees and takes anew as much as it
+/// holds within a few hundredths of a second, so with a delay half of its memory would be free pages. And the kernel
+/// must not back the heap with transparent huge pages: every thread's small heap would then take 2 MiB, which was a
+/// third of the memory of a worker with ten tasks. No throughput was lost without them.
 pub fn configure() {
     const AT_ONCE: c_long = 0;
     #[allow(unsafe_code, reason = "an option of the allocator is set by a function of C")]

@@ -1,4 +1,5 @@
-//! `fms health`: asks a worker how it is. An image without a shell needs no other program for its health check.
+//! `fms health`: asks a worker for its health, so that an image without a shell needs no other program for its health
+//! check.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -6,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-/// As much of the answer as is read; what is wrong with a worker is said in less.
+/// How much of the answer is read. The problems of a worker are described in less.
 const ANSWER_LIMIT: u64 = 64 * 1024;
 
-/// Asks for this `http://host:port/path`. An error unless the answer's status is 200; it holds the answer's text. Connecting, and then
-/// each read, may take as long as `timeout`.
+/// Asks for this `http://host:port/path`. If the answer's status is not 200, the error has the answer's text.
+/// Connecting, and each read after that, may take as long as `timeout`.
 pub fn probe(url: &str, timeout: Duration) -> anyhow::Result<()> {
     let (authority, path) = parse(url).with_context(|| format!("{url}: allowed: `http://host:port/path`"))?;
     let answer = ask(authority, path, timeout).with_context(|| format!("{url}: no answer; is the worker running?"))?;
@@ -22,18 +23,18 @@ pub fn probe(url: &str, timeout: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Host and port, and the path.
+/// The host and port of a URL, and its path.
 fn parse(url: &str) -> anyhow::Result<(&str, &str)> {
     let address = url.strip_prefix("http://").context("is not HTTP")?;
     let (authority, path) = address.split_at(address.find('/').unwrap_or(address.len()));
     let port = authority.rsplit_once(':').context("has no port")?.1;
     ensure!(port.parse::<u16>().is_ok(), "has no port from 0 to 65535");
-    // A line break in the path would make another request of it.
+    // With a line break in the path, one request could become two.
     ensure!(!path.contains(|c: char| c.is_whitespace() || c.is_control()), "has a blank in its path");
     Ok((authority, if path.is_empty() { "/" } else { path }))
 }
 
-/// The whole answer. HTTP/1.0, so that it is not in chunks, and its end is the end of the connection.
+/// Reads the whole answer. With HTTP/1.0 it has no chunks and ends with the connection.
 fn ask(authority: &str, path: &str, timeout: Duration) -> anyhow::Result<String> {
     let mut stream = connect(authority, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
@@ -44,7 +45,7 @@ fn ask(authority: &str, path: &str, timeout: Duration) -> anyhow::Result<String>
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// To the first of the host's addresses that takes it.
+/// Connects to the first of the host's addresses that accepts.
 fn connect(authority: &str, timeout: Duration) -> anyhow::Result<TcpStream> {
     let mut failure = None;
     for address in authority.to_socket_addrs()? {

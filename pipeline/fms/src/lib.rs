@@ -22,11 +22,12 @@ use tokio::sync::watch;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-/// A task had failed, or a worker is not healthy.
+/// Exit status: a task had failed, or a worker is not healthy.
 const FAILED: u8 = 1;
-/// Nothing was started: the command line, the environment, a connector or what it needs is not right.
+/// Exit status: nothing was started, because the command line, the environment, a connector or something that it needs
+/// is wrong.
 const NOT_STARTED: u8 = 2;
-/// How long a healthy worker may take to say so.
+/// How long a worker may take to answer when it is asked for its health.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Fleet data from Kafka to DynamoDB and S3.
@@ -51,7 +52,8 @@ enum Command {
         #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
         config: Vec<PathBuf>,
     },
-    /// Ask a running worker how it is: exit status 0 if every task is well, else 1 with what is wrong. For health checks.
+    /// Ask a running worker how it is: exit status 0 if every task is well, else 1 with what is wrong. For health
+    /// checks.
     Health {
         /// Where the worker listens, and `/health`.
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8083/health")]
@@ -61,7 +63,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ConnectCommand {
-    /// Show what can be configured: every key with its type, default, unit, importance, and what goes wrong when it is set badly.
+    /// Show what can be configured: every key with its type, default, unit, importance, and what goes wrong when it is
+    /// set badly.
     Keys {
         /// Only what a connector of this kind has.
         #[arg(long, value_name = "CLASS")]
@@ -86,16 +89,17 @@ pub fn sinks() -> Vec<Box<dyn SinkConnector>> {
     vec![Box::new(fms_dynamodb::DynamoDbSink::default()), Box::new(fms_s3::S3Sink)]
 }
 
-/// Runs the program with these arguments, the program's name first. Exit status 0: stopped as asked, or healthy; 1: a task had failed,
-/// or not healthy; 2: not started, with every problem on standard error.
+/// Runs the program with these arguments, of which the first is the program's name. The exit status is 0 if the worker
+/// stopped as it was asked to, or is healthy; 1 if a task had failed, or the worker is not healthy; 2 if nothing was
+/// started, with every problem on standard error.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    // First of all, before anything that takes time: a worker hears signals from here on.
+    // This comes first, before anything that takes time, so that no signal is missed.
     let stop = arguments.iter().any(|argument| argument == "connect").then(stop_signal);
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // To standard output if help was asked for. If that is closed, nobody reads it.
+            // Help goes to standard output. An error means that nobody reads it.
             let _ = error.print();
             return if error.use_stderr() { NOT_STARTED.into() } else { ExitCode::SUCCESS };
         }
@@ -119,7 +123,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The configuration reference: of connectors of this kind, or of everything with the worker.
+/// Prints the configuration reference of connectors of this kind, or of everything including the worker.
 fn keys(connector: Option<&str>, markdown: bool, json: bool) -> ExitCode {
     let sinks = sinks();
     let mut groups = reference::groups(sinks.iter().map(Box::as_ref));
@@ -137,7 +141,7 @@ fn keys(connector: Option<&str>, markdown: bool, json: bool) -> ExitCode {
         (_, true) => format!("{:#}\n", reference::json(&groups)),
         _ => reference::text(&groups),
     };
-    // If nobody reads it to its end, that is no error.
+    // An error means that nobody reads the output to its end.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
@@ -152,7 +156,7 @@ fn health(url: &str) -> ExitCode {
     }
 }
 
-/// A line on standard error. If that is full or closed, the exit status has to do: `eprintln!` would panic.
+/// Writes a line to standard error. If that is full or closed, the exit status has to do; `eprintln!` would panic.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -164,7 +168,7 @@ fn report(problems: &[String], format: LogFormat) {
     }
 }
 
-/// Logs go to standard error: what `RUST_LOG` says, else `info` and above.
+/// Starts the log on standard error: what `RUST_LOG` selects, or else everything from `info` up.
 fn start_log(format: LogFormat) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => {
@@ -172,7 +176,8 @@ fn start_log(format: LogFormat) -> anyhow::Result<()> {
         }
         _ => EnvFilter::new("info"),
     };
-    // What cannot be written is lost, and nothing is said about that: the layer would say it by `eprintln!`, which panics then.
+    // A line that cannot be written is lost without a notice: the layer would write the notice with `eprintln!`, which
+    // panics then.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     match format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
@@ -199,7 +204,7 @@ fn connect(config: &[PathBuf], stop: io::Result<watch::Receiver<bool>>) -> Resul
     info!(version = env!("CARGO_PKG_VERSION"), bootstrap_servers = settings.bootstrap_servers, "fms connect starts");
     match Worker::prepare(&settings, definitions, sinks(), &stop) {
         Ok(worker) => Ok(worker.run(|| async move {
-            // The sender lives as long as the process.
+            // An error cannot happen, because the sender lives as long as the process.
             let _ = stop.wait_for(|stop| *stop).await;
         })),
         Err(errors) if errors.iter().any(|error| matches!(error, StartError::Stopped)) => {
@@ -214,12 +219,12 @@ fn strings(errors: &[impl ToString]) -> Vec<String> {
     errors.iter().map(ToString::to_string).collect()
 }
 
-/// The environment, without what is not Unicode: nothing of ours is.
+/// The variables of the environment that are Unicode, which all of this program's are.
 fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// The files, and the `*.json` files of the folders, by name.
+/// The files, and the `*.json` files in the folders, sorted by name.
 fn files(config: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in config {
@@ -246,7 +251,7 @@ fn json_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// True from the first SIGTERM or SIGINT after the call on. Later ones change nothing.
+/// A flag that becomes true with the first SIGTERM or SIGINT after this call. Later signals change nothing.
 fn stop_signal() -> io::Result<watch::Receiver<bool>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut terminate, mut interrupt) = {

@@ -1,4 +1,5 @@
-//! The program as a process: what its standard error is and when it is told to stop does not end it otherwise than it should.
+//! The program as a process: what its standard error is and when it is told to stop does not end it otherwise than it
+//! should.
 
 use std::fs::{self, File};
 use std::net::TcpListener;

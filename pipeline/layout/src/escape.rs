@@ -5,24 +5,25 @@ use std::fmt::Write as _;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
-/// What stands for the empty value, as in Hive. Spark and Athena read it as NULL; they refuse `field=` with nothing after it.
+/// What stands for the empty value, as in Hive. Spark and Athena read it as NULL; they refuse `field=` with nothing
+/// after it.
 const EMPTY: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// An escaped value of up to this many bytes is kept whole. With `field=` before it, it is still a file name of at most 255 bytes for those
-/// who copy a bucket to a disk.
+/// An escaped value of up to this many bytes is kept whole. With `field=` before it, it is still a file name of at most
+/// 255 bytes for those who copy a bucket to a disk.
 const WHOLE: usize = 180;
 
-/// Of a longer value at most this many bytes are kept, before `~` and its digest. Wherever the cut falls, the result has more than [`WHOLE`]
-/// bytes, so it is never the escaped form of a shorter value.
+/// Of a longer value at most this many bytes are kept, before `~` and its digest. Wherever the cut falls, the result
+/// has more than [`WHOLE`] bytes, so it is never the escaped form of a shorter value.
 const KEPT: usize = 128;
 
-/// Appends `value`, escaped, to `out`: one path segment of 1 to 193 ASCII letters, digits, `-`, `_`, `.`, `%` and `~`. Different values give
-/// different segments; for shortened ones, that is so as far as SHA-256 has no collisions.
+/// Appends `value`, escaped, to `out`: one path segment of 1 to 193 ASCII letters, digits, `-`, `_`, `.`, `%` and `~`.
+/// Different values give different segments; for shortened ones, that is so as far as SHA-256 has no collisions.
 ///
 /// - Letters, digits, `-`, `_` and `.` stay; every other byte of the UTF-8 text becomes `%XX`, as in Hive.
 /// - The empty value becomes `__HIVE_DEFAULT_PARTITION__`; of a value that reads like this, the first byte is escaped.
-/// - A value whose escaped form is longer than 180 bytes keeps the first 126 to 128 bytes of it, then come `~` and the value's SHA-256 in
-///   hexadecimal.
+/// - A value whose escaped form is longer than 180 bytes keeps the first 126 to 128 bytes of it, then come `~` and the
+///   value's SHA-256 in hexadecimal.
 pub fn escape(value: &str, out: &mut String) {
     if value.is_empty() {
         out.push_str(EMPTY);
@@ -138,7 +139,8 @@ mod tests {
         assert!(escaped(&kanji).starts_with(&format!("{}~", "%E6%9D%B1".repeat(14))), "{}", escaped(&kanji));
     }
 
-    /// Long values that differ only behind their kept beginning have different forms, and so has a value that reads like a shortened one.
+    /// Long values that differ only behind their kept beginning have different forms, and so has a value that reads
+    /// like a shortened one.
     #[test]
     fn shortened_values_stay_apart() {
         let (one, other) = (format!("{}1", "x".repeat(300)), format!("{}2", "x".repeat(300)));
@@ -188,7 +190,8 @@ mod tests {
             prop_assert_eq!(unescape(&text), Some(expected));
         }
 
-        /// The result is one path segment: it is not empty, has neither slash nor control character, and its length is bounded.
+        /// The result is one path segment: it is not empty, has neither slash nor control character, and its length is
+        /// bounded.
         #[test]
         fn is_one_segment(value in values()) {
             let out = escaped(&value);

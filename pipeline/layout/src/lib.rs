@@ -1,4 +1,5 @@
-//! The names of objects: which key a set of rows is stored under, and what a key says about the rows behind it. Pure, no I/O.
+//! The names of objects: which key a set of rows is stored under, and what a key says about the rows behind it. Pure,
+//! no I/O.
 //!
 //! A [`Template`] writes a key from its parts and parses a key back into them:
 //!

@@ -16,11 +16,11 @@ const JODA: &str = "allowed are YYYY or yyyy, MM, dd, DDD, HH, mm, ss and 'quote
 const STRFTIME: &str = "allowed are %Y, %m, %d, %j, %H, %M, %S, %F and %%";
 
 impl PathFormat {
-    /// Reads a format such as Joda's `'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH`; one that contains a `%` is read as strftime's, such as
-    /// `year=%Y/month=%m/day=%d/hour=%H`. The error says what is wrong and what is allowed.
+    /// Reads a format such as Joda's `'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH`; one that contains a `%` is read as
+    /// strftime's, such as `year=%Y/month=%m/day=%d/hour=%H`. The error says what is wrong and what is allowed.
     ///
-    /// Only numbers are allowed: names of months and days depend on a locale, and a time of the clock with a UTC offset comes twice when
-    /// clocks are set back.
+    /// Only numbers are allowed: names of months and days depend on a locale, and a time of the clock with a UTC offset
+    /// comes twice when clocks are set back.
     pub fn parse(source: &str) -> Result<Self, String> {
         let strftime = if source.contains('%') { checked_strftime(source)? } else { joda(source)? };
         let format = Self { strftime };
@@ -45,7 +45,8 @@ impl PathFormat {
     pub(crate) fn matches(&self, text: &str) -> bool {
         let Ok(time) = BrokenDownTime::parse(&self.strftime, text) else { return false };
         let is_whole_date = time.year().is_some() && time.month().is_some() && time.day().is_some();
-        // Parsing takes more than is ever written: days that a month does not have, and numbers without their leading zeros.
+        // Parsing takes more than is ever written: days that a month does not have, and numbers without their leading
+        // zeros.
         (!is_whole_date || time.to_date().is_ok())
             && time.to_string(&self.strftime).is_ok_and(|written| written == text)
     }

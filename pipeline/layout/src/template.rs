@@ -63,7 +63,8 @@ impl Field {
 /// The parts of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
-    /// A value for each [`Folder::Field`], and the text of the folders for each [`Folder::Time`], in the template's order.
+    /// A value for each [`Folder::Field`], and the text of the folders for each [`Folder::Time`], in the template's
+    /// order.
     pub folders: Vec<Value>,
     /// The file name.
     pub file: FileName,

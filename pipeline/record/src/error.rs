@@ -1,4 +1,4 @@
-//! What can be wrong with a message or with one of its rows, in words a person can act on.
+//! What can be wrong with a message or with one of its rows, in words that a person can act on.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -140,7 +140,7 @@ pub enum MessageError {
         /// What it has to be.
         expected: &'static str,
     },
-    /// A field that identifies the message has a value that cannot.
+    /// A field that identifies the message has a value that cannot identify it.
     #[error("the envelope's field `{field}` is {found}; expected {expected}")]
     UnusableIdentity {
         /// The field.
@@ -299,7 +299,7 @@ pub enum Lack {
 }
 
 impl Lack {
-    /// A field's value, if it has something to give.
+    /// The value of a field, if it has something to give.
     pub(crate) fn or(value: Option<&str>) -> Result<&str, Self> {
         match value {
             None => Err(Self::Absent),
@@ -321,7 +321,7 @@ impl fmt::Display for Lack {
 }
 
 impl MessageError {
-    /// The cause's name, as a dead letter names it: the variant's, or that of what is wrong with a field's name.
+    /// The name of the cause in a dead letter: that of the variant, or that of the problem with a field's name.
     pub fn class(&self) -> &'static str {
         match self {
             Self::EmptyMessage { .. } => "EmptyMessage",
@@ -362,7 +362,7 @@ impl RowError {
 }
 
 impl NameError {
-    /// The cause's name, as a dead letter names it: the variant's.
+    /// The name of the cause in a dead letter, which is that of the variant.
     pub fn class(&self) -> &'static str {
         match self {
             Self::DuplicateField { .. } => "DuplicateField",

@@ -31,8 +31,8 @@ impl fmt::Display for Position {
     }
 }
 
-/// A short piece of a payload, shown in backquotes. Control characters are escaped, so that a log line stays one line; NUL bytes at the
-/// beginning are only counted.
+/// A short piece of a payload, shown in backquotes. Control characters are escaped, so that a log line stays one line;
+/// NUL bytes at the beginning are only counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt {
     /// What comes after the NUL bytes.

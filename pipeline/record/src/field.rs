@@ -1,4 +1,4 @@
-//! Fields as positions in the text, found and compared by what their names say once escapes are decoded.
+//! Fields as positions in the text. They are found and compared by their names with escapes decoded.
 
 use std::borrow::Cow;
 use std::collections::hash_map::{Entry, HashMap};
@@ -7,16 +7,16 @@ use crate::error::NameError;
 use crate::json;
 use crate::json::scan::{self, Fault};
 
-/// The most bytes of a payload: what Kafka itself can carry, so that positions fit in 31 bits.
+/// The most bytes of a payload. Kafka cannot carry more, and positions fit into 31 bits.
 pub(crate) const MAX_PAYLOAD: usize = i32::MAX as usize;
 
-/// Up to how many names are compared one by one instead of through a hash map.
+/// The number of names up to which they are compared one by one, instead of through a hash map.
 const FEW: usize = 32;
 
-/// One bit of `Field::name_length` says that the name has escapes, so no plain length ever equals it.
+/// The bit of `Field::name_length` that says that the name has escapes. With it, the length equals no plain length.
 const ESCAPED: u32 = 1 << 31;
 
-/// Where a field stands in the text.
+/// The place of a field in the text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Field {
     /// First byte of the name, after its quote.
@@ -28,7 +28,7 @@ pub(crate) struct Field {
     end: u32,
 }
 
-/// A position as fields keep it.
+/// A position in the form in which fields keep it.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a payload has at most MAX_PAYLOAD bytes")]
 pub(crate) fn short(at: usize) -> u32 {
@@ -45,7 +45,8 @@ impl Field {
         Ok(Self { name: short(name), name_length: if escapes { length | ESCAPED } else { length }, value: 0, end: 0 })
     }
 
-    /// The same name elsewhere: `Some` if what stands at `name` in `text` is this field's name, as it is in `own`, and a closing quote.
+    /// This field with its name at another position: `Some` if `text` has at `name` the same name as `own` has for this
+    /// field, and a closing quote.
     #[inline]
     pub(crate) fn again(self, own: &[u8], text: &[u8], name: usize) -> Option<Self> {
         let own = &own[self.name as usize..=self.quote()];
@@ -104,17 +105,19 @@ impl Field {
         &text[self.name as usize..self.quote()]
     }
 
-    /// Of the name's length and its last eight bytes, where names that resemble each other differ.
+    /// A hash of the name's length and its last eight bytes, in which similar names differ.
     #[inline]
     fn small_hash(self, text: &[u8]) -> u8 {
         let length = self.name_length & !ESCAPED;
         let own = match text[..self.quote()].last_chunk() {
-            // The lowest bytes of the word are the first: shifting drops what is before a name shorter than the word.
+            // The lowest bytes of the word come first in the text. Shifting removes those that stand before a name
+            // shorter than the word.
             Some(ending) => {
                 let others = 64_u32.saturating_sub(length.saturating_mul(8));
                 u64::from_le_bytes(*ending).checked_shr(others).unwrap_or(0)
             }
-            // A name shorter than the word, too near the text's start for one: the same number.
+            // The name is shorter than the word and too near to the beginning of the text for one. The same number is
+            // made byte by byte.
             None => {
                 text[self.name as usize..self.quote()].iter().rev().fold(0, |own, &byte| own << 8 | u64::from(byte))
             }
@@ -126,7 +129,8 @@ impl Field {
         self.name_length & ESCAPED != 0
     }
 
-    /// The name, decoded. A name that cannot be decoded (it is an error before anybody asks for it) gives its text.
+    /// The decoded name. Of a name that cannot be decoded, which is reported before anybody asks for it, it is the
+    /// text.
     #[inline]
     pub(crate) fn name(self, text: &str) -> Cow<'_, str> {
         let raw = self.raw_name(text);
@@ -150,7 +154,8 @@ pub(crate) fn find(text: &str, fields: &[Field], name: &str) -> Option<usize> {
     fields.iter().position(|field| field.is(text, name))
 }
 
-/// Checks the names of one object: each can be decoded and none is there twice. Linear in the number of fields.
+/// Checks that the names of an object can be decoded and that none is there twice. Takes time linear in the number of
+/// fields.
 pub(crate) fn check(text: &str, fields: &[Field]) -> Result<(), NameError> {
     if fields.iter().any(|field| field.is_escaped()) {
         for field in fields {
@@ -176,7 +181,8 @@ pub(crate) fn check(text: &str, fields: &[Field]) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Whether a few names without escapes all differ. A name is compared with those before it only if a hash of 8 bits says it might be one.
+/// Whether a few names without escapes all differ. A name is compared with the earlier ones only if a hash of 8 bits
+/// says that it may be equal to one.
 fn plain_and_distinct(text: &str, fields: &[Field]) -> bool {
     let mut seen = [0_u64; 4];
     fields.iter().enumerate().all(|(index, field)| {
@@ -188,7 +194,7 @@ fn plain_and_distinct(text: &str, fields: &[Field]) -> bool {
     })
 }
 
-/// Finds fields of one object by name again and again, in constant time each.
+/// Finds many fields of one object by name, each in constant time.
 pub(crate) enum Index<'m> {
     Few(&'m str, &'m [Field]),
     Many(HashMap<Cow<'m, str>, usize>),

@@ -1,18 +1,20 @@
-//! What a fleet's messages look like: where in a value the message is, which list becomes rows, and what has to be there.
+//! The form of a fleet's messages: where in a value the message is, which list becomes rows, and which fields have to
+//! be there.
 
 use crate::json;
 
 /// The list of a message that is an array itself.
 pub(crate) const WHOLE: &str = "$";
 
-/// How messages are read. Every name may be a path: the field of that very name, else `b` in `a` for `a.b`.
+/// How messages are read. Every name may be a path: `a.b` is the field of exactly this name, or else `b` in `a`.
 #[derive(Debug, Clone, Default)]
 pub struct Format {
     /// `value.converter.schemas.enable`: a value is `{"schema": …, "payload": …}`, and its payload the message.
     pub schemas: bool,
     /// `converter.extract.field`: the message is the object at this path.
     pub extract: Option<String>,
-    /// `converter.split.list.key`: the list whose elements become rows, `$` for a message that is an array; without it a message is a row.
+    /// `converter.split.list.key`: the list whose elements become rows, `$` for a message that is an array; without it
+    /// a message is a row.
     pub list: Option<String>,
     /// `converter.required.fields`: what the envelope has to have.
     pub required: Vec<Required>,
@@ -21,7 +23,8 @@ pub struct Format {
 }
 
 impl Format {
-    /// With that list and otherwise as it is without any settings: an envelope around a list needs `object`, `type` and `id`.
+    /// The format with this list and the defaults of all other settings: an envelope around a list needs `object`,
+    /// `type` and `id`.
     pub fn new(list: Option<String>) -> Self {
         let required = match list.as_deref() {
             None | Some(WHOLE) => Vec::new(),
@@ -58,12 +61,13 @@ impl Format {
 pub struct Required {
     /// Its name or path.
     pub(crate) field: String,
-    /// Whether it has to be a string; else it may be a number.
+    /// Whether it has to be a string. Otherwise it may be a number too.
     text: bool,
 }
 
 impl Required {
-    /// `name`: a number, or a string that is not empty; `name:string`: such a string.
+    /// Reads `name`, which stands for a number or a string that is not empty, or `name:string`, which stands for such a
+    /// string only.
     pub fn parse(text: &str) -> Self {
         match text.strip_suffix(":string") {
             Some(field) => Self { field: field.into(), text: true },
@@ -108,7 +112,7 @@ impl Default for WithoutList {
 }
 
 impl WithoutList {
-    /// `all`, or `field=value|value`.
+    /// Reads `all`, or `field=value|value`.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.trim() == "all" {
             return Ok(Self::All);
@@ -124,7 +128,7 @@ impl WithoutList {
     }
 }
 
-/// Whether a value, by its JSON text, is one of these: a string by what it says, anything else as it stands.
+/// Whether a value is one of these. A string is compared decoded, any other value by its JSON text.
 pub(crate) fn is_one_of(value: &str, values: &[String]) -> bool {
     let own = json::raw(value).map_or(Ok(value.into()), json::decode);
     own.is_ok_and(|own| values.iter().any(|value| *value == own))

@@ -1,7 +1,7 @@
 //! One Kafka message as rows: the envelope, the unrolling of its list, event time, templates. Pure, no I/O.
 //!
-//! Values are carried as their source text: no number is ever reformatted and key order is kept. A message is scanned once, strictly,
-//! into flat vectors of positions; rows borrow them and are written by copying runs of the source.
+//! Values are carried as their source text: no number is ever reformatted and key order is kept. A message is scanned
+//! once, strictly, into flat vectors of positions; rows borrow them and are written by copying runs of the source.
 //!
 //! ```
 //! use fms_record::{EventTime, Parser, Template, TimeSource};

@@ -9,26 +9,26 @@ use crate::row::{Change, Place};
 use crate::unrolled::{Element, Outcome, Unrolled, elements};
 use crate::{MessageError, Row, RowError, Source, path};
 
-/// A valid message. Rows borrow it.
+/// A valid message, which its rows borrow.
 #[derive(Debug)]
 pub struct Message<'m> {
     /// The payload up to the end of its object.
     text: &'m str,
     /// Where its object begins.
     start: usize,
-    /// Whether there is a raw line break somewhere; valid JSON has them only between tokens.
+    /// Whether there is an unescaped line break somewhere, which valid JSON has between tokens only.
     line_breaks: bool,
     envelope: Vec<Field>,
-    /// What every row has otherwise than the envelope has it, or has beside it, in row order.
+    /// The fields that every row has beside those of the envelope or with another value, in row order.
     presets: Vec<Change<'m>>,
-    /// The first element of the list that is to be a row.
+    /// The index of the first element that is to be a row.
     first: usize,
-    /// `None`: the message itself is its one row.
+    /// The elements of the list. `None` if the message itself is its one row.
     unrolled: Option<Unrolled>,
     source: Option<&'m dyn Source>,
 }
 
-/// How many scalars before an array's first object are fields of its rows: OCPP has four.
+/// How many scalars before the first object of an array may be fields of its rows. OCPP has four.
 const LEADING_SCALARS: usize = 8;
 
 impl<'m> Message<'m> {
@@ -44,7 +44,8 @@ impl<'m> Message<'m> {
         self.unrolled = Some(unrolled);
     }
 
-    /// The rows in the order of the list: one result an element; an element that is no row (not an object, a field twice) is an error of its own.
+    /// The rows in the order of the list, with one result for each element. An element that is not a row, because it is
+    /// no object or has a field twice, is an error with its index.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = Result<Row<'_>, (usize, RowError)>> {
         let count = self.unrolled.as_ref().map_or(1, |unrolled| unrolled.elements.len());
         (self.first..count).map(|index| {
@@ -61,7 +62,8 @@ impl<'m> Message<'m> {
         })
     }
 
-    /// The JSON text of list element `index`, for a dead letter; the whole message's text when it has no list or no such element.
+    /// The JSON text of the list's element `index`, for a dead letter. If there is no list or no such element, it is
+    /// that of the whole message.
     pub fn element_text(&self, index: usize) -> &'m str {
         match self.unrolled.as_ref().and_then(|unrolled| unrolled.elements.get(index)) {
             Some(element) => &self.text[element.start as usize..element.end as usize],
@@ -69,17 +71,17 @@ impl<'m> Message<'m> {
         }
     }
 
-    /// Value text of an envelope field, the list included.
+    /// The JSON text of a field of the envelope, the list included.
     pub fn envelope(&self, name: &str) -> Option<&'m str> {
         field::find(self.text, &self.envelope, name).map(|place| self.envelope[place].value(self.text))
     }
 
-    /// Value text of an envelope field by name or path.
+    /// The JSON text of a field of the envelope, by name or path.
     pub(crate) fn find(&self, path: &str) -> Option<&'m str> {
         self.envelope(path).or_else(|| path::find_below(path, &|name| self.envelope(name)))
     }
 
-    /// Says in which Kafka record the message came, for templates that name a part of it.
+    /// Sets the Kafka record that the message came in, for templates that use a part of it.
     pub fn set_source(&mut self, source: &'m dyn Source) {
         self.source = Some(source);
     }
@@ -104,8 +106,8 @@ impl<'m> Message<'m> {
         &self.envelope
     }
 
-    /// An array's few scalars before its first object, such as those of OCPP's `[2,"19223201","MeterValues",{…}]`, are no rows but the
-    /// fields `$0`, `$1`, … of all its rows.
+    /// Makes the few scalars before the first object of an array, such as those of OCPP's
+    /// `[2,"19223201","MeterValues",{…}]`, the fields `$0`, `$1`, … of all its rows, instead of rows.
     fn take_leading_scalars(&mut self, unrolled: &Unrolled) {
         let scalar = |element: &&Element| {
             matches!(element.outcome, Outcome::NotAnObject) && self.text.as_bytes()[element.start as usize] != b'['
@@ -125,9 +127,9 @@ impl<'m> Message<'m> {
         self.presets = unrolled.elements[..scalars].iter().enumerate().map(field).collect();
     }
 
-    /// Settles what the envelope says about the list; without one the message stays a row itself.
+    /// Makes the elements of the list rows. A message that may lack the list, and does, stays one row.
     ///
-    /// A list that is not a field of the envelope itself but lies deeper is cut out of the field that holds it.
+    /// A list that is not a field of the envelope itself but lies deeper is cut out of the field that contains it.
     pub(crate) fn unroll(
         &mut self,
         list: &str,

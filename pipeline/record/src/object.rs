@@ -3,11 +3,11 @@
 use crate::field::Field;
 use crate::json::scan::{self, Fault, Scan, byte, fault, white_space};
 
-/// Scans the rest of an object after its opening brace and appends its fields. Gives the position after the object, and whether `again` knew
-/// every name.
+/// Scans the rest of an object after its opening brace and appends its fields. Gives the position after the object, and
+/// whether `again` knew every name.
 ///
-/// `again` is called once for each field, with the fields so far and the position of the name; it returns the field if the name that it expects
-/// next is there. `value` scans the value of a field.
+/// `again` is called once for each field, with the fields so far and the position of the name; it returns the field if
+/// the name that it expects next is there. `value` scans the value of a field.
 #[inline]
 pub(crate) fn object(
     text: &str,

@@ -9,7 +9,8 @@ use crate::payload::{last, not_an_object, syntax, utf8};
 use crate::unrolled::{Unrolled, elements};
 use crate::{Message, MessageError, path};
 
-/// The fields that there is room for at first. The envelopes of this fleet have up to 14, and most flat messages fit too.
+/// The fields that there is room for at first. The envelopes of this fleet have up to 14, and most flat messages fit
+/// too.
 const INITIAL_ENVELOPE: usize = 32;
 
 /// How messages are read.
@@ -19,7 +20,8 @@ pub struct Parser {
     known: KnownNames,
 }
 
-/// The field names of the last envelope, which were checked. The next message mostly has the same names in the same order.
+/// The field names of the last envelope, which were checked. The next message mostly has the same names in the same
+/// order.
 #[derive(Debug, Clone, Default)]
 struct KnownNames {
     /// The names, each with its closing quote.
@@ -50,11 +52,12 @@ impl Parser {
         Self { format, known: KnownNames::default() }
     }
 
-    /// Checks the whole of `payload` and finds its rows. A message that is not valid JSON to its end gives an error and no rows.
+    /// Checks the whole of `payload` and finds its rows. A message that is not valid JSON to its end gives an error and
+    /// no rows.
     ///
-    /// A byte order mark is skipped. The [`Format`] says whether the message is the payload's object or a part of it. The list, if the format
-    /// names one, has to be an array; only messages that the format exempts may lack it, and these are one row themselves. Parsing takes time
-    /// linear in the size of the payload, however deep or wide it is.
+    /// A byte order mark is skipped. The [`Format`] says whether the message is the payload's object or a part of it.
+    /// The list, if the format names one, has to be an array; only messages that the format exempts may lack it, and
+    /// these are one row themselves. Parsing takes time linear in the size of the payload, however deep or wide it is.
     pub fn parse<'m>(&mut self, payload: &'m [u8]) -> Result<Message<'m>, MessageError> {
         let text = utf8(payload)?;
         let start = white_space(text.as_bytes(), if text.starts_with('\u{feff}') { 3 } else { 0 });
@@ -95,7 +98,8 @@ impl Parser {
         Ok(message)
     }
 
-    /// Finds the part of a wrapped value that is the message: the text up to its end, and where it begins. The whole value is checked.
+    /// Finds the part of a wrapped value that is the message: the text up to its end, and where it begins. The whole
+    /// value is checked.
     fn body<'m>(&self, text: &'m str, start: usize) -> Result<(&'m str, usize), MessageError> {
         let end = scan::value(text.as_bytes(), start).and_then(|end| last(text.as_bytes(), end));
         let mut body = start..end.map_err(|fault| syntax(text, &fault))?;
@@ -138,8 +142,8 @@ impl Parser {
         Ok(())
     }
 
-    /// Scans the rest of the envelope after its opening brace, and the elements of the list, if it is an array. Gives the position after the
-    /// envelope, and whether its names are the known ones.
+    /// Scans the rest of the envelope after its opening brace, and the elements of the list, if it is an array. Gives
+    /// the position after the envelope, and whether its names are the known ones.
     fn envelope(
         &self,
         text: &str,

@@ -50,10 +50,11 @@ fn byte_order_mark(payload: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The schema's id, if the payload begins as Confluent's serializers write it, with a zero byte and an id of four bytes.
+/// The schema's id, if the payload begins as Confluent's serializers write it, with a zero byte and an id of four
+/// bytes.
 ///
-/// Ids are small numbers, so their first byte is zero, while UTF-16 has a character there. Zero bytes of a buffer that stand before an object
-/// are recognized by the object's beginning.
+/// Ids are small numbers, so their first byte is zero, while UTF-16 has a character there. Zero bytes of a buffer that
+/// stand before an object are recognized by the object's beginning.
 fn registry_schema(payload: &[u8]) -> Option<u32> {
     let (&[0, 0, b, c, d], [first, ..]) = payload.split_first_chunk()? else { return None };
     let id = u32::from_be_bytes([0, b, c, d]);
@@ -61,7 +62,8 @@ fn registry_schema(payload: &[u8]) -> Option<u32> {
     (id != 0 && !is_object).then_some(id)
 }
 
-/// The error for a value that is no object. `body` is the field that holds the value; without it, the value is the payload itself.
+/// The error for a value that is no object. `body` is the field that holds the value; without it, the value is the
+/// payload itself.
 #[cold]
 pub(crate) fn not_an_object(value: &str, body: Option<&str>) -> MessageError {
     let holds_json = json::raw(value).and_then(|raw| json::decode(raw).ok()).is_some_and(|text| {

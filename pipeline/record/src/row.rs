@@ -1,4 +1,4 @@
-//! One row of a message: reading it, changing it, writing it.
+//! One row of a message, which can be read, changed and written.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,16 +10,17 @@ use crate::field::{self, Field};
 use crate::json::compact::{self, write_line};
 use crate::path;
 
-/// One row: the envelope's fields (without the list), then the element's; on a name clash the element's value.
+/// One row: the fields of the envelope without the list, then those of the element. If both have a field, the row has
+/// the element's value.
 #[derive(Clone)]
 pub struct Row<'m> {
     message: &'m Message<'m>,
     index: usize,
     /// The element's fields.
     own: &'m [Field],
-    /// The envelope's fields that are not in this row, by place, ascending.
+    /// The places, ascending, of the envelope's fields that are not in this row.
     omitted: &'m [u32],
-    /// In row order: by place, those of [`Place::Appended`] in the order they came.
+    /// The changed fields in row order: by place, and those of [`Place::Appended`] in the order in which they were set.
     changes: Vec<Change<'m>>,
 }
 
@@ -31,7 +32,7 @@ pub(crate) struct Change<'m> {
     pub(crate) json: Cow<'m, str>,
 }
 
-/// Where a field of a row stands. The order is that of the row.
+/// The place of a field in a row. The order of places is that of the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
     Envelope(usize),
@@ -66,7 +67,7 @@ impl<'m> Row<'m> {
         self.message
     }
 
-    /// The value's JSON text; `None` when there is no such field. A JSON `null` is `Some("null")`.
+    /// The JSON text of a field's value; `None` if there is no such field. A JSON `null` is `Some("null")`.
     #[inline]
     pub fn get(&self, name: &str) -> Option<&str> {
         let text = self.message.text();
@@ -77,13 +78,15 @@ impl<'m> Row<'m> {
         }
     }
 
-    /// The JSON text of the value at a path: of the field of that very name, else for `a.b` of `b` in the object `a`.
+    /// The JSON text of the value at a path. The path `a.b` is the field of exactly this name, or else the field `b` in
+    /// the object `a`.
     #[inline]
     pub fn find(&self, path: &str) -> Option<&str> {
         self.get(path).or_else(|| path::find_below(path, &|name| self.get(name)))
     }
 
-    /// Sets a field: replaces the value of that name in place, else appends it. `json` is valid JSON text.
+    /// Sets a field. The value of an existing field is replaced in its place; a new field is appended. `json` has to be
+    /// valid JSON text.
     pub fn set(&mut self, name: &str, json: String) {
         let place = self.place(name).unwrap_or(Place::Appended);
         let same = |change: &&mut Change<'_>| change.place == place && change.name == name;
@@ -95,7 +98,7 @@ impl<'m> Row<'m> {
         }
     }
 
-    /// Name (decoded: escapes resolved) and JSON text of every field, in row order.
+    /// The name, with its escapes decoded, and the JSON text of every field, in row order.
     pub fn fields(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
         let text = self.message.text();
         let source =
@@ -107,10 +110,11 @@ impl<'m> Row<'m> {
         envelope.chain(own).chain(appended)
     }
 
-    /// Appends the row as one JSON object in one line.
+    /// Appends the row to `out` as one JSON object on one line.
     ///
-    /// Fields that follow each other in the source are copied as they stand, with what is between them. Only where that has a raw line
-    /// break (valid JSON has them only between tokens), be it in a value or between two, all white space between tokens is dropped there.
+    /// Fields that follow each other in the source are copied as they are, together with what is between them. Only
+    /// where that contains a line break, which valid JSON has between tokens only, all white space between tokens is
+    /// left out.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.push(b'{');
         let own = self.changes.partition_point(|change| change.place < Place::Own(0));
@@ -118,7 +122,7 @@ impl<'m> Row<'m> {
         self.write_fields(out, self.envelope(), self.omitted, &self.changes[..own]);
         self.write_fields(out, self.own, &[], &self.changes[own..appended]);
         for change in &self.changes[appended..] {
-            // A vector takes everything.
+            // Writing to a vector cannot fail.
             let _infallible = serde_json::to_writer(&mut *out, &change.name);
             write_changed(out, &change.json);
         }
@@ -129,12 +133,15 @@ impl<'m> Row<'m> {
         }
     }
 
-    /// 128 bits that are equal exactly for rows that are equal in every field (name and value text), whatever the field order: 32 hex digits.
+    /// A digest of 128 bits as 32 hexadecimal digits. Rows have equal digests exactly if every field is equal in name
+    /// and value text, whatever the order of the fields is.
     ///
-    /// White space between the tokens of a list or object is not part of its text. Everything else counts as it was written: `21.5` and
-    /// `21.50` differ, and so do `"\u0061"` and `"a"`, and the field order of a nested object.
+    /// White space between the tokens of a list or object does not count. Everything else counts as it was written:
+    /// `21.5` and `21.50` differ, and so do `"\u0061"` and `"a"`, and so do nested objects whose fields are in another
+    /// order.
     ///
-    /// The first half of SHA-256 over the fields sorted by decoded name: each name and each value's text, its length (LEB128) before it.
+    /// It is the first half of the SHA-256 over the fields sorted by decoded name: each name and the text of each
+    /// value, with its length (LEB128) before it.
     pub fn digest(&self) -> String {
         let mut fields = Vec::with_capacity(self.envelope().len() + self.own.len() + self.changes.len());
         self.fields().for_each(|field| fields.push(field));
@@ -144,11 +151,7 @@ impl<'m> Row<'m> {
             write_framed(&mut framed, name.as_bytes());
             write_framed(&mut framed, &compact::value(value));
         }
-        let half = &Sha256::digest(&framed)[..16];
-        half.iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
-            .collect()
+        hex::encode(&Sha256::digest(&framed)[..16])
     }
 
     fn envelope(&self) -> &'m [Field] {
@@ -174,7 +177,7 @@ impl<'m> Row<'m> {
         &self.changes[self.changes.partition_point(|change| change.place < Place::Appended)..]
     }
 
-    /// What a field of the source was set to.
+    /// The new value of a field of the source, if it was set.
     #[inline]
     fn changed(&self, place: Place) -> Option<&str> {
         if self.changes.is_empty() {
@@ -184,7 +187,8 @@ impl<'m> Row<'m> {
         Some(&self.changes[at].json)
     }
 
-    /// Writes the fields that are not omitted, run by run, `changes` instead of those they replace; a comma after each run.
+    /// Writes the fields that are not omitted in runs, and `changes` in place of the fields that they replace. A comma
+    /// follows each run.
     fn write_fields(&self, out: &mut Vec<u8>, fields: &[Field], mut omitted: &[u32], mut changes: &[Change<'_>]) {
         let text = self.message.text();
         let mut from = 0;
@@ -227,7 +231,8 @@ impl fmt::Debug for Row<'_> {
     }
 }
 
-/// Writes fields that follow each other: each value, and what is between name and value and between the fields, as a line of its own.
+/// Writes fields that follow each other. Each value, and what is between names, values and fields, is written as one
+/// line.
 fn write_pieces(out: &mut Vec<u8>, text: &str, run: &[Field]) {
     let mut end = None;
     for field in run {

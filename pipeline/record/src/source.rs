@@ -1,11 +1,11 @@
-//! What Kafka says about the record that a message came in, as templates name it.
+//! The Kafka record that a message came in, as far as templates can name its parts.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::error::Lack;
 
-/// The record a message came in. It is asked only where a template names a part of it.
+/// The record that a message came in. It is asked only if a template names a part of it.
 pub trait Source: fmt::Debug {
     /// Its topic.
     fn topic(&self) -> &str;
@@ -17,11 +17,12 @@ pub trait Source: fmt::Debug {
     fn timestamp(&self) -> Option<i64>;
     /// Its key.
     fn key(&self) -> Option<&[u8]>;
-    /// Its last header of that name, which is the one that counts in Kafka; `Some(None)` is a header without value.
+    /// The value of its last header of that name, which is the one that counts in Kafka. `Some(None)` is a header
+    /// without a value.
     fn header(&self, name: &str) -> Option<Option<&[u8]>>;
 }
 
-/// A part of the record, shown as a template names it.
+/// A part of the record, displayed as a template names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Part {
     /// `@key`.
@@ -50,7 +51,7 @@ impl Part {
         })
     }
 
-    /// Its bytes, if there are any.
+    /// The bytes of the part. The error says why there are none.
     pub(crate) fn of<'s>(&self, source: Option<&'s dyn Source>) -> Result<Cow<'s, [u8]>, Lack> {
         let source = source.ok_or(Lack::Absent)?;
         let shown = |text: String| Cow::Owned(text.into_bytes());

@@ -1,4 +1,4 @@
-//! Text with `${field}` in it, filled in from a row.
+//! Templates: text with `${field}` in it, which is filled in from a row.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -10,10 +10,11 @@ use crate::{Row, RowError, json};
 
 /// A parsed template such as `${id}#${object}` or `${timestamp_iso|messaged_at}#${@digest}`.
 ///
-/// `${a|b}` takes the first field that is present, not null and not an empty string; `${a.b}` is the field of that very name, else `b` in
-/// `a`. `${@index}` is the row's index in its message, `${@digest}` its [`Row::digest`]; `${@key}`, `${@topic}`, `${@partition}`,
-/// `${@offset}`, `${@timestamp}` and `${@header.NAME}` are what Kafka says of the record. A string gives its decoded text, a number or
-/// boolean its JSON text, a key or header its text. `$${` is the text `${`; any other `$` stands for itself.
+/// `${a|b}` takes the first field that is present, not null and not an empty string; `${a.b}` is the field of that very
+/// name, else `b` in `a`. `${@index}` is the row's index in its message, `${@digest}` its [`Row::digest`]; `${@key}`,
+/// `${@topic}`, `${@partition}`, `${@offset}`, `${@timestamp}` and `${@header.NAME}` are what Kafka says of the record.
+/// A string gives its decoded text, a number or boolean its JSON text, a key or header its text. `$${` is the text
+/// `${`; any other `$` stands for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     source: String,
@@ -58,7 +59,7 @@ impl Variable {
 }
 
 impl Template {
-    /// Parses; the error says at which character what was expected.
+    /// Parses a template. The error says at which character what was expected.
     pub fn parse(source: &str) -> Result<Self, String> {
         let wrong = |at: usize, what: &str| {
             format!("template `{source}`, character {}: {what}", source[..at].chars().count() + 1)
@@ -113,7 +114,7 @@ impl Template {
         })
     }
 
-    /// Every field it may read, in order.
+    /// Every field that it may read, in order.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.choices().flatten().filter_map(|variable| match variable {
             Variable::Field(name) => Some(&**name),
@@ -121,7 +122,8 @@ impl Template {
         })
     }
 
-    /// Fills it in. The error names the fields of which the row has none, or the field whose value is an object or a list.
+    /// Fills in the template. The error names the fields that the row lacks, or the field whose value is an object or a
+    /// list.
     pub fn render(&self, row: &Row<'_>) -> Result<String, RowError> {
         let mut text = String::with_capacity(64);
         for part in &self.parts {
@@ -161,7 +163,7 @@ impl Template {
         Err(RowError::MissingField { template: self.source.clone(), fields: lacks })
     }
 
-    /// Appends a part of the record, or says why it gives nothing.
+    /// Appends a part of the record, or gives the reason why it has no value.
     fn render_part(&self, part: &RecordPart, row: &Row<'_>, text: &mut String) -> Result<Option<Lack>, RowError> {
         let bytes = match part.of(row.message().source()) {
             Ok(bytes) => bytes,
@@ -175,7 +177,8 @@ impl Template {
         Ok(None)
     }
 
-    /// Of the fields and parts of the record that fill it in for this row the one that gives most bytes, and how many; `None` if none does.
+    /// The field or part of the record that gives the most bytes for this row, and their number. `None` if no field or
+    /// part gives any.
     pub fn longest_field(&self, row: &Row<'_>) -> Option<(String, usize)> {
         let source = row.message().source();
         let given = self.choices().filter_map(|choice| {

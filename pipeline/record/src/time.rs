@@ -1,4 +1,4 @@
-//! When a row happened: its own field, else the envelope's, else Kafka's timestamp.
+//! The event time of a row: that of its own field, else that of the envelope, else Kafka's timestamp.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -20,17 +20,18 @@ pub enum TimeSource {
     Kafka,
 }
 
-/// An event time and where it is from.
+/// An event time and its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventTime {
     /// Milliseconds since the Unix epoch, UTC.
     pub millis: i64,
-    /// Which of the three it was.
+    /// Where it was taken from.
     pub source: TimeSource,
 }
 
 impl EventTime {
-    /// `field` is `timestamp.field`, a name or a path; absent or null falls through to the next source, present but unreadable is an error that shows it.
+    /// The event time of a row. `field` is `timestamp.field`, a name or a path. If a source is absent or null, the next
+    /// one counts; a value that cannot be read as a time is an error, which shows the value.
     pub fn of(row: &Row<'_>, field: Option<&str>, kafka_millis: Option<i64>) -> Result<Self, RowError> {
         let present = |value: &&str| *value != "null";
         if let Some(field) = field
@@ -54,14 +55,15 @@ fn read_field(field: &str, value: &str) -> Result<i64, RowError> {
     })
 }
 
-/// From which magnitude on a number counts milliseconds.
+/// The magnitude from which on a number counts milliseconds.
 const FIRST_MILLIS: i128 = 100_000_000_000;
 
-/// Reads the JSON text of a time: RFC 3339 with an offset or `Z`, perhaps with a space instead of `T`, or epoch seconds or milliseconds as a
-/// number or string. The error says what is wrong with the value, as the end of a sentence.
+/// Reads the JSON text of a time: RFC 3339 with an offset or `Z`, perhaps with a space instead of `T`, or epoch seconds
+/// or milliseconds as a number or string. The error says what is wrong with the value, as the end of a sentence.
 ///
-/// Gives milliseconds since the Unix epoch; finer parts are cut off, towards the past. A number below 100,000,000,000 in magnitude counts
-/// seconds (these reach to the year 5138), a larger one milliseconds (from March 1973 on). A leap second is read as the second before it.
+/// Gives milliseconds since the Unix epoch; finer parts are cut off, towards the past. A number below 100,000,000,000
+/// in magnitude counts seconds (these reach to the year 5138), a larger one milliseconds (from March 1973 on). A leap
+/// second is read as the second before it.
 fn read(value: &str) -> Result<i64, Cow<'static, str>> {
     let Some(raw) = json::raw(value) else {
         let is_number = value.starts_with(|first: char| first == '-' || first.is_ascii_digit());
@@ -89,7 +91,7 @@ fn read(value: &str) -> Result<i64, Cow<'static, str>> {
     Err("is neither an RFC 3339 time with UTC offset, such as `2023-01-01T12:00:00.000+09:00`, nor epoch seconds or milliseconds".into())
 }
 
-/// Of a text that has the form of a date or of a date and time: the parts that no calendar and no clock has.
+/// The parts that no calendar or clock has, of a text in the form of a date, or of a date and a time.
 #[cold]
 fn impossible_parts(text: &[u8]) -> Vec<String> {
     let two = |at: usize| text.get(at..at + 2).and_then(number);
@@ -129,17 +131,18 @@ fn impossible_parts(text: &[u8]) -> Vec<String> {
     parts
 }
 
-/// What calendars can show: 9999 years either way.
+/// The times that calendars can show, 9999 years either way.
 const RANGE: RangeInclusive<i64> = -377_705_116_800_000..=253_402_300_799_999;
 
 const OUT_OF_RANGE: &str = "is out of range (-9999-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z)";
 
-/// Keeps what calendars can show.
+/// The time, if calendars can show it.
 fn in_range(millis: Option<i64>) -> Result<i64, &'static str> {
     millis.filter(|millis| RANGE.contains(millis)).ok_or(OUT_OF_RANGE)
 }
 
-/// Every other form that has a date, a time and a UTC offset. Not jiff's `Timestamp`, which ends a day before the year 9999 does.
+/// Reads every other form with a date, a time and a UTC offset. jiff's `Timestamp` is not used, because it ends a day
+/// before the year 9999 does.
 fn uncommon(text: &str) -> Option<i64> {
     let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
     let (date, time, offset) = (pieces.date(), pieces.time()?, pieces.to_numeric_offset()?);
@@ -149,7 +152,8 @@ fn uncommon(text: &str) -> Option<i64> {
     Some(seconds * 1000 + i64::from(time.subsec_nanosecond()).div_euclid(1_000_000))
 }
 
-/// The common form, `YYYY-MM-DDThh:mm:ss[.fff…](Z|±hh:mm)`, fast. `None` for anything else, which may still be a time.
+/// Reads the common form, `YYYY-MM-DDThh:mm:ss[.fff…](Z|±hh:mm)`, fast. `None` for any other text, which may still be a
+/// time.
 fn rfc3339(text: &[u8]) -> Option<i64> {
     let (clock, rest) = text.split_first_chunk::<19>()?;
     let two = |at: usize| number(&clock[at..at + 2]);
@@ -189,7 +193,7 @@ fn rfc3339(text: &[u8]) -> Option<i64> {
     Some(seconds * 1000 + millis)
 }
 
-/// A few digits and nothing else.
+/// The number that a few digits stand for.
 fn number(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0')))
 }
@@ -203,15 +207,16 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar. Years begin in March here, so that a leap day is the last of its year.
+/// The days from 1970-01-01 to a day of the Gregorian calendar. Years are counted from March on, so that a leap day is
+/// the last day of its year.
 fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    // 153 days in each five months from March on.
+    // From March on, each five months have 153 days.
     year * 365 + leap_days + (153 * month + 2) / 5 + day - 719_469
 }
 
-/// Epoch seconds or milliseconds: a decimal number, exact.
+/// Reads epoch seconds or milliseconds from a decimal number, exactly.
 fn epoch(text: &str) -> Result<i64, &'static str> {
     let (digits, exponent) = decimal(text).ok_or("is no number of epoch seconds or milliseconds")?;
     let is_millis = scale(digits.abs(), exponent).ok_or(OUT_OF_RANGE)? >= FIRST_MILLIS;

@@ -22,7 +22,8 @@ impl Unrolled {
         self.elements.reserve((bytes / 128).min(1024));
     }
 
-    /// What becomes of the next element, which is an object with these fields. `alike` says that their names are those of the newest shape.
+    /// What becomes of the next element, which is an object with these fields. `alike` says that their names are those
+    /// of the newest shape.
     fn outcome(&mut self, text: &str, fields: Range<usize>, alike: bool) -> Outcome {
         let known = self.shapes.len();
         if alike && known > 0 {
@@ -66,13 +67,14 @@ pub(crate) enum Outcome {
     Name(Box<NameError>),
 }
 
-/// What rows with the same field names in the same order have in common. The elements of a message nearly always have the same names, which
-/// are then checked and compared with those of the envelope only once a message.
+/// What rows with the same field names in the same order have in common. The elements of a message nearly always have
+/// the same names, which are then checked and compared with those of the envelope only once a message.
 #[derive(Debug)]
 pub(crate) struct Shape {
     /// The first such element.
     pub(crate) element: usize,
-    /// The places, ascending, of the envelope's fields that these rows do not have: the list, and every field that the element has itself.
+    /// The places, ascending, of the envelope's fields that these rows do not have: the list, and every field that the
+    /// element has itself.
     pub(crate) omitted: Vec<u32>,
 }
 

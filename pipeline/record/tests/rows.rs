@@ -488,7 +488,8 @@ proptest! {
         prop_assert!(message.rows().all(|row| row.is_ok() == distinct));
     }
 
-    /// Names come from few, so that messages often have some or all in common, in one order or another, escaped or twice.
+    /// Names come from few, so that messages often have some or all in common, in one order or another, escaped or
+    /// twice.
     #[test]
     fn what_a_parser_has_read_before_changes_nothing(messages in proptest::collection::vec((
         proptest::collection::vec(prop_oneof![

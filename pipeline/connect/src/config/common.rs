@@ -1,4 +1,5 @@
-//! The keys that every connector has, as Kafka Connect names them, and those of Kafka Connect's that are refused with a reason.
+//! The keys that every connector has, as Kafka Connect names them, and those of Kafka Connect's that are refused with a
+//! reason.
 
 use regex::Regex;
 
@@ -146,7 +147,8 @@ pub const COMMON: &[Key] = &[
     .risk("with `fail` the first tombstone of a compacted topic stops the task"),
 ];
 
-/// Keys of Kafka Connect and of its sinks that mean something which is not done here. A `*` at the end stands for any rest.
+/// Keys of Kafka Connect and its sinks that are not supported, and what to do instead. A `*` at the end stands for any
+/// rest.
 pub const REFUSED: &[(&str, &str)] = &[
     (
         "transforms*",
@@ -193,7 +195,8 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("schema.*", "values have no schema here"),
 ];
 
-/// Why this key of Kafka Connect is not supported, and what to use instead; `None` for a key that is nobody's.
+/// Why this key of Kafka Connect is not supported, and what to use instead. `None` for a key that Kafka Connect does
+/// not have.
 pub fn refused(key: &str) -> Option<&'static str> {
     let matches = |pattern: &str| match pattern.strip_suffix('*') {
         Some(prefix) => key.starts_with(prefix),
@@ -207,7 +210,8 @@ pub fn dead_letter_topic(config: &Config) -> Option<&str> {
     config.get(DEAD_LETTER_TOPIC).map(str::trim).filter(|topic| !topic.is_empty())
 }
 
-/// Checks of [`COMMON`] keys that go together, and of the values whose meaning is not honoured. Every problem found.
+/// Checks the values of [`COMMON`] keys that have to fit together, and those that would have no effect. Gives every
+/// problem found.
 pub fn check(config: &Config) -> Vec<ConfigError> {
     let mut problems = Vec::new();
     let mut problem = |key: &str, text: &str| problems.push(config.error(key, text));
@@ -284,9 +288,10 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
     problems
 }
 
-/// `topics.regex` as Kafka Connect means it: the whole name has to match.
+/// Compiles `topics.regex`. As in Kafka Connect, the whole name of a topic has to match.
 ///
-/// librdkafka matches with the C library's extended regular expressions, so what only one of the two understands is refused.
+/// librdkafka matches with the extended regular expressions of the C library, so a pattern that only one of the two
+/// understands is refused.
 pub fn topic_pattern(pattern: &str) -> Result<Regex, String> {
     let foreign = Regex::new(r"\\[A-Za-z0-9]|\(\?|[*+?}][?+]|\[\[:\^").map_err(|error| error.to_string())?;
     if let Some(found) = foreign.find(pattern) {
@@ -296,7 +301,7 @@ pub fn topic_pattern(pattern: &str) -> Result<Regex, String> {
         ));
     }
     Regex::new(&format!("^(?:{pattern})$")).map_err(|error| match error {
-        // The error shows the pattern with the anchors; the last line is what is wrong with it.
+        // The error shows the pattern with the anchors. Its last line says what is wrong.
         regex::Error::Syntax(text) => text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
         other => other.to_string(),
     })

@@ -1,4 +1,4 @@
-//! A connector's configuration: declared keys, checked values, errors that name the nearest known key.
+//! A connector's configuration: declared keys, checked values, and errors that name the nearest known key.
 
 pub mod common;
 pub mod file;
@@ -17,7 +17,8 @@ use self::shown::Secrets;
 /// Prefixes under which settings of the Kafka clients pass through unchecked, for librdkafka to check.
 pub const PASSTHROUGH: [&str; 2] = ["consumer.override.", "producer.override."];
 
-/// A configuration key that a connector or the worker understands: what checks a value and what the reference says of it.
+/// A configuration key that a connector or the worker understands. Values are checked by it, and the configuration
+/// reference is made from it.
 ///
 /// ```
 /// use fms_connect::{Key, Kind};
@@ -34,17 +35,17 @@ pub struct Key {
     pub name: &'static str,
     /// What its value may be.
     pub kind: Kind,
-    /// Value when the key is absent; `None` with `required` false means unset.
+    /// The value when the key is absent. `None` with `required` false means that the key is unset then.
     pub default: Option<&'static str>,
     /// Whether a connector without it does not start.
     pub required: bool,
-    /// Whether it affects names or bytes of what a flush writes, and so belongs into the intent.
+    /// Whether it affects names or bytes of what a flush writes, so that intents have to keep its value.
     pub in_intent: bool,
     /// How much an operator has to think about it.
     pub importance: Importance,
     /// What a number counts: `ms`, `bytes`, `rows`.
     pub unit: Option<&'static str>,
-    /// Its meaning, without a full stop: it stands in errors, too.
+    /// Its meaning, without a full stop, because errors quote it too.
     pub doc: &'static str,
     /// What goes wrong when it is set badly, without a full stop.
     pub risk: Option<&'static str>,
@@ -73,14 +74,14 @@ impl Key {
         self
     }
 
-    /// What counts when it is absent.
+    /// Sets the value when the key is absent.
     #[must_use]
     pub const fn default(mut self, value: &'static str) -> Self {
         self.default = Some(value);
         self
     }
 
-    /// Names or bytes of what a flush writes depend on it: it belongs into the intent.
+    /// Names or bytes of what a flush writes depend on this key, so that intents have to keep its value.
     #[must_use]
     pub const fn in_intent(mut self) -> Self {
         self.in_intent = true;
@@ -121,7 +122,7 @@ impl Key {
 pub enum Importance {
     /// Every operator has to.
     High,
-    /// Who wants another behaviour has to.
+    /// Operators who want another behaviour have to.
     Medium,
     /// Hardly anybody has to.
     Low,
@@ -156,7 +157,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The value as it is kept: without the blanks around it where they mean nothing, booleans in lower case, as Kafka reads them.
+    /// The value in the form in which it is kept: without surrounding blanks unless it is text, and booleans in lower
+    /// case, as Kafka reads them.
     fn read(self, value: &str) -> Result<String, String> {
         let trimmed = value.trim();
         match self {
@@ -218,7 +220,7 @@ pub struct Config {
     written: Arc<Written>,
 }
 
-/// A configuration as its author wrote it: what errors show of it.
+/// A configuration as its author wrote it, which is what errors show of it.
 #[derive(Debug, Default)]
 struct Written {
     values: BTreeMap<String, String>,
@@ -232,14 +234,16 @@ impl Written {
 }
 
 impl Config {
-    /// Values over these keys' defaults, checked; the first problem found. [`Config::check`] finds all.
+    /// Checks these values, with the defaults of the keys for those that are missing. The error is the first problem
+    /// found; [`Config::check`] gives all.
     pub fn new(name: &str, keys: &[&[Key]], values: BTreeMap<String, String>) -> Result<Self, ConfigError> {
         Self::check(name, keys, values).map_err(|mut problems| problems.swap_remove(0))
     }
 
-    /// Values over these keys' defaults, checked; every problem found, in the order of the keys.
+    /// Checks these values, with the defaults of the keys for those that are missing. The error has every problem
+    /// found, in the order of the keys, and at least one.
     ///
-    /// A key has to be declared in `keys` or begin with one of [`PASSTHROUGH`]. The errors are never empty.
+    /// A key has to be declared in `keys`, or to begin with one of [`PASSTHROUGH`].
     pub fn check(name: &str, keys: &[&[Key]], values: BTreeMap<String, String>) -> Result<Self, Vec<ConfigError>> {
         Self::checked(name, keys, &values.clone(), values)
     }
@@ -300,13 +304,14 @@ impl Config {
         if problems.is_empty() { Ok(Self { name: name.into(), keys, values, written }) } else { Err(problems) }
     }
 
-    /// This configuration as it was when an intent was made: every key that is [`Key::in_intent`] has its value from `settings`,
-    /// and only from there. An intent of another version, with keys or values that this one does not know, is an error.
+    /// This configuration as it was when an intent was made: every key that is [`Key::in_intent`] has the value that
+    /// `settings` gives it, or none. An intent of another version, with keys or values that this one does not know, is
+    /// an error.
     pub fn with(&self, settings: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let mut values = self.values.clone();
         values.retain(|key, _| !self.keys.get(key.as_str()).is_some_and(|key| key.in_intent));
         values.extend(settings.clone());
-        // How another value than today's was written is not known: it is not shown.
+        // It is not known how a value that differs from today's was written, so it is not shown.
         let written = self.written.values.iter().filter(|(key, _)| values.get(*key) == self.values.get(*key));
         let written = Written {
             values: written.map(|(key, value)| (key.clone(), value.clone())).collect(),
@@ -330,7 +335,8 @@ impl Config {
         &self.name
     }
 
-    /// The value, else the key's default, else `None`. Panics for a key that was not declared: a mistake in the program.
+    /// The value of a key, or else its default. Panics for a key that was not declared, which is a mistake in the
+    /// program.
     pub fn get(&self, key: &str) -> Option<&str> {
         let declared = self.keys.get(key).unwrap_or_else(|| panic!("the key `{key}` is used but not declared"));
         self.values.get(key).map(String::as_str).or(declared.default)
@@ -356,7 +362,7 @@ impl Config {
         self.get(key).map(|v| v.split(',').map(str::trim).filter(|v| !v.is_empty()).collect()).unwrap_or_default()
     }
 
-    /// What was set under one of the [`PASSTHROUGH`] prefixes, without the prefix.
+    /// The settings under one of the [`PASSTHROUGH`] prefixes, without the prefix.
     pub fn prefixed<'c>(&'c self, prefix: &'c str) -> impl Iterator<Item = (&'c str, &'c str)> {
         self.values.iter().filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))
     }

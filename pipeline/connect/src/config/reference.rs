@@ -1,4 +1,5 @@
-//! The configuration reference: what the tables that check say of every key, as text, Markdown and JSON, and in the form of Kafka Connect.
+//! The configuration reference: what the tables that check say of every key, as text, Markdown and JSON, and in the
+//! form of Kafka Connect.
 
 use std::fmt::Write;
 

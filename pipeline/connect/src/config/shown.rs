@@ -1,9 +1,10 @@
-//! What may be shown of a configuration. This is the rule, for errors, logs and REST alike:
+//! What may be shown of a configuration. This rule holds for errors, logs and REST:
 //!
 //! - A value is shown as it is written: `${env:NAME}`, not what the provider filled in for it.
 //! - The value of a key that is [secret](is_secret) is `[hidden]`, even where it is written out.
-//! - Names of what is worked on are no secrets: topics, tables, buckets, regions, addresses, the connector's own. Where a problem is about
-//!   the thing itself, in an error at start or at run time, it is called by its real name, wherever that came from.
+//! - Names of what is worked on are no secrets: topics, tables, buckets, regions, addresses, the connector's own. Where
+//!   a problem is about the thing itself, in an error at start or at run time, it is called by its real name, wherever
+//!   that came from.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,8 @@ const NAMES: [&str; 8] = [
     "s3.region",
 ];
 
-/// The least that is recognised as a provider's value in running text; of what is shorter only what is quoted is.
+/// The shortest value of a provider that is recognized in running text. A shorter one is recognized only between
+/// quotes.
 const RECOGNISABLE: usize = 4;
 
 /// Whether the value of this key is a secret, whoever wrote it.
@@ -54,12 +56,12 @@ pub fn all_shown(written: &BTreeMap<String, String>) -> BTreeMap<String, String>
     written.iter().map(|(key, value)| (key.clone(), shown(key, value).to_owned())).collect()
 }
 
-/// Values that no text about a configuration may have in it, each with what stands for it.
+/// Values that no text about a configuration may contain, each with what is shown instead.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets(Vec<(String, String)>);
 
 impl Secrets {
-    /// Those of a configuration, as it is written and with the providers' values filled in.
+    /// The secrets of a configuration, from its values as they are written and with the providers' values filled in.
     pub fn new(written: &BTreeMap<String, String>, values: &BTreeMap<String, String>) -> Self {
         let secrets = values.iter().filter_map(|(key, value)| {
             let written = written.get(key).unwrap_or(value);
@@ -69,8 +71,8 @@ impl Secrets {
         Self(secrets.collect())
     }
 
-    /// The text without any of them. Texts come from parsers and libraries too, which quote the value or the part of it that they do not
-    /// like: what is quoted and is part of a secret alone goes as well.
+    /// The text with every secret replaced. Texts also come from parsers and libraries, which quote a value or the part
+    /// of it that they reject; so a quoted part of a secret is replaced as well.
     pub fn hide(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (value, instead)| {
             let text = if value.len() >= RECOGNISABLE { replace_words(&text, value, instead) } else { text };

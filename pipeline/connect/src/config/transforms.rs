@@ -1,4 +1,5 @@
-//! The one single message transform that is understood: `ExtractField$Value`, which is `converter.extract.field` by another name.
+//! The one single message transform that is understood: `ExtractField$Value`, which is `converter.extract.field` by
+//! another name.
 
 use std::collections::BTreeMap;
 

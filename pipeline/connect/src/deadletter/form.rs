@@ -1,25 +1,24 @@
-//! What of a letter is sent: all of it, or as much as its topic takes. Whatever is left out is named in the letter's headers. Pure.
+//! Which parts of a letter are sent: all of them, or as much as its topic takes. The letter's headers name what is left
+//! out. Pure.
 //!
-//! A topic that refuses a letter does not say how large it may be, so that less is sent step by step: the letter compressed and in a batch of
-//! its own, then with the text of its error cut, then without the headers about the error, then without the largest of value, record's
-//! headers and key, the next largest, and the last. From there on headers say where the record is, whatever
-//! `errors.deadletterqueue.context.headers.enable` says, so that it can be read again; and they give the size of what is missing and,
-//! of value and key, the digest.
-
-use std::fmt::Write as _;
+//! A topic that refuses a letter does not say how large it may be. So less is sent step by step: first the letter is
+//! compressed and sent in a batch of its own; then the text of its error is cut; then the headers about the error are
+//! left out; and then the largest of value, record's headers and key, the next largest, and the last. From then on
+//! headers say where the record is, whatever `errors.deadletterqueue.context.headers.enable` says, so that it can be
+//! read again; and they give the size of what is missing and, of value and key, the digest.
 
 use rdkafka::message::{Header, OwnedHeaders};
 use sha2::{Digest as _, Sha256};
 
 use super::{DeadLetter, Stage};
 
-/// What the names of all headers about an error begin with.
+/// The prefix of the names of all headers about an error.
 const PREFIX: &str = "__connect.errors.";
 
-/// Bytes to which the text of an error is cut.
+/// The bytes to which the text of an error is cut.
 const SHORT: usize = 256;
 
-/// What the context headers say of the task.
+/// What the context headers say about the task.
 pub(super) struct ContextHeaders {
     pub connector: String,
     pub task: String,
@@ -32,13 +31,13 @@ pub(super) struct ContextHeaders {
 enum Context {
     #[default]
     Whole,
-    /// The text of the error is cut.
+    /// Everything, but the text of the error is cut.
     Short,
     /// Nothing.
     Nothing,
 }
 
-/// What can fill a letter.
+/// A part of a letter that can be large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Value,
@@ -55,7 +54,7 @@ impl Part {
         }
     }
 
-    /// Bytes of it that the letter has.
+    /// The bytes that the letter has in this part.
     fn size(self, letter: &DeadLetter) -> usize {
         match self {
             Self::Value => letter.value.as_ref().map_or(0, Vec::len),
@@ -65,16 +64,16 @@ impl Part {
     }
 }
 
-/// A part that is not sent.
+/// A part that is left out.
 #[derive(Debug, Clone)]
 struct LeftOut {
     part: Part,
     size: usize,
-    /// Hexadecimal, of what is a sequence of bytes.
+    /// The digest in hexadecimal, of a part that is one sequence of bytes.
     sha256: Option<String>,
 }
 
-/// What of a letter is sent, and how.
+/// Which parts of a letter are sent, and how.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Form {
     alone: bool,
@@ -83,7 +82,7 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// Whether the letter goes compressed and in a batch of its own.
+    /// Whether the letter is sent compressed and in a batch of its own.
     pub fn is_alone(&self) -> bool {
         self.alone
     }
@@ -102,7 +101,8 @@ impl Form {
         !self.left_out.iter().any(|left_out| left_out.part == part)
     }
 
-    /// Takes the next step towards less, after the topic has not taken the letter like this. Gives whether there was one left.
+    /// Takes the next step towards less, after the topic has refused the letter in this form. Gives whether there was a
+    /// step left.
     pub fn shrink(&mut self, letter: &DeadLetter, context: bool) -> bool {
         if !self.alone {
             self.alone = true;
@@ -121,14 +121,14 @@ impl Form {
             Part::Key => letter.origin.key.as_ref(),
             Part::Headers => None,
         };
-        let sha256 = bytes.map(|bytes| hex(&Sha256::digest(bytes)));
+        let sha256 = bytes.map(|bytes| hex::encode(Sha256::digest(bytes)));
         self.left_out.push(LeftOut { part, size, sha256 });
-        // There is room for it again.
+        // There is room again for the headers about the error.
         self.context = Context::Short;
         true
     }
 
-    /// The names of what is not sent, as the metric and the log have them.
+    /// The names of what is left out or cut, for metric and log.
     pub fn cuts(&self, letter: &DeadLetter) -> Vec<&'static str> {
         let text = match self.context {
             Context::Short if letter.error.len() > SHORT => Some("error message"),
@@ -138,8 +138,8 @@ impl Form {
         text.into_iter().chain(self.left_out.iter().map(|left_out| left_out.part.name())).collect()
     }
 
-    /// The headers that are sent: the record's own, then those about the error. Headers about an earlier error, which a letter has that
-    /// was sent back to its topic, are not the record's own.
+    /// The headers that are sent: the record's own, then those about the error. A letter that was sent back to its
+    /// topic has headers about an earlier error, which are left out.
     pub fn headers(&self, letter: &DeadLetter, context: Option<&ContextHeaders>) -> OwnedHeaders {
         let origin = &letter.origin;
         let mut headers = OwnedHeaders::new_with_capacity(origin.headers.len() + 16);
@@ -177,7 +177,7 @@ impl Form {
                 insert("request.id", id);
             }
         }
-        // Without it, the text of a row could not be told from a message.
+        // Without this header, the text of a row could not be told from a message.
         if let Some(row) = letter.row {
             insert("row.index", &row.to_string());
         }
@@ -191,24 +191,16 @@ impl Form {
     }
 }
 
-/// The record's headers, without those of an error that an earlier letter of it had.
+/// The record's headers, without those about an earlier error.
 fn own_headers(letter: &DeadLetter) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
     let all = letter.origin.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
     all.filter(|(name, _)| !name.starts_with(PREFIX))
 }
 
-/// A text of at most [`SHORT`] bytes and an ellipsis.
+/// The text, cut to at most [`SHORT`] bytes and an ellipsis.
 fn short(text: &str) -> String {
     if text.len() <= SHORT {
         return text.into();
     }
     format!("{}…", &text[..text.floor_char_boundary(SHORT)])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
-        // A string takes everything.
-        let _infallible = write!(hex, "{byte:02x}");
-        hex
-    })
 }

@@ -1,16 +1,18 @@
-//! The dead-letter queue: a record that cannot be stored is produced to a topic, and acknowledged there before any offset behind it is
-//! committed.
+//! The dead-letter queue: a record that cannot be stored is produced to a topic, and acknowledged there before any
+//! offset behind it is committed.
 //!
-//! Dead letters are delivered at least once: a crash between the acknowledgement and the commit repeats them. A letter keeps the key, headers
-//! and timestamp of its record. Its value is that of the record; if only one row is wrong, it is the text of that row, and the header
-//! `__connect.errors.row.index` says which row of the record it is.
+//! Dead letters are delivered at least once: a crash between the acknowledgement and the commit repeats them. A letter
+//! keeps the key, headers and timestamp of its record. Its value is that of the record; if only one row is wrong, it is
+//! the text of that row, and the header `__connect.errors.row.index` says which row of the record it is.
 //!
 //! The other `__connect.errors.*` headers are those of Kafka Connect and are written with
-//! `errors.deadletterqueue.context.headers.enable`. Two differ: `exception.stacktrace` is left out, for there is no stack trace, and
-//! `request.id`, by which AWS finds the call that refused a row, is not known to Kafka Connect. A record that has such headers is a letter
-//! that was sent back to its topic: they describe an earlier error, and the new ones replace them.
+//! `errors.deadletterqueue.context.headers.enable`. Two differ: `exception.stacktrace` is left out, for there is no
+//! stack trace, and `request.id`, by which AWS finds the call that refused a row, is not known to Kafka Connect. A
+//! record that has such headers is a letter that was sent back to its topic: they describe an earlier error, and the
+//! new ones replace them.
 //!
-//! A letter that is larger than its topic allows does not stop the task: as much of it is sent as the topic takes, see [`form`].
+//! A letter that is larger than its topic allows does not stop the task: as much of it is sent as the topic takes, see
+//! [`form`].
 
 mod form;
 mod letter;
@@ -41,19 +43,20 @@ use crate::{Budget, Config, ConfigError, Origin, Reservation, SinkError, TopicPa
 
 const HEADERS: &str = "errors.deadletterqueue.context.headers.enable";
 
-/// The bytes that may be on their way to the broker. More letters wait in the task, so that librdkafka holds no more of the budget than this.
+/// The bytes that may be on their way to the broker. More letters wait in the task, so that librdkafka holds no more of
+/// the budget than this.
 const IN_FLIGHT: usize = 4 << 20;
 
 /// The dead-letter queue of one task.
 ///
-/// [`send`](Self::send) never blocks and never loses a letter. The letters that it holds count in the task's budget, and over that no more
-/// records are taken.
+/// [`send`](Self::send) never blocks and never loses a letter. The letters that it holds count in the task's budget,
+/// and over that no more records are taken.
 pub struct DeadLetterQueue {
     topic: String,
     context: Option<ContextHeaders>,
     producer: BaseProducer<Deliveries>,
-    /// Sends the letters that are too large for `producer`: it compresses, and puts each of them into a batch of its own. It is created for
-    /// the first such letter.
+    /// Sends the letters that are too large for `producer`: it compresses, and puts each of them into a batch of its
+    /// own. It is created for the first such letter.
     single: Option<BaseProducer<Deliveries>>,
     client: ClientConfig,
     log: KafkaLog,
@@ -67,8 +70,8 @@ pub struct DeadLetterQueue {
 }
 
 impl DeadLetterQueue {
-    /// The dead-letter queue of task `task`, if the connector has one. `client` is what the worker's producers have in common.
-    /// The topic has to exist: the worker creates it when it starts.
+    /// The dead-letter queue of task `task`, if the connector has one. `client` is what the worker's producers have in
+    /// common. The topic has to exist: the worker creates it when it starts.
     pub fn start(
         config: &Config,
         task: u32,
@@ -117,8 +120,8 @@ impl DeadLetterQueue {
 
     /// Whether every letter of a record of this partition before `end` is acknowledged by all in-sync replicas.
     ///
-    /// An error is final: a letter could not be delivered within the producer's `delivery.timeout.ms`, so the offset behind it must not be
-    /// committed.
+    /// An error is final: a letter could not be delivered within the producer's `delivery.timeout.ms`, so the offset
+    /// behind it must not be committed.
     pub fn acknowledged(&mut self, partition: &TopicPartition, end: i64) -> Result<bool, SinkError> {
         self.poll()?;
         let first = self.outstanding.get(partition).and_then(|offsets| offsets.keys().next());
@@ -203,7 +206,8 @@ impl DeadLetterQueue {
         self.metrics.cut(&cuts);
     }
 
-    /// A letter was not taken. If it is too large, less of it is sent next, before all others; any other failure fails the task.
+    /// A letter was not taken. If it is too large, less of it is sent next, before all others; any other failure fails
+    /// the task.
     fn refused(&mut self, mut sending: Box<Sending>, error: &KafkaError) {
         if !is_too_large(error) {
             let bytes = sending.letter.value.as_ref().map_or(0, Vec::len);

@@ -15,12 +15,14 @@ use crate::{Config, ConfigError};
 /// What the keys begin with that are settings of a connector's producers.
 pub(super) const OVERRIDES: &str = "producer.override.";
 
-/// The largest letter that a client sends, in bytes before compression. It is larger than the client's default, which records may exceed, so
-/// that the topic's limit decides. A broker with default settings closes the connection at a request of 104,857,600 bytes.
+/// The largest letter that a client sends, in bytes before compression. It is larger than the client's default, which
+/// records may exceed, so that the topic's limit decides. A broker with default settings closes the connection at a
+/// request of 104,857,600 bytes.
 const LETTER_MAX: usize = 100_000_000;
 /// The codec for letters that are too large without compression, if the producer does not compress already.
 const COMPRESSION: &str = "zstd";
-/// The settings of the producer: those of all connectors, those of this one, and what the delivery of letters depends on.
+/// The settings of the producer: those of all connectors, those of this one, and what the delivery of letters depends
+/// on.
 pub(super) fn producer_client(base: &ClientConfig, config: &Config) -> Result<ClientConfig, Vec<ConfigError>> {
     let mut defaults = base.clone();
     // Kafka Connect's producer chooses partitions in this way.
@@ -31,8 +33,9 @@ pub(super) fn producer_client(base: &ClientConfig, config: &Config) -> Result<Cl
     Ok(client)
 }
 
-/// The settings of a producer for letters that are too large for the other one. Each letter is a batch of its own, because the limit of a
-/// topic is one of batches, and it is compressed, because its record may have been. librdkafka's own limit is one of uncompressed bytes.
+/// The settings of a producer for letters that are too large for the other one. Each letter is a batch of its own,
+/// because the limit of a topic is one of batches, and it is compressed, because its record may have been. librdkafka's
+/// own limit is one of uncompressed bytes.
 pub(super) fn single(client: &ClientConfig) -> ClientConfig {
     let mut single = client.clone();
     single.set("batch.num.messages", "1").set("linger.ms", "0");
@@ -59,7 +62,8 @@ pub(super) fn is_too_large(error: &KafkaError) -> bool {
     )
 }
 
-/// The letters that the producers have settled. Their callbacks, which run within their `poll`, write it, and the queue reads it.
+/// The letters that the producers have settled. Their callbacks, which run within their `poll`, write it, and the queue
+/// reads it.
 pub(super) type Reports = Arc<Mutex<Vec<Report>>>;
 
 /// What has become of a letter.
@@ -69,7 +73,8 @@ pub(super) struct Report {
     pub failure: Option<KafkaError>,
 }
 
-/// A letter on its way. It goes through the producer and comes back with the report; meanwhile it has no value, for the producer has a copy.
+/// A letter on its way. It goes through the producer and comes back with the report; meanwhile it has no value, for the
+/// producer has a copy.
 pub(super) struct Sending {
     pub letter: DeadLetter,
     pub form: Form,

@@ -1,4 +1,5 @@
-//! Dead letters on a mock cluster: what they say, when they count as delivered, and what is left out of those that are too large.
+//! Dead letters on a mock cluster: what they say, when they count as delivered, and what is left out of those that are
+//! too large.
 
 use std::time::Instant;
 

@@ -20,10 +20,11 @@ pub(super) const REPLICATION: &str = "errors.deadletterqueue.topic.replication.f
 /// How long the cluster may take to say whether the topic exists, or to create it.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Makes sure that the connector's dead-letter topic exists, if it has one. Once `stop` is true it no longer waits for the cluster.
+/// Makes sure that the connector's dead-letter topic exists, if it has one. Once `stop` is true it no longer waits for
+/// the cluster.
 ///
-/// A broker that creates topics by itself may do so. Otherwise, and whenever a replication factor is set, the topic is created with one
-/// partition, as Kafka Connect does.
+/// A broker that creates topics by itself may do so. Otherwise, and whenever a replication factor is set, the topic is
+/// created with one partition, as Kafka Connect does.
 pub(crate) fn ensure_topic(
     config: &Config,
     client: &ClientConfig,

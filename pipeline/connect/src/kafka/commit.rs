@@ -1,8 +1,8 @@
 //! Offset commits of one partition, with a deadline, and only while the consumer is a member of its group.
 //!
-//! A broker checks the member and the generation of an offset commit, but never who owns the partition. So these rules, together with `task`,
-//! keep a stale task from committing: poll, callbacks and commits run on one thread; commits are synchronous and for one partition; and none
-//! is sent without a current membership.
+//! A broker checks the member and the generation of an offset commit, but never who owns the partition. So these rules,
+//! together with `task`, keep a stale task from committing: poll, callbacks and commits run on one thread; commits are
+//! synchronous and for one partition; and none is sent without a current membership.
 
 use std::ffi::{CStr, CString};
 use std::time::Duration;
@@ -18,39 +18,41 @@ use super::lookup::committed_of;
 use super::{Committed, Consumer, is_permanent};
 use crate::TopicPartition;
 
-/// How long one question to the group coordinator may take. A commit can wait behind a rebalance for the other members; one that is given up
-/// is put again after a poll.
+/// How long one question to the group coordinator may take. A commit can wait behind a rebalance for the other members;
+/// one that is given up is tried again after a poll.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CommitOutcome {
-    /// The broker has it.
+    /// The broker has accepted it.
     Done,
-    /// Not now: a rebalance is under way, or the answer is not known. Poll, and try again if the partition is still ours.
+    /// It is not accepted now, because a rebalance is under way, or the answer is not known. It is to be tried again
+    /// after a poll, if the task still owns the partition.
     Later(String),
-    /// This member is out of the group: whatever it was about to do is somebody else's now.
+    /// This member is no longer in the group, so the flush belongs to another owner of the partition.
     Lost(String),
     /// The partition's topic does not exist any more.
     Gone(String),
 }
 
 impl Consumer {
-    /// What the group has committed for this partition. Waits for at most `patience`.
+    /// Reads what the group has committed for this partition. Waits no longer than `patience`.
     pub(super) fn committed(&self, partition: &TopicPartition, patience: Duration) -> KafkaResult<Committed> {
         let committed = committed_of(&self.inner.committed_offsets(list(partition), patience)?)?;
         committed.into_iter().next().ok_or(KafkaError::NoMessageReceived)
     }
 
-    /// Whether the group has still committed something for this partition, which it had: with a topic that is deleted its offsets vanish, and
-    /// one that is made anew under its name is read from where the old one was left. `None` if that is not known now.
+    /// Whether the group still has a committed offset for this partition, for which it had one. When a topic is
+    /// deleted, its offsets vanish, and a new topic of that name would be read from where the old one was left. `None`
+    /// if the answer is not known now.
     pub fn is_committed(&self, partition: &TopicPartition, patience: Duration) -> Option<bool> {
         let committed = self.committed(partition, patience.min(COORDINATOR_TIMEOUT));
         committed.ok().map(|committed| committed.offset.is_some())
     }
 
-    /// Commits one partition's offset with its metadata, and says what became of it after at most `patience` and as much again for reading it
-    /// back. An error is for good.
+    /// Commits the offset of one partition with its metadata. Waits no longer than `patience`, and as long again for
+    /// reading the commit back. An error is permanent.
     pub fn commit(
         &self,
         partition: &TopicPartition,
@@ -59,7 +61,7 @@ impl Consumer {
         patience: Duration,
     ) -> KafkaResult<CommitOutcome> {
         let Some(membership) = self.membership() else {
-            // An empty group accepts a commit from anyone.
+            // A group without members accepts a commit from anyone.
             return Ok(CommitOutcome::Later("not a member of the group at the moment".into()));
         };
         let patience = patience.min(COORDINATOR_TIMEOUT);
@@ -68,7 +70,7 @@ impl Consumer {
         element.set_offset(Offset::Offset(offset))?;
         element.set_metadata(metadata);
         match self.commit_within(&list, patience) {
-            // librdkafka stamps the membership when it sends, not when it is asked to.
+            // librdkafka adds the membership when it sends the commit, not when it is called.
             Ok(()) if self.membership().as_ref() == Some(&membership) => Ok(CommitOutcome::Done),
             Ok(()) => Ok(CommitOutcome::Later("the membership changed while it was under way".into())),
             Err(error) if is_permanent(&error) => Err(error),
@@ -80,23 +82,25 @@ impl Consumer {
                     Ok(CommitOutcome::Gone(error.to_string()))
                 }
                 Some(Code::OffsetMetadataTooLarge | Code::InvalidCommitOffsetSize) => Err(error),
-                // Refused: nothing is to be read back.
+                // The commit was refused, so there is nothing to read back.
                 Some(Code::IllegalGeneration | Code::RebalanceInProgress | Code::StaleMemberEpoch) => {
                     Ok(CommitOutcome::Later(error.to_string()))
                 }
-                // The answer did not come, or says nothing about what became of it.
+                // The answer did not come, or does not say whether the commit was accepted.
                 _ => Ok(self.read_again(partition, offset, metadata, &error, patience)),
             },
         }
     }
 
-    /// `rd_kafka_commit` waits for as long as its answer takes, which is for ever when a broker froze at the wrong moment. So the answer comes
-    /// to a queue of its own, where the waiting ends in time; an answer that is late is thrown away with the queue.
+    /// Commits and waits for the answer no longer than `patience`. `rd_kafka_commit` would wait without end if a broker
+    /// froze at the wrong moment. Here the answer comes to a queue of its own, and a late answer is destroyed with that
+    /// queue.
     fn commit_within(&self, offsets: &TopicPartitionList, patience: Duration) -> KafkaResult<()> {
         let client = self.inner.client().native_ptr();
         let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
         #[allow(unsafe_code, reason = "rdkafka commits without a deadline")]
-        // SAFETY: the client and the list outlive the calls, librdkafka copies the list; queue and event are destroyed once, after their use.
+        // SAFETY: the client and the list outlive the calls, librdkafka copies the list; queue and event are destroyed
+        // once, after their use.
         let code = unsafe {
             let queue = raw::rd_kafka_queue_new(client);
             let mut code = raw::rd_kafka_commit_queue(client, offsets.ptr(), queue, None, std::ptr::null_mut());
@@ -119,7 +123,7 @@ impl Consumer {
         }
     }
 
-    /// The answer to a commit did not arrive: whether it was accepted is read from the group.
+    /// The answer to a commit did not arrive, so what the group has committed is read to learn whether it was accepted.
     fn read_again(
         &self,
         partition: &TopicPartition,
@@ -135,10 +139,11 @@ impl Consumer {
         }
     }
 
-    /// This consumer's member id and generation in its group; `None` while it has none.
+    /// The member id and the generation of this consumer in its group. `None` while it is not a member.
     fn membership(&self) -> Option<(CString, i32)> {
         #[allow(unsafe_code, reason = "rdkafka's ConsumerGroupMetadata is opaque")]
-        // SAFETY: the client outlives the call; the metadata is read, and its text copied, before it is destroyed, which is once.
+        // SAFETY: the client outlives the call; the metadata is read, and its text copied, before it is destroyed,
+        // which is once.
         unsafe {
             let metadata = raw::rd_kafka_consumer_group_metadata(self.inner.client().native_ptr());
             if metadata.is_null() {

@@ -1,7 +1,8 @@
 //! The consumer of one task: its membership in the group, the partitions that it is assigned, and their records.
 //!
-//! No call waits for a broker without a deadline, and no call that may wait is made in a callback. What the group has committed for an
-//! assignment is read by a [`Lookup`] while the task goes on polling; the assignment is answered when the lookup is done.
+//! No call waits for a broker without a deadline, and no call that may wait is made in a callback. What the group has
+//! committed for an assignment is read by a [`Lookup`] while the task goes on polling; the assignment is answered when
+//! the lookup is done.
 
 use std::ffi::CString;
 use std::fmt;
@@ -30,43 +31,44 @@ use crate::TopicPartition;
 /// How long librdkafka's own threads may take to move a partition to another offset.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often a consumer that leaves its group is asked whether it has.
+/// How often a consumer that leaves its group is asked whether it has left.
 const LEAVE_STEP: Duration = Duration::from_millis(1);
 
-/// How long that may take. A coordinator that does not answer expels the member by itself when its session is over.
+/// How long leaving may take. A coordinator that does not answer expels the member when its session is over.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What has become of the assignment.
+/// A change of the assignment.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// Partitions that are ours from now on, and what the group has committed for them.
+    /// Partitions that the task owns from now on, and what the group has committed for them.
     Assigned(Vec<Committed>),
-    /// Partitions that are no longer ours.
+    /// Partitions that the task no longer owns.
     Revoked(Vec<TopicPartition>),
-    /// What the group has committed for a partition that is ours, and that [`Consumer::look_up`] was asked for.
+    /// What the group has committed for a partition that the task owns and that [`Consumer::look_up`] was called for.
     Found(Committed),
     /// The assignment could not be taken over.
     Failed(String),
 }
 
-/// A consumer in its group. All its methods are called on one thread.
+/// A consumer in its group. All of its methods are called on one thread.
 pub(crate) struct Consumer {
     pub(super) inner: ManuallyDrop<Arc<BaseConsumer<Context>>>,
     wake: Arc<Notify>,
-    /// What is offered, while what is committed for it is read.
+    /// The partitions that are offered, while the offsets that are committed for them are read.
     offered: Option<Lookup>,
-    /// Partitions that are ours and are looked up again.
+    /// Partitions that the task owns and whose committed offsets are read again.
     again: Vec<Lookup>,
 }
 
 impl Consumer {
-    /// A consumer of `config` with [`FIXED_CONSUMER`] over it. `name` is the task's in logs; `wake` is notified when there is
-    /// something to [`Self::poll`], to [`Self::take`] or in [`Self::changes`].
+    /// A consumer of `config` with the settings of [`FIXED_CONSUMER`], which replace others. `name` is the task's name
+    /// in logs. `wake` is notified when there is something to [`Self::poll`], to [`Self::take`] or in
+    /// [`Self::changes`].
     pub fn new(mut config: ClientConfig, name: String, wake: &Arc<Notify>) -> KafkaResult<Self> {
         for (key, value, _) in FIXED_CONSUMER {
             config.set(*key, *value);
         }
-        // With group.protocol=consumer (KIP-848) it is the broker that assigns.
+        // With group.protocol=consumer (KIP-848) the broker assigns partitions.
         if config.get("partition.assignment.strategy").is_none() && config.get("group.protocol") != Some("consumer") {
             config.set("partition.assignment.strategy", "cooperative-sticky");
         }
@@ -83,8 +85,8 @@ impl Consumer {
         self.inner.subscribe(topics)
     }
 
-    /// Serves one of librdkafka's events; `None` if there is none. Does not wait. What its callbacks said is in [`Self::changes`], which are
-    /// to be looked at before anything else.
+    /// Serves one event of librdkafka, without waiting; `None` if there is none. What its callbacks reported is then in
+    /// [`Self::changes`], which has to be called before anything else.
     pub fn poll(&self) -> Option<KafkaResult<()>> {
         let context = self.inner.context();
         context.served.store(false, Ordering::Relaxed);
@@ -101,7 +103,8 @@ impl Consumer {
         }
     }
 
-    /// What has become of the assignment since the last call. To be asked for after every [`Self::poll`], and once a pass.
+    /// The changes of the assignment since the last call. This is called after every [`Self::poll`], and once in each
+    /// pass of the loop.
     pub fn changes(&mut self) -> Vec<Change> {
         let events = std::mem::take(&mut *self.inner.context().events.lock().unwrap_or_else(PoisonError::into_inner));
         let mut changes = Vec::new();
@@ -139,7 +142,7 @@ impl Consumer {
         changes
     }
 
-    /// Answers the group: each partition starts at what is committed, else at its earliest record.
+    /// Answers the group. Each partition starts at its committed offset, or else at its earliest record.
     fn take_over(&self, mut partitions: TopicPartitionList, answer: KafkaResult<Vec<Committed>>) -> Change {
         let taken = answer
             .and_then(|committed| {
@@ -167,28 +170,28 @@ impl Consumer {
         }
     }
 
-    /// Reads what the group has committed for a partition that is ours; it comes as [`Change::Found`], unless the partition is revoked before.
-    /// With `existing`, once the partition exists: that of a topic that was deleted is waited for.
+    /// Reads what the group has committed for a partition that the task owns. The result comes as [`Change::Found`],
+    /// unless the partition is revoked before. With `existing`, a partition of a topic that was deleted is waited for.
     pub fn look_up(&mut self, partition: &TopicPartition, existing: bool) {
         self.again.push(Lookup::start(&self.inner, list(partition), existing, &self.wake));
     }
 
-    /// The records that have come, at most a batch; does not wait.
+    /// The records that have come, at most one batch of them. Does not wait.
     pub fn take(&self) -> Batch {
         self.inner.context().records().as_ref().map(RecordQueue::take).unwrap_or_default()
     }
 
-    /// Writes an error of a batch to the log, as those that do not come in one.
+    /// Logs an error that came in a batch in the way in which other errors are logged.
     pub fn log(&self, error: &ConsumerError) {
         self.inner.context().log.failure(&KafkaError::MessageConsumption(error.code), &error.text);
     }
 
-    /// Asks the broker for a partition's low and high watermark.
+    /// Asks the broker for the low and the high watermark of a partition.
     pub fn fetch_watermarks(&self, partition: &TopicPartition, timeout: Duration) -> KafkaResult<(i64, i64)> {
         self.inner.fetch_watermarks(&partition.topic, partition.partition, timeout)
     }
 
-    /// Low and high watermark as the last fetch brought them; `None` before the first fetch.
+    /// The low and the high watermark that the last fetch brought. `None` before the first fetch.
     pub fn watermarks(&self, partition: &TopicPartition) -> Option<(i64, i64)> {
         let topic = CString::new(&*partition.topic).ok()?;
         let (mut low, mut high) = (-1, -1);
@@ -206,8 +209,8 @@ impl Consumer {
         (error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some((low, high))
     }
 
-    /// The offset after all that librdkafka has given of a partition, and after the transaction markers behind it, which it gives to nobody.
-    /// `None` before the first record.
+    /// The offset after all records of a partition that librdkafka has given, and after the transaction markers behind
+    /// them, which it never gives. `None` before the first record.
     pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
         let list = list(partition);
         #[allow(unsafe_code, reason = "rdkafka wraps only the call for all that is assigned")]
@@ -219,11 +222,12 @@ impl Consumer {
         }
     }
 
-    /// Gives back what is assigned and leaves the group. Whether that was done in time; else it goes on beside, see `drop`.
+    /// Gives back what is assigned and leaves the group. Gives whether that was done in time; otherwise `drop` goes on
+    /// with it on another thread.
     pub fn leave(&mut self) -> bool {
         self.inner.context().leaving.store(true, Ordering::Relaxed);
         self.again.clear();
-        // Leaving waits for every answer that the group was not given.
+        // Leaving waits until every offer of the group is answered.
         if self.offered.take().is_some() {
             drop(decline(&self.inner));
         }
@@ -240,25 +244,26 @@ impl Consumer {
         true
     }
 
-    /// Stops fetching a partition; it stays ours.
+    /// Stops fetching a partition, which the task still owns.
     pub fn pause(&self, partition: &TopicPartition) -> KafkaResult<()> {
         self.inner.pause(&list(partition))
     }
 
-    /// Goes on fetching it.
+    /// Fetches a paused partition again.
     pub fn resume(&self, partition: &TopicPartition) -> KafkaResult<()> {
         self.inner.resume(&list(partition))
     }
 
-    /// Continues at `offset`.
+    /// Continues reading the partition at `offset`.
     pub fn seek(&self, partition: &TopicPartition, offset: Offset) -> KafkaResult<()> {
         self.inner.seek(&partition.topic, partition.partition, offset, SEEK_TIMEOUT)
     }
 }
 
 impl Drop for Consumer {
-    /// Closing the client still polls: nothing is taken over by it, and the queue is gone before the client. It waits for brokers without a
-    /// deadline, so a consumer that has not left in time is closed beside.
+    /// Closing the client still polls: from now on nothing is taken over, and the queue is destroyed before the client.
+    /// Closing waits for brokers without a deadline, so a consumer that has not left in time is closed on a thread of
+    /// its own.
     fn drop(&mut self) {
         self.inner.context().leaving.store(true, Ordering::Relaxed);
         *self.inner.context().records() = None;
@@ -296,7 +301,7 @@ mod tests {
     use super::*;
     use crate::kafka::CommitOutcome;
 
-    /// A broker that takes a commit and never answers keeps nobody waiting for longer than was said.
+    /// A commit waits no longer than it may, even if the broker takes it and never answers.
     #[test]
     fn a_commit_waits_for_no_longer_than_it_may() {
         let cluster = MockCluster::new(1).expect("a cluster");
@@ -321,7 +326,8 @@ mod tests {
         let outcome = consumer.commit(&partition, 2, "second", Duration::from_millis(200));
         assert!(matches!(outcome, Ok(CommitOutcome::Later(_))), "{outcome:?}");
         assert_eq!(consumer.is_committed(&partition, Duration::from_millis(200)), None);
-        // As long as the commit and reading it back may take, and room for a busy machine; the answer takes minutes.
+        // The commit and reading it back each have their time, and a busy machine needs some more; the answer takes
+        // minutes.
         assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
         assert!(!consumer.leave(), "the coordinator does not answer");
     }

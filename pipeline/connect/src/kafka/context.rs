@@ -15,26 +15,27 @@ use super::lookup::names;
 use super::record::RecordQueue;
 use crate::TopicPartition;
 
-/// What a callback said about the assignment, in the order in which it was said.
+/// What a callback reported about the assignment, in the order of the reports.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Partitions that are to be ours; the group waits for an answer.
+    /// Partitions that the group offers; it waits for an answer.
     Offered(TopicPartitionList),
-    /// Partitions that are no longer ours.
+    /// Partitions that the task no longer owns.
     Revoked(Vec<TopicPartition>),
     /// An event could not be answered.
     Failed(String),
 }
 
-/// The callbacks' side: collects what happens during a poll until the task looks at it.
+/// Collects what the callbacks report during a poll, until the task looks at it.
 pub(super) struct Context {
     pub(super) log: KafkaLog,
     pub(super) events: Mutex<Vec<Event>>,
-    /// Where the records of all that is assigned come in; `None` before and after the consumer's time.
+    /// The queue that the records of all assigned partitions come to; `None` before it is made and after it is
+    /// destroyed.
     records: Mutex<Option<RecordQueue>>,
-    /// Nothing is taken over any more.
+    /// Whether the consumer leaves its group, so that nothing is taken over any more.
     pub(super) leaving: AtomicBool,
-    /// A callback was called: what was served was an event, of whatever kind.
+    /// Whether a callback was called, and so an event was served.
     pub(super) served: AtomicBool,
 }
 
@@ -58,7 +59,8 @@ impl Context {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the partitions' records come to our queue. The name of one with which that is not possible.
+    /// Forwards the records of the partitions to the task's queue. The error names a partition with which that is not
+    /// possible.
     pub(super) fn forward(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) -> Result<(), String> {
         let (queue, client) = (self.records(), consumer.client().native_ptr());
         for element in partitions.elements() {
@@ -89,11 +91,11 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    /// Gives partitions up at once. What is offered is answered later, with [`Consumer::changes`](super::Consumer::changes): meanwhile the member is polled and its
-    /// heartbeats go on.
+    /// Gives revoked partitions up at once. Offered partitions are answered later, by
+    /// [`Consumer::changes`](super::Consumer::changes): meanwhile the member is polled and sends heartbeats.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         self.served.store(true, Ordering::Relaxed);
-        // Every event has to be answered, else the group waits for this member, which then cannot even leave.
+        // Every event has to be answered. Otherwise the group waits for this member, which then cannot even leave.
         let result = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             if self.leaving.load(Ordering::Relaxed) {
                 decline(consumer)
@@ -117,7 +119,7 @@ pub(super) fn is_cooperative(consumer: &BaseConsumer<Context>) -> bool {
     matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
 }
 
-/// Answers an assignment that is not taken: with none of it.
+/// Answers an assignment that is not taken, by taking nothing of it.
 pub(super) fn decline(consumer: &BaseConsumer<Context>) -> KafkaResult<()> {
     if is_cooperative(consumer) { consumer.incremental_assign(&TopicPartitionList::new()) } else { consumer.unassign() }
 }

@@ -1,4 +1,5 @@
-//! Where the log lines and errors of librdkafka go: to the worker's own log, or into one sentence about why a cluster cannot be reached.
+//! Where the log lines and errors of librdkafka go: to the worker's own log, or into one sentence about why a cluster
+//! cannot be reached.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,12 +9,14 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, ClientContext};
 use tracing::{debug, error, info, warn};
 
-/// Sends the log lines and errors of a client to `tracing`. Every error has the bootstrap servers beside it, so that a wrong address is seen.
+/// Sends the log lines and errors of a client to `tracing`. Every error has the bootstrap servers beside it, so that a
+/// wrong address is seen.
 #[derive(Debug, Clone)]
 pub(crate) struct KafkaLog {
     client: String,
     bootstrap: String,
-    /// The failures of the connections, kept instead of logged. Only a client that asks whether the cluster can be reached has this.
+    /// The failures of the connections, kept instead of logged. Only a client that asks whether the cluster can be
+    /// reached has this.
     failures: Option<Arc<Mutex<Vec<String>>>>,
 }
 
@@ -24,7 +27,8 @@ impl KafkaLog {
         Self { client: client.into(), bootstrap, failures: None }
     }
 
-    /// The log of a client that is to find out whether the cluster can be reached. Failures are kept for one sentence instead of logged.
+    /// The log of a client that is to find out whether the cluster can be reached. Failures are kept for one sentence
+    /// instead of logged.
     pub fn of_start(client: impl Into<String>, config: &ClientConfig) -> Self {
         Self { failures: Some(Arc::default()), ..Self::new(client, config) }
     }

@@ -1,4 +1,5 @@
-//! What a group has committed, asked for beside the thread that polls: a coordinator that does not answer keeps no member from polling.
+//! Reading what a group has committed on a thread of its own, so that a coordinator that does not answer keeps no
+//! member from polling.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,17 +15,18 @@ use tokio::sync::Notify;
 use super::is_permanent;
 use crate::TopicPartition;
 
-/// How long one question may take. The next one follows at once, so this only bounds how late the end of the lookup is noticed.
+/// How long one question may take. The next one follows at once, so this only limits how late the thread notices that
+/// its lookup was dropped.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the leaders of new partitions are asked for their earliest offsets before that is left to librdkafka.
+/// How long the leaders of new partitions are asked for their earliest offsets, before that is left to librdkafka.
 const EARLIEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The first pause between two questions, and the longest. A topic or group that has just come into being has no leader or coordinator for
-/// some milliseconds, and one that moves has none either.
+/// The first and the longest pause between two questions. A topic or group that has just been created, or that moves,
+/// has no leader or coordinator for some milliseconds.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
 
-/// How often a lookup that goes on is logged.
+/// How often a lookup that is still going on is logged.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What the group has committed for a partition.
@@ -33,19 +35,19 @@ pub(crate) struct Committed {
     pub partition: TopicPartition,
     pub offset: Option<i64>,
     pub metadata: String,
-    /// Where nothing is committed: the partition's earliest offset, if its leader said it in time.
+    /// If nothing is committed, the earliest offset of the partition, provided that its leader reported it in time.
     pub earliest: Option<i64>,
 }
 
 impl Committed {
-    /// Where the partition is read from. The earliest offset as a number where it is known: left to librdkafka, the first question for it is
-    /// often put before the partition's leader is connected, and the next one 500 ms later.
+    /// The offset from which the partition is read. The earliest offset is given as a number if it is known: librdkafka
+    /// itself often asks for it before the leader is connected, and asks again only 500 ms later.
     pub fn start(&self) -> Offset {
         self.offset.or(self.earliest).map_or(Offset::Beginning, Offset::Offset)
     }
 }
 
-/// A question that is asked until it is answered, refused for good, or no longer of interest: dropping the lookup ends it.
+/// A question that is asked until it is answered, or refused for good. Dropping the lookup ends it.
 #[derive(Debug)]
 pub(crate) struct Lookup {
     partitions: TopicPartitionList,
@@ -55,8 +57,8 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
-    /// Asks for `partitions`, and notifies `wake` when there is an answer. With `existing`, the partitions have to exist first: those of a
-    /// topic that was deleted are waited for.
+    /// Asks for `partitions`, and notifies `wake` when there is an answer. With `existing`, it first waits until the
+    /// partitions exist, which those of a deleted topic do not.
     pub fn start<C: ConsumerContext + 'static>(
         consumer: &Arc<BaseConsumer<C>>,
         partitions: TopicPartitionList,
@@ -73,7 +75,7 @@ impl Lookup {
             answer: sender,
         };
         let wake = Arc::clone(wake);
-        // Without a thread the sender is gone, which `answer` takes for a refusal.
+        // If no thread can be started the sender is dropped, which `answer` takes for a refusal.
         let thread = thread::Builder::new().name("committed".into()).spawn(move || {
             asking.run();
             wake.notify_one();
@@ -81,12 +83,12 @@ impl Lookup {
         Self { partitions, answers, ended, thread: thread.ok() }
     }
 
-    /// What was asked for.
+    /// The partitions that were asked for.
     pub fn partitions(&self) -> &TopicPartitionList {
         &self.partitions
     }
 
-    /// The answer, once, when it is there. An error is for good.
+    /// The answer, which is given once, when it is there. An error is permanent.
     pub fn answer(&self) -> Option<KafkaResult<Vec<Committed>>> {
         match self.answers.try_recv() {
             Ok(answer) => Some(answer),
@@ -105,7 +107,7 @@ impl Drop for Lookup {
     }
 }
 
-/// The thread's half.
+/// The part of a lookup that belongs to its thread.
 struct Asking<C: ConsumerContext> {
     consumer: Arc<BaseConsumer<C>>,
     partitions: TopicPartitionList,
@@ -132,7 +134,7 @@ impl<C: ConsumerContext> Asking<C> {
                     }
                 }
                 _ => {
-                    // Nobody waits for it any more if the lookup was dropped.
+                    // An error means that the lookup was dropped.
                     let _ = self.answer.send(result);
                     return;
                 }
@@ -169,8 +171,8 @@ impl<C: ConsumerContext> Asking<C> {
         Ok(committed)
     }
 
-    /// The earliest offsets of these partitions. `None` if a leader does not answer in time: it must keep no other partition waiting, and
-    /// librdkafka goes on asking it for the beginning by itself.
+    /// The earliest offsets of these partitions. `None` if a leader does not answer in time: it must keep no other
+    /// partition waiting, and librdkafka goes on asking it for the beginning by itself.
     fn earliest_in_time(&self, partitions: &TopicPartitionList) -> KafkaResult<Option<TopicPartitionList>> {
         let deadline = Instant::now() + EARLIEST_TIMEOUT;
         loop {
@@ -191,7 +193,7 @@ fn earliest<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     mut partitions: TopicPartitionList,
 ) -> KafkaResult<TopicPartitionList> {
-    // In Kafka's protocol the earliest offset is the one of this time.
+    // In Kafka's protocol, this time stands for the earliest offset.
     partitions.set_all_offsets(Offset::Beginning)?;
     let answer = consumer.offsets_for_times(partitions, EARLIEST_TIMEOUT)?;
     for element in answer.elements() {
@@ -203,7 +205,7 @@ fn earliest<C: ConsumerContext>(
     Ok(answer)
 }
 
-/// What an answer of the coordinator says, of every partition in it.
+/// The committed offsets in an answer of the coordinator.
 pub(crate) fn committed_of(list: &TopicPartitionList) -> KafkaResult<Vec<Committed>> {
     let elements = list.elements();
     elements
@@ -221,7 +223,7 @@ pub(crate) fn committed_of(list: &TopicPartitionList) -> KafkaResult<Vec<Committ
         .collect()
 }
 
-/// The metadata of element `i`. Whoever committed it may have written any bytes.
+/// The metadata of element `i`, which may be any bytes, whoever has committed it.
 fn metadata(list: &TopicPartitionList, i: usize) -> String {
     #[allow(unsafe_code, reason = "rdkafka panics on metadata that is not UTF-8")]
     // SAFETY: `i` is one of the list's elements, which live as long as the list; the metadata is copied.
@@ -236,7 +238,7 @@ fn metadata(list: &TopicPartitionList, i: usize) -> String {
     }
 }
 
-/// The names of partitions, for people: the first few, and how many more there are.
+/// The names of the first few partitions, and how many more there are.
 pub(crate) fn names(partitions: &TopicPartitionList) -> String {
     const SHOWN: usize = 10;
     let elements = partitions.elements();

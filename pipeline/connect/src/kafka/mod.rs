@@ -66,7 +66,8 @@ const JAVA: &[(&str, &str)] = &[
     ("buffer.memory", "use `queue.buffering.max.kbytes`"),
 ];
 
-/// `base` with the connector's settings under `prefix` over it. Refused are settings that the worker fixes; librdkafka checks the rest.
+/// `base` with the connector's settings under `prefix` over it. Refused are settings that the worker fixes; librdkafka
+/// checks the rest.
 pub(crate) fn client(
     base: &ClientConfig,
     config: &Config,
@@ -98,16 +99,16 @@ pub(crate) fn all_refused() -> impl Iterator<Item = (String, String)> {
     keys.filter_map(|key| Some((key.to_owned(), refused(key)?)))
 }
 
-/// These settings for a client with [`KafkaLog::of_start`]: that a connection was closed is told at the level of information only, which the
-/// log's own level may leave out.
+/// These settings for a client with [`KafkaLog::of_start`]: that a connection was closed is told at the level of
+/// information only, which the log's own level may leave out.
 pub(crate) fn asking(client: &ClientConfig) -> ClientConfig {
     let mut asking = client.clone();
     asking.set_log_level(RDKafkaLogLevel::Info);
     asking
 }
 
-/// What librdkafka has against a client's settings, as an error about the override that brought it in. Values are not repeated:
-/// passwords are among them.
+/// What librdkafka has against a client's settings, as an error about the override that brought it in. Values are not
+/// repeated: passwords are among them.
 pub(crate) fn rejected(config: &Config, prefix: &'static str, error: &KafkaError) -> ConfigError {
     match error {
         KafkaError::ClientConfig(_, description, key, _) => {
@@ -121,8 +122,8 @@ fn override_error(config: &Config, prefix: &str, key: &str, problem: &str) -> Co
     config.error(&format!("{prefix}{key}"), problem)
 }
 
-/// Whether an error of a Kafka client does not pass by itself: somebody has to grant or configure something, or the client is of no more use.
-/// Everything else is tried again.
+/// Whether an error of a Kafka client does not pass by itself: somebody has to grant or configure something, or the
+/// client is of no more use. Everything else is tried again.
 pub(crate) fn is_permanent(error: &KafkaError) -> bool {
     matches!(error, KafkaError::MessageConsumptionFatal(_))
         || matches!(

@@ -1,6 +1,7 @@
 //! Whether Kafka can be reached, and if it cannot, why: one sentence for each cause, as soon as the cause is certain.
 //!
-//! librdkafka goes on trying without end and tells its reasons only to who polls the client, so that is done here while waiting.
+//! librdkafka goes on trying without end and tells its reasons only to who polls the client, so that is done here while
+//! waiting.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use tokio::sync::watch;
 
 use super::KafkaLog;
 
-/// How long a cluster may take until a first broker is connected: one that is just starting refuses connections for a moment.
+/// How long a cluster may take until a first broker is connected: one that is just starting refuses connections for a
+/// moment.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How long is waited before looking whether something has been said.
 const STEP: Duration = Duration::from_millis(100);
@@ -82,7 +84,8 @@ impl<'s> Reasons<'s> {
         Self { servers, of_server: BTreeMap::new() }
     }
 
-    /// Takes in a line of librdkafka: `[thrd:HOST:PORT/bootstrap]: PROTOCOL://HOST:PORT/bootstrap: TEXT (after 1ms in state CONNECT)`.
+    /// Takes in a line of librdkafka: `[thrd:HOST:PORT/bootstrap]: PROTOCOL://HOST:PORT/bootstrap: TEXT (after 1ms in
+    /// state CONNECT)`.
     fn note(&mut self, line: &str) {
         let Some((name, text)) = line.rsplit_once("/bootstrap: ") else { return };
         let server = name.rsplit([' ', '/']).next().unwrap_or(name);
@@ -126,8 +129,8 @@ impl<'s> Reasons<'s> {
     }
 }
 
-/// What a text of librdkafka about a connection means that was in this state, with or without SASL; `None` for one that is about something
-/// else.
+/// What a text of librdkafka about a connection means that was in this state, with or without SASL; `None` for one that
+/// is about something else.
 fn reason(text: &str, state: &str, sasl: bool) -> Option<Reason> {
     let closed = text.contains("isconnected");
     let (sentence, certain) = if let Some((_, why)) = text.split_once("Failed to resolve '") {

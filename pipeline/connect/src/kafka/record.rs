@@ -1,7 +1,7 @@
-//! Records as librdkafka gives them: in batches, from one queue to which the queue of every assigned partition is forwarded.
+//! Records in batches, from one queue to which the queues of all assigned partitions are forwarded.
 //!
-//! One by one, each would cost an event, a look at the clock and several locks. What a batch holds is librdkafka's memory and is read in
-//! place.
+//! Taken one by one, each record would cost an event, a look at the clock and several locks. The records of a batch
+//! stay in librdkafka's memory and are read in place.
 
 use std::ffi::{CStr, CString, c_void};
 use std::fmt;
@@ -15,14 +15,14 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::Notify;
 
-/// Most records of one batch: enough that the call costs nothing. Between two of them `buffer.memory` is looked at; how much one can be over it
-/// is limited by what librdkafka's queue holds.
+/// The number of records of a batch, at which the cost of a call no longer matters. `buffer.memory` is checked between
+/// two batches; how far one batch can exceed it is limited by what librdkafka's queue holds.
 const BATCH: usize = 100;
 
 /// A queue of records. It has to be dropped before its client.
 pub(crate) struct RecordQueue {
     queue: NonNull<raw::rd_kafka_queue_t>,
-    /// What librdkafka's threads notify: the queue has its address.
+    /// What librdkafka's threads notify. The queue has its address.
     _wake: Arc<Notify>,
 }
 
@@ -31,7 +31,8 @@ pub(crate) struct RecordQueue {
 unsafe impl Send for RecordQueue {}
 
 impl RecordQueue {
-    /// An empty queue of `client` that notifies `wake` whenever it is no longer empty. `None` where librdkafka gives none.
+    /// An empty queue of `client`, which notifies `wake` whenever it is no longer empty. `None` if librdkafka gives
+    /// none.
     #[allow(unsafe_code, reason = "rdkafka forwards no queues")]
     pub fn new(client: *mut raw::rd_kafka_t, wake: Arc<Notify>) -> Option<Self> {
         unsafe extern "C" fn notify(_: *mut raw::rd_kafka_t, wake: *mut c_void) {
@@ -46,12 +47,13 @@ impl RecordQueue {
         }
     }
 
-    /// From now on this partition's records come here. Before it is assigned, else the first of them go to the consumer's own queue.
-    /// Whether the client knows such a partition.
+    /// Forwards the records of a partition to this queue. Called before the partition is assigned, because its first
+    /// records would go to the consumer's own queue. Gives whether the client knows the partition.
     #[allow(unsafe_code, reason = "rdkafka forwards no queues")]
     pub fn forward(&self, client: *mut raw::rd_kafka_t, topic: &str, partition: i32) -> bool {
         let Ok(topic) = CString::new(topic) else { return false };
-        // SAFETY: the client is alive; the partition's queue is destroyed here, once, which only gives up this reference to it.
+        // SAFETY: the client is alive; the partition's queue is destroyed here, once, which only gives up this
+        // reference to it.
         unsafe {
             let Some(own) = NonNull::new(raw::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition)) else {
                 return false;
@@ -62,7 +64,7 @@ impl RecordQueue {
         true
     }
 
-    /// What has come, at most a batch of it; does not wait.
+    /// The records that have come, at most one batch of them. Does not wait.
     #[allow(unsafe_code, reason = "rdkafka takes no batches")]
     pub fn take(&self) -> Batch {
         let mut records = Vec::with_capacity(BATCH);
@@ -79,8 +81,8 @@ impl RecordQueue {
 impl Drop for RecordQueue {
     #[allow(unsafe_code, reason = "the queue is librdkafka's")]
     fn drop(&mut self) {
-        // SAFETY: the callback is gone before what it uses; the queue is destroyed once. Partitions that are still forwarded here hold
-        // references of their own to what is left of it.
+        // SAFETY: the callback is gone before what it uses; the queue is destroyed once. Partitions that are still
+        // forwarded here hold references of their own to what is left of it.
         unsafe {
             raw::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, std::ptr::null_mut());
             raw::rd_kafka_queue_destroy(self.queue.as_ptr());
@@ -94,19 +96,19 @@ impl fmt::Debug for RecordQueue {
     }
 }
 
-/// Records in the order of their offsets within each partition.
+/// A batch of records, in the order of their offsets within each partition.
 #[derive(Default)]
 pub(crate) struct Batch {
     records: Vec<*mut raw::rd_kafka_message_t>,
 }
 
 impl Batch {
-    /// Whether there may be more where it came from.
+    /// Whether the queue may have more records.
     pub fn is_full(&self) -> bool {
         self.records.len() == BATCH
     }
 
-    /// Its records, and the errors between them.
+    /// The records, and the errors between them.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
         self.records.iter().map(|&message| Record { message, batch: PhantomData })
     }
@@ -124,15 +126,15 @@ impl Drop for Batch {
     }
 }
 
-/// What went wrong where a record should be.
+/// An error that came in place of a record.
 #[derive(Debug)]
 pub(crate) struct ConsumerError {
     pub code: RDKafkaErrorCode,
-    /// librdkafka's words, which name the broker.
+    /// librdkafka's text, which names the broker.
     pub text: String,
 }
 
-/// A record, or an error, of a batch.
+/// A record or an error of a batch.
 #[derive(Clone, Copy)]
 pub(crate) struct Record<'b> {
     /// Never null, and alive as long as the batch.
@@ -141,13 +143,14 @@ pub(crate) struct Record<'b> {
 }
 
 #[allow(unsafe_code, reason = "rdkafka makes its own messages of no others")]
-// SAFETY, of all blocks below: the message is alive and does not change; its pointers are null or have the lengths that stand beside them.
+// SAFETY, of all blocks below: the message is alive and does not change; its pointers are null or have the lengths that
+// stand beside them.
 impl<'b> Record<'b> {
     fn message(self) -> &'b raw::rd_kafka_message_t {
         unsafe { &*self.message }
     }
 
-    /// Why it is none.
+    /// The error, if it is one.
     pub fn error(self) -> Option<ConsumerError> {
         let error = self.message().err;
         (error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| {
@@ -156,13 +159,13 @@ impl<'b> Record<'b> {
         })
     }
 
-    /// Whether it is of the same partition as another, as far as that is seen at once.
+    /// Whether it is of the same partition as another record, as far as that can be seen without comparing names.
     pub fn is_beside(self, other: Self) -> bool {
         let (own, other) = (self.message(), other.message());
         own.partition == other.partition && own.rkt == other.rkt && !own.rkt.is_null()
     }
 
-    /// Its topic's name; empty if it has no place.
+    /// The name of its topic; empty if an error has no place.
     pub fn topic(self) -> &'b [u8] {
         let topic = self.message().rkt;
         if topic.is_null() {
@@ -176,12 +179,12 @@ impl<'b> Record<'b> {
         self.message().partition
     }
 
-    /// Topic and partition, for people.
+    /// The topic and partition, for messages.
     pub fn place(self) -> String {
         format!("{}-{}", String::from_utf8_lossy(self.topic()), self.message().partition)
     }
 
-    /// Its offset; of an error, where it happened, negative if it has no place.
+    /// Its offset. That of an error is where it happened, and negative if it has no place.
     pub fn offset(self) -> i64 {
         self.message().offset
     }
@@ -205,7 +208,8 @@ impl<'b> Record<'b> {
         (!message.payload.is_null()).then(|| unsafe { slice::from_raw_parts(message.payload.cast(), message.len) })
     }
 
-    /// Its headers in order, duplicates included. A name that is not UTF-8, which Kafka's protocol does not know, is made readable.
+    /// Its headers in order, with duplicates. Bytes of a name that are not UTF-8, which Kafka's protocol does not
+    /// allow, are replaced.
     pub fn headers(self) -> Vec<(String, Option<Vec<u8>>)> {
         let mut all = Vec::new();
         let none = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;

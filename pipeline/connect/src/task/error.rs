@@ -7,7 +7,7 @@ use crate::{ConfigError, SinkError, TopicPartition};
 /// Why a task failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TaskError {
-    /// A record or a row cannot be stored and `errors.tolerance` is `none`.
+    /// A record or row cannot be stored, and `errors.tolerance` is `none`.
     #[error("{partition} offset {offset}{}: {error}. The task stops because errors.tolerance is `none`; correct the producer and \
              skip the record, or set errors.tolerance to `all` with errors.deadletterqueue.topic.name", row.map(|r| format!(" row {r}")).unwrap_or_default())]
     Record {
@@ -23,41 +23,42 @@ pub(crate) enum TaskError {
     /// The sink cannot go on.
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// The configuration.
+    /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Kafka refused something, or cannot be reached for good.
+    /// Kafka refused something for good.
     #[error("{action}: {source}")]
     Kafka {
-        /// What was being done, to what.
+        /// What was being done, and to what.
         action: String,
-        /// Kafka's words.
+        /// Kafka's reason.
         source: KafkaError,
     },
     /// The group's offset does not exist in the partition.
     #[error("{0}")]
     OffsetOutOfRange(String),
-    /// Something else about the assignment.
+    /// The assignment cannot be taken over for another reason.
     #[error("{0}")]
     Assignment(String),
-    /// It was asked to stop, and what it held could not be stored in time.
+    /// The task was told to stop, and what it held could not be stored in time.
     #[error(
         "not flushed within task.shutdown.graceful.timeout.ms: {0}. Nothing is lost: these records are read again by the next owner"
     )]
     Unflushed(String),
 }
 
-/// What a failure of a task means for the next try.
+/// Whether a task that failed is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Prospect {
-    /// It may be mended from outside: the task is to begin anew by itself. The word is the metric's `reason` label.
+    /// Somebody may mend the cause outside, so the task begins again by itself. The word is the `reason` label of the
+    /// restart's metric.
     Restart(&'static str),
-    /// The next try would read the same records with the same settings and fail as this one did.
+    /// The next try would read the same records with the same settings and fail in the same way.
     Stop,
 }
 
 impl TaskError {
-    /// Whether the task may begin anew by itself.
+    /// What the failure means for the next try.
     pub fn prospect(&self) -> Prospect {
         match self {
             Self::Sink(_) => Prospect::Restart("sink"),

@@ -1,7 +1,7 @@
 //! The stages of a partition's flush, from the moment it is due to the commit of its end.
 //!
-//! Between any two of them the process may die, and whoever takes the partition over ends up with the same rows in the sink: see
-//! `intent`.
+//! The process may die between any two stages: whoever takes the partition over ends up with the same rows in the sink,
+//! see `intent`.
 
 use std::time::Instant;
 
@@ -13,36 +13,37 @@ use crate::metrics::wall_millis;
 use crate::pulse::Place;
 use crate::sink::{Demand, SinkError, Tick};
 
-/// Where a flush is.
+/// The stage of a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Its intent is to be committed.
+    /// The intent is to be committed.
     Intent,
-    /// The sink completes it.
+    /// The sink completes the flush.
     Completing,
-    /// The dead letters before its end are to be acknowledged.
+    /// The dead letters of records before the end are to be acknowledged.
     DeadLetters,
-    /// Its end is to be committed.
+    /// The end is to be committed.
     End,
 }
 
-/// What a step of a partition's flush came to.
+/// The result of one step of a partition's flush.
 enum Step {
-    /// It went on; there may be more to do at once.
+    /// The flush has advanced, and there may be more to do at once.
     Again,
-    /// It waits for something outside.
+    /// The flush waits for something outside.
     Wait,
     /// There is nothing to do.
     Idle,
-    /// The partition was closed; the next one has its place.
+    /// The partition was closed. The next one has its index now.
     Closed,
 }
 
 impl Task {
-    /// Brings every partition's flush as far as it goes now. Whether none is under way and none is due.
+    /// Advances the flush of every partition as far as possible. Gives whether no flush is under way and none is due.
     ///
-    /// A commit that has to wait is the last of its pass: the next would wait too, and the consumer is to be polled in between. Partitions
-    /// with nothing to flush are looked at once in a while only, so that a thousand idle ones cost as little as one.
+    /// After a commit that has to wait, no other one is tried in the same pass: it would have to wait too, and the
+    /// consumer has to be polled first. Partitions with nothing to flush are looked at only once a second, so that a
+    /// thousand idle ones cost as little as one.
     pub(super) fn advance(&mut self) -> Result<bool, TaskError> {
         let mut settled = true;
         self.commits_wait = false;
@@ -133,9 +134,10 @@ impl Task {
         let owned = &mut self.owned[i];
         let still =
             owned.position.is_some() && std::mem::replace(&mut owned.looked_at, owned.position) == owned.position;
-        // Only with a record since the assignment, and with it the watermark of the fetch that brought it: an older one may be from before.
-        // A flush that is repeated ends at its end, which a watermark that lags behind must not move. Behind the last record there may be the
-        // marker of a transaction's end, which librdkafka passes over: it is asked where it is only when no records come.
+        // The partition's end counts only after a record since the assignment, because the fetch that brought the
+        // record also brought the watermark; an older watermark may be outdated. A repeated flush ends where its intent
+        // says, whatever the watermark is. Behind the last record there may be the marker of a transaction's end, which
+        // librdkafka passes over: its position is asked for only when no records come.
         let at_end = owned.replay.is_none()
             && owned.position.is_some_and(|position| {
                 self.consumer.watermarks(&owned.partition).is_some_and(|(_, high)| {
@@ -187,7 +189,7 @@ impl Task {
         }
     }
 
-    /// Before the first commit of a flush: makes sure that the topic is still the one that was read.
+    /// Checks before the first commit of a flush that the topic is still the one that was read.
     fn check_topic(&self, i: usize) -> Result<(), TaskError> {
         let Owned { partition, committed, .. } = &self.owned[i];
         match committed {
@@ -200,7 +202,8 @@ impl Task {
         }
     }
 
-    /// Commits for a partition that is ours. `None` when that is done; else it is to be tried again after a poll, if the partition still is.
+    /// Commits for a partition that the task owns. `None` means that it is done; otherwise the commit is to be tried
+    /// again after a poll, if the task still owns the partition.
     fn commit(&mut self, i: usize, offset: i64, metadata: &str) -> Result<Option<Step>, TaskError> {
         if self.commits_wait {
             return Ok(Some(Step::Wait));

@@ -1,6 +1,8 @@
-//! One sink task: polls its partitions, converts, puts, flushes, commits. Everything that Kafka sees of a task happens on its thread.
+//! One sink task: it polls its partitions, converts records, puts them into the sink, flushes and commits. Everything
+//! that Kafka sees of a task happens on its thread.
 //!
-//! `records` takes batches of records, `partitions` what the group's callbacks said, `flush` brings each partition's flush from stage to stage.
+//! `records` takes batches of records, `partitions` follows the assignment, `flush` brings the flush of each partition
+//! from stage to stage, and `tolerance` decides what becomes of failures.
 
 mod error;
 mod flush;
@@ -28,7 +30,7 @@ use crate::pulse::{Place, Pulse};
 use crate::sink::{ErrantRow, RetryLimits, SinkTask, StartedSink, TaskContext};
 use crate::{Budget, Config, ConfigError, TopicPartition};
 
-/// How often time-based conditions are looked at, and how soon a commit that has to wait is tried again.
+/// How often conditions that depend on time are checked, and how soon a commit that had to wait is tried again.
 const TICK: Duration = Duration::from_millis(20);
 
 /// How many batches of records are taken before flushes and commits get their turn.
@@ -37,7 +39,7 @@ const BATCHES: usize = 5;
 /// How often the lag is measured.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often partitions with nothing to flush are looked at: what failed in the background is told then.
+/// How often partitions with nothing to flush are looked at, so that failures in their background work are noticed.
 const LOOK_AT_ALL: Duration = Duration::from_secs(1);
 
 /// What a task is made of, each time it begins.
@@ -49,9 +51,9 @@ pub(crate) struct TaskSpec {
     pub task: u32,
     /// The connector's sink.
     pub sink: Arc<dyn StartedSink>,
-    /// The consumer's settings, complete but for `group.id` and what delivery depends on.
+    /// The settings of the consumer, without `group.id` and those that delivery depends on.
     pub client: rdkafka::ClientConfig,
-    /// The settings of the dead-letter queue's producer, without the connector's own.
+    /// The settings of the producer of dead letters, without those of the connector.
     pub producer: rdkafka::ClientConfig,
     /// Where the sink's background work runs.
     pub runtime: Handle,
@@ -65,11 +67,11 @@ pub(crate) struct TaskSpec {
     pub shutdown_timeout: Duration,
     /// `offset.flush.interval.ms`.
     pub offset_flush_interval: Duration,
-    /// Where it says that it turns.
+    /// Where the task reports that its loop goes on.
     pub pulse: Arc<Pulse>,
 }
 
-/// Runs a task until it is told to shut down, or fails. Blocks; belongs on a thread of its own.
+/// Runs a task until it is told to shut down, or fails. It blocks its thread.
 pub(crate) fn run(spec: TaskSpec) -> Result<(), TaskError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -86,16 +88,16 @@ struct Task {
     errant: Vec<ErrantRow>,
     null_values: NullValues,
     owned: Partitions,
-    /// Partitions that are ours and closed, until it is known where they go on.
+    /// Partitions that the task owns and has closed, until it is known where they go on.
     reopening: Vec<Reopening>,
     /// Partitions that have asked to be begun again, or to be read again from where they are, since the last batch.
     starting_over: Vec<TopicPartition>,
-    /// Over `buffer.memory`, and not yet under half of it again.
+    /// Whether the task was over `buffer.memory` and is not yet under half of it again.
     pressed: bool,
     /// Whether records are taken.
     taking: bool,
     stopping: Option<Instant>,
-    /// A commit of this pass had to wait.
+    /// Whether a commit of this pass of the loop had to wait.
     commits_wait: bool,
     config: Config,
     topics: Subscription,
@@ -113,9 +115,9 @@ struct Task {
 /// Why no more records were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Intake {
-    /// There are none, which the next one changes with a notice, or none are to be taken.
+    /// There are none, and the next one notifies the task; or none are to be taken.
     Drained,
-    /// It is time for flushes and commits; there may be more.
+    /// It is time for flushes and commits. There may be more records.
     More,
     /// The sink has enough.
     Full,
@@ -189,7 +191,8 @@ impl Task {
         })
     }
 
-    /// Turns until the end, and leaves the group however that comes: what is ours goes to others at once, or to this task's next try.
+    /// Runs the loop until its end, and leaves the group whatever the result is: the partitions go to others at once,
+    /// or to the next try of this task.
     async fn run(mut self) -> Result<(), TaskError> {
         let result = self.turn().await;
         for owned in self.owned.iter() {
@@ -223,7 +226,7 @@ impl Task {
             let taking = self.taking;
             self.relieve_pressure()?;
             let settled = self.advance()?;
-            // What has come meanwhile is not announced again.
+            // Records that have come meanwhile are not announced again.
             if intake == Intake::Full && !self.sink.is_full()? || self.taking && !taking {
                 intake = Intake::More;
             }
@@ -243,7 +246,8 @@ impl Task {
     fn subscribe(&self) -> Result<(), TaskError> {
         let topics: Vec<String> = match &self.topics {
             Subscription::Topics(topics) => topics.clone(),
-            // librdkafka takes a name that begins with ^ as a pattern, and matches it from there on, not to the name's end.
+            // librdkafka takes a name that begins with ^ as a pattern, which it matches at the beginning of a topic's
+            // name but not up to its end.
             Subscription::Regex(regex) => vec![format!("^({regex})$")],
         };
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -252,10 +256,11 @@ impl Task {
             .map_err(|source| TaskError::Kafka { action: format!("subscribing to {}", topics.join(", ")), source })
     }
 
-    /// Over `buffer.memory`: take no more and flush. Under half of it: go on. What librdkafka's queue holds meanwhile has its own limit.
+    /// Over `buffer.memory`, the task takes no more records and flushes; under half of it, it goes on. What
+    /// librdkafka's queue holds meanwhile has a limit of its own.
     ///
-    /// A flush that is repeated cannot end early, so its partition goes on being taken up to its end: waiting for memory that only that
-    /// end gives back would never end. While there is one, the others are paused: their records come by the same queue.
+    /// A repeated flush cannot end early, so records of its partition are taken up to its end: only that end gives the
+    /// memory back. Meanwhile the other partitions are paused, because their records come by the same queue.
     fn relieve_pressure(&mut self) -> Result<(), TaskError> {
         self.pressed = if self.pressed { !self.budget.is_relieved() } else { self.budget.is_over() };
         let hold = self.pressed || self.stopping.is_some();
@@ -284,7 +289,7 @@ impl Task {
         for owned in self.owned.iter() {
             if let Some((low, high)) = self.consumer.watermarks(&owned.partition) {
                 let position = owned.position.or(owned.committed).unwrap_or(low);
-                // The marker of a transaction's end is no record that is still to come.
+                // The marker at the end of a transaction is not a record that is still to come.
                 let position =
                     if position < high { self.consumer.position(&owned.partition).max(Some(position)) } else { None };
                 self.metrics.lag(&owned.partition, position.map_or(0, |position| (high - position).max(0)));
@@ -293,7 +298,7 @@ impl Task {
         self.metrics.lags_measured();
     }
 
-    /// How long a question to the group may take: a task that stops has to be done in time.
+    /// How long a question to the group may take, so that a task that stops is done in time.
     fn patience(&self) -> Duration {
         self.stopping.map_or(Duration::MAX, |since| self.shutdown_timeout.saturating_sub(since.elapsed()))
     }

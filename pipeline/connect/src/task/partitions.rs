@@ -1,4 +1,4 @@
-//! Which partitions are ours, as the consumer's callbacks said, and where each was taken over.
+//! The partitions that the task owns, as the consumer's callbacks reported them, and where each was taken over.
 
 use std::ops::{Index, IndexMut};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::kafka::{Change, Committed};
 use crate::sink::{Flush, Replay};
 use crate::{TopicPartition, intent};
 
-/// The partitions that are ours, sorted, so that one of thousands is found in a few steps.
+/// The partitions that the task owns, sorted, so that one of thousands is found in a few steps.
 #[derive(Default)]
 pub(super) struct Partitions(Vec<Owned>);
 
@@ -29,11 +29,11 @@ impl Partitions {
         self.0.iter_mut()
     }
 
-    /// Where the partition is, or would be.
+    /// The index of the partition, or the one that it would have.
     fn place(&self, topic: &[u8], partition: i32) -> Result<usize, usize> {
         self.0.binary_search_by(|owned| {
             let number = owned.partition.partition.cmp(&partition);
-            // Numbers first: they are compared faster, and are rarely alike.
+            // Numbers are compared first, because that is fast and they rarely are equal.
             number.then_with(|| owned.partition.topic.as_bytes().cmp(topic))
         })
     }
@@ -49,7 +49,7 @@ impl Partitions {
         }
     }
 
-    /// Takes one out; those behind it move up.
+    /// Removes a partition. Those behind it move up.
     fn remove(&mut self, partition: &TopicPartition) -> Option<Owned> {
         self.position(partition.topic.as_bytes(), partition.partition).map(|at| self.0.remove(at))
     }
@@ -69,33 +69,35 @@ impl IndexMut<usize> for Partitions {
     }
 }
 
-/// A partition that is ours. It lasts from one assignment to its revocation: the ownership epoch in which commits are allowed.
+/// A partition that the task owns. It lasts from an assignment to the revocation: this is the ownership epoch in which
+/// commits are allowed.
 pub(super) struct Owned {
     pub(super) partition: TopicPartition,
-    /// What the group has committed.
+    /// The offset that the group has committed.
     pub(super) committed: Option<i64>,
-    /// Offset of the first record seen, where nothing was committed.
+    /// The offset of the first record seen, if nothing was committed.
     pub(super) first: Option<i64>,
     /// The next offset to be put.
     pub(super) position: Option<i64>,
-    /// `position` when a flush was looked for last.
+    /// The `position` at which a flush was last looked for.
     pub(super) looked_at: Option<i64>,
     pub(super) idle_since: Option<Instant>,
     pub(super) replay: Option<(Replay, Converter)>,
     pub(super) paused: bool,
-    /// To be closed and opened again, and why.
+    /// Set if the partition is to be closed and opened again, with the reason.
     pub(super) restart: Option<String>,
-    /// To go on at `position`, where librdkafka is not any more.
+    /// Whether librdkafka has to be brought back to `position`.
     pub(super) seek: bool,
     pub(super) flush: Option<(Flush, Stage)>,
     pub(super) commit_logged: bool,
     pub(super) last_commit: Instant,
 }
 
-/// A partition that is ours but closed, until what is committed for it has been read again.
+/// A partition that the task owns but has closed, until its committed offset has been read again.
 pub(super) struct Reopening {
     partition: TopicPartition,
-    /// What was committed when it was closed. If that is gone, the topic was made anew meanwhile.
+    /// The offset that was committed when it was closed. If the group no longer has one, the topic was deleted and
+    /// created again meanwhile.
     committed: Option<i64>,
 }
 
@@ -105,17 +107,17 @@ impl Owned {
         self.position.is_some_and(|position| offset < position)
     }
 
-    /// Whether a flush is repeated and not all of its records have come.
+    /// Whether a flush is being repeated of which not all records have come.
     pub(super) fn is_repeating(&self) -> bool {
         self.replay.as_ref().is_some_and(|(replay, _)| self.position.is_none_or(|position| position < replay.end))
     }
 
-    /// Whether there is nothing to flush: no record has come that is not committed.
+    /// Whether there is nothing to flush, because every record that has come is committed.
     pub(super) fn is_quiet(&self) -> bool {
         self.flush.is_none() && (self.position.is_none() || self.position == self.committed)
     }
 
-    /// Where it goes on.
+    /// The offset at which it goes on.
     pub(super) fn next(&self) -> Offset {
         self.position.or(self.committed).map_or(Offset::Beginning, Offset::Offset)
     }
@@ -197,7 +199,8 @@ impl Task {
         Some(owned)
     }
 
-    /// Forgets what is buffered of a partition that is still ours and begins again at what the group has committed, as soon as that is known.
+    /// Forgets what is buffered of a partition that the task still owns. It begins again at the committed offset, as
+    /// soon as that is known.
     pub(super) fn restart(&mut self, partition: &TopicPartition, reason: &str) {
         self.metrics.partition_restarted();
         tracing::warn!(%partition, "starting again from the committed offset: {reason}");
@@ -206,8 +209,8 @@ impl Task {
         self.consumer.look_up(partition, false);
     }
 
-    /// Drops a partition whose topic does not exist any more. It goes on at the beginning of the topic that may come into being under that
-    /// name.
+    /// Drops a partition whose topic does not exist any more. If a topic of that name is created, the task reads it
+    /// from its beginning.
     pub(super) fn drop_partition(&mut self, partition: &TopicPartition, reason: &str) {
         let Some(owned) = self.close(partition) else { return };
         tracing::warn!(
@@ -219,7 +222,7 @@ impl Task {
         self.consumer.look_up(partition, true);
     }
 
-    /// Opens a partition that was closed here, where the group has left it.
+    /// Opens a partition that was closed, at the offset that the group has committed.
     fn reopen(&mut self, found: Committed) -> Result<(), TaskError> {
         let Some(at) = self.reopening.iter().position(|reopening| reopening.partition == found.partition) else {
             return Ok(());
@@ -246,7 +249,8 @@ impl Task {
     }
 }
 
-/// The topic was deleted, and with it what the group had committed, and a new one has its name.
+/// The error for a topic that was deleted, together with what the group had committed for it, and created again under
+/// its name.
 pub(super) fn made_anew(partition: &TopicPartition, committed: i64) -> TaskError {
     TaskError::OffsetOutOfRange(format!(
         "the offset {committed}, which the group had committed for {partition}, has vanished: the topic was deleted and made anew while it was \

@@ -1,30 +1,31 @@
-//! What a batch brought: records become rows, failures go to the error handling, errors of the consumer end the task or pass.
+//! What a batch of records brings: records become rows, failures go to the tolerance, and errors of the consumer end
+//! the task or are logged.
 
 use std::time::Duration;
 
-use fms_record::MessageError;
+use fms_record::{Message, MessageError, Row};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::tolerance::Failure;
 use super::{BATCHES, Intake, NullValues, Task, TaskError};
-use crate::convert::RowFailure;
+use crate::convert::{Converter, RowFailure};
 use crate::deadletter::Stage;
 use crate::kafka::{self, Batch, ConsumerError, Record};
 use crate::pulse::Place;
 use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord};
 
-/// Most events that are served before records get their turn.
+/// The number of events that are served before records get their turn.
 const EVENTS: usize = 1000;
 
-/// How long the broker may take to say what a partition holds, for an error about an offset that it does not hold.
+/// How long the broker may take to report which offsets a partition holds. The answer becomes part of an error.
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Task {
-    /// Serves what the group has to say and takes what records have come, up to a pass's worth.
+    /// Serves the events of the consumer and takes the records that have come, as many as one pass allows.
     pub(super) fn consume(&mut self) -> Result<Intake, TaskError> {
         for _ in 0..BATCHES {
             self.pulse.stands_at(Place::Polling);
-            // Before the records: one may be of a partition that was assigned just now.
+            // Events come before records, because a record may be of a partition that was assigned just now.
             self.serve()?;
             if !self.taking {
                 return Ok(Intake::Drained);
@@ -61,7 +62,7 @@ impl Task {
             };
             run = Some((record, owned));
             match (record.error(), owned) {
-                // It comes again, or was put before a seek.
+                // The record comes again later, or was put before a seek.
                 (None, Some(i)) if self.owned[i].restart.is_some() || self.owned[i].is_behind(record.offset()) => {}
                 (None, Some(i)) => {
                     read += 1;
@@ -78,8 +79,9 @@ impl Task {
         result
     }
 
-    /// Serves librdkafka's events: log lines and errors, and what the group has to say. As many as there are, for none is announced that
-    /// comes behind another; but not for ever.
+    /// Serves librdkafka's events, which are log lines, errors and changes of the assignment. All that have come are
+    /// served, because an event that comes behind another is not announced; their number is limited, so that records
+    /// get their turn.
     fn serve(&mut self) -> Result<(), TaskError> {
         for _ in 0..EVENTS {
             match self.consumer.poll() {
@@ -87,12 +89,12 @@ impl Task {
                 Some(Err(error)) if is_fatal(&error) => {
                     return Err(TaskError::Kafka { action: "consuming".into(), source: error });
                 }
-                // librdkafka goes on trying; its context has logged the reason.
+                // librdkafka goes on trying. Its context has logged the reason.
                 Some(Ok(()) | Err(_)) => {}
             }
             self.apply_changes()?;
         }
-        // What was looked up comes without an event.
+        // The results of lookups come without an event.
         self.apply_changes()
     }
 
@@ -207,21 +209,13 @@ impl Task {
                 None
             }
         };
-        let mut rows = Vec::new();
-        if let Some(message) = &message {
-            let mut failures = Vec::new();
-            rows = converter.rows(message, |index, failure| failures.push((index, failure)));
-            for (index, failure) in failures {
-                let (stage, class, error) = match failure {
-                    RowFailure::Element(error) => (Stage::ValueConverter, error.class(), error.to_string()),
-                    RowFailure::Update { field, error } => {
-                        (Stage::Transformation, error.class(), format!("setting field `{field}`: {error}"))
-                    }
-                };
-                failed(stage, class, error, Some(index), Some(message.element_text(index).as_bytes()))?;
-            }
-        }
-        // Without rows, too: its offset counts.
+        let rows = match &message {
+            Some(message) => rows_of(converter, message, |stage, class, error, index, text| {
+                failed(stage, class, error, Some(index), Some(text))
+            })?,
+            None => Vec::new(),
+        };
+        // A record without rows is put as well, because its offset has to be committed.
         let result = match sink.put(&SinkRecord { partition, offset, timestamp, origin: &origin, rows: &rows }, errant)
         {
             // The partition is begun again when the batch is done: its other records in there would come too early.
@@ -236,7 +230,7 @@ impl Task {
         Ok(result?)
     }
 
-    /// Hands the rows that the sink refused to the error handling.
+    /// Hands the rows that the sink refused to the tolerance.
     pub(super) fn report_errant(&mut self) -> Result<(), TaskError> {
         for row in self.errant.drain(..) {
             self.errors.handle(
@@ -256,7 +250,28 @@ impl Task {
     }
 }
 
-/// Whether a consumer's error ends the task: it does not pass by itself, or a record cannot be read as it is stored.
+/// The rows of a message. Those that cannot be made are given to `failed`, with their index and text.
+fn rows_of<'m>(
+    converter: &Converter,
+    message: &'m Message<'m>,
+    mut failed: impl FnMut(Stage, &'static str, String, usize, &'m [u8]) -> Result<(), TaskError>,
+) -> Result<Vec<Row<'m>>, TaskError> {
+    let mut failures = Vec::new();
+    let rows = converter.rows(message, |index, failure| failures.push((index, failure)));
+    for (index, failure) in failures {
+        let (stage, class, error) = match failure {
+            RowFailure::Element(error) => (Stage::ValueConverter, error.class(), error.to_string()),
+            RowFailure::Update { field, error } => {
+                (Stage::Transformation, error.class(), format!("setting field `{field}`: {error}"))
+            }
+        };
+        failed(stage, class, error, index, message.element_text(index).as_bytes())?;
+    }
+    Ok(rows)
+}
+
+/// Whether an error of the consumer ends the task: it does not pass by itself, or a record cannot be read as it is
+/// stored.
 fn is_fatal(error: &KafkaError) -> bool {
     kafka::is_permanent(error)
         || matches!(

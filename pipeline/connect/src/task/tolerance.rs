@@ -25,8 +25,8 @@ pub(super) struct Failure<'f> {
     pub value: Option<&'f [u8]>,
 }
 
-/// Applies a connector's settings to the failures of one task. Every failure is counted, and every failure that does not become a dead letter
-/// is logged.
+/// Applies a connector's settings to the failures of one task. Every failure is counted, and every failure that does
+/// not become a dead letter is logged.
 pub(super) struct Tolerance {
     tolerate: bool,
     log: bool,
@@ -44,8 +44,8 @@ impl Tolerance {
         })
     }
 
-    /// With `errors.tolerance=none` the failure ends the task. With `all` a dead letter is sent; without a dead-letter queue, the record or row
-    /// is skipped.
+    /// With `errors.tolerance=none` the failure ends the task. With `all` a dead letter is sent; without a dead-letter
+    /// queue, the record or row is skipped.
     pub fn handle(&mut self, failure: Failure<'_>, metrics: &TaskMetrics) -> Result<(), TaskError> {
         metrics.record_error();
         let Origin { partition, offset, .. } = &**failure.origin;

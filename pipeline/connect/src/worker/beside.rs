@@ -1,5 +1,5 @@
-//! What is wrong with connectors beside each other: two that write one topic to a place that takes only one writer, and dead letters that
-//! would go round in a circle.
+//! What is wrong with connectors beside each other: two that write one topic to a place that takes only one writer, and
+//! dead letters that would go round in a circle.
 
 use std::collections::BTreeSet;
 
@@ -43,10 +43,12 @@ fn same_target(earlier: &Checked, later: &Checked, existing: &BTreeSet<String>) 
     ))
 }
 
-/// Why the connector at `last` cannot run: its dead letters go to a connector before it, whose dead letters go to another, and so on until
-/// those of one are read by it again. A record that none of them can store would go round for ever.
+/// Why the connector at `last` cannot run: its dead letters go to a connector before it, whose dead letters go to
+/// another, and so on until those of one are read by it again. A record that none of them can store would go round for
+/// ever.
 ///
-/// Each circle is found once, at the last of its connectors. A connector that reads its own dead letters is refused on its own.
+/// Each circle is found once, at the last of its connectors. A connector that reads its own dead letters is refused on
+/// its own.
 fn circle(connectors: &[Checked], last: usize) -> Option<ConfigError> {
     let reads_letters_of = |reader: usize, writer: usize| {
         let topic = dead_letter_topic(&connectors[writer].spec.config);

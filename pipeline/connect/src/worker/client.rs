@@ -2,15 +2,16 @@
 
 use rdkafka::ClientConfig;
 
-/// What a task's Kafka client takes under load beside its queue, rounded up: 3.7 MiB in a worker with ten tasks, and its share of the
-/// program itself.
+/// What a task's Kafka client takes under load beside its queue, rounded up: 3.7 MiB in a worker with ten tasks, and
+/// its share of the program itself.
 const CLIENT_BYTES: usize = 11 << 19;
 
 /// Divides `buffer.memory` into the bytes that librdkafka's queues may hold and those that the tasks may hold.
 ///
-/// The queues need little to keep a task busy while the next fetch is on its way. They count a record's own bytes only; with the structures
-/// around it and the fetch that it came in they take several times as much, and so do the client's threads. The tasks therefore never get
-/// more than 10 of 16 parts, and with many tasks less: what [`CLIENT_BYTES`] leaves, but always an eighth.
+/// The queues need little to keep a task busy while the next fetch is on its way. They count a record's own bytes only;
+/// with the structures around it and the fetch that it came in they take several times as much, and so do the client's
+/// threads. The tasks therefore never get more than 10 of 16 parts, and with many tasks less: what [`CLIENT_BYTES`]
+/// leaves, but always an eighth.
 pub(super) fn split_memory(buffer_memory: usize, tasks: usize) -> (usize, usize) {
     let left = buffer_memory.saturating_sub(tasks.saturating_mul(CLIENT_BYTES));
     (buffer_memory / 32, left.clamp(buffer_memory / 8, buffer_memory / 16 * 10))
@@ -27,7 +28,8 @@ pub(super) fn task_client(client: &ClientConfig, connector: &str, task: u32, que
     default("client.id", format!("connect-{connector}-{task}"));
     // librdkafka also lowers fetch.max.bytes to this.
     default("queued.max.messages.kbytes", (queue_bytes / 1024).clamp(64, 2_097_151).to_string());
-    // New topics that match a pattern, and new partitions, are seen after this time; librdkafka's default is five minutes.
+    // New topics that match a pattern, and new partitions, are seen after this time; librdkafka's default is five
+    // minutes.
     default("topic.metadata.refresh.interval.ms", "10000".into());
     // Once its queue is full, librdkafka does not fetch for this long; the default of a second starves a fast task.
     default("fetch.queue.backoff.ms", "5".into());

@@ -1,7 +1,9 @@
-//! The worker: it checks every connector before it consumes anything, runs their tasks, each on a thread of its own, and reports how they are.
+//! The worker: it checks every connector before it consumes anything, runs their tasks, each on a thread of its own,
+//! and reports how they are.
 //!
-//! A task that fails leaves the others running. After a failure that can be mended from outside it begins again by itself, with growing
-//! pauses; after one that would repeat itself it stays stopped until the worker is restarted. Meanwhile `/health` says 503 and why.
+//! A task that fails leaves the others running. After a failure that can be mended from outside it begins again by
+//! itself, with growing pauses; after one that would repeat itself it stays stopped until the worker is restarted.
+//! Meanwhile `/health` says 503 and why.
 
 mod beside;
 mod client;
@@ -74,10 +76,11 @@ impl fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// Checks everything that can be checked before a record is read: settings, topics, dead-letter topics, tables and buckets. The error has
-    /// every problem found, at least one.
+    /// Checks everything that can be checked before a record is read: settings, topics, dead-letter topics, tables and
+    /// buckets. The error has every problem found, at least one.
     ///
-    /// Must not be called in an async context. Once `stop` is true it no longer waits for anything and returns [`StartError::Stopped`].
+    /// Must not be called in an async context. Once `stop` is true it no longer waits for anything and returns
+    /// [`StartError::Stopped`].
     pub fn prepare(
         settings: &Settings,
         definitions: Vec<Definition>,
@@ -208,7 +211,8 @@ impl Worker {
 /// A connector's name and the number of one of its tasks.
 type TaskName = (String, u32);
 
-/// Waits until all of these tasks have ended. Gives whether they did so within `limit`; the log names those that did not.
+/// Waits until all of these tasks have ended. Gives whether they did so within `limit`; the log names those that did
+/// not.
 async fn all_end(mut running: BTreeSet<TaskName>, ended: &mut UnboundedReceiver<TaskName>, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     while !running.is_empty() {

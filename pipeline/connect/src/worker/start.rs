@@ -56,8 +56,8 @@ impl Checked {
         in_file(&self.definition.file, wrong)
     }
 
-    /// Makes the checks that need the network, and starts the sink. What exists in the cluster is noted in `seen`. The result means nothing
-    /// once `stop` is true.
+    /// Makes the checks that need the network, and starts the sink. What exists in the cluster is noted in `seen`. The
+    /// result means nothing once `stop` is true.
     pub fn start(
         &self,
         settings: &Settings,

@@ -1,4 +1,5 @@
-//! A task's life: it runs, and after a failure that can be mended from outside it begins again by itself, with growing pauses.
+//! A task's life: it runs, and after a failure that can be mended from outside it begins again by itself, with growing
+//! pauses.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,8 +12,9 @@ use crate::metrics;
 use crate::status::{Status, TaskState};
 use crate::task::{Prospect, TaskError, TaskSpec};
 
-/// Runs a task until it was told to stop and has stopped, or has failed for good, and keeps its status. After a failure that can be mended
-/// from outside, the task begins again by itself: from the committed offsets, as a new member of its group.
+/// Runs a task until it was told to stop and has stopped, or has failed for good, and keeps its status. After a failure
+/// that can be mended from outside, the task begins again by itself: from the committed offsets, as a new member of its
+/// group.
 pub(super) fn supervise(
     spec: &TaskSpec,
     run: fn(TaskSpec) -> Result<(), TaskError>,
@@ -66,7 +68,8 @@ pub(super) fn supervise(
     }
 }
 
-/// How often a task began again, and how long it waits before the next time: a second at first, and then twice as long each time.
+/// How often a task began again, and how long it waits before the next time: a second at first, and then twice as long
+/// each time.
 struct Restarts {
     longest: Duration,
     number: u32,
@@ -79,8 +82,8 @@ impl Restarts {
         Self { longest, number: 0 }
     }
 
-    /// How long to wait after a run of this length. A run that was longer than the longest pause counts as a good one, after which the pauses
-    /// begin with the shortest again.
+    /// How long to wait after a run of this length. A run that was longer than the longest pause counts as a good one,
+    /// after which the pauses begin with the shortest again.
     fn pause(&mut self, ran: Duration) -> Duration {
         if ran > self.longest {
             self.number = 0;

@@ -287,7 +287,8 @@ fn a_failed_task_leaves_the_others_running_and_is_told_by_health() {
     assert_eq!(outcome, Outcome::Failed);
 }
 
-/// What can be mended outside, and even a panic, ends no task: it begins anew, as often as it has to, and says how often and why.
+/// What can be mended outside, and even a panic, ends no task: it begins anew, as often as it has to, and says how
+/// often and why.
 #[test]
 fn a_task_that_may_be_mended_begins_anew_by_itself() {
     let cluster = cluster(&["t"]);

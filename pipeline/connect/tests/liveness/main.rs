@@ -94,7 +94,8 @@ fn passes_by(kind: RDKafkaApiKey, errors: &[Code]) {
     worker.ends_cleanly();
 }
 
-/// A takeover while the coordinator stumbles: what is committed is asked for again, whatever the broker says that is not for good.
+/// A takeover while the coordinator stumbles: what is committed is asked for again, whatever the broker says that is
+/// not for good.
 #[test]
 fn a_takeover_outlasts_a_coordinator_that_stumbles() {
     let errors = [

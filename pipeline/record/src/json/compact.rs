@@ -9,7 +9,8 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Appends a piece of JSON as one line: as it stands if it has no line breaks, and otherwise without the white space between its tokens.
+/// Appends a piece of JSON as one line: as it stands if it has no line breaks, and otherwise without the white space
+/// between its tokens.
 pub(crate) fn write_line(out: &mut Vec<u8>, json: &[u8]) {
     if memchr::memchr2(b'\n', b'\r', json).is_none() {
         out.extend_from_slice(json);

@@ -1,4 +1,5 @@
-//! Reading JSON text without building a tree: a strict scanner of positions, the decoder of strings, and a stream of events.
+//! Reading JSON text without building a tree: a strict scanner of positions, the decoder of strings, and a stream of
+//! events.
 
 pub(crate) mod compact;
 mod events;

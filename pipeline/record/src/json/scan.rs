@@ -1,10 +1,12 @@
-//! A strict JSON scanner: it finds where a value ends, or where the text stops being JSON by RFC 8259. It builds nothing and never recurses.
+//! A strict JSON scanner: it finds where a value ends, or where the text stops being JSON by RFC 8259. It builds
+//! nothing and never recurses.
 //!
-//! Every function takes the text and a position, and returns the position after what it scanned. The text is known to be UTF-8. All tokens
-//! begin and end with ASCII characters, so positions are always on character boundaries. Reading behind the end gives NUL, which is part of
-//! no token.
+//! Every function takes the text and a position, and returns the position after what it scanned. The text is known to
+//! be UTF-8. All tokens begin and end with ASCII characters, so positions are always on character boundaries. Reading
+//! behind the end gives NUL, which is part of no token.
 
-/// Where the text stops being JSON, and what would have been right there. A fault at the end of the text means that it was cut off.
+/// Where the text stops being JSON, and what would have been right there. A fault at the end of the text means that it
+/// was cut off.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) at: usize,
@@ -162,8 +164,8 @@ pub(crate) fn string_noting(text: &[u8], mut at: usize, escapes: &mut bool) -> S
     }
 }
 
-/// Scans what follows a backslash. Any four hexadecimal digits are right: that surrogates have to be pairs is checked only when a string is
-/// decoded.
+/// Scans what follows a backslash. Any four hexadecimal digits are right: that surrogates have to be pairs is checked
+/// only when a string is decoded.
 fn escape(text: &[u8], at: usize) -> Scan {
     match byte(text, at) {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 1),
@@ -229,8 +231,9 @@ fn literal(text: &[u8], at: usize, word: &'static [u8]) -> Scan {
     Err(fault(at + right, "true, false or null"))
 }
 
-// The functions below look at eight bytes at a time, as one word. Each marks the bytes that it looks for by setting their highest bit.
-// Arithmetic carries only upwards, so the lowest mark, which is that of the first such byte in the text, is always right.
+// The functions below look at eight bytes at a time, as one word. Each marks the bytes that it looks for by setting
+// their highest bit. Arithmetic carries only upwards, so the lowest mark, which is that of the first such byte in the
+// text, is always right.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -261,7 +264,8 @@ fn non_digits(word: u64) -> u64 {
     ((value & !HIGH).wrapping_add(ONES * (0x80 - 10)) | value) & HIGH
 }
 
-/// Which arrays and objects are open: one bit each, which is set for an object, the innermost lowest. Full words are put aside.
+/// Which arrays and objects are open: one bit each, which is set for an object, the innermost lowest. Full words are
+/// put aside.
 #[derive(Debug, Default)]
 pub(crate) struct Nesting {
     bits: u64,

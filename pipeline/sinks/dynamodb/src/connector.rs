@@ -1,4 +1,4 @@
-//! What `connector.class` names: the sink's keys, and its start.
+//! The sink as `connector.class` names it: its keys, and its start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use tokio::runtime::Handle;
 use crate::table::{PARTITION_KEY, SORT_KEY, TABLE, Table};
 use crate::task::Task;
 
-/// How long one attempt of a call may take. Even a full batch takes well under a second; a connection that has gone silent shall not hold
-/// its keys for long.
+/// How long one attempt of a call may take. Even a full batch takes well under a second, and a connection that has gone
+/// silent should not hold up its keys for long.
 const READ: Duration = Duration::from_secs(10);
 
 const KEYS: &[Key] = &[
@@ -51,7 +51,7 @@ pub struct DynamoDbSink {
 }
 
 impl DynamoDbSink {
-    /// A sink with this configuration instead of the environment's; its retries should be off.
+    /// A sink with this configuration instead of that of the environment. The SDK's own retries should be off in it.
     pub fn with_aws(aws: SdkConfig) -> Self {
         Self { aws: Some(aws) }
     }

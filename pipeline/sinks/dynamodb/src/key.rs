@@ -1,4 +1,4 @@
-//! An item's key: filled in from the row, equal exactly when DynamoDB takes two items for the same.
+//! The key of an item, which is filled in from the row. Two keys are equal exactly if DynamoDB takes them for the same.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,9 +29,9 @@ pub struct KeyAttribute {
     pub kind: KeyType,
     /// Most bytes of a value: 2,048 for a partition key, 1,024 for a sort key.
     pub limit: usize,
-    /// What fills it in.
+    /// The template that fills it in.
     pub template: Template,
-    /// The configuration key of that.
+    /// The configuration key of the template.
     pub setting: &'static str,
 }
 
@@ -56,7 +56,7 @@ pub enum KeyValue {
 /// An item's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemKey {
-    /// Of the two below, once and for all: a key is looked up several times on its way.
+    /// The hash of both values. It is computed once, because a key is looked up several times.
     hash: u64,
     /// The partition key.
     partition: KeyValue,
@@ -70,10 +70,10 @@ impl Hash for ItemKey {
     }
 }
 
-/// For maps of [`ItemKey`], which hash themselves.
+/// The hasher of maps whose keys are [`ItemKey`]s, which bring their own hash.
 pub type Hashed = BuildHasherDefault<Passed>;
 
-/// Gives the number that was written to it.
+/// A hasher whose result is the number that was written to it.
 #[derive(Debug, Default)]
 pub struct Passed(u64);
 
@@ -104,7 +104,7 @@ pub enum KeyError {
         /// Why.
         error: RowError,
     },
-    /// DynamoDB wants at least one byte.
+    /// DynamoDB requires at least one byte.
     #[error("key attribute `{0}` is empty, which DynamoDB does not store")]
     Empty(String),
     /// Too long.
@@ -126,7 +126,7 @@ pub enum KeyError {
         /// Most bytes of its value.
         limit: usize,
     },
-    /// Not a number that can be held.
+    /// The value is not a number that DynamoDB can hold.
     #[error("key attribute `{attribute}` is of type N: {error}")]
     Number {
         /// Key attribute.
@@ -134,7 +134,7 @@ pub enum KeyError {
         /// What is wrong.
         error: NumberError,
     },
-    /// Storing the key would change a field.
+    /// Storing the key would change a field of the row.
     #[error(
         "the row's own field `{attribute}` is {found}, but as a key attribute of type {kind} it would become `{value}`: nothing is changed in silence; \
          rename the field, or set it to the key with `converter.update.fields.template`"
@@ -174,7 +174,7 @@ impl KeyError {
 }
 
 impl KeyType {
-    /// As DynamoDB writes it.
+    /// The name of the type in DynamoDB's JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "S",
@@ -184,7 +184,8 @@ impl KeyType {
 }
 
 impl KeySchema {
-    /// The key of a row's item, and the bytes that it adds to the item: those of the attributes that the row does not have itself.
+    /// The key of a row's item, and the bytes that it adds to the item, which are those of the attributes that the row
+    /// itself lacks.
     pub fn fill(&self, row: &Row<'_>) -> Result<(ItemKey, usize), KeyError> {
         let (partition, bytes) = self.partition.fill(row)?;
         let Some(sort) = &self.sort else { return Ok((ItemKey::new(partition, None), bytes)) };
@@ -256,7 +257,7 @@ impl KeyAttribute {
 }
 
 impl KeyValue {
-    /// Whether the JSON value of this text is stored as this very key value.
+    /// Whether the JSON value of this text would be stored as exactly this key value.
     fn is(&self, json: &str) -> bool {
         let mut events = Events::new(json, 0);
         match (self, events.next()) {
@@ -284,7 +285,7 @@ impl KeyValue {
 impl ItemKey {
     /// The key of these values.
     pub fn new(partition: KeyValue, sort: Option<KeyValue>) -> Self {
-        // Its own seed for each process: values come from outside.
+        // Each process has a seed of its own, because the values come from outside.
         static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let hash = SEED.hash_one((&partition, &sort));
         Self { hash, partition, sort }
@@ -294,7 +295,7 @@ impl ItemKey {
         [Some(&self.partition), self.sort.as_ref()].into_iter().flatten()
     }
 
-    /// Estimate of the memory it takes, in bytes.
+    /// The memory that it takes in bytes, estimated.
     pub fn memory(&self) -> usize {
         self.values().map(|value| size_of::<KeyValue>() + value.bytes()).sum()
     }

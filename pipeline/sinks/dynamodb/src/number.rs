@@ -2,19 +2,19 @@
 
 use std::fmt;
 
-/// Most significant digits; leading and trailing zeros do not count.
+/// The most significant digits of a number. Leading and trailing zeros do not count.
 const DIGITS: usize = 38;
 
 /// Smallest and largest power of ten of a number's first significant digit.
 const POWERS: std::ops::RangeInclusive<i64> = -130..=125;
 
-/// A number that DynamoDB can hold, taken apart.
+/// A number that DynamoDB can hold, in its parts.
 ///
-/// Two of them are equal exactly if their values are: `1`, `1.0` and `10e-1` are one number, and one key.
+/// Two numbers are equal exactly if their values are: `1`, `1.0` and `10e-1` are one number, and one key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Number {
     negative: bool,
-    /// Without leading and trailing zeros; empty for zero.
+    /// The digits without leading and trailing zeros; empty for zero.
     digits: String,
     /// Power of ten of the last digit.
     exponent: i64,
@@ -73,7 +73,7 @@ impl Number {
         let parts = checked(text)?;
         let digits: String =
             parts.mantissa.chars().filter(char::is_ascii_digit).skip(parts.leading).take(parts.significant).collect();
-        // A range check has bounded both, so neither can overflow.
+        // The range check has limited both, so neither can overflow.
         let exponent = if digits.is_empty() { 0 } else { parts.power + 1 - digits.len().cast_signed() as i64 };
         Ok(Self { negative: parts.negative && !digits.is_empty(), digits, exponent })
     }
@@ -93,13 +93,13 @@ impl fmt::Display for Number {
     }
 }
 
-/// Checks a number without keeping it; gives its text as it is sent, and the bytes that it adds to an item's size.
+/// Checks a number. Gives the text that is sent, and the bytes that it adds to the size of an item.
 ///
-/// A zero is sent as `0`, however it is written: DynamoDB holds one zero, but holds the exponent and the digits of its text to the range of
-/// other numbers, and would refuse `0e126`.
+/// A zero is always sent as `0`: DynamoDB would refuse `0e126`, because it limits the exponent and the digits of a zero
+/// like those of other numbers.
 ///
-/// AWS documents a byte for two significant digits and one more, "approximately"; what it really takes is never less, so that no row is
-/// refused here that the table would hold.
+/// AWS documents "approximately" one byte for two significant digits, and one more. What DynamoDB counts is never less,
+/// so no row is refused here that the table would store.
 pub fn check(text: &str) -> Result<(&str, usize), NumberError> {
     let significant = checked(text)?.significant;
     Ok((if significant == 0 { "0" } else { text }, significant.div_ceil(2) + 1))
@@ -137,7 +137,7 @@ fn parts(text: &str) -> Option<Parts<'_>> {
             if !all_digits(digits) {
                 return None;
             }
-            // An exponent that does not fit is far out of range with either sign.
+            // An exponent that does not fit is far out of range, whatever its sign is.
             let value = digits.parse::<i64>().unwrap_or(i64::MAX / 2).min(i64::MAX / 2);
             if text.starts_with('-') { -value } else { value }
         }
@@ -153,7 +153,7 @@ fn parts(text: &str) -> Option<Parts<'_>> {
     Some(Parts { negative: unsigned.len() < text.len(), mantissa, significant, leading, power })
 }
 
-/// Enough of a number to recognise it.
+/// The beginning of a number, enough to recognize it.
 fn shortened(text: &str) -> String {
     const SHOWN: usize = 60;
     match text.char_indices().nth(SHOWN) {

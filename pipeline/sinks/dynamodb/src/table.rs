@@ -1,4 +1,4 @@
-//! The table that is written to: its key as the service describes it.
+//! The table that rows are written to, and its key as DynamoDB describes it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use fms_record::Template;
 use crate::key::{KeyAttribute, KeySchema, KeyType};
 use crate::write;
 
-/// How long the description is tried for: a service that is just starting, a table that is just being created.
+/// How long describing the table is retried, because the service or the table may be just being created.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Name of the table's configuration key.
@@ -30,11 +30,11 @@ pub struct Table {
     pub name: String,
     /// Its key.
     pub key: KeySchema,
-    /// How it is called.
+    /// The client that calls it.
     pub client: Client,
 }
 
-/// Why there is no description.
+/// Why the table cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum DescribeError {
     #[error("{0}")]
@@ -87,7 +87,7 @@ impl DescribeError {
 }
 
 impl Table {
-    /// Looks at the table that the configuration names and brings its key and the templates together.
+    /// Describes the table that the configuration names, and combines its key with the configured templates.
     pub async fn describe(config: &Config, client: Client) -> Result<Self, ConfigError> {
         let name = config.text(TABLE).to_owned();
         let retry = write::retry(
@@ -136,7 +136,7 @@ fn key_schema(config: &Config, table: &TableDescription) -> Result<KeySchema, Co
     Ok(KeySchema { partition, sort })
 }
 
-/// The attribute's template is the configured one, else the row's field of the attribute's name.
+/// A key attribute with its template: the configured one, or else that of the row's field with the attribute's name.
 fn key_attribute(
     config: &Config,
     table: &TableDescription,

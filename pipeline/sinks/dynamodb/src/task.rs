@@ -1,4 +1,4 @@
-//! One task: takes rows, keeps the calls going, knows up to which offset each partition is stored.
+//! One task of the sink: it takes rows, keeps calls under way, and knows up to which offset each partition is stored.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,21 +19,20 @@ use crate::item::write_item;
 use crate::table::Table;
 use crate::write::{self, Refusal, write};
 
-/// Most calls in flight at once. With 25 items a call it is enough for a table's default quota at usual latencies; more of one task only
-/// adds to what has to be repeated when the table throttles.
+/// The most calls in flight at once. With 25 items in a call they use a table's default quota at usual latencies. More
+/// calls of one task would only be repeated when the table throttles.
 const CALLS: usize = 8;
 
-/// Keys that wait to be sent, at most: enough for each call to be followed by another at once. What waits longer would only be cold when its
-/// turn comes.
+/// The most keys that wait to be sent: enough that each call can be followed by another at once.
 const WAITING: usize = 2 * CALLS * BATCH_ITEMS;
 
-/// What a call in the background ends with.
+/// The result of a call in the background.
 struct Answer {
     puts: Vec<Arc<Put>>,
     result: Result<Vec<Refusal>, SinkError>,
 }
 
-/// Gives the answer of a call, whatever becomes of it: a call that panics would else be waited for without end.
+/// Sends the answer of a call when it is dropped. A call that panics would otherwise be waited for without end.
 struct Reply {
     puts: Vec<Arc<Put>>,
     result: Result<Vec<Refusal>, SinkError>,
@@ -51,13 +50,13 @@ impl Drop for Reply {
     fn drop(&mut self) {
         let puts = std::mem::take(&mut self.puts);
         let result = std::mem::replace(&mut self.result, Ok(Vec::new()));
-        // Nobody listens after the task has ended; the rows will be read again.
+        // An error means that the task has ended. The rows will be read again.
         let _ = self.answers.send(Answer { puts, result });
         self.wake.notify_one();
     }
 }
 
-/// A partition that is ours.
+/// A partition that the task owns.
 struct Partition {
     source: Arc<Source>,
     /// The offset after the last record that was put.
@@ -66,7 +65,7 @@ struct Partition {
     covered: Option<i64>,
     /// The end of the flush under way.
     flush: Option<i64>,
-    /// Rows that DynamoDB refused and that nobody was told about yet.
+    /// The rows that DynamoDB refused and that have not been reported yet.
     errant: Vec<ErrantRow>,
 }
 
@@ -115,7 +114,7 @@ impl Task {
         }
     }
 
-    /// Takes what calls have answered and sends what may be sent.
+    /// Takes in the answers of calls, and sends what may be sent.
     fn step(&mut self) -> Result<(), SinkError> {
         while let Ok(answer) = self.answers.try_recv() {
             self.in_flight -= 1;
@@ -160,13 +159,13 @@ impl Task {
                 self.failure.get_or_insert(error);
                 return;
             }
-            // All of its rows belong to others now, and they will see the same.
+            // All of its rows belong to other owners now, who will see the same error.
             Err(_) => Vec::new(),
         };
         let mut refusals = refusals.into_iter().peekable();
         for (at, put) in answer.puts.iter().enumerate() {
             let refusal = refusals.next_if(|refusal| refusal.at == at);
-            // A row whose partition was closed may have been stored or not. Its next owner writes it again.
+            // A row whose partition was closed may have been stored or not. The next owner writes it again.
             if refusal.is_none() && !put.source.is_revoked() {
                 self.metrics.superseded.increment(self.batcher.stored(&put.key) as u64);
                 self.metrics.sink.written(1, put.bytes as u64);
@@ -197,7 +196,7 @@ impl Task {
     }
 }
 
-/// The row as what is written, or why it cannot be.
+/// The row as it is to be written, or the reason why it cannot be.
 fn convert(table: &Table, source: &Arc<Source>, record: &SinkRecord<'_>, row: &Row<'_>) -> Result<Put, ErrantRow> {
     let mut text = Vec::new();
     row.write_json(&mut text);
@@ -274,7 +273,7 @@ impl SinkTask for Task {
         let reason = match tick.demand {
             demand @ (Demand::Commit | Demand::Memory | Demand::Shutdown) => demand.reason(),
             Demand::Settings if tick.idle.is_some() => "idle",
-            // Only a flush gives them away, and they should not wait to be seen.
+            // Refused rows are reported only by a flush, and should not wait.
             Demand::Settings if !state.errant.is_empty() => "errant rows",
             Demand::Settings => return Ok(None),
         };
@@ -284,7 +283,7 @@ impl SinkTask for Task {
     }
 
     fn flush(&mut self, _partition: &TopicPartition) -> Result<(), SinkError> {
-        // Rows are sent as they come: there is nothing left to begin.
+        // Rows are sent as they come, so nothing is left to begin.
         self.step()
     }
 
@@ -312,7 +311,7 @@ impl SinkTask for Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        // Calls that are between two attempts end there.
+        // Calls that wait for their next attempt end there.
         for partition in self.partitions.values() {
             partition.source.revoke();
         }

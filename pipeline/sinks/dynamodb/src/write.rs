@@ -1,4 +1,4 @@
-//! Sends one batch until every row of it is stored or refused.
+//! Sending one batch until every row of it is stored or refused.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,16 +16,16 @@ use crate::batcher::Put;
 use crate::item::write_string;
 use crate::table::Table;
 
-/// A row that DynamoDB does not store, by its position in the batch.
+/// A row that DynamoDB does not store.
 #[derive(Debug)]
 pub struct Refusal {
-    /// Position in the batch.
+    /// The position of the row in the batch.
     pub at: usize,
     /// The cause's name, as a dead letter names it.
     pub class: &'static str,
     /// DynamoDB's reason.
     pub error: String,
-    /// The id of its answer.
+    /// The id of the call that was refused.
     pub request_id: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn retry(connector: &str, task: u32, limits: RetryLimits) -> Retry {
     })
 }
 
-/// Why one attempt did not do all of its work.
+/// Why one attempt did not write all rows.
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
     #[error("{0}")]
@@ -54,7 +54,7 @@ impl AttemptError {
         }
     }
 
-    /// The call, if what it failed of is a row, without which others can be stored.
+    /// The error of the call, if a single row is at fault without which the others can be stored.
     fn of_a_row(&self) -> Option<&fms_aws::Error> {
         match self {
             Self::Call(error)
@@ -80,11 +80,12 @@ impl AttemptError {
     }
 }
 
-/// Writes the rows of a batch, whose keys differ. Gives the rows that DynamoDB refuses for their content; all others are stored. A row whose
-/// partition is closed meanwhile is dropped before the next attempt. The error is of a call that failed for good.
+/// Writes the rows of a batch, whose keys differ. Gives the rows that DynamoDB refuses for their content; all others
+/// are stored. A row whose partition is closed meanwhile is dropped before the next attempt. The error is of a call
+/// that failed for good.
 ///
-/// DynamoDB refuses a batch as a whole, whichever of its rows is at fault. It is split in halves until that row is alone, which takes at most
-/// 11 calls for one row of 25.
+/// DynamoDB refuses a batch as a whole, whichever of its rows is at fault. It is split in halves until that row is
+/// alone, which takes at most 11 calls for one row of 25.
 pub async fn write(
     table: &Table,
     retry: &Retry,
@@ -92,7 +93,7 @@ pub async fn write(
     puts: &[Arc<Put>],
 ) -> Result<Vec<Refusal>, SinkError> {
     let mut refusals = Vec::new();
-    // Those to be written next come last.
+    // The part that is written next is the last.
     let mut parts: Vec<Vec<usize>> = vec![(0..puts.len()).collect()];
     while let Some(part) = parts.pop() {
         let left = Mutex::new(part);
@@ -121,7 +122,7 @@ pub async fn write(
     Ok(refusals)
 }
 
-/// One attempt with the rows that are left. Afterwards `left` has those that are left still.
+/// One attempt with the rows that are left. Afterwards, `left` has the rows that are still to be written.
 async fn batch(
     table: &Table,
     calls: &Counter,
@@ -141,7 +142,7 @@ async fn batch(
     let output = table
         .client
         .batch_write_item()
-        // Its name has to be there: the SDK chooses the endpoint by it.
+        // The table's name has to be there, because the SDK chooses the endpoint by it.
         .request_items(&table.name, Vec::new())
         .customize()
         .interceptor(Body(body))
@@ -155,7 +156,8 @@ async fn batch(
     }
     let keys: Vec<_> =
         unprocessed.iter().map(|request| request.put_request().and_then(|put| table.key.read(put.item()))).collect();
-    // If an item cannot be told, all of them go again: writing one twice is writing it once.
+    // If one of the items cannot be recognized, all are sent again: writing an item twice is the same as writing it
+    // once.
     if keys.iter().all(Option::is_some) {
         let again = |at: &usize| keys.iter().flatten().any(|key| *key == *puts[*at].key);
         *lock(left) = sent.iter().copied().filter(again).collect();
@@ -163,7 +165,7 @@ async fn batch(
     Err(AttemptError::Unprocessed { left: unprocessed.len(), sent: sent.len() })
 }
 
-/// The request in DynamoDB's JSON.
+/// The body of the request in DynamoDB's JSON.
 fn body<'p>(table: &Table, puts: impl Iterator<Item = &'p Put> + Clone) -> Bytes {
     let items: usize = puts.clone().map(Put::wire).sum();
     let mut body = Vec::with_capacity(items + table.name.len() + 64);
@@ -181,8 +183,8 @@ fn body<'p>(table: &Table, puts: impl Iterator<Item = &'p Put> + Clone) -> Bytes
     body.into()
 }
 
-/// Sends a body of ours instead of the SDK's, signed like it: building the SDK's types from a row and writing them out again takes longer
-/// than all the rest of a call.
+/// Sends this body instead of the SDK's, signed in the same way. Building the SDK's types from a row and serializing
+/// them takes longer than the rest of a call.
 #[derive(Debug)]
 struct Body(Bytes);
 

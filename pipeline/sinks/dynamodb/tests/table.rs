@@ -92,7 +92,8 @@ fn newest_row_of_a_key_wins() {
     assert_eq!(driver.held(), 0);
 }
 
-/// 2,000 rows of one message are stored in full batches, at most eight calls at a time, and the memory is accounted for.
+/// 2,000 rows of one message are stored in full batches, at most eight calls at a time, and the memory is accounted
+/// for.
 #[test]
 fn large_message_goes_in_full_batches() {
     let lab = Lab::new();
@@ -234,8 +235,8 @@ fn only_what_is_left_is_sent_again() {
     assert_eq!(lab.items().len(), 3);
 }
 
-/// A row that only the table can refuse (an index's key of another type) is found and the rows of its batch are stored; an older row
-/// that it had superseded is stored too.
+/// A row that only the table can refuse (an index's key of another type) is found and the rows of its batch are stored;
+/// an older row that it had superseded is stored too.
 #[test]
 fn row_that_the_table_refuses_is_errant_alone() {
     let lab = Lab::new();
@@ -424,7 +425,8 @@ fn tick(demand: Demand) -> fms_connect::Tick {
     fms_connect::Tick { wall_millis: 0, idle: None, demand }
 }
 
-/// A flush is due when it is asked for, or at the partition's end, and only if there is something new; records without rows count.
+/// A flush is due when it is asked for, or at the partition's end, and only if there is something new; records without
+/// rows count.
 #[test]
 fn due_when_there_is_something_to_commit() {
     let lab = Lab::new();

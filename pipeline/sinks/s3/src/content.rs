@@ -1,7 +1,8 @@
-//! What tells a replay of an object from another object of the same name: its length, its checksum and, where records have gone, its rows.
+//! How a replay of an object is told from another object of the same name: by length and checksum and, if records have
+//! gone, by rows.
 //!
-//! The checksum is CRC32C, not the SDK's CRC32: gzip ends a member with the CRC32 of its rows, and with that the CRC32 of the whole is the
-//! same for many rows, for all of one length where they are stored as they are.
+//! The checksum is CRC32C and not the SDK's CRC32. A gzip member ends with the CRC32 of its rows, which makes the CRC32
+//! of the whole the same for many different rows.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Write};
@@ -14,36 +15,36 @@ use zstd::stream::write::Decoder as ZstdDecoder;
 
 use crate::writer::Compression;
 
-/// An object's content, as far as it has to be known to find it again.
+/// What has to be known of an object's content to recognize it.
 #[derive(Debug)]
 pub struct Content {
-    /// How many bytes it has.
+    /// The number of bytes.
     pub bytes: u64,
-    /// Their checksum.
+    /// The checksum of the bytes.
     pub checksum: u32,
-    /// How they are compressed.
+    /// The compression of the bytes.
     pub compression: Compression,
-    /// The [digests](digest) of its rows, in order, where the flush is repeated and some of its records are gone: then an object with all
-    /// of these rows and more is what the flush was when it was stored, before compaction.
+    /// The [digests](digest) of its rows in order, if its flush is a replay and some of the records are gone. An object
+    /// that has all of these rows and more is then the one that the flush wrote before compaction.
     pub rows: Option<Vec<u64>>,
 }
 
-/// What a stored object is to the one that is to be stored.
+/// How a stored object compares with the one that is to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// The same bytes.
+    /// It has the same bytes.
     Same,
-    /// All of its rows, and such of records that are gone.
+    /// It has all of the rows, and also rows of records that are gone.
     WithMore,
-    /// Another object.
+    /// It is another object.
     Other,
 }
 
-/// The CRC32C of bytes that come piece by piece.
+/// The CRC32C of bytes that come in pieces.
 pub struct Checksum(Digest);
 
 impl Checksum {
-    /// Of no bytes yet.
+    /// The checksum of no bytes.
     pub fn new() -> Self {
         Self(Digest::new(CrcAlgorithm::Crc32Iscsi))
     }
@@ -53,26 +54,27 @@ impl Checksum {
         self.0.update(bytes);
     }
 
-    /// That of all bytes.
+    /// The checksum of all bytes.
     pub fn sum(&self) -> u32 {
-        // It has 32 bits.
+        // The checksum has 32 bits.
         u32::try_from(self.0.finalize()).unwrap_or_default()
     }
 }
 
-/// A row's digest.
+/// The digest of a row.
 pub fn digest(row: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(row);
     hasher.finish()
 }
 
-/// A checksum as S3 writes it.
+/// The checksum in S3's notation.
 pub fn written(checksum: u32) -> String {
     BASE64_STANDARD.encode(checksum.to_be_bytes())
 }
 
-/// The checksum that S3 gives to an object made of parts with these checksums, as it writes them; `None` if one is not known.
+/// The checksum that S3 gives to an object made of parts with these checksums, all in S3's notation. `None` if one of
+/// them is not known.
 pub fn composite<'a>(parts: impl ExactSizeIterator<Item = Option<&'a str>>) -> Option<String> {
     let count = parts.len();
     let mut checksum = Checksum::new();
@@ -82,7 +84,7 @@ pub fn composite<'a>(parts: impl ExactSizeIterator<Item = Option<&'a str>>) -> O
     Some(format!("{}-{count}", written(checksum.sum())))
 }
 
-/// A stored object being read, beside the one that is to be stored.
+/// Compares a stored object, which is read piece by piece, with the one that is to be stored.
 pub struct Comparison<'c> {
     content: &'c Content,
     bytes: u64,
@@ -91,7 +93,7 @@ pub struct Comparison<'c> {
 }
 
 impl<'c> Comparison<'c> {
-    /// Nothing is read yet.
+    /// A comparison of which nothing is read yet.
     pub fn new(content: &'c Content) -> io::Result<Self> {
         let rows =
             content.rows.as_deref().map(|rows| Decoder::new(content.compression, Rows::new(rows))).transpose()?;
@@ -102,13 +104,13 @@ impl<'c> Comparison<'c> {
     pub fn add(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         self.checksum.update(bytes);
-        // What cannot be decompressed is another object.
+        // An object that cannot be decompressed is another one.
         if self.rows.as_mut().is_some_and(|rows| rows.write().write_all(bytes).is_err()) {
             self.rows = None;
         }
     }
 
-    /// What the stored object is, all of it being read.
+    /// The result, when the stored object is read to its end.
     pub fn end(self) -> Stored {
         if self.bytes == self.content.bytes && self.checksum.sum() == self.content.checksum {
             Stored::Same
@@ -144,7 +146,7 @@ impl<'c> Decoder<'c> {
         }
     }
 
-    /// The rows, all being read; `None` if the compressed bytes end early.
+    /// The rows, when all bytes are written. `None` if the compressed bytes end early.
     fn finish(self) -> Option<Rows<'c>> {
         match self {
             Self::None(rows) => Some(rows),
@@ -157,10 +159,10 @@ impl<'c> Decoder<'c> {
     }
 }
 
-/// Looks for rows in the lines written to it: all of them, in order, with others between.
+/// Looks for rows in the lines that are written to it: all of them, in order, perhaps with others between them.
 struct Rows<'c> {
     wanted: &'c [u64],
-    /// A line that has not ended.
+    /// The line that has not ended yet.
     line: Vec<u8>,
 }
 
@@ -239,7 +241,8 @@ mod tests {
         assert_eq!(composite([Some(part.as_str()), None].into_iter()), None);
     }
 
-    /// Rows of one length that gzip stores as they are: their CRC32s are the same, so that it would not tell them apart.
+    /// Rows of one length that gzip stores as they are: their CRC32s are the same, so that it would not tell them
+    /// apart.
     #[test]
     fn gzip_hides_differences_from_its_own_checksum() {
         let crc32 = |bytes: &[u8]| {
@@ -253,7 +256,7 @@ mod tests {
         assert_eq!((compared(&one, &content), compared(&other, &content)), (Stored::Same, Stored::Other));
     }
 
-    /// What is no object of ours is another object, however it is read.
+    /// Bytes that are not such an object are another object, however they are compared.
     #[test]
     fn foreign_bytes_are_another_object() {
         for compression in ALL {
@@ -267,7 +270,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Only the same bytes are the same. More rows are accepted only where records are gone, and only with all of ours in order.
+        /// Only the same bytes are the same. More rows are accepted only where records are gone, and only with all of
+        /// ours in order.
         #[test]
         fn rows_are_found_again(rows in proptest::collection::vec(("[a-c]{0,3}", any::<bool>()), 1..30)) {
             let all: Vec<String> = rows.iter().map(|(row, _)| row.clone()).collect();

@@ -1,4 +1,5 @@
-//! `timestamp.extractor`: where the event time of a row comes from. It is never the wall clock, which a replay would read differently.
+//! `timestamp.extractor`: where the event time of a row comes from. It is never the wall clock, which a replay would
+//! read differently.
 
 use fms_connect::{Config, ConfigError};
 use fms_record::{EventTime, Row, TimeSource};
@@ -15,7 +16,8 @@ pub(crate) enum Extractor {
 }
 
 impl Extractor {
-    /// The extractor that `timestamp.extractor` and `timestamp.field` name. Kafka Connect's class names are accepted too.
+    /// The extractor that `timestamp.extractor` and `timestamp.field` name. Kafka Connect's class names are accepted
+    /// too.
     pub(crate) fn parse(config: &Config) -> Result<Self, ConfigError> {
         const CLASS: &str = "io.confluent.connect.storage.partitioner.TimeBasedPartitioner$";
         let extractor = config.text("timestamp.extractor");
@@ -32,7 +34,8 @@ impl Extractor {
         }
     }
 
-    /// The row's event time; `kafka` is the timestamp of its record. The error says what is wrong with the time and where it was looked for.
+    /// The row's event time; `kafka` is the timestamp of its record. The error says what is wrong with the time and
+    /// where it was looked for.
     pub(crate) fn time(&self, row: &Row<'_>, kafka: Option<i64>) -> Result<EventTime, Misfit> {
         match self {
             Self::Field(field) => {

@@ -2,7 +2,8 @@
 
 use fms_connect::{Key, Kind};
 
-/// The sink's own keys. Those with `in_intent` affect the names or bytes of objects: a flush is repeated with the values that they had.
+/// The sink's own keys. Those with `in_intent` affect the names or bytes of objects: a flush is repeated with the
+/// values that they had.
 pub const KEYS: &[Key] = &[
     Key::new("s3.bucket.name", Kind::Text, "the bucket; it has to exist").required().in_intent().high(),
     Key::new("s3.region", Kind::Text, "the bucket's region; unset, that of the AWS environment or profile").in_intent(),

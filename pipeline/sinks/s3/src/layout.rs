@@ -11,12 +11,14 @@ use crate::writer::{Compression, GZIP_DEFAULT};
 /// The longest key that S3 takes, in bytes.
 const KEY_BYTES: usize = 1024;
 
-/// The bytes that `topics.dir` may have. What is left of a key has room for the longest topic name twice and for some folders.
+/// The bytes that `topics.dir` may have. What is left of a key has room for the longest topic name twice and for some
+/// folders.
 const DIR_BYTES: usize = 200;
 
 const HOUR: i64 = 3_600_000;
 
-/// How objects are named and written. An intent keeps the settings that it is made from, so that a replay writes the same names and bytes.
+/// How objects are named and written. An intent keeps the settings that it is made from, so that a replay writes the
+/// same names and bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     /// `s3.bucket.name`.
@@ -64,8 +66,8 @@ impl Layout {
 
     /// The key of the object in these folders of the flush that starts at this offset.
     ///
-    /// It has the offset of the flush and not that of the object's first record: the commit of the intent has the former, and compaction
-    /// cannot remove it.
+    /// It has the offset of the flush and not that of the object's first record: the commit of the intent has the
+    /// former, and compaction cannot remove it.
     pub(crate) fn key(&self, partition: &TopicPartition, folders: &str, start: i64) -> String {
         let TopicPartition { topic, partition } = partition;
         let extension = match self.compression {
@@ -96,7 +98,8 @@ impl Layout {
     }
 }
 
-/// Whether `key` is that of an object of this partition, in whatever folders: a previous owner may have had another configuration.
+/// Whether `key` is that of an object of this partition, in whatever folders: a previous owner may have had another
+/// configuration.
 pub(crate) fn is_of(key: &str, partition: &TopicPartition) -> bool {
     let file = key.rsplit('/').next().unwrap_or(key).parse::<FileName>();
     file.is_ok_and(|file| file.topic == *partition.topic && file.partition == partition.partition)
@@ -193,8 +196,8 @@ fn time_folders(config: &Config) -> Result<TimeFolders, ConfigError> {
     Ok(TimeFolders::new(format, duration, zone(config)?.ok_or_else(|| required("timezone"))?))
 }
 
-/// The folders of Daily and Hourly, whose format and duration are fixed. Kafka Connect ignores `path.format` and `partition.duration.ms` for
-/// them; here another value is refused, so that nobody relies on it.
+/// The folders of Daily and Hourly, whose format and duration are fixed. Kafka Connect ignores `path.format` and
+/// `partition.duration.ms` for them; here another value is refused, so that nobody relies on it.
 fn fixed(config: &Config, format: &str, duration: i64) -> Result<TimeFolders, ConfigError> {
     let own = |key, is: &str| config.error(key, format!("{} has `{is}`; take TimeBased for another", class(config)));
     if config.get("path.format").is_some_and(|value| value != format) {

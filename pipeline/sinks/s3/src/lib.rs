@@ -1,8 +1,10 @@
-//! The S3 sink: rows as JSON lines in objects whose names and bytes are functions of the records and of a committed intent.
+//! The S3 sink: rows as JSON lines in objects whose names and bytes depend on the records and a committed intent alone.
 //!
-//! A record's rows get their folders (`partitioner`) and join the open generation's objects (`partition`), which compress them and
-//! cut them into parts (`writer`). Parts are uploaded ahead (`uploads`), but an object appears only when the runtime says that the
-//! intent of its flush is committed, and never in place of another (`store`, `content`). When a generation ends is said by `rotation`, what all of that depends on by `settings`.
+//! The rows of a record get their folders from the `partitioner` and join the objects of the open generation in their
+//! `partition`. An `object` compresses its rows in a `writer`, which cuts them into parts. Parts are uploaded ahead
+//! (`uploads`), but an object appears only after the intent of its flush is committed, and never in place of another
+//! (`store`, `content`). `rotation` decides when a generation ends. `layout` has everything that names and bytes depend
+//! on, `settings` the rest, and `keys` lists what can be configured.
 //!
 //! ```text
 //! <topics.dir>/<topic>/<folders>/<topic>+<partition>+<offset at which the flush starts>.json[.gz|.zst]
@@ -13,6 +15,7 @@ mod extractor;
 mod keys;
 mod layout;
 mod metrics;
+mod object;
 mod partition;
 mod partitioner;
 mod pool;
@@ -37,7 +40,7 @@ use crate::keys::KEYS;
 use crate::settings::Settings;
 use crate::task::S3Task;
 
-/// The kind of sink that `connector.class` = `S3Sink` names.
+/// The sink that `connector.class` = `S3Sink` names.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct S3Sink;
 
@@ -50,7 +53,7 @@ impl SinkConnector for S3Sink {
         KEYS
     }
 
-    /// The folder above all topics: objects have the names of their topic's offsets, whoever writes them.
+    /// The folder above all topics. Objects are named after their topic and offsets, whoever writes them.
     fn exclusive_target(&self, config: &Config) -> Option<Target> {
         let (bucket, dir) = (config.text("s3.bucket.name"), config.get("topics.dir").unwrap_or_default());
         Some(Target { key: "topics.dir", place: format!("s3://{bucket}/{dir}") })
@@ -71,7 +74,7 @@ impl SinkConnector for S3Sink {
     }
 }
 
-/// A connector whose bucket is there.
+/// A connector whose bucket exists.
 struct Started {
     config: Config,
     settings: Settings,

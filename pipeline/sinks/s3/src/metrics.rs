@@ -1,4 +1,4 @@
-//! What a task counts beside what every sink does, and what it says once.
+//! The metrics of a task that only this sink has, and what its log says once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use fms_connect::metrics::SinkMetrics;
 use fms_record::TimeSource;
 use metrics::{Counter, counter};
 
-/// How many rows had their event time from each [`TimeSource`], by its number.
+/// The number of rows whose event time is from each [`TimeSource`], by its index.
 pub type Sources = [u64; 3];
 
 const SOURCES: [(TimeSource, &str); 3] =
@@ -26,7 +26,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Labelled with connector and task.
+    /// The metrics with the labels of the connector and the task.
     pub fn new(context: &TaskContext) -> Self {
         let (connector, task) = (context.connector.to_string(), context.task.to_string());
         let counter = |name| counter!(name, "connector" => connector.clone(), "task" => task.clone());
@@ -43,7 +43,7 @@ impl Metrics {
         }
     }
 
-    /// An object with so many rows and bytes (as stored) has appeared.
+    /// An object with this many rows and stored bytes has appeared.
     pub fn stored(&self, rows: u64, bytes: u64) {
         self.objects.increment(1);
         self.sink.written(rows, bytes);
@@ -54,7 +54,8 @@ impl Metrics {
         self.aborted.increment(uploads);
     }
 
-    /// A flush of rows has ended whose event times are from these sources: says once a task that no row had the field they should be from.
+    /// Notes that a flush has ended whose event times are from these sources. Once in a task's life, the log says that
+    /// no row of a flush had the configured field.
     pub fn flush_times(&self, field: &str, partition: &TopicPartition, sources: Sources) {
         let [from_field, from_envelope, from_kafka] = sources;
         if from_field > 0 || from_envelope + from_kafka == 0 || self.said_absent.swap(true, Ordering::Relaxed) {
@@ -68,7 +69,7 @@ impl Metrics {
         );
     }
 
-    /// So many rows had an event time from each source.
+    /// Counts rows by the source of their event time.
     pub fn event_times(&self, sources: Sources) {
         for (counter, rows) in self.times.iter().zip(sources) {
             if rows > 0 {

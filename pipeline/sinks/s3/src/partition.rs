@@ -1,75 +1,47 @@
-//! One partition that is ours: rows go into the open generation's objects; closed generations wait for their turn to be flushed.
+//! One partition that the task owns. Rows go into the objects of the open generation; closed generations wait for their
+//! flush.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use fms_connect::{Budget, ErrantRow, Flush, Reservation, SinkError, SinkRecord, Tick, TopicPartition};
-use fms_record::{EventTime, Row};
+use fms_connect::{Budget, ErrantRow, Flush, SinkError, SinkRecord, Tick, TopicPartition};
+use fms_record::EventTime;
 
-use crate::content::{self, Checksum, Content};
 use crate::extractor::Extractor;
 use crate::layout::Layout;
 use crate::metrics::{Metrics, Sources};
+use crate::object::{ClosedObject, Object};
 use crate::partitioner::Misfit;
 use crate::rotation::{Buffered, Reason, Rotation};
-use crate::store::{Store, Target};
-use crate::uploads::{Body, Multipart, Pending, Uploads};
-use crate::writer::Writer;
+use crate::store::Store;
+use crate::uploads::{Pending, Uploads};
 
-/// Reservations are made in steps of this many bytes, which also stand for what an object holds besides its rows.
-const STEP: usize = 16 * 1024;
-
-/// An object that takes rows.
-struct Object {
-    target: Arc<Target>,
-    writer: Writer,
-    upload: Option<Multipart>,
-    rows: u64,
-    bytes: u64,
-    parts: usize,
-    checksum: Checksum,
-    /// The digests of its rows, in a flush that is repeated.
-    digests: Option<Vec<u64>>,
-    /// The event time of its first row that has one.
-    first_time: Option<i64>,
-    memory: Reservation,
-}
-
-/// An object whose rows are complete.
-struct ClosedObject {
-    target: Arc<Target>,
-    body: Body,
-    content: Content,
-    rows: u64,
-}
-
-/// The records of one flush, as far as they have come.
+/// The records of one flush, as far as they have come. It is open until a rule of rotation ends it.
 #[derive(Default)]
 struct Generation {
-    /// By their folders.
+    /// The objects, by their folders.
     objects: BTreeMap<String, Object>,
-    /// The offset after its last record; `None` before the first.
+    /// The offset after the last record; `None` before the first one.
     end: Option<i64>,
-    /// How many records it has.
+    /// How many records there are.
     records: i64,
-    /// When the schedule ends it.
+    /// The moment at which the schedule ends it.
     scheduled: Option<i64>,
-    /// Where the event times of its rows are from.
+    /// Where the event times of the rows came from.
     times: Sources,
 }
 
-/// The records of one flush.
+/// A generation that has ended and waits for its flush.
 struct Closed {
     objects: Vec<ClosedObject>,
-    /// Where they belong.
+    /// Where the objects are stored.
     store: Store,
     end: i64,
     reason: Reason,
 }
 
-/// A row of the current record and where it belongs.
+/// A row of the current record, and its folders.
 struct Placed {
     row: usize,
     folders: Range<usize>,
@@ -77,7 +49,7 @@ struct Placed {
 }
 
 impl Placed {
-    /// The row's event time, if it was looked for.
+    /// The row's event time in milliseconds, if it was read.
     fn millis(&self) -> Option<i64> {
         self.time.map(|time| time.millis)
     }
@@ -86,46 +58,48 @@ impl Placed {
 /// How and where objects are written: by today's settings, or by those of an intent.
 #[derive(Clone)]
 pub struct Destination {
-    /// Names and bytes.
+    /// How objects are named and written.
     pub layout: Layout,
-    /// The bucket.
+    /// The bucket that they are stored in.
     pub store: Store,
 }
 
-/// A flush to repeat.
+/// A flush of a previous owner that is to be repeated.
 pub struct Repeat {
-    /// Where it ends.
+    /// The offset at which it ends.
     pub end: i64,
     /// How it is written.
     pub destination: Destination,
 }
 
-/// One partition that is ours.
+/// One partition that the task owns.
 pub struct Partition {
     id: TopicPartition,
     rotation: Rotation,
     today: Destination,
-    /// The flush to repeat, until the generation that it is has been closed.
+    /// The flush to repeat, until its generation is closed.
     repeat: Option<Repeat>,
     open: Generation,
-    /// Where the open generation starts, whether or not there still is a record at that offset: what will be committed when its intent
-    /// is, and so what a replay of it is opened with. `None` before the first record where nothing was ever committed.
+    /// The offset at which the open generation starts, whether or not there still is a record at it. It is committed
+    /// together with the intent, and so a replay of the generation is opened with it. `None` before the first record of
+    /// a partition where nothing was ever committed.
     start: Option<i64>,
-    /// The bytes that the next object will probably have: those of the last one, where it was alone in its generation.
+    /// The bytes that the next object will probably have: those of the last one, if that was alone in its generation.
     expected: usize,
     closed: VecDeque<Closed>,
     flushing: Option<Arc<Pending>>,
     uploads: Uploads,
     budget: Budget,
     metrics: Metrics,
-    /// Of the current record; kept for their memory.
+    /// The rows of the current record and their folders. The two are kept between records for their memory.
     placed: Vec<Placed>,
     folders: String,
 }
 
 impl Partition {
-    /// Without records yet. `start` is what the group has committed; `uploads` has begun with the clean-up.
-    #[expect(clippy::too_many_arguments, reason = "each is one of its parts")]
+    /// A partition without records yet. `start` is the offset that the group has committed; `uploads` has begun its
+    /// clean-up.
+    #[expect(clippy::too_many_arguments, reason = "each is one field of the struct")]
     pub fn new(
         id: TopicPartition,
         start: Option<i64>,
@@ -177,9 +151,10 @@ impl Partition {
         }
     }
 
-    /// Finds the folders of every row; a row without is errant.
+    /// Finds the folders of every row. A row that has none is errant.
     ///
-    /// Whether a row is errant must not depend on more than record and layout: a replay has to leave out the same rows.
+    /// Whether a row is errant must depend on the record and the layout alone, because a replay has to leave out the
+    /// same rows.
     fn place(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) {
         self.placed.clear();
         self.folders.clear();
@@ -204,7 +179,7 @@ impl Partition {
             match placed {
                 Ok(time) => {
                     let mut folders = start..self.folders.len();
-                    // Rows of a message mostly stay together.
+                    // Rows of one message mostly have the same folders.
                     if let Some(last) = self.placed.last()
                         && self.folders[last.folders.clone()] == self.folders[folders.clone()]
                     {
@@ -234,10 +209,11 @@ impl Partition {
             })
     }
 
-    /// Appends the rows that were placed to the generation that starts at `start`, and says whether it ends after them.
+    /// Appends the rows that were placed to the generation that starts at `start`. Gives the reason if the generation
+    /// ends after them.
     fn append(&mut self, record: &SinkRecord<'_>, start: i64) -> Result<Option<Reason>, SinkError> {
         let destination = self.repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination);
-        // With little memory left it grows with its rows.
+        // When little memory is left, the object grows with its rows instead.
         let alone = self.open.objects.is_empty() && self.budget.has_room(self.expected);
         let expected = if alone { self.expected } else { 0 };
         let mut ends = None;
@@ -270,7 +246,7 @@ impl Partition {
         Ok(ends)
     }
 
-    /// Ends the open generation. Its bytes are settled; they wait for their turn.
+    /// Ends the open generation. The bytes of its objects are then settled, and it waits for its flush.
     fn end_generation(&mut self, reason: Reason) -> Result<(), SinkError> {
         let repeat = self.repeat.take();
         let Destination { layout, store } = repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination);
@@ -283,12 +259,12 @@ impl Partition {
         let mut objects = Vec::with_capacity(open.objects.len());
         let has_gaps = self.start.is_some_and(|start| open.records < end - start);
         for mut object in open.objects.into_values() {
-            // With all of its records it can only be the same.
+            // A replay that has all of the records gives the very same object, so its rows need not be compared.
             object.digests = object.digests.filter(|_| has_gaps);
             objects.push(object.close(&store, &mut self.uploads, &self.budget)?);
         }
         self.expected = match &objects[..] {
-            // And a bit more, for rows vary.
+            // A little more, because rows differ in length.
             [alone] => usize::try_from(alone.content.bytes + alone.content.bytes / 64).unwrap_or(usize::MAX),
             _ => 0,
         };
@@ -307,7 +283,7 @@ impl Partition {
         Ok(())
     }
 
-    /// Flushes that wait for the one under way.
+    /// How many flushes wait for the one under way.
     pub fn waiting(&self) -> usize {
         self.closed.len()
     }
@@ -333,7 +309,8 @@ impl Partition {
     /// Whether the open generation ends now.
     fn ends_now(&mut self, tick: &Tick) -> Option<Reason> {
         if self.repeat.is_some() {
-            // Nothing but a record at or behind its end ends it: that the partition's end is reached may be old news.
+            // Only a record at or behind its end ends a repeated flush. That the partition's end is reached may be
+            // outdated.
             return None;
         }
         self.open.end?;
@@ -366,104 +343,5 @@ impl Partition {
             self.flushing = None;
         }
         Ok(done)
-    }
-}
-
-impl Object {
-    fn new(
-        destination: &Destination,
-        partition: &TopicPartition,
-        folders: &str,
-        start: i64,
-        expected: usize,
-        uploads: &Uploads,
-        budget: &Budget,
-    ) -> Self {
-        let Destination { layout, store } = destination;
-        let key = layout.key(partition, folders, start);
-        Self {
-            target: Arc::new(Target { bucket: Arc::clone(store.bucket()), key, partition: partition.clone(), start }),
-            writer: Writer::new(layout.compression, layout.part_size, expected, uploads.pool()),
-            upload: None,
-            rows: 0,
-            bytes: 0,
-            parts: 0,
-            checksum: Checksum::new(),
-            digests: None,
-            first_time: None,
-            memory: budget.reservation(),
-        }
-    }
-
-    fn append(&mut self, row: &Row<'_>, millis: Option<i64>) -> Result<(), SinkError> {
-        let digests = &mut self.digests;
-        let write = |out: &mut Vec<u8>| {
-            let start = out.len();
-            row.write_json(out);
-            if let Some(digests) = digests {
-                digests.push(content::digest(&out[start..]));
-            }
-        };
-        self.writer.row(write).map_err(|error| self.broken(&error))?;
-        self.rows += 1;
-        self.first_time = self.first_time.or(millis);
-        Ok(())
-    }
-
-    /// A compressor that fails has no memory, or is at fault itself.
-    fn broken(&self, error: &io::Error) -> SinkError {
-        SinkError::fatal(format!(
-            "compressing rows for {}: {error}; give the worker more memory or lower `s3.compression.level`",
-            self.target
-        ))
-    }
-
-    /// Holds what it holds.
-    fn reserve(&mut self) {
-        let bytes = (self.writer.memory() + self.digest_memory()).next_multiple_of(STEP) + STEP;
-        if bytes != self.memory.bytes() {
-            self.memory.resize(bytes);
-        }
-    }
-
-    fn digest_memory(&self) -> usize {
-        self.digests.as_ref().map_or(0, |digests| digests.capacity() * size_of::<u64>())
-    }
-
-    /// Uploads a part ahead of the flush.
-    fn upload(&mut self, part: Vec<u8>, store: &Store, uploads: &mut Uploads, budget: &Budget) {
-        let mut memory = budget.reservation();
-        memory.resize(part.capacity());
-        self.parts += 1;
-        self.bytes += part.len() as u64;
-        self.checksum.update(&part);
-        uploads.part(store, &self.target, self.upload.get_or_insert_default(), part, memory);
-    }
-
-    /// Ends it: one that stayed below a part is kept to be stored whole, the last part of another is uploaded.
-    fn close(mut self, store: &Store, uploads: &mut Uploads, budget: &Budget) -> Result<ClosedObject, SinkError> {
-        let mut ends = self.writer.finish().map_err(|error| self.broken(&error))?;
-        // Only what is beyond a part's size is more than one.
-        let last = ends.pop().unwrap_or_default();
-        for part in ends {
-            self.upload(part, store, uploads, budget);
-        }
-        let body = if self.upload.is_some() {
-            self.upload(last, store, uploads, budget);
-            self.memory.resize(self.digest_memory());
-            Body::Parts(self.upload.take().unwrap_or_default(), self.memory)
-        } else {
-            self.bytes += last.len() as u64;
-            self.checksum.update(&last);
-            self.memory.resize(last.capacity() + self.digest_memory() + STEP);
-            Body::Whole(uploads.pool().share(last), self.memory)
-        };
-        let content = Content {
-            bytes: self.bytes,
-            checksum: self.checksum.sum(),
-            compression: self.writer.compression(),
-            rows: self.digests,
-        };
-        Ok(ClosedObject { target: self.target, body, content, rows: self.rows })
     }
 }

@@ -135,8 +135,9 @@ impl Partitioner {
         matches!(self, Self::Row { time: Some(_), .. })
     }
 
-    /// Appends the row's folders to `out`, without slashes around them. `millis` is its event time, if it [needs](Self::needs_time) one.
-    /// The error names the field, or says what is wrong with the time; `out` is then of no use.
+    /// Appends the row's folders to `out`, without slashes around them. `millis` is its event time, if it
+    /// [needs](Self::needs_time) one. The error names the field, or says what is wrong with the time; `out` is then of
+    /// no use.
     pub fn write(
         &mut self,
         row: &Row<'_>,
@@ -266,7 +267,8 @@ mod tests {
         assert_eq!(folders(&mut partitioner, r#"{"a":1}"#, Some(0)), Ok("a=1/1970-01-01/00".into()));
     }
 
-    /// The first and the last millisecond of the years 0 to 9999, in the zone, have folders; the ones beside them have none.
+    /// The first and the last millisecond of the years 0 to 9999, in the zone, have folders; the ones beside them have
+    /// none.
     #[test]
     fn years_are_those_of_the_calendar() {
         let (first, last) = (-62_167_219_200_000, 253_402_300_799_999);

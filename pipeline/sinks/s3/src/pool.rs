@@ -1,14 +1,16 @@
-//! Large buffers, used again: the memory of one that was uploaded is there, that of a new one is made by the kernel page by page.
+//! Large buffers that are used again. The kernel provides the memory of a new buffer page by page, while that of a used
+//! one is there.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use fms_connect::{Budget, Reservation};
 
-/// From this size on a buffer is kept. Sizes are rounded up to a multiple of it, so that buffers of like objects fit each other.
+/// The size from which on a buffer is kept. Sizes are rounded up to a multiple of it, so that the buffers of similar
+/// objects fit each other.
 const LARGE: usize = 256 * 1024;
 
-/// Most buffers that are kept: one comes back about when the next is asked for.
+/// The number of buffers that are kept. About one comes back for each one that is taken.
 const KEPT: usize = 2;
 
 /// The buffers of one task.
@@ -18,7 +20,7 @@ pub struct Pool {
     free: Arc<Mutex<Vec<Free>>>,
 }
 
-/// A buffer that nobody uses. It counts in `buffer.memory` as any other.
+/// A buffer that is not in use. It counts in `buffer.memory` like any other.
 #[derive(Debug)]
 struct Free {
     buffer: Vec<u8>,
@@ -26,7 +28,7 @@ struct Free {
 }
 
 impl Pool {
-    /// Without buffers yet.
+    /// A pool without buffers yet.
     pub fn new(budget: Budget) -> Self {
         Self { budget, free: Arc::default() }
     }
@@ -35,7 +37,7 @@ impl Pool {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An empty buffer with room for so many bytes, and for not more than twice as many.
+    /// An empty buffer with room for this many bytes, and for at most twice as many.
     pub fn buffer(&self, bytes: usize) -> Vec<u8> {
         if bytes < LARGE {
             return Vec::with_capacity(bytes);
@@ -48,7 +50,7 @@ impl Pool {
         }
     }
 
-    /// The buffer's bytes, to be shared; with the last of them it comes back.
+    /// The bytes of the buffer, which can be shared. The buffer comes back when the last share is dropped.
     pub fn share(&self, buffer: Vec<u8>) -> Bytes {
         if buffer.capacity() < LARGE {
             return buffer.into();
@@ -56,12 +58,12 @@ impl Pool {
         Bytes::from_owner(Lent { buffer, pool: self.clone() })
     }
 
-    /// Gives back what is kept.
+    /// Frees all buffers that are kept.
     pub fn clear(&self) {
         self.free().clear();
     }
 
-    /// Keeps a buffer, if memory is not scarce; the oldest makes room for it.
+    /// Keeps a buffer unless memory is scarce. If there are too many, the oldest is freed.
     fn keep(&self, mut buffer: Vec<u8>) {
         if !self.budget.is_relieved() {
             return;
@@ -77,7 +79,7 @@ impl Pool {
     }
 }
 
-/// A buffer that is read elsewhere.
+/// A buffer whose bytes are shared.
 struct Lent {
     buffer: Vec<u8>,
     pool: Pool,

@@ -1,25 +1,25 @@
-//! A map that finds the entry that was used last without a search: calls for one partition come in runs.
+//! A map that finds the entry that was used last without a search, because calls for one partition come in runs.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Entries by key.
+/// A map from keys to entries.
 #[derive(Debug)]
 pub struct Recent<K, V> {
     entries: Vec<(K, V)>,
-    /// Where each is in `entries`.
+    /// The index of each key's entry in `entries`.
     places: HashMap<K, usize>,
-    /// Where the last one is that was asked for.
+    /// The index of the entry that was used last.
     last: usize,
 }
 
 impl<K: Clone + Eq + Hash, V> Recent<K, V> {
-    /// Without entries.
+    /// A map without entries.
     pub fn new() -> Self {
         Self { entries: Vec::new(), places: HashMap::new(), last: 0 }
     }
 
-    /// How many there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -32,7 +32,7 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         self.entries.get_mut(self.last).map(|(_, value)| value)
     }
 
-    /// Adds an entry; the one that has the key already makes room for it, and is given back.
+    /// Adds an entry. An entry that has this key already is replaced and returned.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let old = self.remove(&key);
         self.places.insert(key.clone(), self.entries.len());
@@ -40,7 +40,7 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         old
     }
 
-    /// Takes out the entry of this key.
+    /// Removes and returns the entry of this key.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let place = self.places.remove(key)?;
         let (_, value) = self.entries.swap_remove(place);

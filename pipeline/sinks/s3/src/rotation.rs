@@ -1,4 +1,4 @@
-//! When a flush ends: the rules, and the one word that log and metrics use for each.
+//! The rules by which a flush ends, and the word for each that log and metrics use.
 
 use std::time::Duration;
 
@@ -6,34 +6,35 @@ use fms_connect::{Demand, Tick};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// S3 takes 10,000 parts an upload; the margin is for what one message and a compressor's end can add.
+/// The parts after which an object ends. S3 takes 10,000 parts in an upload; the margin is for what one message and the
+/// end of the compressor can add.
 const PARTS: usize = 9_000;
 
-/// Why a flush ends where it does.
+/// The reason why a flush ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// An object has its rows.
+    /// An object has the configured number of rows.
     FlushSize,
-    /// The next record's event time is too far from the first one's of its object.
+    /// The event time of the next record is too far from that of the first row in its object.
     Interval,
     /// The wall clock has passed a multiple of the interval.
     Schedule,
-    /// No record came for that long.
+    /// No record has come for the configured time.
     Idle,
     /// An object is near S3's limit of 10,000 parts.
     Parts,
     /// The worker is over `buffer.memory`.
     Memory,
-    /// The task stops.
+    /// The task is stopping.
     Shutdown,
-    /// A previous owner's intent says so.
+    /// The intent of a previous owner says so.
     Replay,
-    /// Records without rows: only an offset to advance.
+    /// There are records without rows, so only their offset has to be committed.
     Offset,
 }
 
 impl Reason {
-    /// The word for it.
+    /// The reason as log and metrics name it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::FlushSize => "flush.size",
@@ -49,10 +50,11 @@ impl Reason {
     }
 }
 
-/// The settings that say when a flush ends. None of them affects names or bytes but through that end, which the intent keeps.
+/// The settings that decide when a flush ends. They affect names and bytes only through that end, which the intent
+/// keeps.
 #[derive(Debug, Clone)]
 pub struct Rotation {
-    /// `flush.size`: rows an object has before it is flushed, more only by the rest of its last message.
+    /// `flush.size`: the rows after which an object is flushed. It can have more, because a message is never divided.
     pub flush_size: u64,
     /// `rotate.interval.ms`.
     pub interval: Option<i64>,
@@ -62,19 +64,20 @@ pub struct Rotation {
     pub idle: Option<Duration>,
 }
 
-/// Wall-clock moments: local midnight, and the multiples of an interval since the last one.
+/// Moments of the wall clock: every local midnight, and the multiples of an interval since the last one.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// Milliseconds, more than 0.
+    /// The interval in milliseconds, more than 0.
     pub interval: i64,
     /// `timezone`.
     pub zone: TimeZone,
 }
 
 impl Schedule {
-    /// The first moment after `wall`, both in milliseconds since 1970; `None` past the calendar's end.
+    /// The first moment after `wall`, both in milliseconds since 1970. `None` past the end of the calendar.
     ///
-    /// A day begins at local midnight, however long the last one was: clocks are set, and not every interval divides a day.
+    /// A day begins at local midnight, whatever the length of the day before was: clocks are set, and not every
+    /// interval divides a day.
     pub fn after(&self, wall: i64) -> Option<i64> {
         let today = Timestamp::from_millisecond(wall).ok()?.to_zoned(self.zone.clone()).start_of_day().ok()?;
         let midnight = today.timestamp().as_millisecond();
@@ -86,28 +89,30 @@ impl Schedule {
         multiple.into_iter().chain(tomorrow).min()
     }
 
-    /// The moment at which what is buffered ends: the one that was `set`, unless the clock was set back and it is now more than an
-    /// interval away.
+    /// The moment at which the buffered rows are flushed. It is the one that was `set`, unless the clock was set back
+    /// so far that it is more than an interval away.
     pub fn moment(&self, set: Option<i64>, wall: i64) -> Option<i64> {
         set.filter(|at| at.saturating_sub(wall) <= self.interval).or_else(|| self.after(wall))
     }
 }
 
-/// What is buffered.
+/// What a partition has buffered.
 #[derive(Debug, Clone, Copy)]
 pub struct Buffered {
-    /// Whether it has rows.
+    /// Whether there are rows.
     pub rows: bool,
-    /// The moment of the schedule at which it ends.
+    /// The moment at which the schedule ends it.
     pub scheduled: Option<i64>,
-    /// Whether uploads are under way, which give memory back when they end.
+    /// Whether parts are being uploaded, whose memory is free when that is done.
     pub uploading: bool,
 }
 
 impl Rotation {
-    /// Whether a flush ends before a record with a row of event time `next`, for whose object the first row's is `first`.
+    /// Whether a flush ends before a record that has a row of event time `next`. `first` is the event time of the first
+    /// row in the object that the row would go to.
     ///
-    /// Depends on records alone. Rows older than the first never end a flush: late rows join their object.
+    /// This depends on records alone. Rows that are older than the first one never end a flush: late rows join their
+    /// object.
     pub fn ends_before(&self, first: Option<i64>, next: Option<i64>) -> bool {
         match (self.interval, first, next) {
             (Some(interval), Some(first), Some(next)) => next.saturating_sub(first) >= interval,
@@ -115,7 +120,7 @@ impl Rotation {
         }
     }
 
-    /// Whether a flush ends after a message that leaves one of its objects with so many rows and full parts.
+    /// Whether a flush ends after a message, when an object has this many rows and full parts then.
     pub fn ends_after(&self, rows: u64, parts: usize) -> Option<Reason> {
         if rows >= self.flush_size {
             Some(Reason::FlushSize)
@@ -126,13 +131,13 @@ impl Rotation {
         }
     }
 
-    /// Whether what is buffered ends now.
+    /// Whether the flush of what is buffered ends now.
     pub fn ends_now(&self, buffered: Buffered, tick: &Tick) -> Option<Reason> {
         if !buffered.rows {
             return match tick.demand {
                 Demand::Shutdown => Some(Reason::Shutdown),
                 Demand::Commit => Some(Reason::Offset),
-                // At the end of the partition nothing more will come along to take the offset with it.
+                // At the partition's end, no later rows will take the offset with them.
                 Demand::Settings | Demand::Memory => tick.idle.is_some().then_some(Reason::Offset),
             };
         }
@@ -145,7 +150,8 @@ impl Rotation {
             return Some(Reason::Idle);
         }
         match tick.demand {
-            // Parts that are being uploaded give their memory back by themselves; ending the object would only make it smaller.
+            // The memory of parts that are being uploaded will be free without ending the object, which would only make
+            // it smaller.
             Demand::Memory if buffered.uploading => None,
             Demand::Memory => Some(Reason::Memory),
             Demand::Shutdown => Some(Reason::Shutdown),
@@ -228,7 +234,8 @@ mod tests {
         Schedule { interval, zone: TimeZone::get(zone).expect("a known zone") }
     }
 
-    /// Moments are local midnights and the multiples of the interval since the last one, also on the days on which clocks are set.
+    /// Moments are local midnights and the multiples of the interval since the last one, also on the days on which
+    /// clocks are set.
     #[test]
     fn moments() {
         for (zone, interval, now, next) in [
@@ -261,7 +268,8 @@ mod tests {
         }
     }
 
-    /// What is buffered keeps its moment while time goes on, and gets another when the clock is set back over more than an interval.
+    /// What is buffered keeps its moment while time goes on, and gets another when the clock is set back over more than
+    /// an interval.
     #[test]
     fn clocks_that_are_set_back() {
         let hourly = schedule("UTC", HOUR);

@@ -65,8 +65,8 @@ fn rotation(config: &Config) -> Result<Rotation, ConfigError> {
     })
 }
 
-/// Refuses settings that have no effect. This is not part of [`Layout::parse`], which also reads the settings of intents: a version that did
-/// not check this may have written them.
+/// Refuses settings that have no effect. This is not part of [`Layout::parse`], which also reads the settings of
+/// intents: a version that did not check this may have written them.
 fn check_effects(config: &Config, settings: &Settings) -> Result<(), ConfigError> {
     let Settings { layout, rotation } = settings;
     // A key that is set to its default is accepted.
@@ -184,7 +184,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// What would do nothing is refused, and names what would read it; next to that it is accepted, and so is a default that is written out.
+    /// What would do nothing is refused, and names what would read it; next to that it is accepted, and so is a default
+    /// that is written out.
     #[test]
     fn settings_without_effect() {
         const FIELD: &[(&str, &str)] = &[("partitioner.class", "Field"), ("partition.field.name", "id")];

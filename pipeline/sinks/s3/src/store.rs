@@ -1,8 +1,10 @@
-//! The calls to S3: each retried as configured, each error naming the object and what to do about it. No call replaces what is stored.
+//! The calls to S3. Each is retried as configured, and each error names the object and what to do about it. No call
+//! replaces what is stored.
 //!
-//! An object is written with `If-None-Match: *`. Where one of its name is stored already, it is looked at: a replay of a flush, and a
-//! call that is repeated because its answer was lost, find their own bytes there and are done. Anything else is an error. A store that
-//! does not know the header (S3 itself and LocalStack know it, older ones of other makers ignore it) writes in any case.
+//! An object is written with `If-None-Match: *`. If an object of its name is stored already, the two are compared: a
+//! replay of a flush, and a call that is repeated because its answer was lost, find their own bytes there and are done.
+//! Any other object is an error. S3 itself and LocalStack know the header; older stores of other makers ignore it and
+//! write in any case.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,16 +25,17 @@ use fms_connect::{RetryLimits, SinkError, TopicPartition, metrics};
 use crate::content::{self, Comparison, Content, Stored};
 use crate::layout::{Layout, is_of};
 
-/// What every object is stored with, see [`content`].
+/// The checksum that every object is stored with, see [`content`].
 const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32C;
 
-/// The answer to a conditional write while another to the same name is under way.
+/// The error code of a conditional write while another write to the same name is under way.
 const CONFLICT: &str = "ConditionalRequestConflict";
 
-/// How long the bucket is looked for at start: a service that is just starting.
+/// How long the bucket is looked for at start, because the service may be just starting.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// A client for the bucket of `layout`. An endpoint of one's own is asked with the bucket in the path: it has no name a bucket.
+/// A client for the bucket of `layout`. A custom endpoint is asked with the bucket's name in the path, because it has
+/// no host name for each bucket.
 pub fn client(aws: &SdkConfig, layout: &Layout) -> Client {
     let own_endpoint = aws.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
     let mut config = aws_sdk_s3::config::Builder::from(aws).force_path_style(own_endpoint);
@@ -42,14 +45,14 @@ pub fn client(aws: &SdkConfig, layout: &Layout) -> Client {
     Client::from_conf(config.build())
 }
 
-/// The object that is written, as errors and logs name it.
+/// The object that is being written, as errors and logs name it.
 #[derive(Debug)]
 pub struct Target {
     /// Its bucket.
     pub bucket: Arc<str>,
     /// Its key.
     pub key: String,
-    /// The partition its rows are from.
+    /// The partition that its rows are from.
     pub partition: TopicPartition,
     /// The offset at which its flush starts.
     pub start: i64,
@@ -61,7 +64,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// One bucket.
+/// The calls to one bucket.
 #[derive(Debug, Clone)]
 pub struct Store {
     client: Client,
@@ -70,7 +73,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The bucket of `layout`.
+    /// The calls to the bucket of `layout`.
     pub fn new(client: Client, layout: &Layout, retry: Retry) -> Self {
         Self { client, bucket: layout.bucket.as_str().into(), retry }
     }
@@ -82,8 +85,8 @@ impl Store {
 
     /// Stores an object in one call.
     ///
-    /// As everywhere here, the payload is not part of the signature: hashing it would cost as much as the rest of an upload, HTTPS guards
-    /// it on its way, and a checksum lets S3 refuse what is damaged.
+    /// In no call is the payload part of the signature: hashing it would cost as much as the rest of an upload. HTTPS
+    /// protects it on its way, and with the checksum S3 refuses damaged bytes.
     pub async fn put(&self, target: &Target, body: Bytes, content: &Content) -> Result<(), SinkError> {
         let call = || async {
             let request = self.client.put_object().bucket(&*self.bucket).key(&target.key);
@@ -99,7 +102,8 @@ impl Store {
         }
     }
 
-    /// Begins an upload in parts and gives its id. With its checksum, else S3 would refuse the parts that have one.
+    /// Begins an upload in parts and gives its id. The kind of checksum is named here, because otherwise S3 would
+    /// refuse parts that have one.
     pub async fn begin(&self, target: &Target) -> Result<String, SinkError> {
         let call = || async {
             let request = self.client.create_multipart_upload().bucket(&*self.bucket).key(&target.key);
@@ -130,7 +134,7 @@ impl Store {
             .build())
     }
 
-    /// Makes an object of its parts. Only here it appears.
+    /// Makes an object of its parts. The object appears only now.
     pub async fn complete(
         &self,
         target: &Target,
@@ -149,7 +153,7 @@ impl Store {
             Ok(_) => Ok(()),
             Err(error) if is_taken(&error) => {
                 self.compare(target, content, checksum).await?;
-                // S3 keeps, and bills, its parts.
+                // S3 stores the parts, and charges for them, until the upload is aborted.
                 let aborted = self.abort(&target.key, id).await;
                 aborted.map(drop).map_err(|error| failed("aborting the needless upload of", target, &error))
             }
@@ -157,11 +161,11 @@ impl Store {
         }
     }
 
-    /// Looks at the object of that name that is stored: nothing is left to be done if it is the one that was to be stored, of which
-    /// `checksum` is the checksum as S3 writes it.
+    /// Compares the stored object of the same name. If it is the one that was to be stored, nothing is left to be done.
+    /// `checksum` is the checksum of the latter in S3's notation.
     ///
-    /// A flush that is repeated after some of its records were compacted away finds an object with rows more than it has. That stays: it
-    /// has every row once.
+    /// A replay of which some records have been compacted away finds an object that has more rows. The stored object
+    /// stays, because it has every row once.
     async fn compare(&self, target: &Target, content: &Content, checksum: Option<String>) -> Result<(), SinkError> {
         let call = || async {
             let request = self.client.head_object().bucket(&*self.bucket).key(&target.key);
@@ -177,7 +181,7 @@ impl Store {
             Err(error) => return Err(failed("looking at the stored object of the same name as", target, &error)),
         };
         let length = found.content_length().and_then(|length| u64::try_from(length).ok());
-        // The checksum of an object in parts is that of its parts' checksums, with their number behind a dash.
+        // An object in parts has the checksum of its parts' checksums, followed by a dash and their number.
         let comparable = |(stored, ours): &(&str, String)| stored.contains('-') == ours.contains('-');
         let known = found.checksum_crc32_c().zip(checksum).filter(comparable);
         let same = if length == Some(content.bytes) { known.map(|(stored, ours)| stored == ours) } else { Some(false) };
@@ -196,7 +200,7 @@ impl Store {
         Ok(())
     }
 
-    /// Reads the object of that name that is stored, to compare it.
+    /// Reads the stored object of the same name, to compare it.
     async fn read(&self, target: &Target, content: &Content) -> Result<Stored, SinkError> {
         let call = || async {
             let get = self.client.get_object().bucket(&*self.bucket).key(&target.key);
@@ -211,7 +215,7 @@ impl Store {
         result.map_err(|error| failed("reading the stored object of the same name as", target, &error))
     }
 
-    /// Aborts an upload. Whether it was still there.
+    /// Aborts an upload. Gives whether it still existed.
     async fn abort(&self, key: &str, id: &str) -> Result<bool, Error> {
         let call = || async {
             let request = self.client.abort_multipart_upload().bucket(&*self.bucket).key(key).upload_id(id);
@@ -224,8 +228,8 @@ impl Store {
         }
     }
 
-    /// Aborts the uploads of objects of this partition below `prefix`, and says how many there were. S3 keeps, and bills, the parts of
-    /// an upload until it is completed or aborted.
+    /// Aborts the unfinished uploads of this partition's objects below `prefix`, and gives their number. S3 stores the
+    /// parts of an upload, and charges for them, until it is completed or aborted.
     pub async fn abort_left_behind(&self, partition: &TopicPartition, prefix: &str) -> Result<u64, SinkError> {
         let failed = |doing: &str, error: &Error| {
             let (bucket, advice) = (&self.bucket, advice(error));
@@ -250,7 +254,7 @@ impl Store {
                 if !is_of(key, partition) {
                     continue;
                 }
-                // One that is gone was completed or aborted since it was listed.
+                // An upload that does not exist any more was completed or aborted since it was listed.
                 let there = self.abort(key, id).await.map_err(|error| failed("aborting the uploads", &error))?;
                 aborted += u64::from(there);
             }
@@ -269,7 +273,8 @@ pub(crate) fn retry(connector: &str, task: u32, limits: RetryLimits) -> Retry {
     Retry::new(client, limits.timeout, limits.delay_max, move |reason| metrics::retry(&connector, task, reason))
 }
 
-/// What an error of a conditional write means for a retry: another write to the same name, which S3 has not decided yet, passes.
+/// What an error of a conditional write means for a retry. A conflict with another write to the same name, which S3 has
+/// not decided yet, passes.
 fn verdict(error: &Error) -> Verdict {
     match error.code() {
         Some(CONFLICT) => Verdict::Transient("conflict"),
@@ -277,18 +282,18 @@ fn verdict(error: &Error) -> Verdict {
     }
 }
 
-/// Whether an object of that name is stored.
+/// Whether the error says that an object of that name is stored.
 fn is_taken(error: &Error) -> bool {
     error.code() == Some("PreconditionFailed") || error.status() == Some(412)
 }
 
-/// A body that ended early.
+/// The error for a body that ended early.
 fn interrupted(error: BoxError) -> Error {
     Error::from(SdkError::<GetObjectError, HttpResponse>::dispatch_failure(ConnectorError::io(error)))
 }
 
-/// Why the object cannot be stored: another one has its name. Another `topics.dir` alone does not help, for the flush is announced with
-/// the one that it has.
+/// The error for an object whose name another object has. Another `topics.dir` alone does not help, because the flush
+/// is announced with the one that it has.
 fn taken(target: &Target, bytes: u64, stored: Option<u64>) -> SinkError {
     let Target { partition, start, .. } = target;
     let stored = match stored {
@@ -305,9 +310,9 @@ fn taken(target: &Target, bytes: u64, stored: Option<u64>) -> SinkError {
     ))
 }
 
-/// Why the object could not be written. An upload that is gone was aborted by another owner of the partition, or completed by a call
-/// whose answer was lost; one in conflict with another write has to be begun again: the partition starts over, and what was written is
-/// written again, the same.
+/// The error for an object that could not be written. An upload that does not exist any more was aborted by another
+/// owner of the partition, or completed by a call whose answer was lost. After this and after a conflict with another
+/// write, the partition starts over and writes the same again.
 fn failed(doing: &str, target: &Target, error: &Error) -> SinkError {
     let failure = match error.code() {
         Some("NoSuchUpload") => SinkError::restart(format!("{doing} {target}: {error}; the upload is no longer there")),
@@ -336,8 +341,8 @@ fn advice(error: &Error) -> &'static str {
     }
 }
 
-/// Why a connector cannot use its bucket: the key that is wrong, and what is. The answers of `HeadBucket` have no body, so their status
-/// has to say it.
+/// Checks that the connector can use its bucket. The error is the key that is wrong, and what is wrong with it: an
+/// answer of `HeadBucket` has no body, so the HTTP status has to tell.
 pub async fn check_bucket(client: &Client, bucket: &str, connector: &str) -> Result<(), (&'static str, String)> {
     let limits = RetryLimits { timeout: Some(PATIENCE), delay_max: Duration::from_millis(500) };
     let retry = retry(connector, 0, limits);

@@ -1,4 +1,4 @@
-//! One task: the partitions that are ours.
+//! One task of the sink, with the partitions that it owns.
 
 use std::sync::Arc;
 
@@ -20,10 +20,11 @@ use crate::settings::Settings;
 use crate::store::{self, Store};
 use crate::uploads::Uploads;
 
-/// Calls to S3 that a task has under way at once. At 200 ms a call it is 200 MB/s with the smallest parts; all of them are in memory.
+/// The calls to S3 that a task makes at the same time. With 200 ms for a call and the smallest parts, they upload 200
+/// MB/s. The parts of all of them are in memory.
 pub const CALLS: usize = 8;
 
-/// One task.
+/// A task of the sink.
 pub struct S3Task {
     context: TaskContext,
     config: Config,
@@ -35,12 +36,12 @@ pub struct S3Task {
     pool: Pool,
     metrics: Metrics,
     partitions: Recent<TopicPartition, Partition>,
-    /// Flushes of all partitions that wait for the ones under way.
+    /// How many flushes of all partitions wait for the one under way.
     waiting: usize,
 }
 
 impl S3Task {
-    /// Without partitions yet.
+    /// A task without partitions yet.
     pub fn new(context: TaskContext, config: Config, settings: Settings, aws: SdkConfig, client: Client) -> Self {
         let permits = Arc::new(Semaphore::new(CALLS));
         let metrics = Metrics::new(&context);
@@ -61,12 +62,12 @@ impl S3Task {
         }
     }
 
-    /// Gives back the buffers that are kept to be used again.
+    /// Frees the buffers that are kept for later use.
     pub fn release(&self) {
         self.pool.clear();
     }
 
-    /// Calls the partition, which the runtime has opened, and counts how many of its flushes wait.
+    /// Calls the partition, which the runtime has to have opened, and keeps count of the flushes that wait.
     fn on<T>(&mut self, id: &TopicPartition, call: impl FnOnce(&mut Partition) -> T) -> Result<T, SinkError> {
         let partition = self.partitions.get_mut(id).ok_or_else(|| {
             SinkError::fatal(format!(
@@ -79,7 +80,7 @@ impl S3Task {
         Ok(result)
     }
 
-    /// The flush that a previous owner announced, with its settings.
+    /// The flush that a previous owner announced, with the settings in its intent.
     fn repeat(&self, partition: &TopicPartition, replay: &Replay) -> Result<Repeat, SinkError> {
         let layout = Layout::of_intent(&self.config, replay).map_err(|error| {
             SinkError::fatal(format!(
@@ -117,7 +118,7 @@ impl SinkTask for S3Task {
             );
         }
 
-        // What the last owner left behind is where it wrote: there the intent says, else here.
+        // The last owner has left its uploads where it wrote: where the intent says, or else where this task writes.
         let mut places = vec![(today.store.clone(), today.layout.topic_prefix(&partition.topic))];
         if let Some(Repeat { destination: Destination { layout, store }, .. }) = &repeat {
             let place = (store.clone(), layout.topic_prefix(&partition.topic));
@@ -161,8 +162,8 @@ impl SinkTask for S3Task {
         self.on(record.partition, |partition| partition.put(record, errant))?
     }
 
-    /// Half of the partitions have a flush ready behind the one under way: more would only take memory, and the others fill theirs in less
-    /// time than a call takes.
+    /// The task has enough when half of its partitions have a flush ready behind the one under way. More would only
+    /// take memory, and the other partitions fill theirs in less time than a call takes.
     fn is_full(&mut self) -> Result<bool, SinkError> {
         Ok(self.waiting >= self.partitions.len().div_ceil(2).max(1))
     }
@@ -182,7 +183,8 @@ impl SinkTask for S3Task {
         self.on(partition, Partition::poll)?
     }
 
-    /// Its uploads in parts are left to the next owner's clean-up: aborting them here could hit those of a next owner that is faster.
+    /// The partition's uploads are left to the clean-up of the next owner. Aborting them here could hit uploads that
+    /// the next owner has already begun.
     fn close(&mut self, partition: &TopicPartition) {
         if let Some(closed) = self.partitions.remove(partition) {
             self.waiting -= closed.waiting();

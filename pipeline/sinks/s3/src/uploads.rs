@@ -1,4 +1,5 @@
-//! The background work of one partition: it begins after the clean-up, reports its first error, and ends when it is dropped.
+//! The background work of one partition. It begins after the clean-up, reports its first error, and ends when it is
+//! dropped.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,39 +15,39 @@ use crate::content::Content;
 use crate::pool::Pool;
 use crate::store::{Store, Target};
 
-/// An upload in parts. It is begun with its first part.
+/// An upload in parts, which begins with its first part.
 #[derive(Debug, Default)]
 pub struct Multipart {
     id: Arc<OnceCell<String>>,
     parts: Vec<oneshot::Receiver<CompletedPart>>,
 }
 
-/// What is left to be done for an object when its flush may be completed.
+/// What an object still needs when its flush may be completed.
 #[derive(Debug)]
 pub enum Body {
-    /// All of it.
+    /// The whole object is to be stored in one call.
     Whole(Bytes, Reservation),
-    /// Its parts are on their way.
+    /// Its parts are being uploaded, and are to be made an object.
     Parts(Multipart, Reservation),
 }
 
-/// Objects of a flush that are not stored yet.
+/// The number of objects of a flush that are not stored yet.
 #[derive(Debug)]
 pub struct Pending(AtomicUsize);
 
 impl Pending {
-    /// So many.
+    /// Begins with this number of objects.
     pub fn new(objects: usize) -> Arc<Self> {
         Arc::new(Self(AtomicUsize::new(objects)))
     }
 
-    /// Whether there are none.
+    /// Whether all objects are stored.
     pub fn is_done(&self) -> bool {
         self.0.load(Ordering::Acquire) == 0
     }
 }
 
-/// Wakes the task's thread however the work ends, a panic included.
+/// Wakes the task's thread when the work ends, even by a panic.
 struct WakeAtEnd(Arc<Notify>);
 
 impl Drop for WakeAtEnd {
@@ -60,21 +61,22 @@ pub struct Uploads {
     partition: TopicPartition,
     runtime: Handle,
     wake: Arc<Notify>,
-    /// How many calls the whole task makes at once.
+    /// The permits for calls, which the whole task shares.
     permits: Arc<Semaphore>,
-    /// Whether the clean-up is done; closed without when it failed.
+    /// Becomes true when the clean-up is done. It is closed without that if the clean-up failed.
     ready: watch::Receiver<bool>,
     failure: Arc<OnceLock<SinkError>>,
-    /// The task's buffers.
+    /// The buffers of the task.
     pool: Pool,
-    /// A clone is with every part that is under way. `tasks` would not do: a task counts there until after it has woken us.
+    /// Every part that is being uploaded has a clone. `tasks` cannot be asked instead: a task is still in it while it
+    /// wakes the task's thread.
     parts: Arc<()>,
-    /// Aborted when dropped.
+    /// The work, which is aborted when this is dropped.
     tasks: JoinSet<()>,
 }
 
 impl Uploads {
-    /// Begins with `clean_up`, which takes its turn among the task's calls; everything else waits for its success.
+    /// Begins with `clean_up`, which needs a permit like every call. All other work waits until it has succeeded.
     pub fn new(
         partition: &TopicPartition,
         context: &TaskContext,
@@ -111,14 +113,14 @@ impl Uploads {
         let work = async move {
             let _wake = wake;
             if let Err(error) = work.await {
-                // Only the first is of interest: the others follow from it.
+                // Only the first error is kept, because the others follow from it.
                 let _ = failure.set(error);
             }
         };
         self.tasks.spawn_on(work, &self.runtime);
     }
 
-    /// The first error of any work of this partition.
+    /// The first error of any work of this partition, after looking at the work that has ended.
     pub fn check(&mut self) -> Result<(), SinkError> {
         while let Some(end) = self.tasks.try_join_next() {
             if let Err(error) = end
@@ -133,22 +135,23 @@ impl Uploads {
         self.failure()
     }
 
-    /// The same without a look at what has ended meanwhile: cheap enough to be asked for every record.
+    /// The first error that is known, without looking at the work that has ended. This is cheap enough for every
+    /// record.
     pub fn failure(&self) -> Result<(), SinkError> {
         self.failure.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// Whether parts are under way, which give their memory back when they are uploaded.
+    /// Whether parts are being uploaded, whose memory is free when that is done.
     pub fn is_busy(&self) -> bool {
         Arc::strong_count(&self.parts) > 1
     }
 
-    /// Where buffers come from and go to.
+    /// The pool that buffers are taken from and given back to.
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// Uploads the next part of an object. `memory` is held until it is uploaded.
+    /// Uploads the next part of an object. `memory` is reserved until that is done.
     pub fn part(
         &mut self,
         store: &Store,
@@ -168,13 +171,13 @@ impl Uploads {
             let id = id.get_or_try_init(|| store.begin(&target)).await?;
             let part = store.part(&target, id, number, bytes).await?;
             drop((memory, under_way));
-            // Nobody waits for it any more if the partition was closed.
+            // An error means that the partition was closed.
             let _ = uploaded.send(part);
             Ok(())
         });
     }
 
-    /// Makes an object appear; `stored` is called when it has.
+    /// Completes an object, which appears then. Afterwards `stored` is called.
     pub fn complete(
         &mut self,
         store: &Store,
@@ -196,7 +199,7 @@ impl Uploads {
                 Body::Parts(upload, memory) => {
                     let mut parts = Vec::with_capacity(upload.parts.len());
                     for part in upload.parts {
-                        // A part that was not uploaded has reported its error.
+                        // The upload of a missing part has reported its own error.
                         let Ok(part) = part.await else { return Ok(()) };
                         parts.push(part);
                     }
@@ -212,7 +215,7 @@ impl Uploads {
         });
     }
 
-    /// The turn to call S3: after the clean-up, with a permit. `None` if the clean-up failed, which it has reported.
+    /// Waits for the clean-up and for a permit. `None` if the clean-up failed, which has been reported.
     fn turn(&self) -> impl Future<Output = Option<tokio::sync::OwnedSemaphorePermit>> + Send + 'static {
         let (mut ready, permits) = (self.ready.clone(), Arc::clone(&self.permits));
         async move {

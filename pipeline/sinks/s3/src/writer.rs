@@ -1,4 +1,5 @@
-//! Rows to bytes: JSON lines, compressed, cut into parts. Pure: bytes and cuts are functions of the rows and the settings.
+//! Turns rows into the bytes of an object: JSON lines, compressed and cut into parts. Bytes and cuts depend on the rows
+//! and the settings alone.
 
 use std::cell::RefCell;
 use std::io::{self, Write as _};
@@ -8,37 +9,37 @@ use zstd::stream::write::Encoder as ZstdEncoder;
 
 use crate::pool::Pool;
 
-/// Rows are compressed in pieces of at least this many bytes: a compressor is not cheap to call, nor to have, so an object that stays
-/// smaller gets one only at its end.
+/// Rows are compressed in pieces of at least this many bytes. A compressor is expensive to call and to have, so an
+/// object that stays smaller gets one only at its end.
 const PIECE: usize = 64 * 1024;
 
-/// Rows of one gzip member: a compressor that sees a whole member at once is twice as fast as one that is fed, and what it cannot look
-/// back on costs a hundredth of the size.
+/// The bytes of rows in one gzip member. A compressor that is given a whole member at once is twice as fast as one that
+/// is fed row by row; because no member can refer to the one before it, objects are a hundredth larger.
 const MEMBER: usize = 256 * 1024;
 
-/// What a buffer has room for beyond a part: it is cut only when there is more.
+/// The room that a buffer has beyond a part, which is cut off only when there are more bytes.
 const ROOM: usize = 64 * 1024;
 
-/// The level of gzip that `-1` stands for: as small as zlib's default, 6.
+/// The level of gzip that `-1` stands for. Its output is as small as that of zlib's default level, 6.
 pub const GZIP_DEFAULT: u32 = 5;
 
 /// `s3.compression.type` and `s3.compression.level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// As it is.
+    /// No compression.
     None,
-    /// Gzip members without name and time.
+    /// Gzip members without name and time, at this level.
     Gzip(u32),
-    /// One zstd frame.
+    /// One zstd frame, at this level.
     Zstd(i32),
 }
 
 impl Compression {
-    /// About what a compressor holds, in bytes.
+    /// The memory of a compressor in bytes, about.
     fn memory(self) -> usize {
         const MIB: usize = 1024 * 1024;
         match self {
-            // The compressor of gzip is the thread's.
+            // The compressor of gzip belongs to the thread, not to the object.
             Self::None | Self::Gzip(_) => 0,
             Self::Zstd(..=2) => MIB,
             Self::Zstd(3..=9) => 4 * MIB,
@@ -49,7 +50,8 @@ impl Compression {
 }
 
 thread_local! {
-    /// One for all objects of a task, which has a thread of its own: it holds half a MiB, and nothing from one member to the next.
+    /// One compressor for all objects of a task, which has a thread of its own. It takes half a MiB and keeps nothing
+    /// from one member to the next.
     static COMPRESSOR: RefCell<Option<(u32, Compressor)>> = const { RefCell::new(None) };
 }
 
@@ -70,32 +72,32 @@ fn member(level: u32, rows: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     })
 }
 
-/// The bytes of one object, as far as they have not been taken as parts.
+/// The writer of one object. It holds the bytes that have not been taken as parts.
 pub struct Writer {
     compression: Compression,
     part_size: usize,
     pool: Pool,
-    /// Rows to be compressed.
+    /// The rows that are not compressed yet.
     rows: Vec<u8>,
     encoder: Option<ZstdEncoder<'static, Vec<u8>>>,
-    /// The object's bytes from the last cut on.
+    /// The bytes of the object since the last cut.
     out: Vec<u8>,
 }
 
 impl Writer {
-    /// An empty object with room for `expected` bytes: a buffer that grows to them would be copied, and its smaller selves be in memory for
-    /// a while.
+    /// A writer with room for `expected` bytes. A buffer that grows to its size is copied, and its smaller predecessors
+    /// stay in memory for a while.
     pub fn new(compression: Compression, part_size: usize, expected: usize, pool: &Pool) -> Self {
         let out = pool.buffer(expected.min(part_size.saturating_add(ROOM)));
         Self { compression, part_size, pool: pool.clone(), rows: Vec::new(), encoder: None, out }
     }
 
-    /// How it compresses.
+    /// The compression.
     pub fn compression(&self) -> Compression {
         self.compression
     }
 
-    /// Appends a row: what `write` appends, and a line's end.
+    /// Appends a row, which `write` appends to the buffer, and a line break.
     pub fn row(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let plain = self.compression == Compression::None;
         let buffer = if plain { &mut self.out } else { &mut self.rows };
@@ -125,7 +127,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The next part, if there are bytes beyond it: exactly the part size, so that the rest that [`Self::finish`] gives is never empty.
+    /// The next part, if there are bytes beyond it. A part has exactly the part size, so what [`Self::finish`] returns
+    /// is never empty.
     pub fn part(&mut self) -> Option<Vec<u8>> {
         if self.out.len() <= self.part_size {
             return None;
@@ -136,7 +139,7 @@ impl Writer {
         Some(std::mem::replace(&mut self.out, rest))
     }
 
-    /// Ends the object: what is left of it, in parts, of which only the last may be shorter than the part size.
+    /// Ends the object. Gives the rest of it in parts, of which only the last may be smaller than the part size.
     pub fn finish(&mut self) -> io::Result<Vec<Vec<u8>>> {
         self.compress()?;
         if let Some(encoder) = self.encoder.take() {
@@ -144,12 +147,12 @@ impl Writer {
         }
         let mut parts: Vec<_> = std::iter::from_fn(|| self.part()).collect();
         let last = std::mem::take(&mut self.out);
-        // What is left after a cut may be little in a buffer for a part.
+        // What is left after a cut may be little, but in a buffer that has room for a part.
         parts.push(if last.len() < last.capacity() / 2 { last[..].to_vec() } else { last });
         Ok(parts)
     }
 
-    /// About how many bytes it holds: what its buffers have room for.
+    /// The memory that its buffers take in bytes, about.
     pub fn memory(&self) -> usize {
         let encoder = if self.encoder.is_some() { self.compression.memory() } else { 0 };
         self.rows.capacity() + self.out.capacity() + encoder

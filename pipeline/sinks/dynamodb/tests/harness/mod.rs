@@ -271,7 +271,8 @@ pub fn partition(number: i32) -> TopicPartition {
     testing::partition("topic", number)
 }
 
-/// The fields that every message has, but for its `id`, which is 0 if a test does not give it. [`Lab::items`] leaves them out.
+/// The fields that every message has, but for its `id`, which is 0 if a test does not give it. [`Lab::items`] leaves
+/// them out.
 pub const ENVELOPE: &str = r#""object":"o","type":"t""#;
 
 /// A JSON object with the envelope's fields before its own.
@@ -301,7 +302,8 @@ impl Driver {
         self.task().open(&partition(number), None, None).expect("opened");
     }
 
-    /// Puts one message with these fields after [`ENVELOPE`]. Its list, if it has one, is `measurements`. Gives the rows that are refused.
+    /// Puts one message with these fields after [`ENVELOPE`]. Its list, if it has one, is `measurements`. Gives the
+    /// rows that are refused.
     pub fn try_put(&mut self, number: i32, offset: i64, fields: &str) -> Result<Vec<ErrantRow>, SinkError> {
         let list = fields.contains(r#""measurements""#).then_some("measurements");
         self.inner.put(&partition(number), offset, &enveloped(fields), list)?;

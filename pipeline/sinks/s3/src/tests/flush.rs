@@ -9,7 +9,8 @@ use super::*;
 use crate::S3Sink;
 use crate::store::check_bucket;
 
-/// An object appears when its flush is completed, not before, under the offset at which the flush starts, with the rows as they came.
+/// An object appears when its flush is completed, not before, under the offset at which the flush starts, with the rows
+/// as they came.
 #[test]
 fn objects_appear_in_flush() {
     let world = World::new();
@@ -40,7 +41,8 @@ fn messages_are_not_divided() {
     assert_eq!(world.texts()[0].1.lines().count(), 5);
 }
 
-/// Late rows go to their own hour's object, all objects of a partition flush together and have their flush's start in their names.
+/// Late rows go to their own hour's object, all objects of a partition flush together and have their flush's start in
+/// their names.
 #[test]
 fn late_rows_join_their_hour() {
     let world = World::new();
@@ -63,7 +65,8 @@ fn interval_ends_before_the_record() {
     assert_eq!(driver.flush_all(&tick(Demand::Memory, None)), [(6, "buffer.memory")]);
 }
 
-/// The names that flushes give are those of the offsets at which they start: what was committed before, whatever records are still there.
+/// The names that flushes give are those of the offsets at which they start: what was committed before, whatever
+/// records are still there.
 #[test]
 fn names_are_those_of_the_start() {
     for (start, offsets, expected) in [
@@ -148,7 +151,8 @@ fn errant_rows_do_not_hold_up_the_rest() {
     assert!(String::from_utf8_lossy(&missing.text).contains(r#""x":1"#));
 }
 
-/// Half of the partitions with a flush that waits are enough; the count follows every call, and a partition that is closed.
+/// Half of the partitions with a flush that waits are enough; the count follows every call, and a partition that is
+/// closed.
 #[test]
 fn full_with_flushes_that_wait() {
     let world = World::new();
@@ -199,7 +203,8 @@ fn a_folder_has_one_writer() {
     assert_ne!(place(&[("s3.bucket.name", "other")]), place(&[]));
 }
 
-/// An endpoint that takes connections and says nothing is told at start, within five seconds, whatever the retries' own time is.
+/// An endpoint that takes connections and says nothing is told at start, within five seconds, whatever the retries' own
+/// time is.
 #[test]
 fn silent_endpoint() {
     let world = World::new();

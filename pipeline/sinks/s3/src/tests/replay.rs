@@ -1,4 +1,5 @@
-//! A takeover repeats the flush that a previous owner announced: the same names and bytes, and nothing that is stored is replaced.
+//! A takeover repeats the flush that a previous owner announced: the same names and bytes, and nothing that is stored
+//! is replaced.
 
 use fms_connect::{Demand, SinkError, SinkTask as _};
 
@@ -36,7 +37,8 @@ fn replay_writes_the_same_objects() {
     assert!(world_after.objects().contains_key("elsewhere/t/partition=0/t+0+0000000007.json.zst"));
 }
 
-/// Records that are compacted away between a flush and its replay, the first, the last or all of a folder, change no name.
+/// Records that are compacted away between a flush and its replay, the first, the last or all of a folder, change no
+/// name.
 #[test]
 fn a_replay_without_its_first_records_has_the_same_names() {
     let hours = [3, 4, 3, 5, 4, 3, 3];
@@ -66,7 +68,8 @@ fn a_replay_without_its_first_records_has_the_same_names() {
     }
 }
 
-/// The last records before the announced end may no longer exist: a later record ends the replay, and nothing else does.
+/// The last records before the announced end may no longer exist: a later record ends the replay, and nothing else
+/// does.
 #[test]
 fn replay_ends_at_its_end_across_gaps() {
     let world = World::new();
@@ -91,8 +94,8 @@ fn replay_ends_at_its_end_across_gaps() {
     assert_eq!(due, Some(Flush { end: 10, intent: false, reason: "replay" }), "nothing is left to be written");
 }
 
-/// A flush that is repeated where its objects are stored already finds them there, and leaves them: in one piece or in parts, and also
-/// in a store that has no checksum of them.
+/// A flush that is repeated where its objects are stored already finds them there, and leaves them: in one piece or in
+/// parts, and also in a store that has no checksum of them.
 #[test]
 fn a_replay_of_the_same_bytes_is_done() {
     let rows = [r#"{"n":1}"#.to_owned(), r#"{"n":2}"#.to_owned()];
@@ -121,8 +124,8 @@ fn a_replay_of_the_same_bytes_is_done() {
     }
 }
 
-/// Another object of the same name is never replaced, whether it is larger, smaller or as large, and in one piece or in parts. The error
-/// says which it is and what to do.
+/// Another object of the same name is never replaced, whether it is larger, smaller or as large, and in one piece or in
+/// parts. The error says which it is and what to do.
 #[test]
 fn another_object_is_not_replaced() {
     let name = "topics/t/partition=0/t+0+0000000000.json";
@@ -150,8 +153,8 @@ fn another_object_is_not_replaced() {
     }
 }
 
-/// Records that are compacted away between a flush and its replay: what was stored before has every row, and stays. But an object that
-/// lacks a row of the replay is another, and so is every other one where no record is gone.
+/// Records that are compacted away between a flush and its replay: what was stored before has every row, and stays. But
+/// an object that lacks a row of the replay is another, and so is every other one where no record is gone.
 #[test]
 fn what_was_stored_before_compaction_stays() {
     for compression in ["none", "gzip", "zstd"] {

@@ -71,7 +71,8 @@ fn uploads_left_behind_are_aborted() {
     assert_eq!(world.open_uploads(), others, "before anything of ours is stored");
 }
 
-/// However many partitions are opened at once, a task has no more calls under way than its limit: clean-ups take their turns too.
+/// However many partitions are opened at once, a task has no more calls under way than its limit: clean-ups take their
+/// turns too.
 #[test]
 fn clean_ups_take_turns() {
     const PARTITIONS: i32 = 1000;
