@@ -1,51 +1,85 @@
-//! What the subject called: every AWS request that passed the recording proxy, in order, and the faults to be injected.
+//! The AWS calls of one run's subject, in the order in which they reached the recording proxy, and the faults to inject into them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Status of a call whose client went away before it had the whole answer, as a killed subject does. HTTP has none; nginx logs this one.
-/// The service may or may not have done what was asked, but it is no longer doing it.
+/// Status of a call whose client left before it had the whole answer, as a killed subject does. HTTP has no status for this; 499 is the one
+/// that nginx logs. The service may or may not have done what was asked, but it is no longer doing it.
 pub const CLIENT_GONE: u16 = 499;
+
+/// What a call does to the service that it is made to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It changes nothing that a test observes.
+    Read,
+    /// It may change something that a test observes. Throttling concerns only these, and none may begin after the offset commit that covers
+    /// it.
+    Write,
+    /// It waits for something that may never come, as a long poll does, and changes nothing that a test observes. A pipeline that has
+    /// drained still makes such calls, so an unanswered one is no work in flight.
+    Wait,
+}
 
 /// One call of the subject.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// Its number, from 1, in the order in which requests arrived.
     pub number: usize,
-    /// `dynamodb`, `s3` or `sqs`; `other` for a service that no stack has.
-    pub service: &'static str,
-    /// `BatchWriteItem`, `PutObject`, `CompleteMultipartUpload`, …
+    /// The service's name as its requests are signed for it: `dynamodb`, `s3`, `sqs`, `glue`; `unknown` where a request does not say it.
+    pub service: String,
+    /// The operation's name in the service's own documentation: `BatchWriteItem`, `PutObject`, `CompleteMultipartUpload`.
     pub operation: String,
-    /// Table (several are joined by commas), or bucket and key joined by a slash.
+    /// What it is about: a table (several are joined by commas), a queue, or a bucket and a key joined by a slash.
     pub target: String,
+    /// What it does to the service.
+    pub effect: Effect,
     /// When it arrived.
     pub started: Instant,
-    /// When its answer was sent, and its HTTP status or [`CLIENT_GONE`]; `None` while it is in flight.
+    /// When its answer was sent, and its HTTP status or [`CLIENT_GONE`]; `None` while it is not answered.
     pub finished: Option<(Instant, u16)>,
     /// Bytes of the request's body that have arrived so far.
     pub request_bytes: usize,
 }
 
 impl Call {
-    /// Whether it changes what a test observes (`Put…`, `BatchWrite…`, `Update…`, `Delete…`, multipart calls).
-    pub fn is_write(&self) -> bool {
-        const READS: [&str; 9] =
-            ["Get", "Head", "List", "Describe", "Query", "Scan", "BatchGet", "TransactGet", "Select"];
-        !READS.iter().any(|read| self.operation.starts_with(read))
+    /// Whether the service may still be doing what was asked: it has not answered, and the call is no mere wait.
+    pub fn is_in_flight(&self) -> bool {
+        self.finished.is_none() && self.effect != Effect::Wait
     }
 }
 
-/// What a hold does when its call is there: typically SIGKILL to the subject. It may block.
+/// Names one call of a run by what it is: the n-th call of one operation, counted over the whole run or for one target. Calls that a subject
+/// makes in parallel arrive in any order, but each of these names means the same kind of call in every run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallName {
+    /// The service, see [`Call::service`].
+    pub service: String,
+    /// The operation, see [`Call::operation`].
+    pub operation: String,
+    /// Which of these calls, from 1.
+    pub nth: usize,
+    /// The beginning of the target that the call has to have, such as a bucket and a prefix; `None` counts calls to any target.
+    pub target: Option<String>,
+}
+
+impl CallName {
+    fn is_about(&self, call: &Call) -> bool {
+        self.service == call.service
+            && self.operation == call.operation
+            && self.target.as_ref().is_none_or(|target| call.target.starts_with(target.as_str()))
+    }
+}
+
+/// What a hold does when its call is there: typically it kills the subject. It may block.
 pub type Hook = Box<dyn FnOnce() + Send>;
 
 /// At which point of a call a [`Fault::Hold`] takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
-    /// The request has arrived whole; the service never sees it.
+    /// The request has arrived whole, and the service never sees it.
     Before,
-    /// The service has done its work and answered; the client never sees the answer.
+    /// The service has done its work and has answered, and the client never sees the answer.
     After,
 }
 
@@ -54,7 +88,8 @@ pub enum Moment {
 pub enum Hits {
     /// The first this many.
     First(usize),
-    /// Every n-th; with 1 or 0 every one, so that a client that retries for ever never gets through.
+    /// The first and then every n-th: with 2 the first, third, fifth and so on, so that even a single call is hit and its repetition is
+    /// not. With 1 or 0 every call is hit, and a client that retries for ever never gets through.
     Every(usize),
 }
 
@@ -63,23 +98,24 @@ impl Hits {
     fn includes(self, count: usize) -> bool {
         match self {
             Self::First(calls) => count <= calls,
-            Self::Every(nth) => count.is_multiple_of(nth.max(1)),
+            Self::Every(nth) => (count - 1).is_multiple_of(nth.max(1)),
         }
     }
 }
 
 /// A way in which AWS, or the subject's own death, disturbs a run.
 pub enum Fault {
-    /// Writes that are hit are refused and do nothing: `ProvisionedThroughputExceededException` from DynamoDB, 503 `SlowDown` from S3.
+    /// Writes that are hit are refused and do nothing. The refusal is the service's own for too many requests, such as
+    /// `ProvisionedThroughputExceededException` from DynamoDB and 503 `SlowDown` from S3.
     Throttle(Hits),
-    /// Of each `BatchWriteItem` that is hit, the last item is not written but returned in `UnprocessedItems`. The request that is passed on is
-    /// shorter than the one that was signed; the embedded DynamoDB and DynamoDB Local do not mind.
+    /// Of each batch that is hit, the service does all but the last item, which its answer names as not processed. It concerns operations
+    /// that have such an answer, as DynamoDB's `BatchWriteItem` does. The request that is passed on is shorter than the one that was
+    /// signed; the embedded DynamoDB and DynamoDB Local accept it, and elsewhere the proxy signs it anew.
     Unprocessed(Hits),
-    /// The call with this number gets as far as `moment`, then `hook` runs, and the call is never answered: it is in flight until its
-    /// client leaves.
+    /// The named call gets as far as `moment`, then `hook` runs, and the call is never answered: it is in flight until its client leaves.
     Hold {
-        /// Number of the call, see [`Call::number`].
-        call: usize,
+        /// Which call. Calls are counted from when the fault was injected.
+        call: CallName,
         /// How far it gets.
         moment: Moment,
         /// What happens then.
@@ -103,7 +139,7 @@ impl fmt::Debug for Fault {
 pub(crate) enum Plan {
     /// Pass it on.
     Forward,
-    /// Refuse it.
+    /// Refuse it as the service refuses what comes too fast.
     Throttle,
     /// Pass it on without its last item.
     Unprocessed,
@@ -111,7 +147,7 @@ pub(crate) enum Plan {
     Hold(Moment, Hook),
 }
 
-/// The timeline of one test's calls, shared with the proxy. Clones are the same timeline.
+/// The calls of one run, shared with the proxy that records them. Clones share the same record.
 #[derive(Clone, Default)]
 pub struct Calls {
     shared: Arc<Shared>,
@@ -126,37 +162,70 @@ struct Shared {
 #[derive(Default)]
 struct State {
     calls: Vec<Call>,
-    /// Each with the number of calls that it has concerned so far.
-    throttles: Vec<(Hits, usize)>,
-    unprocessed: Vec<(Hits, usize)>,
-    holds: BTreeMap<usize, (Moment, Hook)>,
+    throttles: Vec<Counted<Hits>>,
+    unprocessed: Vec<Counted<Hits>>,
+    holds: Vec<Counted<(CallName, Moment, Hook)>>,
+    refused: usize,
+}
+
+/// A fault with the number of calls that it has concerned so far.
+struct Counted<T> {
+    fault: T,
+    concerned: usize,
+}
+
+impl<T> Counted<T> {
+    fn new(fault: T) -> Self {
+        Self { fault, concerned: 0 }
+    }
 }
 
 impl State {
-    /// The faults' decision about the newest call. A hold wins over a refusal, a refusal over a shortened batch; all of them count the call.
-    fn plan(&mut self) -> Plan {
-        fn hit(faults: &mut [(Hits, usize)]) -> bool {
-            faults.iter_mut().fold(false, |hit, (hits, count)| {
-                *count += 1;
-                hits.includes(*count) || hit
+    /// Decides what happens to the newest call. A hold wins over a refusal, and a refusal over a shortened batch; each of them counts the
+    /// call. `can_be_partial` says whether the service can leave a part of it undone.
+    fn plan(&mut self, can_be_partial: bool) -> Plan {
+        fn hit(faults: &mut [Counted<Hits>]) -> bool {
+            faults.iter_mut().fold(false, |hit, Counted { fault, concerned }| {
+                *concerned += 1;
+                fault.includes(*concerned) || hit
             })
         }
         let Some(call) = self.calls.last() else { return Plan::Forward };
-        let throttled = call.is_write() && hit(&mut self.throttles);
-        let unprocessed = call.operation == "BatchWriteItem" && hit(&mut self.unprocessed);
-        match self.holds.remove(&call.number) {
-            Some((moment, hook)) => Plan::Hold(moment, hook),
-            None if throttled => Plan::Throttle,
-            None if unprocessed => Plan::Unprocessed,
-            None => Plan::Forward,
+        let throttled = call.effect == Effect::Write && hit(&mut self.throttles);
+        let unprocessed = can_be_partial && hit(&mut self.unprocessed);
+        let mut held = None;
+        for (at, hold) in self.holds.iter_mut().enumerate() {
+            if hold.fault.0.is_about(call) {
+                hold.concerned += 1;
+                if hold.concerned == hold.fault.0.nth {
+                    held = Some(at);
+                }
+            }
+        }
+        if let Some(at) = held {
+            let (_, moment, hook) = self.holds.swap_remove(at).fault;
+            return Plan::Hold(moment, hook);
+        }
+        match (throttled, unprocessed) {
+            (true, _) => {
+                self.refused += 1;
+                Plan::Throttle
+            }
+            (false, true) => Plan::Unprocessed,
+            (false, false) => Plan::Forward,
         }
     }
 }
 
 impl Calls {
-    /// How many calls have arrived and are not answered.
+    /// How many calls are in flight, see [`Call::is_in_flight`].
     pub fn in_flight(&self) -> usize {
-        self.state().calls.iter().filter(|call| call.finished.is_none()).count()
+        self.state().calls.iter().filter(|call| call.is_in_flight()).count()
+    }
+
+    /// How many calls a [`Fault::Throttle`] has refused.
+    pub fn refused(&self) -> usize {
+        self.state().refused
     }
 
     /// All calls so far, by number.
@@ -164,7 +233,20 @@ impl Calls {
         self.state().calls.clone()
     }
 
-    /// Waits until `condition` holds for the calls so far, looking again whenever one arrives, grows or ends; false if it does not until `deadline`.
+    /// The name of every call so far: each operation with as many numbers as it was called, counted over all targets.
+    pub fn names(&self) -> Vec<CallName> {
+        let mut names: Vec<CallName> = Vec::new();
+        for call in &self.state().calls {
+            let same = |name: &&CallName| name.service == call.service && name.operation == call.operation;
+            let nth = names.iter().filter(same).count() + 1;
+            let (service, operation) = (call.service.clone(), call.operation.clone());
+            names.push(CallName { service, operation, nth, target: None });
+        }
+        names
+    }
+
+    /// Waits until `condition` holds for the calls so far, and looks again whenever one arrives, grows or ends. Gives false if it does not
+    /// hold until `deadline`.
     pub fn wait_until(&self, deadline: Instant, mut condition: impl FnMut(&[Call]) -> bool) -> bool {
         let mut state = self.state();
         loop {
@@ -183,28 +265,28 @@ impl Calls {
     pub fn inject(&self, fault: Fault) {
         let mut state = self.state();
         match fault {
-            Fault::Throttle(hits) => state.throttles.push((hits, 0)),
-            Fault::Unprocessed(hits) => state.unprocessed.push((hits, 0)),
-            Fault::Hold { call, moment, hook } => {
-                state.holds.insert(call, (moment, hook));
-            }
+            Fault::Throttle(hits) => state.throttles.push(Counted::new(hits)),
+            Fault::Unprocessed(hits) => state.unprocessed.push(Counted::new(hits)),
+            Fault::Hold { call, moment, hook } => state.holds.push(Counted::new((call, moment, hook))),
         }
     }
 
     /// Records a call that has arrived, and says what is to become of it.
-    pub(crate) fn begin(&self, service: &'static str, operation: String, target: String) -> (InFlight, Plan) {
+    pub(crate) fn begin(&self, service: &str, request: Request) -> (InFlight, Plan) {
         let mut state = self.state();
         let number = state.calls.len() + 1;
+        let Request { operation, target, effect, can_be_partial } = request;
         state.calls.push(Call {
             number,
-            service,
+            service: service.to_owned(),
             operation,
             target,
+            effect,
             started: Instant::now(),
             finished: None,
             request_bytes: 0,
         });
-        let plan = state.plan();
+        let plan = state.plan(can_be_partial);
         drop(state);
         self.shared.changed.notify_all();
         (InFlight { calls: self.clone(), number, ended: false }, plan)
@@ -232,7 +314,20 @@ impl fmt::Debug for Calls {
     }
 }
 
-/// A call that is not answered yet. Dropped without an answer, its client has gone.
+/// What a service makes of a request: which call it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// See [`Call::operation`].
+    pub operation: String,
+    /// See [`Call::target`].
+    pub target: String,
+    /// See [`Call::effect`].
+    pub effect: Effect,
+    /// Whether the service may do a part of it and say so, see [`Fault::Unprocessed`].
+    pub can_be_partial: bool,
+}
+
+/// A call that is not answered yet. When it is dropped without an answer, its client has left.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     calls: Calls,
@@ -241,7 +336,7 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// Its number.
+    /// Its number, see [`Call::number`].
     pub(crate) fn number(&self) -> usize {
         self.number
     }
@@ -268,15 +363,26 @@ mod tests {
 
     use super::*;
 
-    fn begin(calls: &Calls, operation: &str) -> (InFlight, Plan) {
-        calls.begin("dynamodb", operation.into(), "rows".into())
+    fn begin(calls: &Calls, operation: &str, effect: Effect) -> (InFlight, Plan) {
+        let target = "raw/a".to_owned();
+        calls.begin("s3", Request { operation: operation.to_owned(), target, effect, can_be_partial: false })
+    }
+
+    fn write(calls: &Calls) -> (InFlight, Plan) {
+        begin(calls, "PutObject", Effect::Write)
+    }
+
+    fn hold(calls: &Calls, nth: usize, target: Option<&str>) {
+        let target = target.map(str::to_owned);
+        let call = CallName { service: "s3".into(), operation: "PutObject".into(), nth, target };
+        calls.inject(Fault::Hold { call, moment: Moment::After, hook: Box::new(|| ()) });
     }
 
     #[test]
-    fn a_call_is_in_flight_until_it_is_answered_or_its_client_has_gone() {
+    fn a_call_is_in_flight_until_it_is_answered_or_its_client_has_left() {
         let calls = Calls::default();
-        let (first, _) = begin(&calls, "PutItem");
-        let (second, _) = begin(&calls, "PutItem");
+        let (first, _) = write(&calls);
+        let (second, _) = write(&calls);
         assert_eq!(calls.in_flight(), 2);
         second.finish(200);
         drop(first);
@@ -286,35 +392,63 @@ mod tests {
     }
 
     #[test]
-    fn throttling_counts_writes_only_and_retries_as_calls_of_their_own() {
+    fn a_long_poll_is_never_in_flight() {
         let calls = Calls::default();
-        calls.inject(Fault::Throttle(Hits::First(2)));
-        let throttled: Vec<_> = ["PutItem", "GetItem", "BatchWriteItem", "PutObject"]
-            .iter()
-            .map(|operation| matches!(begin(&calls, operation).1, Plan::Throttle))
-            .collect();
-        assert_eq!(throttled, [true, false, true, false]);
-
-        let calls = Calls::default();
-        calls.inject(Fault::Throttle(Hits::Every(3)));
-        let throttled = (1..=6).filter(|_| matches!(begin(&calls, "UploadPart").1, Plan::Throttle)).count();
-        assert_eq!(throttled, 2);
+        let _unanswered = begin(&calls, "ReceiveMessage", Effect::Wait);
+        assert_eq!(calls.in_flight(), 0);
     }
 
     #[test]
-    fn a_hold_hits_its_call_once_and_wins_over_a_refusal() {
+    fn throttling_hits_writes_only_and_counts_a_repetition_as_a_call_of_its_own() {
+        let calls = Calls::default();
+        calls.inject(Fault::Throttle(Hits::First(2)));
+        let effects = [Effect::Write, Effect::Read, Effect::Wait, Effect::Write, Effect::Write];
+        let throttled = effects.map(|effect| matches!(begin(&calls, "Any", effect).1, Plan::Throttle));
+        assert_eq!(throttled, [true, false, false, true, false]);
+        assert_eq!(calls.refused(), 2);
+
+        let calls = Calls::default();
+        calls.inject(Fault::Throttle(Hits::Every(2)));
+        let throttled = [(); 4].map(|()| matches!(write(&calls).1, Plan::Throttle));
+        assert_eq!(throttled, [true, false, true, false], "the first write is refused, and its repetition is not");
+    }
+
+    #[test]
+    fn a_hold_hits_the_call_that_it_names_once_and_wins_over_a_refusal() {
         let calls = Calls::default();
         calls.inject(Fault::Throttle(Hits::Every(1)));
-        calls.inject(Fault::Hold { call: 2, moment: Moment::After, hook: Box::new(|| ()) });
-        assert!(matches!(begin(&calls, "PutItem").1, Plan::Throttle));
-        assert!(matches!(begin(&calls, "PutItem").1, Plan::Hold(Moment::After, _)));
-        assert!(matches!(begin(&calls, "PutItem").1, Plan::Throttle));
+        hold(&calls, 2, None);
+        assert!(matches!(write(&calls).1, Plan::Throttle));
+        assert!(matches!(begin(&calls, "UploadPart", Effect::Write).1, Plan::Throttle), "another operation");
+        assert!(matches!(write(&calls).1, Plan::Hold(Moment::After, _)));
+        assert!(matches!(write(&calls).1, Plan::Throttle));
+    }
+
+    #[test]
+    fn a_hold_with_a_target_counts_the_calls_to_that_target() {
+        let calls = Calls::default();
+        hold(&calls, 1, Some("raw/b"));
+        assert!(matches!(write(&calls).1, Plan::Forward));
+        let target = "raw/b/1".to_owned();
+        let request = Request { operation: "PutObject".into(), target, effect: Effect::Write, can_be_partial: false };
+        assert!(matches!(calls.begin("s3", request).1, Plan::Hold(..)));
+    }
+
+    #[test]
+    fn every_call_has_a_name_of_its_own() {
+        let calls = Calls::default();
+        for operation in ["HeadBucket", "PutObject", "PutObject"] {
+            let _ = begin(&calls, operation, Effect::Write);
+        }
+        let names = calls.names();
+        let names: Vec<_> = names.iter().map(|name| (name.operation.as_str(), name.nth)).collect();
+        assert_eq!(names, [("HeadBucket", 1), ("PutObject", 1), ("PutObject", 2)]);
     }
 
     #[test]
     fn waiting_ends_with_the_change_or_with_the_deadline() {
         let calls = Calls::default();
-        let (call, _) = begin(&calls, "PutItem");
+        let (call, _) = write(&calls);
         let waiter = {
             let calls = calls.clone();
             thread::spawn(move || {
@@ -324,24 +458,5 @@ mod tests {
         call.finish(200);
         assert!(waiter.join().expect("the waiter does not panic"));
         assert!(!calls.wait_until(Instant::now() + Duration::from_millis(5), |calls| calls.len() > 1));
-    }
-
-    #[test]
-    fn reads_are_told_from_writes() {
-        let call = |operation: &str| Call {
-            number: 1,
-            service: "s3",
-            operation: operation.into(),
-            target: String::new(),
-            started: Instant::now(),
-            finished: None,
-            request_bytes: 0,
-        };
-        for write in ["PutItem", "BatchWriteItem", "TransactWriteItems", "CompleteMultipartUpload", "DeleteObjects"] {
-            assert!(call(write).is_write(), "{write}");
-        }
-        for read in ["GetItem", "BatchGetItem", "HeadBucket", "ListMultipartUploads", "Query", "DescribeTable"] {
-            assert!(!call(read).is_write(), "{read}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What a run leaves behind when it fails: a folder with its log, offsets, calls, observation and difference.
 
 use std::fmt::Write;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,19 +16,22 @@ use crate::stack::{Kind, Stack};
 use crate::subject::Log;
 use crate::suite::Options;
 
-/// What is known of a run so far, kept where a signal handler's thread finds it.
+/// What is known of a run so far, shared with the thread that waits for signals.
 #[derive(Clone)]
 pub(crate) struct Evidence {
     pub id: CaseId,
     /// The command that repeats the run.
     pub repeat: String,
+    /// Where it is written. No other run writes to this folder for as long as this value or a clone of it exists.
     pub folder: PathBuf,
     pub log: Log,
     started: Instant,
     found: Arc<Mutex<Found>>,
+    /// Held for as long as the folder is this run's; `None` where no lock can be written, and then no evidence either.
+    _claim: Option<Arc<File>>,
 }
 
-/// What a run does.
+/// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Reading,
@@ -43,7 +46,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// After the word while.
+    /// What it is doing, for a sentence that begins with `while`.
     fn text(self) -> &'static str {
         match self {
             Self::Reading => "reading the fixture",
@@ -61,7 +64,7 @@ impl Phase {
 
 #[derive(Default)]
 pub(crate) struct Found {
-    /// What the run has done, and since when.
+    /// Every phase so far, and when it began.
     phases: Vec<(Phase, Instant)>,
     pub stack: Option<Arc<dyn Stack>>,
     pub goal: Option<Goal>,
@@ -87,21 +90,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Evidence {
+    /// The evidence of a run that begins now. What an earlier run has left in its folder is removed.
     pub(crate) fn new(id: &CaseId, options: &Options, repeat: String, target: &Path) -> Self {
-        let mut name = id.name.clone();
-        if options.stack != Kind::Embedded {
-            let _ = write!(name, "@{}", options.stack);
-        }
-        if !options.schedule.is_plain() {
-            name.push_str(&format!("@{}", options.schedule).replace(':', "-"));
-        }
+        let (folder, claim) = claim(&target.join("e2e"), &id.protocol, &folder_name(id, options));
+        let _ = fs::remove_dir_all(&folder);
         Self {
             id: id.clone(),
             repeat,
-            folder: target.join("e2e").join(&id.protocol).join(name),
+            folder,
             log: Log::default(),
             started: Instant::now(),
             found: Arc::default(),
+            _claim: claim.map(Arc::new),
         }
     }
 
@@ -109,7 +109,7 @@ impl Evidence {
         lock(&self.found)
     }
 
-    /// What the run does from now on.
+    /// Begins a phase.
     pub(crate) fn phase(&self, phase: Phase) {
         self.found().phases.push((phase, Instant::now()));
     }
@@ -133,14 +133,14 @@ impl Evidence {
         times
     }
 
-    /// Writes the capsule: all there is, and the command that repeats the run.
+    /// Writes everything that is known, and the command that repeats the run.
     pub(crate) fn write(&self, verdict: &str) -> io::Result<()> {
         let _ = fs::remove_dir_all(&self.folder);
         fs::create_dir_all(&self.folder)?;
         let write = |name: &str, text: &str| fs::write(self.folder.join(name), text);
         write("verdict.txt", &format!("{}\n{verdict}\n\nrun it again:\n{}\n", self.id, self.repeat))?;
         write("worker.log", &self.log.text())?;
-        // Cloned, for asking the services takes time and the run may want to note something.
+        // Cloned, because asking the services takes time, in which the run may want to note something.
         let (stack, goal, observed, diff) = {
             let found = self.found();
             (found.stack.clone(), found.goal.clone(), found.observed.clone(), found.diff.clone())
@@ -174,23 +174,60 @@ impl Evidence {
     }
 }
 
+/// The name of the folder: the case, and how this run differs from the usual one.
+fn folder_name(id: &CaseId, options: &Options) -> String {
+    /// The longest name: file systems allow 255 bytes, and a number may follow.
+    const LONGEST: usize = 200;
+    let mut name = id.name.clone();
+    if options.stack != Kind::Embedded {
+        let _ = write!(name, "@{}", options.stack);
+    }
+    if !options.schedule.is_plain() {
+        let _ = write!(name, "@{}", options.schedule);
+    }
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.@=".contains(c) { c } else { '-' };
+    name.chars().map(safe).take(LONGEST).collect()
+}
+
+/// The first folder of this name, or of this name with a number, that no other run has, be it of this process or of another one; and the
+/// lock that keeps it.
+fn claim(evidence: &Path, protocol: &str, name: &str) -> (PathBuf, Option<File>) {
+    /// More runs of one case at once than there can be.
+    const MOST: usize = 1000;
+    let locks = evidence.join(".locks");
+    for number in 1..MOST {
+        let name = if number == 1 { name.to_owned() } else { format!("{name}~{number}") };
+        let folder = evidence.join(protocol).join(&name);
+        let file = fs::create_dir_all(&locks).and_then(|()| {
+            File::options().create(true).truncate(false).write(true).open(locks.join(format!("{protocol}::{name}")))
+        });
+        let Ok(file) = file else { return (folder, None) };
+        match file.try_lock() {
+            Ok(()) => return (folder, Some(file)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(_)) => return (folder, None),
+        }
+    }
+    (evidence.join(protocol).join(name), None)
+}
+
 /// Keeps a run among those that are reported when the process is told to end.
-pub(crate) struct Active(CaseId);
+pub(crate) struct Active(PathBuf);
 
 impl Active {
     pub(crate) fn new(evidence: &Evidence) -> Self {
         lock(&ACTIVE).push(evidence.clone());
-        Self(evidence.id.clone())
+        Self(evidence.folder.clone())
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        lock(&ACTIVE).retain(|evidence| evidence.id != self.0);
+        lock(&ACTIVE).retain(|evidence| evidence.folder != self.0);
     }
 }
 
-/// Writes the capsules of all runs that have not ended, for a process that has to go; gives what to print.
+/// Writes the evidence of all runs that have not ended, for a process that has to end; gives what to print.
 pub(crate) fn interrupted(by: &str) -> String {
     let active = lock(&ACTIVE).clone();
     let mut text = String::new();
@@ -202,7 +239,7 @@ pub(crate) fn interrupted(by: &str) -> String {
     text
 }
 
-/// Writes the capsule and says where it is, or why it is not.
+/// Writes the evidence and says where it is, or why it could not be written.
 pub(crate) fn keep(evidence: &Evidence, verdict: &str) -> String {
     match evidence.write(verdict) {
         Ok(()) => format!(
@@ -223,22 +260,24 @@ pub(crate) fn keep(evidence: &Evidence, verdict: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Schedule;
 
     fn id() -> CaseId {
         CaseId { protocol: "p".into(), name: "c".into() }
     }
 
+    fn evidence(schedule: &str, target: &Path) -> Evidence {
+        let options = Options { schedule: schedule.parse().expect("a schedule"), ..Options::default() };
+        Evidence::new(&id(), &options, "run it".into(), target)
+    }
+
     #[test]
-    fn a_capsule_says_what_happened_and_how_to_repeat_it() {
+    fn evidence_says_what_happened_and_how_to_repeat_it() {
         let target = tempfile::tempdir().expect("a folder");
-        let schedule = Schedule::Killed { call: 3, carried_out: false };
-        let options = Options { schedule, ..Options::default() };
-        let evidence = Evidence::new(&id(), &options, "run it".into(), target.path());
+        let evidence = evidence("killed:s3.PutObject:2:after@raw/a b", target.path());
         evidence.log.note("a line".into());
         evidence.found().diff = Some("the diff".into());
         let said = keep(&evidence, "it failed");
-        let folder = target.path().join("e2e/p/c@killed-3");
+        let folder = target.path().join("e2e/p/c@killed-s3.PutObject-2-after@raw-a-b");
         assert!(said.contains(&folder.display().to_string()) && said.contains("run it again: run it"), "{said}");
         let read = |name: &str| fs::read_to_string(folder.join(name)).expect(name);
         assert!(read("verdict.txt").contains("p::c\nit failed"));
@@ -247,9 +286,24 @@ mod tests {
     }
 
     #[test]
+    fn two_runs_of_one_case_at_the_same_time_have_folders_of_their_own() {
+        let target = tempfile::tempdir().expect("a folder");
+        let first = evidence("plain", target.path());
+        keep(&first, "the first one failed");
+        let second = evidence("plain", target.path());
+        assert_eq!(second.folder, target.path().join("e2e/p/c~2"));
+        assert!(first.folder.join("verdict.txt").exists(), "it is not the second run's to remove");
+        let folder = first.folder.clone();
+        drop(first);
+        let third = evidence("plain", target.path());
+        assert_eq!(third.folder, folder, "nobody has it any more");
+        assert!(!folder.exists());
+    }
+
+    #[test]
     fn a_target_that_cannot_be_written_is_said_beside_the_failure() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let said = keep(&Evidence::new(&id(), &Options::default(), "run it".into(), file.path()), "it failed");
+        let said = keep(&evidence("plain", file.path()), "it failed");
         assert!(said.contains("could not be kept in") && said.contains("run it again: run it"), "{said}");
     }
 }

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::thread;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::signal::{SigSet, Signal};
 
+use crate::outcome::Verdict;
 use crate::stack::docker::{KEEP_VARIABLE, engine, reaper};
 use crate::stack::{Isolation, Kind};
-use crate::{Options, Program, Suite, discovery, evidence, hint, machine, reporting, run, snapshot, subject};
+use crate::{CaseId, Options, Program, Suite, discovery, evidence, hint, machine, reporting, run, snapshot, subject};
 
 /// The variable that chooses a schedule for a test run.
 pub const SCHEDULE: &str = "E2E_SCHEDULE";
@@ -51,18 +52,32 @@ pub fn main_of(suite: &Suite) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // Without nextest it is this process that chooses among the cases; in a run of one case its schedule has been asked for by name.
+    let chosen = |id: &CaseId| arguments.filter.as_ref().is_none_or(|filter| id.to_string().contains(filter.as_str()));
+    let is_alone = std::env::var_os("NEXTEST").is_none() && cases.iter().filter(|id| chosen(id)).count() == 1;
+    let options = Options { must_disturb: is_alone, ..options };
     let trials = cases.into_iter().map(|id| {
         let (suite, options) = (suite.clone(), options.clone());
-        Trial::test(id.to_string(), move || {
+        Trial::ignorable_test(id.to_string(), move || {
             let repeat = repeat(&id.to_string(), &options);
             let outcome = run(&suite, &id, &options, repeat);
-            if let Err(problem) = reporting::add(&suite, &options, std::slice::from_ref(&outcome)) {
+            if let Err(problem) =
+                reporting::add(&suite, options.stack, &options.schedule.to_string(), std::slice::from_ref(&outcome))
+            {
                 // The verdict stands without it.
                 machine::warn(&problem);
             }
-            match outcome.failure {
-                Some(failure) => Err(failure.into()),
-                None => Ok(()),
+            match outcome.verdict {
+                Verdict::Passed => Ok(Completion::Completed),
+                Verdict::Undisturbed(why) => {
+                    let text = format!(
+                        "undisturbed: {id} passes, but the schedule {} disturbed nothing: {why}\n",
+                        options.schedule
+                    );
+                    machine::print(&text);
+                    Ok(Completion::ignored_with(format!("undisturbed: {why}")))
+                }
+                Verdict::Failed(why) | Verdict::Infrastructure(why) => Err(why.into()),
             }
         })
     });
@@ -78,6 +93,7 @@ pub fn options() -> Result<Options, String> {
         keep: kept(),
         whole_run: false,
         schedule: variable(SCHEDULE, None)?,
+        must_disturb: false,
         keep_capsules: false,
     })
 }

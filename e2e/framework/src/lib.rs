@@ -61,7 +61,7 @@
 //! ```text
 //! cargo nextest run                            every case is a test, `orders::cancelled`
 //! cargo insta review                           look at what changed, accept or reject
-//! E2E_SCHEDULE=killed:3 cargo nextest run      the same snapshots, with the pipeline killed at its third call to AWS
+//! E2E_SCHEDULE=killed:s3.PutObject:1 cargo nextest run      the same snapshots, with the pipeline killed at its first PutObject
 //! E2E_STACK=docker cargo nextest run           the same on Apache Kafka, LocalStack and DynamoDB Local; so does a profile `docker`
 //! ```
 //!
@@ -73,7 +73,7 @@
 //!
 //! # How a run flows
 //!
-//! [`discovery`] → [`case`] → [`stack`] → [`subject`] → [`settle`] → [`observe`] → [`snapshot`], disturbed by a [`schedule`] and reported by
+//! [`discovery`] → [`case`] → [`stack`] → [`subject`] → [`settle`] → [`observe`] → `compare` → `snapshot`, disturbed by a [`schedule`] and reported by
 //! [`report`]; [`mod@run`] puts them together, [`harness`] makes tests of them. No module reaches back.
 
 // The templates of `init` name this crate as other projects do.
@@ -82,31 +82,34 @@ extern crate self as e2e;
 
 pub mod calls;
 pub mod case;
+mod compare;
 mod diff;
 pub mod discovery;
+mod drive;
 mod evidence;
 pub mod harness;
+mod hearing;
 mod hint;
 mod json;
 mod machine;
 pub mod observe;
 pub mod outcome;
 pub mod parity;
-pub mod proxy;
+mod proxy;
 mod report;
 mod reporting;
-pub mod resign;
+mod resign;
 mod root;
 pub mod run;
 pub mod runner;
 pub mod schedule;
 pub mod settle;
-pub mod snapshot;
+mod snapshot;
 pub mod stack;
 pub mod subject;
 pub mod suite;
-pub mod tls;
-pub mod upstream;
+mod tls;
+mod upstream;
 
 pub use case::CaseId;
 pub use outcome::Outcome;

@@ -3,27 +3,31 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::calls::CallName;
 use crate::case::CaseId;
 use crate::observe::Counts;
+use crate::schedule::Schedule;
 
-/// How one case ended.
+/// How one run of one case ended.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Which case.
     pub id: CaseId,
     /// What its fixture says that it is about.
     pub description: Option<String>,
+    /// How it was to be disturbed.
+    pub schedule: Schedule,
     /// What was sent and observed, also by a case that failed.
     pub counts: Counts,
     /// From the start of its services to the verdict.
     pub duration: Duration,
-    /// What it took it for.
+    /// How long each phase took.
     pub times: Times,
-    /// Why it failed, for a person to read; `None` when it passed.
-    pub failure: Option<String>,
-    /// Whether the services failed, and not the pipeline.
-    pub infrastructure: bool,
-    /// The whole difference between what was expected and observed, of which `failure` has the beginning.
+    /// The AWS calls that the subject made.
+    pub calls: Vec<CallName>,
+    /// Whether it passed, and if not, why.
+    pub verdict: Verdict,
+    /// The whole difference between what was expected and observed, of which the verdict has the beginning.
     pub difference: Option<String>,
     /// The last lines of the subject's log, if the case failed.
     pub log: Option<String>,
@@ -31,16 +35,58 @@ pub struct Outcome {
     pub evidence: Option<PathBuf>,
 }
 
-/// How long a case took for what.
+/// Whether a run passed. All texts are for a person to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The run was disturbed as its schedule says, and everything that was observed is as it should be.
+    Passed,
+    /// Everything is as it should be, but the schedule disturbed nothing, so this proves no more than an undisturbed run does. The text
+    /// says why.
+    Undisturbed(String),
+    /// The pipeline or the test is not as it should be.
+    Failed(String),
+    /// The services failed, and not the pipeline.
+    Infrastructure(String),
+}
+
+impl Outcome {
+    /// The name of the run: the case and, unless it is the plain one, the schedule.
+    pub fn name(&self) -> String {
+        if self.schedule.is_plain() { self.id.to_string() } else { format!("{} under {}", self.id, self.schedule) }
+    }
+
+    /// Why it failed; `None` if it did not.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.verdict {
+            Verdict::Failed(why) | Verdict::Infrastructure(why) => Some(why),
+            Verdict::Passed | Verdict::Undisturbed(_) => None,
+        }
+    }
+
+    /// Whether its services failed.
+    pub fn is_infrastructure(&self) -> bool {
+        matches!(self.verdict, Verdict::Infrastructure(_))
+    }
+
+    /// Why its schedule disturbed nothing, if that is so and nothing else is wrong.
+    pub fn undisturbed(&self) -> Option<&str> {
+        match &self.verdict {
+            Verdict::Undisturbed(why) => Some(why),
+            _ => None,
+        }
+    }
+}
+
+/// How long the phases of a case took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
-    /// Its services, topics, tables and buckets.
+    /// Starting its services and creating topics, tables and buckets.
     pub start: Duration,
-    /// Its messages.
+    /// Sending its messages.
     pub send: Duration,
     /// From the subject's start to its end.
     pub settle: Duration,
-    /// Reading everything back, and comparing it.
+    /// Reading everything back and comparing it.
     pub observe: Duration,
 }
 
@@ -62,7 +108,7 @@ impl std::iter::Sum for Times {
     }
 }
 
-/// `start 0.1 s, send …`
+/// The phases for people: `start 0.10 s, send 0.01 s, …`.
 pub fn phases(times: &Times) -> String {
     let named = times.named().map(|(name, time)| format!("{name} {:.2} s", time.as_secs_f64()));
     named.join(", ")

@@ -1,4 +1,4 @@
-//! Do two stacks tell the same? A case is run on both, and the observed documents are compared, whatever the snapshots say.
+//! Whether two stacks give the same results: a case is run on both, and what was observed is compared, whatever the snapshots say.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,28 +7,28 @@ use crate::case::CaseId;
 use crate::diff::Diff;
 use crate::hint;
 use crate::observe::{Observation, Section};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Verdict};
 use crate::run::observe;
 use crate::suite::{Options, Suite};
 
-/// Runs a case on both stacks: the outcome of the second, which fails also if what was observed differs from the first.
+/// Runs a case on both stacks. Gives the outcome of the second run, which fails also if something else was observed than in the first.
 pub fn compare(suite: &Suite, id: &CaseId, [first, second]: [&Options; 2]) -> Outcome {
     let repeat = |options: &Options| format!("{} {id} --stack {}", hint::runner(), options.stack);
     let (mut outcome, one) = observe(suite, id, first, repeat(first));
-    if outcome.failure.is_some() {
+    if outcome.failure().is_some() {
         return outcome;
     }
     let (other_outcome, other) = observe(suite, id, second, repeat(second));
     let duration = outcome.duration + other_outcome.duration;
     outcome = Outcome { duration, ..other_outcome };
-    if outcome.failure.is_none() {
-        let names = [first.stack, second.stack].map(|stack| stack.to_string());
-        outcome.failure = differences(&one, &other, &names);
+    let names = [first.stack, second.stack].map(|stack| stack.to_string());
+    if let (None, Some(differences)) = (outcome.failure(), differences(&one, &other, &names)) {
+        outcome.verdict = Verdict::Failed(differences);
     }
     outcome
 }
 
-/// Every difference: the section it is in, and both values; `None` if there is none.
+/// Every difference, with the section it is in and both values; `None` if there is none.
 fn differences(one: &Observation, other: &Observation, [first, second]: &[String; 2]) -> Option<String> {
     let sections = |observation: &Observation| -> BTreeMap<String, Section> {
         observation.sections.iter().map(|section| (section.name.clone(), section.clone())).collect()
@@ -50,11 +50,13 @@ fn differences(one: &Observation, other: &Observation, [first, second]: &[String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::Kind;
+    use crate::observe::{EntryKind, Key, Rule};
+
+    static ITEM: EntryKind = EntryKind { noun: "item", is_block: false, key: Key::FirstFields, rule: Rule::EachOnce };
 
     fn observation(rows: &[&str]) -> Observation {
         let entries = rows.iter().map(|row| (*row).to_owned()).collect();
-        let sections = vec![Section { name: "table__t".into(), kind: Kind::Items, entries }];
+        let sections = vec![Section { name: "table__t".into(), kind: &ITEM, entries }];
         Observation { sections }
     }
 

@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::outcome::{Outcome, Times};
+use crate::Suite;
+use crate::observe::plural;
+use crate::outcome::{self, Outcome, Times};
 use crate::report::{CaseReport, Report, RunFacts, Verdict};
-use crate::{Options, Suite};
+use crate::stack::Kind;
 
 /// Adds outcomes to the report of this run; gives the path of the newest report, which is this one. An error names the report that
 /// could not be written and what to do.
-pub(crate) fn add(suite: &Suite, options: &Options, outcomes: &[Outcome]) -> Result<PathBuf, String> {
+pub(crate) fn add(suite: &Suite, stack: Kind, schedule: &str, outcomes: &[Outcome]) -> Result<PathBuf, String> {
     let folder = suite.target().join("e2e");
     let report = Report::new(&folder, run_name());
     let cases: Vec<CaseReport> = outcomes.iter().map(|outcome| case(outcome, &folder)).collect();
-    report.add(|| facts(suite, options), &cases).map_err(|error| {
+    report.add(|| facts(suite, stack, schedule), &cases).map_err(|error| {
         format!(
             "cannot write the report {}: {error}; set CARGO_TARGET_DIR to a folder that can be written",
             report.page().display()
@@ -34,13 +36,13 @@ fn run_name() -> &'static str {
     })
 }
 
-fn facts(suite: &Suite, options: &Options) -> RunFacts {
+fn facts(suite: &Suite, stack: Kind, schedule: &str) -> RunFacts {
     RunFacts {
         started: jiff::Timestamp::now().as_millisecond(),
         root: suite.root.display().to_string(),
         commit: commit(&suite.root),
-        stack: options.stack.to_string(),
-        schedule: options.schedule.to_string(),
+        stack: stack.to_string(),
+        schedule: schedule.to_owned(),
         subject: suite.program.to_string(),
     }
 }
@@ -56,14 +58,15 @@ fn commit(root: &Path) -> Option<String> {
 
 fn case(outcome: &Outcome, folder: &Path) -> CaseReport {
     CaseReport {
-        name: outcome.id.to_string(),
+        name: outcome.name(),
         description: outcome.description.clone(),
-        verdict: match (&outcome.failure, outcome.infrastructure) {
-            (None, _) => Verdict::Passed,
-            (Some(_), false) => Verdict::Failed,
-            (Some(_), true) => Verdict::Infrastructure,
+        verdict: match &outcome.verdict {
+            outcome::Verdict::Passed => Verdict::Passed,
+            outcome::Verdict::Undisturbed(_) => Verdict::Undisturbed,
+            outcome::Verdict::Failed(_) => Verdict::Failed,
+            outcome::Verdict::Infrastructure(_) => Verdict::Infrastructure,
         },
-        failure: outcome.failure.clone().unwrap_or_default(),
+        failure: outcome.failure().or(outcome.undisturbed()).unwrap_or_default().to_owned(),
         difference: outcome.difference.clone(),
         log: outcome.log.clone(),
         evidence: outcome.evidence.as_deref().map(|evidence| files(evidence, folder)).unwrap_or_default(),
@@ -74,16 +77,7 @@ fn case(outcome: &Outcome, folder: &Path) -> CaseReport {
 }
 
 fn counts(outcome: &Outcome) -> Vec<(String, usize)> {
-    let counts = &outcome.counts;
-    [
-        ("messages", counts.messages),
-        ("rows", counts.rows),
-        ("items", counts.items),
-        ("objects", counts.objects),
-        ("dead letters", counts.dead_letters),
-    ]
-    .map(|(noun, count)| (noun.to_owned(), count))
-    .into()
+    outcome.counts.nouns().map(|noun| (plural(noun), outcome.counts.of(noun))).collect()
 }
 
 fn phases(times: &Times) -> Vec<(String, f64)> {

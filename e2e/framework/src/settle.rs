@@ -1,10 +1,10 @@
-//! Has it drained? Committed offsets have reached the ends, no call is in flight, the subject stops in good order and writes no more.
+//! Waiting until a run has drained: committed offsets have reached the ends, no call is in flight, and the subject stops in good order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use crate::calls::Call;
+use crate::calls::{Call, Effect};
 use crate::stack::{Stack, StackError};
 use crate::subject::{Subject, Waited, describe};
 
@@ -14,13 +14,13 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How many of the subject's last lines an error shows.
 const LAST_LINES: usize = 15;
 
-/// Offsets are asked for at these intervals, growing with the time already waited.
+/// The shortest and the longest interval at which committed offsets are asked for. It grows with the time already waited.
 const ASK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
-/// After which time it is looked whether what is missing to a partition's end are records at all.
+/// The time after which a partition whose end is not reached is read, to see whether there are records up to its end at all.
 const LOOK_FOR_RECORDS: Duration = Duration::from_secs(1);
 
-/// What a run has to reach: every group the end of every partition that has records.
+/// What a run has to reach: every group has committed the end of every partition that has records.
 #[derive(Debug, Clone)]
 pub struct Goal {
     /// Consumer groups.
@@ -30,8 +30,8 @@ pub struct Goal {
 }
 
 impl Goal {
-    /// Takes back each end to the offset after the partition's last record. Behind that there are the markers of transactions, which no
-    /// consumer is given: some pipelines commit the offset after them, others that of the last record.
+    /// Lowers each end to the offset after the partition's last record. What comes behind it are markers of transactions, which no consumer
+    /// is given: some pipelines commit the offset after the marker, others the offset after the last record.
     fn take_back_to_records(&mut self, stack: &dyn Stack) -> Result<(), StackError> {
         let topics: BTreeSet<String> = self.ends.keys().map(|(topic, _)| topic.clone()).collect();
         for topic in topics {
@@ -50,13 +50,13 @@ impl Goal {
     }
 }
 
-/// Why a run did not come to a good end.
+/// Why a run has not drained.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
     /// A service did not answer.
     #[error(transparent)]
     Stack(#[from] StackError),
-    /// Not in time. The text says who is behind, by how much, and what is in flight.
+    /// It did not drain in time. The text says which group is behind on which partition, by how much, and what is in flight.
     #[error("not drained after {} s\n{behind}{}", seconds(*limit), last(log))]
     Behind {
         /// The limit.
@@ -82,7 +82,7 @@ pub enum SettleError {
         /// Its last lines.
         log: String,
     },
-    /// It wrote what the committed offsets said was written already.
+    /// It wrote something after it had committed the offset that says that this was written already.
     #[error("wrote after the commit that covers it: {calls}; a crash between the two would have lost it")]
     WroteAfterCommit {
         /// The calls, by name and target.
@@ -115,7 +115,7 @@ fn last(log: &str) -> String {
 pub struct Settling<'a> {
     /// The services.
     pub stack: &'a dyn Stack,
-    /// The pipeline; `None` for one that runs already, of which nothing is known but what it does.
+    /// The pipeline's process; `None` for a pipeline that runs already and is not the framework's.
     pub subject: Option<&'a Subject>,
     /// What it prints.
     pub log: &'a crate::subject::Log,
@@ -123,7 +123,7 @@ pub struct Settling<'a> {
 
 impl Settling<'_> {
     /// Waits until the goal is reached and no call is in flight. Gives the moment at which the committed offsets were first seen to
-    /// cover everything: no write may begin after it. An end that a transaction's marker is behind is taken back to the last record.
+    /// cover everything: no write may begin after it. Ends behind which there are only markers of transactions are lowered in `goal`.
     pub fn drained(&self, goal: &mut Goal, limit: Duration) -> Result<Instant, SettleError> {
         let started = Instant::now();
         let mut covered = None;
@@ -173,7 +173,7 @@ impl Settling<'_> {
             .calls()
             .snapshot()
             .iter()
-            .filter(|call| call.is_write() && call.started > covered)
+            .filter(|call| call.effect == Effect::Write && call.started > covered)
             .map(|call| format!("{} {}", call.operation, call.target))
             .collect();
         if !late.is_empty() {
@@ -234,7 +234,7 @@ fn records(count: i64) -> String {
 }
 
 fn in_flight(stack: &dyn Stack) -> Vec<Call> {
-    stack.calls().snapshot().into_iter().filter(|call| call.finished.is_none()).collect()
+    stack.calls().snapshot().into_iter().filter(Call::is_in_flight).collect()
 }
 
 fn describe_in_flight(calls: &[Call]) -> String {

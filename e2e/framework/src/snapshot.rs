@@ -1,37 +1,19 @@
-//! insta's snapshots beside the fixture: `snapshots/*.snap`, one a section of what was observed.
+//! insta's snapshots beside the fixture: `snapshots/*.snap`, one for each section of what was observed.
 //!
-//! On the plain schedule insta decides, and its variables (`INSTA_UPDATE`, `INSTA_FORCE_PASS`, …) and `cargo insta` work as ever. On
-//! every other schedule the same files are compared here, without what a disturbance may legitimately change, and nothing is written.
+//! On the plain schedule insta compares and writes, and its variables (`INSTA_UPDATE`, `INSTA_FORCE_PASS`, …) and `cargo insta` work as
+//! ever. On every other schedule the same files are only read.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fmt::Write;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Once;
 
 use crate::case::Case;
-use crate::diff::Diff;
-use crate::observe::{Kind, Observation, Section};
-use crate::schedule::Schedule;
-use crate::subject::Program;
-
-/// The header in which Kafka Connect names a record's offset: it differs when messages are sent twice.
-const OFFSET_HEADER: &str = "header __connect.errors.offset:";
-
-/// How many entries of a new snapshot a failure message shows.
-const NEW_SHOWN: usize = 5;
-
-/// One snapshot that is not as it should be.
-#[derive(Debug, Clone)]
-pub struct Mismatch {
-    /// What to show at once.
-    pub short: String,
-    /// The same in full.
-    pub full: String,
-}
+use crate::compare::{Comparison, Mismatch, Snapshots, compare};
+use crate::observe::{Observation, Section};
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
@@ -59,94 +41,47 @@ pub(crate) fn prepare(root: &Path, accept: bool) {
     }
 }
 
-/// What has to match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Comparison {
-    /// Everything, and insta decides and writes.
-    Exact,
-    /// Items, rows and dead letters, in any order and in whatever objects.
-    Invariant {
-        /// Whether the offsets of dead letters do too: not where other records stand before them.
-        offsets: bool,
-        /// Whether rows may stand there twice, for their messages did.
-        twice: bool,
-    },
-}
-
-impl Comparison {
-    /// What has to match after a run under this schedule.
-    pub fn of(schedule: Schedule, program: &Program) -> Self {
-        match schedule {
-            Schedule::Plain if *program != Program::Running => Self::Exact,
-            _ => Self::Invariant {
-                offsets: schedule != Schedule::Twice && *program != Program::Running,
-                twice: schedule == Schedule::Twice,
-            },
+/// Compares every section with its snapshot. Gives all that differ, and the snapshots of which nothing was observed.
+pub(crate) fn check(case: &Case, observation: &Observation, comparison: Comparison) -> Vec<Mismatch> {
+    let folder = case.snapshots();
+    if !comparison.is_exact() {
+        return compare(&read_all(&folder), observation, comparison);
+    }
+    remove_what_is_not_observed(&folder, observation);
+    // Read before insta writes.
+    let expected = read_all(&folder);
+    let accepted: BTreeSet<&str> =
+        observation.sections.iter().filter(|section| accepted(case, section)).map(name).collect();
+    let mut mismatches = compare(&expected, observation, comparison);
+    mismatches.retain(|mismatch| {
+        let is_observed = observation.sections.iter().any(|section| section.name == mismatch.section);
+        let is_forced = !is_observed && says("INSTA_FORCE_PASS", &["1"]);
+        !accepted.contains(mismatch.section.as_str()) && !is_forced
+    });
+    for section in observation.sections.iter().filter(|section| !accepted.contains(name(section))) {
+        if mismatches.iter().all(|mismatch| mismatch.section != section.name) {
+            // It is not about entries: insta was asked for a full match, or the file is damaged.
+            mismatches.push(Mismatch::line(&section.name, "its header differs"));
         }
     }
-
-    fn is_exact(self) -> bool {
-        self == Self::Exact
-    }
-}
-
-/// Compares every section with its snapshot and reports all that differ, then the snapshots that this run did not produce.
-pub fn check(case: &Case, observation: &Observation, comparison: Comparison) -> Vec<Mismatch> {
-    let folder = case.snapshots();
-    let mut mismatches: Vec<Mismatch> = observation
-        .sections
-        .iter()
-        .filter(|section| comparison.is_exact() || section.kind != Kind::Objects)
-        .filter_map(|section| {
-            let expected = read(&folder.join(format!("{}.snap", section.name)));
-            if comparison.is_exact() { review(case, section, expected) } else { compare(section, expected, comparison) }
-        })
-        .collect();
-    let produced: BTreeSet<String> = observation.sections.iter().map(|section| section.name.clone()).collect();
-    mismatches.extend(unproduced(&folder, &produced, comparison));
     mismatches
 }
 
-/// Lets insta decide.
-fn review(case: &Case, section: &Section, expected: Option<String>) -> Option<Mismatch> {
-    let file = format!("snapshots/{}.snap", section.name);
-    if accepted_by_insta(case, section) {
-        if updates() {
-            // insta leaves the pending one of an earlier run beside what it has just written.
-            let _ = fs::remove_file(case.folder.join(file + ".new"));
-        }
-        return None;
-    }
-    let Some(expected) = expected else { return Some(new(&file, section)) };
-    let diff = Diff::new(section.kind, &section.kind.entries(&expected), &section.entries);
-    if diff.is_empty() {
-        // Not a matter of entries: insta was asked for a full match, or the file is damaged.
-        let text = format!("{file}: its header differs\n");
-        return Some(Mismatch { short: text.clone(), full: text });
-    }
-    Some(mismatch(&file, &diff))
+fn name(section: &Section) -> &str {
+    &section.name
 }
 
-fn new(file: &str, section: &Section) -> Mismatch {
-    let count = section.entries.len();
-    let shown = Diff::new(section.kind, &[], &section.entries[..count.min(NEW_SHOWN)]).short();
-    let mut short =
-        format!("{file}: new, {count} {}{}\n{shown}", section.kind.noun(), if count == 1 { "" } else { "s" });
-    if count > NEW_SHOWN {
-        let _ = writeln!(short, "  … and {} more", count - NEW_SHOWN);
+/// Whether insta accepts a section, or was told to.
+fn accepted(case: &Case, section: &Section) -> bool {
+    let is_accepted = accepted_by_insta(case, section);
+    if is_accepted && updates() {
+        // insta leaves the pending snapshot of an earlier run beside what it has just written.
+        let _ = fs::remove_file(case.snapshots().join(format!("{}.snap.new", section.name)));
     }
-    Mismatch { short, full: format!("{file}: new\n{}\n", section.text()) }
+    is_accepted
 }
 
-fn mismatch(file: &str, diff: &Diff) -> Mismatch {
-    let summary = diff.summary();
-    Mismatch {
-        short: format!("{file}: {summary}\n{}", diff.short()),
-        full: format!("{file}: {summary}\n{}", diff.full()),
-    }
-}
-
-/// insta's verdict. Its panic is the way in which it says no; what differs is told by [`review`].
+/// insta's verdict. It says no by a panic; what differs is told by [`compare`].
 fn accepted_by_insta(case: &Case, section: &Section) -> bool {
     static QUIET_HOOK: Once = Once::new();
     QUIET_HOOK.call_once(|| {
@@ -173,31 +108,6 @@ fn accepted_by_insta(case: &Case, section: &Section) -> bool {
     verdict.is_ok()
 }
 
-/// Compares what every schedule has to leave alike.
-fn compare(section: &Section, expected: Option<String>, comparison: Comparison) -> Option<Mismatch> {
-    let file = format!("snapshots/{}.snap", section.name);
-    let expected = section.kind.entries(&expected.unwrap_or_default());
-    let expected = invariant(section.kind, expected, comparison);
-    let observed = invariant(section.kind, section.entries.clone(), comparison);
-    let diff = Diff::new(section.kind, &expected, &observed);
-    (!diff.is_empty()).then(|| mismatch(&file, &diff))
-}
-
-/// The entries in an order of their own. Dead letters are at least once.
-fn invariant(kind: Kind, mut entries: Vec<String>, comparison: Comparison) -> Vec<String> {
-    let Comparison::Invariant { offsets, twice } = comparison else { return entries };
-    if !offsets && kind == Kind::DeadLetters {
-        for entry in &mut entries {
-            *entry = entry.lines().filter(|line| !line.starts_with(OFFSET_HEADER)).collect::<Vec<_>>().join("\n");
-        }
-    }
-    entries.sort();
-    if kind == Kind::DeadLetters || twice {
-        entries.dedup();
-    }
-    entries
-}
-
 /// Whether insta was told to write snapshots without a review.
 fn updates() -> bool {
     says("INSTA_UPDATE", &["always", "1", "force"])
@@ -207,36 +117,28 @@ fn says(name: &str, values: &[&str]) -> bool {
     std::env::var(name).is_ok_and(|value| values.contains(&value.as_str()))
 }
 
-/// Snapshots in the folder that belong to nothing this run observed. Pending ones among them are removed: they are of an earlier run.
-fn unproduced(folder: &Path, produced: &BTreeSet<String>, comparison: Comparison) -> Vec<Mismatch> {
-    let mut names: Vec<String> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    let mut mismatches = Vec::new();
-    for file in names {
-        if let Some(name) = file.strip_suffix(".snap.new") {
-            if comparison.is_exact() && !produced.contains(name) {
-                let _ = fs::remove_file(folder.join(&file));
-            }
-            continue;
-        }
-        let Some(name) = file.strip_suffix(".snap") else { continue };
-        if produced.contains(name) || (!comparison.is_exact() && name == "objects") {
-            continue;
-        }
-        let path = folder.join(&file);
-        if comparison.is_exact() && updates() {
-            let _ = fs::remove_file(&path);
-        } else if !comparison.is_exact() || !says("INSTA_FORCE_PASS", &["1"]) {
-            let text = format!("snapshots/{file}: nothing of this was observed; if that is right, delete the file\n");
-            let expected = read(&path).unwrap_or_default();
-            mismatches.push(Mismatch { full: format!("{text}{expected}\n"), short: text });
+/// Removes pending snapshots of which nothing was observed, for they are of an earlier run; and if insta was told to write snapshots
+/// without a review, those that were accepted once too.
+fn remove_what_is_not_observed(folder: &Path, observation: &Observation) {
+    let observed: BTreeSet<&str> = observation.sections.iter().map(name).collect();
+    for file in files(folder) {
+        let pending = file.strip_suffix(".snap.new");
+        let stale = pending.or_else(|| file.strip_suffix(".snap").filter(|_| updates()));
+        if stale.is_some_and(|name| !observed.contains(name)) {
+            let _ = fs::remove_file(folder.join(&file));
         }
     }
-    mismatches
+}
+
+/// The contents of all snapshots in a folder.
+fn read_all(folder: &Path) -> Snapshots {
+    let read = |file: String| Some((file.strip_suffix(".snap")?.to_owned(), read(&folder.join(&file))?));
+    files(folder).filter_map(read).collect()
+}
+
+fn files(folder: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
 }
 
 /// The content of a snapshot file, without insta's header.
@@ -253,44 +155,16 @@ fn read(path: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn rows(entries: &[&str]) -> Section {
-        Section {
-            name: "s3__raw".into(),
-            kind: Kind::Rows,
-            entries: entries.iter().map(|entry| (*entry).to_owned()).collect(),
-        }
-    }
-
     #[test]
-    fn a_disturbed_run_may_reorder_and_no_more() {
-        let expected = || Some("a\nb".to_owned());
-        let of = |schedule| Comparison::of(schedule, &Program::Shell("true".into()));
-        let restarted = of(Schedule::Restarted);
-        assert!(compare(&rows(&["b", "a"]), expected(), restarted).is_none());
-        assert!(
-            compare(&rows(&["a", "b", "b"]), expected(), restarted)
-                .expect("a duplicate")
-                .short
-                .contains("1 row not expected")
-        );
-        assert!(compare(&rows(&["a"]), expected(), restarted).expect("a loss").short.contains("1 row missing"));
-        assert!(compare(&rows(&["a", "a", "b", "b"]), expected(), of(Schedule::Twice)).is_none());
-        assert_eq!(of(Schedule::Plain), Comparison::Exact);
-        let running = Comparison::of(Schedule::Plain, &Program::Running);
-        assert!(compare(&rows(&["a", "b", "b"]), expected(), running).is_some(), "nothing was sent twice");
-    }
-
-    #[test]
-    fn a_snapshot_that_nothing_produced_is_reported() {
+    fn the_content_of_a_snapshot_is_what_comes_behind_its_header() {
         let folder = tempfile::tempdir().expect("a folder");
-        for file in ["gone.snap", "here.snap", "objects.snap"] {
-            std::fs::write(folder.path().join(file), "---\nsource: x\n---\na\n").expect("written");
+        for (file, text) in
+            [("a.snap", "---\nsource: x\n---\nb\n"), ("c.snap.new", "pending"), ("d.snap", "---\r\n---\r\n")]
+        {
+            fs::write(folder.path().join(file), text).expect("written");
         }
-        let produced = ["here".to_owned()].into();
-        let comparison = Comparison::Invariant { offsets: true, twice: false };
-        let mismatches = unproduced(folder.path(), &produced, comparison);
-        assert_eq!(mismatches.len(), 1);
-        assert!(mismatches[0].short.starts_with("snapshots/gone.snap: nothing of this was observed"));
-        assert!(mismatches[0].full.ends_with("\na\n"));
+        let expected: Snapshots = [("a", "b"), ("d", "---\n---")].map(|(name, text)| (name.into(), text.into())).into();
+        assert_eq!(read_all(folder.path()), expected);
+        assert!(read_all(&folder.path().join("none")).is_empty());
     }
 }

@@ -28,12 +28,12 @@ impl Suite {
         Self { fixtures: root.join("fixtures"), root, program }
     }
 
-    /// Where capsules and reports go: `CARGO_TARGET_DIR`, else `target` below the root.
+    /// Where evidence and reports are written: `CARGO_TARGET_DIR`, else `target` below the root.
     pub fn target(&self) -> PathBuf {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), |folder| self.root.join(folder))
     }
 
-    /// Where processes that share containers find each other.
+    /// The folder through which processes that share containers find each other.
     pub fn docker_folder(&self) -> PathBuf {
         self.target().join("e2e/.docker")
     }
@@ -41,8 +41,9 @@ impl Suite {
 
 /// How cases are run.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each of them is an answer to a question of its own")]
 pub struct Options {
-    /// Where.
+    /// On which services.
     pub stack: Kind,
     /// How tests are kept apart on the Docker stack.
     pub isolation: Isolation,
@@ -52,7 +53,9 @@ pub struct Options {
     pub whole_run: bool,
     /// How the run is disturbed.
     pub schedule: Schedule,
-    /// Whether the capsule of a passing run is kept too.
+    /// Whether a run that its schedule did not disturb fails, as it should when the schedule was asked for on this one case.
+    pub must_disturb: bool,
+    /// Whether the evidence of a passing run is kept too.
     pub keep_capsules: bool,
 }
 
@@ -71,7 +74,7 @@ impl Options {
         })
     }
 
-    /// How containers are started, should there be some.
+    /// How containers are started, if the stack has any.
     pub fn docker<'a>(&self, folder: &'a Path) -> docker::Options<'a> {
         docker::Options { isolation: self.isolation, keep: self.keep, whole_run: self.whole_run, folder }
     }

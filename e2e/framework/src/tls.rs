@@ -1,6 +1,5 @@
 //! Whose certificates an HTTPS endpoint may have: those of the system's authorities, and of those in `AWS_CA_BUNDLE`.
 
-use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,20 +63,18 @@ impl Trust {
 
 /// Adds all certificates of a PEM file, and gives it.
 fn add(roots: &mut RootCertStore, path: &Path) -> Result<Vec<u8>, StackError> {
-    let failed = |cause: &dyn Display| {
-        StackError::infrastructure(
-            format!("reading AWS_CA_BUNDLE, certificates in PEM, from {}", path.display()),
-            cause,
-        )
-    };
-    let pem = std::fs::read(path).map_err(|error| failed(&error))?;
+    let action = || format!("reading AWS_CA_BUNDLE, certificates in PEM, from {}", path.display());
+    let pem = std::fs::read(path).map_err(|error| StackError::infrastructure(action(), error))?;
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| failed(&error))?;
-        roots.add(certificate).map_err(|error| failed(&error))?;
+        let certificate = certificate.map_err(|error| StackError::infrastructure(action(), error))?;
+        roots.add(certificate).map_err(|error| StackError::infrastructure(action(), error))?;
         count += 1;
     }
-    if count == 0 { Err(failed(&"there is no certificate in it")) } else { Ok(pem) }
+    if count == 0 {
+        return Err(StackError::infrastructure(action(), "there is no certificate in it"));
+    }
+    Ok(pem)
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ fn whole_suite(suite: &Suite) -> Result<(), String> {
     let outcomes =
         e2e::runner::run_all(&cases, None, true, |id| e2e::run(suite, id, &Options::default(), String::new()));
     let took = started.elapsed();
-    let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
+    let failed = outcomes.iter().filter(|outcome| outcome.failure().is_some()).count();
     let what = format!("whole suite, {} cases, {failed} failed", cases.len());
     row(&what, &format!("{:.1} s", took.as_secs_f64()), "≤ 20 s", failed == 0 && took <= Duration::from_secs(20));
     Ok(())
@@ -151,7 +151,7 @@ fn worker(suite: &Suite) -> Result<(), String> {
     let id = CaseId { protocol: SIMPLE.0.into(), name: SIMPLE.1.into() };
     let case = Case::read(&suite.fixtures, &id).map_err(|error| error.to_string())?;
     let stack = Embedded::start().map_err(|error| error.to_string())?;
-    e2e::run::provide(&case, &stack).map_err(|error| error.to_string())?;
+    stack.provide(&case.settings.resources).map_err(|error| error.to_string())?;
     let mut environment = stack.environment();
     environment.extend(case.settings.env.clone());
     let log = Log::default();
@@ -160,7 +160,8 @@ fn worker(suite: &Suite) -> Result<(), String> {
     let gone = || format!("the worker is not as it should be; its last lines:\n{}", log.last(15));
 
     // It consumes all topics but those of its own dead letters.
-    let consumed = case.settings.topics.iter().filter(|(topic, _)| !case.settings.dead_letters.contains(topic));
+    let consumed =
+        case.settings.resources.topics.iter().filter(|(topic, _)| !case.settings.dead_letters.contains(topic));
     let assigned = consumed.filter_map(|(_, partitions)| usize::try_from(*partitions).ok()).sum::<usize>()
         * case.settings.groups.len();
     let deadline = Instant::now() + PATIENCE;
@@ -198,7 +199,7 @@ fn resident(subject: &Subject) -> Option<u64> {
 
 /// For every message the time from the call that sends it until its item can be read, and the rate at which they were really sent.
 fn latencies(case: &Case, stack: &Embedded) -> Result<(Vec<Duration>, f64), String> {
-    let table = case.settings.tables.first().ok_or("the case has no table")?;
+    let table = case.settings.resources.tables.first().ok_or("the case has no table")?;
     let (sender, sent) = mpsc::channel::<(u32, Instant)>();
     thread::scope(|scope| {
         let producing = scope.spawn(move || produce(case, stack, &sender));
@@ -240,7 +241,7 @@ fn latencies(case: &Case, stack: &Embedded) -> Result<(Vec<Duration>, f64), Stri
 /// Sends message after message at the fixed rate, telling when; gives the time that it took.
 fn produce(case: &Case, stack: &Embedded, sent: &mpsc::Sender<(u32, Instant)>) -> Result<Duration, String> {
     let topic = &case.settings.topic;
-    let partitions = case.settings.topics[topic];
+    let partitions = case.settings.resources.topics[topic];
     let mut offsets = BTreeMap::new();
     let started = Instant::now();
     for id in 0..MESSAGES {

@@ -185,7 +185,7 @@ fn expectation(case: &File, path: &Path) -> Result<Expectation, FixtureError> {
 
 /// Gives every message its topic, key, partition, expected offset and time.
 fn place(source: &Path, messages: Vec<Message>, settings: &Settings) -> Result<Vec<Record>, FixtureError> {
-    let partitions = settings.topics[&settings.topic];
+    let partitions = settings.resources.topics[&settings.topic];
     let mut offsets = BTreeMap::new();
     let mut records = Vec::with_capacity(messages.len());
     for (timestamp, message) in (BASE_TIMESTAMP..).zip(messages) {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::error::{FixtureError, nearest, with_nearest_key};
 use super::place::KeyTemplate;
 use super::redact::Redaction;
-use crate::stack::{Table, namespace};
+use crate::stack::{Resources, Table, namespace};
 
 /// How long a case may take to drain when no file says `timeout`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -19,8 +19,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Settings {
     /// `topic`: where messages are sent.
     pub topic: String,
-    /// `topics`: every topic to create, with its number of partitions. Dead-letter topics that are not named get one partition.
-    pub topics: BTreeMap<String, i32>,
+    /// What is created, and its tables and buckets observed. `topics`: every topic with its number of partitions; dead-letter topics that
+    /// are not named get one partition. `tables`: DynamoDB tables, each with its `partition_key` and, if it has them, `sort_key` and
+    /// `indexes`. `buckets`: S3 buckets.
+    pub resources: Resources,
     /// `key`: template of the message key over the message's top-level fields, such as `${id}`; without it keys are null.
     pub key: Option<KeyTemplate>,
     /// `args`: arguments of the suite's own subject; another command (`--subject`) does not get them. `${namespace}` in them, and in the
@@ -31,10 +33,6 @@ pub struct Settings {
     /// `env_when_restarted`: over `env` on schedules that start the subject more than once. A dead member holds its consumer group up for
     /// a whole session timeout, and with librdkafka's mock cluster one that left does too: the plain schedule wants it long, these short.
     pub env_when_restarted: BTreeMap<String, String>,
-    /// `tables`: DynamoDB tables to create and observe, each with its `partition_key` and, if it has them, `sort_key` and `indexes`.
-    pub tables: Vec<Table>,
-    /// `buckets`: S3 buckets to create and observe.
-    pub buckets: Vec<String>,
     /// `dead_letters`: topics to observe.
     pub dead_letters: Vec<String>,
     /// `groups`: consumer groups that have to commit the end of every partition that has records.
@@ -209,17 +207,17 @@ impl Settings {
         for file in files {
             replace(&mut settings.topic, file.topic.as_ref());
             replace(&mut settings.args, file.args.as_ref());
-            replace(&mut settings.buckets, file.buckets.as_ref());
+            replace(&mut settings.resources.buckets, file.buckets.as_ref());
             replace(&mut settings.dead_letters, file.dead_letters.as_ref());
             replace(&mut settings.groups, file.groups.as_ref());
             replace(&mut settings.timeout, file.timeout.map(|timeout| timeout.0).as_ref());
             settings.key = file.key.clone().or(settings.key);
-            settings.topics.extend(file.topics.iter().map(|(name, partitions)| (name.clone(), partitions.0)));
+            settings.resources.topics.extend(file.topics.iter().map(|(name, partitions)| (name.clone(), partitions.0)));
             settings.env.extend(file.env.clone());
             settings.env_when_restarted.extend(file.env_when_restarted.clone());
             tables.extend(file.tables.iter());
         }
-        settings.tables = tables
+        settings.resources.tables = tables
             .into_iter()
             .map(|(name, keys)| {
                 let attribute = |Attribute(name, kind): &Attribute| (name.clone(), kind.clone());
@@ -232,7 +230,7 @@ impl Settings {
             })
             .collect();
         for topic in &settings.dead_letters {
-            settings.topics.entry(topic.clone()).or_insert(1);
+            settings.resources.topics.entry(topic.clone()).or_insert(1);
         }
         if settings.topic.is_empty() {
             return Err(FixtureError::new(
@@ -240,8 +238,8 @@ impl Settings {
                 "no `topic`, here or in protocol.toml or suite.toml: where are the messages sent?",
             ));
         }
-        if !settings.topics.contains_key(&settings.topic) {
-            let near = nearest(&settings.topic, settings.topics.keys().map(String::as_str));
+        if !settings.resources.topics.contains_key(&settings.topic) {
+            let near = nearest(&settings.topic, settings.resources.topics.keys().map(String::as_str));
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             let problem = format!("`topic` is `{}`, which is not among `topics`{near}", settings.topic);
             return Err(FixtureError::new(path, problem));
@@ -275,11 +273,11 @@ mod tests {
         );
         let settings = Settings::merge([&suite, &protocol, &case], Path::new("case.toml")).expect("complete");
         assert_eq!(settings.env, [("X", "1"), ("Y", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())).into());
-        assert_eq!(settings.topics, [("a".to_owned(), 2), ("d".to_owned(), 1)].into());
+        assert_eq!(settings.resources.topics, [("a".to_owned(), 2), ("d".to_owned(), 1)].into());
         assert_eq!(settings.timeout, Duration::from_secs(3));
-        assert_eq!(settings.tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["t", "u"]);
-        assert_eq!(settings.tables[1].partition_key, ("id".to_owned(), "N".to_owned()));
-        assert_eq!(settings.tables[1].indexes, [("speed".to_owned(), "N".to_owned())]);
+        assert_eq!(settings.resources.tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["t", "u"]);
+        assert_eq!(settings.resources.tables[1].partition_key, ("id".to_owned(), "N".to_owned()));
+        assert_eq!(settings.resources.tables[1].indexes, [("speed".to_owned(), "N".to_owned())]);
         assert!(settings.key.is_some());
     }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use self::pair::pair;
 use crate::json;
-use crate::observe::Kind;
+use crate::observe::EntryKind;
 
 /// The longest line of a failure message, in characters; the report has everything in full.
 const SHORT: usize = 160;
@@ -22,7 +22,7 @@ type Parts = Vec<(String, String)>;
 /// The difference between what was expected and what was observed.
 #[derive(Debug, Clone)]
 pub struct Diff {
-    kind: Kind,
+    kind: &'static EntryKind,
     changes: Vec<Change>,
 }
 
@@ -46,7 +46,7 @@ struct Part {
 
 impl Diff {
     /// Compares two lists of entries of one kind, in which the order counts.
-    pub fn new(kind: Kind, expected: &[String], observed: &[String]) -> Self {
+    pub fn new(kind: &'static EntryKind, expected: &[String], observed: &[String]) -> Self {
         let pairing = pair(kind, expected, observed);
         // A change stands where the entry was expected; what was not expected stands behind the last entry that is where it was.
         let mut changes: Vec<((usize, usize), Change)> = Vec::new();
@@ -84,7 +84,7 @@ impl Diff {
             (count(|change| matches!(change, Change::Differs(..))), "changed"),
             (count(|change| matches!(change, Change::Moved(_))), "moved"),
         ];
-        let noun = self.kind.noun();
+        let noun = self.kind.noun;
         let told = told.iter().filter(|(count, _)| *count > 0);
         told.map(|(count, what)| format!("{count} {noun}{} {what}", if *count == 1 { "" } else { "s" }))
             .collect::<Vec<_>>()

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Parts, parts};
-use crate::observe::Kind;
+use crate::observe::{EntryKind, Key};
 
 /// How many of an entry's rarest parts are followed to entries that have them too.
 const FOLLOWED: usize = 4;
@@ -28,7 +28,7 @@ pub(super) struct Pairing {
 }
 
 /// Pairs every entry with at most one of the other side.
-pub(super) fn pair(kind: Kind, expected: &[String], observed: &[String]) -> Pairing {
+pub(super) fn pair(kind: &EntryKind, expected: &[String], observed: &[String]) -> Pairing {
     let mut pairing = Pairing::default();
     let mut free: Vec<bool> = vec![true; observed.len()];
     let mut same = Vec::new();
@@ -53,7 +53,7 @@ pub(super) fn pair(kind: Kind, expected: &[String], observed: &[String]) -> Pair
         let after = Side::read(observed, &pairing.unexpected);
         let attributes =
             if has_unique_first_attribute(expected) && has_unique_first_attribute(observed) { 1 } else { 2 };
-        let key = |parts: &Parts| key(kind, attributes, parts);
+        let key = |parts: &Parts| key(kind.key, attributes, parts);
         let (before_keys, after_keys) = (before.keys(key), after.keys(key));
         let mut found = by_key(&before_keys, &after_keys);
         // An entry that has a key is another entry where the key is another, however alike the two are.
@@ -109,23 +109,18 @@ fn has_unique_first_attribute(entries: &[String]) -> bool {
 }
 
 /// What identifies an entry among the others of its kind; `None` if nothing does.
-fn key(kind: Kind, attributes: usize, parts: &Parts) -> Option<String> {
+fn key(key: Key, attributes: usize, parts: &Parts) -> Option<String> {
     let text = |parts: &[(String, String)]| {
         parts.iter().flat_map(|(name, value)| [name, "\0", value, "\0"]).collect::<String>()
     };
-    match kind {
-        Kind::Items => parts.get(..attributes).map(text),
-        // The line of an object begins with its name.
-        Kind::Objects => parts.first().map(|(name, _)| name.clone()),
-        Kind::DeadLetters => {
-            let is_source = |name: &str| {
-                let header = name.strip_prefix("header __connect.errors.");
-                header.is_some_and(|header| ["topic", "partition", "offset", "row.index"].contains(&header))
-            };
-            let source: Vec<_> = parts.iter().filter(|(name, _)| is_source(name)).cloned().collect();
+    match key {
+        Key::FirstFields => parts.get(..attributes).map(text),
+        Key::Name => parts.first().map(|(name, _)| name.clone()),
+        Key::Lines(names) => {
+            let source: Vec<_> = parts.iter().filter(|(name, _)| names.contains(&name.as_str())).cloned().collect();
             (!source.is_empty()).then(|| text(&source))
         }
-        Kind::Rows | Kind::OpenUploads => None,
+        Key::None => None,
     }
 }
 

@@ -2,14 +2,15 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::observe::{DEAD_LETTER, ITEM, OBJECT, ROW};
 
-fn of(kind: Kind, expected: &[&str], observed: &[&str]) -> Diff {
+fn of(kind: &'static EntryKind, expected: &[&str], observed: &[&str]) -> Diff {
     let owned = |entries: &[&str]| entries.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>();
     Diff::new(kind, &owned(expected), &owned(observed))
 }
 
 fn diff(expected: &[&str], observed: &[&str]) -> Diff {
-    of(Kind::Rows, expected, observed)
+    of(&ROW, expected, observed)
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn a_missing_item_does_not_make_its_neighbours_look_changed() {
     observed.remove(2);
     observed[4] = observed[4].replace("paid", "open");
     observed.push(item(9));
-    let diff = Diff::new(Kind::Items, &expected, &observed);
+    let diff = Diff::new(&ITEM, &expected, &observed);
     assert_eq!(diff.summary(), "1 item missing, 1 item not expected, 1 item changed");
     assert!(diff.short().contains("      state: \"paid\" → \"open\"\n"), "{}", diff.short());
 }
@@ -63,12 +64,12 @@ fn a_missing_item_does_not_make_its_neighbours_look_changed() {
 fn items_are_paired_by_key_however_much_changed() {
     let expected = [r#"{"pk":"a","sk":1,"x":1,"y":1}"#, r#"{"pk":"a","sk":2,"x":1,"y":1}"#];
     let observed = [r#"{"pk":"a","sk":1,"x":7,"y":8}"#, r#"{"pk":"a","sk":2,"x":9,"y":9,"z":0}"#];
-    assert_eq!(of(Kind::Items, &expected, &observed).summary(), "2 items changed");
+    assert_eq!(of(&ITEM, &expected, &observed).summary(), "2 items changed");
 }
 
 #[test]
 fn objects_are_paired_by_name() {
-    let diff = of(Kind::Objects, &["b/x: 1 row, 4 bytes", "b/y: 1 row, 4 bytes"], &["b/y: 2 rows, 8 bytes"]);
+    let diff = of(&OBJECT, &["b/x: 1 row, 4 bytes", "b/y: 1 row, 4 bytes"], &["b/y: 2 rows, 8 bytes"]);
     assert_eq!(diff.summary(), "1 object missing, 1 object changed");
     assert!(diff.full().contains("b/y: 1 row, 4 bytes → 2 rows, 8 bytes"), "{}", diff.full());
 }
@@ -79,7 +80,7 @@ fn dead_letters_are_paired_by_their_source() {
         format!("key: null\nheader __connect.errors.offset: \"{offset}\"\nheader reason: {reason}\nvalue, 1 byte: x")
     };
     let (expected, observed) = (vec![letter(1, "a"), letter(2, "b")], vec![letter(2, "b"), letter(1, "c")]);
-    let diff = Diff::new(Kind::DeadLetters, &expected, &observed);
+    let diff = Diff::new(&DEAD_LETTER, &expected, &observed);
     assert_eq!(diff.summary(), "1 dead letter changed");
     assert!(diff.short().contains("header reason: a → c"), "{}", diff.short());
 }
@@ -88,14 +89,14 @@ fn dead_letters_are_paired_by_their_source() {
 fn long_lines_and_long_lists_are_cut_in_the_message_and_whole_in_the_report() {
     let long = "é".repeat(1000);
     let entries: Vec<String> = (0..50).map(|i| format!("{i}{long}")).collect();
-    let diff = Diff::new(Kind::Rows, &entries, &[]);
+    let diff = Diff::new(&ROW, &entries, &[]);
     assert!(diff.short().contains("… and 38 more") && diff.short().len() < 10_000);
     assert!(diff.full().contains(&entries[49]));
     let block: String = (0..50).fold(String::new(), |mut block, i| {
         let _ = writeln!(block, "header {i}: {long}");
         block
     });
-    let diff = Diff::new(Kind::DeadLetters, &[], std::slice::from_ref(&block));
+    let diff = Diff::new(&DEAD_LETTER, &[], std::slice::from_ref(&block));
     assert!(diff.short().contains("… and 38 more") && diff.short().len() < 10_000 && diff.full().len() > 50_000);
 }
 
@@ -109,7 +110,7 @@ fn thirty_thousand_items_are_compared_in_seconds() {
         (1..30_001).map(|i| item(i, i % 100 + 1)).collect::<Vec<_>>(),
         (0..30_000).rev().map(|i| item(i, i % 100)).collect(),
     ] {
-        for kind in [Kind::Items, Kind::Rows] {
+        for kind in [&ITEM, &ROW] {
             let started = Instant::now();
             let diff = Diff::new(kind, &expected, &observed);
             assert!(!diff.is_empty());

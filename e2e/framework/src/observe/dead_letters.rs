@@ -5,21 +5,45 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::name::safe;
 use super::visible::{self, visible};
-use crate::case::{Redaction, is_request_id};
+use super::{EntryKind, Key, Rule, Section};
+use crate::case::{Case, Redaction, is_request_id};
 use crate::json::quoted;
-use crate::stack::Record;
+use crate::stack::{Record, Stack, StackError};
+
+/// A record of a dead-letter topic. A pipeline sends it before it commits the offset behind its source, so a crash may repeat it.
+pub(crate) static DEAD_LETTER: EntryKind = EntryKind {
+    noun: "dead letter",
+    is_block: true,
+    key: Key::Lines(&[
+        "header __connect.errors.topic",
+        "header __connect.errors.partition",
+        "header __connect.errors.offset",
+        "header __connect.errors.row.index",
+    ]),
+    rule: Rule::AtLeastOnce { offset_line: "header __connect.errors.offset:" },
+};
 
 const REDACTED: &str = "[redacted]";
 
-/// Where a letter comes from, in Kafka Connect's headers: topic, and the numbers by which letters of one topic are sorted.
+/// One section for every dead-letter topic.
+pub(super) fn sections(case: &Case, stack: &dyn Stack) -> Result<Vec<Section>, StackError> {
+    let section = |topic: &String| {
+        let entries = blocks(&stack.read_topic(topic)?, &case.redact);
+        Ok(Section { name: safe(&["dead-letters", topic]), kind: &DEAD_LETTER, entries })
+    };
+    case.settings.dead_letters.iter().map(section).collect()
+}
+
+/// The headers in which Kafka Connect says where a letter comes from: the topic, and the numbers by which letters of one topic are sorted.
 const SOURCE_TOPIC: &str = "__connect.errors.topic";
 const SOURCE_NUMBERS: [&str; 3] =
     ["__connect.errors.partition", "__connect.errors.offset", "__connect.errors.row.index"];
 
-/// One block a letter, in the order of their sources, so that rows of one message come as they stood in it. Letters without such headers
-/// are sorted by key and value.
-pub(super) fn blocks(records: &[Record], redact: &[Redaction]) -> Vec<String> {
+/// One block for each letter, in the order of their sources, so that the rows of one message come in its order. Letters without such
+/// headers are sorted by key and value.
+fn blocks(records: &[Record], redact: &[Redaction]) -> Vec<String> {
     let mut blocks: Vec<(&Record, String)> = records.iter().map(|record| (record, block(record, redact))).collect();
     blocks.sort_by(|(a, a_text), (b, b_text)| {
         source(a).cmp(&source(b)).then_with(|| (&a.key, &a.value, a_text).cmp(&(&b.key, &b.value, b_text)))
@@ -54,7 +78,7 @@ fn block(record: &Record, redact: &[Redaction]) -> String {
     }
     match record.value.as_deref() {
         None => text.push_str("value: null (a tombstone)"),
-        // No line ends in a blank: insta trims its snapshots.
+        // No line may end in a blank, because insta trims its snapshots.
         Some([]) => text.push_str("value, 0 bytes"),
         Some(bytes) => {
             let (how, value) = visible::line(bytes);

@@ -5,11 +5,37 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::json::quoted;
-use crate::stack::Table;
+use super::name::safe;
+use super::visible::visible;
+use super::{EntryKind, Key, Rule, Section};
+use crate::case::{Case, Redaction};
+use crate::json::{self, quoted};
+use crate::stack::{Stack, StackError, Table};
+
+/// An item of a table.
+pub(crate) static ITEM: EntryKind =
+    EntryKind { noun: "item", is_block: false, key: Key::FirstFields, rule: Rule::EachOnce };
+
+/// One section for every table.
+pub(super) fn sections(case: &Case, stack: &dyn Stack) -> Result<Vec<Section>, StackError> {
+    let section = |table: &Table| {
+        let mut entries = lines(table, stack.scan(&table.name)?);
+        for redaction in &case.redact {
+            if let Redaction::Items(path) = redaction {
+                for entry in &mut entries {
+                    *entry = json::redact(entry, path);
+                }
+            }
+        }
+        // This comes last, for afterwards an entry may be no JSON any more.
+        let entries = entries.iter().map(|entry| visible(entry)).collect();
+        Ok(Section { name: safe(&["table", &table.name]), kind: &ITEM, entries })
+    };
+    case.settings.resources.tables.iter().map(section).collect()
+}
 
 /// The items of a table as lines, sorted by partition key and sort key. The key attributes come first, the others by name.
-pub(super) fn lines(table: &Table, mut items: Vec<Value>) -> Vec<String> {
+fn lines(table: &Table, mut items: Vec<Value>) -> Vec<String> {
     let keys: Vec<&str> =
         std::iter::once(&table.partition_key).chain(&table.sort_key).map(|(name, _)| name.as_str()).collect();
     items.sort_by(|a, b| {
@@ -37,7 +63,7 @@ fn write_map(map: &Value, first: &[&str], text: &mut String) {
     text.push('}');
 }
 
-/// A value such as `{"N":"1.50"}` as JSON. Numbers keep DynamoDB's own text; what JSON cannot tell apart (bytes and sets) keeps its type.
+/// A value such as `{"N":"1.50"}` as JSON. Numbers keep DynamoDB's own text. Bytes and sets keep their type, which JSON cannot express.
 fn write_value(value: &Value, text: &mut String) {
     let Some((kind, inner)) = value.as_object().and_then(|map| map.iter().next()) else {
         let _ = write!(text, "{value}");

@@ -1,43 +1,84 @@
-//! What a run has left behind, as one canonical document: tables, objects, dead letters, unfinished uploads.
+//! What a run has left behind, as one canonical document: items, rows, objects, unfinished uploads and dead letters.
 //!
 //! A document is a list of sections, each of which becomes a snapshot. Two runs that did the same give the same document, byte for byte.
+//! What is observed is the business of one module for each kind of thing; a new kind is such a module and a line in [`OBSERVERS`].
 
+mod counts;
 mod dead_letters;
 mod items;
+mod name;
 mod objects;
 mod visible;
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use self::visible::visible;
-use crate::case::{Case, Redaction};
-use crate::json;
+pub(crate) use self::counts::counted;
+pub use self::counts::{Counts, plural};
+#[cfg(test)]
+pub(crate) use self::{dead_letters::DEAD_LETTER, items::ITEM, objects::OBJECT, objects::ROW};
+use crate::case::Case;
 use crate::stack::{Stack, StackError};
 
-/// What a section shows, and so how it is compared when the run was disturbed.
+/// Everything that the framework observes, in the order of the document.
+const OBSERVERS: [Observer<'static>; 3] = [&items::sections, &objects::sections, &dead_letters::sections];
+
+/// Sections that are compared on the plain schedule only, see [`Rule::PlainOnly`].
+pub(crate) const PLAIN_ONLY: [&str; 1] = [objects::LISTING];
+
+/// Reads one kind of thing from the services of a run. Sections may be empty.
+pub(crate) type Observer<'a> = &'a dyn Fn(&Case, &dyn Stack) -> Result<Vec<Section>, StackError>;
+
+/// The noun under which sent messages are counted.
+pub(crate) const MESSAGE: &str = "message";
+
+/// What the entries of a section are.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EntryKind {
+    /// What people call one of them.
+    pub noun: &'static str,
+    /// Whether an entry has several lines; entries are then separated by an empty line.
+    pub is_block: bool,
+    /// What identifies one of them, so that a changed entry is told from a missing one and a new one.
+    pub key: Key,
+    /// How they are compared when the run was disturbed.
+    pub rule: Rule,
+}
+
+/// What identifies an entry among the others of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The items of a table.
-    Items,
-    /// The rows of an S3 output partition.
-    Rows,
-    /// Names and sizes of objects: depends on when flushes happen.
-    Objects,
-    /// The records of a dead-letter topic.
-    DeadLetters,
-    /// Multipart uploads that nobody completed or aborted.
-    OpenUploads,
+pub(crate) enum Key {
+    /// Nothing: entries are paired by how much of their content they have in common.
+    None,
+    /// The first field of a JSON object, or its first two if the first one is not unique.
+    FirstFields,
+    /// What stands before the first colon.
+    Name,
+    /// The lines of a block that have these names.
+    Lines(&'static [&'static str]),
+}
+
+/// How the entries of a section are compared when the run was disturbed. On the plain schedule every section has to be as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// Every entry has to be there as often as before, in any order; if messages were sent twice, at least once.
+    EachOnce,
+    /// Every entry has to be there at least once, in any order.
+    AtLeastOnce {
+        /// How a line begins that names a record's offset. Such lines are not compared where other records come before it than usual.
+        offset_line: &'static str,
+    },
+    /// They are not compared, for they depend on when flushes happen.
+    PlainOnly,
 }
 
 /// A part of the document: one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Section {
+pub(crate) struct Section {
     /// The snapshot's name, safe as a file name.
     pub name: String,
-    /// What it shows.
-    pub kind: Kind,
-    /// Its entries: a line each, dead letters several.
+    /// What its entries are.
+    pub kind: &'static EntryKind,
+    /// Its entries, none of them empty.
     pub entries: Vec<String>,
 }
 
@@ -48,104 +89,37 @@ impl Section {
     }
 }
 
-impl Kind {
-    fn separator(self) -> &'static str {
-        if self == Self::DeadLetters { "\n\n" } else { "\n" }
+impl EntryKind {
+    fn separator(&self) -> &'static str {
+        if self.is_block { "\n\n" } else { "\n" }
     }
 
-    /// The entries in a section's text.
-    pub fn entries(self, text: &str) -> Vec<String> {
+    /// The entries in the text of a section.
+    pub fn entries(&self, text: &str) -> Vec<String> {
         text.split(self.separator()).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
-    }
-
-    /// What one entry is called.
-    pub fn noun(self) -> &'static str {
-        match self {
-            Self::Items => "item",
-            Self::Rows => "row",
-            Self::Objects => "object",
-            Self::DeadLetters => "dead letter",
-            Self::OpenUploads => "open upload",
-        }
-    }
-}
-
-/// How many of each were observed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
-    /// Messages sent.
-    pub messages: usize,
-    /// Rows in S3.
-    pub rows: usize,
-    /// Items in DynamoDB.
-    pub items: usize,
-    /// Objects in S3.
-    pub objects: usize,
-    /// Dead letters.
-    pub dead_letters: usize,
-}
-
-impl std::iter::Sum for Counts {
-    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |a, b| Self {
-            messages: a.messages + b.messages,
-            rows: a.rows + b.rows,
-            items: a.items + b.items,
-            objects: a.objects + b.objects,
-            dead_letters: a.dead_letters + b.dead_letters,
-        })
     }
 }
 
 /// The whole document.
 #[derive(Debug, Clone, Default)]
-pub struct Observation {
+pub(crate) struct Observation {
     /// Its sections; none of them is empty.
     pub sections: Vec<Section>,
 }
 
 impl Observation {
-    /// Looks at every table, bucket and dead-letter topic of the case.
+    /// Looks at everything that the case names.
     pub fn of(case: &Case, stack: &dyn Stack) -> Result<Self, StackError> {
-        let settings = &case.settings;
+        Self::by(&OBSERVERS, case, stack)
+    }
+
+    /// What these observers see.
+    pub fn by(observers: &[Observer<'_>], case: &Case, stack: &dyn Stack) -> Result<Self, StackError> {
         let mut sections = Vec::new();
-        for table in &settings.tables {
-            let entries = items::lines(table, stack.scan(&table.name)?);
-            sections.push(Section { name: safe(&["table", &table.name]), kind: Kind::Items, entries });
-        }
-        let mut objects = Vec::new();
-        let mut uploads = Vec::new();
-        for bucket in &settings.buckets {
-            let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
-            for (key, body) in stack.objects(bucket)? {
-                let decoded = objects::decode(&key, &body);
-                let remark = decoded.remark.map(|remark| format!(", {remark}")).unwrap_or_default();
-                objects.push(format!(
-                    "{bucket}/{key}: {}, {} uncompressed{remark}",
-                    counted(decoded.rows.len(), "row"),
-                    counted(decoded.bytes, "byte")
-                ));
-                folders.entry(objects::folder(&key).to_owned()).or_default().extend(decoded.rows);
-            }
-            for (folder, entries) in folders {
-                sections.push(Section { name: safe(&["s3", bucket, &folder]), kind: Kind::Rows, entries });
-            }
-            uploads.extend(stack.open_uploads(bucket)?.into_iter().map(|key| format!("{bucket}/{key}")));
-        }
-        sections.push(Section { name: "objects".to_owned(), kind: Kind::Objects, entries: objects });
-        sections.push(Section { name: "open-uploads".to_owned(), kind: Kind::OpenUploads, entries: uploads });
-        for topic in &settings.dead_letters {
-            let entries = dead_letters::blocks(&stack.read_topic(topic)?, &case.redact);
-            sections.push(Section { name: safe(&["dead-letters", topic]), kind: Kind::DeadLetters, entries });
+        for observe in observers {
+            sections.extend(observe(case, stack)?);
         }
         sections.retain(|section| !section.entries.is_empty());
-        for section in &mut sections {
-            redact(section, &case.redact);
-            // Last, for it may be no JSON any more. Dead letters have their own way.
-            if section.kind != Kind::DeadLetters {
-                section.entries.iter_mut().for_each(|entry| *entry = visible(entry));
-            }
-        }
         Ok(Self { sections })
     }
 
@@ -154,16 +128,13 @@ impl Observation {
         self.sections.is_empty()
     }
 
-    /// How many entries of each kind there are.
+    /// How many entries of each kind there are, beside the messages.
     pub fn counts(&self, messages: usize) -> Counts {
-        let count = |kind| self.sections.iter().filter(|s| s.kind == kind).map(|s| s.entries.len()).sum();
-        Counts {
-            messages,
-            rows: count(Kind::Rows),
-            items: count(Kind::Items),
-            objects: count(Kind::Objects),
-            dead_letters: count(Kind::DeadLetters),
+        let mut counts = Counts::default().with(MESSAGE, messages);
+        for section in &self.sections {
+            counts.add(section.kind.noun, section.entries.len());
         }
+        counts
     }
 
     /// The document as one text.
@@ -175,85 +146,16 @@ impl Observation {
     }
 }
 
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
-fn redact(section: &mut Section, redactions: &[Redaction]) {
-    for redaction in redactions {
-        let ((Redaction::Items(path), Kind::Items) | (Redaction::Rows(path), Kind::Rows)) = (redaction, section.kind)
-        else {
-            continue;
-        };
-        for entry in &mut section.entries {
-            *entry = json::redact(entry, path);
-        }
-    }
-}
-
-/// The longest file name made from what a pipeline wrote; file systems allow 255 bytes, `.snap.new` included.
-const LONGEST_NAME: usize = 200;
-
-/// A name for a snapshot file: parts joined by `__`, as insta writes a `/`; what file systems do not allow everywhere is escaped.
-///
-/// A name that another could be taken for ends in a digest of the whole: one that was too long and is cut, one with capitals, which some
-/// file systems do not tell from small letters, and one with something escaped or with a `__` of its own.
-fn safe(parts: &[&str]) -> String {
-    let mut name = String::new();
-    let mut ambiguous = false;
-    for (i, part) in parts.iter().filter(|part| !part.is_empty()).enumerate() {
-        name.push_str(if i > 0 { "__" } else { "" });
-        ambiguous |= part.contains("__") || part.contains(|c: char| c.is_ascii_uppercase());
-        for byte in part.bytes() {
-            match byte {
-                b'/' => name.push_str("__"),
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'=' | b'+' | b'%' => {
-                    name.push(byte.into());
-                }
-                other => {
-                    ambiguous = true;
-                    let _ = write!(name, "%{other:02X}");
-                }
-            }
-        }
-    }
-    if ambiguous || name.len() > LONGEST_NAME {
-        // FNV-1a: short, stable, and names need no more than to differ.
-        let digest = parts
-            .join("\0")
-            .bytes()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        name.truncate(LONGEST_NAME - 10);
-        let _ = write!(name, "__{digest:08x}");
-    }
-    name
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_are_safe_short_and_different() {
-        assert_eq!(
-            safe(&["s3", "raw", "topics/a.b/ymd=2023-01-01/hour=12"]),
-            "s3__raw__topics__a.b__ymd=2023-01-01__hour=12"
-        );
-        assert!(safe(&["s3", "raw", "a:b c/é"]).starts_with("s3__raw__a%3Ab%20c__%C3%A9__"));
-        let lower = |part: &str| safe(&["s3", part]).to_ascii_lowercase();
-        for (a, b) in [("type=KIN", "type=kin"), ("type=KIN", "type=Kin"), ("a b", "a%20b"), ("a/b", "a__b")] {
-            assert_ne!(lower(a), lower(b));
-        }
-        let long = |tail: &str| safe(&["s3", &("x".repeat(300) + tail)]);
-        assert_eq!(long("a").len(), LONGEST_NAME);
-        assert_ne!(long("a"), long("b"));
-    }
-
-    #[test]
     fn a_section_is_read_back_as_it_was_written() {
-        for (kind, entries) in [(Kind::Rows, vec!["a", "b"]), (Kind::DeadLetters, vec!["key: 1\nvalue: 2", "key: 3"])] {
-            let section = Section { name: "n".into(), kind, entries: entries.into_iter().map(str::to_owned).collect() };
-            assert_eq!(kind.entries(&section.text()), section.entries);
+        for (is_block, entries) in [(false, vec!["a", "b"]), (true, vec!["key: 1\nvalue: 2", "key: 3"])] {
+            let kind = EntryKind { noun: "entry", is_block, key: Key::None, rule: Rule::EachOnce };
+            let text = entries.join(kind.separator());
+            assert_eq!(kind.entries(&text), entries);
         }
     }
 }

@@ -1,25 +1,77 @@
-//! S3 objects decoded: what their name says they are compressed with, and one row a line.
+//! S3 objects: their rows by folder, a listing of their names and sizes, and the uploads that nobody finished.
+//!
+//! Objects are decoded by the ending of their name and have one row a line.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::json::quoted;
+use super::name::safe;
+use super::visible::visible;
+use super::{EntryKind, Key, Rule, Section, counted};
+use crate::case::{Case, Redaction};
+use crate::json::{self, quoted};
+use crate::stack::{Stack, StackError};
+
+/// A row of an object.
+pub(crate) static ROW: EntryKind = EntryKind { noun: "row", is_block: false, key: Key::None, rule: Rule::EachOnce };
+/// The name and the size of an object.
+pub(crate) static OBJECT: EntryKind =
+    EntryKind { noun: "object", is_block: false, key: Key::Name, rule: Rule::PlainOnly };
+/// A multipart upload that nobody completed or aborted.
+static OPEN_UPLOAD: EntryKind =
+    EntryKind { noun: "open upload", is_block: false, key: Key::None, rule: Rule::EachOnce };
+
+/// The section with the names and sizes of all objects.
+pub(super) const LISTING: &str = "objects";
+
+/// One section for the rows of each folder, which is an output partition; then the listing of all objects, and the open uploads.
+pub(super) fn sections(case: &Case, stack: &dyn Stack) -> Result<Vec<Section>, StackError> {
+    let mut sections = Vec::new();
+    let (mut objects, mut uploads) = (Vec::new(), Vec::new());
+    for bucket in &case.settings.resources.buckets {
+        let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (key, body) in stack.objects(bucket)? {
+            let decoded = decode(&key, &body);
+            let remark = decoded.remark.map(|remark| format!(", {remark}")).unwrap_or_default();
+            let (rows, bytes) = (counted(decoded.rows.len(), "row"), counted(decoded.bytes, "byte"));
+            objects.push(visible(&format!("{bucket}/{key}: {rows}, {bytes} uncompressed{remark}")));
+            folders.entry(folder(&key).to_owned()).or_default().extend(decoded.rows);
+        }
+        for (folder, mut entries) in folders {
+            for redaction in &case.redact {
+                if let Redaction::Rows(path) = redaction {
+                    for entry in &mut entries {
+                        *entry = json::redact(entry, path);
+                    }
+                }
+            }
+            // This comes last, for afterwards an entry may be no JSON any more.
+            let entries = entries.iter().map(|entry| visible(entry)).collect();
+            sections.push(Section { name: safe(&["s3", bucket, &folder]), kind: &ROW, entries });
+        }
+        uploads.extend(stack.open_uploads(bucket)?.into_iter().map(|key| visible(&format!("{bucket}/{key}"))));
+    }
+    sections.push(Section { name: LISTING.to_owned(), kind: &OBJECT, entries: objects });
+    sections.push(Section { name: "open-uploads".to_owned(), kind: &OPEN_UPLOAD, entries: uploads });
+    Ok(sections)
+}
 
 /// An object as a person would read it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Decoded {
-    /// One a line, exactly as in the object; bytes that are not UTF-8 as `{"base64":"…"}`.
-    pub rows: Vec<String>,
+struct Decoded {
+    /// One a line, exactly as in the object; a line that is not UTF-8 is shown as `{"base64":"…"}`.
+    rows: Vec<String>,
     /// Bytes of the content, uncompressed.
-    pub bytes: usize,
+    bytes: usize,
     /// What is odd about it: it cannot be decoded, or its last line has no line break.
-    pub remark: Option<String>,
+    remark: Option<String>,
 }
 
 /// Decodes by the key's extension: `.gz`, `.zst`, anything else is plain.
-pub(super) fn decode(key: &str, body: &[u8]) -> Decoded {
+fn decode(key: &str, body: &[u8]) -> Decoded {
     let content = match key.rsplit_once('.').map(|(_, extension)| extension) {
         Some("gz") => {
             let mut content = Vec::new();
@@ -55,7 +107,7 @@ fn rows(content: &[u8]) -> Vec<String> {
 }
 
 /// The folder of a key: its output partition.
-pub(super) fn folder(key: &str) -> &str {
+fn folder(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 

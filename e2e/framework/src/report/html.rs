@@ -6,8 +6,13 @@ use super::{CaseReport, RunFacts, Verdict};
 
 /// The page of a run that has taken so many seconds until now.
 pub(super) fn page(facts: &RunFacts, cases: &[CaseReport], seconds: f64) -> String {
-    let failed: Vec<&CaseReport> = cases.iter().filter(|case| case.verdict != Verdict::Passed).collect();
-    let verdict = verdict(cases.len(), failed.len());
+    let is_failure = |case: &&CaseReport| matches!(case.verdict, Verdict::Failed | Verdict::Infrastructure);
+    let failed: Vec<&CaseReport> = cases.iter().filter(is_failure).collect();
+    let undisturbed = cases.iter().filter(|case| case.verdict == Verdict::Undisturbed).count();
+    let mut verdict = verdict(cases.len(), failed.len());
+    if undisturbed > 0 {
+        let _ = write!(verdict, ", {undisturbed} undisturbed");
+    }
     let class = if failed.is_empty() { "passed" } else { "failed" };
     let mut html = format!(
         "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content='width=device-width,initial-scale=1'>\n\
@@ -100,11 +105,12 @@ fn write_table(cases: &[CaseReport], seconds: f64, html: &mut String) {
         case.counts.iter().filter(|(name, _)| name == noun).map(|(_, count)| *count).sum::<usize>()
     };
     let mut ordered: Vec<&CaseReport> = cases.iter().collect();
-    ordered.sort_by_key(|case| (case.verdict == Verdict::Passed, &case.name));
+    ordered.sort_by_key(|case| (matches!(case.verdict, Verdict::Passed | Verdict::Undisturbed), &case.name));
     for case in ordered {
         let name = escape(&case.name);
         let (mark, shown) = match case.verdict {
             Verdict::Passed => ("✓", name.clone()),
+            Verdict::Undisturbed => ("○", format!("{name}<small>undisturbed: {}</small>", escape(&case.failure))),
             _ => ("✗", format!("<a href=\"#{name}\">{name}</a>")),
         };
         let description = case.description.iter().map(|text| format!("<small>{}</small>", escape(text)));
@@ -132,6 +138,7 @@ fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Failed => "failed",
         Verdict::Infrastructure => "infrastructure",
+        Verdict::Undisturbed => "undisturbed",
         Verdict::Passed => "passed",
     }
 }

@@ -36,6 +36,8 @@ pub(crate) enum Verdict {
     Failed,
     /// The services failed.
     Infrastructure,
+    /// As expected, but its schedule disturbed nothing.
+    Undisturbed,
     /// As expected.
     Passed,
 }
@@ -48,7 +50,7 @@ pub(crate) struct CaseReport {
     /// What the fixture says that it is about.
     pub description: Option<String>,
     pub verdict: Verdict,
-    /// Why it failed, as a terminal shows it; empty if it passed.
+    /// Why it failed, as a terminal shows it, or why it was not disturbed; empty if it passed.
     pub failure: String,
     /// The whole difference, which a terminal shows the beginning of.
     pub difference: Option<String>,

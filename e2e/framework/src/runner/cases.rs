@@ -28,26 +28,26 @@ pub(super) fn select(suite: &Suite, filters: &[String]) -> Result<Vec<CaseId>, S
     Ok(cases)
 }
 
-/// Runs the cases, `jobs` at a time; gives their outcomes in the order of the cases.
-pub fn run_all(
-    cases: &[CaseId],
+/// Runs what `tasks` name, `jobs` at a time; gives the outcomes in the order of their cases.
+pub fn run_all<T: Sync>(
+    tasks: &[T],
     jobs: Option<NonZeroUsize>,
     quiet: bool,
-    run: impl Fn(&CaseId) -> Outcome + Sync,
+    run: impl Fn(&T) -> Outcome + Sync,
 ) -> Vec<Outcome> {
     let jobs =
         jobs.map_or_else(|| thread::available_parallelism().map_or(8, |cores| cores.get() * 4), NonZeroUsize::get);
-    let bar = progress(cases.len());
-    let next = Mutex::new(cases.iter());
-    let outcomes = Mutex::new(Vec::with_capacity(cases.len()));
+    let bar = progress(tasks.len());
+    let next = Mutex::new(tasks.iter());
+    let outcomes = Mutex::new(Vec::with_capacity(tasks.len()));
     thread::scope(|scope| {
-        for _ in 0..jobs.min(cases.len()) {
+        for _ in 0..jobs.min(tasks.len()) {
             scope.spawn(|| {
                 loop {
-                    let Some(id) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
-                    let outcome = run(id);
-                    if let (Some(failure), false) = (&outcome.failure, quiet) {
-                        let text = format!("✗ {id}\n  {}\n\n", failure.trim_end().replace('\n', "\n  "));
+                    let Some(task) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
+                    let outcome = run(task);
+                    if let (Some(failure), false) = (outcome.failure(), quiet) {
+                        let text = format!("✗ {}\n  {}\n\n", outcome.name(), failure.trim_end().replace('\n', "\n  "));
                         bar.suspend(|| machine::print(&text));
                     }
                     bar.inc(1);
@@ -62,11 +62,11 @@ pub fn run_all(
     outcomes
 }
 
-fn progress(cases: usize) -> ProgressBar {
+fn progress(runs: usize) -> ProgressBar {
     let target =
         if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(cases as u64), target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} cases, {elapsed}") {
+    let bar = ProgressBar::with_draw_target(Some(runs as u64), target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {elapsed}") {
         bar.set_style(style);
     }
     bar

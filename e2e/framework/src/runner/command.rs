@@ -10,7 +10,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::cases::{run_all, select};
-use super::{FAILED, INFRASTRUCTURE, table};
+use super::{FAILED, INFRASTRUCTURE, sweep, table};
 use crate::stack::{Isolation, Kind, docker};
 use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, harness, hint, machine, reporting};
 
@@ -42,9 +42,13 @@ pub(super) struct Run {
     /// Print one JSON document instead of the table.
     #[arg(long)]
     json: bool,
-    /// How runs are disturbed: plain, twice, restarted, throttled, killed:K, killed:K:after.
+    /// How runs are disturbed: plain, twice, restarted, throttled, or killed:CALL, such as killed:s3.PutObject:2 for the second of these calls,
+    /// or killed:s3.PutObject:2:after to let S3 carry it out.
     #[arg(long, env = harness::SCHEDULE, default_value = "plain")]
     schedule: Schedule,
+    /// Kill the subject at every call to AWS, once before and once after it: one run for each, after an undisturbed one.
+    #[arg(long, conflicts_with_all = ["schedule", "update", "subject_running"])]
+    sweep: bool,
     /// Test this command instead of the suite's own pipeline. It runs in the project's folder and finds everything in its environment.
     #[arg(long, value_name = "COMMAND")]
     subject: Option<String>,
@@ -64,7 +68,8 @@ impl Run {
             isolation: self.isolation,
             keep: self.keep || harness::kept(),
             whole_run: true,
-            schedule: self.schedule,
+            schedule: self.schedule.clone(),
+            must_disturb: false,
             keep_capsules: self.keep_capsules,
         }
     }
@@ -83,20 +88,31 @@ pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String>
     }
     harness::prepare(&suite, arguments.update)?;
     let cases = select(&suite, &arguments.filters)?;
-    let options = arguments.options();
+    // Asked for by name on one case, a schedule has to do something.
+    let options = Options { must_disturb: cases.len() == 1, ..arguments.options() };
     let containers = match start_containers(&suite, &options)? {
         Ok(containers) => containers,
         Err(status) => return Ok(status),
     };
     let jobs = if arguments.subject_running { NonZeroUsize::new(1) } else { arguments.jobs };
     let started = Instant::now();
-    let outcomes = run_all(&cases, jobs, arguments.json, |id| crate::run(&suite, id, &options, repeat(id, arguments)));
-    let took = started.elapsed();
-    let page = reporting::add(&suite, &options, &outcomes);
-    if arguments.json {
-        machine::print(&format!("{}\n", table::json(&suite.root, &outcomes, arguments.schedule, took)));
+    let (outcomes, schedule) = if arguments.sweep {
+        let run = |id: &CaseId, schedule: Schedule| {
+            let repeat = repeat(id, arguments, &schedule);
+            crate::run(&suite, id, &Options { schedule, must_disturb: false, ..options.clone() }, repeat)
+        };
+        (sweep::run(&cases, jobs, arguments.json, run), sweep::NAME.to_owned())
     } else {
-        machine::print(&table::text(&outcomes, took));
+        let run = |id: &CaseId| crate::run(&suite, id, &options, repeat(id, arguments, &options.schedule));
+        (run_all(&cases, jobs, arguments.json, run), options.schedule.to_string())
+    };
+    let took = started.elapsed();
+    let page = reporting::add(&suite, options.stack, &schedule, &outcomes);
+    if arguments.json {
+        machine::print(&format!("{}\n", table::json(&suite.root, &outcomes, &schedule, took)));
+    } else {
+        let text = if arguments.sweep { sweep::text(&outcomes, took) } else { table::text(&outcomes, took) };
+        machine::print(&text);
         if let Some(containers) = &containers {
             machine::print(&format!("containers: {containers}\n"));
         }
@@ -120,7 +136,7 @@ pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String>
 /// The exit status of a run with these outcomes.
 pub(super) fn status(outcomes: &[Outcome]) -> ExitCode {
     let failed = |infrastructure| {
-        outcomes.iter().any(|outcome| outcome.failure.is_some() && outcome.infrastructure == infrastructure)
+        outcomes.iter().any(|outcome| outcome.failure().is_some() && outcome.is_infrastructure() == infrastructure)
     };
     match (failed(false), failed(true)) {
         (true, _) => ExitCode::from(FAILED),
@@ -157,8 +173,8 @@ pub(super) fn append(path: &Path, text: &str) -> Result<(), String> {
 }
 
 /// The command that runs one case again.
-fn repeat(id: &CaseId, arguments: &Run) -> String {
-    let schedule = (!arguments.schedule.is_plain()).then(|| format!(" --schedule {}", arguments.schedule));
+fn repeat(id: &CaseId, arguments: &Run, schedule: &Schedule) -> String {
+    let schedule = (!schedule.is_plain()).then(|| format!(" --schedule {}", hint::quoted(&schedule.to_string())));
     let stack = (arguments.stack != Kind::default()).then(|| format!(" --stack {}", arguments.stack));
     let isolation =
         (arguments.isolation != Isolation::default()).then(|| format!(" --isolation {}", arguments.isolation));

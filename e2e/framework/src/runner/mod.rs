@@ -5,6 +5,7 @@ mod command;
 mod init;
 mod new;
 mod parity;
+mod sweep;
 mod table;
 
 use std::path::PathBuf;

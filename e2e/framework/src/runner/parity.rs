@@ -51,7 +51,7 @@ impl Parity {
         let outcomes = run_all(&cases, None, false, |id| parity::compare(suite, id, [&first, &second]));
         let took = started.elapsed();
         machine::print(&table::text(&outcomes, took));
-        if outcomes.iter().all(|outcome| outcome.failure.is_none()) {
+        if outcomes.iter().all(|outcome| outcome.failure().is_none()) {
             machine::print(&format!("{} and {} gave the same in every case\n", first.stack, second.stack));
         }
         if let Some(path) = &self.markdown {

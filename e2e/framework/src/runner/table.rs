@@ -7,24 +7,23 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::Schedule;
-use crate::observe::Counts;
-use crate::outcome::{Outcome, Times, phases};
-
-const HEAD: [&str; 7] = ["case", "messages", "rows", "items", "objects", "dead letters", "seconds"];
+use crate::observe::{Counts, plural};
+use crate::outcome::{Outcome, Times, Verdict, phases};
 
 /// One line a case, then the totals and the verdict.
 pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
-    let total: Counts = outcomes.iter().map(|outcome| outcome.counts).sum();
-    let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
-    let name = |outcome: &Outcome| format!("{} {}", if outcome.failure.is_some() { '✗' } else { '✓' }, outcome.id);
-    let mut lines = vec![HEAD.map(str::to_owned)];
-    lines.extend(outcomes.iter().map(|outcome| cells(name(outcome), &outcome.counts, outcome.duration)));
+    let total: Counts = outcomes.iter().map(|outcome| &outcome.counts).sum();
+    let nouns: Vec<&str> = total.nouns().collect();
+    let mut head = vec!["case".to_owned()];
+    head.extend(nouns.iter().map(|noun| plural(noun)));
+    head.push("seconds".to_owned());
+    let mut lines = vec![head];
+    lines.extend(outcomes.iter().map(|outcome| cells(name(outcome), &outcome.counts, &nouns, outcome.duration)));
     let cases = if outcomes.len() == 1 { "case" } else { "cases" };
-    lines.push(cells(format!("{} {cases}", outcomes.len()), &total, took));
+    lines.push(cells(format!("{} {cases}", outcomes.len()), &total, &nouns, took));
     let mut text = String::new();
     let widths: Vec<usize> =
-        (0..HEAD.len()).map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0)).collect();
+        (0..lines[0].len()).map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0)).collect();
     let rule: Vec<String> = widths.iter().map(|width| "─".repeat(*width)).collect();
     for (i, line) in lines.iter().enumerate() {
         if i == 1 || i == lines.len() - 1 {
@@ -36,65 +35,82 @@ pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
         }
         text.push('\n');
     }
-    let _ = writeln!(text, "\n{}", verdict(outcomes, failed));
+    let _ = writeln!(text, "\n{}", verdict(outcomes));
+    for outcome in outcomes {
+        if let Some(why) = outcome.undisturbed() {
+            let _ = writeln!(text, "  ○ {}: {why}", outcome.name());
+        }
+    }
     let times: Times = outcomes.iter().map(|outcome| outcome.times).sum();
     let _ = writeln!(text, "phases, of all cases together: {}", phases(&times));
     text
 }
 
-fn verdict(outcomes: &[Outcome], failed: usize) -> String {
-    let infrastructure = outcomes.iter().filter(|outcome| outcome.infrastructure).count();
-    match (failed, infrastructure) {
+fn name(outcome: &Outcome) -> String {
+    let mark = match &outcome.verdict {
+        Verdict::Passed => '✓',
+        Verdict::Undisturbed(_) => '○',
+        Verdict::Failed(_) | Verdict::Infrastructure(_) => '✗',
+    };
+    format!("{mark} {}", outcome.id)
+}
+
+/// How many failed, and why; and how many passed without having been disturbed, which proves little.
+fn verdict(outcomes: &[Outcome]) -> String {
+    let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
+    let failed = count(|outcome| outcome.failure().is_some());
+    let verdict = match (failed, count(Outcome::is_infrastructure)) {
         (0, _) => "all passed".to_owned(),
         (failed, 0) => format!("{failed} failed"),
         (failed, broken) => format!("{failed} failed, {broken} of them for the infrastructure"),
+    };
+    match count(|outcome| outcome.undisturbed().is_some()) {
+        0 => verdict,
+        undisturbed => format!("{verdict}, but {undisturbed} undisturbed: their schedule changed nothing"),
     }
 }
 
 /// The verdict, the table folded away, and every failure: for the summary of a job.
 pub(super) fn markdown(title: &str, outcomes: &[Outcome], took: Duration, containers: Option<&str>) -> String {
-    let failures: Vec<(&Outcome, &String)> =
-        outcomes.iter().filter_map(|outcome| Some((outcome, outcome.failure.as_ref()?))).collect();
+    let failures: Vec<(&Outcome, &str)> =
+        outcomes.iter().filter_map(|outcome| Some((outcome, outcome.failure()?))).collect();
     let mark = if failures.is_empty() { "✅" } else { "❌" };
     let cases = outcomes.len();
-    let verdict = verdict(outcomes, failures.len());
+    let verdict = verdict(outcomes);
     let mut markdown = format!("### {mark} {title}: {cases} cases, {verdict}, {:.1} s\n\n", took.as_secs_f64());
     if let Some(containers) = containers {
         let _ = writeln!(markdown, "Containers: {containers}\n");
     }
     for (outcome, failure) in failures {
         // Longer than any fence that a pipeline prints.
-        let _ = writeln!(markdown, "**{}**\n\n``````diff\n{}\n``````\n", outcome.id, failure.trim_end());
+        let _ = writeln!(markdown, "**{}**\n\n``````diff\n{}\n``````\n", outcome.name(), failure.trim_end());
     }
     let table = text(outcomes, took);
     let _ = writeln!(markdown, "<details><summary>all cases</summary>\n\n``````\n{table}``````\n\n</details>\n");
     markdown
 }
 
-fn cells(name: String, counts: &Counts, took: Duration) -> [String; 7] {
-    let Counts { messages, rows, items, objects, dead_letters } = counts;
-    [
-        name,
-        messages.to_string(),
-        rows.to_string(),
-        items.to_string(),
-        objects.to_string(),
-        dead_letters.to_string(),
-        format!("{:.2}", took.as_secs_f64()),
-    ]
+fn cells(name: String, counts: &Counts, nouns: &[&str], took: Duration) -> Vec<String> {
+    let mut cells = vec![name];
+    cells.extend(nouns.iter().map(|noun| counts.of(noun).to_string()));
+    cells.push(format!("{:.2}", took.as_secs_f64()));
+    cells
 }
 
-/// `{"root": …, "passed": …, "failed": …, "cases": […]}`.
-pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: Schedule, took: Duration) -> Value {
-    let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
+/// `{"root": …, "passed": …, "undisturbed": …, "failed": …, "cases": […]}`.
+pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: &str, took: Duration) -> Value {
+    let failed = outcomes.iter().filter(|outcome| outcome.failure().is_some()).count();
+    let undisturbed = outcomes.iter().filter(|outcome| outcome.undisturbed().is_some()).count();
     let cases: Vec<Value> = outcomes
         .iter()
         .map(|outcome| {
             json!({
                 "name": outcome.id.to_string(),
-                "passed": outcome.failure.is_none(),
-                "failure": outcome.failure,
-                "infrastructure": outcome.infrastructure,
+                "schedule": outcome.schedule.to_string(),
+                "passed": outcome.verdict == Verdict::Passed,
+                "undisturbed": outcome.undisturbed(),
+                "failure": outcome.failure(),
+                "infrastructure": outcome.is_infrastructure(),
                 "phases": outcome.times.named().map(|(name, time)| (name.to_owned(), time.as_secs_f64())).into_iter().collect::<BTreeMap<_, _>>(),
                 "seconds": outcome.duration.as_secs_f64(),
                 "counts": outcome.counts,
@@ -103,11 +119,12 @@ pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: Schedule, took: 
         .collect();
     json!({
         "root": root,
-        "schedule": schedule.to_string(),
-        "passed": outcomes.len() - failed,
+        "schedule": schedule,
+        "passed": outcomes.len() - failed - undisturbed,
+        "undisturbed": undisturbed,
         "failed": failed,
         "seconds": took.as_secs_f64(),
-        "counts": outcomes.iter().map(|outcome| outcome.counts).sum::<Counts>(),
+        "counts": outcomes.iter().map(|outcome| &outcome.counts).sum::<Counts>(),
         "cases": cases,
     })
 }
@@ -115,28 +132,33 @@ pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: Schedule, took: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::CaseId;
+    use crate::{CaseId, Schedule};
 
-    #[test]
-    fn the_table_lines_up_and_adds_up() {
-        let outcome = |name: &str, rows, failure: Option<&str>| Outcome {
+    fn outcome(name: &str, rows: usize, verdict: Verdict) -> Outcome {
+        Outcome {
             id: CaseId { protocol: "p".into(), name: name.into() },
-            counts: Counts { messages: 1, rows, ..Counts::default() },
+            schedule: Schedule::Plain,
+            counts: Counts::default().with("message", 1).with("row", rows),
             duration: Duration::from_millis(500),
             times: Times::default(),
-            infrastructure: false,
-            failure: failure.map(Into::into),
+            calls: Vec::new(),
+            verdict,
             description: None,
             difference: None,
             log: None,
             evidence: None,
-        };
-        let outcomes = [outcome("one", 60, None), outcome("three", 1, Some("no"))];
+        }
+    }
+
+    #[test]
+    fn the_table_lines_up_and_adds_up() {
+        let outcomes = [outcome("one", 60, Verdict::Passed), outcome("three", 1, Verdict::Failed("no".into()))];
         let text = text(&outcomes, Duration::from_secs(1));
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[2], "✓ p::one           1    60      0        0             0     0.50");
-        assert_eq!(lines[3], "✗ p::three         1     1      0        0             0     0.50");
-        assert_eq!(lines[5], "2 cases            2    61      0        0             0     1.00");
+        assert_eq!(lines[0], "case        messages  rows  seconds");
+        assert_eq!(lines[2], "✓ p::one           1    60     0.50");
+        assert_eq!(lines[3], "✗ p::three         1     1     0.50");
+        assert_eq!(lines[5], "2 cases            2    61     1.00");
         assert_eq!(lines[7], "1 failed");
         let markdown = markdown("Fixtures", &outcomes, Duration::from_secs(1), Some("Kafka 1.0 s"));
         assert!(
@@ -144,6 +166,16 @@ mod tests {
             "{markdown}"
         );
         assert!(markdown.contains("**p::three**\n\n``````diff\nno\n``````"), "{markdown}");
-        assert_eq!(json(Path::new("/p"), &outcomes, Schedule::Plain, Duration::ZERO)["counts"]["rows"], 61);
+        assert_eq!(json(Path::new("/p"), &outcomes, "plain", Duration::ZERO)["counts"]["rows"], 61);
+    }
+
+    #[test]
+    fn cases_that_their_schedule_did_not_disturb_are_counted_apart_with_the_reason() {
+        let outcomes =
+            [outcome("one", 60, Verdict::Passed), outcome("two", 1, Verdict::Undisturbed("no write".into()))];
+        let text = text(&outcomes, Duration::from_secs(1));
+        assert!(text.contains("all passed, but 1 undisturbed") && text.contains("  ○ p::two: no write\n"), "{text}");
+        let json = json(Path::new("/p"), &outcomes, "throttled", Duration::ZERO);
+        assert_eq!((&json["passed"], &json["undisturbed"], &json["failed"]), (&1.into(), &1.into(), &0.into()));
     }
 }

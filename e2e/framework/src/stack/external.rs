@@ -1,10 +1,10 @@
-//! The external stack: services that run already, found through the environment: AWS itself, or such as those of `docker compose up`.
+//! The external stack: services that run already and are found through the environment, such as AWS or those of `docker compose up`.
 //!
-//! A test works in a namespace of its own there and takes away what it has made, and nothing else.
+//! A test works there in a namespace of its own. It deletes what it has created, and nothing else.
 //!
 //! A service for which no endpoint is set is AWS's own, in the region that is set. With AWS, and at every `https://` endpoint, the
-//! credentials are those of the SDK's default chain; the subject gets a key that is nobody's, and the recording proxy signs its requests
-//! anew. This was tested against HTTPS endpoints that check signatures, not against AWS itself.
+//! credentials are those of the SDK's default chain; the subject gets a key that no service knows, and the recording proxy signs its
+//! requests anew. This was tested against HTTPS endpoints that check signatures, not against AWS itself.
 
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use aws_config::profile::region::ProfileFileRegionProvider;
 
 use super::remote::{self, Access, Backing, Endpoints, Remote};
 use super::{Stack, StackError, credentials, namespace};
+use crate::proxy::service::{self, DYNAMODB, S3, Service};
 use crate::tls::Trust;
 use crate::upstream::Upstream;
 
@@ -20,10 +21,13 @@ use crate::upstream::Upstream;
 const REGION: &str = "us-east-1";
 const KEY: &str = "e2e";
 
-/// Services that were there before the test and will be after it.
-struct Theirs;
+/// The services whose content a test observes, and which therefore are never taken to be where another one is.
+const OBSERVED: [&Service; 2] = [&DYNAMODB, &S3];
 
-impl Backing for Theirs {
+/// Services that were there before the test and will be after it.
+struct RunningServices;
+
+impl Backing for RunningServices {
     fn outlives_the_test(&self) -> bool {
         true
     }
@@ -32,8 +36,8 @@ impl Backing for Theirs {
 /// The services that the environment leads to:
 ///
 /// - Kafka by `KAFKA_BOOTSTRAP_SERVERS`, in plain text.
-/// - DynamoDB and S3 by `AWS_ENDPOINT_URL_DYNAMODB` and `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL` for both; SQS likewise, else it is
-///   where S3 is. With neither they are AWS's own.
+/// - DynamoDB and S3 by `AWS_ENDPOINT_URL_DYNAMODB` and `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL` for both. With neither they are AWS's
+///   own. Every other service that the proxy knows likewise, except that without a variable it is where S3 is.
 /// - The region is `AWS_REGION`, `AWS_DEFAULT_REGION` or, with AWS or HTTPS, the profile's. With AWS there has to be one.
 /// - The credentials are those of the SDK's default chain with AWS or HTTPS, found now and again before they expire; else
 ///   `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
@@ -42,35 +46,33 @@ pub fn start() -> Result<impl Stack + use<>, StackError> {
     let services = Services::find(variable)?;
     let threads = remote::threads()?;
     let endpoints = threads.block_on(services.endpoints(variable))?;
-    Remote::connect(threads, &endpoints, namespace::new(), Box::new(Theirs))
+    Remote::connect(threads, &endpoints, namespace::new(), Box::new(RunningServices))
 }
 
-/// The same services under the names that a pipeline which runs already has: nothing is created. Only what comes after [`Stack::provide`]
-/// is observed; the tables' items are removed then, for a table does not tell which were there before. That is why AWS is refused, and
-/// every `https://` endpoint.
+/// The same services, under the names that a pipeline has which runs already: nothing is created. Only what comes after
+/// [`Stack::provide`] is observed. It removes all items of the tables, because a table does not tell which were there before; that is why
+/// AWS and every `https://` endpoint are refused.
 pub fn of_running_subject() -> Result<impl Stack + use<>, StackError> {
     let services = Services::find(variable)?;
     services.may_be_emptied()?;
     let threads = remote::threads()?;
     let endpoints = threads.block_on(services.endpoints(variable))?;
-    Remote::of_running_subject(threads, &endpoints, Box::new(Theirs))
+    Remote::of_running_subject(threads, &endpoints, Box::new(RunningServices))
 }
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn failed(problem: impl std::fmt::Display) -> StackError {
-    StackError::infrastructure("looking for the external services", problem)
+fn failed(problem: impl Into<String>) -> StackError {
+    StackError::infrastructure("looking for the external services", problem.into())
 }
 
 /// What the environment says of the services. One without an endpoint is AWS's own.
 #[derive(Debug)]
 struct Services {
     kafka: String,
-    dynamodb: Option<Upstream>,
-    s3: Option<Upstream>,
-    sqs: Option<Upstream>,
+    aws: Vec<(&'static Service, Option<Upstream>)>,
     region: Option<String>,
 }
 
@@ -79,41 +81,38 @@ impl Services {
         let kafka = variable("KAFKA_BOOTSTRAP_SERVERS").ok_or_else(|| {
             failed("KAFKA_BOOTSTRAP_SERVERS is not set; for those of `docker compose up` it is localhost:9092")
         })?;
-        let endpoint = |own: &str| {
-            let set = [own, "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, variable(name)?)));
-            set.map(|(name, url)| url.parse::<Upstream>().map_err(|problem| failed(format!("{name}: {problem}"))))
+        let endpoint = |service: &Service| {
+            let names = [service.endpoint_variable(), "AWS_ENDPOINT_URL".to_owned()];
+            let set = names.into_iter().find_map(|name| Some((variable(&name)?, name)));
+            set.map(|(url, name)| url.parse::<Upstream>().map_err(|problem| failed(format!("{name}: {problem}"))))
                 .transpose()
         };
-        let s3 = endpoint("AWS_ENDPOINT_URL_S3")?;
-        Ok(Self {
-            kafka,
-            dynamodb: endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
-            sqs: endpoint("AWS_ENDPOINT_URL_SQS")?.or_else(|| s3.clone()),
-            s3,
-            region: variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")),
-        })
-    }
-
-    fn all(&self) -> [(&'static str, &'static str, Option<&Upstream>); 3] {
-        [
-            ("DynamoDB", "AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.as_ref()),
-            ("S3", "AWS_ENDPOINT_URL_S3", self.s3.as_ref()),
-            ("SQS", "AWS_ENDPOINT_URL_SQS", self.sqs.as_ref()),
-        ]
+        let s3 = endpoint(&S3)?;
+        let mut aws = Vec::new();
+        for service in service::ALL {
+            let found = endpoint(service)?;
+            let observed = OBSERVED.iter().any(|observed| observed.name == service.name);
+            aws.push((service, if observed { found } else { found.or_else(|| s3.clone()) }));
+        }
+        let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+        Ok(Self { kafka, aws, region })
     }
 
     /// A service of AWS's own, and why it is taken for that.
     fn of_aws(&self) -> Option<String> {
-        self.all().into_iter().find_map(|(service, variable, endpoint)| match endpoint {
-            None => Some(format!("neither {variable} nor AWS_ENDPOINT_URL is set, so {service} is AWS's own")),
-            Some(endpoint) if endpoint.is_aws() => Some(format!("{service} at {endpoint} is AWS's own")),
-            Some(_) => None,
+        self.aws.iter().find_map(|(service, endpoint)| {
+            let (title, variable) = (service.title, service.endpoint_variable());
+            match endpoint {
+                None => Some(format!("neither {variable} nor AWS_ENDPOINT_URL is set, so {title} is AWS's own")),
+                Some(endpoint) if endpoint.is_aws() => Some(format!("{title} at {endpoint} is AWS's own")),
+                Some(_) => None,
+            }
         })
     }
 
     /// Whether requests are signed with the credentials of the SDK's default chain.
     fn want_credentials(&self) -> bool {
-        self.of_aws().is_some() || self.all().iter().any(|(.., endpoint)| endpoint.is_some_and(Upstream::is_https))
+        self.of_aws().is_some() || self.aws.iter().any(|(_, at)| at.as_ref().is_some_and(Upstream::is_https))
     }
 
     /// An error unless all of them are by plain HTTP, as services are that run for tests.
@@ -155,20 +154,13 @@ impl Services {
     }
 
     fn at(self, region: String, access: Access) -> Result<Endpoints, StackError> {
-        let url = |service: &str, endpoint: Option<Upstream>| {
-            let endpoint = endpoint.or_else(|| Upstream::aws(service, &region));
-            let endpoint = endpoint
-                .ok_or_else(|| failed(format!("`{region}` is not the name of an AWS region; see to AWS_REGION")))?;
-            Ok(endpoint.to_string())
+        let at = |(service, endpoint): (&'static Service, Option<Upstream>)| {
+            let endpoint = endpoint.or_else(|| Upstream::aws(service.name, &region));
+            let problem = || failed(format!("`{region}` is not the name of an AWS region; correct AWS_REGION"));
+            Ok((service, endpoint.ok_or_else(problem)?))
         };
-        Ok(Endpoints {
-            kafka: self.kafka,
-            dynamodb: url("dynamodb", self.dynamodb)?,
-            s3: url("s3", self.s3)?,
-            sqs: url("sqs", self.sqs)?,
-            region,
-            access,
-        })
+        let services = self.aws.into_iter().map(at).collect::<Result<_, StackError>>()?;
+        Ok(Endpoints { kafka: self.kafka, services, region, access })
     }
 }
 

@@ -3,16 +3,21 @@
 mod credentials;
 pub mod docker;
 pub mod embedded;
+mod error;
 pub mod external;
 pub(crate) mod http;
 mod kafka;
+mod kind;
 pub(crate) mod namespace;
 mod remote;
+mod resources;
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display};
-use std::str::FromStr;
 
+pub use self::error::StackError;
+pub use self::kind::{Isolation, Kind};
+pub(crate) use self::resources::index_name;
+pub use self::resources::{Resources, Table};
 use crate::calls::Calls;
 
 /// A Kafka record to send, or one that was read back.
@@ -20,9 +25,9 @@ use crate::calls::Calls;
 pub struct Record {
     /// Topic.
     pub topic: String,
-    /// Partition: the framework places records itself, see [`crate::stack`].
+    /// Partition. The framework chooses it itself, by the key, as Kafka's own partitioner does.
     pub partition: i32,
-    /// Offset; when sending, what it is expected to become (records of a partition are sent in order from its end).
+    /// Offset. In a record to send it is the offset that the record is expected to get, for records of a partition are sent in order.
     pub offset: i64,
     /// Milliseconds since the Unix epoch.
     pub timestamp: i64,
@@ -34,135 +39,18 @@ pub struct Record {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// A DynamoDB table to create.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
-    /// Name.
-    pub name: String,
-    /// Partition key attribute and its type, `S`, `N` or `B`.
-    pub partition_key: (String, String),
-    /// Sort key attribute and its type.
-    pub sort_key: Option<(String, String)>,
-    /// Attributes, and their types, that are the partition key of a global secondary index each, which holds all attributes. A table refuses
-    /// an item in which such an attribute is of another type.
-    pub indexes: Vec<(String, String)>,
-}
-
-/// The name of the index on an attribute; names of indexes have at least three characters.
-pub(crate) fn index_name(attribute: &str) -> String {
-    format!("by-{attribute}")
-}
-
-impl Table {
-    /// The key's attributes and their types, the partition key first.
-    pub(crate) fn key(&self) -> impl Iterator<Item = &(String, String)> {
-        std::iter::once(&self.partition_key).chain(&self.sort_key)
-    }
-
-    /// Every attribute whose type the table has to know, once.
-    pub(crate) fn attributes(&self) -> impl Iterator<Item = &(String, String)> {
-        let indexes = self.indexes.iter().filter(|index| self.key().all(|key| key.0 != index.0));
-        self.key().chain(indexes)
-    }
-}
-
-/// What goes wrong in a stack: what was being done, to what, and the service's own words.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{action}: {cause}")]
-pub struct StackError {
-    /// What was being done, to what.
-    pub action: String,
-    /// The service's own words.
-    pub cause: String,
-    /// Whether the services themselves are at fault, and not what they were asked: no engine, an image that cannot be pulled, a container
-    /// that does not start or has ended.
-    pub infrastructure: bool,
-}
-
-impl StackError {
-    pub(crate) fn new(action: impl Into<String>, cause: impl Display) -> Self {
-        Self { action: action.into(), cause: cause.to_string(), infrastructure: false }
-    }
-
-    /// The services are at fault.
-    pub(crate) fn infrastructure(action: impl Into<String>, cause: impl Display) -> Self {
-        Self { infrastructure: true, ..Self::new(action, cause) }
-    }
-}
-
 /// What a group has committed for each topic and partition: offset and metadata.
 pub type Commits = BTreeMap<(String, i32), (i64, String)>;
 
-/// Which stack a test runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Kind {
-    /// In the test's own process, without Docker.
-    #[default]
-    Embedded,
-    /// Apache Kafka, DynamoDB Local and LocalStack in containers that the framework starts and ends.
-    Docker,
-    /// Services that run already, found through the environment; see [`external`].
-    External,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Embedded => "embedded",
-            Self::Docker => "docker",
-            Self::External => "external",
-        })
-    }
-}
-
-impl FromStr for Kind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "embedded" => Ok(Self::Embedded),
-            "docker" => Ok(Self::Docker),
-            "external" => Ok(Self::External),
-            _ => Err(format!("stack `{text}`: there are embedded, docker and external")),
-        }
-    }
-}
-
-/// How tests that run at once are kept apart on the Docker stack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Isolation {
-    /// One set of containers for the whole run; every test has a namespace of its own.
-    #[default]
-    Shared,
-    /// Containers of its own for every test.
-    PerTest,
-}
-
-impl fmt::Display for Isolation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if *self == Self::Shared { "shared" } else { "per-test" })
-    }
-}
-
-impl FromStr for Isolation {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "shared" => Ok(Self::Shared),
-            "per-test" => Ok(Self::PerTest),
-            _ => Err(format!("isolation `{text}`: there are shared and per-test")),
-        }
-    }
-}
-
-/// The services of one test. Dropping it ends them, or takes away what the test has put into them.
+/// The services of one test. Dropping it ends them, or deletes what the test has created in them.
 pub trait Stack: Send + Sync {
-    /// `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
-    /// `AWS_SECRET_ACCESS_KEY`: for the subject, whose AWS calls all pass the recording proxy.
+    /// The environment variables that lead the subject to these services: `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL` and one
+    /// `AWS_ENDPOINT_URL_*` for each service, `AWS_REGION`, `AWS_DEFAULT_REGION`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. All AWS
+    /// calls of the subject pass the recording proxy.
     fn environment(&self) -> BTreeMap<String, String>;
 
-    /// What stands before the names of this test's topics, groups, tables and buckets, for its services are not its own; else nothing.
+    /// The prefix of the names of this test's topics, groups, tables and buckets on services that it shares with other tests; empty where
+    /// the services are its own.
     ///
     /// All other methods take and give names without it, except for consumer groups, which only the subject names.
     #[expect(clippy::unnecessary_literal_bound, reason = "other stacks give one of their own")]
@@ -170,29 +58,16 @@ pub trait Stack: Send + Sync {
         ""
     }
 
-    /// Whether the services themselves are still there; an error is the infrastructure's fault.
+    /// Checks that the services are still there; an error is the infrastructure's fault.
     fn health(&self) -> Result<(), StackError> {
         Ok(())
     }
 
-    /// What the subject has called so far, and how many of its calls are in flight.
+    /// The subject's AWS calls.
     fn calls(&self) -> &Calls;
 
-    /// Creates all that a test needs.
-    fn provide(&self, topics: &BTreeMap<String, i32>, tables: &[Table], buckets: &[String]) -> Result<(), StackError> {
-        topics.iter().try_for_each(|(topic, partitions)| self.create_topic(topic, *partitions))?;
-        tables.iter().try_for_each(|table| self.create_table(table))?;
-        buckets.iter().try_for_each(|bucket| self.create_bucket(bucket))
-    }
-
-    /// Creates a topic.
-    fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), StackError>;
-
-    /// Creates a table.
-    fn create_table(&self, table: &Table) -> Result<(), StackError>;
-
-    /// Creates a bucket.
-    fn create_bucket(&self, bucket: &str) -> Result<(), StackError>;
+    /// Creates what a test needs; it can be used when this returns.
+    fn provide(&self, resources: &Resources) -> Result<(), StackError>;
 
     /// Sends records, each to its partition, and waits until all are acknowledged.
     fn produce(&self, records: &[Record]) -> Result<(), StackError>;

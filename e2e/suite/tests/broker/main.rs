@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use e2e::harness;
 use e2e::settle::{Goal, Settling};
-use e2e::stack::{Isolation, Kind, Stack, docker};
+use e2e::stack::{Isolation, Kind, Resources, Stack, docker};
 use e2e::subject::{Log, Subject, Waited};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rdkafka::ClientConfig;
@@ -62,7 +62,7 @@ impl Place {
         let (stack, _) = docker::start(options)?;
         let servers = stack.environment().get("KAFKA_BOOTSTRAP_SERVERS").cloned().unwrap_or_default();
         let admin = ClientConfig::new().set("bootstrap.servers", &servers).create()?;
-        stack.create_bucket(BUCKET)?;
+        stack.provide(&Resources::bucket(BUCKET))?;
         Ok(Self {
             runtime: Runtime::new()?,
             stack: Box::new(stack),
@@ -228,7 +228,7 @@ impl Place {
 /// last record.
 fn transactions() -> Result<(), Failed> {
     let place = Place::new()?;
-    place.stack.create_topic("t", 1)?;
+    place.stack.provide(&Resources::topic("t", 1))?;
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &place.servers)
         .set("transactional.id", place.name("sender"))

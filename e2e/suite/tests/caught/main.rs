@@ -38,8 +38,33 @@ fn trials() -> Vec<Trial> {
             project().under("twice").run("").passes()
         }),
         Trial::test("throttling_changes_nothing", || project().under("throttled").run("").passes()),
-        Trial::test("a_crash_before_a_call_changes_nothing", || project().under("killed:3").run("").passes()),
-        Trial::test("a_crash_after_a_call_changes_nothing", || project().under("killed:4:after").run("").passes()),
+        Trial::test("a_crash_before_a_call_changes_nothing", || {
+            project().under("killed:dynamodb.PutItem:2").run("").passes()
+        }),
+        Trial::test("a_crash_after_a_call_changes_nothing", || {
+            project().under("killed:s3.PutObject:2:after").run("").passes()
+        }),
+        Trial::test("a_crash_at_a_call_to_one_target_changes_nothing", || {
+            project().under("killed:s3.PutObject:1:after@raw/rows/0000000002").run("").passes()
+        }),
+        Trial::test("a_schedule_that_disturbs_nothing_fails_the_one_case_that_it_was_asked_for", || {
+            project().under("killed:s3.PutObject:9").run("").fails_with(&[
+                "the schedule killed:s3.PutObject:9 disturbed nothing: the subject made fewer than 9 s3.PutObject calls, but",
+                "3 dynamodb.PutItem, 3 s3.PutObject",
+            ])?;
+            let single = project();
+            single.one_message(CASE);
+            single.under("restarted").run("").fails_with(&["disturbed nothing: the case has one message"])
+        }),
+        Trial::test("among_other_cases_one_that_is_not_disturbed_is_told_apart", || {
+            let project = project();
+            project.one_message("fixtures/words/two");
+            let verdict = project.under("restarted").run("");
+            if !verdict.success {
+                return Err(format!("should pass:\n{}", verdict.text()).into());
+            }
+            contains(&verdict.text(), &["undisturbed: words::two passes, but the schedule restarted disturbed nothing"])
+        }),
         Trial::test("a_row_that_is_dropped_is_shown", || {
             project().run("drops a row").fails_with(&[
                 "while comparing with the snapshots: 3 snapshots differ",
@@ -229,6 +254,19 @@ impl Project {
         fs::write(folder.join(name), text).expect("a file in the temporary folder");
     }
 
+    /// Makes of a folder a case with the first message alone, and the snapshots that go with it.
+    fn one_message(&self, case: &str) {
+        self.write(case, "messages.ndjson", "one\n");
+        for (name, text) in EXPECTED {
+            let first = text.lines().next().unwrap_or_default();
+            self.write(
+                &format!("{case}/snapshots"),
+                &format!("{name}.snap"),
+                &format!("---\nsource: here\n---\n{first}\n"),
+            );
+        }
+    }
+
     fn timeout(self, timeout: &str) -> Self {
         let suite = format!(
             "topic = 'in'\ngroups = ['copy']\nbuckets = ['raw']\ntimeout = '{timeout}'\n\
@@ -265,6 +303,7 @@ impl Project {
             let name = name.to_string_lossy().into_owned();
             if name.starts_with("INSTA_")
                 || name.starts_with("E2E_")
+                || name.starts_with("NEXTEST")
                 || ["CI", "TF_BUILD", "CARGO_TARGET_DIR"].contains(&name.as_str())
             {
                 command.env_remove(name);

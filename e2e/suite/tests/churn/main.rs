@@ -18,7 +18,7 @@ use e2e::harness;
 use e2e::stack::docker::images::Service;
 use e2e::stack::docker::set::Set;
 use e2e::stack::embedded::Embedded;
-use e2e::stack::{Isolation, Kind, Record, Stack, Table, docker};
+use e2e::stack::{Isolation, Kind, Record, Resources, Stack, Table, docker};
 use e2e::subject::{Log, Subject};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -138,18 +138,18 @@ impl Churn {
 
     fn new(seed: u64, protocol: Protocol, stack: Box<dyn Stack>, containers: Option<Set>) -> Result<Self, Failed> {
         println!("seed {seed}");
-        stack.create_topic(TOPIC, PARTITIONS)?;
+        stack.provide(&Resources::topic(TOPIC, PARTITIONS))?;
         for dead_letters in ["fms.dead-letter.s3", "fms.dead-letter.dynamodb"] {
-            stack.create_topic(dead_letters, 1)?;
+            stack.provide(&Resources::topic(dead_letters, 1))?;
         }
-        stack.create_bucket(BUCKET)?;
+        stack.provide(&Resources::bucket(BUCKET))?;
         let key = |name: &str| (name.to_owned(), "S".to_owned());
-        stack.create_table(&Table {
+        stack.provide(&Resources::table(Table {
             name: TABLE.into(),
             partition_key: key("pk"),
             sort_key: Some(key("sk")),
             indexes: Vec::new(),
-        })?;
+        }))?;
         let folder = tempfile::tempdir()?;
         let deployed = format!("{}/../../deploy/connectors", std::env::var("CARGO_MANIFEST_DIR")?);
         fs::copy(format!("{deployed}/dynamodb.json"), folder.path().join("dynamodb.json"))?;

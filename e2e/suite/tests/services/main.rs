@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use e2e::harness;
 use e2e::stack::embedded::Embedded;
-use e2e::stack::{Isolation, Kind, Stack as _, docker};
+use e2e::stack::{Isolation, Kind, Resources, Stack as _, docker};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -92,8 +92,9 @@ fn parity(service: &str, calls: Calls) -> Result<(), Failed> {
     let stack = Embedded::start()?;
     let environment = stack.environment();
     stack.set_session_timeout(SESSION, SESSION / 12)?;
-    let create_topic =
-        Box::new(move |topic: &str, count: i32| stack.create_topic(topic, count).map_err(|e| e.to_string()));
+    let create_topic = Box::new(move |topic: &str, count: i32| {
+        stack.provide(&Resources::topic(topic, count)).map_err(|e| e.to_string())
+    });
     let embedded = Endpoints { environment, session: SESSION, create_topic, namespace: namespace() };
     let known = table()?.remove(service).unwrap_or_default();
     let started = Instant::now();

@@ -31,7 +31,9 @@ pub fn runtime() -> Result<&'static Runtime, StackError> {
         let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("e2e-docker").enable_all().build();
         runtime.map_err(|error| error.to_string())
     });
-    runtime.as_ref().map_err(|error| StackError::infrastructure("starting threads for the Docker engine", error))
+    runtime
+        .as_ref()
+        .map_err(|error| StackError::infrastructure("starting threads for the Docker engine", error.as_str()))
 }
 
 /// Sockets of engines that run without root, which Testcontainers does not look for; see [`find`].

@@ -1,5 +1,6 @@
 //! Which images the containers are of: pinned here, overridable by the environment.
 
+use crate::proxy::service;
 use crate::stack::StackError;
 
 /// A service that runs in a container.
@@ -24,6 +25,15 @@ impl Service {
             Self::LocalStack => "LocalStack",
             Self::DynamoDb => "DynamoDB Local",
         }
+    }
+
+    /// The AWS services that are found in this container: LocalStack answers for everything that has no container of its own.
+    pub(crate) fn aws_services(self) -> impl Iterator<Item = &'static service::Service> {
+        service::ALL.into_iter().filter(move |aws| match self {
+            Self::Kafka => false,
+            Self::DynamoDb => aws.name == service::DYNAMODB.name,
+            Self::LocalStack => aws.name != service::DYNAMODB.name,
+        })
     }
 
     /// The variable that names another image.

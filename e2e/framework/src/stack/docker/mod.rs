@@ -82,7 +82,7 @@ pub fn start(options: Options<'_>) -> Result<(impl Stack + use<>, Set), StackErr
     let shared = options.isolation == Isolation::Shared;
     let namespace = if shared { namespace::new() } else { String::new() };
     let containers = Containers { set: set.clone(), shared };
-    Ok((Remote::connect(remote::threads()?, &set.endpoints(), namespace, Box::new(containers))?, set))
+    Ok((Remote::connect(remote::threads()?, &set.endpoints()?, namespace, Box::new(containers))?, set))
 }
 
 /// The containers alone: the run's own, or a new set.

@@ -90,13 +90,13 @@ impl Run {
 
     /// The run's set: started by the first process that asks, or taken over from a run that has kept it.
     pub async fn shared_set(&self, keep: bool) -> Result<Set, StackError> {
-        let failed = |error: &dyn std::fmt::Display| {
+        let failed = |error: io::Error| {
             StackError::infrastructure(format!("sharing containers through {}", self.folder.display()), error)
         };
-        let lock = self.open("lock").map_err(|error| failed(&error))?;
-        // Whoever starts the set holds it for seconds.
+        let lock = self.open("lock").map_err(failed)?;
+        // The process that starts the set holds the lock for seconds.
         let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await;
-        let _lock = lock.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        let _lock = lock.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
         let path = self.file("lease");
         match read(&path) {
             Some(Lease::Ready { containers, .. }) => return Ok(containers),
@@ -111,7 +111,7 @@ impl Run {
             match containers.health().await {
                 Ok(()) if containers.is_wanted() => {
                     let lease = Lease::Ready { set, kept_by, containers: containers.clone() };
-                    write(&path, &lease).map_err(|error| failed(&error))?;
+                    write(&path, &lease).map_err(failed)?;
                     return Ok(containers);
                 }
                 _ => self.remove(&format!("{}={set}", super::SET)).await?,
@@ -122,9 +122,9 @@ impl Run {
         let started = set::start(&self.labels(&set, self.process, keep)).await;
         let lease = match &started {
             Ok(containers) => Lease::Ready { set, kept_by, containers: containers.clone() },
-            Err(StackError { action, cause, .. }) => Lease::Failed { action: action.clone(), cause: cause.clone() },
+            Err(error) => Lease::Failed { action: error.action.clone(), cause: error.source.to_string() },
         };
-        write(&path, &lease).map_err(|error| failed(&error))?;
+        write(&path, &lease).map_err(failed)?;
         started
     }
 

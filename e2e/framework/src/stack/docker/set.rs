@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hyper::http::uri::Authority;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, Producer};
 use testcontainers::bollard::Docker;
@@ -21,6 +22,7 @@ use super::engine::{self, LAST_LINES};
 use super::images::{ImageName, PREFIX, Service};
 use crate::stack::StackError;
 use crate::stack::remote::{self, Access, Endpoints};
+use crate::upstream::Upstream;
 
 /// How long a container may take from its start until it answers.
 const START_LIMIT: Duration = Duration::from_mins(2);
@@ -93,14 +95,9 @@ pub struct Set {
 }
 
 impl Set {
-    fn address(&self, service: Service) -> String {
-        let found = self.containers.iter().find(|container| container.service == service);
-        found.map(|container| container.address.clone()).unwrap_or_default()
-    }
-
     /// Where the services are.
-    pub(crate) fn endpoints(&self) -> Endpoints {
-        endpoints(self.address(Service::Kafka), &self.address(Service::DynamoDb), &self.address(Service::LocalStack))
+    pub(crate) fn endpoints(&self) -> Result<Endpoints, StackError> {
+        endpoints(self.containers.iter().map(|container| (container.service, container.address.as_str())))
     }
 
     /// Whether these are the images that the environment asks for now.
@@ -165,15 +162,21 @@ pub async fn start(labels: &BTreeMap<String, String>) -> Result<Set, StackError>
     }
 }
 
-fn endpoints(kafka: String, dynamodb: &str, localstack: &str) -> Endpoints {
-    Endpoints {
-        kafka,
-        dynamodb: format!("http://{dynamodb}"),
-        s3: format!("http://{localstack}"),
-        sqs: format!("http://{localstack}"),
-        region: REGION.to_owned(),
-        access: Access::Key { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned() },
+/// Where the services of these containers are, each given with its address `host:port`.
+fn endpoints<'a>(containers: impl Iterator<Item = (Service, &'a str)>) -> Result<Endpoints, StackError> {
+    let access = Access::Key { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned() };
+    let mut endpoints = Endpoints { kafka: String::new(), services: Vec::new(), region: REGION.to_owned(), access };
+    for (container, address) in containers {
+        if container == Service::Kafka {
+            address.clone_into(&mut endpoints.kafka);
+            continue;
+        }
+        let authority = Authority::try_from(address)
+            .map_err(|error| StackError::infrastructure(format!("reading the address `{address}`"), error))?;
+        let at = Upstream::http(authority);
+        endpoints.services.extend(container.aws_services().map(|service| (service, at.clone())));
     }
+    Ok(endpoints)
 }
 
 /// The module's broker without what the module does after its start: it takes the port of the host from testcontainers, which finds none of
@@ -375,11 +378,7 @@ async fn launch<I: Image>(
             return Err(failed(problem, None, &engine::last_lines(docker, &id).await));
         }
     }
-    let at = match service {
-        Service::Kafka => endpoints(address.clone(), "", ""),
-        Service::LocalStack => endpoints(String::new(), "", &address),
-        Service::DynamoDb => endpoints(String::new(), &address, ""),
-    };
+    let at = endpoints(std::iter::once((service, address.as_str())))?;
     if let Err((problem, code)) = await_answer(&container, begun + START_LIMIT, || ready(at.clone())).await {
         return Err(failed(problem, code, &engine::last_lines(docker, &id).await));
     }

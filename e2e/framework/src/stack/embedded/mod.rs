@@ -9,29 +9,31 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use hyper::http::uri::Authority;
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use self::dynamodb::Tables;
 use self::kafka::Kafka;
 use self::s3::Store;
-use super::{Commits, Record, Stack, StackError, Table};
+use super::{Commits, Record, Resources, Stack, StackError};
 use crate::calls::Calls;
+use crate::proxy::service::{DYNAMODB, S3, Service};
 use crate::proxy::{self, Proxy, Upstreams};
 use crate::tls::Trust;
 use crate::upstream::Upstream;
 
-/// What the subject signs with, and where it believes to be.
+/// The region in which the subject believes to be, and the key with which it signs.
 const REGION: &str = "us-east-1";
 const ACCESS_KEY: &str = "embedded";
 const SECRET_KEY: &str = "embedded-secret";
 
-/// Services of its own for one test, on ports of 127.0.0.1 that the kernel picks and on threads of its own. Any number of them fit into one
-/// process. Dropping it ends all of them.
+/// The services of one test, on ports of 127.0.0.1 that the kernel picks and on threads of their own. One process can have any number of
+/// such stacks. Dropping one ends its services.
 pub struct Embedded {
     environment: BTreeMap<String, String>,
     calls: Calls,
@@ -42,9 +44,17 @@ pub struct Embedded {
     runtime: Option<Runtime>,
 }
 
+/// What serves one AWS service on a listener, until it is dropped.
+pub(crate) type Server = Box<dyn FnOnce(TcpListener) -> Pin<Box<dyn Future<Output = ()> + Send>>>;
+
 impl Embedded {
     /// Starts all services; they take requests when this returns.
     pub fn start() -> Result<Self, StackError> {
+        Self::start_with(Vec::new())
+    }
+
+    /// Starts all services, and these ones beside DynamoDB and S3.
+    pub(crate) fn start_with(more: Vec<(&'static Service, Server)>) -> Result<Self, StackError> {
         let kafka = Kafka::start()?;
         let tables = Tables::new()?;
         let store = Store::default();
@@ -55,39 +65,42 @@ impl Embedded {
             .enable_all()
             .build()
             .map_err(|error| StackError::new("starting the embedded stack's threads", error))?;
-        let proxy = listen(&runtime, &tables, &store, &calls)
+        let (served_tables, served_store) = (tables.clone(), store.clone());
+        let mut servers: Vec<(&'static Service, Server)> = vec![
+            (&DYNAMODB, Box::new(|listener| Box::pin(dynamodb::serve(listener, served_tables)))),
+            (&S3, Box::new(|listener| Box::pin(s3::serve(listener, served_store, ACCESS_KEY, SECRET_KEY)))),
+        ];
+        servers.extend(more);
+        let proxy = listen(&runtime, servers, &calls)
             .map_err(|error| StackError::new("opening the embedded stack's ports", error))?;
         let mut environment = proxy.environment(REGION, ACCESS_KEY, SECRET_KEY);
         environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), kafka.client().bootstrap().to_owned());
         Ok(Self { environment, calls, kafka, tables, store, runtime: Some(runtime) })
     }
 
-    /// After which time a member that is not heard of leaves its group, and how often it is to be heard of: for members of the protocol
-    /// `consumer` (KIP-848). Those of the classic protocol set `session.timeout.ms` themselves.
+    /// Sets the time after which a silent member is removed from its group, and the interval of its heartbeats. It is for members of the
+    /// protocol `consumer` (KIP-848); those of the classic protocol set `session.timeout.ms` themselves.
     pub fn set_session_timeout(&self, session: Duration, heartbeat: Duration) -> Result<(), StackError> {
         self.kafka.set_session_timeout(session, heartbeat)
     }
 
-    /// Whether a table has an item whose partition key, the attribute `name`, is this text: asked of the database itself, fast enough to
-    /// see when it became readable.
+    /// Whether a table has an item whose partition key, the attribute `name`, is this text. It asks the database itself, which is fast
+    /// enough to see when an item became readable.
     pub fn has_item(&self, table: &str, name: &str, value: &str) -> Result<bool, StackError> {
         self.tables.has_item(table, name, value)
     }
 }
 
-/// Serves DynamoDB and S3, each on a port of its own, and the proxy before them.
-fn listen(runtime: &Runtime, tables: &Tables, store: &Store, calls: &Calls) -> io::Result<Proxy> {
+/// Serves each service on a port of its own, and all of them through one proxy.
+fn listen(runtime: &Runtime, servers: Vec<(&'static Service, Server)>, calls: &Calls) -> io::Result<Proxy> {
     let _context = runtime.enter();
-    let upstream =
-        |address: SocketAddr| Authority::try_from(address.to_string()).map(Upstream::http).map_err(io::Error::other);
-    let (listener, address) = proxy::bind()?;
-    let dynamodb = upstream(address)?;
-    runtime.spawn(dynamodb::serve(listener, tables.clone()));
-    let (listener, address) = proxy::bind()?;
-    let s3 = upstream(address)?;
-    runtime.spawn(s3::serve(listener, store.clone(), ACCESS_KEY, SECRET_KEY));
-    let upstreams = Upstreams { dynamodb, s3, sqs: None, signer: None, trust: Trust::none() };
-    Proxy::start(runtime.handle(), &upstreams, calls)
+    let mut services = Vec::new();
+    for (service, serve) in servers {
+        let (listener, address) = proxy::bind()?;
+        services.push((service, Upstream::http(Authority::try_from(address.to_string()).map_err(io::Error::other)?)));
+        runtime.spawn(serve(listener));
+    }
+    Proxy::start(runtime.handle(), &Upstreams { services, signer: None, trust: Trust::none() }, calls)
 }
 
 impl Drop for Embedded {
@@ -112,16 +125,13 @@ impl Stack for Embedded {
         &self.calls
     }
 
-    fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), StackError> {
-        self.kafka.create_topic(topic, partitions)
-    }
-
-    fn create_table(&self, table: &Table) -> Result<(), StackError> {
-        self.tables.create(table)
-    }
-
-    fn create_bucket(&self, bucket: &str) -> Result<(), StackError> {
-        self.store.create_bucket(bucket);
+    fn provide(&self, resources: &Resources) -> Result<(), StackError> {
+        let Resources { topics, tables, buckets } = resources;
+        topics.iter().try_for_each(|(topic, partitions)| self.kafka.create_topic(topic, *partitions))?;
+        tables.iter().try_for_each(|table| self.tables.create(table))?;
+        for bucket in buckets {
+            self.store.create_bucket(bucket);
+        }
         Ok(())
     }
 

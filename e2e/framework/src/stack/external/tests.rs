@@ -1,6 +1,6 @@
 //! What the environment leads to; requests that are signed anew, before an S3 and a DynamoDB that check signatures; and all of it by HTTPS.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime};
@@ -27,13 +27,14 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::calls::{Calls, Fault, Hits};
+use crate::proxy::service::SQS;
 use crate::proxy::{self, Proxy, Upstreams};
 use crate::resign::Signer;
-use crate::stack::Table;
 use crate::stack::embedded::dynamodb::{self, Tables};
 use crate::stack::embedded::kafka::Kafka;
 use crate::stack::embedded::s3::{self, Store};
 use crate::stack::http;
+use crate::stack::{Resources, Table};
 use crate::tls;
 
 const KAFKA: (&str, &str) = ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092");
@@ -54,12 +55,16 @@ fn endpoints(variables: &[(&str, &str)]) -> Result<Endpoints, String> {
     services.at(region, access).map_err(|error| error.to_string())
 }
 
+fn at(endpoints: &Endpoints, service: &Service) -> String {
+    endpoints.of(service).unwrap().to_string()
+}
+
 #[test]
 fn a_services_own_endpoint_wins() {
     let all = ("AWS_ENDPOINT_URL", "http://localhost:4566/");
     let endpoints = endpoints(&[KAFKA, all, ("AWS_ENDPOINT_URL_DYNAMODB", "https://dynamodb.example")]).unwrap();
-    assert_eq!(endpoints.dynamodb, "https://dynamodb.example");
-    assert_eq!((endpoints.s3.as_str(), endpoints.sqs.as_str()), ("http://localhost:4566", "http://localhost:4566"));
+    assert_eq!(at(&endpoints, &DYNAMODB), "https://dynamodb.example");
+    assert_eq!([&S3, &SQS].map(|service| at(&endpoints, service)), ["http://localhost:4566", "http://localhost:4566"]);
     assert_eq!(endpoints.region, "us-east-1");
 }
 
@@ -70,15 +75,16 @@ fn a_service_without_an_endpoint_is_awss_own_in_the_region_that_is_set() {
     {
         for variable in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
             let endpoints = endpoints(&[KAFKA, (variable, region)]).unwrap();
-            let urls = [endpoints.dynamodb, endpoints.s3, endpoints.sqs];
-            assert_eq!(urls, ["dynamodb", "s3", "sqs"].map(|service| format!("https://{service}.{domain}")));
+            for service in service::ALL {
+                assert_eq!(at(&endpoints, service), format!("https://{}.{domain}", service.name));
+            }
             assert_eq!(endpoints.region, region);
         }
     }
     let s3 = ("AWS_ENDPOINT_URL_S3", "http://localhost:4566");
     let endpoints = endpoints(&[KAFKA, s3, ("AWS_REGION", "eu-central-1")]).unwrap();
-    assert_eq!(endpoints.dynamodb, "https://dynamodb.eu-central-1.amazonaws.com");
-    assert_eq!(endpoints.sqs, "http://localhost:4566", "SQS is where S3 is");
+    assert_eq!(at(&endpoints, &DYNAMODB), "https://dynamodb.eu-central-1.amazonaws.com");
+    assert_eq!(at(&endpoints, &SQS), "http://localhost:4566", "SQS is where S3 is");
 }
 
 #[test]
@@ -191,27 +197,24 @@ impl Cloud {
     /// A proxy before S3, and a subject's client of it, whose own key is nobody's.
     fn proxied(&self, protocol: usize, signer: Option<Signer>) -> (Proxy, aws_sdk_s3::Client) {
         let upstreams = Upstreams {
-            dynamodb: self.dynamodb[protocol].clone(),
-            s3: self.s3[protocol].clone(),
-            sqs: None,
+            services: vec![(&DYNAMODB, self.dynamodb[protocol].clone()), (&S3, self.s3[protocol].clone())],
             signer,
             trust: Trust::system(Some(&tls::tests::authority())).unwrap(),
         };
         let proxy = Proxy::start(self.runtime.handle(), &upstreams, &Calls::default()).unwrap();
-        (proxy, subject_s3(&format!("http://{}", proxy.s3)))
+        let client = subject_s3(&format!("http://{}", proxy.address(&S3).unwrap()));
+        (proxy, client)
     }
 
     /// A stack at the HTTPS ports.
     fn stack(&self, kafka: &Kafka, provider: SharedCredentialsProvider, bundle: Option<&Path>) -> Remote {
         let endpoints = Endpoints {
             kafka: kafka.client().bootstrap().to_owned(),
-            dynamodb: self.dynamodb[HTTPS].to_string(),
-            s3: self.s3[HTTPS].to_string(),
-            sqs: self.s3[HTTPS].to_string(),
+            services: vec![(&DYNAMODB, self.dynamodb[HTTPS].clone()), (&S3, self.s3[HTTPS].clone())],
             region: REGION.to_owned(),
             access: Access::Credentials { provider, trust: Trust::system(bundle).unwrap() },
         };
-        Remote::connect(remote::threads().unwrap(), &endpoints, namespace::new(), Box::new(Theirs)).unwrap()
+        Remote::connect(remote::threads().unwrap(), &endpoints, namespace::new(), Box::new(RunningServices)).unwrap()
     }
 }
 
@@ -388,7 +391,7 @@ fn a_body_with_its_checksum_behind_it_passes_and_one_that_is_signed_in_chunks_is
                    X-Amz-Content-Sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\nContent-Encoding: aws-chunked\r\n\
                    X-Amz-Decoded-Content-Length: 5\r\nX-Amz-Trailer: x-amz-checksum-crc32\r\nContent-Length: 46\r\n\r\n\
                    5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n";
-    let answer = answer(proxy.s3, request);
+    let answer = answer(proxy.address(&S3).unwrap(), request);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(cloud.store.objects("lake").unwrap(), [("trailer".to_owned(), Bytes::from_static(b"hello"))]);
 
@@ -410,7 +413,8 @@ fn a_body_with_its_checksum_behind_it_passes_and_one_that_is_signed_in_chunks_is
 fn a_test_on_services_by_https_has_real_credentials_and_its_subject_has_not() {
     let (cloud, kafka) = (Cloud::start(), Kafka::start().unwrap());
     let stack = cloud.stack(&kafka, credentials(REAL.1), Some(&tls::tests::authority()));
-    stack.provide(&BTreeMap::new(), &[rows()], &["lake".to_owned()]).unwrap();
+    let resources = Resources { tables: vec![rows()], ..Resources::bucket("lake") };
+    stack.provide(&resources).unwrap();
     let environment = stack.environment();
     assert_eq!(
         (environment["AWS_ACCESS_KEY_ID"].as_str(), environment["AWS_SECRET_ACCESS_KEY"].as_str()),
@@ -452,9 +456,9 @@ fn a_test_on_services_by_https_has_real_credentials_and_its_subject_has_not() {
 fn credentials_that_the_services_do_not_know_are_refused_by_them() {
     let (cloud, kafka) = (Cloud::start(), Kafka::start().unwrap());
     let stack = cloud.stack(&kafka, credentials("not the secret"), Some(&tls::tests::authority()));
-    let error = stack.create_bucket("lake").unwrap_err().to_string();
+    let error = stack.provide(&Resources::bucket("lake")).unwrap_err().to_string();
     assert!(error.contains("SignatureDoesNotMatch"), "{error}");
-    let error = stack.create_table(&rows()).unwrap_err().to_string();
+    let error = stack.provide(&Resources::table(rows())).unwrap_err().to_string();
     assert!(error.contains("InvalidSignatureException"), "{error}");
 }
 
@@ -462,7 +466,7 @@ fn credentials_that_the_services_do_not_know_are_refused_by_them() {
 fn a_certificate_of_an_authority_that_is_not_trusted_is_refused() {
     let (cloud, kafka) = (Cloud::start(), Kafka::start().unwrap());
     let stack = cloud.stack(&kafka, credentials(REAL.1), None);
-    let error = stack.create_bucket("lake").unwrap_err().to_string();
+    let error = stack.provide(&Resources::bucket("lake")).unwrap_err().to_string();
     assert!(error.contains("UnknownIssuer"), "{error}");
     let request = "GET /lake HTTP/1.1\r\nHost: s3\r\nConnection: close\r\n\r\n";
     let proxy = stack.environment()["AWS_ENDPOINT_URL_S3"].replace("http://", "");
@@ -475,8 +479,8 @@ fn a_bucket_whose_name_is_too_long_for_s3_is_named_with_what_to_do() {
     let (cloud, kafka) = (Cloud::start(), Kafka::start().unwrap());
     let stack = cloud.stack(&kafka, credentials(REAL.1), Some(&tls::tests::authority()));
     let longest = "x".repeat(63 - stack.namespace().len());
-    stack.create_bucket(&longest).unwrap();
-    let error = stack.create_bucket(&format!("{longest}yy")).unwrap_err().to_string();
+    stack.provide(&Resources::bucket(&longest)).unwrap();
+    let error = stack.provide(&Resources::bucket(&format!("{longest}yy"))).unwrap_err().to_string();
     assert!(error.contains("up to 63 characters") && error.contains("shorten it by 2"), "{error}");
 }
 
@@ -486,7 +490,7 @@ fn a_table_that_was_there_before_is_not_taken_away_whatever_its_name() {
     let stack = cloud.stack(&kafka, credentials(REAL.1), Some(&tls::tests::authority()));
     let theirs = Table { name: format!("{}rows", stack.namespace()), ..rows() };
     cloud.tables.create(&theirs).unwrap();
-    let error = stack.create_table(&rows()).unwrap_err().to_string();
+    let error = stack.provide(&Resources::table(rows())).unwrap_err().to_string();
     assert!(error.contains("ResourceInUseException"), "{error}");
     drop(stack);
     assert!(cloud.tables.scan(&theirs.name).is_ok());

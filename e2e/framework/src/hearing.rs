@@ -1,0 +1,101 @@
+//! Whether a subject that has just been started can hear SIGTERM yet.
+//!
+//! A process that gets SIGTERM before it has installed its handler dies of it, whatever it would have done later. That matters when a
+//! subject is started for work that its predecessor has already done: it is asked to stop at once.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::subject::{Log, Subject};
+
+/// How often a subject is looked at while nothing else wakes the wait.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What the subjects of a run had printed before another one was started.
+pub(crate) struct Hearing {
+    lines_before: usize,
+}
+
+impl Hearing {
+    /// Has to be called before the subject is started.
+    pub fn before_start(log: &Log) -> Self {
+        Self { lines_before: printed_lines(log) }
+    }
+
+    /// Waits until the subject handles SIGTERM and, if its predecessors printed anything, has printed something itself: the runtimes of
+    /// some languages handle signals before the program has asked for them. Returns early when the subject ends, and at the latest after
+    /// `limit`, for a subject that never handles SIGTERM is to be told so by what SIGTERM does to it.
+    pub fn wait(&self, subject: &Subject, log: &Log, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            let has_printed = self.lines_before == 0 || printed_lines(log) > self.lines_before;
+            if has_printed && group_handles_sigterm(subject.id()) || subject.wait(Instant::now() + LOOK).is_some() {
+                return;
+            }
+        }
+    }
+}
+
+/// How many lines of the log subjects have printed: lines of the framework's own begin with `--`.
+fn printed_lines(log: &Log) -> usize {
+    let own = |line: &str| line.trim_start().split_once(' ').is_some_and(|(_, text)| text.starts_with("-- "));
+    log.text().lines().filter(|line| !own(line)).count()
+}
+
+/// Whether a process of this group handles SIGTERM or has blocked it in order to wait for it. Where the system does not say, it is taken
+/// to.
+fn group_handles_sigterm(group: i32) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else { return true };
+    let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| group_of(*pid) == Some(group)).any(|pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        ["SigCgt:", "SigBlk:"].iter().any(|set| has_sigterm(&status, set))
+    })
+}
+
+/// The process group, the fifth field of `/proc/PID/stat`; the second one, the name, is in parentheses and may contain anything.
+fn group_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat[stat.rfind(')')? + 1..].split_whitespace().nth(2)?.parse().ok()
+}
+
+/// Whether SIGTERM is in a set of signals in `/proc/PID/status`, a mask in hexadecimal digits in which signal n is bit n - 1.
+fn has_sigterm(status: &str, set: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix(set));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & (1 << (nix::sys::signal::Signal::SIGTERM as i32 - 1)) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::subject::{Program, describe};
+
+    #[test]
+    fn sigterm_is_the_fifteenth_bit() {
+        assert!(has_sigterm("SigBlk:\t0000000000000000\nSigCgt:\t0000000000004002\n", "SigCgt:"));
+        assert!(!has_sigterm("SigBlk:\t0000000000004000\nSigCgt:\t0000000000000002\n", "SigCgt:"));
+        assert!(!has_sigterm("", "SigCgt:"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_subject_that_is_slow_to_install_its_handler_is_waited_for() {
+        let log = Log::default();
+        for line in ["earlier", "-- SIGKILL"] {
+            log.note(line.to_owned());
+        }
+        let hearing = Hearing::before_start(&log);
+        assert_eq!(hearing.lines_before, 1, "the framework's own lines are none of the subject's");
+        let command = "sh -c 'sleep 0.3; trap \"exit 0\" TERM; echo ready; while :; do sleep 0.05; done'";
+        let program = Program::Shell(command.to_owned());
+        let subject = Subject::start(&program, &[], &BTreeMap::new(), Path::new("/"), &log).expect("started");
+        hearing.wait(&subject, &log, Duration::from_secs(20));
+        subject.terminate();
+        let status = subject.wait(Instant::now() + Duration::from_secs(20)).expect("ended");
+        assert_eq!(describe(status), "exit status 0");
+    }
+}

@@ -1,0 +1,82 @@
+//! How much was observed, counted by what it is called.
+
+use std::iter::Sum;
+
+use serde::{Serialize, Serializer};
+
+/// How many messages were sent, and how many entries of each kind were observed. Kinds are told apart by their nouns, such as `item`, and
+/// stand in the order in which they were counted first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    by_noun: Vec<(&'static str, usize)>,
+}
+
+impl Counts {
+    /// These many of one kind.
+    #[must_use]
+    pub fn with(mut self, noun: &'static str, count: usize) -> Self {
+        self.add(noun, count);
+        self
+    }
+
+    /// Counts more of one kind.
+    pub fn add(&mut self, noun: &'static str, count: usize) {
+        match self.by_noun.iter_mut().find(|(known, _)| *known == noun) {
+            Some((_, sum)) => *sum += count,
+            None => self.by_noun.push((noun, count)),
+        }
+    }
+
+    /// How many of one kind there are.
+    pub fn of(&self, noun: &str) -> usize {
+        self.by_noun.iter().find(|(known, _)| *known == noun).map_or(0, |(_, count)| *count)
+    }
+
+    /// The nouns, in order.
+    pub fn nouns(&self) -> impl Iterator<Item = &'static str> {
+        self.by_noun.iter().map(|(noun, _)| *noun)
+    }
+}
+
+impl<'a> Sum<&'a Counts> for Counts {
+    fn sum<I: Iterator<Item = &'a Self>>(all: I) -> Self {
+        let mut total = Self::default();
+        for (noun, count) in all.flat_map(|counts| &counts.by_noun) {
+            total.add(noun, *count);
+        }
+        total
+    }
+}
+
+/// A map from the plural of each noun, with `_` for a blank, to its number: `{"messages":3,"dead_letters":1}`.
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.by_noun.iter().map(|(noun, count)| (plural(noun).replace(' ', "_"), count)))
+    }
+}
+
+/// The plural of a noun.
+pub fn plural(noun: &str) -> String {
+    format!("{noun}s")
+}
+
+/// A number with its noun: `1 row`, `2 rows`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {}", plural(noun)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up_by_noun() {
+        let one = Counts::default().with("message", 2).with("dead letter", 1);
+        let other = Counts::default().with("message", 1).with("partition", 4);
+        let total: Counts = [&one, &other].into_iter().sum();
+        assert_eq!(total.nouns().collect::<Vec<_>>(), ["message", "dead letter", "partition"]);
+        assert_eq!((total.of("message"), total.of("partition"), total.of("row")), (3, 4, 0));
+        let json = serde_json::to_string(&total).expect("a map");
+        assert_eq!(json, r#"{"messages":3,"dead_letters":1,"partitions":4}"#);
+    }
+}

@@ -1,0 +1,86 @@
+//! Bodies on their way through the proxy, and the answers with which it ends a call.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use crate::calls::InFlight;
+use crate::stack::http::BoxError;
+
+/// A body on its way through.
+pub(super) type Payload = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A body that is there already.
+pub(super) fn whole(bytes: Bytes) -> Payload {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Reads a body to its end, so that the connection can carry the next request and the proxy notices when the client leaves.
+pub(super) async fn drain(mut body: Payload) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+/// An answer of the proxy's own.
+pub(super) fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Payload> {
+    let mut response = Response::new(whole(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// An answer on its way to the client. Its call is finished when the last byte has been handed to the connection.
+pub(super) struct Answer {
+    body: Payload,
+    status: u16,
+    call: Option<InFlight>,
+}
+
+impl Answer {
+    /// The answer to `call`; `None` is a call that has ended already, or a request that never became one.
+    pub fn to(call: Option<InFlight>, response: Response<Payload>) -> Response<Self> {
+        let status = response.status().as_u16();
+        response.map(|body| Self { body, status, call })
+    }
+
+    fn finish(&mut self) {
+        if let Some(call) = self.call.take() {
+            call.finish(self.status);
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.finish();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // An empty body is never polled. Any other body that is dropped before its end has lost its client, and the drop of the call
+        // records that.
+        if self.body.is_end_stream() {
+            self.finish();
+        }
+    }
+}

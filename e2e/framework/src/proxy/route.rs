@@ -1,0 +1,241 @@
+//! The way of one request through the proxy: it is recorded, disturbed if a fault hits it, and passed on to its service.
+
+use std::error::Error as _;
+use std::future;
+
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName};
+use hyper::http::request::Parts;
+use hyper::http::uri::PathAndQuery;
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::Upstreams;
+use super::body::{Answer, Payload, drain, response, whole};
+use super::service::{self, Service};
+use crate::calls::{Calls, Hook, InFlight, Moment, Plan};
+use crate::resign::{Content, Unsigned};
+
+/// The way from one listener to the services.
+#[derive(Clone)]
+pub(super) struct Route {
+    /// The service of this listener; `None` for the one that takes requests for all services.
+    pub only: Option<&'static Service>,
+    pub upstreams: Upstreams,
+    pub calls: Calls,
+    pub client: Client<HttpsConnector<HttpConnector>, Payload>,
+}
+
+/// Which service a request is for, and the name under which its calls are recorded.
+struct Addressee {
+    service: &'static Service,
+    name: String,
+}
+
+impl Route {
+    pub async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
+        let (head, body) = request.into_parts();
+        let to = self.addressee(&head);
+        if to.service.streams {
+            let (call, plan) = self.calls.begin(&to.name, (to.service.request)(&head, &[]));
+            let (calls, number) = (self.calls.clone(), call.number());
+            let counted = body.map_frame(move |frame| {
+                calls.add_request_bytes(number, frame.data_ref().map_or(0, Bytes::len));
+                frame
+            });
+            return self.carry_out(&to, plan, call, head, counted.map_err(Into::into).boxed_unsync()).await;
+        }
+        let body = match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            // The client left while it was sending: no service has been asked for anything, and nobody reads this answer.
+            Err(error) => return Answer::to(None, bad_gateway(&error.to_string())),
+        };
+        let (call, plan) = self.calls.begin(&to.name, (to.service.request)(&head, &body));
+        self.calls.add_request_bytes(call.number(), body.len());
+        if let Plan::Unprocessed = plan {
+            return self.leave_one_unprocessed(&to, call, head, body).await;
+        }
+        self.carry_out(&to, plan, call, head, whole(body)).await
+    }
+
+    fn addressee(&self, head: &Parts) -> Addressee {
+        if let Some(service) = self.only {
+            return Addressee { service, name: service.name.to_owned() };
+        }
+        let (service, name) = service::addressed(head, &self.upstreams.services);
+        Addressee { service, name }
+    }
+
+    async fn carry_out(
+        &self,
+        to: &Addressee,
+        plan: Plan,
+        call: InFlight,
+        head: Parts,
+        body: Payload,
+    ) -> Response<Answer> {
+        match plan {
+            Plan::Forward | Plan::Unprocessed => {
+                let (response, call) = self.forward(to, call, head, body).await;
+                Answer::to(call, response)
+            }
+            Plan::Throttle => {
+                drain(body).await;
+                let refusal = &to.service.throttled;
+                Answer::to(Some(call), response(refusal.status, refusal.content_type, refusal.body.into()))
+            }
+            Plan::Hold(Moment::Before, hook) => {
+                drain(body).await;
+                hold(call, hook).await
+            }
+            Plan::Hold(Moment::After, hook) => {
+                let (response, call) = self.forward(to, call, head, body).await;
+                drain(response.into_body()).await;
+                hold(call, hook).await
+            }
+        }
+    }
+
+    /// The service's answer. The call is `None` if it has ended already, which happens only when its client has left.
+    ///
+    /// The service's work is not cut short when the client leaves, so that a call which has ended has no effects to come.
+    async fn forward(
+        &self,
+        to: &Addressee,
+        call: InFlight,
+        mut head: Parts,
+        body: Payload,
+    ) -> (Response<Payload>, Option<InFlight>) {
+        let upstream = self.upstreams.services.iter().find(|(service, _)| service.name == to.name);
+        let Some((_, upstream)) = upstream else {
+            drain(body).await;
+            let problem = format!("recording proxy: this stack has no service `{}`", to.name);
+            let body = json!({"__type": "NotImplemented", "message": problem}).to_string();
+            return (response(StatusCode::NOT_IMPLEMENTED, "application/json", body.into()), Some(call));
+        };
+        let mut uri = head.uri.into_parts();
+        uri.scheme = Some(upstream.scheme.clone());
+        uri.authority = Some(upstream.authority.clone());
+        uri.path_and_query = uri.path_and_query.or_else(|| Some(PathAndQuery::from_static("/")));
+        head.uri = match Uri::from_parts(uri) {
+            Ok(uri) => uri,
+            Err(error) => return (bad_gateway(&error.to_string()), Some(call)),
+        };
+        strip_hop_by_hop(&mut head.headers);
+        let body = match self.sign(to.service, &mut head, body).await {
+            Ok(body) => body,
+            Err(problem) => return (unsigned(&problem), Some(call)),
+        };
+        let (upstream, client) = (upstream.clone(), self.client.clone());
+        let (deliver, delivered) = oneshot::channel();
+        tokio::spawn(async move {
+            let answer = client.request(Request::from_parts(head, body)).await;
+            // This fails when the client has left; the call is dropped then, and ends as such.
+            let _ = deliver.send((answer, call));
+        });
+        match delivered.await {
+            Ok((Ok(answer), call)) => {
+                let mut answer = answer.map(|body| body.map_err(Into::into).boxed_unsync());
+                strip_hop_by_hop(answer.headers_mut());
+                (answer, Some(call))
+            }
+            Ok((Err(error), call)) => {
+                let cause = error.source();
+                if cause.and_then(|cause| cause.downcast_ref::<hyper::Error>()).is_some_and(hyper::Error::is_user) {
+                    // It is the request's body that failed: the client left before it had sent all of it.
+                    return (bad_gateway("the request ended early"), None);
+                }
+                let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+                (bad_gateway(&format!("no answer from {} at {upstream}: {cause}", to.name)), Some(call))
+            }
+            Err(_) => (bad_gateway("the call was abandoned"), None),
+        }
+    }
+
+    /// Signs a request anew where that is wanted, and gives its body back. The body of a request that cannot be signed has been read.
+    async fn sign(&self, service: &Service, head: &mut Parts, body: Payload) -> Result<Payload, Unsigned> {
+        let Some(signer) = &self.upstreams.signer else { return Ok(body) };
+        let (outcome, body) = if service.streams {
+            (signer.sign(service.name, head, Content::Declared).await, body)
+        } else {
+            // It has been received already, and may have been changed here.
+            let bytes = body.collect().await.map_err(|error| Unsigned::Request(error.to_string()))?.to_bytes();
+            (signer.sign(service.name, head, Content::Whole(&bytes)).await, whole(bytes))
+        };
+        match outcome {
+            Ok(()) => Ok(body),
+            Err(problem) => {
+                drain(body).await;
+                Err(problem)
+            }
+        }
+    }
+
+    /// Passes a batch on without its last item, and names that item in the answer as one that was not processed.
+    async fn leave_one_unprocessed(
+        &self,
+        to: &Addressee,
+        call: InFlight,
+        mut head: Parts,
+        body: Bytes,
+    ) -> Response<Answer> {
+        let Some(batch) = to.service.shorten.and_then(|shorten| shorten(&body)) else {
+            return self.carry_out(to, Plan::Forward, call, head, whole(body)).await;
+        };
+        let Some(rest) = batch.rest.clone() else {
+            let answer = response(StatusCode::OK, batch.content_type, batch.add_to(json!({})));
+            return Answer::to(Some(call), answer);
+        };
+        head.headers.insert(CONTENT_LENGTH, rest.len().into());
+        let (answer, call) = self.forward(to, call, head, whole(rest)).await;
+        if answer.status() != StatusCode::OK {
+            return Answer::to(call, answer);
+        }
+        let (mut head, body) = answer.into_parts();
+        let answer: Option<Value> =
+            body.collect().await.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+        let Some(answer) = answer else {
+            return Answer::to(call, bad_gateway(&format!("the answer of {} to a batch is not JSON", to.name)));
+        };
+        // Both describe the body that is replaced.
+        head.headers.remove(CONTENT_LENGTH);
+        head.headers.remove("x-amz-crc32");
+        Answer::to(call, Response::from_parts(head, whole(batch.add_to(answer))))
+    }
+}
+
+/// Runs the hook, then keeps the call in flight until its client leaves: hyper drops this future when it sees that.
+async fn hold(call: impl Send, hook: Hook) -> Response<Answer> {
+    // A hook that panics has failed its test on a thread of its own; the call is held all the same.
+    let _ = tokio::task::spawn_blocking(hook).await;
+    let response = future::pending().await;
+    drop(call);
+    response
+}
+
+fn bad_gateway(problem: &str) -> Response<Payload> {
+    refusal(StatusCode::BAD_GATEWAY, problem)
+}
+
+fn unsigned(problem: &Unsigned) -> Response<Payload> {
+    let status = match problem {
+        Unsigned::Chunks(_) | Unsigned::Presigned => StatusCode::NOT_IMPLEMENTED,
+        Unsigned::Credentials(_) | Unsigned::Request(_) => StatusCode::BAD_GATEWAY,
+    };
+    refusal(status, &problem.to_string())
+}
+
+fn refusal(status: StatusCode, problem: &str) -> Response<Payload> {
+    response(status, "text/plain", format!("recording proxy: {problem}").into())
+}
+
+/// Removes the headers that concern one connection: there are two here.
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    headers.remove(CONNECTION);
+    headers.remove(HeaderName::from_static("keep-alive"));
+}

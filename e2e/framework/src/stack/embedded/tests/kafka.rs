@@ -1,0 +1,152 @@
+//! The embedded Kafka as librdkafka sees it.
+
+use super::*;
+
+fn consumer(stack: &Embedded, group: &str) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", &stack.environment["KAFKA_BOOTSTRAP_SERVERS"])
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap()
+}
+
+/// The next message. A poll may end early, without one, after a rebalance.
+fn next(consumer: &BaseConsumer) -> Vec<u8> {
+    let deadline = soon();
+    loop {
+        if let Some(message) = consumer.poll(deadline.saturating_duration_since(Instant::now())) {
+            return message.unwrap().payload().unwrap().to_vec();
+        }
+        assert!(Instant::now() < deadline, "no message");
+    }
+}
+
+#[test]
+fn records_are_read_as_they_were_sent() {
+    let stack = start();
+    stack.provide(&Resources::topic("fms.vehicle.real", 3)).unwrap();
+    let mut odd = record("fms.vehicle.real", 0, 1, "\u{feff}{");
+    odd.headers = vec![("a".into(), None), ("a".into(), Some(b"2".to_vec())), ("a".into(), Some(Vec::new()))];
+    odd.key = None;
+    let mut tombstone = record("fms.vehicle.real", 2, 0, "");
+    tombstone.value = None;
+    let mut empty = record("fms.vehicle.real", 2, 1, "");
+    empty.key = Some(Vec::new());
+    let sent = [record("fms.vehicle.real", 0, 0, "{}"), odd, tombstone, empty];
+    stack.produce(&sent).unwrap();
+    assert_eq!(stack.read_topic("fms.vehicle.real").unwrap(), sent);
+    let ends: Vec<_> = stack.end_offsets(&["fms.vehicle.real".into()]).unwrap().into_values().collect();
+    assert_eq!(ends, [2, 0, 2]);
+    assert_eq!(stack.read_topic("unknown").unwrap(), []);
+    assert!(stack.end_offsets(&["unknown".into()]).unwrap_err().to_string().contains("does not exist"));
+}
+
+#[test]
+fn order_is_kept_within_each_partition() {
+    let stack = start();
+    stack.provide(&Resources::topic("t", 4)).unwrap();
+    let sent: Vec<_> = (0..4000).map(|n| record("t", n % 4, i64::from(n / 4), &format!("{{\"n\":{n}}}"))).collect();
+    stack.produce(&sent[..1999]).unwrap();
+    stack.produce(&sent[1999..]).unwrap();
+    let mut expected = sent;
+    expected.sort_by_key(|record| (record.partition, record.offset));
+    assert!(stack.read_topic("t").unwrap() == expected, "records differ");
+}
+
+#[test]
+fn a_group_joins_without_delay_and_its_commits_are_read_with_their_metadata() {
+    let stack = start();
+    stack.provide(&Resources::topic("t", 2)).unwrap();
+    stack.produce(&[record("t", 0, 0, "a"), record("t", 0, 1, "b")]).unwrap();
+    let partitions = [("t".to_owned(), 0), ("t".to_owned(), 1)];
+    assert!(stack.committed("connect-s3", &partitions).unwrap().is_empty());
+
+    let begun = Instant::now();
+    let subject = consumer(&stack, "connect-s3");
+    subject.subscribe(&["t"]).unwrap();
+    assert_eq!(next(&subject), b"a");
+    eprintln!("subscribed to first record: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(3), "the group's first assignment was delayed");
+
+    let commit = |offset, metadata: &str| {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset("t", 0, Offset::Offset(offset)).unwrap();
+        list.find_partition("t", 0).unwrap().set_metadata(metadata);
+        subject.commit(&list, CommitMode::Sync).unwrap();
+    };
+    commit(1, "{\"end\":2}");
+    let committed = stack.committed("connect-s3", &partitions).unwrap();
+    assert_eq!(committed, BTreeMap::from([(("t".to_owned(), 0), (1, "{\"end\":2}".to_owned()))]));
+    commit(2, "");
+    let begun = Instant::now();
+    let committed = stack.committed("connect-s3", &partitions).unwrap();
+    eprintln!("committed() of a known group: {:?}", begun.elapsed());
+    assert_eq!(committed, BTreeMap::from([(("t".to_owned(), 0), (2, String::new()))]));
+}
+
+#[test]
+fn a_message_of_four_mebibytes_reaches_a_client_with_default_settings() {
+    let stack = start();
+    stack.provide(&Resources::topic("t", 1)).unwrap();
+    let value = "x".repeat(4 * MIB);
+    stack.produce(&[record("t", 0, 0, &value), record("t", 0, 1, "after")]).unwrap();
+    let subject = consumer(&stack, "defaults");
+    subject.subscribe(&["t"]).unwrap();
+    assert!(next(&subject) == value.as_bytes());
+    assert_eq!(next(&subject), b"after");
+}
+
+#[test]
+fn what_the_broker_would_evict_is_refused_before_anything_is_sent() {
+    let stack = start();
+    stack.provide(&Resources::topic("t", 2)).unwrap();
+    let large = "x".repeat(3 * MIB);
+    let refused = stack.produce(&[record("t", 0, 0, &large), record("t", 0, 1, &large)]).unwrap_err().to_string();
+    assert!(refused.contains("t-0") && refused.contains("use more partitions"), "{refused}");
+    assert_eq!(stack.end_offsets(&["t".into()]).unwrap()[&("t".to_owned(), 0)], 0);
+    stack.produce(&[record("t", 0, 0, &large), record("t", 1, 0, &large)]).unwrap();
+    assert!(stack.produce(&[record("t", 0, 1, &large)]).is_err(), "earlier records count");
+
+    let refused = stack.produce(&[record("t", 2, 0, "")]).unwrap_err().to_string();
+    assert!(refused.contains("2 partitions"), "{refused}");
+    assert!(stack.produce(&[record("u", 0, 0, "")]).unwrap_err().to_string().contains("not been created"));
+    assert!(stack.provide(&Resources::topic("t", 1)).unwrap_err().to_string().contains("creating topic t"));
+}
+
+#[test]
+fn a_partition_keeps_all_that_is_admitted_to_it() {
+    let stack = start();
+    stack.provide(&Resources::topic("t", 1)).unwrap();
+    let mut small = record("t", 0, 0, &"x".repeat(900));
+    small.headers = vec![("name".into(), Some(b"value".to_vec())); 3];
+    let mut sent = 0;
+    // Nothing lingers, so that batches are small and their overhead counts.
+    while stack.produce(&vec![small.clone(); 40]).is_ok() {
+        sent += 40;
+    }
+    while stack.produce(std::slice::from_ref(&small)).is_ok() {
+        sent += 1;
+    }
+    assert!(sent > 4500, "{sent} records are fewer than fit into 5 MiB");
+    assert_eq!(stack.read_topic("t").unwrap().len(), sent);
+}
+
+#[test]
+fn a_partition_from_which_the_broker_evicted_records_is_not_read_as_if_it_were_whole() {
+    let stack = start();
+    stack.provide(&Resources::topic("letters", 1)).unwrap();
+    let subject: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &stack.environment["KAFKA_BOOTSTRAP_SERVERS"])
+        .set("message.max.bytes", "5000000")
+        .create()
+        .unwrap();
+    let letter = vec![b'x'; 2 * MIB];
+    for _ in 0..3 {
+        subject.send(BaseRecord::<(), _>::to("letters").partition(0).payload(&letter)).unwrap();
+        subject.flush(PATIENCE).unwrap();
+    }
+    let error = stack.read_topic("letters").unwrap_err().to_string();
+    assert!(error.contains("letters-0") && error.contains("are gone"), "{error}");
+}

@@ -1,0 +1,311 @@
+//! Services behind endpoints, used through their own clients, in a namespace; the subject's AWS calls pass the recording proxy.
+
+mod clean_up;
+mod clients;
+mod create;
+mod items;
+mod running;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_s3::error::DisplayErrorContext;
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use rdkafka::ClientConfig;
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+
+use self::clean_up::Created;
+pub(crate) use self::clients::{Access, Endpoints, dynamodb, s3};
+use self::running::Before;
+use super::kafka::Client as Kafka;
+use super::{Commits, Record, Resources, Stack, StackError, namespace};
+use crate::calls::Calls;
+use crate::proxy::{Proxy, Upstreams};
+use crate::resign::Signer;
+use crate::tls::Trust;
+
+/// The largest record that a topic takes: as much as the embedded broker keeps of a partition.
+const MAX_MESSAGE_BYTES: &str = "5242880";
+
+/// The shortest interval at which a resource is asked for until it is as it should be.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The key with which a subject signs requests that are signed anew.
+const NOBODYS_KEY: &str = "e2e";
+
+/// How many objects are read at once.
+const READS: usize = 8;
+
+/// The processes that are the services.
+pub(crate) trait Backing: Send + Sync {
+    /// Checks that they are still there. An error is the infrastructure's fault and says what they printed last.
+    fn health(&self) -> Result<(), StackError> {
+        Ok(())
+    }
+
+    /// Whether the services outlive the test, so that it has to delete what it has created in them.
+    fn outlives_the_test(&self) -> bool;
+}
+
+/// One test's view of the services.
+pub(crate) struct Remote {
+    namespace: String,
+    /// What was there before, if topics, tables and buckets are those of a pipeline that runs already.
+    before: Option<Mutex<Before>>,
+    environment: BTreeMap<String, String>,
+    calls: Calls,
+    kafka: Kafka,
+    admin: AdminClient<DefaultClientContext>,
+    dynamodb: aws_sdk_dynamodb::Client,
+    s3: aws_sdk_s3::Client,
+    region: String,
+    created: Mutex<Created>,
+    backing: Box<dyn Backing>,
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+}
+
+/// The threads of one stack.
+pub(crate) fn threads() -> Result<Runtime, StackError> {
+    let threads = Builder::new_multi_thread().worker_threads(2).thread_name("e2e-remote").enable_all().build();
+    threads.map_err(|error| StackError::new("starting the stack's threads", error))
+}
+
+impl Remote {
+    /// Connects to the services. Names that this test gives have `namespace` before them.
+    pub fn connect(
+        runtime: Runtime,
+        endpoints: &Endpoints,
+        namespace: String,
+        backing: Box<dyn Backing>,
+    ) -> Result<Self, StackError> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &endpoints.kafka);
+        let admin = config.create().map_err(|error| StackError::new("creating a Kafka admin client", error))?;
+        // A send that is repeated because a new partition has no leader yet must not come behind the next one.
+        config.set("message.max.bytes", MAX_MESSAGE_BYTES).set("enable.idempotence", "true");
+        let kafka = Kafka::new(&config).map_err(|error| StackError::new("creating a Kafka client", error))?;
+
+        let (signer, trust, access_key, secret_key) = match &endpoints.access {
+            Access::Key { access_key, secret_key } => (None, Trust::none(), access_key.as_str(), secret_key.as_str()),
+            Access::Credentials { provider, trust } => {
+                let signer = Signer::new(provider.clone(), &endpoints.region);
+                (Some(signer), trust.clone(), NOBODYS_KEY, NOBODYS_KEY)
+            }
+        };
+        let upstreams = Upstreams { services: endpoints.services.clone(), signer, trust };
+        let calls = Calls::default();
+        let proxy = Proxy::start(runtime.handle(), &upstreams, &calls)
+            .map_err(|error| StackError::new("opening the recording proxy's ports", error))?;
+        let mut environment = proxy.environment(&endpoints.region, access_key, secret_key);
+        environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), endpoints.kafka.clone());
+        Ok(Self {
+            namespace,
+            before: None,
+            environment,
+            calls,
+            kafka,
+            admin,
+            dynamodb: dynamodb(endpoints)?,
+            s3: s3(endpoints)?,
+            region: endpoints.region.clone(),
+            created: Mutex::default(),
+            backing,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// The names of a pipeline that runs already: nothing is created or taken away.
+    pub fn of_running_subject(
+        runtime: Runtime,
+        endpoints: &Endpoints,
+        backing: Box<dyn Backing>,
+    ) -> Result<Self, StackError> {
+        let mut remote = Self::connect(runtime, endpoints, String::new(), backing)?;
+        remote.before = Some(Mutex::default());
+        Ok(remote)
+    }
+
+    /// What the services call this test's topic, table or bucket.
+    fn real(&self, name: &str) -> String {
+        format!("{}{name}", self.namespace)
+    }
+
+    fn without_namespace(&self, text: &str) -> String {
+        namespace::take_off(text, &self.namespace)
+    }
+
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        // It is there until it is dropped, and then nobody has a reference any more.
+        self.runtime.as_ref().expect("the stack's threads live as long as the stack").block_on(future)
+    }
+
+    fn created<T>(&self, change: impl FnOnce(&mut Created) -> T) -> T {
+        change(&mut self.created.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn read_object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, StackError> {
+        let action = || format!("reading the object {bucket}/{key}");
+        let object = self.s3.get_object().bucket(bucket).key(key).send().await;
+        let object = object.map_err(|error| StackError::sdk(action(), error))?;
+        let body = object.body.collect().await.map_err(|error| StackError::new(action(), error))?;
+        Ok(body.to_vec())
+    }
+
+    async fn keys(&self, bucket: &str) -> Result<Vec<String>, StackError> {
+        let action = || format!("listing the objects of bucket {bucket}");
+        let mut pages = self.s3.list_objects_v2().bucket(bucket).into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| StackError::sdk(action(), error))?;
+            keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
+        }
+        Ok(keys)
+    }
+
+    /// Keys and ids of the uploads that are neither completed nor aborted.
+    async fn uploads(&self, bucket: &str) -> Result<Vec<(String, String)>, StackError> {
+        let action = || format!("listing the open uploads of bucket {bucket}");
+        let mut uploads = Vec::new();
+        let (mut key_marker, mut id_marker) = (None, None);
+        loop {
+            let request = self.s3.list_multipart_uploads().bucket(bucket);
+            let page = request.set_key_marker(key_marker).set_upload_id_marker(id_marker).send().await;
+            let page = page.map_err(|error| StackError::sdk(action(), error))?;
+            uploads.extend(
+                page.uploads.unwrap_or_default().into_iter().filter_map(|upload| upload.key.zip(upload.upload_id)),
+            );
+            if page.is_truncated != Some(true) {
+                return Ok(uploads);
+            }
+            (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
+        }
+    }
+}
+
+impl Stack for Remote {
+    fn environment(&self) -> BTreeMap<String, String> {
+        self.environment.clone()
+    }
+
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn health(&self) -> Result<(), StackError> {
+        self.backing.health()
+    }
+
+    fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    fn provide(&self, resources: &Resources) -> Result<(), StackError> {
+        if let Some(before) = &self.before {
+            return self.note_what_is_there(before, resources);
+        }
+        let Resources { topics, tables, buckets } = resources;
+        self.block_on(async {
+            let tables = try_join_all(tables.iter().map(|table| self.create_table(table)));
+            let buckets = try_join_all(buckets.iter().map(|bucket| self.create_bucket(bucket)));
+            tokio::try_join!(self.create_topics(topics), tables, buckets)
+        })?;
+        self.await_topics(topics)
+    }
+
+    fn produce(&self, records: &[Record]) -> Result<(), StackError> {
+        let named = |record: &Record| Record { topic: self.real(&record.topic), ..record.clone() };
+        self.kafka.produce(&records.iter().map(named).collect::<Vec<_>>())
+    }
+
+    fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError> {
+        let topics: Vec<String> = topics.iter().map(|topic| self.real(topic)).collect();
+        let ends = self.kafka.end_offsets(&topics)?;
+        Ok(ends
+            .into_iter()
+            .map(|((topic, partition), end)| ((self.without_namespace(&topic), partition), end))
+            .collect())
+    }
+
+    fn committed(&self, group: &str, partitions: &[(String, i32)]) -> Result<Commits, StackError> {
+        self.created(|created| created.groups.insert(group.to_owned()));
+        let partitions: Vec<(String, i32)> = partitions.iter().map(|(topic, n)| (self.real(topic), *n)).collect();
+        let commits = self.kafka.committed(group, &partitions)?;
+        Ok(commits.into_iter().map(|((topic, n), commit)| ((self.without_namespace(&topic), n), commit)).collect())
+    }
+
+    fn read_topic(&self, topic: &str) -> Result<Vec<Record>, StackError> {
+        let mut records = self.kafka.read_topic(&self.real(topic))?;
+        if let Some(before) = &self.before {
+            let before = before.lock().unwrap_or_else(PoisonError::into_inner);
+            records.retain(|record| before.is_new(topic, record));
+        }
+        for record in &mut records {
+            record.topic = self.without_namespace(&record.topic);
+            // Headers name topics, tables and buckets; key and value are the pipeline's content.
+            for value in record.headers.iter_mut().filter_map(|(_, value)| value.as_mut()) {
+                if let Ok(text) = std::str::from_utf8(value) {
+                    *value = self.without_namespace(text).into_bytes();
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    fn scan(&self, table: &str) -> Result<Vec<Value>, StackError> {
+        let name = self.real(table);
+        let pages = self.dynamodb.scan().table_name(&name).consistent_read(true).into_paginator().items().send();
+        let items: Result<Vec<_>, _> = self.block_on(pages.collect::<Result<Vec<_>, _>>());
+        let items = items.map_err(|error| StackError::sdk(format!("scanning table {name}"), error))?;
+        Ok(items.into_iter().map(items::item).collect())
+    }
+
+    fn objects(&self, bucket: &str) -> Result<Vec<(String, Vec<u8>)>, StackError> {
+        let bucket = self.real(bucket);
+        let mut objects: Vec<(String, Vec<u8>)> = self.block_on(async {
+            let mut keys = self.keys(&bucket).await?;
+            keys.retain(|key| self.is_new_object(&bucket, key));
+            let bucket = bucket.as_str();
+            let read = |key: String| async move {
+                let body = self.read_object(bucket, &key).await?;
+                Ok::<_, StackError>((self.without_namespace(&key), body))
+            };
+            stream::iter(keys).map(read).buffer_unordered(READS).try_collect().await
+        })?;
+        objects.sort();
+        Ok(objects)
+    }
+
+    fn open_uploads(&self, bucket: &str) -> Result<Vec<String>, StackError> {
+        let uploads = self.block_on(self.uploads(&self.real(bucket)))?;
+        let mut keys: Vec<String> = uploads.into_iter().map(|(key, _)| self.without_namespace(&key)).collect();
+        keys.sort();
+        Ok(keys)
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        if self.backing.outlives_the_test() && self.before.is_none() && self.backing.health().is_ok() {
+            let created = self.created(std::mem::take);
+            let left = self.block_on(self.clean_up(&created));
+            if !left.is_empty() {
+                eprintln!("cannot delete what a test has created:\n  {}", left.join("\n  "));
+            }
+        }
+        if let Some(runtime) = self.runtime.take() {
+            // Does not wait, and so may be called within another runtime.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// An SDK's error with its causes: its own text is only `service error`.
+pub(crate) fn words<E: std::error::Error>(error: &E) -> String {
+    DisplayErrorContext(error).to_string()
+}

@@ -1,0 +1,63 @@
+//! What a test needs of its services: topics, tables and buckets.
+
+use std::collections::BTreeMap;
+
+/// Everything that a stack creates for a test before the test begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Kafka topics, with their numbers of partitions.
+    pub topics: BTreeMap<String, i32>,
+    /// DynamoDB tables.
+    pub tables: Vec<Table>,
+    /// S3 buckets.
+    pub buckets: Vec<String>,
+}
+
+impl Resources {
+    /// One topic.
+    pub fn topic(name: &str, partitions: i32) -> Self {
+        Self { topics: [(name.to_owned(), partitions)].into(), ..Self::default() }
+    }
+
+    /// One table.
+    pub fn table(table: Table) -> Self {
+        Self { tables: vec![table], ..Self::default() }
+    }
+
+    /// One bucket.
+    pub fn bucket(name: &str) -> Self {
+        Self { buckets: vec![name.to_owned()], ..Self::default() }
+    }
+}
+
+/// A DynamoDB table to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Name.
+    pub name: String,
+    /// Partition key attribute and its type, `S`, `N` or `B`.
+    pub partition_key: (String, String),
+    /// Sort key attribute and its type.
+    pub sort_key: Option<(String, String)>,
+    /// Attributes and their types. Each of them is the partition key of a global secondary index that holds all attributes. A table refuses
+    /// an item in which such an attribute has another type.
+    pub indexes: Vec<(String, String)>,
+}
+
+/// The name of the index on an attribute; names of indexes have at least three characters.
+pub(crate) fn index_name(attribute: &str) -> String {
+    format!("by-{attribute}")
+}
+
+impl Table {
+    /// The key's attributes and their types, the partition key first.
+    pub(crate) fn key(&self) -> impl Iterator<Item = &(String, String)> {
+        std::iter::once(&self.partition_key).chain(&self.sort_key)
+    }
+
+    /// Every attribute whose type the table has to know, once.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = &(String, String)> {
+        let indexes = self.indexes.iter().filter(|index| self.key().all(|key| key.0 != index.0));
+        self.key().chain(indexes)
+    }
+}
