@@ -36,6 +36,11 @@ impl DriveError {
     }
 }
 
+/// Why a subject that is started again may not drain in time, and what to do.
+const SESSION_HINT: &str = "this schedule starts the subject more than once, and Kafka gives the partitions of a member that was killed to \
+    no other until its session has timed out, which takes 45 s by default; let the pipeline read its session timeout from the environment, \
+    and set a short one in `env_when_restarted`\n";
+
 /// Whether a schedule disturbed a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Disturbance {
@@ -57,6 +62,15 @@ pub(crate) struct Drive<'a> {
 impl Drive<'_> {
     /// Runs the case until its subject has drained and stopped, or has failed as the case expects.
     pub fn run(&self) -> Result<Disturbance, DriveError> {
+        self.under_schedule().map_err(|error| match error {
+            DriveError::Settle(SettleError::Behind { limit, behind, log }) if self.schedule.restarts() => {
+                DriveError::Settle(SettleError::Behind { limit, behind: behind + SESSION_HINT, log })
+            }
+            error => error,
+        })
+    }
+
+    fn under_schedule(&self) -> Result<Disturbance, DriveError> {
         let records = &self.case.records;
         if let Expectation::Failure { text } = &self.case.expectation {
             return self.expecting_failure(text);
@@ -124,10 +138,12 @@ impl Drive<'_> {
     }
 
     fn expecting_failure(&self, text: &str) -> Result<Disturbance, DriveError> {
-        self.send(&self.case.records)?;
+        let goal = self.send(&self.case.records)?;
         let subject = self.start_subject()?;
         self.evidence.phase(Phase::AwaitingFailure);
-        self.settling(&subject).said(text, self.case.settings.timeout)?;
+        let settling = self.settling(&subject);
+        settling.said(text, self.case.settings.timeout)?;
+        settling.failed(text, &goal)?;
         Ok(match self.schedule {
             Schedule::Plain => Disturbance::AsScheduled,
             _ => Disturbance::None("the case expects the pipeline to fail, and is run undisturbed".to_owned()),

@@ -89,7 +89,7 @@ pub enum SettleError {
         calls: String,
     },
     /// An expected failure did not happen.
-    #[error("expected the subject to say `{text}`, but {problem}{}", last(log))]
+    #[error("expected the subject to fail and to say `{text}`, but {problem}{}", last(log))]
     NotSaid {
         /// `expect_failure`.
         text: String,
@@ -187,19 +187,45 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// Waits until the subject says `text`, then ends it, in good order if it can.
+    /// Waits until the subject says `text`.
     pub fn said(&self, text: &str, limit: Duration) -> Result<(), SettleError> {
         let waited = self.subject.map(|subject| (subject, subject.wait_for_line(text, Instant::now() + limit)));
         let problem = match waited {
             None => "what a pipeline says that runs already is not known".to_owned(),
-            Some((subject, Waited::Found(_))) => {
-                self.log.note("-- said what was expected; SIGTERM".to_owned());
-                // Its status does not matter: it may have failed already.
-                let _ = subject.stop(STOP_LIMIT);
-                return Ok(());
-            }
+            Some((_, Waited::Found(_))) => return Ok(()),
             Some((_, Waited::Ended(status))) => format!("it ended without that: {}", describe(status)),
             Some((_, Waited::TimedOut)) => format!("it has not said that after {} s", seconds(limit)),
+        };
+        Err(SettleError::NotSaid { text: text.to_owned(), problem, log: self.log.last(LAST_LINES) })
+    }
+}
+
+/// How long a subject that has said what was expected is watched for draining all the same.
+const FAILURE_LIMIT: Duration = Duration::from_secs(5);
+
+impl Settling<'_> {
+    /// After [`Self::said`]: makes sure that the subject has failed, then ends it. It has failed if it ends by itself, or if its groups do
+    /// not reach the goal within [`FAILURE_LIMIT`], as when one of its tasks has failed. Without groups it has to end.
+    pub fn failed(&self, text: &str, goal: &Goal) -> Result<(), SettleError> {
+        let Some(subject) = self.subject else { return Ok(()) };
+        let deadline = Instant::now() + FAILURE_LIMIT;
+        let problem = loop {
+            if subject.wait(Instant::now() + ASK.1).is_some() {
+                return Ok(());
+            }
+            let has_goal = !goal.groups.is_empty() && !goal.ends.is_empty();
+            if has_goal && behind(self.stack, goal)?.is_empty() {
+                break "it said that and went on: it has drained all the same, and runs".to_owned();
+            }
+            if Instant::now() > deadline {
+                if has_goal {
+                    self.log.note("-- said what was expected and does not drain; SIGTERM".to_owned());
+                    // Its status does not matter: it has failed.
+                    let _ = subject.stop(STOP_LIMIT);
+                    return Ok(());
+                }
+                break format!("it said that and still runs after {} s", seconds(FAILURE_LIMIT));
+            }
         };
         Err(SettleError::NotSaid { text: text.to_owned(), problem, log: self.log.last(LAST_LINES) })
     }

@@ -53,7 +53,7 @@ fn a_python_pipeline_passes_as_it_runs_in_production() {
 #[test]
 fn a_python_pipeline_that_is_killed_or_restarted_stores_the_same() {
     let Some(python) = python() else { return };
-    for schedule in ["restarted", "killed:2"] {
+    for schedule in ["restarted", "killed:s3.PutObject:1"] {
         let subject = format!("{python} pipeline.py");
         passes(&runner(&python, &["--subject", &subject, "--schedule", schedule, "orders::placed"]));
     }
@@ -63,5 +63,16 @@ fn a_python_pipeline_that_is_killed_or_restarted_stores_the_same() {
 fn a_script_that_does_not_exec_the_pipeline_is_killed_with_it() {
     let Some(python) = python() else { return };
     passes(&runner(&python, &["--subject", "./pipeline.sh", "orders::placed"]));
-    passes(&runner(&python, &["--subject", "./pipeline.sh", "--schedule", "killed:2", "orders::placed"]));
+    passes(&runner(&python, &["--subject", "./pipeline.sh", "--schedule", "killed:s3.PutObject:1", "orders::placed"]));
+}
+
+/// The page shows the settings of the example as they are, but for what only a demonstration needs.
+#[test]
+fn the_page_shows_the_settings_of_the_example() {
+    let page = std::fs::read_to_string(example().join("../../../docs/testing-your-pipeline.md")).expect("the page");
+    let settings = std::fs::read_to_string(example().join("fixtures/suite.toml")).expect("the settings");
+    let shown = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of settings");
+    for line in shown.lines() {
+        assert!(settings.lines().any(|other| other == line), "`{line}` is not in suite.toml");
+    }
 }

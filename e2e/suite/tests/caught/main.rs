@@ -72,7 +72,7 @@ fn trials() -> Vec<Trial> {
                 "snapshots/s3__raw__rows.snap: 1 row missing\n  - two",
                 "snapshots/objects.snap: 1 object missing\n  - raw/rows/0000000001.json: 1 row, 4 bytes uncompressed",
                 "if this is right: cargo insta review",
-                "run it again: cargo nextest run -E 'test(=words::three)'",
+                "run it again: cargo test -- --exact words::three",
             ])
         }),
         Trial::test("a_dropped_row_is_shown_under_every_schedule", || {
@@ -111,9 +111,26 @@ fn trials() -> Vec<Trial> {
             project.write(CASE, "messages.ndjson", "one\npoison\n");
             project.case("expect_failure = 'it is poison'").run("").passes()?;
             project.case("expect_failure = 'it is fine'").run("").fails_with(&[
-                "expected the subject to say `it is fine`, but it ended without that: exit status 3",
+                "expected the subject to fail and to say `it is fine`, but it ended without that: exit status 3",
                 "cannot store offset 1: it is poison",
             ])
+        }),
+        Trial::test("a_pipeline_that_goes_on_has_not_failed_whatever_it_says", || {
+            let project = project().without_snapshots();
+            project.case("expect_failure = 'INFO'").run("says INFO").fails_with(&[
+                "expected the subject to fail and to say `INFO`, but it said that and went on: it has drained all the same",
+            ])?;
+            project.case("expect_failure = 'waiting for something'").run("never drains").passes()
+        }),
+        Trial::test("a_session_that_has_not_timed_out_is_named_as_the_cause", || {
+            let project = project().timeout("3s").under("killed:s3.PutObject:1");
+            let suite = fs::read_to_string(project.root.path().join("fixtures/suite.toml"))?;
+            project.write(
+                "fixtures",
+                "suite.toml",
+                &suite.replace("SESSION_TIMEOUT_MS = '1000'", "SESSION_TIMEOUT_MS = '30000'"),
+            );
+            project.run("").fails_with(&["until its session has timed out", "set a short one in `env_when_restarted`"])
         }),
         Trial::test("nothing_observed_is_a_failure_unless_it_is_the_point", || {
             let blind = project().without_snapshots();

@@ -47,6 +47,9 @@ async fn run() -> Result<()> {
         }
     });
 
+    if is("says INFO") {
+        eprintln!("INFO ready");
+    }
     let sinks = Sinks::connect().await;
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", std::env::var("KAFKA_BOOTSTRAP_SERVERS")?)
