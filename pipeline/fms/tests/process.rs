@@ -7,8 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::stack::Stack;
 use e2e::stack::embedded::Embedded;
+use e2e::stack::{Resources, Stack};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -57,8 +57,8 @@ const CONNECTOR: &str =
 #[test]
 fn a_log_that_nobody_takes_ends_no_worker() {
     let stack = Embedded::start().expect("a stack");
-    stack.create_topic("t", 1).expect("a topic");
-    stack.create_bucket("raw-data").expect("a bucket");
+    stack.provide(&Resources::topic("t", 1)).expect("a topic");
+    stack.provide(&Resources::bucket("raw-data")).expect("a bucket");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("raw.json");
     fs::write(&file, CONNECTOR).expect("a file");
