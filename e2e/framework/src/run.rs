@@ -100,7 +100,7 @@ fn carry_out(
     if options.keep_capsules && matches!(verdict, Verdict::Passed | Verdict::Undisturbed(_)) {
         // It was asked for, so it is worth a word when it cannot be written, but it is no failure of the case.
         if let Err(error) = evidence.write("passed") {
-            eprintln!("{id}: cannot write {}: {error}", evidence.folder.display());
+            crate::machine::warn(&format!("{id}: cannot write {}: {error}", evidence.folder.display()));
         }
     }
     let is_failure = matches!(verdict, Verdict::Failed(_) | Verdict::Infrastructure(_));
