@@ -17,6 +17,9 @@
 //! their addresses in its environment, waits until the pipeline has committed every offset and has no call in flight, stops it, and
 //! compares what is in the tables, buckets and dead-letter topics with the snapshots. There is no fixed wait anywhere.
 //!
+//! It runs on Linux and macOS: pipelines are stopped and killed by Unix signals. The library, and the runner that a project makes of
+//! [`runner`], are both called `e2e`, so that the command is `cargo run --bin e2e` in every project.
+//!
 //! # A test target
 //!
 //! The fixtures are a package, so that `cargo insta` finds their snapshots. Its manifest has one test with `harness = false`; this is all
@@ -25,13 +28,11 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //!
-//! use e2e::{Program, Suite, harness};
+//! use e2e::{Program, harness};
 //!
 //! fn main() -> ExitCode {
-//!     // The project's folder: fixtures are in `fixtures/` below it, and the pipeline runs in it.
-//!     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-//!     let pipeline = Program::Shell("python -m orders.pipeline".into());
-//!     harness::main(&Suite::new(root, pipeline))
+//!     // The pipeline runs in the project's folder: the nearest one, from the current folder upwards, with `fixtures/suite.toml`.
+//!     harness::main(Program::Shell("python -m orders.pipeline".into()))
 //! }
 //! ```
 //!
