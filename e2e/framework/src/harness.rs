@@ -61,9 +61,9 @@ pub fn main_of(suite: &Suite) -> ExitCode {
         Trial::ignorable_test(id.to_string(), move || {
             let repeat = repeat(&id.to_string(), &options);
             let outcome = run(&suite, &id, &options, repeat);
-            if let Err(problem) =
-                reporting::add(&suite, options.stack, &options.schedule.to_string(), std::slice::from_ref(&outcome))
-            {
+            let schedule = options.schedule.to_string();
+            let outcomes = std::slice::from_ref(&outcome);
+            if let Err(problem) = reporting::add(&suite, options.stack, &schedule, outcomes, outcome.duration) {
                 // The verdict stands without it.
                 machine::warn(&problem);
             }

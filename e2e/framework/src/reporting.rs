@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use crate::Suite;
 use crate::observe::plural;
@@ -10,13 +11,19 @@ use crate::outcome::{self, Outcome, Times};
 use crate::report::{CaseReport, Report, RunFacts, Verdict};
 use crate::stack::Kind;
 
-/// Adds outcomes to the report of this run; gives the path of the newest report, which is this one. An error names the report that
-/// could not be written and what to do.
-pub(crate) fn add(suite: &Suite, stack: Kind, schedule: &str, outcomes: &[Outcome]) -> Result<PathBuf, String> {
+/// Adds outcomes, which took so long until now, to the report of this run; gives the path of the newest report, which is this one. An
+/// error names the report that could not be written and what to do.
+pub(crate) fn add(
+    suite: &Suite,
+    stack: Kind,
+    schedule: &str,
+    outcomes: &[Outcome],
+    took: Duration,
+) -> Result<PathBuf, String> {
     let folder = suite.target().join("e2e");
     let report = Report::new(&folder, run_name());
     let cases: Vec<CaseReport> = outcomes.iter().map(|outcome| case(outcome, &folder)).collect();
-    report.add(|| facts(suite, stack, schedule), &cases).map_err(|error| {
+    report.add(|| facts(suite, stack, schedule, took), &cases).map_err(|error| {
         format!(
             "cannot write the report {}: {error}; set CARGO_TARGET_DIR to a folder that can be written",
             report.page().display()
@@ -36,9 +43,9 @@ fn run_name() -> &'static str {
     })
 }
 
-fn facts(suite: &Suite, stack: Kind, schedule: &str) -> RunFacts {
+fn facts(suite: &Suite, stack: Kind, schedule: &str, took: Duration) -> RunFacts {
     RunFacts {
-        started: jiff::Timestamp::now().as_millisecond(),
+        started: jiff::Timestamp::now().saturating_sub(took).unwrap_or_default().as_millisecond(),
         root: suite.root.display().to_string(),
         commit: commit(&suite.root),
         stack: stack.to_string(),

@@ -107,7 +107,7 @@ pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String>
         (run_all(&cases, jobs, arguments.json, run), options.schedule.to_string())
     };
     let took = started.elapsed();
-    let page = reporting::add(&suite, options.stack, &schedule, &outcomes);
+    let page = reporting::add(&suite, options.stack, &schedule, &outcomes, took);
     if arguments.json {
         machine::print(&format!("{}\n", table::json(&suite.root, &outcomes, &schedule, took)));
     } else {

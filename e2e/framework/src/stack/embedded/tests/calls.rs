@@ -136,21 +136,3 @@ async fn a_client_that_leaves_in_the_middle_of_its_request_ends_the_call() {
     assert_eq!(outline(&calls.snapshot()), [("s3", "PutObject", "lake/k", Some(CLIENT_GONE))]);
     assert_eq!(stack.objects("lake").unwrap(), []);
 }
-
-/// Not a promise, but what a whole test's calls cost: printed, and bounded only where something is clearly wrong.
-#[tokio::test]
-async fn a_call_takes_milliseconds() {
-    let stack = start();
-    stack.provide(&Resources::table(rows())).unwrap();
-    let client = dynamodb(&stack);
-    let mut took = Vec::new();
-    for id in 0..200 {
-        let begun = Instant::now();
-        client.put_item().table_name("rows").set_item(Some(item(&id.to_string()))).send().await.unwrap();
-        took.push(begun.elapsed());
-    }
-    took.sort();
-    eprintln!("PutItem through the proxy: median {:?}, p99 {:?}", took[100], took[198]);
-    // Delayed acknowledgements with Nagle's algorithm would cost 40 ms each.
-    assert!(took[100] < Duration::from_millis(30), "{took:?}");
-}
