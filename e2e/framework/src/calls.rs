@@ -1,11 +1,13 @@
-//! The AWS calls of one run's subject, in the order in which they reached the recording proxy, and the faults to inject into them.
+//! The AWS calls that the subject of one run made, in the order of their arrival at the recording proxy, and the faults
+//! to inject into them.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Status of a call whose client left before it had the whole answer, as a killed subject does. HTTP has no status for this; 499 is the one
-/// that nginx logs. The service may or may not have done what was asked, but it is no longer doing it.
+/// The status of a call whose client closed the connection before it had the whole answer, as happens when a subject is
+/// killed. HTTP has no status for this; 499 is the one that nginx logs. The service may or may not have done what was
+/// asked, but it is no longer doing it.
 pub const CLIENT_GONE: u16 = 499;
 
 /// What a call does to the service that it is made to.
@@ -13,53 +15,61 @@ pub const CLIENT_GONE: u16 = 499;
 pub enum Effect {
     /// It changes nothing that a test observes.
     Read,
-    /// It may change something that a test observes. Throttling concerns only these, and none may begin after the offset commit that covers
-    /// it.
+    /// It may change something that a test observes. Only such calls are throttled, and none of them may begin after
+    /// the offset commit that covers it.
     Write,
-    /// It waits for something that may never come, as a long poll does, and changes nothing that a test observes. A pipeline that has
-    /// drained still makes such calls, so an unanswered one is no work in flight.
+    /// It waits for something that may never come, as a long poll does, and changes nothing that a test observes. A
+    /// pipeline that has drained still makes such calls, so a call of this kind that is not answered does not count as
+    /// in flight.
     Wait,
 }
 
 /// One call of the subject.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// Its number, from 1, in the order in which requests arrived.
+    /// The number of the call, from 1, in the order in which requests arrived.
     pub number: usize,
-    /// The service's name as its requests are signed for it: `dynamodb`, `s3`, `sqs`, `glue`; `unknown` where a request does not say it.
+    /// The service's name as its requests are signed for it: `dynamodb`, `s3`, `sqs`, `glue`; it is `unknown` if the
+    /// request does not name its service.
     pub service: String,
-    /// The operation's name in the service's own documentation: `BatchWriteItem`, `PutObject`, `CompleteMultipartUpload`.
+    /// The operation's name in the service's own documentation: `BatchWriteItem`, `PutObject`,
+    /// `CompleteMultipartUpload`.
     pub operation: String,
-    /// What it is about: a table (several are joined by commas), a queue, or a bucket and a key joined by a slash.
+    /// What the call is about: a table (the names of several tables are joined by commas), a queue, or a bucket and a
+    /// key joined by a slash.
     pub target: String,
-    /// What it does to the service.
+    /// What the call does to the service.
     pub effect: Effect,
-    /// When it arrived.
+    /// When the request arrived.
     pub started: Instant,
-    /// When its answer was sent, and its HTTP status or [`CLIENT_GONE`]; `None` while it is not answered.
+    /// When the answer was sent, with its HTTP status or [`CLIENT_GONE`]. It is `None` as long as the call is not
+    /// answered.
     pub finished: Option<(Instant, u16)>,
-    /// Bytes of the request's body that have arrived so far.
+    /// How many bytes of the request's body have arrived so far.
     pub request_bytes: usize,
 }
 
 impl Call {
-    /// Whether the service may still be doing what was asked: it has not answered, and the call is no mere wait.
+    /// Whether the service may still be at work on the call: it has not answered, and the call is not of the kind
+    /// [`Effect::Wait`].
     pub fn is_in_flight(&self) -> bool {
         self.finished.is_none() && self.effect != Effect::Wait
     }
 }
 
-/// Names one call of a run by what it is: the n-th call of one operation, counted over the whole run or for one target. Calls that a subject
-/// makes in parallel arrive in any order, but each of these names means the same kind of call in every run.
+/// The name of one call of a run: the n-th call of an operation, counted over the whole run or over the calls to one
+/// target. The calls that a subject makes in parallel arrive in any order, but the same name means the same kind of
+/// call in every run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallName {
-    /// The service, see [`Call::service`].
+    /// The name of the service, see [`Call::service`].
     pub service: String,
-    /// The operation, see [`Call::operation`].
+    /// The name of the operation, see [`Call::operation`].
     pub operation: String,
-    /// Which of these calls, from 1.
+    /// Which one of these calls is meant, counted from 1.
     pub nth: usize,
-    /// The beginning of the target that the call has to have, such as a bucket and a prefix; `None` counts calls to any target.
+    /// The beginning of the target that the call has to have, such as a bucket and a prefix; `None` counts calls to any
+    /// target.
     pub target: Option<String>,
 }
 
@@ -71,25 +81,26 @@ impl CallName {
     }
 }
 
-/// What a hold does when its call is there: typically it kills the subject. It may block.
+/// The function that a hold runs when it has reached its call. Typically it kills the subject. It may block.
 pub type Hook = Box<dyn FnOnce() + Send>;
 
-/// At which point of a call a [`Fault::Hold`] takes effect.
+/// The point of a call at which a [`Fault::Hold`] takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
-    /// The request has arrived whole, and the service never sees it.
+    /// The whole request has arrived at the proxy, but the service never receives it.
     Before,
-    /// The service has done its work and has answered, and the client never sees the answer.
+    /// The service has done its work and has answered, but the client never receives the answer.
     After,
 }
 
-/// Which of the calls that a fault concerns it hits, counted from when it was injected.
+/// Which calls a fault hits, among those that it concerns. The count begins when the fault is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hits {
-    /// The first this many.
+    /// As many of the first calls as this number says.
     First(usize),
-    /// The first and then every n-th: with 2 the first, third, fifth and so on, so that even a single call is hit and its repetition is
-    /// not. With 1 or 0 every call is hit, and a client that retries for ever never gets through.
+    /// The first call and then every n-th. With 2 these are the first, third, fifth and so on, so that even a single
+    /// call is hit and its repetition is not. With 1 or 0 every call is hit, and a client that retries for ever never
+    /// succeeds.
     Every(usize),
 }
 
@@ -105,20 +116,22 @@ impl Hits {
 
 /// A way in which AWS, or the subject's own death, disturbs a run.
 pub enum Fault {
-    /// Writes that are hit are refused and do nothing. The refusal is the service's own for too many requests, such as
-    /// `ProvisionedThroughputExceededException` from DynamoDB and 503 `SlowDown` from S3.
+    /// Writes that are hit are refused and change nothing. The answer is the one that the service itself gives to too
+    /// many requests, such as `ProvisionedThroughputExceededException` from DynamoDB and 503 `SlowDown` from S3.
     Throttle(Hits),
-    /// Of each batch that is hit, the service does all but the last item, which its answer names as not processed. It concerns operations
-    /// that have such an answer, as DynamoDB's `BatchWriteItem` does. The request that is passed on is shorter than the one that was
-    /// signed; the embedded DynamoDB and DynamoDB Local accept it, and elsewhere the proxy signs it anew.
+    /// Of each batch that is hit, the service processes all items except the last one, and the answer says that this
+    /// item was not processed. The fault concerns operations that have such an answer, such as DynamoDB's
+    /// `BatchWriteItem`. The request that is passed on is shorter than the one that was signed. The embedded DynamoDB
+    /// and DynamoDB Local accept that; for other services the proxy signs the request again.
     Unprocessed(Hits),
-    /// The named call gets as far as `moment`, then `hook` runs, and the call is never answered: it is in flight until its client leaves.
+    /// The named call proceeds to `moment`, then `hook` runs. The call is never answered: it is in flight until its
+    /// client closes the connection.
     Hold {
-        /// Which call. Calls are counted from when the fault was injected.
+        /// The name of the call. Calls are counted from the moment at which the fault was injected.
         call: CallName,
-        /// How far it gets.
+        /// How far the call proceeds.
         moment: Moment,
-        /// What happens then.
+        /// What is run at that moment.
         hook: Hook,
     },
 }
@@ -137,13 +150,13 @@ impl fmt::Debug for Fault {
 
 /// What the proxy is to do with one call.
 pub(crate) enum Plan {
-    /// Pass it on.
+    /// The call is passed on.
     Forward,
-    /// Refuse it as the service refuses what comes too fast.
+    /// The call is refused as the service refuses too many requests.
     Throttle,
-    /// Pass it on without its last item.
+    /// The call is passed on without its last item.
     Unprocessed,
-    /// See [`Fault::Hold`].
+    /// The call is held, see [`Fault::Hold`].
     Hold(Moment, Hook),
 }
 
@@ -181,8 +194,9 @@ impl<T> Counted<T> {
 }
 
 impl State {
-    /// Decides what happens to the newest call. A hold wins over a refusal, and a refusal over a shortened batch; each of them counts the
-    /// call. `can_be_partial` says whether the service can leave a part of it undone.
+    /// Decides what happens to the newest call. A hold takes precedence over a refusal, and a refusal over a shortened
+    /// batch. Every fault that concerns the call counts it, whichever of them is applied. `can_be_partial` says whether
+    /// the service can leave a part of it undone.
     fn plan(&mut self, can_be_partial: bool) -> Plan {
         fn hit(faults: &mut [Counted<Hits>]) -> bool {
             faults.iter_mut().fold(false, |hit, Counted { fault, concerned }| {
@@ -228,12 +242,12 @@ impl Calls {
         self.state().refused
     }
 
-    /// All calls so far, by number.
+    /// All calls so far, in the order of their numbers.
     pub fn snapshot(&self) -> Vec<Call> {
         self.state().calls.clone()
     }
 
-    /// The name of every call so far: each operation with as many numbers as it was called, counted over all targets.
+    /// The name of every call so far, in the order of arrival. The calls of an operation are counted over all targets.
     pub fn names(&self) -> Vec<CallName> {
         let mut names: Vec<CallName> = Vec::new();
         for call in &self.state().calls {
@@ -245,8 +259,8 @@ impl Calls {
         names
     }
 
-    /// Waits until `condition` holds for the calls so far, and looks again whenever one arrives, grows or ends. Gives false if it does not
-    /// hold until `deadline`.
+    /// Waits until `condition` is true of the calls so far. It is checked again whenever a call arrives, receives bytes
+    /// or ends. Returns false if it is not true by `deadline`.
     pub fn wait_until(&self, deadline: Instant, mut condition: impl FnMut(&[Call]) -> bool) -> bool {
         let mut state = self.state();
         loop {
@@ -261,7 +275,7 @@ impl Calls {
         }
     }
 
-    /// Disturbs calls from the next one on.
+    /// Injects a fault, which takes effect from the next call on.
     pub fn inject(&self, fault: Fault) {
         let mut state = self.state();
         match fault {
@@ -271,7 +285,7 @@ impl Calls {
         }
     }
 
-    /// Records a call that has arrived, and says what is to become of it.
+    /// Records a call that has arrived, and decides what the proxy does with it.
     pub(crate) fn begin(&self, service: &str, request: Request) -> (InFlight, Plan) {
         let mut state = self.state();
         let number = state.calls.len() + 1;
@@ -314,7 +328,7 @@ impl fmt::Debug for Calls {
     }
 }
 
-/// What a service makes of a request: which call it is.
+/// What a service recognises in a request: which call it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     /// See [`Call::operation`].
@@ -323,11 +337,11 @@ pub(crate) struct Request {
     pub target: String,
     /// See [`Call::effect`].
     pub effect: Effect,
-    /// Whether the service may do a part of it and say so, see [`Fault::Unprocessed`].
+    /// Whether the service may process only a part of the call and say so, see [`Fault::Unprocessed`].
     pub can_be_partial: bool,
 }
 
-/// A call that is not answered yet. When it is dropped without an answer, its client has left.
+/// A call that is not answered yet. If this value is dropped without an answer, the client has closed the connection.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     calls: Calls,
@@ -336,12 +350,12 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// Its number, see [`Call::number`].
+    /// The number of the call, see [`Call::number`].
     pub(crate) fn number(&self) -> usize {
         self.number
     }
 
-    /// Its answer has been sent.
+    /// Records that the answer has been sent, with this HTTP status.
     pub(crate) fn finish(mut self, status: u16) {
         self.ended = true;
         self.calls.end(self.number, status);

@@ -1,4 +1,5 @@
-//! Takes a subject through one schedule: messages, starts, disturbances, draining and stops; and says whether it was disturbed at all.
+//! Runs a subject under one schedule: sends messages, starts the subject, disturbs it, lets it drain and stops it. The
+//! result says whether the schedule disturbed the run at all.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use crate::stack::{Record, Stack, StackError};
 use crate::subject::{Killer, Program, Subject, SubjectError};
 use crate::suite::Suite;
 
-/// Why a subject did not come through its schedule.
+/// Why a run under a schedule failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DriveError {
     #[error(transparent)]
@@ -27,7 +28,7 @@ pub(crate) enum DriveError {
 }
 
 impl DriveError {
-    /// Whether it is the services that failed, and not the pipeline.
+    /// Whether the services failed, and not the pipeline.
     pub fn is_infrastructure(&self) -> bool {
         match self {
             Self::Stack(error) | Self::Settle(SettleError::Stack(error)) => error.infrastructure,
@@ -36,7 +37,7 @@ impl DriveError {
     }
 }
 
-/// Why a subject that is started again may not drain in time, and what to do.
+/// Explains why a subject that is started again may not drain in time, and what to do about it.
 const SESSION_HINT: &str = "this schedule starts the subject more than once, and Kafka gives the partitions of a member that was killed to \
     no other until its session has timed out, which takes 45 s by default; let the pipeline read its session timeout from the environment, \
     and set a short one in `env_when_restarted`\n";
@@ -44,13 +45,13 @@ const SESSION_HINT: &str = "this schedule starts the subject more than once, and
 /// Whether a schedule disturbed a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Disturbance {
-    /// It did what it says, which for the plain schedule is nothing.
+    /// The run was disturbed as the schedule says. The plain schedule disturbs nothing.
     AsScheduled,
-    /// It did not, for this reason.
+    /// The schedule did not disturb the run, for this reason.
     None(String),
 }
 
-/// A case on its services, under a schedule.
+/// A case that is run on its services, under a schedule.
 pub(crate) struct Drive<'a> {
     pub case: &'a Case,
     pub stack: &'a dyn Stack,
@@ -91,7 +92,7 @@ impl Drive<'_> {
         Ok(Disturbance::AsScheduled)
     }
 
-    /// Sends records, and checks that they are where they were meant to be.
+    /// Sends records. The returned goal has the ends that the partitions then have.
     fn send(&self, records: &[Record]) -> Result<Goal, DriveError> {
         self.evidence.phase(Phase::Sending);
         self.stack.produce(records)?;
@@ -162,7 +163,7 @@ impl Drive<'_> {
         Ok(Disturbance::AsScheduled)
     }
 
-    /// Kills a subject at a call, then lets another one drain.
+    /// Kills a subject at a call, then starts a second subject and lets it drain.
     fn killed(&self, goal: &Goal, point: &CrashPoint) -> Result<Disturbance, DriveError> {
         let killer: Arc<OnceLock<Killer>> = Arc::default();
         let was_killed = Arc::new(AtomicBool::new(false));
@@ -181,13 +182,13 @@ impl Drive<'_> {
         let subject = self.start_subject()?;
         let _ = killer.set(subject.killer());
         match self.drain_with(&subject, goal) {
-            // The call may also be one that the subject makes while it stops.
+            // The subject may also have made this call while it was stopping.
             Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. }))
                 if was_killed.load(Ordering::SeqCst) =>
             {
                 let hearing = Hearing::before_start(&self.evidence.log);
                 let successor = self.start_subject()?;
-                // Where its predecessor had done all the work, it is asked to stop at once.
+                // If its predecessor had done all the work, the successor is asked to stop at once.
                 hearing.wait(&successor, &self.evidence.log, STOP_LIMIT);
                 self.drain_with(&successor, goal)?;
                 Ok(Disturbance::AsScheduled)
@@ -198,7 +199,7 @@ impl Drive<'_> {
     }
 }
 
-/// Why a call did not occur: which calls there were instead.
+/// Says that a call did not occur, and which calls the subject made instead.
 fn no_such_call(wanted: &CallName, made: &[CallName]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for call in made {
@@ -211,7 +212,7 @@ fn no_such_call(wanted: &CallName, made: &[CallName]) -> String {
     format!("the subject made fewer than {}{target}, but {made}", counted(*nth, &format!("{service}.{operation} call")))
 }
 
-/// Every record twice in a row, with the offsets that this gives.
+/// Every record twice in a row. The offsets are those that the records get in this order.
 fn twice(records: &[Record]) -> Vec<Record> {
     let mut offsets: BTreeMap<(String, i32), i64> = BTreeMap::new();
     records

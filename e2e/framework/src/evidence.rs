@@ -1,4 +1,4 @@
-//! What a run leaves behind when it fails: a folder with its log, offsets, calls, observation and difference.
+//! What a run leaves behind when it fails: a folder with its log, committed offsets, calls, observation and difference.
 
 use std::fmt::Write;
 use std::fs::{self, File, TryLockError};
@@ -22,12 +22,14 @@ pub(crate) struct Evidence {
     pub id: CaseId,
     /// The command that repeats the run.
     pub repeat: String,
-    /// Where it is written. No other run writes to this folder for as long as this value or a clone of it exists.
+    /// The folder to which the evidence is written. No other run writes to it as long as this value or a clone of it
+    /// exists.
     pub folder: PathBuf,
     pub log: Log,
     started: Instant,
     found: Arc<Mutex<Found>>,
-    /// Held for as long as the folder is this run's; `None` where no lock can be written, and then no evidence either.
+    /// The lock on the folder, held as long as the folder belongs to this run. It is `None` where no lock file can be
+    /// written; evidence cannot be written there either.
     _claim: Option<Arc<File>>,
 }
 
@@ -46,7 +48,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// What it is doing, for a sentence that begins with `while`.
+    /// The phase in words, to stand after `while` in a sentence.
     fn text(self) -> &'static str {
         match self {
             Self::Reading => "reading the fixture",
@@ -64,7 +66,7 @@ impl Phase {
 
 #[derive(Default)]
 pub(crate) struct Found {
-    /// Every phase so far, and when it began.
+    /// Every phase so far, and the time at which it began.
     phases: Vec<(Phase, Instant)>,
     pub stack: Option<Arc<dyn Stack>>,
     pub goal: Option<Goal>,
@@ -76,13 +78,13 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// What the run is doing.
+    /// What the run is doing now, in words.
     pub(crate) fn phase(&self) -> &'static str {
         self.phases.last().map_or("beginning", |(phase, _)| phase.text())
     }
 }
 
-/// Runs that have not ended.
+/// The runs of this process that have not ended.
 static ACTIVE: Mutex<Vec<Evidence>> = Mutex::new(Vec::new());
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -90,7 +92,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Evidence {
-    /// The evidence of a run that begins now. What an earlier run has left in its folder is removed.
+    /// The evidence of a run that begins now. Files that an earlier run left in its folder are removed.
     pub(crate) fn new(id: &CaseId, options: &Options, repeat: String, target: &Path) -> Self {
         let (folder, claim) = claim(&target.join("e2e"), &id.protocol, &folder_name(id, options));
         let _ = fs::remove_dir_all(&folder);
@@ -109,12 +111,12 @@ impl Evidence {
         lock(&self.found)
     }
 
-    /// Begins a phase.
+    /// Notes that a phase begins.
     pub(crate) fn phase(&self, phase: Phase) {
         self.found().phases.push((phase, Instant::now()));
     }
 
-    /// How long the phases have taken until now.
+    /// How long each phase has taken until now.
     pub(crate) fn times(&self) -> Times {
         let mut times = Times::default();
         let found = self.found();
@@ -133,14 +135,15 @@ impl Evidence {
         times
     }
 
-    /// Writes everything that is known, and the command that repeats the run.
+    /// Writes everything that is known of the run to its folder, with the command that repeats the run.
     pub(crate) fn write(&self, verdict: &str) -> io::Result<()> {
         let _ = fs::remove_dir_all(&self.folder);
         fs::create_dir_all(&self.folder)?;
         let write = |name: &str, text: &str| fs::write(self.folder.join(name), text);
         write("verdict.txt", &format!("{}\n{verdict}\n\nrun it again:\n{}\n", self.id, self.repeat))?;
         write("worker.log", &self.log.text())?;
-        // Cloned, because asking the services takes time, in which the run may want to note something.
+        // These are cloned, because it takes time to ask the services, and the run must be able to note something
+        // meanwhile.
         let (stack, goal, observed, diff) = {
             let found = self.found();
             (found.stack.clone(), found.goal.clone(), found.observed.clone(), found.diff.clone())
@@ -174,9 +177,9 @@ impl Evidence {
     }
 }
 
-/// The name of the folder: the case, and how this run differs from the usual one.
+/// The name of the folder: the name of the case, then the stack and the schedule if they are not the usual ones.
 fn folder_name(id: &CaseId, options: &Options) -> String {
-    /// The longest name: file systems allow 255 bytes, and a number may follow.
+    /// The longest name. File systems allow 255 bytes, and a number may follow the name.
     const LONGEST: usize = 200;
     let mut name = id.name.clone();
     if options.stack != Kind::Embedded {
@@ -189,10 +192,10 @@ fn folder_name(id: &CaseId, options: &Options) -> String {
     name.chars().map(safe).take(LONGEST).collect()
 }
 
-/// The first folder of this name, or of this name with a number, that no other run has, be it of this process or of another one; and the
-/// lock that keeps it.
+/// Reserves a folder that no other run of this or another process uses, and returns it with the lock that reserves it.
+/// The folder has this name or, if that is taken, this name with a number.
 fn claim(evidence: &Path, protocol: &str, name: &str) -> (PathBuf, Option<File>) {
-    /// More runs of one case at once than there can be.
+    /// A number of simultaneous runs of one case that is never reached.
     const MOST: usize = 1000;
     let locks = evidence.join(".locks");
     for number in 1..MOST {
@@ -211,7 +214,7 @@ fn claim(evidence: &Path, protocol: &str, name: &str) -> (PathBuf, Option<File>)
     (evidence.join(protocol).join(name), None)
 }
 
-/// Keeps a run among those that are reported when the process is told to end.
+/// As long as this value exists, its run is among those that are reported when the process is told to end.
 pub(crate) struct Active(PathBuf);
 
 impl Active {
@@ -227,7 +230,7 @@ impl Drop for Active {
     }
 }
 
-/// Writes the evidence of all runs that have not ended, for a process that has to end; gives what to print.
+/// Writes the evidence of all runs that have not ended, before the process ends. Returns the text to print.
 pub(crate) fn interrupted(by: &str) -> String {
     let active = lock(&ACTIVE).clone();
     let mut text = String::new();
@@ -239,7 +242,7 @@ pub(crate) fn interrupted(by: &str) -> String {
     text
 }
 
-/// Writes the evidence and says where it is, or why it could not be written.
+/// Writes the evidence. The returned text says where it is, or why it could not be written.
 pub(crate) fn keep(evidence: &Evidence, verdict: &str) -> String {
     match evidence.write(verdict) {
         Ok(()) => format!(

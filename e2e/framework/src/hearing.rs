@@ -1,30 +1,32 @@
-//! Whether a subject that has just been started can hear SIGTERM yet.
+//! Waits until a subject that has just been started is ready to handle SIGTERM.
 //!
-//! A process that gets SIGTERM before it has installed its handler dies of it, whatever it would have done later. That matters when a
-//! subject is started for work that its predecessor has already done: it is asked to stop at once.
+//! A process that receives SIGTERM before it has installed a handler is ended by it, even if it would have handled the
+//! signal later. This matters when a subject is started after its predecessor has already done all the work, because
+//! such a subject is asked to stop at once.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::subject::{Log, Subject};
 
-/// How often a subject is looked at while nothing else wakes the wait.
+/// The interval at which the subject is checked while it runs.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What the subjects of a run had printed before another one was started.
+/// Remembers how many lines the subjects of a run had printed before the next subject was started.
 pub(crate) struct Hearing {
     lines_before: usize,
 }
 
 impl Hearing {
-    /// Has to be called before the subject is started.
+    /// Counts the lines printed so far. It has to be called before the subject is started.
     pub fn before_start(log: &Log) -> Self {
         Self { lines_before: printed_lines(log) }
     }
 
-    /// Waits until the subject handles SIGTERM and, if its predecessors printed anything, has printed something itself: the runtimes of
-    /// some languages handle signals before the program has asked for them. Returns early when the subject ends, and at the latest after
-    /// `limit`, for a subject that never handles SIGTERM is to be told so by what SIGTERM does to it.
+    /// Waits until the subject handles SIGTERM. If its predecessors printed anything, the subject also has to have
+    /// printed something, because the runtimes of some languages handle signals before the program itself does. Returns
+    /// early when the subject ends, and at the latest after `limit`: a subject that never handles SIGTERM fails later,
+    /// when it is sent the signal.
     pub fn wait(&self, subject: &Subject, log: &Log, limit: Duration) {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
@@ -36,14 +38,14 @@ impl Hearing {
     }
 }
 
-/// How many lines of the log subjects have printed: lines of the framework's own begin with `--`.
+/// How many lines of the log were printed by subjects. The framework's own lines begin with `--` and are not counted.
 fn printed_lines(log: &Log) -> usize {
     let own = |line: &str| line.trim_start().split_once(' ').is_some_and(|(_, text)| text.starts_with("-- "));
     log.text().lines().filter(|line| !own(line)).count()
 }
 
-/// Whether a process of this group handles SIGTERM or has blocked it in order to wait for it. Where the system does not say, it is taken
-/// to.
+/// Whether a process of this group handles SIGTERM, or has blocked it in order to wait for it. On a system without
+/// `/proc` the answer is true.
 fn group_handles_sigterm(group: i32) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else { return true };
     let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
@@ -53,13 +55,15 @@ fn group_handles_sigterm(group: i32) -> bool {
     })
 }
 
-/// The process group, the fifth field of `/proc/PID/stat`; the second one, the name, is in parentheses and may contain anything.
+/// The process group, which is the fifth field of `/proc/PID/stat`. The second field, the name, is in parentheses and
+/// may contain any characters.
 fn group_of(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat[stat.rfind(')')? + 1..].split_whitespace().nth(2)?.parse().ok()
 }
 
-/// Whether SIGTERM is in a set of signals in `/proc/PID/status`, a mask in hexadecimal digits in which signal n is bit n - 1.
+/// Whether SIGTERM is in a set of signals of `/proc/PID/status`. Such a set is a hexadecimal mask in which bit n - 1
+/// stands for signal n.
 fn has_sigterm(status: &str, set: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix(set));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a process that runs cases asks of its machine and environment before it begins.
+//! What a process that runs cases checks and sets on its machine and in its environment before it begins.
 
 use std::io::Write;
 
@@ -6,13 +6,15 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::harness::{ISOLATION, SCHEDULE, STACK};
 
-/// How many files a process should be able to open: each case has some dozens of sockets, and a runner has several cases at once.
+/// How many files a process should be able to open. Each case uses some dozens of sockets, and a runner runs several
+/// cases at once.
 const WANTED_FILES: u64 = 4096;
 
-/// Below this limit cases that run at once fail for want of sockets.
+/// Below this limit, cases that run at the same time fail because they cannot open enough sockets.
 const NEEDED_FILES: u64 = 1024;
 
-/// Checks the environment: an error names the variable whose value would make a run do something else than what is meant.
+/// Checks the environment variables. An error names a variable whose value would make a run do something that nobody
+/// intended.
 pub(crate) fn check_environment() -> Result<(), String> {
     check_variables(|name| std::env::var(name).ok())
 }
@@ -38,7 +40,8 @@ fn check_variables(variable: impl Fn(&str) -> Option<String>) -> Result<(), Stri
     Ok(())
 }
 
-/// Raises the number of files that this process may open, as far as the system lets it, and says so if that is too few.
+/// Raises the number of files that this process may open, as far as the system allows. Prints a warning if that is too
+/// few.
 pub(crate) fn raise_open_files() {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let wanted = hard.min(WANTED_FILES);
@@ -51,12 +54,12 @@ pub(crate) fn raise_open_files() {
     }
 }
 
-/// Prints a line to standard error. Unlike `eprintln!`, it does not panic when nobody reads that any more.
+/// Prints a line to standard error. Unlike `eprintln!`, it does not panic when the other end of the stream is closed.
 pub(crate) fn warn(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Prints text to standard output. Unlike `print!`, it does not panic when nobody reads that any more.
+/// Prints text to standard output. Unlike `print!`, it does not panic when the other end of the stream is closed.
 pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -11,15 +11,15 @@ use crate::schedule::Schedule;
 /// How one run of one case ended.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Which case.
+    /// The name of the case.
     pub id: CaseId,
-    /// What its fixture says that it is about.
+    /// The `description` of its fixture.
     pub description: Option<String>,
-    /// How it was to be disturbed.
+    /// The schedule under which it was run.
     pub schedule: Schedule,
-    /// What was sent and observed, also by a case that failed.
+    /// How much was sent and observed. A case that failed has these counts too.
     pub counts: Counts,
-    /// From the start of its services to the verdict.
+    /// The time from the start of its services to the verdict.
     pub duration: Duration,
     /// How long each phase took.
     pub times: Times,
@@ -27,23 +27,23 @@ pub struct Outcome {
     pub calls: Vec<CallName>,
     /// Whether it passed, and if not, why.
     pub verdict: Verdict,
-    /// The whole difference between what was expected and observed, of which the verdict has the beginning.
+    /// The whole difference between what was expected and what was observed. The verdict shows only its beginning.
     pub difference: Option<String>,
     /// The last lines of the subject's log, if the case failed.
     pub log: Option<String>,
-    /// The folder with everything that is known of the run, if that was kept.
+    /// The folder with the evidence of the run, if it was kept.
     pub evidence: Option<PathBuf>,
 }
 
 /// Whether a run passed. All texts are for a person to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The run was disturbed as its schedule says, and everything that was observed is as it should be.
+    /// The run was disturbed as its schedule says, and everything that was observed is as expected.
     Passed,
-    /// Everything is as it should be, but the schedule disturbed nothing, so this proves no more than an undisturbed run does. The text
-    /// says why.
+    /// Everything that was observed is as expected, but the schedule disturbed nothing, so this run proves no more than
+    /// an undisturbed one. The text says why.
     Undisturbed(String),
-    /// The pipeline or the test is not as it should be.
+    /// The pipeline or the test is wrong.
     Failed(String),
     /// The services failed, and not the pipeline.
     Infrastructure(String),
@@ -55,7 +55,7 @@ impl Outcome {
         if self.schedule.is_plain() { self.id.to_string() } else { format!("{} under {}", self.id, self.schedule) }
     }
 
-    /// Why it failed; `None` if it did not.
+    /// Why the run failed, or `None` if it did not fail.
     pub fn failure(&self) -> Option<&str> {
         match &self.verdict {
             Verdict::Failed(why) | Verdict::Infrastructure(why) => Some(why),
@@ -63,12 +63,12 @@ impl Outcome {
         }
     }
 
-    /// Whether its services failed.
+    /// Whether the services failed.
     pub fn is_infrastructure(&self) -> bool {
         matches!(self.verdict, Verdict::Infrastructure(_))
     }
 
-    /// Why its schedule disturbed nothing, if that is so and nothing else is wrong.
+    /// Why the schedule disturbed nothing, if it disturbed nothing and the run did not fail.
     pub fn undisturbed(&self) -> Option<&str> {
         match &self.verdict {
             Verdict::Undisturbed(why) => Some(why),
@@ -80,9 +80,9 @@ impl Outcome {
 /// How long the phases of a case took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
-    /// Starting its services and creating topics, tables and buckets.
+    /// Reading the fixture, starting the services, and creating topics, tables and buckets.
     pub start: Duration,
-    /// Sending its messages.
+    /// Sending the messages.
     pub send: Duration,
     /// From the subject's start to its end.
     pub settle: Duration,
@@ -91,7 +91,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// Each with its name.
+    /// Every time with the name of its phase.
     pub fn named(&self) -> [(&'static str, Duration); 4] {
         [("start", self.start), ("send", self.send), ("settle", self.settle), ("observe", self.observe)]
     }
@@ -108,7 +108,7 @@ impl std::iter::Sum for Times {
     }
 }
 
-/// The phases for people: `start 0.10 s, send 0.01 s, …`.
+/// The times as one line for people: `start 0.10 s, send 0.01 s, …`.
 pub fn phases(times: &Times) -> String {
     let named = times.named().map(|(name, time)| format!("{name} {:.2} s", time.as_secs_f64()));
     named.join(", ")

@@ -1,10 +1,11 @@
-//! Signature Version 4, anew: what the subject has signed for the recording proxy is signed again for the service behind it.
+//! Signs a request of the subject again, by AWS Signature Version 4, for the service behind the recording proxy.
 //!
-//! The subject's signature is over the proxy's address and made with a key that is nobody's. In its place comes one over what is sent,
-//! with the real credentials. What the subject has left unsigned stays so, for then AWS has to say what it says of such requests.
+//! The subject signs its request for the proxy's address, with a key that no service knows. The proxy replaces that
+//! signature by one for the request that it passes on, made with the real credentials. A request that the subject did
+//! not sign stays unsigned, so that the subject gets the answer that AWS gives to such requests.
 //!
-//! The rules are those of <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>: `Host`,
-//! `Content-Type` and every `X-Amz-*` header are signed, and nothing that is only between two ends of a connection.
+//! The rules are those of <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>:
+//! `Host`, `Content-Type` and every `X-Amz-*` header are signed. Headers that concern only one connection are not.
 
 use std::error::Error;
 use std::time::SystemTime;
@@ -22,13 +23,14 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-/// The hash of an S3 request's body, or how it is to be checked instead.
+/// The header with the hash of an S3 request's body, or with a word that says how the body is checked instead.
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
 
-/// What stays as it is in the path of S3's canonical request.
+/// The characters that are not escaped in the path of S3's canonical request.
 const UNESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Who signs requests anew, and for which region. The provider is asked for every request, and has to remember what it got.
+/// Signs requests again, for one region. It asks its credentials provider at every request, so the provider has to
+/// cache credentials.
 #[derive(Debug, Clone)]
 pub struct Signer {
     credentials: SharedCredentialsProvider,
@@ -38,13 +40,14 @@ pub struct Signer {
 /// What is known of a request's body before it is sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Content<'a> {
-    /// All of it.
+    /// The whole body is known.
     Whole(&'a [u8]),
-    /// What the sender has declared in `X-Amz-Content-Sha256`, as S3 wants it; the body streams through unchanged.
+    /// Only what the sender declared in the header `X-Amz-Content-Sha256` is known, as for S3. The body streams through
+    /// unchanged.
     Declared,
 }
 
-/// Why a request cannot be signed anew.
+/// Why a request cannot be signed again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unsigned {
     #[error(
@@ -64,12 +67,13 @@ pub(crate) enum Unsigned {
 }
 
 impl Signer {
-    /// Signs with what `credentials` provides.
+    /// A signer that uses the credentials that `credentials` provides.
     pub fn new(credentials: SharedCredentialsProvider, region: &str) -> Self {
         Self { credentials, region: region.to_owned() }
     }
 
-    /// Signs a request whose URI is already the service's, for the service of this signing name.
+    /// Signs a request for the service that has this signing name. The URI of the request already has to be the
+    /// service's own.
     pub(crate) async fn sign(&self, service: &str, head: &mut Parts, content: Content<'_>) -> Result<(), Unsigned> {
         let credentials = self.credentials.provide_credentials().await;
         let credentials = credentials.map_err(|error| Unsigned::Credentials(causes(&error)))?;
@@ -89,7 +93,7 @@ fn sign_at(
     if query.split('&').any(|pair| pair.starts_with("X-Amz-Signature=")) {
         return Err(Unsigned::Presigned);
     }
-    // Both the client that sends the request and the signature take it from the URI then.
+    // Without this header, both the HTTP client and the signature take the host from the URI.
     head.headers.remove(HOST);
     if head.headers.remove(AUTHORIZATION).is_none() {
         return Ok(());
@@ -151,13 +155,13 @@ fn is_signed(name: &HeaderName) -> bool {
     name == CONTENT_TYPE || name.as_str().starts_with("x-amz-")
 }
 
-/// The path as S3 sees it: decoded and escaped once, in one way, however its sender has escaped it.
+/// The path as S3 signs it: decoded, then escaped once. The result does not depend on how the sender escaped the path.
 fn canonical_path(uri: &Uri) -> String {
     let decoded: Vec<u8> = percent_decode_str(uri.path()).collect();
     percent_encode(&decoded, UNESCAPED).to_string()
 }
 
-/// An error's text with those of its causes.
+/// The text of an error, followed by the texts of its causes.
 pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -177,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    /// 2013-05-24T00:00:00Z, and the key, of AWS's examples.
+    /// The time of AWS's published examples, 2013-05-24T00:00:00Z.
     fn then() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_hours(15849 * 24)
     }
@@ -189,7 +193,7 @@ mod tests {
 
     const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-    /// A request as a subject has signed it.
+    /// A request that a subject has signed.
     fn request(uri: &str, headers: &[(&str, &str)]) -> Parts {
         let request = Request::get(uri)
             .header("host", "127.0.0.1:4711")
@@ -210,7 +214,7 @@ mod tests {
         Ok(head.headers[AUTHORIZATION].to_str().unwrap().to_owned())
     }
 
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
+    /// The examples are those of <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
     #[test]
     fn signatures_are_those_of_awss_examples() {
         for (query, signature) in [

@@ -1,4 +1,5 @@
-//! Waiting until a run has drained: committed offsets have reached the ends, no call is in flight, and the subject stops in good order.
+//! Waits until a run has drained: the committed offsets have reached the ends, and no call is in flight. Then the
+//! subject has to stop in good order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -14,10 +15,11 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How many of the subject's last lines an error shows.
 const LAST_LINES: usize = 15;
 
-/// The shortest and the longest interval at which committed offsets are asked for. It grows with the time already waited.
+/// The shortest and the longest interval between two requests for the committed offsets. The interval grows with the
+/// time already waited.
 const ASK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
-/// The time after which a partition whose end is not reached is read, to see whether there are records up to its end at all.
+/// After this time, partitions whose end is not reached are read, to find out whether there are records up to that end.
 const LOOK_FOR_RECORDS: Duration = Duration::from_secs(1);
 
 /// What a run has to reach: every group has committed the end of every partition that has records.
@@ -30,8 +32,9 @@ pub struct Goal {
 }
 
 impl Goal {
-    /// Lowers each end to the offset after the partition's last record. What comes behind it are markers of transactions, which no consumer
-    /// is given: some pipelines commit the offset after the marker, others the offset after the last record.
+    /// Lowers each end to the offset after the partition's last record. Behind that record there can only be
+    /// transaction markers, which no consumer receives. Some pipelines commit the offset after the marker, others the
+    /// offset after the last record.
     fn take_back_to_records(&mut self, stack: &dyn Stack) -> Result<(), StackError> {
         let topics: BTreeSet<String> = self.ends.keys().map(|(topic, _)| topic.clone()).collect();
         for topic in topics {
@@ -56,46 +59,47 @@ pub enum SettleError {
     /// A service did not answer.
     #[error(transparent)]
     Stack(#[from] StackError),
-    /// It did not drain in time. The text says which group is behind on which partition, by how much, and what is in flight.
+    /// The run did not drain in time. The text says which group is behind on which partition, by how many records, and
+    /// which calls are in flight.
     #[error("not drained after {} s\n{behind}{}", seconds(*limit), last(log))]
     Behind {
-        /// The limit.
+        /// The time that the run had.
         limit: Duration,
-        /// Groups, partitions and calls.
+        /// A line for each partition that is behind, and for each call in flight.
         behind: String,
-        /// The subject's last lines.
+        /// The last lines of the subject's log.
         log: String,
     },
-    /// The subject ended by itself.
+    /// The subject ended by itself before the run had drained.
     #[error("the subject ended before it had drained: {status}{}", last(log))]
     Ended {
-        /// Its status.
+        /// The subject's exit status, for people.
         status: String,
-        /// Its last lines.
+        /// The last lines of the subject's log.
         log: String,
     },
-    /// The subject did not stop when it was asked to.
+    /// The subject did not stop in good order when it was asked to.
     #[error("the subject was asked to stop (SIGTERM) and {problem}{}", last(log))]
     Stop {
-        /// What it did instead.
+        /// What the subject did instead.
         problem: String,
-        /// Its last lines.
+        /// The last lines of the subject's log.
         log: String,
     },
-    /// It wrote something after it had committed the offset that says that this was written already.
+    /// The subject wrote something after it had committed the offset that covers this write.
     #[error("wrote after the commit that covers it: {calls}; a crash between the two would have lost it")]
     WroteAfterCommit {
         /// The calls, by name and target.
         calls: String,
     },
-    /// An expected failure did not happen.
+    /// A failure that the case expects did not happen.
     #[error("expected the subject to fail and to say `{text}`, but {problem}{}", last(log))]
     NotSaid {
-        /// `expect_failure`.
+        /// The text of `expect_failure`, which the subject had to print.
         text: String,
-        /// What it did instead.
+        /// What the subject did instead.
         problem: String,
-        /// Its last lines.
+        /// The last lines of the subject's log.
         log: String,
     },
 }
@@ -111,19 +115,21 @@ fn last(log: &str) -> String {
     format!("\nits last lines:\n{log}")
 }
 
-/// A run under way: services, subject and what has to be reached.
+/// A run that is under way: its services, its subject and the subject's log.
 pub struct Settling<'a> {
     /// The services.
     pub stack: &'a dyn Stack,
-    /// The pipeline's process; `None` for a pipeline that runs already and is not the framework's.
+    /// The process of the pipeline. It is `None` for a pipeline that was running before and that the framework did not
+    /// start.
     pub subject: Option<&'a Subject>,
-    /// What it prints.
+    /// The log of what the subject prints.
     pub log: &'a crate::subject::Log,
 }
 
 impl Settling<'_> {
-    /// Waits until the goal is reached and no call is in flight. Gives the moment at which the committed offsets were first seen to
-    /// cover everything: no write may begin after it. Ends behind which there are only markers of transactions are lowered in `goal`.
+    /// Waits until the goal is reached and no call is in flight. Returns the moment at which the committed offsets were
+    /// first seen to cover everything: no write may begin after that moment. If the end of a partition lies behind
+    /// transaction markers only, this method lowers that end in `goal`.
     pub fn drained(&self, goal: &mut Goal, limit: Duration) -> Result<Instant, SettleError> {
         let started = Instant::now();
         let mut covered = None;
@@ -159,14 +165,15 @@ impl Settling<'_> {
         }
     }
 
-    /// Stops the subject: it has to exit with status 0 within [`STOP_LIMIT`].
+    /// Stops the subject, which has to exit with status 0 within [`STOP_LIMIT`].
     pub fn stop(&self) -> Result<(), SettleError> {
         let Some(subject) = self.subject else { return Ok(()) };
         self.log.note("-- SIGTERM".to_owned());
         subject.stop(STOP_LIMIT).map_err(|problem| SettleError::Stop { problem, log: self.log.last(LAST_LINES) })
     }
 
-    /// After [`Self::stop`]: refuses what was written after `covered`, and an offset that has gone back.
+    /// Has to be called after [`Self::stop`]. It is an error if a write began after `covered`, or if a committed offset
+    /// is lower than before.
     pub fn settled(&self, goal: &Goal, covered: Instant) -> Result<(), SettleError> {
         let late: Vec<String> = self
             .stack
@@ -187,7 +194,7 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// Waits until the subject says `text`.
+    /// Waits until the subject prints a line that contains `text`.
     pub fn said(&self, text: &str, limit: Duration) -> Result<(), SettleError> {
         let waited = self.subject.map(|subject| (subject, subject.wait_for_line(text, Instant::now() + limit)));
         let problem = match waited {
@@ -200,12 +207,13 @@ impl Settling<'_> {
     }
 }
 
-/// How long a subject that has said what was expected is watched for draining all the same.
+/// For how long a subject that has printed the expected text is watched, in case it drains nevertheless.
 const FAILURE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Settling<'_> {
-    /// After [`Self::said`]: makes sure that the subject has failed, then ends it. It has failed if it ends by itself, or if its groups do
-    /// not reach the goal within [`FAILURE_LIMIT`], as when one of its tasks has failed. Without groups it has to end.
+    /// Has to be called after [`Self::said`]. Checks that the subject has failed, then ends it. The subject has failed
+    /// if it ends by itself, or if its groups do not reach the goal within [`FAILURE_LIMIT`], which happens when one of
+    /// its tasks has failed. A subject without consumer groups has to end by itself.
     pub fn failed(&self, text: &str, goal: &Goal) -> Result<(), SettleError> {
         let Some(subject) = self.subject else { return Ok(()) };
         let deadline = Instant::now() + FAILURE_LIMIT;
@@ -220,7 +228,7 @@ impl Settling<'_> {
             if Instant::now() > deadline {
                 if has_goal {
                     self.log.note("-- said what was expected and does not drain; SIGTERM".to_owned());
-                    // Its status does not matter: it has failed.
+                    // The exit status does not matter, because the subject has already failed.
                     let _ = subject.stop(STOP_LIMIT);
                     return Ok(());
                 }
@@ -231,7 +239,7 @@ impl Settling<'_> {
     }
 }
 
-/// One line for every partition that a group has not finished; empty when the goal is reached.
+/// One line for every partition that a group has not finished. The text is empty when the goal is reached.
 fn behind(stack: &dyn Stack, goal: &Goal) -> Result<String, StackError> {
     let mut text = String::new();
     let partitions: Vec<(String, i32)> = goal.ends.keys().cloned().collect();
@@ -272,7 +280,7 @@ fn describe_in_flight(calls: &[Call]) -> String {
     text
 }
 
-/// What every group has committed of every partition, beside its end: for the report of a failure.
+/// The committed offset and the end of every partition, for each group. This text is for the report of a failure.
 pub fn offsets(stack: &dyn Stack, goal: &Goal) -> String {
     let partitions: Vec<(String, i32)> = goal.ends.keys().cloned().collect();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Whose certificates an HTTPS endpoint may have: those of the system's authorities, and of those in `AWS_CA_BUNDLE`.
+//! Which certificate authorities are trusted for HTTPS endpoints: the system's, and those in the file `AWS_CA_BUNDLE`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::stack::StackError;
 
-/// Certificate authorities that are trusted.
+/// The certificate authorities that are trusted.
 #[derive(Debug, Clone)]
 pub struct Trust {
     roots: Arc<RootCertStore>,
-    /// Whether some of them are the system's.
+    /// Whether authorities of the system are among `roots`.
     system: bool,
-    /// Those that are not, as PEM; each is among `roots`.
+    /// The authorities that are not the system's, as PEM. Each of them is also among `roots`.
     bundle: Option<Vec<u8>>,
 }
 
 impl Trust {
-    /// No one: for services that are reached by plain HTTP.
+    /// Trusts no authority. This is enough for services that are reached by plain HTTP.
     pub fn none() -> Self {
         Self { roots: Arc::new(RootCertStore::empty()), system: false, bundle: None }
     }
 
-    /// The system's authorities, and those of a PEM file beside them.
+    /// Trusts the system's authorities and, if a PEM file is given, the authorities in that file.
     pub fn system(bundle: Option<&Path>) -> Result<Self, StackError> {
         let mut roots = RootCertStore::empty();
-        // One that cannot be read is left out: the connection that needs it says so.
+        // A certificate of the system that cannot be read is left out. A connection that needs it fails and says so.
         let (found, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let bundle = bundle.map(|path| add(&mut roots, path)).transpose()?;
         if roots.is_empty() {
@@ -41,14 +41,14 @@ impl Trust {
         Ok(Self { roots: Arc::new(roots), system: found > 0, bundle })
     }
 
-    /// For connections by rustls.
+    /// The configuration of connections that rustls makes.
     pub(crate) fn client_config(&self) -> Result<ClientConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         Ok(config.with_root_certificates(Arc::clone(&self.roots)).with_no_client_auth())
     }
 
-    /// For the SDK's clients, of HTTPS and of plain HTTP.
+    /// The HTTP client for the AWS SDK's clients. It serves HTTPS and plain HTTP.
     pub(crate) fn http_client(&self) -> Result<SharedHttpClient, StackError> {
         let mut store = TrustStore::empty().with_native_roots(self.system);
         if let Some(bundle) = &self.bundle {
@@ -61,7 +61,7 @@ impl Trust {
     }
 }
 
-/// Adds all certificates of a PEM file, and gives it.
+/// Adds all certificates of a PEM file to `roots`, and returns the content of the file.
 fn add(roots: &mut RootCertStore, path: &Path) -> Result<Vec<u8>, StackError> {
     let action = || format!("reading AWS_CA_BUNDLE, certificates in PEM, from {}", path.display());
     let pem = std::fs::read(path).map_err(|error| StackError::infrastructure(action(), error))?;
@@ -96,7 +96,8 @@ pub(crate) mod tests {
         Path::new(&package).join("src/testdata/ca.pem")
     }
 
-    /// Speaks TLS as `localhost` and 127.0.0.1 before a service that does not; never returns.
+    /// Accepts TLS connections as `localhost` and 127.0.0.1, and forwards them to a service that speaks plain TCP. It
+    /// never returns.
     pub(crate) async fn terminate(listener: TcpListener, service: SocketAddr) {
         let pem = include_bytes!("testdata/localhost.pem");
         let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().expect("certificates");
@@ -110,7 +111,7 @@ pub(crate) mod tests {
             let (client, _) = listener.accept().await.expect("a connection");
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // A client that does not trust the certificate leaves here.
+                // A client that does not trust the certificate ends the handshake.
                 let Ok(mut client) = acceptor.accept(client).await else { return };
                 let mut service = TcpStream::connect(service).await.expect("the service");
                 let _ = copy_bidirectional(&mut client, &mut service).await;

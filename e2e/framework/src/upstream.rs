@@ -1,4 +1,5 @@
-//! A service behind the recording proxy: the scheme and authority of its endpoint, of AWS's own as of any other.
+//! The endpoint of a service behind the recording proxy, as a scheme and an authority. The service may be AWS's own or
+//! any other.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +7,8 @@ use std::str::FromStr;
 use hyper::Uri;
 use hyper::http::uri::{Authority, Scheme};
 
-/// What AWS's endpoints end with, in all partitions that are reached over the internet, with their dual-stack names.
+/// The suffixes of AWS's endpoints, dual-stack names included, in all AWS partitions that can be reached over the
+/// internet.
 const AWS: [&str; 4] = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws"];
 
 /// Where a service is: `http://HOST[:PORT]` or `https://HOST[:PORT]`.
@@ -17,13 +19,14 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// A service by plain HTTP.
+    /// A service that is reached by plain HTTP.
     pub fn http(authority: Authority) -> Self {
         Self { scheme: Scheme::HTTP, authority }
     }
 
-    /// AWS's public endpoint of a service in a region, as in AWS's endpoint rules: `https://SERVICE.REGION.amazonaws.com`, in China
-    /// `.amazonaws.com.cn`, in the European Sovereign Cloud `.amazonaws.eu`. `None` if there can be no region of this name.
+    /// AWS's public endpoint of a service in a region, by AWS's endpoint rules: `https://SERVICE.REGION.amazonaws.com`.
+    /// In China the suffix is `.amazonaws.com.cn`, and in the European Sovereign Cloud it is `.amazonaws.eu`. The
+    /// result is `None` if `region` cannot be the name of a region.
     pub fn aws(service: &str, region: &str) -> Option<Self> {
         let suffix = match region.split_once('-') {
             Some(("cn", _)) => "amazonaws.com.cn",
@@ -35,13 +38,13 @@ impl Upstream {
         Some(Self { scheme: Scheme::HTTPS, authority })
     }
 
-    /// Whether it is AWS's own, and not a service that stands in for it.
+    /// Whether this is AWS's own endpoint, and not that of a service that is used in its place.
     pub fn is_aws(&self) -> bool {
         let host = self.authority.host().to_ascii_lowercase();
         AWS.iter().any(|suffix| host.ends_with(suffix))
     }
 
-    /// Whether it is reached by HTTPS.
+    /// Whether the service is reached by HTTPS.
     pub fn is_https(&self) -> bool {
         self.scheme == Scheme::HTTPS
     }

@@ -1,4 +1,4 @@
-//! `e2e measure`: what this project promises in numbers, measured, each figure beside its aim.
+//! The command `e2e measure`: measures what this project promises in numbers, and shows each figure beside its aim.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -16,24 +16,24 @@ use e2e::{CaseId, Options, Suite, discovery, harness};
 
 const STARTS: usize = 50;
 
-/// The simplest case; the worker that is measured alone has its settings too.
+/// The simplest case. The worker that is measured alone uses the settings of this case.
 const SIMPLE: (&str, &str) = ("vehicle-kinematic", "one");
 const SIMPLE_RUNS: usize = 10;
 
 const RATE: u32 = 200;
 const MESSAGES: u32 = 10 * RATE;
 
-/// Partition key of the item that a message becomes, as `deploy/connectors/dynamodb.json` has it.
+/// The partition key of the item that a message becomes, as `deploy/connectors/dynamodb.json` defines it.
 const PARTITION_KEY: (&str, &str) = ("pk", "${id}#vehicle#kinematic#report");
 const MESSAGE: &str = r#"{"object":"vehicle","type":"kinematic","command":"report","id":${id},"messaged_at":"2023-01-01T12:00:01.000+09:00","measurements":[{"timestamp_iso":"2023-01-01T12:00:00.000+09:00","seq":0,"latitude":37.518342,"longitude":126.982117,"speed":55.3}]}"#;
 
-/// How often the database is asked for what is outstanding: the resolution of the figure.
+/// How often the database is asked for outstanding items. This is the resolution of the measured latency.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// How long anything here may take before the measurement is given up.
+/// How long the measurement of the worker waits for the next progress before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Prints the table.
+/// Measures everything and prints the table of figures.
 pub fn print(suite: &Suite) -> Result<ExitCode, String> {
     harness::prepare(suite, false)?;
     if cfg!(debug_assertions) {
@@ -50,7 +50,7 @@ pub fn print(suite: &Suite) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints a figure as soon as it is known, with a mark when it misses its aim.
+/// Prints one figure as a row of the table, with a mark if it misses its aim.
 fn row(what: &str, measured: &str, aim: &str, met: bool) {
     let line = format!("{what:<66} {measured:>9}  {aim}{}", if met { "" } else { "  ✗" });
     println!("{}", line.trim_end());
@@ -68,7 +68,8 @@ fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
 }
 
-/// The smallest of the times that `percent` of them do not exceed. There has to be one at least.
+/// The smallest of the times that at least `percent` percent of the times do not exceed. There has to be at least one
+/// time.
 fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times.sort_unstable();
     times[(times.len() * percent).div_ceil(100).max(1) - 1]
@@ -91,7 +92,7 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// From the start of a process of its own to its end, which is its verdict.
+/// Measures one case in a process of its own, from the start of the process to its end.
 fn one_case() -> Result<(), String> {
     let (protocol, case) = SIMPLE;
     let name = format!("{protocol}::{case}");
@@ -135,7 +136,7 @@ fn whole_suite(suite: &Suite) -> Result<(), String> {
     Ok(())
 }
 
-/// `fms` beside this executable, if it was built.
+/// Reports the size of the executable `fms` beside this one, if it was built.
 fn executable() -> Result<(), String> {
     let path = itself()?.with_file_name("fms");
     let what = "executable `fms`, as it was built";
@@ -146,7 +147,8 @@ fn executable() -> Result<(), String> {
     Ok(())
 }
 
-/// A worker with the connectors that are shipped: first idle on an empty stack, then with messages at a fixed rate.
+/// Measures a worker with the shipped connectors: first while it is idle on an empty stack, then with messages at a
+/// fixed rate.
 fn worker(suite: &Suite) -> Result<(), String> {
     let id = CaseId { protocol: SIMPLE.0.into(), name: SIMPLE.1.into() };
     let case = Case::read(&suite.fixtures, &id).map_err(|error| error.to_string())?;
@@ -159,7 +161,7 @@ fn worker(suite: &Suite) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let gone = || format!("the worker is not as it should be; its last lines:\n{}", log.last(15));
 
-    // It consumes all topics but those of its own dead letters.
+    // The worker consumes all topics except its own dead-letter topics.
     let consumed =
         case.settings.resources.topics.iter().filter(|(topic, _)| !case.settings.dead_letters.contains(topic));
     let assigned = consumed.filter_map(|(_, partitions)| usize::try_from(*partitions).ok()).sum::<usize>()
@@ -171,7 +173,8 @@ fn worker(suite: &Suite) -> Result<(), String> {
         }
     }
     let mut memory = resident(&subject);
-    // Idle for a while: what its threads and clients take when they first run belongs to it.
+    // The worker idles for a while, because the memory that its threads and clients allocate when they first run counts
+    // too.
     if subject.wait(Instant::now() + Duration::from_secs(2)).is_some() {
         return Err(gone());
     }
@@ -190,14 +193,15 @@ fn worker(suite: &Suite) -> Result<(), String> {
     Ok(())
 }
 
-/// Linux tells it in kibibytes.
+/// The resident memory of the worker in bytes. Linux reports it in kibibytes; `None` where there is no `/proc`.
 fn resident(subject: &Subject) -> Option<u64> {
     let status = fs::read_to_string(Path::new("/proc").join(subject.id().to_string()).join("status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
-/// For every message the time from the call that sends it until its item can be read, and the rate at which they were really sent.
+/// For every message, the time from the call that sends it until its item can be read; and the rate at which messages
+/// were really sent.
 fn latencies(case: &Case, stack: &Embedded) -> Result<(Vec<Duration>, f64), String> {
     let table = case.settings.resources.tables.first().ok_or("the case has no table")?;
     let (sender, sent) = mpsc::channel::<(u32, Instant)>();
@@ -238,7 +242,8 @@ fn latencies(case: &Case, stack: &Embedded) -> Result<(Vec<Duration>, f64), Stri
     })
 }
 
-/// Sends message after message at the fixed rate, telling when; gives the time that it took.
+/// Sends the messages one by one at the fixed rate, and reports to `sent` when each was sent. Returns the time that all
+/// of it took.
 fn produce(case: &Case, stack: &Embedded, sent: &mpsc::Sender<(u32, Instant)>) -> Result<Duration, String> {
     let topic = &case.settings.topic;
     let partitions = case.settings.resources.topics[topic];
@@ -260,7 +265,8 @@ fn produce(case: &Case, stack: &Embedded, sent: &mpsc::Sender<(u32, Instant)>) -
             headers: Vec::new(),
         };
         *offset += 1;
-        // Told before: the time of the call is part of the way. The reader may have ended for a failure that it reports.
+        // The time is taken before the call, because the call is part of the latency. The send fails if the reader has
+        // ended with an error, which the reader itself reports.
         let _ = sent.send((id, Instant::now()));
         stack.produce(&[record]).map_err(|error| error.to_string())?;
     }

@@ -1,8 +1,9 @@
-//! What a case sends: `messages.ndjson`, one message a line, or the files of `messages/`, byte for byte.
+//! Reads what a case sends: `messages.ndjson` with one message on each line, or the files of `messages/`, byte for
+//! byte.
 //!
-//! A line of `messages.ndjson` is sent as it stands, without its `\n`, whatever bytes it has: a truncated line is a truncated message.
-//! An empty line is refused, for it could mean two things: an empty message is written `{"$record": {"value": ""}}`.
-//! A line that begins with `{"$record"` gives the rest of a record.
+//! A line of `messages.ndjson` is sent exactly as it is written, without its line break, whatever bytes it contains. An
+//! empty line is refused, because its meaning is not clear; an empty message is written `{"$record": {"value": ""}}`. A
+//! line that begins with `{"$record"` can also give the key, headers, timestamp and partition of its record.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,10 +17,10 @@ use serde_json::value::RawValue;
 
 use super::error::{FixtureError, with_nearest_key};
 
-/// One message before it is placed: which topic and which partition it gets is not its business yet.
+/// One message of a fixture, before its topic, partition and offset are decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
-    /// Line in `messages.ndjson`, or number of the file in `messages/`, from 1.
+    /// The number of its line in `messages.ndjson`, or of its file in `messages/`, counted from 1.
     pub line: usize,
     pub key: Key,
     pub value: Option<Vec<u8>>,
@@ -31,9 +32,9 @@ pub(super) struct Message {
 /// Where a message's key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key {
-    /// The key template.
+    /// The key comes from the key template of the settings.
     Template,
-    /// The line itself; `None` is a null key.
+    /// The line itself gives the key. `None` is a null key.
     Given(Option<Vec<u8>>),
 }
 
@@ -43,7 +44,7 @@ impl Message {
     }
 }
 
-/// The messages of `messages.ndjson`.
+/// Reads the messages of `messages.ndjson`.
 pub(super) fn read_lines(path: &Path) -> Result<Vec<Message>, FixtureError> {
     let bytes = std::fs::read(path).map_err(|error| FixtureError::io(path, "read", &error))?;
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
@@ -67,13 +68,13 @@ fn parse_line(path: &Path, number: usize, line: &[u8]) -> Result<Message, Fixtur
     wrapper.record.message(number).map_err(|problem| FixtureError::at(path, number, format!("`$record`: {problem}")))
 }
 
-/// Whether the line begins with `{"$record"`, whitespace aside.
+/// Whether the line begins with `{"$record"`, if whitespace is ignored.
 fn is_record(line: &[u8]) -> bool {
     let Some(rest) = line.trim_ascii_start().strip_prefix(b"{") else { return false };
     rest.trim_ascii_start().starts_with(br#""$record""#)
 }
 
-/// The files of `messages/`, in the order of their names.
+/// Reads the files of `messages/`, in the order of their names.
 pub(super) fn read_files(folder: &Path) -> Result<Vec<Message>, FixtureError> {
     let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut paths: Vec<_> = entries
@@ -120,7 +121,7 @@ struct RecordLine<'a> {
     partition: Option<i32>,
 }
 
-/// Tells a field that is null from one that is absent.
+/// Makes a field that is null `Some`, so that it differs from a field that is absent.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
@@ -149,7 +150,8 @@ impl RecordLine<'_> {
     }
 }
 
-/// A string's own text, no bytes for null, else the value's text exactly as it is written.
+/// The bytes that a JSON value stands for: the text of a string, `None` for null, and for any other value its JSON text
+/// as it is written.
 fn bytes(value: &RawValue) -> Result<Option<Vec<u8>>, String> {
     match value.get() {
         "null" => Ok(None),
@@ -161,7 +163,8 @@ fn bytes(value: &RawValue) -> Result<Option<Vec<u8>>, String> {
     }
 }
 
-/// `[["name", "value"], …]`, or `{"name": "value", …}`; both keep order and duplicates.
+/// Headers written as `[["name", "value"], …]` or as `{"name": "value", …}`. Both forms keep their order and
+/// duplicates.
 #[derive(Default)]
 struct Headers<'a>(Vec<(String, &'a RawValue)>);
 

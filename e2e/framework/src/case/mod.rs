@@ -1,4 +1,4 @@
-//! A fixture folder read and checked: what to send, what to observe, what to expect.
+//! Reads and checks a fixture folder: what to send, what to observe and what to expect.
 
 mod error;
 mod messages;
@@ -23,13 +23,15 @@ pub use settings::Settings;
 
 use crate::stack::Record;
 
-/// The time of the first record that gives none, 2023-01-01T00:00:00Z in milliseconds; each later one is a millisecond later.
+/// The timestamp of a case's first record, 2023-01-01T00:00:00Z in milliseconds since the Unix epoch. The n-th record
+/// after it is n milliseconds later. A record that gives its own timestamp keeps that.
 pub const BASE_TIMESTAMP: i64 = 1_672_531_200_000;
 
-/// The largest record that topics and producers take.
+/// The largest record that topics and producers accept: the bytes of its key and value together.
 pub const MAX_RECORD_BYTES: usize = 4 << 20;
 
-/// What a case folder may hold beside Markdown and hidden files; anything else is a misspelt name that would be ignored in silence.
+/// What a case folder may contain, apart from Markdown and hidden files. Anything else is refused, because a misspelt
+/// name would be ignored silently.
 const ENTRIES: [&str; 4] = ["case.toml", "messages.ndjson", "messages", "snapshots"];
 
 /// The name of a case, shown as `protocol::name`.
@@ -57,16 +59,16 @@ impl CaseId {
 /// What a case expects of the pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expectation {
-    /// That it drains and leaves something to be observed.
+    /// The pipeline drains and leaves something that is observed.
     Output,
-    /// That it drains and leaves nothing, with the reason.
+    /// The pipeline drains and leaves nothing that is observed.
     Nothing {
-        /// `why`.
+        /// The reason, from `why`.
         why: String,
     },
-    /// That it stops, or stops working, and says this.
+    /// The pipeline ends or does not drain, and prints this text.
     Failure {
-        /// `expect_failure`: part of a line of its log.
+        /// `expect_failure`: a part of a line of its log.
         text: String,
     },
 }
@@ -74,24 +76,24 @@ pub enum Expectation {
 /// A fixture, read and checked.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// Its name.
+    /// The name of the case.
     pub id: CaseId,
-    /// Its folder.
+    /// The folder of the case.
     pub folder: PathBuf,
-    /// `description`.
+    /// The `description` of the case, for people.
     pub description: Option<String>,
-    /// What it needs and what is observed.
+    /// What the case needs and what is observed.
     pub settings: Settings,
-    /// What it expects.
+    /// What the case expects of the pipeline.
     pub expectation: Expectation,
-    /// What varies by design.
+    /// The observed values that vary from run to run by the pipeline's design.
     pub redact: Vec<Redaction>,
-    /// What is sent, in order, placed.
+    /// The records to send, in order, each with its partition and its expected offset.
     pub records: Vec<Record>,
 }
 
 impl Case {
-    /// Reads `fixtures/<protocol>/<case>/` with the two files of defaults above it, and no other fixture.
+    /// Reads `fixtures/<protocol>/<case>/` and the two files with defaults above it. No other fixture is read.
     pub fn read(fixtures: &Path, id: &CaseId) -> Result<Self, FixtureError> {
         let folder = id.folder(fixtures);
         check_entries(&folder)?;
@@ -120,7 +122,7 @@ impl Case {
         })
     }
 
-    /// Where its snapshots are.
+    /// The folder of its snapshots.
     pub fn snapshots(&self) -> PathBuf {
         self.folder.join("snapshots")
     }
@@ -183,7 +185,7 @@ fn expectation(case: &File, path: &Path) -> Result<Expectation, FixtureError> {
     }
 }
 
-/// Gives every message its topic, key, partition, expected offset and time.
+/// Makes a record of every message: decides its topic, key, partition, expected offset and timestamp.
 fn place(source: &Path, messages: Vec<Message>, settings: &Settings) -> Result<Vec<Record>, FixtureError> {
     let partitions = settings.resources.topics[&settings.topic];
     let mut offsets = BTreeMap::new();

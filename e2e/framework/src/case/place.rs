@@ -1,4 +1,4 @@
-//! Where a record goes: its key from a template, its partition from the key, as Java's clients place it.
+//! Decides where a record goes: a template gives its key, and the key gives its partition, as in Kafka's Java clients.
 
 use crate::json;
 
@@ -18,8 +18,8 @@ enum Part {
 }
 
 impl KeyTemplate {
-    /// The key of this message; `None`, a null key, when a field is named and the message is no JSON object, or the field is missing, null,
-    /// a list or an object.
+    /// The key of this message. It is `None`, a null key, if the template names a field and the message is not a JSON
+    /// object, or the field is missing, null, a list or an object.
     pub fn render(&self, message: Option<&[u8]>) -> Option<Vec<u8>> {
         let is_constant = self.parts.iter().all(|part| matches!(part, Part::Text(_)));
         let fields = if is_constant { Vec::new() } else { json::fields(message?)? };
@@ -62,18 +62,19 @@ impl TryFrom<String> for KeyTemplate {
     }
 }
 
-/// The partition of a key among `partitions`, as the default partitioner of Java's clients computes it; a null key goes to partition 0.
+/// The partition of a key among `partitions`, as the default partitioner of Kafka's Java clients computes it. A null
+/// key goes to partition 0.
 ///
-/// Clients spread null keys as they like; a test needs one answer.
+/// Clients distribute records with null keys freely, but a test needs the same partition in every run.
 pub fn partition_of(key: Option<&[u8]>, partitions: i32) -> i32 {
     key.map_or(0, |key| (murmur2(key) & 0x7fff_ffff).cast_signed() % partitions.max(1))
 }
 
-/// 32-bit murmur2 with the seed that Kafka uses.
+/// The 32-bit hash murmur2 with the seed that Kafka uses.
 fn murmur2(data: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     const SEED: u32 = 0x9747_b28c;
-    // Lengths wrap as Java's `int` does; Kafka has no keys of 4 GiB.
+    // The length wraps as a Java `int` does. Kafka has no keys of 4 GiB, so this never happens.
     #[expect(clippy::cast_possible_truncation, reason = "the hash is defined on the low 32 bits of the length")]
     let mut hash = SEED ^ (data.len() as u32);
     let mut words = data.chunks_exact(4);

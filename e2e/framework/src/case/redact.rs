@@ -1,7 +1,8 @@
-//! `redact`: which observed values vary from run to run by the pipeline's design.
+//! The key `redact` of a case: which observed values vary from run to run by the pipeline's design.
 //!
-//! One value is redacted without being named: the id of the call that refused a row, which a service gives and which no two calls share.
-//! It is in a dead letter's header whose name is one of Kafka Connect's (`__connect.errors.request.id`).
+//! One value is always redacted, without being named: the id of the call that refused a row. The service gives a new id
+//! to every call. It stands in a header of a dead letter whose name is in Kafka Connect's form
+//! (`__connect.errors.request.id`).
 
 /// A path such as `$.items[*].ingested_at`, `$.rows[*].meta.at`, `$.dead_letters[*].timestamp` or `$.dead_letters[*].headers.NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -56,7 +57,7 @@ mod tests {
             ("__connect.errors.request.id", true),
             ("__connect.errors.aws.request.id", true),
             ("__connect.errors.offset", false),
-            // The fixture's own.
+            // These headers belong to the fixture.
             ("x-request-id", false),
             ("request.id", false),
         ] {

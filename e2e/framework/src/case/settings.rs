@@ -1,4 +1,5 @@
-//! `suite.toml`, `protocol.toml` and `case.toml`: the same keys in all three, the nearer file wins.
+//! Reads `suite.toml`, `protocol.toml` and `case.toml`. All three have the same keys, and the file nearest to the case
+//! takes precedence.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,34 +15,39 @@ use crate::stack::{Resources, Table, namespace};
 /// How long a case may take to drain when no file says `timeout`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a fixture needs and what is observed, after the three files have been laid over each other.
+/// What a fixture needs and what is observed, after the three files have been merged.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// `topic`: where messages are sent.
+    /// `topic`: the topic to which messages are sent.
     pub topic: String,
-    /// What is created, and its tables and buckets observed. `topics`: every topic with its number of partitions; dead-letter topics that
-    /// are not named get one partition. `tables`: DynamoDB tables, each with its `partition_key` and, if it has them, `sort_key` and
-    /// `indexes`. `buckets`: S3 buckets.
+    /// What is created for the case; the tables and buckets are also observed. `topics`: every topic with its number of
+    /// partitions. Dead-letter topics that are not named there get one partition. `tables`: DynamoDB tables, each with
+    /// its `partition_key` and, if it has them, `sort_key` and `indexes`. `buckets`: S3 buckets.
     pub resources: Resources,
-    /// `key`: template of the message key over the message's top-level fields, such as `${id}`; without it keys are null.
+    /// `key`: the template of the message key, filled in from the message's top-level fields, such as `${id}`. Without
+    /// it keys are null.
     pub key: Option<KeyTemplate>,
-    /// `args`: arguments of the suite's own subject; another command (`--subject`) does not get them. `${namespace}` in them, and in the
-    /// values of `env` and in `groups`, is what stands before the names of topics, tables and buckets on services that tests share.
+    /// `args`: the arguments of the suite's own subject. Another command (`--subject`) does not get them. In `args`, in
+    /// the values of `env` and in `groups`, `${namespace}` stands for the prefix of the names of topics, tables and
+    /// buckets on services that tests share.
     pub args: Vec<String>,
-    /// `env`: environment of the subject, beside the stack's endpoints.
+    /// `env`: environment variables of the subject, in addition to the stack's endpoints.
     pub env: BTreeMap<String, String>,
-    /// `env_when_restarted`: over `env` on schedules that start the subject more than once. A dead member holds its consumer group up for
-    /// a whole session timeout, and with librdkafka's mock cluster one that left does too: the plain schedule wants it long, these short.
+    /// `env_when_restarted`: variables that override `env` on schedules that start the subject more than once. A member
+    /// that was killed blocks its consumer group for a whole session timeout; with librdkafka's mock cluster, a member
+    /// that left does so too. These schedules therefore need a short session timeout, and the plain schedule a long
+    /// one.
     pub env_when_restarted: BTreeMap<String, String>,
-    /// `dead_letters`: topics to observe.
+    /// `dead_letters`: the dead-letter topics to observe.
     pub dead_letters: Vec<String>,
-    /// `groups`: consumer groups that have to commit the end of every partition that has records.
+    /// `groups`: the consumer groups that have to commit the end of every partition that has records.
     pub groups: Vec<String>,
     /// `timeout`: how long the subject may take until it has drained.
     pub timeout: Duration,
 }
 
-/// One of the three files as it stands. What its keys mean is said once, in [`Settings`] for code and here for the JSON schema.
+/// One of the three files as it is written. The docs of these fields are stored in the JSON schema; [`Settings`]
+/// documents the same keys for code.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -81,7 +87,7 @@ pub(super) struct File {
     pub(super) redact: Option<Vec<Redaction>>,
 }
 
-/// The keys that only a `case.toml` may have, for they are about one case.
+/// The keys that only a `case.toml` may have, because they concern one case.
 #[cfg(test)]
 pub(super) const KEYS_OF_A_CASE: [&str; 4] = ["expect_failure", "expect_nothing", "why", "redact"];
 
@@ -158,7 +164,7 @@ impl TryFrom<String> for Timeout {
 }
 
 impl File {
-    /// Reads a file; one that does not exist says nothing.
+    /// Reads a file. A file that does not exist sets nothing.
     pub(super) fn read(path: &Path) -> Result<Self, FixtureError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -172,7 +178,7 @@ impl File {
         })
     }
 
-    /// Refuses what only one case can say.
+    /// Refuses the keys that only a `case.toml` may have.
     pub(super) fn shared(self, path: &Path) -> Result<Self, FixtureError> {
         let key = match &self {
             File { expect_failure: Some(_), .. } => "expect_failure",
@@ -186,7 +192,8 @@ impl File {
 }
 
 impl Settings {
-    /// The settings with the stack's namespace in what the subject is given, and in the groups that it will have.
+    /// The settings with the stack's namespace filled in where the subject sees it: in `args`, `env`,
+    /// `env_when_restarted` and `groups`.
     #[must_use]
     pub fn within(&self, namespace: &str) -> Self {
         let fill_in = |text: &String| namespace::fill_in(text, namespace);
@@ -200,7 +207,8 @@ impl Settings {
         }
     }
 
-    /// Lays the files over each other, the farthest first; `path` is the nearest, which is blamed for what is missing.
+    /// Merges the files, which are ordered from the farthest to the nearest. `path` is the nearest file, which errors
+    /// about missing settings name.
     pub(super) fn merge(files: [&File; 3], path: &Path) -> Result<Self, FixtureError> {
         let mut settings = Settings { timeout: DEFAULT_TIMEOUT, ..Self::default() };
         let mut tables = BTreeMap::new();

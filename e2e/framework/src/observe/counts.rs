@@ -1,25 +1,25 @@
-//! How much was observed, counted by what it is called.
+//! Counts of what was sent and observed, for each kind of thing.
 
 use std::iter::Sum;
 
 use serde::{Serialize, Serializer};
 
-/// How many messages were sent, and how many entries of each kind were observed. Kinds are told apart by their nouns, such as `item`, and
-/// stand in the order in which they were counted first.
+/// How many messages were sent, and how many entries of each kind were observed. A kind is identified by its noun, such
+/// as `item`. Kinds are listed in the order in which they were first counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     by_noun: Vec<(&'static str, usize)>,
 }
 
 impl Counts {
-    /// These many of one kind.
+    /// These counts, with `count` more entries of one kind.
     #[must_use]
     pub fn with(mut self, noun: &'static str, count: usize) -> Self {
         self.add(noun, count);
         self
     }
 
-    /// Counts more of one kind.
+    /// Adds `count` entries of one kind.
     pub fn add(&mut self, noun: &'static str, count: usize) {
         match self.by_noun.iter_mut().find(|(known, _)| *known == noun) {
             Some((_, sum)) => *sum += count,
@@ -27,12 +27,12 @@ impl Counts {
         }
     }
 
-    /// How many of one kind there are.
+    /// How many entries of one kind there are.
     pub fn of(&self, noun: &str) -> usize {
         self.by_noun.iter().find(|(known, _)| *known == noun).map_or(0, |(_, count)| *count)
     }
 
-    /// The nouns, in order.
+    /// The nouns of all kinds, in order.
     pub fn nouns(&self) -> impl Iterator<Item = &'static str> {
         self.by_noun.iter().map(|(noun, _)| *noun)
     }
@@ -48,7 +48,8 @@ impl<'a> Sum<&'a Counts> for Counts {
     }
 }
 
-/// A map from the plural of each noun, with `_` for a blank, to its number: `{"messages":3,"dead_letters":1}`.
+/// Serializes as a map from the plural of each noun, in which `_` replaces a space, to its count:
+/// `{"messages":3,"dead_letters":1}`.
 impl Serialize for Counts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.by_noun.iter().map(|(noun, count)| (plural(noun).replace(' ', "_"), count)))

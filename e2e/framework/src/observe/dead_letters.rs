@@ -1,4 +1,5 @@
-//! Dead letters as text: key, time, headers and value, a block each, in an order that does not depend on who wrote first.
+//! Shows each dead letter as a block of text with key, timestamp, headers and value. The order does not depend on which
+//! was written first.
 
 use std::fmt::Write;
 
@@ -12,7 +13,8 @@ use crate::case::{Case, Redaction, is_request_id};
 use crate::json::quoted;
 use crate::stack::{Record, Stack, StackError};
 
-/// A record of a dead-letter topic. A pipeline sends it before it commits the offset behind its source, so a crash may repeat it.
+/// A record of a dead-letter topic. A pipeline sends it before it commits the offset after the source record, so a
+/// crash may cause it to be sent again.
 pub(crate) static DEAD_LETTER: EntryKind = EntryKind {
     noun: "dead letter",
     is_block: true,
@@ -36,13 +38,14 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack) -> Result<Vec<Section>, S
     case.settings.dead_letters.iter().map(section).collect()
 }
 
-/// The headers in which Kafka Connect says where a letter comes from: the topic, and the numbers by which letters of one topic are sorted.
+/// The headers in which Kafka Connect names the source of a dead letter: the topic, and the numbers by which the
+/// letters of one topic are sorted.
 const SOURCE_TOPIC: &str = "__connect.errors.topic";
 const SOURCE_NUMBERS: [&str; 3] =
     ["__connect.errors.partition", "__connect.errors.offset", "__connect.errors.row.index"];
 
-/// One block for each letter, in the order of their sources, so that the rows of one message come in its order. Letters without such
-/// headers are sorted by key and value.
+/// One block for each dead letter, in the order of the sources, so that the rows of one message keep their order.
+/// Letters without such headers are sorted by key and value.
 fn blocks(records: &[Record], redact: &[Redaction]) -> Vec<String> {
     let mut blocks: Vec<(&Record, String)> = records.iter().map(|record| (record, block(record, redact))).collect();
     blocks.sort_by(|(a, a_text), (b, b_text)| {
@@ -51,7 +54,7 @@ fn blocks(records: &[Record], redact: &[Redaction]) -> Vec<String> {
     blocks.into_iter().map(|(_, text)| text).collect()
 }
 
-/// Topic, partition, offset and row index, as far as the headers have them.
+/// The source's topic, partition, offset and row index. Each of them is `None` if the headers do not give it.
 fn source(record: &Record) -> (Option<&str>, [Option<i64>; 3]) {
     let header = |wanted: &str| {
         let (_, value) = record.headers.iter().find(|(name, _)| name == wanted)?;
@@ -78,7 +81,7 @@ fn block(record: &Record, redact: &[Redaction]) -> String {
     }
     match record.value.as_deref() {
         None => text.push_str("value: null (a tombstone)"),
-        // No line may end in a blank, because insta trims its snapshots.
+        // No line may end with a space, because insta trims its snapshots.
         Some([]) => text.push_str("value, 0 bytes"),
         Some(bytes) => {
             let (how, value) = visible::line(bytes);
@@ -89,7 +92,7 @@ fn block(record: &Record, redact: &[Redaction]) -> String {
     text
 }
 
-/// A key or header: quoted text, base64, or null.
+/// A key or header value, shown as quoted text, as base64 or as `null`.
 fn short(bytes: Option<&[u8]>) -> String {
     match bytes {
         None => "null".to_owned(),
@@ -128,7 +131,7 @@ mod tests {
         assert_eq!(block(&record(None), &redact).matches(REDACTED).count(), 3);
     }
 
-    /// Two runs of one fixture differ in nothing but the id of the call that refused the row, and that is not shown.
+    /// Two runs of one fixture differ only in the id of the call that refused the row, and this id is not shown.
     #[test]
     fn the_id_of_the_call_that_refused_a_row_is_not_shown() {
         let letter = |id: &str| {

@@ -1,4 +1,4 @@
-//! DynamoDB items as plain JSON, one line each, sorted by key.
+//! Shows DynamoDB items as plain JSON, one item on each line, sorted by key.
 
 use std::cmp::Ordering;
 use std::fmt::Write;
@@ -27,14 +27,15 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack) -> Result<Vec<Section>, S
                 }
             }
         }
-        // This comes last, for afterwards an entry may be no JSON any more.
+        // This comes last, because afterwards an entry may not be JSON any more.
         let entries = entries.iter().map(|entry| visible(entry)).collect();
         Ok(Section { name: safe(&["table", &table.name]), kind: &ITEM, entries })
     };
     case.settings.resources.tables.iter().map(section).collect()
 }
 
-/// The items of a table as lines, sorted by partition key and sort key. The key attributes come first, the others by name.
+/// The items of a table as lines, sorted by partition key and sort key. In each line the key attributes come first, and
+/// the others follow in the order of their names.
 fn lines(table: &Table, mut items: Vec<Value>) -> Vec<String> {
     let keys: Vec<&str> =
         std::iter::once(&table.partition_key).chain(&table.sort_key).map(|(name, _)| name.as_str()).collect();
@@ -63,7 +64,8 @@ fn write_map(map: &Value, first: &[&str], text: &mut String) {
     text.push('}');
 }
 
-/// A value such as `{"N":"1.50"}` as JSON. Numbers keep DynamoDB's own text. Bytes and sets keep their type, which JSON cannot express.
+/// Writes a value such as `{"N":"1.50"}` as JSON. Numbers keep DynamoDB's own text. Bytes and sets keep their type,
+/// which JSON cannot express.
 fn write_value(value: &Value, text: &mut String) {
     let Some((kind, inner)) = value.as_object().and_then(|map| map.iter().next()) else {
         let _ = write!(text, "{value}");
@@ -97,7 +99,7 @@ fn write_value(value: &Value, text: &mut String) {
     }
 }
 
-/// Numbers by value, everything else by its text.
+/// Orders numbers by value, and everything else by its text.
 fn by_value(a: &Value, b: &Value) -> Ordering {
     let number = |value: &Value| value["N"].as_str().and_then(|text| text.parse::<f64>().ok());
     match (number(a), number(b)) {

@@ -1,7 +1,9 @@
-//! What a run has left behind, as one canonical document: items, rows, objects, unfinished uploads and dead letters.
+//! Observes what a run has left behind, as one canonical document: items, rows, objects, unfinished uploads and dead
+//! letters.
 //!
-//! A document is a list of sections, each of which becomes a snapshot. Two runs that did the same give the same document, byte for byte.
-//! What is observed is the business of one module for each kind of thing; a new kind is such a module and a line in [`OBSERVERS`].
+//! A document is a list of sections, each of which becomes a snapshot. Two runs with the same result give the same
+//! document, byte for byte. One module observes each kind of thing. A new kind needs such a module and an entry in
+//! [`OBSERVERS`].
 
 mod counts;
 mod dead_letters;
@@ -22,68 +24,71 @@ use crate::stack::{Stack, StackError};
 /// Everything that the framework observes, in the order of the document.
 const OBSERVERS: [Observer<'static>; 3] = [&items::sections, &objects::sections, &dead_letters::sections];
 
-/// Sections that are compared on the plain schedule only, see [`Rule::PlainOnly`].
+/// The names of the sections that are compared on the plain schedule only, see [`Rule::PlainOnly`].
 pub(crate) const PLAIN_ONLY: [&str; 1] = [objects::LISTING];
 
-/// Reads one kind of thing from the services of a run. Sections may be empty.
+/// Reads one kind of thing from the services of a run. It may return sections without entries.
 pub(crate) type Observer<'a> = &'a dyn Fn(&Case, &dyn Stack) -> Result<Vec<Section>, StackError>;
 
 /// The noun under which sent messages are counted.
 pub(crate) const MESSAGE: &str = "message";
 
-/// What the entries of a section are.
+/// The kind of the entries of a section.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EntryKind {
-    /// What people call one of them.
+    /// The noun for one entry, in the singular.
     pub noun: &'static str,
-    /// Whether an entry has several lines; entries are then separated by an empty line.
+    /// Whether an entry may have several lines. Such entries are separated by an empty line.
     pub is_block: bool,
-    /// What identifies one of them, so that a changed entry is told from a missing one and a new one.
+    /// What identifies an entry, so that a changed entry is not reported as a missing one and a new one.
     pub key: Key,
-    /// How they are compared when the run was disturbed.
+    /// How the entries are compared when the run was disturbed.
     pub rule: Rule,
 }
 
 /// What identifies an entry among the others of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// Nothing: entries are paired by how much of their content they have in common.
+    /// Nothing identifies an entry. Entries are paired by how much of their content they have in common.
     None,
-    /// The first field of a JSON object, or its first two if the first one is not unique.
+    /// The first field of a JSON object, or its first two fields if the first one is not unique.
     FirstFields,
-    /// What stands before the first colon.
+    /// The text before the first colon.
     Name,
     /// The lines of a block that have these names.
     Lines(&'static [&'static str]),
 }
 
-/// How the entries of a section are compared when the run was disturbed. On the plain schedule every section has to be as it was.
+/// How the entries of a section are compared when the run was disturbed. On the plain schedule every section has to be
+/// equal to its snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// Every entry has to be there as often as before, in any order; if messages were sent twice, at least once.
+    /// Every entry has to be there as often as in the undisturbed run, in any order. If messages were sent twice, it
+    /// has to be there at least once.
     EachOnce,
     /// Every entry has to be there at least once, in any order.
     AtLeastOnce {
-        /// How a line begins that names a record's offset. Such lines are not compared where other records come before it than usual.
+        /// The beginning of a line that names a record's offset. Such lines are not compared if other records may come
+        /// before it than in the undisturbed run of the snapshot.
         offset_line: &'static str,
     },
-    /// They are not compared, for they depend on when flushes happen.
+    /// The entries are not compared, because they depend on when flushes happen.
     PlainOnly,
 }
 
-/// A part of the document: one snapshot.
+/// A part of the document, which becomes one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Section {
-    /// The snapshot's name, safe as a file name.
+    /// The name of the snapshot, which can be used as a file name.
     pub name: String,
-    /// What its entries are.
+    /// The kind of its entries.
     pub kind: &'static EntryKind,
     /// Its entries, none of them empty.
     pub entries: Vec<String>,
 }
 
 impl Section {
-    /// The section's text, as it stands in the snapshot.
+    /// The text of the section, as it is stored in the snapshot.
     pub fn text(&self) -> String {
         self.entries.join(self.kind.separator())
     }
@@ -94,7 +99,7 @@ impl EntryKind {
         if self.is_block { "\n\n" } else { "\n" }
     }
 
-    /// The entries in the text of a section.
+    /// Splits the text of a section into its entries.
     pub fn entries(&self, text: &str) -> Vec<String> {
         text.split(self.separator()).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
     }
@@ -108,12 +113,12 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// Looks at everything that the case names.
+    /// Observes everything that the case names.
     pub fn of(case: &Case, stack: &dyn Stack) -> Result<Self, StackError> {
         Self::by(&OBSERVERS, case, stack)
     }
 
-    /// What these observers see.
+    /// Observes with these observers only.
     pub fn by(observers: &[Observer<'_>], case: &Case, stack: &dyn Stack) -> Result<Self, StackError> {
         let mut sections = Vec::new();
         for observe in observers {
@@ -123,12 +128,12 @@ impl Observation {
         Ok(Self { sections })
     }
 
-    /// Whether the run left nothing.
+    /// Whether the run left nothing behind.
     pub fn is_empty(&self) -> bool {
         self.sections.is_empty()
     }
 
-    /// How many entries of each kind there are, beside the messages.
+    /// The number of messages, as given, and of the entries of each kind.
     pub fn counts(&self, messages: usize) -> Counts {
         let mut counts = Counts::default().with(MESSAGE, messages);
         for section in &self.sections {

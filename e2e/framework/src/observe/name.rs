@@ -1,16 +1,16 @@
-//! Names of sections, which are names of snapshot files.
+//! Makes the names of sections, which are also the names of snapshot files.
 
 use std::fmt::Write;
 
-/// The longest file name made from what a pipeline wrote; file systems allow 255 bytes, `.snap.new` included.
+/// The longest name that is made from names that a pipeline chose. File systems allow 255 bytes, `.snap.new` included.
 const LONGEST_NAME: usize = 200;
 
-/// A name for a snapshot file: the parts are joined by `__`, as insta writes a `/`, and what file systems do not allow everywhere is
-/// escaped.
+/// A name for a snapshot file. The parts are joined by `__`, which is how insta writes a `/`, and characters that not
+/// every file system allows are escaped.
 ///
-/// Two different names never give the same file. A name that could be mistaken for another one ends in a digest of the whole: one that was
-/// too long and is cut, one with capitals, which some file systems do not tell from small letters, and one that has something escaped or a
-/// `__` of its own.
+/// Different parts give different files. A name that could be the same as another one gets a digest of all parts at its
+/// end. This concerns names that were too long and were cut, names with capitals, which some file systems do not
+/// distinguish from small letters, names with an escaped character, and names that contain `__` themselves.
 pub(super) fn safe(parts: &[&str]) -> String {
     let mut name = String::new();
     let mut ambiguous = false;
@@ -31,7 +31,7 @@ pub(super) fn safe(parts: &[&str]) -> String {
         }
     }
     if ambiguous || name.len() > LONGEST_NAME {
-        // FNV-1a is short and stable, and names need no more than to differ.
+        // FNV-1a is short and gives the same result everywhere, and it only has to keep names apart.
         let digest = parts
             .join("\0")
             .bytes()

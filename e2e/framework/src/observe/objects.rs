@@ -1,6 +1,6 @@
-//! S3 objects: their rows by folder, a listing of their names and sizes, and the uploads that nobody finished.
+//! Observes S3 objects: their rows by folder, a listing of their names and sizes, and the unfinished uploads.
 //!
-//! Objects are decoded by the ending of their name and have one row a line.
+//! The extension of an object's name decides how it is decoded. Each line of its content is a row.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -20,14 +20,15 @@ pub(crate) static ROW: EntryKind = EntryKind { noun: "row", is_block: false, key
 /// The name and the size of an object.
 pub(crate) static OBJECT: EntryKind =
     EntryKind { noun: "object", is_block: false, key: Key::Name, rule: Rule::PlainOnly };
-/// A multipart upload that nobody completed or aborted.
+/// A multipart upload that was neither completed nor aborted.
 static OPEN_UPLOAD: EntryKind =
     EntryKind { noun: "open upload", is_block: false, key: Key::None, rule: Rule::EachOnce };
 
 /// The section with the names and sizes of all objects.
 pub(super) const LISTING: &str = "objects";
 
-/// One section for the rows of each folder, which is an output partition; then the listing of all objects, and the open uploads.
+/// One section with the rows of each folder, which is an output partition, then the listing of all objects, then the
+/// open uploads.
 pub(super) fn sections(case: &Case, stack: &dyn Stack) -> Result<Vec<Section>, StackError> {
     let mut sections = Vec::new();
     let (mut objects, mut uploads) = (Vec::new(), Vec::new());
@@ -48,7 +49,7 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack) -> Result<Vec<Section>, S
                     }
                 }
             }
-            // This comes last, for afterwards an entry may be no JSON any more.
+            // This comes last, because afterwards an entry may not be JSON any more.
             let entries = entries.iter().map(|entry| visible(entry)).collect();
             sections.push(Section { name: safe(&["s3", bucket, &folder]), kind: &ROW, entries });
         }
@@ -59,18 +60,18 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack) -> Result<Vec<Section>, S
     Ok(sections)
 }
 
-/// An object as a person would read it.
+/// The decoded content of an object.
 #[derive(Debug, PartialEq, Eq)]
 struct Decoded {
-    /// One a line, exactly as in the object; a line that is not UTF-8 is shown as `{"base64":"…"}`.
+    /// The lines of the content, exactly as in the object. A line that is not UTF-8 is shown as `{"base64":"…"}`.
     rows: Vec<String>,
-    /// Bytes of the content, uncompressed.
+    /// The number of bytes of the uncompressed content. If it cannot be decoded, it is the size of the object.
     bytes: usize,
-    /// What is odd about it: it cannot be decoded, or its last line has no line break.
+    /// A remark about something unusual: the object cannot be decoded, or its last line has no line break.
     remark: Option<String>,
 }
 
-/// Decodes by the key's extension: `.gz`, `.zst`, anything else is plain.
+/// Decodes an object by the extension of its key: `.gz` or `.zst`. Any other object is taken as it is.
 fn decode(key: &str, body: &[u8]) -> Decoded {
     let content = match key.rsplit_once('.').map(|(_, extension)| extension) {
         Some("gz") => {
@@ -106,7 +107,7 @@ fn rows(content: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// The folder of a key: its output partition.
+/// The folder of a key, which is its output partition.
 fn folder(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }

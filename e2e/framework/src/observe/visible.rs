@@ -1,8 +1,10 @@
-//! Text in which everything can be seen: what a terminal or an editor would hide, reorder or break a line at is escaped.
+//! Makes text in which every character can be seen: characters that a terminal or an editor would hide, reorder or take
+//! for a line break are escaped.
 
 use std::fmt::Write;
 
-/// `text` with every invisible character as `\u{…}`. Unambiguous for JSON, in which `\u{` cannot stand.
+/// `text` with every invisible character written as `\u{…}`. For JSON this is unambiguous, because JSON cannot contain
+/// `\u{`.
 pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -15,8 +17,9 @@ pub(super) fn visible(text: &str) -> String {
     shown
 }
 
-/// Any bytes as one line, and how they are written, to be put before it: UTF-8 in which everything is visible as it stands; else with `\\`
-/// for a backslash, `\n`, `\r`, `\t`, `\u{…}` for an invisible character and `\xb1` for a byte that is not UTF-8.
+/// Shows any bytes as one line. The first text of the result says how the line is written and is meant to stand before
+/// it. UTF-8 text in which everything is visible is shown as it is. Otherwise a backslash is written `\\`, an invisible
+/// character `\u{…}`, a byte that is not UTF-8 like `\xb1`, and line breaks and tabs `\n`, `\r` and `\t`.
 pub(super) fn line(bytes: &[u8]) -> (&'static str, String) {
     let text = std::str::from_utf8(bytes);
     if let Ok(text) = text
@@ -43,7 +46,7 @@ pub(super) fn line(bytes: &[u8]) -> (&'static str, String) {
             let _ = write!(shown, "\\x{byte:02x}");
         }
     }
-    // A line's end is where an editor would drop it.
+    // Editors remove white space at the end of a line, so the last such character is escaped.
     if shown.ends_with(char::is_whitespace)
         && let Some(last) = shown.pop()
     {
@@ -52,7 +55,8 @@ pub(super) fn line(bytes: &[u8]) -> (&'static str, String) {
     (if text.is_ok() { ", escaped" } else { ", not UTF-8, escaped" }, shown)
 }
 
-/// Controls (C0, DEL, C1), line and paragraph separators, bidirectional controls, and characters of no width.
+/// Whether a character is a control (C0, DEL, C1), a line or paragraph separator, a bidirectional control, or has no
+/// width.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,

@@ -1,5 +1,5 @@
-//! AWS credentials as every AWS SDK finds them: environment, profile, web identity, ECS, IMDS. Found when a stack starts, and found again
-//! before they expire.
+//! Finds AWS credentials as every AWS SDK does: in the environment, in a profile, by web identity, from ECS or from
+//! IMDS. They are found when a stack starts, and again before they expire.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,10 +13,11 @@ use super::StackError;
 use crate::resign::causes;
 use crate::tls::Trust;
 
-/// How long before they expire credentials are found again: a request that is signed now has to arrive in time.
+/// How long before their expiry credentials are renewed, so that a request that is signed now arrives while they are
+/// valid.
 const AHEAD: Duration = Duration::from_mins(1);
 
-/// What the SDK's default chain provides. An error says what to set.
+/// The provider of the SDK's default chain, with cached credentials. If it finds none, the error says what to set.
 pub(crate) async fn default_chain(region: &str, trust: &Trust) -> Result<SharedCredentialsProvider, StackError> {
     let config = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(region.to_owned()))
@@ -29,7 +30,7 @@ pub(crate) async fn default_chain(region: &str, trust: &Trust) -> Result<SharedC
     }
 }
 
-/// What `provider` provides, which it does now.
+/// Caches the credentials of `provider`, which is asked for them at once.
 async fn remembered(provider: impl ProvideCredentials + 'static) -> Result<SharedCredentialsProvider, StackError> {
     let remembered = Remembered { provider, last: Mutex::default() };
     match remembered.provide_credentials().await {
@@ -44,11 +45,12 @@ fn missing(cause: &str) -> StackError {
     StackError::infrastructure("looking for AWS credentials", format!("{cause}\n{advice}"))
 }
 
-/// A provider that is asked only when what it gave last is about to expire. The SDK remembers for each of its clients, and only there.
+/// Asks its provider only when the credentials that it has are about to expire. The SDK itself caches credentials only
+/// inside each of its clients.
 #[derive(Debug)]
 struct Remembered<P> {
     provider: P,
-    /// Locked while the provider is asked: one asks for all.
+    /// The lock is held while the provider is asked, so that one task asks for all tasks that wait.
     last: Mutex<Option<Credentials>>,
 }
 
@@ -62,7 +64,7 @@ impl<P: ProvideCredentials> Remembered<P> {
         }
         match self.provider.provide_credentials().await {
             Ok(found) => Ok(last.insert(found).clone()),
-            // Those that there are may outlast the trouble.
+            // The present credentials may be valid until the provider works again.
             Err(error) => last.as_ref().filter(|credentials| lasts(credentials, now)).cloned().ok_or(error),
         }
     }
@@ -83,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives these in turn, `key` and for how many seconds it lasts, then an error.
+    /// Provides these keys one after the other, each valid for this many seconds, and then an error.
     #[derive(Debug)]
     struct Turns(std::sync::Mutex<VecDeque<(&'static str, Option<u64>)>>);
 

@@ -1,23 +1,23 @@
-//! What goes wrong in a stack.
+//! The error of a stack.
 
 use std::error::Error;
 use std::fmt;
 
 use aws_sdk_s3::error::DisplayErrorContext;
 
-/// Any error, as a source.
+/// Any error that can be the source of another one.
 type Cause = Box<dyn Error + Send + Sync>;
 
-/// What goes wrong in a stack: what was being done, to what, and the error that ended it, which is also its source.
+/// An error of a stack: what was being done to which object, and the error that ended it, which is also the source.
 #[derive(Debug, thiserror::Error)]
 #[error("{action}: {source}")]
 pub struct StackError {
-    /// What was being done, to what.
+    /// What was being done to which object.
     pub action: String,
     /// Why it failed, and what to do about it.
     pub source: Cause,
-    /// Whether the services themselves are at fault, and not what they were asked: there is no engine, an image cannot be pulled, or a
-    /// container does not start or has ended.
+    /// Whether the services themselves failed, and not only one request to them. This is so if there is no container
+    /// engine, an image cannot be pulled, or a container does not start or has ended.
     pub infrastructure: bool,
 }
 
@@ -26,12 +26,12 @@ impl StackError {
         Self { action: action.into(), source: source.into(), infrastructure: false }
     }
 
-    /// An error of an AWS SDK. The text of such an error says little, and so it is shown with its causes.
+    /// An error of an AWS SDK. It is shown with its causes, because its own text says little.
     pub(crate) fn sdk(action: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
         Self::new(action, WithCauses(source))
     }
 
-    /// An error of which the services are at fault.
+    /// An error that is the fault of the services.
     pub(crate) fn infrastructure(action: impl Into<String>, source: impl Into<Cause>) -> Self {
         Self { infrastructure: true, ..Self::new(action, source) }
     }

@@ -1,10 +1,12 @@
-//! The external stack: services that run already and are found through the environment, such as AWS or those of `docker compose up`.
+//! The external stack: services that run already and are found through environment variables, such as AWS or the
+//! services of `docker compose up`.
 //!
-//! A test works there in a namespace of its own. It deletes what it has created, and nothing else.
+//! A test works there in a namespace of its own. It deletes the resources that it has created, and nothing else.
 //!
-//! A service for which no endpoint is set is AWS's own, in the region that is set. With AWS, and at every `https://` endpoint, the
-//! credentials are those of the SDK's default chain; the subject gets a key that no service knows, and the recording proxy signs its
-//! requests anew. This was tested against HTTPS endpoints that check signatures, not against AWS itself.
+//! Where no endpoint is set for a service, AWS's own is used, in the region that is set. If one of the services is
+//! AWS's own or has an `https://` endpoint, the credentials are those of the SDK's default chain. The subject then gets
+//! a key that no service knows, and the recording proxy signs its requests again. This was tested against HTTPS
+//! endpoints that check signatures, not against AWS itself.
 
 use std::path::Path;
 
@@ -17,14 +19,15 @@ use crate::proxy::service::{self, DYNAMODB, S3, Service};
 use crate::tls::Trust;
 use crate::upstream::Upstream;
 
-/// The region and key of services that are not AWS, unless others are set.
+/// The region and the key for services that are not AWS's own, unless others are set.
 const REGION: &str = "us-east-1";
 const KEY: &str = "e2e";
 
-/// The services whose content a test observes, and which therefore are never taken to be where another one is.
+/// The services whose content a test observes. Their endpoints are therefore never inferred from the endpoint of
+/// another service.
 const OBSERVED: [&Service; 2] = [&DYNAMODB, &S3];
 
-/// Services that were there before the test and will be after it.
+/// Services that ran before the test and continue after it.
 struct RunningServices;
 
 impl Backing for RunningServices {
@@ -33,15 +36,17 @@ impl Backing for RunningServices {
     }
 }
 
-/// The services that the environment leads to:
+/// Connects to the services that the environment variables name:
 ///
-/// - Kafka by `KAFKA_BOOTSTRAP_SERVERS`, in plain text.
-/// - DynamoDB and S3 by `AWS_ENDPOINT_URL_DYNAMODB` and `AWS_ENDPOINT_URL_S3`, or `AWS_ENDPOINT_URL` for both. With neither they are AWS's
-///   own. Every other service that the proxy knows likewise, except that without a variable it is where S3 is.
-/// - The region is `AWS_REGION`, `AWS_DEFAULT_REGION` or, with AWS or HTTPS, the profile's. With AWS there has to be one.
-/// - The credentials are those of the SDK's default chain with AWS or HTTPS, found now and again before they expire; else
-///   `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
-/// - `AWS_CA_BUNDLE` has certificate authorities that are trusted beside the system's.
+/// - Kafka is at `KAFKA_BOOTSTRAP_SERVERS`, without encryption.
+/// - DynamoDB and S3 are at `AWS_ENDPOINT_URL_DYNAMODB` and `AWS_ENDPOINT_URL_S3`, or both at `AWS_ENDPOINT_URL`. If
+///   neither is set, AWS's own are used. The same holds for every other service that the proxy knows, except that
+///   without a variable of its own it is taken to be where S3 is.
+/// - The region is `AWS_REGION` or `AWS_DEFAULT_REGION` or, with AWS or HTTPS, the region of the profile. With AWS a
+///   region has to be set.
+/// - With AWS or HTTPS the credentials are those of the SDK's default chain, which are found now and again before they
+///   expire. Otherwise they are `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+/// - `AWS_CA_BUNDLE` is a file of certificate authorities that are trusted in addition to the system's.
 pub fn start() -> Result<impl Stack + use<>, StackError> {
     let services = Services::find(variable)?;
     let threads = remote::threads()?;
@@ -49,9 +54,10 @@ pub fn start() -> Result<impl Stack + use<>, StackError> {
     Remote::connect(threads, &endpoints, namespace::new(), Box::new(RunningServices))
 }
 
-/// The same services, under the names that a pipeline has which runs already: nothing is created. Only what comes after
-/// [`Stack::provide`] is observed. It removes all items of the tables, because a table does not tell which were there before; that is why
-/// AWS and every `https://` endpoint are refused.
+/// Connects to the same services for a pipeline that runs already. Its own topics, tables and buckets are used, and
+/// nothing is created. Only what is written after [`Stack::provide`] is observed. That method removes all items of the
+/// tables, because a table does not tell which items were there before; this is why AWS and every `https://` endpoint
+/// are refused.
 pub fn of_running_subject() -> Result<impl Stack + use<>, StackError> {
     let services = Services::find(variable)?;
     services.may_be_emptied()?;
@@ -68,7 +74,7 @@ fn failed(problem: impl Into<String>) -> StackError {
     StackError::infrastructure("looking for the external services", problem.into())
 }
 
-/// What the environment says of the services. One without an endpoint is AWS's own.
+/// What the environment variables say about the services. A service without an endpoint is AWS's own.
 #[derive(Debug)]
 struct Services {
     kafka: String,
@@ -98,7 +104,7 @@ impl Services {
         Ok(Self { kafka, aws, region })
     }
 
-    /// A service of AWS's own, and why it is taken for that.
+    /// The reason why one of the services is AWS's own, or `None` if none of them is.
     fn of_aws(&self) -> Option<String> {
         self.aws.iter().find_map(|(service, endpoint)| {
             let (title, variable) = (service.title, service.endpoint_variable());
@@ -115,7 +121,7 @@ impl Services {
         self.of_aws().is_some() || self.aws.iter().any(|(_, at)| at.as_ref().is_some_and(Upstream::is_https))
     }
 
-    /// An error unless all of them are by plain HTTP, as services are that run for tests.
+    /// Returns an error unless all services are reached by plain HTTP, as services that run for tests are.
     fn may_be_emptied(&self) -> Result<(), StackError> {
         if !self.want_credentials() {
             return Ok(());

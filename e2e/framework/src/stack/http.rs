@@ -1,4 +1,5 @@
-//! An HTTP/1.1 server on a listener that is already bound: no port is lost between choosing it and using it.
+//! An HTTP/1.1 server on a listener that is already bound, so that no other process can take the port before it is
+//! used.
 
 use std::error::Error;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// Any error of a body or a service.
+/// Any error of a body or of a service.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Serves every connection until its client leaves. Never returns; dropped, it ends all connections.
+/// Serves every connection until its client closes it. This future never returns. When it is dropped, all connections
+/// end.
 pub(crate) async fn serve<S, B>(listener: TcpListener, service: S)
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -29,14 +31,16 @@ where
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    // Without this, Nagle's algorithm may hold back the end of an answer until its beginning is acknowledged. A socket that
-                    // refuses the option is one whose client has left.
+                    // Without this option, Nagle's algorithm may delay the end of an answer until its beginning is
+                    // acknowledged. A socket refuses the option only if its client has closed the connection.
                     let _ = stream.set_nodelay(true);
                     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
-                    // An error of a connection is its client's: it left, or did not speak HTTP and has been told so.
+                    // An error of a connection is caused by its client, which closed it, or did not speak HTTP and has
+                    // been told so.
                     connections.spawn(async move { drop(connection.await) });
                 }
-                // The process is out of file descriptors, or the client left in the queue: what is accepted already goes on.
+                // The process has no file descriptor left, or a client closed its connection before it was accepted.
+                // Connections that are already accepted continue.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
             Some(_) = connections.join_next() => {}

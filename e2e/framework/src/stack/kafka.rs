@@ -1,4 +1,5 @@
-//! A client of any Kafka broker, as the framework needs it: sends to given partitions, reads ends, commits and whole topics.
+//! A client of any Kafka broker with what the framework needs: it sends to given partitions, and reads end offsets,
+//! committed offsets and whole topics.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,20 +16,22 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Commits, Record, StackError};
 
-/// How long a broker may take to answer, on a machine with far more to do than it can.
+/// How long a broker may take to answer. The limit is high, because the machine may be overloaded.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long to serve a client's events at a time: rdkafka waits for the whole of it, even if what it waits for is there at once.
+/// How long one call serves a client's events. It is short, because rdkafka waits for the whole of this time even if
+/// the event arrives at once.
 const STEP: Duration = Duration::from_millis(1);
 
-/// How often it is looked whether a topic has been read to its end without a record.
+/// How often a read checks its position, because the end of a topic may be reached without another record.
 const READ_STEP: Duration = Duration::from_millis(50);
 
 /// A client of one broker. It joins no group and commits nothing.
 pub(crate) struct Client {
-    /// Clients that read what a group has committed. Before the producer, so that they end while an embedded broker still answers.
+    /// The clients that read what a group has committed. This field stands before the producer so that it is dropped
+    /// first, while an embedded broker still answers.
     groups: Mutex<HashMap<String, BaseConsumer>>,
-    /// Held while records are sent, so that failed deliveries are those of one call.
+    /// This lock is held while records are sent, so that all failed deliveries belong to one call.
     sending: Mutex<()>,
     producer: BaseProducer<Deliveries>,
     bootstrap: String,
@@ -59,7 +62,7 @@ impl Client {
     pub fn new(config: &ClientConfig) -> Result<Self, KafkaError> {
         let producer = config
             .clone()
-            // One request at a time keeps a partition's order even if one of them is repeated.
+            // With one request at a time, the order of a partition is kept even if a request is repeated.
             .set("max.in.flight.requests.per.connection", "1")
             .set("linger.ms", "0")
             .set("message.timeout.ms", PATIENCE.as_millis().to_string())
@@ -68,17 +71,17 @@ impl Client {
         Ok(Self { groups: Mutex::default(), sending: Mutex::default(), producer, bootstrap })
     }
 
-    /// librdkafka's own handle, valid for as long as this client is.
+    /// librdkafka's own handle of the producer, valid as long as this client exists.
     pub fn native(&self) -> *mut RDKafka {
         self.producer.client().native_ptr()
     }
 
-    /// For `bootstrap.servers`.
+    /// The value for `bootstrap.servers`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
 
-    /// Where an embedded broker listens, known only once its client exists.
+    /// Sets the address of an embedded broker, which is known only after its client was created.
     pub fn set_bootstrap(&mut self, bootstrap: String) {
         self.bootstrap = bootstrap;
     }
@@ -97,7 +100,7 @@ impl Client {
     }
 
     fn await_acknowledgements(&self, sent: usize) -> Result<(), StackError> {
-        // Each message ends in acknowledgement or failure within its own timeout, which is as long.
+        // Each message is acknowledged or fails within its own timeout, which is `PATIENCE`.
         let deadline = Instant::now() + 2 * PATIENCE;
         loop {
             match self.producer.in_flight_count() {
@@ -128,7 +131,7 @@ impl Client {
         loop {
             match self.producer.send(message) {
                 Ok(()) => return Ok(()),
-                // The queue is full: serving acknowledgements makes room.
+                // The queue is full. Serving acknowledgements makes room in it.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), rejected)) => {
                     message = rejected;
                     self.producer.poll(STEP);
@@ -165,14 +168,15 @@ impl Client {
         Ok(high)
     }
 
-    /// Low and high watermark.
+    /// The low and the high watermark of a partition.
     fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
         settled(|| self.producer.client().fetch_watermarks(topic, partition, PATIENCE))
     }
 
-    /// How many partitions a topic has, be it created here or by a client's use of it; `None` if it does not exist.
+    /// The number of partitions of a topic, whether it was created here or by a client that used it. It is `None` if
+    /// the topic does not exist.
     fn partitions(&self, topic: &str) -> Result<Option<i32>, StackError> {
-        // Asking for all topics creates none.
+        // The request is for all topics, because a request for one topic may create that topic.
         let metadata = self
             .producer
             .client()
@@ -182,7 +186,7 @@ impl Client {
         Ok(found.and_then(|found| i32::try_from(found.partitions().len()).ok()))
     }
 
-    /// How many partitions of a topic have a leader; 0 if the broker does not tell of it.
+    /// How many partitions of a topic have a leader. It is 0 if the broker does not know the topic yet.
     pub fn leaders(&self, topic: &str) -> Result<i32, StackError> {
         let metadata = self
             .producer
@@ -237,7 +241,7 @@ impl Client {
         consumer.assign(&assignment).map_err(failed)?;
         let deadline = Instant::now() + PATIENCE;
         while !left.is_empty() {
-            // In steps, for a marker of a transaction ends no poll.
+            // The poll has a short limit, because a transaction marker does not end a poll.
             match consumer.poll(READ_STEP.min(deadline.saturating_duration_since(Instant::now()))) {
                 Some(message) => {
                     let record = read(&message.map_err(failed)?);
@@ -246,8 +250,8 @@ impl Client {
                     }
                     records.push(record);
                 }
-                // A poll may end early, when all that there was to do is an event, or a transaction's marker: it is no record, but has an
-                // offset.
+                // A poll may end without a record, after an event or a transaction marker. A marker is not a record,
+                // but it has an offset, so the position may have reached the end.
                 None if Instant::now() < deadline => {
                     for position in consumer.position().map_err(failed)?.elements() {
                         let Offset::Offset(offset) = position.offset() else { continue };
@@ -267,7 +271,7 @@ impl Client {
         Ok(records)
     }
 
-    /// A consumer that neither joins its group nor commits.
+    /// A consumer that neither joins the group nor commits.
     fn consumer(&self, group: &str) -> Result<BaseConsumer, KafkaError> {
         ClientConfig::new()
             .set("bootstrap.servers", &self.bootstrap)
@@ -279,7 +283,7 @@ impl Client {
     }
 }
 
-/// Asks again while a broker has not settled who answers for a topic or group that has just come into being.
+/// Repeats a request while the broker has not yet decided which broker answers for a new topic or group.
 fn settled<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -301,7 +305,7 @@ fn settled<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, Kafka
 fn close(consumer: &BaseConsumer) {
     if consumer.close_queue().is_ok() {
         while !consumer.closed() {
-            // Nothing is expected any more but the end; a message that is still queued has been counted out.
+            // Only the end of the consumer is awaited now. A message that is still queued is no longer needed.
             drop(consumer.poll(STEP));
         }
     }

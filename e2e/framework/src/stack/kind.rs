@@ -1,4 +1,4 @@
-//! Which stack a test runs on, and how tests are kept apart on it: the words that people write on a command line.
+//! Which stack a test runs on, and how tests are isolated on it, in the words that people write on a command line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,12 +6,12 @@ use std::str::FromStr;
 /// Which stack a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kind {
-    /// In the test's own process, without Docker.
+    /// Services in the test's own process, without Docker.
     #[default]
     Embedded,
     /// Apache Kafka, DynamoDB Local and LocalStack in containers that the framework starts and ends.
     Docker,
-    /// Services that run already, found through the environment; see [`external`].
+    /// Services that run already and are found through environment variables; see [`external`].
     External,
 }
 
@@ -38,13 +38,13 @@ impl FromStr for Kind {
     }
 }
 
-/// How tests that run at once are kept apart on the Docker stack.
+/// How tests that run at the same time are isolated from each other on the Docker stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Isolation {
-    /// One set of containers for the whole run; every test has a namespace of its own.
+    /// The whole run uses one set of containers, and every test has a namespace of its own.
     #[default]
     Shared,
-    /// Containers of its own for every test.
+    /// Every test has a set of containers of its own.
     PerTest,
 }
 

@@ -1,4 +1,5 @@
-//! The services of one test: Kafka, DynamoDB and S3, isolated from every other test, and the endpoints that a subject is given.
+//! The services of one test: Kafka, DynamoDB and S3, isolated from every other test, and the endpoints that a subject
+//! is given.
 
 mod credentials;
 pub mod docker;
@@ -27,7 +28,8 @@ pub struct Record {
     pub topic: String,
     /// Partition. The framework chooses it itself, by the key, as Kafka's own partitioner does.
     pub partition: i32,
-    /// Offset. In a record to send it is the offset that the record is expected to get, for records of a partition are sent in order.
+    /// Offset. For a record to send, it is the offset that the record is expected to get, because the records of a
+    /// partition are sent in order.
     pub offset: i64,
     /// Milliseconds since the Unix epoch.
     pub timestamp: i64,
@@ -42,17 +44,18 @@ pub struct Record {
 /// What a group has committed for each topic and partition: offset and metadata.
 pub type Commits = BTreeMap<(String, i32), (i64, String)>;
 
-/// The services of one test. Dropping it ends them, or deletes what the test has created in them.
+/// The services of one test. Dropping a stack ends its services, or deletes what the test has created in them.
 pub trait Stack: Send + Sync {
-    /// The environment variables that lead the subject to these services: `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL` and one
-    /// `AWS_ENDPOINT_URL_*` for each service, `AWS_REGION`, `AWS_DEFAULT_REGION`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. All AWS
-    /// calls of the subject pass the recording proxy.
+    /// The environment variables that lead the subject to these services: `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL`
+    /// and one `AWS_ENDPOINT_URL_*` for each service, `AWS_REGION`, `AWS_DEFAULT_REGION`, `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY`. All AWS calls of the subject go through the recording proxy.
     fn environment(&self) -> BTreeMap<String, String>;
 
-    /// The prefix of the names of this test's topics, groups, tables and buckets on services that it shares with other tests; empty where
-    /// the services are its own.
+    /// The prefix of the names of this test's topics, groups, tables and buckets on services that it shares with other
+    /// tests; empty where the services are its own.
     ///
-    /// All other methods take and give names without it, except for consumer groups, which only the subject names.
+    /// All other methods take and return names without this prefix, except for consumer groups, which only the subject
+    /// names.
     #[expect(clippy::unnecessary_literal_bound, reason = "other stacks give one of their own")]
     fn namespace(&self) -> &str {
         ""
@@ -63,10 +66,10 @@ pub trait Stack: Send + Sync {
         Ok(())
     }
 
-    /// The subject's AWS calls.
+    /// The AWS calls of the subject, as the recording proxy records them.
     fn calls(&self) -> &Calls;
 
-    /// Creates what a test needs; it can be used when this returns.
+    /// Creates the topics, tables and buckets that a test needs. They can be used when this method returns.
     fn provide(&self, resources: &Resources) -> Result<(), StackError>;
 
     /// Sends records, each to its partition, and waits until all are acknowledged.
@@ -81,7 +84,8 @@ pub trait Stack: Send + Sync {
     /// All records of a topic, by partition and offset; empty if the topic does not exist.
     fn read_topic(&self, topic: &str) -> Result<Vec<Record>, StackError>;
 
-    /// All items of a table, unordered, each as DynamoDB's own JSON (`{"pk":{"S":"…"}}`) with its attributes sorted by name.
+    /// All items of a table, unordered, each as DynamoDB's own JSON (`{"pk":{"S":"…"}}`) with its attributes sorted by
+    /// name.
     fn scan(&self, table: &str) -> Result<Vec<serde_json::Value>, StackError>;
 
     /// Keys of a bucket, sorted, with the body of each.

@@ -1,16 +1,18 @@
-//! The namespace of a test on services that it shares with others: a prefix of the names of its topics, groups, tables and buckets.
+//! The namespace of a test on services that it shares with other tests. It is a prefix of the names of the test's
+//! topics, groups, tables and buckets.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// What fixtures write where the namespace belongs: `"${namespace}fleet"`.
+/// The text that fixtures write in place of the namespace, as in `"${namespace}fleet"`.
 pub const PLACEHOLDER: &str = "${namespace}";
 
-/// A namespace that no other test has, such as `e2e-k3v0x2pqm7rt-`: small letters, digits and hyphens, which every service takes in names.
+/// A namespace that no other test has, such as `e2e-k3v0x2pqm7rt-`. It consists of small letters, digits and hyphens,
+/// which every service allows in names.
 ///
-/// It has 60 random bits, for the names of S3's buckets are shared by all who use S3.
+/// It has 60 random bits, because all users of S3 share the names of its buckets.
 pub fn new() -> String {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    // Keyed at random for every process, and differently for each of its calls.
+    // A `RandomState` has random keys in every process, and different ones at every call.
     let mut random = RandomState::new().hash_one(std::process::id());
     let name: String = (0..12)
         .map(|_| {
@@ -27,12 +29,13 @@ pub fn fill_in(text: &str, namespace: &str) -> String {
     text.replace(PLACEHOLDER, namespace)
 }
 
-/// The consumer group that a fixture names: where it has no place for the namespace, the namespace stands before it.
+/// The consumer group that a fixture names. If the fixture does not say where the namespace belongs, the namespace is
+/// put before the name.
 pub fn group(name: &str, namespace: &str) -> String {
     if name.contains(PLACEHOLDER) { fill_in(name, namespace) } else { format!("{namespace}{name}") }
 }
 
-/// `text` without the namespace: what a service or subject shows of a name.
+/// `text` without the namespace, so that a name from a service or a subject is shown as the fixture writes it.
 pub fn take_off(text: &str, namespace: &str) -> String {
     if namespace.is_empty() { text.to_owned() } else { text.replace(namespace, "") }
 }

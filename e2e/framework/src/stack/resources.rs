@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// Everything that a stack creates for a test before the test begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resources {
-    /// Kafka topics, with their numbers of partitions.
+    /// Kafka topics, each with its number of partitions.
     pub topics: BTreeMap<String, i32>,
     /// DynamoDB tables.
     pub tables: Vec<Table>,
@@ -14,17 +14,17 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// One topic.
+    /// Resources that consist of one topic.
     pub fn topic(name: &str, partitions: i32) -> Self {
         Self { topics: [(name.to_owned(), partitions)].into(), ..Self::default() }
     }
 
-    /// One table.
+    /// Resources that consist of one table.
     pub fn table(table: Table) -> Self {
         Self { tables: vec![table], ..Self::default() }
     }
 
-    /// One bucket.
+    /// Resources that consist of one bucket.
     pub fn bucket(name: &str) -> Self {
         Self { buckets: vec![name.to_owned()], ..Self::default() }
     }
@@ -39,12 +39,13 @@ pub struct Table {
     pub partition_key: (String, String),
     /// Sort key attribute and its type.
     pub sort_key: Option<(String, String)>,
-    /// Attributes and their types. Each of them is the partition key of a global secondary index that holds all attributes. A table refuses
-    /// an item in which such an attribute has another type.
+    /// Attributes and their types. Each of them is the partition key of a global secondary index that contains all
+    /// attributes. The table refuses an item in which such an attribute has another type.
     pub indexes: Vec<(String, String)>,
 }
 
-/// The name of the index on an attribute; names of indexes have at least three characters.
+/// The name of the index on an attribute. The prefix makes it long enough: names of indexes have at least three
+/// characters.
 pub(crate) fn index_name(attribute: &str) -> String {
     format!("by-{attribute}")
 }
@@ -55,7 +56,7 @@ impl Table {
         std::iter::once(&self.partition_key).chain(&self.sort_key)
     }
 
-    /// Every attribute whose type the table has to know, once.
+    /// Every attribute whose type has to be declared for the table, without duplicates between keys and indexes.
     pub(crate) fn attributes(&self) -> impl Iterator<Item = &(String, String)> {
         let indexes = self.indexes.iter().filter(|index| self.key().all(|key| key.0 != index.0));
         self.key().chain(indexes)

@@ -1,4 +1,5 @@
-//! The Docker engine, or Podman's: where it is, and what the framework asks of it besides starting containers.
+//! The container engine, Docker or Podman: how it is found, and the requests that the framework makes besides starting
+//! containers.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,13 +19,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::stack::StackError;
 
-/// How many of a container's last lines an error shows.
+/// How many of the last lines of a container's log an error shows.
 pub const LAST_LINES: usize = 20;
 
-/// What an error shows of a container without a log.
+/// The text that an error shows if a container printed nothing.
 pub(super) const NOTHING: &str = "(it printed nothing)";
 
-/// The threads of everything that talks to the engine: its one client belongs to them.
+/// The runtime for everything that talks to the engine. The one client of the engine belongs to it.
 pub fn runtime() -> Result<&'static Runtime, StackError> {
     static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
@@ -36,17 +37,17 @@ pub fn runtime() -> Result<&'static Runtime, StackError> {
         .map_err(|error| StackError::infrastructure("starting threads for the Docker engine", error.as_str()))
 }
 
-/// Sockets of engines that run without root, which Testcontainers does not look for; see [`find`].
+/// The sockets of engines that run without root, for which Testcontainers does not look; see [`find`].
 fn sockets(runtime_dir: Option<&Path>) -> Vec<PathBuf> {
     let of_user = |name: &str| runtime_dir.map(|folder| folder.join(name));
     let all = [of_user("docker.sock"), of_user("podman/podman.sock"), Some(PathBuf::from("/run/podman/podman.sock"))];
     all.into_iter().flatten().collect()
 }
 
-/// Sets `DOCKER_HOST` to the socket of a rootless Docker or of Podman, where nothing says where the engine is and Docker's own socket is
-/// not there.
+/// Sets `DOCKER_HOST` to the socket of a rootless Docker or of Podman, if no setting names the engine and Docker's own
+/// socket does not exist.
 ///
-/// Has to be called before the process has a second thread.
+/// This function has to be called before the process has a second thread.
 #[allow(unsafe_code, reason = "Testcontainers reads the variable, and setting one is unsafe beside other threads")]
 pub fn find() {
     if std::env::var_os("DOCKER_HOST").is_some() || Path::new("/var/run/docker.sock").exists() {
@@ -54,12 +55,13 @@ pub fn find() {
     }
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     if let Some(socket) = sockets(runtime_dir.as_deref()).into_iter().find(|socket| socket.exists()) {
-        // SAFETY: the callers, the harness and the runner, do this first of all, while the process has one thread.
+        // SAFETY: the callers, the harness and the runner, do this before anything else, while the process has one
+        // thread.
         unsafe { std::env::set_var("DOCKER_HOST", format!("unix://{}", socket.display())) };
     }
 }
 
-/// The engine's client, once the engine has answered.
+/// The client of the engine. It is returned after the engine has answered.
 pub async fn client() -> Result<Docker, StackError> {
     let missing = |error: &dyn std::fmt::Display| {
         let place = match std::env::var("DOCKER_HOST") {
@@ -79,12 +81,12 @@ pub async fn client() -> Result<Docker, StackError> {
     Ok(docker)
 }
 
-/// Whether an engine answers.
+/// Returns an error if no engine answers.
 pub fn check() -> Result<(), StackError> {
     runtime()?.block_on(client()).map(drop)
 }
 
-/// The last lines of a container, standard output and error together; a reason when there are none.
+/// The last lines of a container's log, standard output and error together. If there are none, the text says why.
 pub async fn last_lines(docker: &Docker, id: &str) -> String {
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&LAST_LINES.to_string()).build();
     let mut logs = docker.logs(id, Some(options));
@@ -98,9 +100,10 @@ pub async fn last_lines(docker: &Docker, id: &str) -> String {
     if text.is_empty() { NOTHING.to_owned() } else { text.trim_end().to_owned() }
 }
 
-/// The port of the engine's host, by IPv4, that leads to this port of a container.
+/// The IPv4 port of the engine's host that is mapped to this port of a container.
 ///
-/// Testcontainers' own search wants an address beside it, which Podman before 5 leaves empty where Docker says `0.0.0.0`.
+/// Testcontainers' own search requires an address with the port. Podman before version 5 leaves this address empty,
+/// while Docker says `0.0.0.0`.
 pub async fn published(docker: &Docker, id: &str, port: ContainerPort) -> Result<u16, String> {
     let found = docker.inspect_container(id, None).await.map_err(|error| error.to_string())?;
     let mut ports = found.network_settings.and_then(|network| network.ports).unwrap_or_default();
@@ -113,7 +116,7 @@ fn by_ipv4(bindings: &[PortBinding]) -> Option<u16> {
     found.find_map(|binding| binding.host_port.as_ref()?.parse().ok())
 }
 
-/// Ids and labels of the containers that have this label, running or not.
+/// The ids and labels of the containers that have this label, whether they run or not.
 pub async fn labelled(docker: &Docker, label: &str) -> Result<Vec<(String, HashMap<String, String>)>, Error> {
     let filters = HashMap::from([("label", vec![label])]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
@@ -121,7 +124,8 @@ pub async fn labelled(docker: &Docker, label: &str) -> Result<Vec<(String, HashM
     Ok(found.into_iter().filter_map(|c| Some((c.id?, c.labels.unwrap_or_default()))).collect())
 }
 
-/// Ends containers, at once, with their anonymous volumes. One that is gone already, or is going, is no error.
+/// Removes containers at once, with their anonymous volumes. It is no error if a container does not exist any more or
+/// is being removed.
 pub async fn remove<'a>(docker: &Docker, ids: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
     let removals = ids.into_iter().map(|id| {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();

@@ -1,4 +1,5 @@
-//! The files through which the processes of a run find each other: which run it is, and the lease of its set of containers.
+//! The files through which the processes of a run find each other: the identity of the run, and the lease of its set of
+//! containers.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,22 +9,22 @@ use std::time::Duration;
 use super::process::Process;
 use super::set::Set;
 
-/// How often a process looks whether its run is still there.
+/// How often a process checks whether its run still goes on.
 pub(super) const WATCH: Duration = Duration::from_millis(100);
 
-/// What tests that run at once leave for each other.
+/// The file that tells the other tests of a run about its set of containers.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) enum Lease {
-    /// The set is ready.
+    /// The set of containers is ready.
     Ready {
-        /// The value of the label of its containers.
+        /// The value of the label that all containers of the set have.
         set: String,
-        /// The process of the run that leaves it to the next one, if it does.
+        /// The process of the run that leaves the set to the next run, if it was told to do so.
         kept_by: Option<Process>,
-        /// The set.
+        /// The containers themselves.
         containers: Set,
     },
-    /// It could not be started; the others need not try.
+    /// The set could not be started, so the other tests do not try either.
     Failed {
         /// What was being done.
         action: String,
@@ -35,16 +36,17 @@ pub(super) enum Lease {
 /// The run that this process belongs to.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Run {
-    /// Its name, for files and labels.
+    /// The name of the run, for files and labels.
     pub id: String,
-    /// It is over when this process has ended: nextest, cargo, or whoever runs cases itself.
+    /// The run is over when this process has ended. It is nextest, cargo, or a process that runs cases itself.
     pub process: Process,
-    /// Where its files are.
+    /// The folder with the files of the run.
     pub folder: PathBuf,
 }
 
 impl Run {
-    /// The run that is this process, with its files in `folder`, whoever has started it.
+    /// The run that consists of this process alone, with its files in `folder`. It does not matter what started the
+    /// process.
     pub fn itself(folder: &Path) -> Self {
         let process = Process::itself();
         Self { id: process.to_string(), process, folder: folder.to_owned() }
@@ -52,7 +54,8 @@ impl Run {
 
     /// The run of this test process, with its files in `folder`.
     ///
-    /// It is nextest's, if that runs the test; else that of `cargo test`; else this process alone.
+    /// It is nextest's run if nextest runs the test, otherwise that of `cargo test`. If neither does, the run is this
+    /// process alone.
     pub fn of_this_test(folder: &Path) -> Self {
         let (id, process) = match std::env::var("NEXTEST_RUN_ID") {
             Ok(id) => (Some(id), Process::ancestor(&["cargo-nextest", "nextest"]).unwrap_or_else(Process::parent)),
@@ -65,7 +68,7 @@ impl Run {
         self.folder.join(format!("{}.{kind}", self.id))
     }
 
-    /// The lease of a set that a run has left for the next one.
+    /// The path of the lease of a set that a run has left for the next run.
     pub(super) fn kept(&self) -> PathBuf {
         self.folder.join("kept.lease")
     }
@@ -79,7 +82,7 @@ pub(super) fn read(path: &Path) -> Option<Lease> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Written beside and renamed: a process that is killed leaves no half of it.
+/// Writes a lease to another file and renames it, so that a process that is killed never leaves a part of a lease.
 pub(super) fn write(path: &Path, lease: &Lease) -> io::Result<()> {
     let beside = path.with_extension("new");
     fs::write(&beside, serde_json::to_vec(lease)?)?;

@@ -1,4 +1,4 @@
-//! Which images the containers are of: pinned here, overridable by the environment.
+//! The images of the containers. They are pinned here, and environment variables can override them.
 
 use crate::proxy::service;
 use crate::stack::StackError;
@@ -6,7 +6,7 @@ use crate::stack::StackError;
 /// A service that runs in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Service {
-    /// Apache Kafka, on the JVM: about one of twenty starts of the native image crashes.
+    /// Apache Kafka on the JVM. The native image is not used, because about one of twenty of its starts crashes.
     Kafka,
     /// LocalStack, for S3 and SQS. 4.14.0 is the last tag that runs without a token.
     LocalStack,
@@ -15,10 +15,10 @@ pub enum Service {
 }
 
 impl Service {
-    /// All of them.
+    /// All services that run in containers.
     pub const ALL: [Self; 3] = [Self::Kafka, Self::LocalStack, Self::DynamoDb];
 
-    /// As people call it.
+    /// The name of the service for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kafka => "Kafka",
@@ -27,7 +27,7 @@ impl Service {
         }
     }
 
-    /// The AWS services that are found in this container: LocalStack answers for everything that has no container of its own.
+    /// The AWS services in this container. LocalStack answers for every service that has no container of its own.
     pub(crate) fn aws_services(self) -> impl Iterator<Item = &'static service::Service> {
         service::ALL.into_iter().filter(move |aws| match self {
             Self::Kafka => false,
@@ -36,7 +36,7 @@ impl Service {
         })
     }
 
-    /// The variable that names another image.
+    /// The environment variable that names another image.
     pub fn variable(self) -> &'static str {
         match self {
             Self::Kafka => "E2E_KAFKA_IMAGE",
@@ -54,20 +54,21 @@ impl Service {
     }
 }
 
-/// The variable with a registry or mirror that stands before names that have none, as in the other Testcontainers.
+/// The environment variable with a registry or mirror. It is put before image names without a registry, as in the
+/// Testcontainers of other languages.
 pub const PREFIX: &str = "TESTCONTAINERS_HUB_IMAGE_NAME_PREFIX";
 
 /// An image's name and tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageName {
-    /// `registry/repository`, for a digest with `@sha256`.
+    /// `registry/repository`, followed by `@sha256` if a digest is given.
     pub name: String,
-    /// Tag, or digest.
+    /// The tag or the digest.
     pub tag: String,
 }
 
 impl ImageName {
-    /// The image of a service, by the variables that `env` gives.
+    /// The image of a service, by the environment variables that `env` returns.
     pub fn of(service: Service, env: impl Fn(&str) -> Option<String>) -> Result<Self, StackError> {
         let given = env(service.variable()).filter(|image| !image.is_empty());
         let image = given.unwrap_or_else(|| service.default_image().to_owned());
@@ -100,7 +101,8 @@ impl ImageName {
     }
 }
 
-/// Whether a name says its registry: Docker takes the part before the first slash for one if it looks like a host.
+/// Whether a name contains its registry. Docker takes the part before the first slash for a registry if it looks like a
+/// host.
 fn has_registry(name: &str) -> bool {
     name.split_once('/').is_some_and(|(host, _)| host.contains(['.', ':']) || host == "localhost")
 }

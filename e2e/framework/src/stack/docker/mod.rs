@@ -1,4 +1,5 @@
-//! The Docker stack: Apache Kafka, LocalStack (S3, SQS) and DynamoDB Local in containers, shared by a run or one set for every test.
+//! The Docker stack: Apache Kafka, LocalStack (S3, SQS) and DynamoDB Local in containers. A run shares one set of them,
+//! or every test has its own set.
 
 pub mod engine;
 pub mod files;
@@ -18,28 +19,28 @@ use self::set::Set;
 use super::remote::{self, Backing, Remote};
 use super::{Isolation, Stack, StackError, namespace};
 
-/// Labels of containers: the run they belong to, their set, the process that they must not outlive, the machine it is on, and whether
-/// their run was told to keep them.
+/// The labels of containers: the run that they belong to, their set, the process that they must not outlive, the
+/// machine of that process, and whether their run was told to keep them.
 const RUN: &str = "e2e.run";
 const SET: &str = "e2e.set";
 const OWNER: &str = "e2e.owner";
 const HOST: &str = "e2e.host";
 const KEEP: &str = "e2e.keep";
 
-/// The variable that makes a run leave its containers to the next one, as `--keep` does.
+/// The environment variable that makes a run leave its containers to the next run, as `--keep` does.
 pub const KEEP_VARIABLE: &str = "E2E_KEEP";
 
-/// This machine: processes of others cannot be looked for here.
+/// The name of this machine. It is part of the labels because processes of another machine cannot be found here.
 fn host() -> String {
     let name = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     format!("{name}/{}", boot.trim())
 }
 
-/// A set behind the services of a test.
+/// The set of containers that the services of a test run in.
 struct Containers {
     set: Set,
-    /// Whether the run has them, and not the test.
+    /// Whether the set belongs to the run, and not to this test.
     shared: bool,
 }
 
@@ -58,7 +59,7 @@ impl Drop for Containers {
         if self.shared {
             return;
         }
-        // What cannot be ended now is ended by the reaper.
+        // The reaper ends the containers that cannot be ended now.
         let _ = runtime().and_then(|runtime| runtime.block_on(self.set.end()));
     }
 }
@@ -66,17 +67,18 @@ impl Drop for Containers {
 /// How containers of a run are started.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// Whether tests share them.
+    /// Whether tests share the containers.
     pub isolation: Isolation,
     /// Whether a shared set is left for the next run.
     pub keep: bool,
-    /// Whether this process is the whole run, as the runner is; else it is a test of nextest's or cargo's run.
+    /// Whether this process is the whole run, as the runner is. Otherwise it is a test of a run of nextest or cargo.
     pub whole_run: bool,
-    /// Where processes of a run find each other.
+    /// The folder with the files through which the processes of a run find each other.
     pub folder: &'a Path,
 }
 
-/// The services of one test, and how long its containers took; a shared set is started by the first test that needs it.
+/// The services of one test, and the set of containers that they run in. A shared set is started by the first test that
+/// needs it.
 pub fn start(options: Options<'_>) -> Result<(impl Stack + use<>, Set), StackError> {
     let set = start_set(options)?;
     let shared = options.isolation == Isolation::Shared;
@@ -85,7 +87,7 @@ pub fn start(options: Options<'_>) -> Result<(impl Stack + use<>, Set), StackErr
     Ok((Remote::connect(remote::threads()?, &set.endpoints()?, namespace, Box::new(containers))?, set))
 }
 
-/// The containers alone: the run's own, or a new set.
+/// Only the containers: the set of the run, or a new set.
 pub fn start_set(Options { isolation, keep, whole_run, folder }: Options<'_>) -> Result<Set, StackError> {
     let runtime = runtime()?;
     let run = if whole_run { Run::itself(folder) } else { Run::of_this_test(folder) };
@@ -100,7 +102,7 @@ pub fn start_set(Options { isolation, keep, whole_run, folder }: Options<'_>) ->
     }
 }
 
-/// How long a set took, for people: `Kafka 3.1 s, LocalStack 4.0 s, …, together 4.2 s`.
+/// How long it took to start a set, for people: `Kafka 3.1 s, LocalStack 4.0 s, …, together 4.2 s`.
 pub fn describe(set: &Set) -> String {
     let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
     let mut parts: Vec<String> = Vec::new();

@@ -1,16 +1,17 @@
-//! Processes told apart for good: a process id is given to another process later, so the time of its start belongs to it.
+//! Identifies processes. The system gives a process id to another process later, so the start time is part of the
+//! identity.
 
 use std::fs;
 
-/// A process.
+/// A process, identified by its id and its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Process {
     pid: i32,
-    /// In clock ticks since the machine's start, where the system tells; else 0.
+    /// The start time in clock ticks since the machine was started. It is 0 where the system does not tell it.
     started: u64,
 }
 
-/// What `/proc/PID/stat` tells.
+/// The fields of `/proc/PID/stat` that are used here.
 struct Stat {
     name: String,
     state: char,
@@ -29,7 +30,7 @@ impl Process {
         Self { pid, started: stat(pid).map_or(0, |stat| stat.started) }
     }
 
-    /// Its id.
+    /// The id of the process.
     pub fn pid(self) -> i32 {
         self.pid
     }
@@ -52,12 +53,13 @@ impl Process {
         Self::of(nix::unistd::getppid().as_raw())
     }
 
-    /// Whether it has not ended. One that nobody has waited for yet has ended.
+    /// Whether the process has not ended. A process that has ended and was not waited for yet (a zombie) counts as
+    /// ended.
     pub fn is_alive(self) -> bool {
         match stat(self.pid) {
             Some(stat) => stat.started == self.started && !matches!(stat.state, 'Z' | 'X'),
             None if self.started > 0 => false,
-            // No /proc here: whoever has the id now.
+            // There is no /proc here, so any process that has this id now counts.
             None => nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), None).is_ok(),
         }
     }
@@ -80,7 +82,7 @@ impl std::str::FromStr for Process {
 
 fn stat(pid: i32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses and may have any characters itself.
+    // The name is in parentheses and may itself contain any characters.
     let (start, end) = (text.find('(')?, text.rfind(')')?);
     let fields: Vec<&str> = text[end + 1..].split_whitespace().collect();
     Some(Stat {
@@ -104,7 +106,7 @@ mod tests {
         assert_eq!(process.to_string().parse(), Ok(process));
         child.kill().expect("killed");
         if cfg!(target_os = "linux") {
-            // A zombie, until it is waited for.
+            // The process is a zombie until it is waited for.
             while process.is_alive() {
                 std::thread::yield_now();
             }

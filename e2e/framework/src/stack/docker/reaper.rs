@@ -1,8 +1,9 @@
-//! The process that ends a run's containers when the run is over, however it ended.
+//! The reaper: the process that ends the containers of a run when the run is over, even if the run was killed.
 //!
-//! It is this executable once more, started before the first container, in a session of its own, with its standard streams closed: no
-//! signal to the run's process group reaches it, and no test runner waits for its output. It knows containers by their labels, so that
-//! it also finds those of a process that was killed while it made them.
+//! It is a second process of this executable. It is started before the first container, in a session of its own and
+//! with its standard streams closed, so that no signal to the run's process group reaches it and no test runner waits
+//! for its output. It finds containers by their labels, and so it also finds those of a process that was killed while
+//! it created them.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
@@ -20,20 +21,20 @@ use super::files::{Lease, Run, WATCH, read};
 use super::process::Process;
 use crate::stack::StackError;
 
-/// The variable that makes an executable the reaper.
+/// The environment variable that makes a process of this executable the reaper. Its value is the [`Task`].
 const ROLE: &str = "E2E_REAPER";
 
-/// How often it looks for containers whose own test was killed while the run goes on.
+/// How often the reaper looks for containers of a test that was killed while the run goes on.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long it waits for the run's processes to notice that the run is over.
+/// How long the reaper waits until the processes of the run have noticed that the run is over.
 const PROCESSES: Duration = Duration::from_secs(3);
 
-/// How often, and how many times in a row, nothing of the run's may be found until it believes that nothing is to come: an engine may
-/// still be at work for a client that was killed.
+/// The interval at which the reaper looks for containers of the run, and how many times in a row it has to find none
+/// before it ends. The engine may still be creating a container for a client that was killed.
 const SWEEPS: (Duration, usize) = (Duration::from_millis(250), 4);
 
-/// How long an engine that does not answer is asked again.
+/// For how long requests are repeated if the engine does not answer.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a reaper has to do.
@@ -58,26 +59,28 @@ pub(super) fn start(task: &Task) -> io::Result<()> {
         nix::unistd::setsid()?;
         Ok(())
     };
-    // SAFETY: the closure only makes system calls that are safe after a fork (sigprocmask, setsid); it allocates nothing and takes no lock.
+    // SAFETY: the closure only makes system calls that are safe after a fork (sigprocmask, setsid); it allocates
+    // nothing and takes no lock.
     unsafe {
         command.pre_exec(prepare);
     }
-    // Nobody waits for it: it outlives this process, and is then the init process's child.
+    // The reaper is not waited for. It outlives this process, and is then a child of the init process.
     command.spawn().map(drop)
 }
 
-/// Whether the reaper with this file is at work.
+/// Whether the reaper that belongs to this file is running.
 ///
-/// It holds the file's lock for as long as it lives. The file alone says nothing: the first process of a run makes it before it starts the
-/// reaper, and may be killed between the two.
+/// The reaper holds the lock on the file as long as it runs. The file alone proves nothing, because the first process
+/// of a run creates it before it starts the reaper, and may be killed between these two steps.
 pub fn is_at_work(file: &Path) -> bool {
     File::open(file).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-/// Does a reaper's work if this process was started as one. Executables that run cases call this first of all.
+/// Does the work of the reaper if this process was started as one. Executables that run cases have to call this before
+/// anything else.
 pub fn main_if_asked() -> Option<ExitCode> {
     let task: Task = serde_json::from_str(&std::env::var(ROLE).ok()?).ok()?;
-    // Whatever goes wrong can be said only where nobody listens; what is left is ended by the next run.
+    // An error cannot be shown to anybody here. The next run ends the containers that are left.
     let done = engine::runtime().and_then(|runtime| runtime.block_on(reap(&task)));
     Some(if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -92,13 +95,15 @@ async fn reap(Task { run, keep }: &Task) -> Result<(), StackError> {
         thread::sleep(WATCH);
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
-            // The run may have ended just now: what it has itself may be kept, which is seen to below.
+            // The run may have ended just now. Containers that belong to the run itself are left out here, because they
+            // may be kept; they are handled below.
             let of_a_test = |owner: Process| owner != run.process && !owner.is_alive();
-            // An engine that does not answer now will be asked again.
+            // If the engine does not answer now, it is asked again later.
             let _ = sweep(run, |labels| owner(labels).is_some_and(of_a_test)).await;
         }
     }
-    // Without its files, as after `cargo clean`, the run's processes end no later.
+    // An error is ignored. Without the files of the run, as after `cargo clean`, its processes cannot be awaited, but
+    // they end as soon as they would otherwise.
     let _ = await_processes(run);
 
     let lease = run.file("lease");
@@ -106,7 +111,7 @@ async fn reap(Task { run, keep }: &Task) -> Result<(), StackError> {
         Some(Lease::Ready { set, .. }) => Some(set),
         _ => None,
     };
-    // One set is kept, not more.
+    // At most one set is kept.
     let kept = if *keep && set.is_some() && !run.kept().exists() && fs::rename(&lease, run.kept()).is_ok() {
         set.clone()
     } else {
@@ -117,7 +122,7 @@ async fn reap(Task { run, keep }: &Task) -> Result<(), StackError> {
     while empty < SWEEPS.1 {
         let mine = |labels: &HashMap<String, String>| kept.is_none() || labels.get(super::SET) != kept.as_ref();
         let mut found = sweep(run, mine).await;
-        // A set that was taken over from another run has that run's label.
+        // A set that was taken over from another run has the label of that run, so it is found by the label of the set.
         if let (Some(set), None, Ok(_)) = (&set, &kept, &found) {
             let docker = engine::client().await?;
             found = end(&docker, &format!("{}={set}", super::SET), |_| true).await;
@@ -154,7 +159,7 @@ fn owner(labels: &HashMap<String, String>) -> Option<Process> {
     labels.get(super::OWNER)?.parse().ok()
 }
 
-/// Ends the run's containers that are `mine`; gives how many were found.
+/// Ends the containers of the run that are `mine`, and returns how many were found.
 async fn sweep(run: &Run, mine: impl Fn(&HashMap<String, String>) -> bool) -> Result<usize, StackError> {
     let docker = engine::client().await?;
     end(&docker, &format!("{}={}", super::RUN, run.id), mine).await

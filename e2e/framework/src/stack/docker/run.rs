@@ -1,7 +1,8 @@
-//! The run that tests belong to, and the files through which its processes share one set of containers.
+//! The run that tests belong to, and how its processes share one set of containers.
 //!
-//! nextest runs every test in a process of its own. The first that needs the set takes the run's lock, starts the set and leaves a
-//! lease, which the others read. When the run is over, be it by SIGKILL, the [reaper](super::reaper) ends the set.
+//! nextest runs every test in a process of its own. The first process that needs the set takes the run's lock, starts
+//! the set and writes a lease, which the others read. When the run is over, even if it was ended by SIGKILL, the
+//! [reaper](super::reaper) ends the set.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, TryLockError};
@@ -19,9 +20,9 @@ use super::set::{self, Set};
 use crate::stack::StackError;
 
 impl Run {
-    /// Joins the run: from now on the reaper waits for this process, and this process ends when the run is over.
+    /// Joins the run. From now on the reaper waits for this process, and this process ends when the run is over.
     ///
-    /// Has to come before the first container.
+    /// This method has to be called before the first container is started.
     pub fn join(&self, keep: bool) -> Result<(), StackError> {
         static JOINED: Mutex<Option<File>> = Mutex::new(None);
         let mut joined = JOINED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,7 +49,7 @@ impl Run {
                 std::process::exit(1);
             });
         }
-        // Its lock is held until this process ends, however it does.
+        // The lock on this file is held until the process ends, even if it is killed.
         *joined = Some(users);
         Ok(())
     }
@@ -74,7 +75,7 @@ impl Run {
         }
     }
 
-    /// The labels of containers of this run that `owner` has to outlive.
+    /// The labels for containers of this run that must not outlive `owner`.
     pub fn labels(&self, set: &str, owner: Process, keep: bool) -> BTreeMap<String, String> {
         let mut labels = BTreeMap::from([
             (super::RUN.to_owned(), self.id.clone()),
@@ -88,13 +89,13 @@ impl Run {
         labels
     }
 
-    /// The run's set: started by the first process that asks, or taken over from a run that has kept it.
+    /// The set of the run. The first process that asks starts it, or takes it over from a run that has kept it.
     pub async fn shared_set(&self, keep: bool) -> Result<Set, StackError> {
         let failed = |error: io::Error| {
             StackError::infrastructure(format!("sharing containers through {}", self.folder.display()), error)
         };
         let lock = self.open("lock").map_err(failed)?;
-        // The process that starts the set holds the lock for seconds.
+        // The process that starts the set holds the lock for several seconds.
         let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await;
         let _lock = lock.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
         let path = self.file("lease");
@@ -128,7 +129,7 @@ impl Run {
         started
     }
 
-    /// Waits while the reaper of a run that has just ended is about to leave that run's set to the next one.
+    /// Waits as long as the reaper of a run that has just ended is about to leave the set of that run to the next run.
     async fn await_kept(&self) {
         let is_leaving = |lease: &Path| {
             let Some(Lease::Ready { kept_by: Some(process), .. }) = read(lease) else { return false };
@@ -143,7 +144,8 @@ impl Run {
         }
     }
 
-    /// Ends what runs have left behind whose reaper was killed too, and what of this run was begun by a process that was killed.
+    /// Ends the containers of earlier runs whose reaper was killed too, and those that a killed process of this run
+    /// began to start.
     async fn sweep(&self) -> Result<(), StackError> {
         let docker = engine::client().await?;
         let failed = |error| StackError::infrastructure("ending containers that earlier runs have left", error);

@@ -1,4 +1,5 @@
-//! One set of containers: Kafka, LocalStack and DynamoDB Local, started in parallel, each ready when it has answered a real call.
+//! One set of containers: Kafka, LocalStack and DynamoDB Local, started in parallel. A container is ready when its
+//! service has answered a real call.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -24,46 +25,47 @@ use crate::stack::StackError;
 use crate::stack::remote::{self, Access, Endpoints};
 use crate::upstream::Upstream;
 
-/// How long a container may take from its start until it answers.
+/// How long a container may take from its start until its service answers.
 const START_LIMIT: Duration = Duration::from_mins(2);
 
-/// How often a container that is not ready yet is asked again.
+/// The interval between two requests to a service that is not ready yet.
 const ASK: Duration = Duration::from_millis(50);
 
-/// How long one such question may take.
+/// How long one such request may take.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// What LocalStack exits with when it needs a token and has none.
+/// The exit status of LocalStack if it needs a token and has none.
 const NO_TOKEN: i64 = 55;
 
 const REGION: &str = "us-east-1";
-/// DynamoDB Local takes letters and digits only.
+/// The key for the services. DynamoDB Local accepts only letters and digits in it.
 const ACCESS_KEY: &str = "e2e";
 const SECRET_KEY: &str = "e2e";
 
-/// What the broker is told beyond the module's settings. Its own defaults vanish as soon as one variable is set.
+/// The broker's settings in addition to those of the Testcontainers module. The image's own defaults do not apply any
+/// more as soon as one variable is set.
 const KAFKA: [(&str, &str); 16] = [
-    // A group's first assignment is made at once, not after three seconds in which more members may come.
+    // A group's first assignment is made at once. The default is to wait three seconds for more members.
     ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0"),
-    // There is one broker.
+    // There is only one broker.
     ("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1"),
     ("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1"),
     ("KAFKA_SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR", "1"),
     ("KAFKA_SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR", "1"),
-    // Fifty partitions each, by default, for a handful of groups.
+    // The default is fifty partitions each, which is too many for a few groups.
     ("KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS", "4"),
     ("KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS", "4"),
-    // Members that were killed have to be missed soon.
+    // The broker has to notice soon that a member was killed.
     ("KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS", "100"),
     ("KAFKA_GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS", "100"),
     ("KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS", "50"),
-    // Those of the protocol `consumer` (KIP-848) do not say themselves how long they may be missed.
+    // Members of the protocol `consumer` (KIP-848) do not choose their session timeout themselves.
     ("KAFKA_GROUP_CONSUMER_SESSION_TIMEOUT_MS", "3000"),
     ("KAFKA_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS", "300"),
     ("KAFKA_MESSAGE_MAX_BYTES", "5242880"),
-    // A mistyped name has to be an error.
+    // A misspelt topic name has to be an error.
     ("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false"),
-    // Short-lived: what the compiler saves later it costs now.
+    // The broker runs only for a short time, so the optimising compiler would cost more than it saves.
     ("KAFKA_HEAP_OPTS", "-Xms256m -Xmx512m"),
     ("KAFKA_JVM_PERFORMANCE_OPTS", "-server -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true"),
 ];
@@ -71,43 +73,43 @@ const KAFKA: [(&str, &str); 16] = [
 /// A container that is ready.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Container {
-    /// What runs in it.
+    /// The service that runs in the container.
     pub service: Service,
-    /// Its id.
+    /// The id of the container.
     pub id: String,
-    /// `name:tag`.
+    /// The image, as `name:tag`.
     pub image: String,
-    /// `host:port` from here.
+    /// The address of the service for this machine, as `host:port`.
     pub address: String,
-    /// How long its image was pulled; zero if it was there.
+    /// How long it took to pull the image. It is zero if the image was present.
     pub pulled: Duration,
-    /// From its creation to its first answer.
+    /// The time from the creation of the container to the first answer of its service.
     pub started: Duration,
 }
 
-/// A set that is ready.
+/// A set of containers that are ready.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Set {
     /// Its containers.
     pub containers: Vec<Container>,
-    /// From the first step to the last answer.
+    /// The time from the first step until every service has answered.
     pub ready: Duration,
 }
 
 impl Set {
-    /// Where the services are.
+    /// The endpoints of the services.
     pub(crate) fn endpoints(&self) -> Result<Endpoints, StackError> {
         endpoints(self.containers.iter().map(|container| (container.service, container.address.as_str())))
     }
 
-    /// Whether these are the images that the environment asks for now.
+    /// Whether the containers have the images that the environment variables ask for now.
     pub(super) fn is_wanted(&self) -> bool {
         self.containers.iter().all(|Container { service, image, .. }| {
             ImageName::of(*service, |name| std::env::var(name).ok()).is_ok_and(|wanted| wanted.full() == *image)
         })
     }
 
-    /// Whether all containers run; else what the one that does not said last.
+    /// Checks that all containers run. If one does not, the error shows the last lines of its log.
     pub async fn health(&self) -> Result<(), StackError> {
         let docker = engine::client().await?;
         for Container { service, id, image, address, .. } in &self.containers {
@@ -152,7 +154,7 @@ pub async fn start(labels: &BTreeMap<String, String>) -> Result<Set, StackError>
             Ok(Set { containers: vec![kafka, localstack, dynamodb], ready: begun.elapsed() })
         }
         Err(error) => {
-            // What cannot be ended now is ended by the reaper, which knows the labels too.
+            // The reaper, which knows the labels too, ends the containers that cannot be ended now.
             for (name, value) in labels.iter().filter(|(name, _)| *name == super::SET) {
                 let found = engine::labelled(&docker, &format!("{name}={value}")).await.unwrap_or_default();
                 let _ = engine::remove(&docker, found.iter().map(|(id, _)| id.as_str())).await;
@@ -162,7 +164,7 @@ pub async fn start(labels: &BTreeMap<String, String>) -> Result<Set, StackError>
     }
 }
 
-/// Where the services of these containers are, each given with its address `host:port`.
+/// The endpoints of the services in these containers. Each container is given with its address `host:port`.
 fn endpoints<'a>(containers: impl Iterator<Item = (Service, &'a str)>) -> Result<Endpoints, StackError> {
     let access = Access::Key { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned() };
     let mut endpoints = Endpoints { kafka: String::new(), services: Vec::new(), region: REGION.to_owned(), access };
@@ -179,8 +181,9 @@ fn endpoints<'a>(containers: impl Iterator<Item = (Service, &'a str)>) -> Result
     Ok(endpoints)
 }
 
-/// The module's broker without what the module does after its start: it takes the port of the host from testcontainers, which finds none of
-/// Podman 4's, and advertises 127.0.0.1, where a remote engine is not.
+/// The Testcontainers module's broker without the step that the module runs after the start. That step asks
+/// testcontainers for the port of the host, which it does not find with Podman 4, and advertises 127.0.0.1, which is
+/// wrong for a remote engine.
 #[derive(Debug)]
 struct Broker(Kafka);
 
@@ -214,27 +217,29 @@ impl Image for Broker {
     }
 }
 
-/// What says that the broker's start script is there.
+/// The text that is printed when the broker's start script has been written.
 const WRITTEN: &str = "start script written";
 
-/// Writes the script that the broker's container waits for: only now is it known where the broker is reached from here.
+/// Writes the script that the broker's container waits for. It is written after the start, because only then is the
+/// broker's address for this machine known.
 fn start_broker(address: &str) -> ExecCommand {
     let script = "/opt/kafka/testcontainers_start.sh";
     let listeners = format!("PLAINTEXT://{address},BROKER://localhost:9093");
-    // Written beside and renamed, so that it is never run half.
+    // The script is written to another file and renamed, so that it is never run before it is complete.
     let write = format!(
         "exec 2>&1; \
          printf '#!/usr/bin/env bash\\nexport KAFKA_ADVERTISED_LISTENERS={listeners}\\nexec /etc/kafka/docker/run\\n' > {script}.new && \
          mv {script}.new {script} && echo {WRITTEN}"
     );
-    // An image that has no place for it would wait for it until the time is up.
+    // Without this condition, a container whose image lacks the script's folder would wait for the script until the
+    // time limit.
     ExecCommand::new(["sh", "-c", write.as_str()]).with_cmd_ready_condition(CmdWaitFor::message_on_stdout(WRITTEN))
 }
 
-/// What starts a service, and how it is asked whether it is ready.
+/// How a service is started, and how it is asked whether it is ready.
 struct Launch<I: Image> {
     request: ContainerRequest<I>,
-    /// What is run in its container at this address as soon as it has started.
+    /// The command to run in the container as soon as it has started. It depends on the container's address.
     after_start: Option<fn(&str) -> ExecCommand>,
     ready: fn(Endpoints) -> Answer,
 }
@@ -265,7 +270,8 @@ async fn kafka_answers(endpoints: Endpoints) -> Result<(), String> {
     tokio::task::spawn_blocking(ask).await.map_err(|error| error.to_string())?
 }
 
-/// The module's own conditions would end in a sleep of three seconds, here and for DynamoDB Local.
+/// The module's own ready conditions are not used, because they end with a sleep of three seconds, here and for
+/// DynamoDB Local.
 fn localstack(image: ImageName) -> Launch<LocalStack> {
     let mut request = LocalStack::default()
         .with_name(image.name)
@@ -306,7 +312,8 @@ fn dynamodb(image: ImageName) -> Launch<DynamoDb> {
     Launch { request: request.with_mapped_port(0, 8000.tcp()), after_start: None, ready }
 }
 
-/// The last lines that a container printed, kept while it starts: Testcontainers removes one that does not start.
+/// The last lines that a container printed. They are kept while it starts, because Testcontainers removes a container
+/// that does not start.
 type Printed = Arc<Mutex<VecDeque<String>>>;
 
 fn follow(printed: &Printed) -> impl Fn(&LogFrame) + Send + Sync + 'static {
@@ -363,7 +370,7 @@ async fn launch<I: Image>(
     let id = container.id().to_owned();
     let published = match engine::published(docker, &id, port).await {
         Ok(port) => port,
-        // One that has ended already has no port any more.
+        // A container that has already ended has no port any more.
         Err(problem) => {
             let code = container.exit_code().await.ok().flatten();
             return Err(failed(code.map_or(problem, ended), code, &engine::last_lines(docker, &id).await));
@@ -382,12 +389,13 @@ async fn launch<I: Image>(
     if let Err((problem, code)) = await_answer(&container, begun + START_LIMIT, || ready(at.clone())).await {
         return Err(failed(problem, code, &engine::last_lines(docker, &id).await));
     }
-    // It outlives this value: its set ends it, or the reaper.
+    // The container has to outlive this value. The set or the reaper ends it.
     std::mem::forget(container);
     Ok(Container { service, id, image, address, pulled, started: begun.elapsed() })
 }
 
-/// Waits until the service answers, its container ends, or the deadline passes. The error comes with the exit status, if there is one.
+/// Waits until the service answers, its container ends, or the deadline passes. The error comes with the exit status,
+/// if there is one.
 async fn await_answer<I: Image>(
     container: &ContainerAsync<I>,
     deadline: Instant,
@@ -412,7 +420,7 @@ fn ended(code: i64) -> String {
     format!("it ended with exit status {code}")
 }
 
-/// Where ports of the engine's containers are reached: this machine, unless `DOCKER_HOST` names another.
+/// The host at which the ports of containers are reached. It is this machine unless `DOCKER_HOST` names another one.
 fn engine_host() -> String {
     let host = std::env::var("DOCKER_HOST").unwrap_or_default();
     let remote = ["tcp://", "http://", "https://"].iter().find_map(|scheme| host.strip_prefix(scheme));

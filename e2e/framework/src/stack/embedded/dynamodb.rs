@@ -1,4 +1,4 @@
-//! DynamoDB in memory: `dynoxide`, served on a listener, and read directly when a test observes it.
+//! DynamoDB in memory: `dynoxide` is served on a listener, and is read directly when a test observes it.
 
 use dynoxide::actions::create_table::CreateTableRequest;
 use dynoxide::actions::query::QueryRequest;
@@ -13,25 +13,25 @@ use tokio::net::TcpListener;
 
 use crate::stack::{StackError, Table, index_name};
 
-/// All tables. Clones are the same database.
+/// All tables. Clones share the same database.
 #[derive(Clone)]
 pub struct Tables {
     database: Database,
 }
 
-/// Serves `tables` until the runtime ends. Requests have to be signed, with any key.
+/// Serves `tables` until the runtime ends. Requests have to be signed, but any key is accepted.
 pub async fn serve(listener: TcpListener, tables: Tables) {
     dynoxide::server::serve_on(listener, tables.database).await;
 }
 
 impl Tables {
-    /// No tables.
+    /// A database without tables.
     pub fn new() -> Result<Self, StackError> {
         let database = Database::memory().map_err(|error| StackError::new("starting the embedded DynamoDB", error))?;
         Ok(Self { database })
     }
 
-    /// Creates a table; it takes writes at once.
+    /// Creates a table, which accepts writes at once.
     pub fn create(&self, table: &Table) -> Result<(), StackError> {
         let action = || format!("creating table {}", table.name);
         let mut request = CreateTableRequest {
@@ -96,7 +96,7 @@ impl Tables {
             for item in page.items.unwrap_or_default() {
                 let mut item = serde_json::to_value(item)
                     .map_err(|error| StackError::new(format!("scanning table {table}"), error))?;
-                // Item and map attributes come in the order of a hash table.
+                // The attributes of items and maps come in the random order of a hash table.
                 item.sort_all_objects();
                 items.push(item);
             }

@@ -1,7 +1,9 @@
-//! Kafka in this process: librdkafka's mock cluster, one broker, reached over TCP like any other.
+//! Kafka in this process: librdkafka's mock cluster with one broker, which clients reach over TCP like any other
+//! broker.
 //!
-//! It keeps 5 MiB or 100,000 batches of a partition and evicts the oldest beyond that. A test that lost records this way could pass for the
-//! wrong reason, so sending more is refused and reading an evicted partition is an error.
+//! The broker keeps 5 MiB or 100,000 batches of a partition, and evicts the oldest batches beyond that. A test that
+//! lost records in this way could pass for the wrong reason. Therefore sending more is refused, and it is an error to
+//! read a partition from which records were evicted.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -15,25 +17,25 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use crate::stack::kafka::{Client, sending};
 use crate::stack::{Record, StackError};
 
-/// What the mock cluster keeps of a partition, in bytes of record batches.
+/// How many bytes of record batches the mock cluster keeps of a partition.
 const PARTITION_BYTES: usize = 5 * 1024 * 1024;
 
-/// What the mock cluster keeps of a partition, in record batches.
+/// How many record batches the mock cluster keeps of a partition.
 const PARTITION_BATCHES: usize = 100_000;
 
-/// Bytes of a record in the worst case, in a batch of its own: 61 for the batch, then length, attributes, timestamp and offset deltas, and
-/// the lengths of key, value and headers as varints.
+/// The bytes that a record takes in the worst case, when it has a batch of its own. The batch takes 61; the length,
+/// attributes, timestamp and offset deltas and the lengths of key, value and headers, which are varints, take up to 36.
 fn batch_bytes(record: &Record) -> usize {
     let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
     let headers: usize = record.headers.iter().map(|(name, value)| name.len() + length(value) + 10).sum();
     61 + 36 + length(&record.key) + length(&record.value) + headers
 }
 
-/// A cluster of its own. Dropping it ends the broker and disconnects its clients.
+/// A mock cluster that is used by one stack only. Dropping it ends the broker and disconnects its clients.
 pub struct Kafka {
-    /// Topics created here, with what has been sent to each partition: bytes and batches.
+    /// The topics created here, with the bytes and batches that were sent to each partition.
     topics: Mutex<BTreeMap<String, Vec<(usize, usize)>>>,
-    /// Owns the mock cluster, and is a client of it.
+    /// The client that owns the mock cluster.
     client: Client,
 }
 
@@ -55,10 +57,11 @@ impl Kafka {
         &self.client
     }
 
-    /// The mock cluster: valid for as long as `self.client`, which created it, is.
+    /// The mock cluster. The pointer is valid as long as `self.client`, which created the cluster, exists.
     #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
     fn cluster(&self) -> Result<*mut sys::rd_kafka_mock_cluster_t, StackError> {
-        // SAFETY: the pointer is that of a live client, and the call only reads a field that is set before the client is handed out.
+        // SAFETY: the pointer is that of a live client, and the call only reads a field that is set before the client
+        // is handed out.
         let cluster = unsafe { sys::rd_kafka_handle_mock_cluster(self.client.native()) };
         if cluster.is_null() {
             return Err(StackError::new(
@@ -69,12 +72,12 @@ impl Kafka {
         Ok(cluster)
     }
 
-    /// Sets the cluster up, and gives its address.
+    /// Configures the cluster, and returns its address.
     #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
     fn set_up(&self) -> Result<String, StackError> {
         let cluster = self.cluster()?;
-        // SAFETY: the cluster is alive (see `cluster`); the call takes the cluster's own lock. A group's first assignment is made at once,
-        // not after the three seconds in which a real broker waits for more members.
+        // SAFETY: the cluster is alive (see `cluster`); the call takes the cluster's own lock. With this setting a
+        // group's first assignment is made at once. A real broker waits three seconds for more members.
         unsafe { sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0) };
         // SAFETY: the cluster is alive; the text is made once when it is created, ends with a zero and is copied here.
         let bootstrap = unsafe { CStr::from_ptr(sys::rd_kafka_mock_cluster_bootstraps(cluster)) };
@@ -89,8 +92,8 @@ impl Kafka {
         let count = count.ok_or_else(|| StackError::new(action(), "a topic has at least one partition"))?;
         let name = CString::new(topic).map_err(|error| StackError::new(action(), error))?;
         let cluster = self.cluster()?;
-        // SAFETY: the cluster is alive and the name outlives the call, which copies it, hands the request to the cluster's own thread through
-        // a locked queue, and waits for its answer: it may be made from any thread.
+        // SAFETY: the cluster is alive and the name outlives the call, which copies it, hands the request to the
+        // cluster's own thread through a locked queue, and waits for its answer: it may be made from any thread.
         let code = unsafe { sys::rd_kafka_mock_topic_create(cluster, name.as_ptr(), partitions, 1) };
         match RDKafkaErrorCode::from(code) {
             RDKafkaErrorCode::NoError => {
@@ -101,8 +104,9 @@ impl Kafka {
         }
     }
 
-    /// After which time a member that is not heard of leaves its group, and how often it is to be heard of. Of groups of the protocol
-    /// `consumer` (KIP-848), where the broker says so; members of the classic protocol say it themselves.
+    /// Sets the time after which a silent member is removed from its group, and the interval of its heartbeats. This is
+    /// for groups of the protocol `consumer` (KIP-848), where the broker decides this. Members of the classic protocol
+    /// set it themselves.
     #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
     pub fn set_session_timeout(&self, session: Duration, heartbeat: Duration) -> Result<(), StackError> {
         let cluster = self.cluster()?;
@@ -115,8 +119,8 @@ impl Kafka {
         Ok(())
     }
 
-    /// Sends records, those of a partition in order, and waits until all are acknowledged. Either all are sent or, if they exceed what the
-    /// broker keeps, none.
+    /// Sends records, those of a partition in order, and waits until all are acknowledged. If they exceed what the
+    /// broker keeps, none of them is sent.
     pub fn produce(&self, records: &[Record]) -> Result<(), StackError> {
         let mut topics = locked(&self.topics);
         let mut sent = topics.clone();
@@ -132,7 +136,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts a record into what its partition has been sent, or refuses it.
+/// Adds a record to the bytes and batches of its partition, or refuses it.
 fn admit(topics: &mut BTreeMap<String, Vec<(usize, usize)>>, record: &Record) -> Result<(), StackError> {
     let refuse = |problem: String| Err(StackError::new(sending(record), problem));
     let Some(partitions) = topics.get_mut(&record.topic) else {

@@ -1,4 +1,5 @@
-//! The embedded stack: Kafka, DynamoDB, S3 and the recording proxy in the test's own process, ready in milliseconds, without Docker.
+//! The embedded stack: Kafka, DynamoDB, S3 and the recording proxy in the test's own process, ready in milliseconds,
+//! without Docker.
 
 pub mod dynamodb;
 pub mod kafka;
@@ -27,33 +28,33 @@ use crate::proxy::{self, Proxy, Upstreams};
 use crate::tls::Trust;
 use crate::upstream::Upstream;
 
-/// The region in which the subject believes to be, and the key with which it signs.
+/// The region that the subject is given, and the key with which it signs.
 const REGION: &str = "us-east-1";
 const ACCESS_KEY: &str = "embedded";
 const SECRET_KEY: &str = "embedded-secret";
 
-/// The services of one test, on ports of 127.0.0.1 that the kernel picks and on threads of their own. One process can have any number of
-/// such stacks. Dropping one ends its services.
+/// The services of one test. They use ports of 127.0.0.1 that the kernel picks, and threads of their own. One process
+/// can have any number of such stacks. Dropping a stack ends its services.
 pub struct Embedded {
     environment: BTreeMap<String, String>,
     calls: Calls,
     kafka: Kafka,
     tables: Tables,
     store: Store,
-    /// `None` only while it is dropped.
+    /// It is `None` only while the stack is dropped.
     runtime: Option<Runtime>,
 }
 
-/// What serves one AWS service on a listener, until it is dropped.
+/// A function that serves one AWS service on a listener. The service ends when the returned future is dropped.
 pub(crate) type Server = Box<dyn FnOnce(TcpListener) -> Pin<Box<dyn Future<Output = ()> + Send>>>;
 
 impl Embedded {
-    /// Starts all services; they take requests when this returns.
+    /// Starts all services. They accept requests when this returns.
     pub fn start() -> Result<Self, StackError> {
         Self::start_with(Vec::new())
     }
 
-    /// Starts all services, and these ones beside DynamoDB and S3.
+    /// Starts all services, and these in addition to DynamoDB and S3.
     pub(crate) fn start_with(more: Vec<(&'static Service, Server)>) -> Result<Self, StackError> {
         let kafka = Kafka::start()?;
         let tables = Tables::new()?;
@@ -78,14 +79,15 @@ impl Embedded {
         Ok(Self { environment, calls, kafka, tables, store, runtime: Some(runtime) })
     }
 
-    /// Sets the time after which a silent member is removed from its group, and the interval of its heartbeats. It is for members of the
-    /// protocol `consumer` (KIP-848); those of the classic protocol set `session.timeout.ms` themselves.
+    /// Sets the time after which a silent member is removed from its group, and the interval of its heartbeats. This is
+    /// for members of the protocol `consumer` (KIP-848). Members of the classic protocol set `session.timeout.ms`
+    /// themselves.
     pub fn set_session_timeout(&self, session: Duration, heartbeat: Duration) -> Result<(), StackError> {
         self.kafka.set_session_timeout(session, heartbeat)
     }
 
-    /// Whether a table has an item whose partition key, the attribute `name`, is this text. It asks the database itself, which is fast
-    /// enough to see when an item became readable.
+    /// Whether a table has an item whose partition key, the attribute `name`, is this text. This asks the database
+    /// directly, which is fast enough to measure when an item became readable.
     pub fn has_item(&self, table: &str, name: &str, value: &str) -> Result<bool, StackError> {
         self.tables.has_item(table, name, value)
     }
@@ -106,7 +108,7 @@ fn listen(runtime: &Runtime, servers: Vec<(&'static Service, Server)>, calls: &C
 impl Drop for Embedded {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Does not wait, and so may be called within another runtime.
+            // This call does not wait, so it is allowed within another runtime.
             runtime.shutdown_background();
         }
     }

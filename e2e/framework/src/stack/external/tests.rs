@@ -1,4 +1,5 @@
-//! What the environment leads to; requests that are signed anew, before an S3 and a DynamoDB that check signatures; and all of it by HTTPS.
+//! Tests of how the environment variables are read; of requests that are signed again for an S3 and a DynamoDB that
+//! check signatures; and of both by HTTPS.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -47,7 +48,7 @@ fn found(variables: &[(&str, &str)]) -> Result<Services, StackError> {
     Services::find(set(variables))
 }
 
-/// The endpoints in the region that is set, whoever may use them.
+/// The endpoints in the region that is set, with a key that does not matter.
 fn endpoints(variables: &[(&str, &str)]) -> Result<Endpoints, String> {
     let services = found(variables).map_err(|error| error.to_string())?;
     let region = services.region(None).map_err(|error| error.to_string())?;
@@ -140,7 +141,7 @@ fn what_is_missing_or_wrong_is_said_by_name() {
     }
 }
 
-/// It would empty tables that are somebody's.
+/// A test on AWS would empty tables that somebody may need.
 #[test]
 fn a_pipeline_that_runs_already_is_not_tested_on_aws() {
     for (variables, says) in [
@@ -159,7 +160,7 @@ const REAL: (&str, &str) = ("AKIDREAL", "real-secret");
 const TOKEN: &str = "a session's token";
 const MIB: usize = 1024 * 1024;
 
-/// DynamoDB and S3 for whoever has the real key, on their ports by HTTP and by HTTPS.
+/// A DynamoDB and an S3 that accept only the real key. Each has a port for HTTP and one for HTTPS.
 struct Cloud {
     tables: Tables,
     store: Store,
@@ -194,7 +195,7 @@ impl Cloud {
         [format!("http://{at}"), format!("https://{secure}")].map(|url| url.parse().unwrap())
     }
 
-    /// A proxy before S3, and a subject's client of it, whose own key is nobody's.
+    /// A proxy in front of S3, and a client of it as a subject has it, with a key that S3 does not know.
     fn proxied(&self, protocol: usize, signer: Option<Signer>) -> (Proxy, aws_sdk_s3::Client) {
         let upstreams = Upstreams {
             services: vec![(&DYNAMODB, self.dynamodb[protocol].clone()), (&S3, self.s3[protocol].clone())],
@@ -206,7 +207,7 @@ impl Cloud {
         (proxy, client)
     }
 
-    /// A stack at the HTTPS ports.
+    /// A stack that uses the HTTPS ports.
     fn stack(&self, kafka: &Kafka, provider: SharedCredentialsProvider, bundle: Option<&Path>) -> Remote {
         let endpoints = Endpoints {
             kafka: kafka.client().bootstrap().to_owned(),
@@ -226,7 +227,8 @@ fn signer() -> Signer {
     Signer::new(credentials(REAL.1), REGION)
 }
 
-/// DynamoDB's own check of a signature, which the embedded one leaves out: the canonical request is put together here, by hand.
+/// Checks a signature as DynamoDB does. The embedded DynamoDB does not do this. The canonical request is composed by
+/// hand here.
 async fn checked(
     request: Request<Incoming>,
     service: SocketAddr,
@@ -246,7 +248,7 @@ async fn checked(
     let expected_scope = format!("{}/{}/{REGION}/dynamodb/aws4_request", REAL.0, &date[..date.len().min(8)]);
     let scope_alone = scope.split_once('/').map_or("", |(_, scope)| scope);
     let signed = format!("AWS4-HMAC-SHA256\n{date}\n{scope_alone}\n{}", hash(canonical.as_bytes()));
-    // Of today, or of yesterday if it is midnight.
+    // The date is that of today, or of yesterday if the test runs at midnight.
     let days = [SystemTime::now(), SystemTime::now() - Duration::from_hours(24)];
     let genuine = days.into_iter().any(|day| {
         let key = generate_signing_key(REAL.1, day, REGION, "dynamodb");
@@ -274,7 +276,7 @@ fn subject_dynamodb(url: &str) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::new(&subject(url))
 }
 
-/// A key that is nobody's, and one attempt a call.
+/// The settings of a subject's clients: a key that no service knows, and one attempt for each call.
 fn subject(url: &str) -> aws_config::SdkConfig {
     let nobody = Credentials::new("e2e", "e2e", None, None, "test");
     aws_config::SdkConfig::builder()
@@ -349,7 +351,7 @@ fn queries_uploads_in_parts_and_conditions_pass_a_proxy_that_signs() {
 
         let listed = client.list_objects_v2().bucket("lake").prefix("a b/c+d%").delimiter("&").send().await.unwrap();
         assert_eq!(listed.contents().iter().filter_map(|object| object.key()).collect::<Vec<_>>(), [KEYS[0]]);
-        // The tokens between pages are base64.
+        // The continuation tokens between pages are base64.
         let mut pages = client.list_objects_v2().bucket("lake").into_paginator().page_size(1).send();
         let mut count = 0;
         while let Some(page) = pages.next().await {
@@ -373,7 +375,7 @@ fn queries_uploads_in_parts_and_conditions_pass_a_proxy_that_signs() {
     });
 }
 
-/// The answer to a request that is written as it stands.
+/// Sends a request exactly as it is written, and returns the answer.
 fn answer(at: SocketAddr, request: &str) -> String {
     let mut client = TcpStream::connect(at).unwrap();
     client.write_all(request.as_bytes()).unwrap();
@@ -398,7 +400,7 @@ fn a_body_with_its_checksum_behind_it_passes_and_one_that_is_signed_in_chunks_is
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&vec![b'x'; 3 * MIB]).unwrap();
     let refused = cloud.runtime.block_on(async {
-        // From a file, by plain HTTP, the SDK signs every chunk.
+        // If the body comes from a file and is sent by plain HTTP, the SDK signs every chunk.
         let body = ByteStream::from_path(file.path()).await.unwrap();
         client.put_object().bucket("lake").key("chunks").body(body).send().await.unwrap_err()
     });
@@ -424,7 +426,7 @@ fn a_test_on_services_by_https_has_real_credentials_and_its_subject_has_not() {
     assert!(!environment.values().any(|value| value.contains(REAL.1) || value.contains(TOKEN)));
 
     let (table, bucket) = (format!("{}rows", stack.namespace()), format!("{}lake", stack.namespace()));
-    // The body that is passed on is then not the one that the subject has signed.
+    // The body that is passed on is then not the body that the subject has signed.
     stack.calls().inject(Fault::Unprocessed(Hits::First(1)));
     cloud.runtime.block_on(async {
         let dynamodb = subject_dynamodb(&environment["AWS_ENDPOINT_URL_DYNAMODB"]);

@@ -1,4 +1,4 @@
-//! Deleting what a test has created on services that outlive it.
+//! Deletes what a test has created in services that outlive it.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::{LOOK, Remote, words};
 use crate::stack::StackError;
 use crate::stack::kafka::PATIENCE;
 
-/// How long a member that was killed may hold its group, at most.
+/// The longest time for which a member that was killed may keep its group from being deleted.
 const SESSION: Duration = Duration::from_secs(10);
 
 /// The real names of what a test has created.
@@ -26,7 +26,7 @@ pub(super) struct Created {
 }
 
 impl Remote {
-    /// Deletes what this test has created, and nothing else; gives a line for everything that could not be deleted.
+    /// Deletes what this test has created, and nothing else. Returns a line for everything that could not be deleted.
     pub(super) async fn clean_up(&self, created: &Created) -> Vec<String> {
         let topics = async {
             let names: Vec<&str> = created.topics.iter().map(String::as_str).collect();
@@ -58,7 +58,8 @@ impl Remote {
         left
     }
 
-    /// Deletes consumer groups. A group that has a member cannot be deleted, and a member that was killed counts until its session times out.
+    /// Deletes consumer groups. A group that has a member cannot be deleted, and a member that was killed counts until
+    /// its session times out.
     async fn delete_groups(&self, groups: &BTreeSet<String>, options: &AdminOptions) -> Vec<String> {
         let mut groups: Vec<&str> = groups.iter().map(String::as_str).collect();
         let deadline = Instant::now() + SESSION;

@@ -1,4 +1,4 @@
-//! Where services are, which credentials they take, and the framework's own AWS clients of them.
+//! The endpoints of services, the credentials for them, and the framework's own AWS clients.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use crate::stack::StackError;
 use crate::tls::Trust;
 use crate::upstream::Upstream;
 
-/// Where services are, and with which credentials they are used.
+/// The endpoints of the services, and the credentials with which they are used.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoints {
-    /// `bootstrap.servers`.
+    /// The brokers, as in `bootstrap.servers`.
     pub kafka: String,
-    /// Every AWS service that there is, and where it is.
+    /// Every AWS service of the stack, with its endpoint.
     pub services: Vec<(&'static Service, Upstream)>,
     pub region: String,
     pub access: Access,
 }
 
 impl Endpoints {
-    /// Where one service is.
+    /// The endpoint of one service.
     pub fn of(&self, service: &Service) -> Result<&Upstream, StackError> {
         let found = self.services.iter().find(|(known, _)| known.name == service.name);
         found
@@ -31,12 +31,13 @@ impl Endpoints {
     }
 }
 
-/// Who may use the services.
+/// The credentials with which the services are used.
 #[derive(Debug, Clone)]
 pub(crate) enum Access {
-    /// Whoever has this key, the subject too: its requests are passed on as it has signed them.
+    /// A key that the subject gets too. Its requests are passed on as it has signed them.
     Key { access_key: String, secret_key: String },
-    /// Whoever has these credentials. The subject gets a key that the services do not know, and its requests are signed anew.
+    /// Credentials that only the framework has. The subject gets a key that the services do not know, and its requests
+    /// are signed again.
     Credentials { provider: SharedCredentialsProvider, trust: Trust },
 }
 
@@ -59,7 +60,7 @@ fn sdk(endpoints: &Endpoints, url: &Upstream) -> Result<aws_config::SdkConfig, S
         .build())
 }
 
-/// Sleeps on tokio. The SDK's own one comes with a feature that brings many more dependencies.
+/// Sleeps on tokio's timer. The SDK's own implementation needs a feature that brings many more dependencies.
 #[derive(Debug)]
 struct Sleep;
 
@@ -74,7 +75,8 @@ pub(crate) fn dynamodb(endpoints: &Endpoints) -> Result<aws_sdk_dynamodb::Client
     Ok(aws_sdk_dynamodb::Client::new(&sdk(endpoints, endpoints.of(&DYNAMODB)?)?))
 }
 
-/// A client of S3 itself, which does not use the proxy. Buckets are named in the path, because local host names have no subdomains.
+/// A client of S3 itself, which does not use the proxy. Buckets are named in the path, because local host names have no
+/// subdomains.
 pub(crate) fn s3(endpoints: &Endpoints) -> Result<aws_sdk_s3::Client, StackError> {
     let config = aws_sdk_s3::config::Builder::from(&sdk(endpoints, endpoints.of(&S3)?)?).force_path_style(true);
     Ok(aws_sdk_s3::Client::from_conf(config.build()))

@@ -1,4 +1,4 @@
-//! Creating topics, tables and buckets, and waiting until they can be used.
+//! Creates topics, tables and buckets, and waits until they can be used.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,10 +16,11 @@ use super::{LOOK, MAX_MESSAGE_BYTES, Remote};
 use crate::stack::kafka::PATIENCE;
 use crate::stack::{StackError, Table, index_name};
 
-/// The longest interval at which a resource that was created is asked for until it can be used. AWS takes seconds for what others do at once.
+/// The longest interval between two checks whether a new resource can be used. AWS needs seconds for what other
+/// services do at once.
 const SLOWEST_LOOK: Duration = Duration::from_secs(1);
 
-/// The longest name of a bucket, as S3 has it.
+/// The longest name that S3 allows for a bucket.
 const BUCKET_NAME: usize = 63;
 
 impl Remote {
@@ -33,7 +34,7 @@ impl Remote {
         self.created(|created| created.topics.extend(names.iter().map(|(name, _)| name.clone())));
         let new = names.iter().map(|(name, partitions)| {
             NewTopic::new(name, *partitions, TopicReplication::Fixed(-1))
-                // Fixtures have times of their own, which are long past any retention.
+                // The records of fixtures have their own timestamps, which are older than any retention time.
                 .set("retention.ms", "-1")
                 .set("max.message.bytes", MAX_MESSAGE_BYTES)
         });
@@ -47,7 +48,7 @@ impl Remote {
         }
     }
 
-    /// Waits until the broker tells its clients of these topics: that it created them comes first.
+    /// Waits until the broker tells its clients of these topics. It confirms their creation earlier than that.
     pub(super) fn await_topics(&self, topics: &BTreeMap<String, i32>) -> Result<(), StackError> {
         let deadline = Instant::now() + PATIENCE;
         for (topic, partitions) in topics {
@@ -88,7 +89,7 @@ impl Remote {
         }
         let created = request.send().await.map_err(|error| {
             if is_new && error.code() == Some("ResourceInUseException") {
-                // It was there before, so it is not this test's to delete.
+                // The table existed before, so this test must not delete it.
                 self.created(|created| created.tables.remove(&name));
             }
             StackError::sdk(action(), error)
@@ -104,7 +105,7 @@ impl Remote {
             look = (2 * look).min(SLOWEST_LOOK);
             status = match self.dynamodb.describe_table().table_name(&name).send().await {
                 Ok(found) => found.table.and_then(|table| table.table_status),
-                // Descriptions are eventually consistent.
+                // The descriptions of tables are eventually consistent.
                 Err(error) if error.code() == Some("ResourceNotFoundException") => None,
                 Err(error) => return Err(StackError::sdk(action(), error)),
             };
@@ -131,13 +132,14 @@ impl Remote {
         let created = self.s3.create_bucket().bucket(&name).set_create_bucket_configuration(elsewhere).send().await;
         created.map_err(|error| {
             if is_new && matches!(error.code(), Some("BucketAlreadyExists" | "BucketAlreadyOwnedByYou")) {
-                // All users of S3 share its names: this one is somebody else's, and not this test's to delete.
+                // All users of S3 share the names of buckets. This bucket belongs to somebody else, so this test must
+                // not delete it.
                 self.created(|created| created.buckets.remove(&name));
             }
             StackError::sdk(action(), error)
         })?;
         let (mut look, deadline) = (LOOK, Instant::now() + PATIENCE);
-        // Buckets, unlike their objects, are eventually consistent.
+        // The creation of a bucket, unlike that of an object, is eventually consistent.
         while let Err(error) = self.s3.head_bucket().bucket(&name).send().await {
             if error.as_service_error().is_none_or(|error| !error.is_not_found()) || Instant::now() > deadline {
                 return Err(StackError::sdk(format!("reaching bucket {name}, which was created"), error));

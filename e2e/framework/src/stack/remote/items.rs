@@ -1,4 +1,4 @@
-//! DynamoDB items of the AWS SDK as DynamoDB's own JSON.
+//! Converts DynamoDB items of the AWS SDK to DynamoDB's own JSON.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-/// DynamoDB's own JSON for an item, attributes sorted by name.
+/// DynamoDB's own JSON for an item, with its attributes sorted by name.
 pub(super) fn item(attributes: HashMap<String, AttributeValue>) -> Value {
     let sorted: BTreeMap<String, AttributeValue> = attributes.into_iter().collect();
     Value::Object(sorted.into_iter().map(|(name, value)| (name, attribute(value))).collect())
@@ -30,7 +30,8 @@ fn attribute(value: AttributeValue) -> Value {
     }
 }
 
-/// A number as AWS gives it back. DynamoDB Local does the same, except that numbers in maps and lists keep trailing zeros and the sign of 0.
+/// A number as AWS returns it. DynamoDB Local returns the same, except that numbers in maps and lists keep trailing
+/// zeros and the sign of 0.
 fn canonical(number: &str) -> &str {
     let number = if number.contains('.') && !number.contains(['e', 'E']) {
         number.trim_end_matches('0').trim_end_matches('.')

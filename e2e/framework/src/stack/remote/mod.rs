@@ -1,4 +1,5 @@
-//! Services behind endpoints, used through their own clients, in a namespace; the subject's AWS calls pass the recording proxy.
+//! A test's view of services that are reached at endpoints: it uses their clients and works in a namespace. The
+//! subject's AWS calls go through the recording proxy.
 
 mod clean_up;
 mod clients;
@@ -29,21 +30,21 @@ use crate::proxy::{Proxy, Upstreams};
 use crate::resign::Signer;
 use crate::tls::Trust;
 
-/// The largest record that a topic takes: as much as the embedded broker keeps of a partition.
+/// The largest record that a topic accepts, in bytes: as much as the embedded broker keeps of a partition.
 const MAX_MESSAGE_BYTES: &str = "5242880";
 
-/// The shortest interval at which a resource is asked for until it is as it should be.
+/// The shortest interval between two checks whether a resource has reached the expected state.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The key with which a subject signs requests that are signed anew.
+/// The key that a subject gets if its requests are signed again. No service knows this key.
 const NOBODYS_KEY: &str = "e2e";
 
 /// How many objects are read at once.
 const READS: usize = 8;
 
-/// The processes that are the services.
+/// The processes or containers that run the services.
 pub(crate) trait Backing: Send + Sync {
-    /// Checks that they are still there. An error is the infrastructure's fault and says what they printed last.
+    /// Checks that the services still run. An error is the infrastructure's fault, and shows what they printed last.
     fn health(&self) -> Result<(), StackError> {
         Ok(())
     }
@@ -55,7 +56,8 @@ pub(crate) trait Backing: Send + Sync {
 /// One test's view of the services.
 pub(crate) struct Remote {
     namespace: String,
-    /// What was there before, if topics, tables and buckets are those of a pipeline that runs already.
+    /// What existed before the test. It is `Some` if the topics, tables and buckets are those of a pipeline that runs
+    /// already.
     before: Option<Mutex<Before>>,
     environment: BTreeMap<String, String>,
     calls: Calls,
@@ -66,18 +68,18 @@ pub(crate) struct Remote {
     region: String,
     created: Mutex<Created>,
     backing: Box<dyn Backing>,
-    /// `None` only while it is dropped.
+    /// It is `None` only while this value is dropped.
     runtime: Option<Runtime>,
 }
 
-/// The threads of one stack.
+/// The runtime of one stack, with threads of its own.
 pub(crate) fn threads() -> Result<Runtime, StackError> {
     let threads = Builder::new_multi_thread().worker_threads(2).thread_name("e2e-remote").enable_all().build();
     threads.map_err(|error| StackError::new("starting the stack's threads", error))
 }
 
 impl Remote {
-    /// Connects to the services. Names that this test gives have `namespace` before them.
+    /// Connects to the services. The names of the test's resources are prefixed with `namespace`.
     pub fn connect(
         runtime: Runtime,
         endpoints: &Endpoints,
@@ -87,7 +89,7 @@ impl Remote {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &endpoints.kafka);
         let admin = config.create().map_err(|error| StackError::new("creating a Kafka admin client", error))?;
-        // A send that is repeated because a new partition has no leader yet must not come behind the next one.
+        // If a send is repeated because a new partition has no leader yet, the record must not come after the next one.
         config.set("message.max.bytes", MAX_MESSAGE_BYTES).set("enable.idempotence", "true");
         let kafka = Kafka::new(&config).map_err(|error| StackError::new("creating a Kafka client", error))?;
 
@@ -120,7 +122,8 @@ impl Remote {
         })
     }
 
-    /// The names of a pipeline that runs already: nothing is created or taken away.
+    /// Connects to the services for a pipeline that runs already, and uses its names. No topic, table or bucket is
+    /// created or deleted.
     pub fn of_running_subject(
         runtime: Runtime,
         endpoints: &Endpoints,
@@ -131,7 +134,7 @@ impl Remote {
         Ok(remote)
     }
 
-    /// What the services call this test's topic, table or bucket.
+    /// The name that a topic, table or bucket of this test has in the services.
     fn real(&self, name: &str) -> String {
         format!("{}{name}", self.namespace)
     }
@@ -141,7 +144,7 @@ impl Remote {
     }
 
     fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        // It is there until it is dropped, and then nobody has a reference any more.
+        // The runtime is taken only in `drop`, and then no reference to this value exists any more.
         self.runtime.as_ref().expect("the stack's threads live as long as the stack").block_on(future)
     }
 
@@ -168,7 +171,7 @@ impl Remote {
         Ok(keys)
     }
 
-    /// Keys and ids of the uploads that are neither completed nor aborted.
+    /// The keys and ids of the uploads that are neither completed nor aborted.
     async fn uploads(&self, bucket: &str) -> Result<Vec<(String, String)>, StackError> {
         let action = || format!("listing the open uploads of bucket {bucket}");
         let mut uploads = Vec::new();
@@ -247,7 +250,8 @@ impl Stack for Remote {
         }
         for record in &mut records {
             record.topic = self.without_namespace(&record.topic);
-            // Headers name topics, tables and buckets; key and value are the pipeline's content.
+            // Headers may contain names of topics, tables and buckets. The key and the value are the pipeline's content
+            // and stay unchanged.
             for value in record.headers.iter_mut().filter_map(|(_, value)| value.as_mut()) {
                 if let Ok(text) = std::str::from_utf8(value) {
                     *value = self.without_namespace(text).into_bytes();
@@ -299,13 +303,13 @@ impl Drop for Remote {
             }
         }
         if let Some(runtime) = self.runtime.take() {
-            // Does not wait, and so may be called within another runtime.
+            // This call does not wait, so it is allowed within another runtime.
             runtime.shutdown_background();
         }
     }
 }
 
-/// An SDK's error with its causes: its own text is only `service error`.
+/// The text of an SDK's error with its causes, because its own text is only `service error`.
 pub(crate) fn words<E: std::error::Error>(error: &E) -> String {
     DisplayErrorContext(error).to_string()
 }

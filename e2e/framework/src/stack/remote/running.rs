@@ -1,4 +1,4 @@
-//! Services of a pipeline that runs already: what was there before the test is left out of what the test observes.
+//! Support for a pipeline that runs already: what existed before the test is left out of what the test observes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -6,24 +6,24 @@ use std::sync::{Mutex, PoisonError};
 use super::Remote;
 use crate::stack::{Record, Resources, StackError, Table};
 
-/// What was there before the test.
+/// What existed before the test.
 #[derive(Default)]
 pub(super) struct Before {
-    /// The end offset of every partition.
+    /// The end offset of every partition at that time.
     ends: BTreeMap<(String, i32), i64>,
-    /// Bucket and key of every object.
+    /// The bucket and the key of every object at that time.
     keys: BTreeSet<(String, String)>,
 }
 
 impl Before {
-    /// Whether a record was not there before the test.
+    /// Whether a record was written after the test had begun.
     pub fn is_new(&self, topic: &str, record: &Record) -> bool {
         self.ends.get(&(topic.to_owned(), record.partition)).is_none_or(|end| record.offset >= *end)
     }
 }
 
 impl Remote {
-    /// Notes what is there already, and removes all items of the tables.
+    /// Notes which records and objects exist already, and removes all items of the tables.
     pub(super) fn note_what_is_there(&self, before: &Mutex<Before>, resources: &Resources) -> Result<(), StackError> {
         let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
         before.ends = self.kafka.end_offsets(&resources.topics.keys().cloned().collect::<Vec<_>>())?;
@@ -47,7 +47,7 @@ impl Remote {
         Ok(())
     }
 
-    /// Whether an object was not there before the test.
+    /// Whether an object did not exist before the test.
     pub(super) fn is_new_object(&self, bucket: &str, key: &str) -> bool {
         self.before.as_ref().is_none_or(|before| {
             let before = before.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,5 @@
-//! Checksums of bodies: what a sender declares is checked, and what it does not declare S3 computes.
+//! Checksums of bodies. Those that a sender declares are checked. For a multipart upload without a declared algorithm,
+//! S3 computes a checksum of its own.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -83,7 +84,7 @@ pub(super) async fn receive(
     Ok(Received { bytes, md5, checksum: actual })
 }
 
-/// The checksum that S3 gives to an upload for which none was asked.
+/// The checksum that S3 computes for a multipart upload for which no algorithm was declared.
 pub(super) fn own_checksum(body: &Bytes) -> Checksum {
     let mut hasher =
         ChecksumHasher { crc32: None, crc32c: None, sha1: None, sha256: None, crc64nvme: Some(Crc64Nvme::default()) };
@@ -92,7 +93,8 @@ pub(super) fn own_checksum(body: &Bytes) -> Checksum {
     Checksum { checksum_type: full, ..hasher.finalize() }
 }
 
-/// The checksum of the parts' checksums, with the number of parts, as S3 has it for CRC32 and CRC32C; none if a part came without one.
+/// The checksum of the parts' checksums, followed by the number of parts, as S3 computes it for CRC32 and CRC32C. There
+/// is none if one of the parts was sent without a checksum.
 pub(super) fn composite(upload: &Upload, named: &[CompletedPart], algorithm: &ChecksumAlgorithm) -> Checksum {
     let is_castagnoli = algorithm.as_str() == ChecksumAlgorithm::CRC32C;
     let of = |checksum: Checksum| if is_castagnoli { checksum.checksum_crc32c } else { checksum.checksum_crc32 };
@@ -117,7 +119,7 @@ pub(super) fn composite(upload: &Upload, named: &[CompletedPart], algorithm: &Ch
     Checksum { checksum_crc32: crc32, checksum_crc32c: crc32c, checksum_type: kind, ..Default::default() }
 }
 
-/// Refuses what cannot be a checksum because it is not base64 or does not have its algorithm's length.
+/// Refuses a checksum that is not base64, or does not have the length of its algorithm.
 fn well_formed(declared: &Checksum, content_md5: Option<&str>) -> S3Result<()> {
     let is = |text: &str, length: usize| BASE64_STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == length);
     if content_md5.is_some_and(|md5| !is(md5, 16)) {

@@ -1,4 +1,4 @@
-//! Listings of objects and of unfinished uploads, in pages.
+//! Lists objects and unfinished uploads, in pages.
 
 use std::ops::Bound;
 
@@ -15,13 +15,13 @@ use s3s::{S3Response, S3Result, s3_error};
 use super::checksum::algorithms;
 use super::{Bucket, Store, count};
 
-/// The largest page of any listing.
+/// The largest number of entries on a page of any listing.
 pub(super) const MAX_PAGE: i32 = 1000;
 
 /// The characters that a listing with the encoding `url` leaves as they are.
 const PLAIN_IN_LISTINGS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// How many entries a page may have.
+/// The number of entries that a page may have: as many as the request asks for, and at most [`MAX_PAGE`].
 pub(super) fn page(asked: Option<i32>) -> S3Result<usize> {
     usize::try_from(asked.unwrap_or(MAX_PAGE).min(MAX_PAGE))
         .map_err(|_| s3_error!(InvalidArgument, "the size of a page must not be negative"))
@@ -37,7 +37,8 @@ fn shown(name: String, encoding: Option<&EncodingType>) -> String {
     }
 }
 
-/// The end of the common prefix that stands for a key: behind the first delimiter after the prefix of the listing.
+/// Where the common prefix of a key ends: behind the first delimiter after the prefix of the listing. It is `None` if
+/// the key is listed itself.
 fn common_prefix_end(key: &str, prefix: &str, delimiter: Option<&String>) -> Option<usize> {
     let delimiter = delimiter?;
     key[prefix.len()..].find(delimiter.as_str()).map(|at| prefix.len() + at + delimiter.len())
@@ -54,7 +55,7 @@ struct Objects {
 }
 
 impl Objects {
-    /// The page of `limit` entries that comes behind `after`, the last entry of the page before.
+    /// The page of at most `limit` entries that follows `after`, the last entry of the page before.
     fn list(bucket: &Bucket, input: &ListObjectsV2Input, after: Option<&str>, limit: usize) -> Self {
         let prefix = input.prefix.as_deref().unwrap_or_default();
         let delimiter = input.delimiter.as_ref().filter(|delimiter| !delimiter.is_empty());
@@ -99,7 +100,8 @@ impl Objects {
 
 pub(super) fn list_objects_v2(store: &Store, input: ListObjectsV2Input) -> S3Result<S3Response<ListObjectsV2Output>> {
     let limit = page(input.max_keys)?;
-    // A token is the last entry of the page before: opaque to clients, and safe in XML whatever it holds.
+    // The token encodes the last entry of the page before. It is opaque to clients, and safe in XML whatever the entry
+    // contains.
     let after = match &input.continuation_token {
         None => None,
         Some(token) => {
@@ -131,7 +133,7 @@ pub(super) fn list_objects_v2(store: &Store, input: ListObjectsV2Input) -> S3Res
 pub(super) fn list_objects(store: &Store, input: ListObjectsInput) -> S3Result<S3Response<ListObjectsOutput>> {
     let marker = input.marker.clone().unwrap_or_default();
     let has_delimiter = input.delimiter.as_ref().is_some_and(|delimiter| !delimiter.is_empty());
-    // A marker may be a common prefix, which then is not listed again; that is what a continuation token means, too.
+    // A marker may be a common prefix, which is then not listed again. A continuation token has the same meaning.
     let input = ListObjectsV2Input {
         continuation_token: input.marker.as_ref().map(|marker| BASE64_STANDARD.encode(marker)),
         fetch_owner: Some(true),
@@ -161,19 +163,19 @@ pub(super) fn list_objects(store: &Store, input: ListObjectsInput) -> S3Result<S
 struct Uploads {
     entries: Vec<MultipartUpload>,
     common_prefixes: Vec<String>,
-    /// The key of the last upload, with its id, or the last common prefix.
+    /// The key and id of the last upload of the page, or its last common prefix.
     last: Option<(String, Option<String>)>,
     is_truncated: bool,
 }
 
 impl Uploads {
-    /// The page of `limit` entries that comes behind the markers.
+    /// The page of at most `limit` entries that follows the markers.
     fn list(bucket: &Bucket, input: &ListMultipartUploadsInput, limit: usize) -> Self {
         let prefix = input.prefix.as_deref().unwrap_or_default();
         let delimiter = input.delimiter.as_ref().filter(|delimiter| !delimiter.is_empty());
         let key_marker = input.key_marker.as_deref().unwrap_or_default();
         let id_marker = input.upload_id_marker.as_deref();
-        // Without an id the marker is past all uploads of its key. An id without a key counts for nothing.
+        // A marker without an id is past all uploads of its key. An id without a key is ignored.
         let after = |key: &str, id: &str| {
             key > key_marker || (key == key_marker && id_marker.is_some_and(|marker| id > marker))
         };

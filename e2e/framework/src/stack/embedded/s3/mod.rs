@@ -1,7 +1,8 @@
-//! S3 in memory: `s3s` speaks the protocol and checks signatures, and this module keeps buckets, objects and multipart uploads.
+//! S3 in memory: `s3s` speaks the protocol and checks signatures, and this module keeps buckets, objects and multipart
+//! uploads.
 //!
-//! Everything that S3 decides atomically (conditional writes, completing an upload) is decided under one lock, after the body has been
-//! received and checked: a write that is refused leaves nothing behind.
+//! Everything that S3 decides atomically (conditional writes, completing an upload) is decided under one lock, after
+//! the body has been received and checked. A write that is refused therefore leaves nothing behind.
 
 mod checksum;
 mod listing;
@@ -30,14 +31,14 @@ use tokio::net::TcpListener;
 
 use crate::stack::http;
 
-/// Serves `store` until dropped. Requests have to be signed with this key.
+/// Serves `store` until this future is dropped. Requests have to be signed with this key.
 pub async fn serve(listener: TcpListener, store: Store, access_key: &str, secret_key: &str) {
     let mut service = S3ServiceBuilder::new(store);
     service.set_auth(SimpleAuth::from_single(access_key, secret_key));
     http::serve(listener, service.build()).await;
 }
 
-/// All buckets. Clones are the same store.
+/// All buckets. Clones share the same store.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     state: Arc<Mutex<State>>,
@@ -46,7 +47,7 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct State {
     buckets: BTreeMap<String, Bucket>,
-    /// Makes upload ids unique, and ordered as S3 lists them: by initiation.
+    /// Counts uploads. It makes their ids unique, and orders them by the time of their initiation, as S3 lists them.
     uploads_begun: u64,
 }
 
@@ -54,7 +55,7 @@ struct State {
 struct Bucket {
     created: SystemTime,
     objects: BTreeMap<String, Object>,
-    /// By key and upload id.
+    /// The unfinished uploads, by key and upload id.
     uploads: BTreeMap<(String, String), Upload>,
 }
 
@@ -64,7 +65,8 @@ struct Object {
     etag: String,
     modified: SystemTime,
     attributes: Attributes,
-    /// What the sender declared, and was right about.
+    /// The checksums that the sender declared, which were checked. An object that was uploaded in parts may have one
+    /// that S3 computed instead.
     checksum: Checksum,
     /// The lengths of the parts it was uploaded in; empty if it was put as a whole.
     parts: Vec<usize>,
@@ -80,7 +82,7 @@ struct Attributes {
     metadata: Option<Metadata>,
 }
 
-/// The attributes that a request gives to its object.
+/// Takes from a request the attributes that it gives to its object.
 macro_rules! attributes {
     ($input:ident) => {
         Attributes {
@@ -111,7 +113,7 @@ struct Part {
 }
 
 impl Store {
-    /// Creates a bucket, or leaves the one that is there as it is, as S3 does in us-east-1.
+    /// Creates a bucket. A bucket that exists already is left unchanged, as S3 does in us-east-1.
     pub fn create_bucket(&self, name: &str) {
         self.state().buckets.entry(name.to_owned()).or_insert_with(|| Bucket {
             created: SystemTime::now(),
@@ -120,14 +122,14 @@ impl Store {
         });
     }
 
-    /// Keys, sorted, with their bodies; `None` if there is no such bucket.
+    /// The keys of a bucket, sorted, each with its body. It is `None` if there is no such bucket.
     pub fn objects(&self, bucket: &str) -> Option<Vec<(String, Bytes)>> {
         let state = self.state();
         let objects = &state.buckets.get(bucket)?.objects;
         Some(objects.iter().map(|(key, object)| (key.clone(), object.body.clone())).collect())
     }
 
-    /// Keys of the uploads that are neither completed nor aborted, sorted; `None` if there is no such bucket.
+    /// The keys of the uploads that are neither completed nor aborted, sorted. It is `None` if there is no such bucket.
     pub fn open_uploads(&self, bucket: &str) -> Option<Vec<String>> {
         let state = self.state();
         Some(state.buckets.get(bucket)?.uploads.keys().map(|(key, _)| key.clone()).collect())
@@ -153,7 +155,7 @@ impl Bucket {
         self.uploads.get_mut(&(key.to_owned(), id.to_owned())).ok_or_else(|| no_such_upload(key, id))
     }
 
-    /// Whether a conditional write to `key` may go ahead.
+    /// Returns an error if the condition of a write to `key` is not met.
     fn admit(
         &self,
         key: &str,

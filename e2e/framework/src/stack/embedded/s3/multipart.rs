@@ -1,4 +1,4 @@
-//! Uploads in parts.
+//! Multipart uploads: creating, uploading parts, completing, aborting and listing parts.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -17,10 +17,10 @@ use super::checksum::{composite, own_checksum, receive};
 use super::listing::{MAX_PAGE, page};
 use super::{Attributes, Object, Part, Store, Upload, attributes, count, hex, no_such_upload};
 
-/// The smallest part that may be followed by another: 5 MiB, as S3 has it.
+/// The smallest size of a part that is not the last one: 5 MiB, as in S3.
 const MIN_PART: usize = 5 * 1024 * 1024;
 
-/// Puts the parts that a completion names together, in its order: the body, its etag, and the length of each part.
+/// Joins the parts that a completion names, in its order. Returns the body, its ETag and the length of each part.
 fn assemble(upload: &Upload, named: &[CompletedPart]) -> S3Result<(Bytes, String, Vec<usize>)> {
     if named.is_empty() {
         return Err(s3_error!(InvalidRequest, "a completion names at least one part"));

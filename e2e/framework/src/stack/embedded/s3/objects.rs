@@ -1,4 +1,4 @@
-//! Putting, copying and reading objects.
+//! Puts, copies and reads objects.
 
 use std::ops;
 use std::time::SystemTime;
@@ -14,7 +14,8 @@ use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error}
 use super::checksum::receive;
 use super::{Attributes, Object, Store, attributes, count, hex, names};
 
-/// What a GET or HEAD of an object, or of a range or a part of it, gives without the body, and where in the object that body is.
+/// The answer to a GET or HEAD of an object, or of a range or a part of it, without the body; and the range of the
+/// object that is the body.
 fn describe(
     object: &Object,
     range: Option<Range>,
@@ -69,7 +70,7 @@ fn describe(
     Ok((output, place))
 }
 
-/// Whether a conditional read may go ahead.
+/// Returns an error if the condition of a read is not met.
 fn admit_read(
     object: &Object,
     if_match: Option<&ETagCondition>,

@@ -1,4 +1,4 @@
-//! Calls through the recording proxy: how they are recorded, disturbed and ended.
+//! Tests of calls through the recording proxy: how they are recorded, disturbed and ended.
 
 use super::*;
 
@@ -81,7 +81,7 @@ async fn an_unprocessed_item_is_returned_and_not_written() {
     assert_eq!(stack.scan("rows").unwrap().len(), 2);
 }
 
-/// Holds the first call at `moment`, and gives the number of objects while it is held; then lets the client go.
+/// Holds the first call at `moment`, and returns the number of objects while it is held. The client is then dropped.
 async fn objects_while_held(moment: Moment) -> usize {
     let stack = start();
     stack.provide(&Resources::bucket("lake")).unwrap();

@@ -1,4 +1,4 @@
-//! The embedded Kafka as librdkafka sees it.
+//! Tests of the embedded Kafka with librdkafka as its client.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn consumer(stack: &Embedded, group: &str) -> BaseConsumer {
         .unwrap()
 }
 
-/// The next message. A poll may end early, without one, after a rebalance.
+/// Reads the next message. A poll may end early without a message, after a rebalance.
 fn next(consumer: &BaseConsumer) -> Vec<u8> {
     let deadline = soon();
     loop {
@@ -122,7 +122,7 @@ fn a_partition_keeps_all_that_is_admitted_to_it() {
     let mut small = record("t", 0, 0, &"x".repeat(900));
     small.headers = vec![("name".into(), Some(b"value".to_vec())); 3];
     let mut sent = 0;
-    // Nothing lingers, so that batches are small and their overhead counts.
+    // Records do not linger, so that batches are small and their overhead counts.
     while stack.produce(&vec![small.clone(); 40]).is_ok() {
         sent += 40;
     }

@@ -1,4 +1,4 @@
-//! The embedded stack as real clients see it: librdkafka, aws-sdk-s3 and aws-sdk-dynamodb.
+//! Tests of the embedded stack with real clients: librdkafka, aws-sdk-s3 and aws-sdk-dynamodb.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod calls;
@@ -104,7 +104,7 @@ fn put(id: &str) -> WriteRequest {
     WriteRequest::builder().put_request(PutRequest::builder().set_item(Some(item(id))).build().unwrap()).build()
 }
 
-/// Service, operation, target and status of each call.
+/// The service, operation, target and status of each call.
 fn outline(calls: &[Call]) -> Vec<(&str, &str, &str, Option<u16>)> {
     let line = |call: &'_ Call| call.finished.map(|(_, status)| status);
     calls

@@ -1,4 +1,4 @@
-//! The embedded S3 as the AWS SDK sees it.
+//! Tests of the embedded S3 with the AWS SDK as its client.
 
 use super::*;
 

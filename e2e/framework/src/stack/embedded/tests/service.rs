@@ -1,4 +1,5 @@
-//! A service that the framework does not know: what it takes to have it recorded, throttled, crashed at and observed.
+//! Adds a service that the framework does not know, to show what is needed to record, throttle, crash at and observe
+//! its calls.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -60,7 +61,8 @@ fn case() -> Case {
     Case::read(fixtures.path(), &CaseId { protocol: "p".into(), name: "c".into() }).unwrap()
 }
 
-/// Sends one note as a client of the service would, and gives the status of the answer; `None` if the answer does not come.
+/// Sends one note as a client of the service would, and returns the status of the answer, or `None` if there is no
+/// answer.
 fn add(stack: &Embedded, note: &str) -> Option<String> {
     use std::io::Read as _;
     let address = stack.environment["AWS_ENDPOINT_URL_NOTES"].replace("http://", "");
