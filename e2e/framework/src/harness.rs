@@ -27,6 +27,10 @@ pub const ISOLATION: &str = "E2E_ISOLATION";
 ///
 /// Has to be called before the process starts a thread.
 pub fn main(program: Program) -> ExitCode {
+    // First of all: the process that ends containers is this executable in a folder that belongs to no project.
+    if let Some(status) = reaper::main_if_asked() {
+        return status;
+    }
     match Suite::here(program) {
         Ok(suite) => main_of(&suite),
         Err(error) => {
@@ -114,7 +118,7 @@ fn variable<T: FromStr<Err = String> + Default>(name: &str, otherwise: Option<St
 fn repeat(name: &str, options: &Options) -> String {
     let mut variables = String::new();
     if !options.schedule.is_plain() {
-        variables = format!("{SCHEDULE}={} ", options.schedule);
+        variables = format!("{SCHEDULE}={} ", hint::quoted(&options.schedule.to_string()));
     }
     if options.isolation != Isolation::default() {
         variables = format!("{variables}{ISOLATION}={} ", options.isolation);

@@ -7,7 +7,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::subject::{Log, Subject};
+use crate::subject::{Log, Subject, has_sigterm};
 
 /// The interval at which the subject is checked while it runs.
 const LOOK: Duration = Duration::from_millis(5);
@@ -60,14 +60,6 @@ fn group_handles_sigterm(group: i32) -> bool {
 fn group_of(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat[stat.rfind(')')? + 1..].split_whitespace().nth(2)?.parse().ok()
-}
-
-/// Whether SIGTERM is in a set of signals of `/proc/PID/status`. Such a set is a hexadecimal mask in which bit n - 1
-/// stands for signal n.
-fn has_sigterm(status: &str, set: &str) -> bool {
-    let mask = status.lines().find_map(|line| line.strip_prefix(set));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    mask & (1 << (nix::sys::signal::Signal::SIGTERM as i32 - 1)) != 0
 }
 
 #[cfg(test)]

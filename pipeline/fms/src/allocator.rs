@@ -1,7 +1,7 @@
 //! The allocator of the worker: mimalloc, told to give back what is free.
 //!
 //! A row passes a dozen small allocations on its way, in threads that take over from each other: of the C library's
-//! allocator they take a sixth of all time. librdkafka's own memory is not concerned.
+//! allocator they take a sixth of all time. librdkafka goes on using the C library's allocator, which gets fewer heaps.
 
 use std::ffi::c_long;
 
@@ -12,6 +12,11 @@ pub use mimalloc::MiMalloc as Allocator;
 
 /// `mi_option_purge_delay` of mimalloc.h, which the crate does not name.
 const PURGE_DELAY: mi_option_t = 15;
+
+/// How many heaps the C library may make for its threads. Every Kafka client has four threads or more, each of which would take a heap of
+/// its own, of which ten clients left 10 MiB unused.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const ARENAS: std::ffi::c_int = 2;
 
 /// Keeps the resident memory close to what the worker has allocated. Call it first of all.
 ///
@@ -25,6 +30,12 @@ pub fn configure() {
     // SAFETY: it may be called at any time; the option exists in versions 2 and 3.
     unsafe {
         libmimalloc_sys::mi_option_set(PURGE_DELAY, AT_ONCE);
+    }
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[allow(unsafe_code, reason = "an option of the C library's allocator is set by a function of C")]
+    // SAFETY: it may be called at any time; no other thread runs yet.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
     }
     // A kernel that refuses has no such pages; only the memory would be affected.
     #[cfg(target_os = "linux")]

@@ -83,8 +83,6 @@ impl Proxy {
         let mut environment: BTreeMap<String, String> = [
             ("AWS_ENDPOINT_URL", url(&self.any)),
             ("AWS_REGION", region.to_owned()),
-            // Python's and PHP's SDKs read only this one.
-            ("AWS_DEFAULT_REGION", region.to_owned()),
             ("AWS_ACCESS_KEY_ID", access_key.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", secret_key.to_owned()),
         ]

@@ -86,6 +86,14 @@ pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String>
     if arguments.subject_running {
         suite.program = Program::Running;
     }
+    let without_restart = [Schedule::Plain, Schedule::Twice];
+    if arguments.subject_running && (arguments.sweep || !without_restart.contains(&arguments.schedule)) {
+        let asked = if arguments.sweep { "--sweep".to_owned() } else { format!("--schedule {}", arguments.schedule) };
+        return Err(format!(
+            "--subject-running takes the schedules plain and twice, not {asked}: a pipeline that runs already is neither started \
+             again, nor do its calls to AWS pass the framework's proxy"
+        ));
+    }
     harness::prepare(&suite, arguments.update)?;
     let cases = select(&suite, &arguments.filters)?;
     // Asked for by name on one case, a schedule has to do something.
@@ -122,7 +130,7 @@ pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String>
         append(
             path,
             &table::markdown(&format!("Fixtures on {}", options.stack), &outcomes, took, containers.as_deref()),
-        )?;
+        );
     }
     match page {
         Ok(path) if !arguments.json => machine::print(&format!("report: {}\n", path.display())),
@@ -165,11 +173,12 @@ pub(super) fn start_containers(suite: &Suite, options: &Options) -> Result<Resul
     }
 }
 
-/// Appends Markdown to the summary of a job.
-pub(super) fn append(path: &Path, text: &str) -> Result<(), String> {
+/// Appends Markdown to the summary of a job. Where that fails it only warns, for the verdicts stand without it.
+pub(super) fn append(path: &Path, text: &str) {
     let file = fs::File::options().create(true).append(true).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| format!("cannot append the summary to {}: {error}", path.display()))
+    if let Err(error) = file.and_then(|mut file| file.write_all(text.as_bytes())) {
+        machine::warn(&format!("cannot append the summary to {}: {error}", path.display()));
+    }
 }
 
 /// The command that runs one case again.

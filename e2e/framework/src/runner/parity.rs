@@ -56,7 +56,7 @@ impl Parity {
         }
         if let Some(path) = &self.markdown {
             let title = format!("Parity of {} and {}", first.stack, second.stack);
-            append(path, &table::markdown(&title, &outcomes, took, None))?;
+            append(path, &table::markdown(&title, &outcomes, took, None));
         }
         Ok(status(&outcomes))
     }

@@ -47,8 +47,8 @@ pub type Commits = BTreeMap<(String, i32), (i64, String)>;
 /// The services of one test. Dropping a stack ends its services, or deletes what the test has created in them.
 pub trait Stack: Send + Sync {
     /// The environment variables that lead the subject to these services: `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL`
-    /// and one `AWS_ENDPOINT_URL_*` for each service, `AWS_REGION`, `AWS_DEFAULT_REGION`, `AWS_ACCESS_KEY_ID` and
-    /// `AWS_SECRET_ACCESS_KEY`. All AWS calls of the subject go through the recording proxy.
+    /// and one `AWS_ENDPOINT_URL_*` for each service, `AWS_REGION`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+    /// All AWS calls of the subject go through the recording proxy.
     fn environment(&self) -> BTreeMap<String, String>;
 
     /// The prefix of the names of this test's topics, groups, tables and buckets on services that it shares with other

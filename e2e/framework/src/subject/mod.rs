@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 
 pub use self::log::Log;
 pub use self::program::Program;
+pub(crate) use self::tree::has_sigterm;
 use self::tree::{MARK, Tree};
 
 /// How often a process is asked whether it has ended while nothing else wakes the wait. The end of its log wakes it at once.
@@ -100,7 +101,7 @@ impl Subject {
 
     /// Asks all of its processes to stop in good order (SIGTERM).
     pub fn terminate(&self) {
-        self.signal(Signal::SIGTERM);
+        self.tell(Tree::terminate);
     }
 
     /// Freezes all of its processes (SIGSTOP).
@@ -119,10 +120,14 @@ impl Subject {
     }
 
     fn signal(&self, signal: Signal) {
+        self.tell(|tree| tree.signal(signal));
+    }
+
+    fn tell(&self, signal: impl FnOnce(&Tree)) {
         // While the lock is held nobody reaps the process, so the number of its group is still its own.
         let mut child = lock(&self.process.child);
         if matches!(child.try_wait(), Ok(None)) || !self.process.tree.members().is_empty() {
-            self.process.tree.signal(signal);
+            signal(&self.process.tree);
         }
     }
 
@@ -160,6 +165,8 @@ impl Subject {
                     adopted.extend(self.process.tree.reap());
                     break status;
                 }
+                // Its end is not waited for any more, but theirs.
+                self.log.wait_for_change(EXIT_CHECK);
             }
             if Instant::now() >= deadline {
                 return Err(self.still_runs(status, limit));
@@ -167,7 +174,10 @@ impl Subject {
         };
         self.log.wait_for_end(Instant::now() + LOG_LIMIT);
         let by_the_signal = status.signal() == Some(Signal::SIGTERM as i32);
-        let failed = adopted.iter().copied().find(|status| !status.success());
+        // A helper of the script, such as `tee`, may end by the signal itself while the pipeline exits as it should.
+        let has_exited = adopted.iter().any(|status| status.code().is_some());
+        let is_sigterm = |status: &ExitStatus| status.signal() == Some(Signal::SIGTERM as i32);
+        let failed = adopted.iter().copied().find(|status| !status.success() && (!has_exited || !is_sigterm(status)));
         match failed {
             _ if status.success() => Ok(()),
             None if by_the_signal && !adopted.is_empty() => Ok(()),

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
+#[cfg(target_os = "linux")]
+use nix::sys::wait::{Id, waitid};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -23,6 +25,10 @@ pub(super) const MARK: &str = "E2E_SUBJECT";
 
 /// How often processes that have been killed are looked for until they are gone.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// How long a process that SIGTERM simply ends may take until it has ended.
+#[cfg(target_os = "linux")]
+const WRAPPER_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the kernel may take to end processes after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
@@ -62,6 +68,34 @@ impl Tree {
         for member in self.members().into_iter().filter(|member| !member.in_group) {
             let _ = signal::kill(member.pid, signal);
         }
+    }
+
+    /// Asks every process to stop (SIGTERM). What [`Self::signal`] says of the root holds here too.
+    ///
+    /// A root that SIGTERM simply ends, such as a wrapper script, is ended before the others are told. If both were told at once, the
+    /// pipeline could end first and the wrapper take its status along into its own end, and nobody would know how the pipeline ended.
+    pub fn terminate(&self) {
+        #[cfg(target_os = "linux")]
+        if self.root_is_ended_by_sigterm() {
+            let _ = signal::kill(self.root, Signal::SIGTERM);
+            let deadline = Instant::now() + WRAPPER_LIMIT;
+            // The root stays a zombie, so the number of its group stays its own.
+            let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+            while waitid(Id::Pid(self.root), ended) == Ok(WaitStatus::StillAlive) && Instant::now() < deadline {
+                thread::sleep(LOOK);
+            }
+        }
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Whether the root runs and neither handles nor ignores nor blocks SIGTERM.
+    #[cfg(target_os = "linux")]
+    fn root_is_ended_by_sigterm(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.root)).unwrap_or_default();
+        let is_stopped = status.lines().any(|line| line.starts_with("State:\tT"));
+        !status.is_empty()
+            && !is_stopped
+            && !["SigCgt:", "SigIgn:", "SigBlk:"].iter().any(|set| has_sigterm(&status, set))
     }
 
     /// Kills every process but the root, which its parent has reaped, and returns when all of them are gone.
@@ -135,6 +169,14 @@ impl Tree {
         let runs = signal::killpg(self.root, None).is_ok();
         runs.then_some(Member { pid: self.root, in_group: true }).into_iter().collect()
     }
+}
+
+/// Whether SIGTERM is in a set of signals of `/proc/PID/status`. Such a set is a hexadecimal mask in which bit n - 1
+/// stands for signal n.
+pub(crate) fn has_sigterm(status: &str, set: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix(set));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & (1 << (Signal::SIGTERM as i32 - 1)) != 0
 }
 
 /// The status of a child that has ended, `None` if none of them has; an error if there is no such child.

@@ -4,17 +4,17 @@ use rdkafka::ClientConfig;
 
 /// What a task's Kafka client takes under load beside its queue, rounded up: 3.7 MiB in a worker with ten tasks, and
 /// its share of the program itself.
-const CLIENT_BYTES: usize = 11 << 19;
+const CLIENT_BYTES: usize = 5 << 20;
 
 /// Divides `buffer.memory` into the bytes that librdkafka's queues may hold and those that the tasks may hold.
 ///
 /// The queues need little to keep a task busy while the next fetch is on its way. They count a record's own bytes only;
 /// with the structures around it and the fetch that it came in they take several times as much, and so do the client's
 /// threads. The tasks therefore never get more than 10 of 16 parts, and with many tasks less: what [`CLIENT_BYTES`]
-/// leaves, but always an eighth.
+/// leaves, but always a quarter.
 pub(super) fn split_memory(buffer_memory: usize, tasks: usize) -> (usize, usize) {
     let left = buffer_memory.saturating_sub(tasks.saturating_mul(CLIENT_BYTES));
-    (buffer_memory / 32, left.clamp(buffer_memory / 8, buffer_memory / 16 * 10))
+    (buffer_memory / 32, left.clamp(buffer_memory / 4, buffer_memory / 16 * 10))
 }
 
 /// The settings of a task's consumer: those of its connector, and defaults for what the connector does not set.
@@ -44,8 +44,8 @@ mod tests {
     fn tasks_share_the_memory_of_the_queues_unless_a_connector_says_otherwise() {
         let (queues, tasks) = split_memory(64 << 20, 2);
         assert_eq!((queues, tasks), (2 << 20, 40 << 20));
-        assert_eq!(split_memory(64 << 20, 6), (2 << 20, 31 << 20));
-        assert_eq!(split_memory(64 << 20, 100), (2 << 20, 8 << 20));
+        assert_eq!(split_memory(64 << 20, 6), (2 << 20, 34 << 20));
+        assert_eq!(split_memory(64 << 20, 100), (2 << 20, 16 << 20));
         let mut client = ClientConfig::new();
         assert_eq!(task_client(&client, "a", 1, queues / 4).get("queued.max.messages.kbytes"), Some("512"));
         client.set("queued.max.messages.kbytes", "7");

@@ -168,7 +168,8 @@ fn a_worker_that_is_told_to_stop_does_not_wait_for_its_cluster() {
     let settings = Settings { cluster_timeout: Duration::from_mins(1), ..settings };
     let stopped = Worker::prepare(&settings, vec![definition], vec![Box::new(TestSink)], &watch::channel(true).1);
     assert_snapshot!(stopped.unwrap_err()[0], @"stopped before it had started");
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    // Far below the minute that the cluster would have been waited for.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[test]

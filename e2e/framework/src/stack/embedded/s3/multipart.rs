@@ -20,7 +20,7 @@ use super::{Attributes, Object, Part, Store, Upload, attributes, count, hex, no_
 /// The smallest size of a part that is not the last one: 5 MiB, as in S3.
 const MIN_PART: usize = 5 * 1024 * 1024;
 
-/// Joins the parts that a completion names, in its order. Returns the body, its ETag and the length of each part.
+/// Joins the parts that a completion names, in its order. Returns the body, its `ETag` and the length of each part.
 fn assemble(upload: &Upload, named: &[CompletedPart]) -> S3Result<(Bytes, String, Vec<usize>)> {
     if named.is_empty() {
         return Err(s3_error!(InvalidRequest, "a completion names at least one part"));
