@@ -14,7 +14,7 @@ const CLIENT_BYTES: usize = 5 << 20;
 /// leaves, but always a quarter.
 pub(super) fn split_memory(buffer_memory: usize, tasks: usize) -> (usize, usize) {
     let left = buffer_memory.saturating_sub(tasks.saturating_mul(CLIENT_BYTES));
-    (buffer_memory / 32, left.clamp(buffer_memory / 4, buffer_memory / 16 * 10))
+    (buffer_memory / 16, left.clamp(buffer_memory / 4, buffer_memory / 16 * 10))
 }
 
 /// The settings of a task's consumer: those of its connector, and defaults for what the connector does not set.
@@ -43,11 +43,11 @@ mod tests {
     #[test]
     fn tasks_share_the_memory_of_the_queues_unless_a_connector_says_otherwise() {
         let (queues, tasks) = split_memory(64 << 20, 2);
-        assert_eq!((queues, tasks), (2 << 20, 40 << 20));
-        assert_eq!(split_memory(64 << 20, 6), (2 << 20, 34 << 20));
-        assert_eq!(split_memory(64 << 20, 100), (2 << 20, 16 << 20));
+        assert_eq!((queues, tasks), (4 << 20, 40 << 20));
+        assert_eq!(split_memory(64 << 20, 6), (4 << 20, 34 << 20));
+        assert_eq!(split_memory(64 << 20, 100), (4 << 20, 16 << 20));
         let mut client = ClientConfig::new();
-        assert_eq!(task_client(&client, "a", 1, queues / 4).get("queued.max.messages.kbytes"), Some("512"));
+        assert_eq!(task_client(&client, "a", 1, queues / 4).get("queued.max.messages.kbytes"), Some("1024"));
         client.set("queued.max.messages.kbytes", "7");
         let own = task_client(&client, "a", 1, queues / 4);
         assert_eq!(own.get("queued.max.messages.kbytes"), Some("7"));
