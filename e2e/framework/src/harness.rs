@@ -27,29 +27,28 @@ pub const ISOLATION: &str = "E2E_ISOLATION";
 ///
 /// Has to be called before the process starts a thread.
 pub fn main(program: Program) -> ExitCode {
-    // First of all: the process that ends containers is this executable in a folder that belongs to no project.
-    if let Some(status) = reaper::main_if_asked() {
-        return status;
-    }
-    match Suite::here(program) {
-        Ok(suite) => main_of(&suite),
-        Err(error) => {
-            machine::warn(&error.to_string());
-            ExitCode::from(2)
-        }
-    }
+    main_with(|| Suite::here(program).map_err(|error| error.to_string()))
 }
 
 /// [`main`] for a suite wherever it is.
 pub fn main_of(suite: &Suite) -> ExitCode {
+    main_with(|| Ok(suite.clone()))
+}
+
+/// Looks for the suite only after it has been asked whether this process is to end containers: that one is this executable in a folder
+/// that belongs to no project.
+fn main_with(suite: impl FnOnce() -> Result<Suite, String>) -> ExitCode {
     if let Some(status) = reaper::main_if_asked() {
         return status;
     }
     let arguments = Arguments::from_args();
-    let prepared = prepare(suite, false)
-        .and_then(|()| options())
-        .and_then(|options| Ok((discovery::list(&suite.fixtures).map_err(|error| error.to_string())?, options)));
-    let (cases, options) = match prepared {
+    let prepared = suite().and_then(|suite| {
+        prepare(&suite, false)?;
+        let options = options()?;
+        let cases = discovery::list(&suite.fixtures).map_err(|error| error.to_string())?;
+        Ok((suite, cases, options))
+    });
+    let (suite, cases, options) = match prepared {
         Ok(prepared) => prepared,
         Err(problem) => {
             machine::warn(&problem);

@@ -4,10 +4,9 @@
 //! signal later. This matters when a subject is started after its predecessor has already done all the work, because
 //! such a subject is asked to stop at once.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::subject::{Log, Subject, has_sigterm};
+use crate::subject::{Log, Subject};
 
 /// The interval at which the subject is checked while it runs.
 const LOOK: Duration = Duration::from_millis(5);
@@ -31,7 +30,7 @@ impl Hearing {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             let has_printed = self.lines_before == 0 || printed_lines(log) > self.lines_before;
-            if has_printed && group_handles_sigterm(subject.id()) || subject.wait(Instant::now() + LOOK).is_some() {
+            if has_printed && subject.handles_sigterm() || subject.wait(Instant::now() + LOOK).is_some() {
                 return;
             }
         }
@@ -44,24 +43,6 @@ fn printed_lines(log: &Log) -> usize {
     log.text().lines().filter(|line| !own(line)).count()
 }
 
-/// Whether a process of this group handles SIGTERM, or has blocked it in order to wait for it. On a system without
-/// `/proc` the answer is true.
-fn group_handles_sigterm(group: i32) -> bool {
-    let Ok(processes) = fs::read_dir("/proc") else { return true };
-    let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| group_of(*pid) == Some(group)).any(|pid| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        ["SigCgt:", "SigBlk:"].iter().any(|set| has_sigterm(&status, set))
-    })
-}
-
-/// The process group, which is the fifth field of `/proc/PID/stat`. The second field, the name, is in parentheses and
-/// may contain any characters.
-fn group_of(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat[stat.rfind(')')? + 1..].split_whitespace().nth(2)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -69,13 +50,6 @@ mod tests {
 
     use super::*;
     use crate::subject::{Program, describe};
-
-    #[test]
-    fn sigterm_is_the_fifteenth_bit() {
-        assert!(has_sigterm("SigBlk:\t0000000000000000\nSigCgt:\t0000000000004002\n", "SigCgt:"));
-        assert!(!has_sigterm("SigBlk:\t0000000000004000\nSigCgt:\t0000000000000002\n", "SigCgt:"));
-        assert!(!has_sigterm("", "SigCgt:"));
-    }
 
     #[cfg(target_os = "linux")]
     #[test]

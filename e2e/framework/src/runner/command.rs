@@ -87,11 +87,11 @@ pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String>
         suite.program = Program::Running;
     }
     let without_restart = [Schedule::Plain, Schedule::Twice];
-    if arguments.subject_running && (arguments.sweep || !without_restart.contains(&arguments.schedule)) {
-        let asked = if arguments.sweep { "--sweep".to_owned() } else { format!("--schedule {}", arguments.schedule) };
+    if arguments.subject_running && !without_restart.contains(&arguments.schedule) {
         return Err(format!(
-            "--subject-running takes the schedules plain and twice, not {asked}: a pipeline that runs already is neither started \
-             again, nor do its calls to AWS pass the framework's proxy"
+            "--subject-running takes the schedules plain and twice, not --schedule {}: a pipeline that runs already is neither started \
+             again, nor do its calls to AWS pass the framework's proxy",
+            arguments.schedule
         ));
     }
     harness::prepare(&suite, arguments.update)?;

@@ -20,7 +20,6 @@ use nix::unistd::Pid;
 
 pub use self::log::Log;
 pub use self::program::Program;
-pub(crate) use self::tree::has_sigterm;
 use self::tree::{MARK, Tree};
 
 /// How often a process is asked whether it has ended while nothing else wakes the wait. The end of its log wakes it at once.
@@ -102,6 +101,11 @@ impl Subject {
     /// Asks all of its processes to stop in good order (SIGTERM).
     pub fn terminate(&self) {
         self.tell(Tree::terminate);
+    }
+
+    /// Whether one of its processes handles SIGTERM already. Where the system does not tell, the answer is true.
+    pub(crate) fn handles_sigterm(&self) -> bool {
+        self.process.tree.handles_sigterm()
     }
 
     /// Freezes all of its processes (SIGSTOP).

@@ -129,9 +129,7 @@ impl Tree {
     /// The processes that run.
     #[cfg(target_os = "linux")]
     pub fn members(&self) -> Vec<Member> {
-        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let members: Vec<Member> = pids.filter_map(|pid| self.member(pid)).collect();
+        let members: Vec<Member> = running().into_iter().flatten().filter_map(|process| self.member(process)).collect();
         let mut outside = lock(&self.outside);
         for member in members.iter().filter(|member| !member.in_group) {
             if !outside.contains(&member.pid) {
@@ -141,19 +139,30 @@ impl Tree {
         members
     }
 
-    /// Whether this process belongs to the subject and runs.
+    /// The process as a member, if it belongs to the subject.
     #[cfg(target_os = "linux")]
-    fn member(&self, pid: i32) -> Option<Member> {
-        // `pid (command) state parent group …`, in which the command may hold anything.
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-        let state = fields.next()?;
-        let group: i32 = fields.nth(1)?.parse().ok()?;
-        if ["Z", "X"].contains(&state) {
-            return None;
-        }
+    fn member(&self, Running { pid, group }: Running) -> Option<Member> {
         let in_group = group == self.root.as_raw();
         (in_group || self.has_mark(pid)).then_some(Member { pid: Pid::from_raw(pid), in_group })
+    }
+
+    /// Whether a process of the group handles SIGTERM, or has blocked it in order to wait for it. On a system without `/proc` the
+    /// answer is true.
+    #[cfg(target_os = "linux")]
+    pub fn handles_sigterm(&self) -> bool {
+        let Some(mut running) = running() else { return true };
+        running.any(|Running { pid, group }| {
+            group == self.root.as_raw() && {
+                let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+                ["SigCgt:", "SigBlk:"].iter().any(|set| has_sigterm(&status, set))
+            }
+        })
+    }
+
+    /// What a process handles is not told here.
+    #[cfg(not(target_os = "linux"))]
+    pub fn handles_sigterm(&self) -> bool {
+        true
     }
 
     #[cfg(target_os = "linux")]
@@ -171,9 +180,32 @@ impl Tree {
     }
 }
 
+/// A process of this machine that runs, and its process group.
+#[cfg(target_os = "linux")]
+struct Running {
+    pid: i32,
+    group: i32,
+}
+
+/// All processes of this machine that run; `None` where there is no `/proc`.
+#[cfg(target_os = "linux")]
+fn running() -> Option<impl Iterator<Item = Running>> {
+    let entries = std::fs::read_dir("/proc").ok()?.flatten();
+    Some(entries.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        // `pid (command) state parent group …`, in which the command may hold anything.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        let has_ended = ["Z", "X"].contains(&fields.next()?);
+        let group = fields.nth(1)?.parse().ok()?;
+        (!has_ended).then_some(Running { pid, group })
+    }))
+}
+
 /// Whether SIGTERM is in a set of signals of `/proc/PID/status`. Such a set is a hexadecimal mask in which bit n - 1
 /// stands for signal n.
-pub(crate) fn has_sigterm(status: &str, set: &str) -> bool {
+#[cfg(target_os = "linux")]
+fn has_sigterm(status: &str, set: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix(set));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
     mask & (1 << (Signal::SIGTERM as i32 - 1)) != 0
@@ -206,5 +238,17 @@ impl Member {
         let command = std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).trim_end_matches('\0').replace('\0', " ");
         format!("{} `{command}`", self.pid)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::has_sigterm;
+
+    #[test]
+    fn sigterm_is_the_fifteenth_bit() {
+        assert!(has_sigterm("SigBlk:\t0000000000000000\nSigCgt:\t0000000000004002\n", "SigCgt:"));
+        assert!(!has_sigterm("SigBlk:\t0000000000004000\nSigCgt:\t0000000000000002\n", "SigCgt:"));
+        assert!(!has_sigterm("", "SigCgt:"));
     }
 }

@@ -97,6 +97,21 @@ macro_rules! attributes {
 }
 use attributes;
 
+/// The checksums that a request declares for its body.
+macro_rules! declared {
+    ($input:ident) => {
+        Checksum {
+            checksum_crc32: $input.checksum_crc32,
+            checksum_crc32c: $input.checksum_crc32c,
+            checksum_crc64nvme: $input.checksum_crc64nvme,
+            checksum_sha1: $input.checksum_sha1,
+            checksum_sha256: $input.checksum_sha256,
+            ..Default::default()
+        }
+    };
+}
+use declared;
+
 #[derive(Debug)]
 struct Upload {
     initiated: SystemTime,

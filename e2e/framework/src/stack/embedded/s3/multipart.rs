@@ -15,7 +15,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::checksum::{composite, own_checksum, receive};
 use super::listing::{MAX_PAGE, page};
-use super::{Attributes, Object, Part, Store, Upload, attributes, count, hex, no_such_upload};
+use super::{Attributes, Object, Part, Store, Upload, attributes, count, declared, hex, no_such_upload};
 
 /// The smallest size of a part that is not the last one: 5 MiB, as in S3.
 const MIN_PART: usize = 5 * 1024 * 1024;
@@ -93,14 +93,7 @@ pub(super) async fn upload_part(
         return Err(s3_error!(InvalidArgument, "part number {} is not within 1 and 10,000", input.part_number));
     }
     store.state().bucket(&input.bucket)?.upload(&input.key, &input.upload_id)?;
-    let declared = Checksum {
-        checksum_crc32: input.checksum_crc32,
-        checksum_crc32c: input.checksum_crc32c,
-        checksum_crc64nvme: input.checksum_crc64nvme,
-        checksum_sha1: input.checksum_sha1,
-        checksum_sha256: input.checksum_sha256,
-        ..Default::default()
-    };
+    let declared = declared!(input);
     let received =
         receive(input.body, declared, input.content_md5.as_deref(), request.trailing_headers.as_ref()).await?;
     let etag = received.etag();

@@ -12,7 +12,7 @@ use s3s::dto::{
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::checksum::receive;
-use super::{Attributes, Object, Store, attributes, count, hex, names};
+use super::{Attributes, Object, Store, attributes, count, declared, hex, names};
 
 /// The answer to a GET or HEAD of an object, or of a range or a part of it, without the body; and the range of the
 /// object that is the body.
@@ -88,14 +88,7 @@ fn admit_read(
 pub(super) async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let input = request.input;
     store.state().bucket(&input.bucket)?;
-    let declared = Checksum {
-        checksum_crc32: input.checksum_crc32,
-        checksum_crc32c: input.checksum_crc32c,
-        checksum_crc64nvme: input.checksum_crc64nvme,
-        checksum_sha1: input.checksum_sha1,
-        checksum_sha256: input.checksum_sha256,
-        ..Default::default()
-    };
+    let declared = declared!(input);
     let received =
         receive(input.body, declared, input.content_md5.as_deref(), request.trailing_headers.as_ref()).await?;
     let etag = received.etag();
