@@ -43,7 +43,7 @@ fn main_with(suite: impl FnOnce() -> Result<Suite, String>) -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let prepared = suite().and_then(|suite| {
-        prepare(&suite, false)?;
+        prepare(false)?;
         let options = options()?;
         let cases = discovery::list(&suite.fixtures).map_err(|error| error.to_string())?;
         Ok((suite, cases, options))
@@ -128,14 +128,15 @@ fn repeat(name: &str, options: &Options) -> String {
     variables + &hint::test(name)
 }
 
-/// What a process that runs cases does first: it checks its environment, gives insta its settings, and watches for SIGTERM and SIGINT.
+/// What a process that runs cases does first: it checks its environment, reads insta's variables, and watches for SIGTERM
+/// and SIGINT.
 ///
 /// nextest ends a test that takes too long with SIGTERM, and a person ends it with Ctrl-C: both times the evidence of what was running is
 /// kept. With `accept`, snapshots are written without a review. An error names the variable that would make the run something else.
-pub fn prepare(suite: &Suite, accept: bool) -> Result<(), String> {
+pub fn prepare(accept: bool) -> Result<(), String> {
     machine::check_environment()?;
     machine::raise_open_files();
-    snapshot::prepare(&suite.root, accept);
+    snapshot::prepare(accept)?;
     engine::find();
     watch_for_signals();
     Ok(())

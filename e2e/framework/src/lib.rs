@@ -10,7 +10,7 @@
 //!     cancelled/
 //!       messages.ndjson           one message a line, sent as it stands
 //!       case.toml                 what is special about it; optional
-//!       snapshots/*.snap          what the pipeline made of it; written by insta, reviewed by you
+//!       snapshots/*.snap          what the pipeline made of it; insta's files, reviewed by you
 //! ```
 //!
 //! Running it starts Kafka, DynamoDB and S3 in the test's own process, sends the messages, starts your pipeline as a child process with

@@ -12,7 +12,7 @@ use crate::drive::{Disturbance, Drive, DriveError};
 use crate::evidence::{Active, Evidence, Phase, keep};
 use crate::observe::{MESSAGE, Observation};
 use crate::outcome::{Outcome, Verdict};
-use crate::snapshot;
+use crate::snapshot::{self, Checked};
 use crate::stack::StackError;
 use crate::suite::{Options, Suite};
 
@@ -55,11 +55,14 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
 
         evidence.phase(Phase::Comparing);
         let comparison = Comparison::of(&options.schedule, &suite.program);
-        let mismatches = snapshot::check(&case, &observation, comparison);
+        let Checked { mismatches, mut problems } = snapshot::check(&case, &observation, comparison);
         if !mismatches.is_empty() {
             let full: Vec<&str> = mismatches.iter().map(|mismatch| mismatch.full.as_str()).collect();
             evidence.found().diff = Some(full.join("\n"));
-            return Err(Failure::Observation(compare::describe(&mismatches, comparison)));
+            problems.push(compare::describe(&mismatches, comparison));
+        }
+        if !problems.is_empty() {
+            return Err(Failure::Observation(problems.join("\n")));
         }
         match disturbance {
             Disturbance::AsScheduled => Ok(Verdict::Passed),

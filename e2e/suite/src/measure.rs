@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Measures everything and prints the table of figures.
 pub fn print(suite: &Suite) -> Result<ExitCode, String> {
-    harness::prepare(suite, false)?;
+    harness::prepare(false)?;
     if cfg!(debug_assertions) {
         println!(
             "This is a development build; the aims are about a release build: cargo run --release --bin e2e -- measure\n"

@@ -94,7 +94,7 @@ pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String>
             arguments.schedule
         ));
     }
-    harness::prepare(&suite, arguments.update)?;
+    harness::prepare(arguments.update)?;
     let cases = select(&suite, &arguments.filters)?;
     // Asked for by name on one case, a schedule has to do something.
     let options = Options { must_disturb: cases.len() == 1, ..arguments.options() };

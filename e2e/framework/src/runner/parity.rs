@@ -37,7 +37,7 @@ impl Parity {
         if first == second {
             return Err(format!("--stacks: {first} is the same as {second}"));
         }
-        harness::prepare(suite, false)?;
+        harness::prepare(false)?;
         let cases = select(suite, &self.filters)?;
         let keep = self.keep || harness::kept();
         let on = |stack| Options { stack, isolation: self.isolation, keep, whole_run: true, ..Options::default() };

@@ -4,6 +4,7 @@
 //! This executable has three roles: it is the tests, the test target of a small project with its own fixtures, and that
 //! project's pipeline.
 
+mod fixtures;
 mod pipeline;
 
 use std::fs;
@@ -25,7 +26,10 @@ fn main() -> ExitCode {
             let root = std::env::var_os(ROOT).unwrap_or_default();
             e2e::harness::main_of(&Suite::new(root, Program::Itself { role: (ROLE, "pipeline") }))
         }
-        _ => libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
+        _ => {
+            let trials = trials().into_iter().chain(fixtures::trials()).collect();
+            libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+        }
     }
 }
 
@@ -334,9 +338,7 @@ impl Project {
     }
 
     fn output(&self, arguments: &[&str], defect: &str) -> Verdict {
-        let output = self.command(arguments, defect).output().expect("this executable can be started");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Verdict { success: output.status.success(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        Verdict::of(&mut self.command(arguments, defect))
     }
 
     fn run(&self, defect: &str) -> Verdict {
@@ -352,6 +354,12 @@ struct Verdict {
 }
 
 impl Verdict {
+    fn of(command: &mut Command) -> Self {
+        let output = command.output().expect("this executable can be started");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { success: output.status.success(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
     fn text(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }

@@ -1,0 +1,83 @@
+//! What a fixture can say about a pipeline, and what becomes of its snapshots: each test is a project whose case says it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use libtest_mimic::{Failed, Trial};
+
+use super::{CASE, EXPECTED, Project, SNAPSHOTS, Verdict, project};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("a_snapshot_names_no_place_of_this_machine", names_no_place_of_this_machine),
+        Trial::test("a_snapshot_that_cannot_be_written_fails_the_case", cannot_be_written),
+        Trial::test("a_full_disk_leaves_the_old_snapshot_and_nothing_else", full_disk),
+    ]
+}
+
+impl Project {
+    fn snapshot(&self, name: &str) -> PathBuf {
+        self.root.path().join(SNAPSHOTS).join(format!("{name}.snap"))
+    }
+
+    /// Runs the case and accepts what it observes.
+    fn accepts(&self) -> Verdict {
+        Verdict::of(self.command(&[], "").env("INSTA_UPDATE", "force"))
+    }
+
+    /// Fails unless a snapshot that was accepted has this content.
+    fn has(&self, name: &str, content: &str) -> Result<(), Failed> {
+        let text = fs::read_to_string(self.snapshot(name)).map_err(|error| format!("{name}: {error}"))?;
+        let found = text.split_once("\n---\n").map_or("", |(_, content)| content.trim_end());
+        if found == content { Ok(()) } else { Err(format!("{name} should be\n{content}\nbut is\n{found}").into()) }
+    }
+}
+
+fn names_no_place_of_this_machine() -> Result<(), Failed> {
+    let project = project().without_snapshots();
+    project.accepts().passes()?;
+    for (name, content) in EXPECTED {
+        let text = fs::read_to_string(project.snapshot(name))?;
+        let header = "---\nsource: e2e/framework/src/snapshot.rs\ninput_file: fixtures/words/three\n---\n";
+        if text != format!("{header}{content}\n") {
+            return Err(format!("{name}: {text}").into());
+        }
+    }
+    Ok(())
+}
+
+/// There is a file in the place of the folder. Permissions would not do, for tests may run as root, whom they do not stop.
+fn cannot_be_written() -> Result<(), Failed> {
+    let project = project().without_snapshots();
+    project.write(CASE, "snapshots", "a file in the place of the folder");
+    for update in ["force", "new"] {
+        Verdict::of(project.command(&[], "").env("INSTA_UPDATE", update)).fails_with(&[
+            "cannot make the folder ",
+            "/fixtures/words/three/snapshots: File exists",
+            "snapshots/table__rows.snap: new, 3 items",
+        ])?;
+    }
+    Ok(())
+}
+
+/// No file of this process may have more than 2 blocks, which are 1 or 2 KiB: as if the disk were full at that point.
+fn full_disk() -> Result<(), Failed> {
+    let project = project();
+    project.write(CASE, "messages.ndjson", &format!("{}\n{}\n", "a".repeat(1_900), "b".repeat(1_900)));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$0\""]).arg(std::env::current_exe()?);
+    let inner = project.command(&[], "");
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let verdict = Verdict::of(shell.env("INSTA_UPDATE", "force"));
+    verdict.fails_with(&["cannot write ", "snapshots/s3__raw__rows.snap: File too large", "unchanged"])?;
+    let (name, content) = EXPECTED[1];
+    project.has(name, content)?;
+    let files = fs::read_dir(project.root.path().join(SNAPSHOTS))?.count();
+    if files == EXPECTED.len() { Ok(()) } else { Err(format!("there are {files} files").into()) }
+}
