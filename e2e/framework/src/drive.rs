@@ -96,7 +96,8 @@ impl Drive<'_> {
     fn send(&self, records: &[Record]) -> Result<Goal, DriveError> {
         self.evidence.phase(Phase::Sending);
         self.stack.produce(records)?;
-        let mut ends = self.stack.end_offsets(std::slice::from_ref(&self.case.settings.topic))?;
+        let topics: Vec<String> = self.case.topics().into_iter().map(str::to_owned).collect();
+        let mut ends = self.stack.end_offsets(&topics)?;
         ends.retain(|_, end| *end > 0);
         let goal = Goal { groups: self.case.settings.groups.clone(), ends };
         self.evidence.found().goal = Some(goal.clone());

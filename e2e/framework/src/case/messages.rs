@@ -3,7 +3,7 @@
 //!
 //! A line of `messages.ndjson` is sent exactly as it is written, without its line break, whatever bytes it contains. An
 //! empty line is refused, because its meaning is not clear; an empty message is written `{"$record": {"value": ""}}`. A
-//! line that begins with `{"$record"` can also give the key, headers, timestamp and partition of its record.
+//! line that begins with `{"$record"` can also give the topic, key, headers, timestamp and partition of its record.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,6 +22,8 @@ use super::error::{FixtureError, with_nearest_key};
 pub(super) struct Message {
     /// The number of its line in `messages.ndjson`, or of its file in `messages/`, counted from 1.
     pub line: usize,
+    /// The topic, unless it is the one of the settings.
+    pub topic: Option<String>,
     pub key: Key,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Option<Vec<u8>>)>,
@@ -40,7 +42,15 @@ pub(super) enum Key {
 
 impl Message {
     fn plain(line: usize, value: Vec<u8>) -> Self {
-        Self { line, key: Key::Template, value: Some(value), headers: Vec::new(), timestamp: None, partition: None }
+        Self {
+            line,
+            topic: None,
+            key: Key::Template,
+            value: Some(value),
+            headers: Vec::new(),
+            timestamp: None,
+            partition: None,
+        }
     }
 }
 
@@ -109,6 +119,8 @@ struct Wrapper<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordLine<'a> {
+    #[serde(borrow)]
+    topic: Option<Cow<'a, str>>,
     #[serde(default, borrow, deserialize_with = "present")]
     key: Option<&'a RawValue>,
     #[serde(default, borrow, deserialize_with = "present")]
@@ -141,6 +153,7 @@ impl RecordLine<'_> {
         let header = |(name, value): &(String, &RawValue)| Ok((name.clone(), bytes(value)?));
         Ok(Message {
             line,
+            topic: self.topic.as_deref().map(str::to_owned),
             key: self.key.map_or(Ok(Key::Template), |key| bytes(key).map(Key::Given))?,
             value,
             headers: self.headers.0.iter().map(header).collect::<Result<_, String>>()?,
@@ -214,9 +227,10 @@ mod tests {
     }
 
     #[test]
-    fn a_record_gives_key_headers_time_and_partition() {
-        let text = br#"{ "$record": {"key": "k", "value": {"a": 1.50}, "headers": [["h","1"],["h",null]], "timestamp": 5, "partition": 3}}"#;
+    fn a_record_gives_topic_key_headers_time_and_partition() {
+        let text = br#"{ "$record": {"key": "k", "value": {"a": 1.50}, "headers": [["h","1"],["h",null]], "timestamp": 5, "partition": 3, "topic": "t"}}"#;
         let message = line(text).expect("a record");
+        assert_eq!(message.topic.as_deref(), Some("t"));
         assert_eq!(message.key, Key::Given(Some(b"k".to_vec())));
         assert_eq!(message.value, Some(br#"{"a": 1.50}"#.to_vec()));
         assert_eq!(message.headers, [("h".to_owned(), Some(b"1".to_vec())), ("h".to_owned(), None)]);

@@ -8,7 +8,7 @@ mod redact;
 mod schema;
 mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -127,6 +127,11 @@ impl Case {
         self.folder.join("snapshots")
     }
 
+    /// The topics that this case sends records to.
+    pub fn topics(&self) -> BTreeSet<&str> {
+        self.records.iter().map(|record| record.topic.as_str()).collect()
+    }
+
     /// The end of every partition that this case sends records to, when they are sent once to empty topics.
     pub fn ends(&self) -> BTreeMap<(String, i32), i64> {
         let mut ends = BTreeMap::new();
@@ -187,28 +192,28 @@ fn expectation(case: &File, path: &Path) -> Result<Expectation, FixtureError> {
 
 /// Makes a record of every message: decides its topic, key, partition, expected offset and timestamp.
 fn place(source: &Path, messages: Vec<Message>, settings: &Settings) -> Result<Vec<Record>, FixtureError> {
-    let partitions = settings.resources.topics[&settings.topic];
     let mut offsets = BTreeMap::new();
     let mut records = Vec::with_capacity(messages.len());
     for (timestamp, message) in (BASE_TIMESTAMP..).zip(messages) {
+        let wrong = |problem: String| FixtureError::at(source, message.line, problem);
+        let topic = message.topic.unwrap_or_else(|| settings.topic.clone());
+        let partitions = settings.partitions(&topic).map_err(wrong)?;
         let key = match message.key {
             Key::Given(key) => key,
             Key::Template => settings.key.as_ref().and_then(|key| key.render(message.value.as_deref())),
         };
         let partition = message.partition.unwrap_or_else(|| partition_of(key.as_deref(), partitions));
         if !(0..partitions).contains(&partition) {
-            let problem =
-                format!("partition {partition}: topic `{}` has {partitions}, numbered from 0", settings.topic);
-            return Err(FixtureError::at(source, message.line, problem));
+            return Err(wrong(format!("partition {partition}: topic `{topic}` has {partitions}, numbered from 0")));
         }
         let bytes = key.as_ref().map_or(0, Vec::len) + message.value.as_ref().map_or(0, Vec::len);
         if bytes > MAX_RECORD_BYTES {
             let problem = format!("a record of {bytes} bytes; topics and producers take up to {MAX_RECORD_BYTES}");
-            return Err(FixtureError::at(source, message.line, problem));
+            return Err(wrong(problem));
         }
-        let next: &mut i64 = offsets.entry(partition).or_insert(0);
+        let next: &mut i64 = offsets.entry((topic.clone(), partition)).or_insert(0);
         records.push(Record {
-            topic: settings.topic.clone(),
+            topic,
             partition,
             offset: *next,
             timestamp: message.timestamp.unwrap_or(timestamp),
@@ -249,6 +254,26 @@ mod tests {
         );
         assert_eq!((records[2].key.as_ref(), records[2].partition), (None, 0));
         assert_eq!(records[1].timestamp, BASE_TIMESTAMP + 1);
+    }
+
+    #[test]
+    fn a_record_may_go_to_another_topic_which_has_partitions_and_offsets_of_its_own() {
+        let lines = "{\"id\":21}\n{\"$record\":{\"topic\":\"u\",\"value\":{\"id\":21}}}\n{\"id\":21}\n";
+        let topics = ("p/protocol.toml", "[topics]\nu = 1\n");
+        let (_root, case) = fixture(&[topics, ("p/c/messages.ndjson", lines)]);
+        let case = case.expect("valid");
+        let of_key = partition_of(Some(b"21"), 4);
+        let placed: Vec<_> = case.records.iter().map(|r| (r.topic.as_str(), r.partition, r.offset)).collect();
+        assert_eq!(placed, [("t", of_key, 0), ("u", 0, 0), ("t", of_key, 1)]);
+        assert_eq!(case.records[1].key.as_deref(), Some(&b"21"[..]));
+        assert_eq!(case.topics(), ["t", "u"].into());
+        let unknown = "{}\n{\"$record\":{\"topic\":\"uu\",\"value\":1}}\n";
+        let (_root, case) = fixture(&[("p/protocol.toml", "[topics]\nuuu = 1\n"), ("p/c/messages.ndjson", unknown)]);
+        let error = case.expect_err("no such topic").to_string();
+        assert!(
+            error.contains("messages.ndjson:2: `topic` is `uu`") && error.contains("did you mean `uuu`?"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a fixture needs and what is observed, after the three files have been merged.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// `topic`: the topic to which messages are sent.
+    /// `topic`: the topic to which messages are sent that name no other.
     pub topic: String,
     /// What is created for the case; the tables and buckets are also observed. `topics`: every topic with its number of
     /// partitions. Dead-letter topics that are not named there get one partition. `tables`: DynamoDB tables, each with
@@ -52,7 +52,7 @@ pub struct Settings {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
-    /// Where messages are sent.
+    /// Where messages are sent that name no other topic.
     topic: Option<String>,
     /// Every topic to create, with its number of partitions. Dead-letter topics that are not named here get one partition.
     topics: BTreeMap<String, Partitions>,
@@ -246,13 +246,18 @@ impl Settings {
                 "no `topic`, here or in protocol.toml or suite.toml: where are the messages sent?",
             ));
         }
-        if !settings.resources.topics.contains_key(&settings.topic) {
-            let near = nearest(&settings.topic, settings.resources.topics.keys().map(String::as_str));
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            let problem = format!("`topic` is `{}`, which is not among `topics`{near}", settings.topic);
-            return Err(FixtureError::new(path, problem));
-        }
+        settings.partitions(&settings.topic).map_err(|problem| FixtureError::new(path, problem))?;
         Ok(settings)
+    }
+
+    /// The number of partitions of a topic to which messages are sent; an error if no file names the topic.
+    pub(super) fn partitions(&self, topic: &str) -> Result<i32, String> {
+        let topics = &self.resources.topics;
+        topics.get(topic).copied().ok_or_else(|| {
+            let near = nearest(topic, topics.keys().map(String::as_str));
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            format!("`topic` is `{topic}`, which is not among `topics`{near}")
+        })
     }
 }
 
