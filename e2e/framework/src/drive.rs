@@ -73,7 +73,7 @@ impl Drive<'_> {
 
     fn under_schedule(&self) -> Result<Disturbance, DriveError> {
         let records = &self.case.records;
-        if let Expectation::Failure { text } = &self.case.expectation {
+        if let Expectation::Failure { text, .. } = &self.case.expectation {
             return self.expecting_failure(text);
         }
         match self.schedule {

@@ -175,8 +175,7 @@ fn attempt(
 
     evidence.phase(Phase::Observing);
     let observation = match case.expectation {
-        // What was written before it stopped depends on when it stopped.
-        Expectation::Failure { .. } => Observation::default(),
+        Expectation::Failure { outputs: false, .. } => Observation::default(),
         _ => Observation::of(&case, stack.as_ref())?,
     };
     evidence.found().counts = observation.counts(case.records.len());

@@ -70,6 +70,9 @@ pub enum Expectation {
     Failure {
         /// `expect_failure`: a part of a line of its log.
         text: String,
+        /// `compare_outputs`: whether what it stored before that is observed and compared. Otherwise it is not, because
+        /// it may depend on when the pipeline stopped.
+        outputs: bool,
     },
 }
 
@@ -105,6 +108,7 @@ impl Case {
         let case = File::read(&case_path)?;
         let settings = Settings::merge([&suite, &protocol, &case], &case_path)?;
         let expectation = expectation(&case, &case_path)?;
+        check_snapshots(&folder.join("snapshots"), &expectation)?;
         if settings.groups.is_empty() && !matches!(expectation, Expectation::Failure { .. }) {
             let problem =
                 "no `groups`, here or in protocol.toml or suite.toml: whose committed offsets say that it has drained?";
@@ -174,14 +178,32 @@ fn read_messages(folder: &Path) -> Result<(PathBuf, Vec<Message>), FixtureError>
     }
 }
 
+/// Refuses snapshots that would not be compared.
+fn check_snapshots(folder: &Path, expectation: &Expectation) -> Result<(), FixtureError> {
+    let has_files = || std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if matches!(expectation, Expectation::Failure { outputs: false, .. }) && has_files() {
+        let problem = "the case expects a failure, so nothing is compared with these snapshots; write \
+                       `compare_outputs = true` in case.toml if it should be, else delete them";
+        return Err(FixtureError::new(folder, problem));
+    }
+    Ok(())
+}
+
 fn expectation(case: &File, path: &Path) -> Result<Expectation, FixtureError> {
+    if case.compare_outputs.is_some() && case.expect_failure.is_none() {
+        let problem =
+            "`compare_outputs` belongs to `expect_failure`; the outputs of every other case are compared anyway";
+        return Err(FixtureError::new(path, problem));
+    }
     match (&case.expect_failure, case.expect_nothing.unwrap_or(false), &case.why) {
         (None, false, None) => Ok(Expectation::Output),
         (None, true, Some(why)) if !why.trim().is_empty() => Ok(Expectation::Nothing { why: why.clone() }),
         (None, true, _) => {
             Err(FixtureError::new(path, "`expect_nothing` needs a `why`: a case that observes nothing proves little"))
         }
-        (Some(text), false, None) if !text.trim().is_empty() => Ok(Expectation::Failure { text: text.clone() }),
+        (Some(text), false, None) if !text.trim().is_empty() => {
+            Ok(Expectation::Failure { text: text.clone(), outputs: case.compare_outputs.unwrap_or(false) })
+        }
         (Some(_), false, None) => {
             Err(FixtureError::new(path, "`expect_failure` is empty; write what the pipeline has to say"))
         }
@@ -295,6 +317,11 @@ mod tests {
             (&[("p/c/messages/sub/1", "{}")], "a folder among messages"),
             (&[message, ("p/c/case.toml", "expect_nothing = true")], "needs a `why`"),
             (&[message, ("p/c/case.toml", "expect_failure = ''")], "is empty"),
+            (&[message, ("p/c/case.toml", "compare_outputs = true")], "belongs to `expect_failure`"),
+            (
+                &[message, ("p/c/case.toml", "expect_failure = 'x'"), ("p/c/snapshots/a.snap", "")],
+                "nothing is compared with these snapshots",
+            ),
             (&[message, ("p/protocol.toml", "groups = []")], "no `groups`"),
             (&[message, ("p/protocol.toml", "redact = []")], "belongs into the case.toml"),
             (&[("p/c/messages.ndjson", "{\"$record\":{\"value\":1,\"partition\":4}}")], "has 4, numbered from 0"),

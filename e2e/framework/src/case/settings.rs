@@ -79,6 +79,8 @@ pub(super) struct File {
     pub(super) description: Option<String>,
     /// Part of a line that the subject prints when it fails, as this case expects.
     pub(super) expect_failure: Option<String>,
+    /// With `expect_failure`: whether what the pipeline stored before it failed is compared with the snapshots.
+    pub(super) compare_outputs: Option<bool>,
     /// Whether the case expects that nothing is observed. Needs `why`.
     pub(super) expect_nothing: Option<bool>,
     /// Why nothing is expected to be observed.
@@ -89,7 +91,7 @@ pub(super) struct File {
 
 /// The keys that only a `case.toml` may have, because they concern one case.
 #[cfg(test)]
-pub(super) const KEYS_OF_A_CASE: [&str; 4] = ["expect_failure", "expect_nothing", "why", "redact"];
+pub(super) const KEYS_OF_A_CASE: [&str; 5] = ["expect_failure", "compare_outputs", "expect_nothing", "why", "redact"];
 
 /// A number of partitions, 1 to 1000.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -182,6 +184,7 @@ impl File {
     pub(super) fn shared(self, path: &Path) -> Result<Self, FixtureError> {
         let key = match &self {
             File { expect_failure: Some(_), .. } => "expect_failure",
+            File { compare_outputs: Some(_), .. } => "compare_outputs",
             File { expect_nothing: Some(_), .. } => "expect_nothing",
             File { why: Some(_), .. } => "why",
             File { redact: Some(_), .. } => "redact",

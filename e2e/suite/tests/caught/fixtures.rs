@@ -13,6 +13,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("a_snapshot_names_no_place_of_this_machine", names_no_place_of_this_machine),
         Trial::test("a_snapshot_that_cannot_be_written_fails_the_case", cannot_be_written),
         Trial::test("a_full_disk_leaves_the_old_snapshot_and_nothing_else", full_disk),
+        Trial::test("what_was_stored_before_an_expected_failure_is_compared_if_asked_for", before_a_failure),
     ]
 }
 
@@ -80,4 +81,21 @@ fn full_disk() -> Result<(), Failed> {
     project.has(name, content)?;
     let files = fs::read_dir(project.root.path().join(SNAPSHOTS))?.count();
     if files == EXPECTED.len() { Ok(()) } else { Err(format!("there are {files} files").into()) }
+}
+
+fn before_a_failure() -> Result<(), Failed> {
+    let project = project();
+    project.write(CASE, "messages.ndjson", "one\npoison\n");
+    project.case("expect_failure = 'it is poison'").run("").fails_with(&[
+        "three/snapshots: the case expects a failure, so nothing is compared with these snapshots",
+        "write `compare_outputs = true`",
+    ])?;
+    let project = project.without_snapshots();
+    project.case("expect_failure = 'it is poison'\ncompare_outputs = true");
+    project.run("").fails_with(&["3 snapshots differ", "snapshots/s3__raw__rows.snap: new, 1 row\n  + one"])?;
+    project.accepts().passes()?;
+    project.has("table__rows", r#"{"id":"one","length":3}"#)?;
+    project.run("").passes()?;
+    project.run("drops a row").passes()?;
+    project.run("drops everything").fails_with(&["snapshots/table__rows.snap: nothing of this was observed"])
 }
