@@ -25,26 +25,24 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The object with the value at `path` (field names, outermost first) replaced by `"[redacted]"`; anything else unchanged.
-pub(crate) fn redact(text: &str, path: &[String]) -> String {
-    let (Some((first, rest)), Some(fields)) = (path.split_first(), fields(text.as_bytes())) else {
-        return text.to_owned();
-    };
-    if fields.iter().all(|(name, _)| name != first) {
-        return text.to_owned();
-    }
-    let fields: Vec<String> = fields
+/// The object with the value at `path` (field names, outermost first) replaced by `"[redacted]"`; `None` if nothing is
+/// there.
+pub(crate) fn redact(text: &str, path: &[String]) -> Option<String> {
+    let (first, rest) = path.split_first()?;
+    let mut found = false;
+    let fields: Vec<String> = fields(text.as_bytes())?
         .iter()
         .map(|(name, value)| {
-            let value = match () {
-                () if name != first => value.get().to_owned(),
-                () if rest.is_empty() => quoted("[redacted]"),
-                () => redact(value.get(), rest),
+            let redacted = match rest {
+                _ if name != first => None,
+                [] => Some(quoted("[redacted]")),
+                rest => redact(value.get(), rest),
             };
-            format!("{}:{value}", quoted(name))
+            found |= redacted.is_some();
+            format!("{}:{}", quoted(name), redacted.as_deref().unwrap_or(value.get()))
         })
         .collect();
-    format!("{{{}}}", fields.join(","))
+    found.then(|| format!("{{{}}}", fields.join(",")))
 }
 
 struct Fields<'a>(Vec<(String, &'a RawValue)>);
@@ -94,7 +92,10 @@ mod tests {
     #[test]
     fn redaction_replaces_one_value_and_keeps_the_rest_as_written() {
         let path = ["a".to_owned(), "t".to_owned()];
-        assert_eq!(redact(r#"{"n":1.50,"a":{"t":99,"u":2.0}}"#, &path), r#"{"n":1.50,"a":{"t":"[redacted]","u":2.0}}"#);
-        assert_eq!(redact(r#"{"n": 1.50}"#, &path), r#"{"n": 1.50}"#);
+        let redacted = redact(r#"{"n":1.50,"a":{"t":99,"u":2.0}}"#, &path);
+        assert_eq!(redacted.as_deref(), Some(r#"{"n":1.50,"a":{"t":"[redacted]","u":2.0}}"#));
+        for without in [r#"{"n": 1.50}"#, r#"{"a":{"u":1}}"#, r#"{"a":1}"#, "a"] {
+            assert_eq!(redact(without, &path), None, "{without}");
+        }
     }
 }

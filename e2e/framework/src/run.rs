@@ -61,6 +61,9 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
             evidence.found().diff = Some(full.join("\n"));
             problems.push(compare::describe(&mismatches, comparison));
         }
+        if options.schedule.is_plain() {
+            problems.extend(observation.unmatched);
+        }
         if !problems.is_empty() {
             return Err(Failure::Observation(problems.join("\n")));
         }
@@ -175,7 +178,7 @@ fn attempt(
 
     evidence.phase(Phase::Observing);
     let observation = match case.expectation {
-        Expectation::Failure { outputs: false, .. } => Observation::default(),
+        Expectation::Failure { outputs: false, .. } => Observation::by(&[], &case, stack.as_ref())?,
         _ => Observation::of(&case, stack.as_ref())?,
     };
     evidence.found().counts = observation.counts(case.records.len());

@@ -17,7 +17,7 @@ pub(crate) use error::nearest;
 use messages::{Key, Message};
 pub use place::{KeyTemplate, partition_of};
 pub use redact::Redaction;
-pub(crate) use redact::is_request_id;
+pub(crate) use redact::{Place, Target, is_request_id};
 use settings::File;
 pub use settings::Settings;
 

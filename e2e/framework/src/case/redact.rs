@@ -1,44 +1,81 @@
-//! The key `redact` of a case: which observed values vary from run to run by the pipeline's design.
+//! The key `redact`: which observed values vary from run to run by the pipeline's design.
 //!
 //! One value is always redacted, without being named: the id of the call that refused a row. The service gives a new id
 //! to every call. It stands in a header of a dead letter whose name is in Kafka Connect's form
 //! (`__connect.errors.request.id`).
 
+use std::fmt;
+
 /// A path such as `$.items[*].ingested_at`, `$.rows[*].meta.at`, `$.dead_letters[*].timestamp` or `$.dead_letters[*].headers.NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
-pub enum Redaction {
-    /// A field of every item of every table.
-    Items(Vec<String>),
-    /// A field of every row of every object.
-    Rows(Vec<String>),
-    /// The timestamp of every dead letter.
-    DeadLetterTimestamp,
-    /// A header of every dead letter.
-    DeadLetterHeader(String),
+pub struct Redaction {
+    /// The path, as the fixture writes it.
+    path: String,
+    #[cfg_attr(test, schemars(skip))]
+    pub(crate) target: Target,
+}
+
+/// What a redaction replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A field of every entry that is a JSON object, by its path.
+    Field(Place, Vec<String>),
+    /// The timestamp of every record.
+    Timestamp(Place),
+    /// A header of every record, by its name.
+    Header(Place, String),
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The items of all tables.
+    Items,
+    /// The rows of all objects.
+    Rows,
+    /// The records of all dead-letter topics; their fields are those of their values.
+    DeadLetters,
+}
+
+impl fmt::Display for Redaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)
+    }
 }
 
 impl TryFrom<String> for Redaction {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        let fields = |path: &str| path.split('.').map(str::to_owned).collect::<Vec<_>>();
-        let redaction = match text.strip_prefix("$.").and_then(|path| path.split_once("[*].")) {
-            Some(("items", path)) => Self::Items(fields(path)),
-            Some(("rows", path)) => Self::Rows(fields(path)),
-            Some(("dead_letters", "timestamp")) => Self::DeadLetterTimestamp,
-            Some(("dead_letters", path)) if path.starts_with("headers.") => {
-                Self::DeadLetterHeader(path["headers.".len()..].to_owned())
-            }
-            _ => {
-                return Err(format!(
-                    "`{text}`: a redaction is `$.items[*].FIELD`, `$.rows[*].FIELD`, `$.dead_letters[*].timestamp` \
-                     or `$.dead_letters[*].headers.NAME`; FIELD may be a path such as `a.b`"
-                ));
-            }
-        };
-        Ok(redaction)
+    fn try_from(path: String) -> Result<Self, String> {
+        let target = target(&path).ok_or_else(|| {
+            format!(
+                "`{path}`: a redaction is `$.items[*].FIELD`, `$.rows[*].FIELD`, `$.dead_letters[*].timestamp`, \
+                 `$.dead_letters[*].headers.NAME` or `$.dead_letters[*].value.FIELD`; FIELD may be a path such as `a.b`"
+            )
+        })?;
+        Ok(Self { path, target })
+    }
+}
+
+fn target(path: &str) -> Option<Target> {
+    let (place, path) = path.strip_prefix("$.")?.split_once("[*].")?;
+    let field = |place, path: &str| {
+        let names: Vec<String> = path.split('.').map(str::to_owned).collect();
+        names.iter().all(|name| !name.is_empty()).then_some(Target::Field(place, names))
+    };
+    let place = match place {
+        "items" => return field(Place::Items, path),
+        "rows" => return field(Place::Rows, path),
+        "dead_letters" => Place::DeadLetters,
+        _ => return None,
+    };
+    match path.split_once('.') {
+        None if path == "timestamp" => Some(Target::Timestamp(place)),
+        Some(("headers", name)) => Some(Target::Header(place, name.to_owned())),
+        Some(("value", path)) => field(place, path),
+        _ => None,
     }
 }
 
@@ -67,15 +104,25 @@ mod tests {
 
     #[test]
     fn paths_are_read_or_refused() {
-        assert_eq!(
-            Redaction::try_from("$.items[*].a.b".to_owned()),
-            Ok(Redaction::Items(vec!["a".into(), "b".into()]))
-        );
-        assert_eq!(
-            Redaction::try_from("$.dead_letters[*].headers.x.y".to_owned()),
-            Ok(Redaction::DeadLetterHeader("x.y".into()))
-        );
-        for wrong in ["items.a", "$.items.a", "$.other[*].a", "$.dead_letters[*].value"] {
+        let path = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for (text, expected) in [
+            ("$.items[*].a.b", Target::Field(Place::Items, path(&["a", "b"]))),
+            ("$.rows[*].value", Target::Field(Place::Rows, path(&["value"]))),
+            ("$.dead_letters[*].timestamp", Target::Timestamp(Place::DeadLetters)),
+            ("$.dead_letters[*].headers.x.y", Target::Header(Place::DeadLetters, "x.y".into())),
+            ("$.dead_letters[*].value.a", Target::Field(Place::DeadLetters, path(&["a"]))),
+        ] {
+            let redaction = Redaction::try_from(text.to_owned()).expect(text);
+            assert_eq!((redaction.to_string().as_str(), redaction.target), (text, expected));
+        }
+        for wrong in [
+            "items.a",
+            "$.items.a",
+            "$.other[*].a",
+            "$.dead_letters[*].value",
+            "$.dead_letters[*].at",
+            "$.items[*].a..b",
+        ] {
             assert!(Redaction::try_from(wrong.to_owned()).is_err(), "{wrong}");
         }
     }

@@ -6,10 +6,9 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::name::safe;
-use super::visible::visible;
-use super::{EntryKind, Key, Rule, Section};
-use crate::case::{Case, Redaction};
-use crate::json::{self, quoted};
+use super::{EntryKind, Key, Redactor, Rule, Section};
+use crate::case::{Case, Place};
+use crate::json::quoted;
 use crate::stack::{Stack, StackError, Table};
 
 /// An item of a table.
@@ -17,18 +16,9 @@ pub(crate) static ITEM: EntryKind =
     EntryKind { noun: "item", is_block: false, key: Key::FirstFields, rule: Rule::EachOnce };
 
 /// One section for every table.
-pub(super) fn sections(case: &Case, stack: &dyn Stack) -> Result<Vec<Section>, StackError> {
+pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
     let section = |table: &Table| {
-        let mut entries = lines(table, stack.scan(&table.name)?);
-        for redaction in &case.redact {
-            if let Redaction::Items(path) = redaction {
-                for entry in &mut entries {
-                    *entry = json::redact(entry, path);
-                }
-            }
-        }
-        // This comes last, because afterwards an entry may not be JSON any more.
-        let entries = entries.iter().map(|entry| visible(entry)).collect();
+        let entries = redactor.entries(Place::Items, lines(table, stack.scan(&table.name)?));
         Ok(Section { name: safe(&["table", &table.name]), kind: &ITEM, entries })
     };
     case.settings.resources.tables.iter().map(section).collect()

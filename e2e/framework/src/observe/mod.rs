@@ -10,12 +10,15 @@ mod dead_letters;
 mod items;
 mod name;
 mod objects;
+mod record;
+mod redactor;
 mod visible;
 
 use std::fmt::Write;
 
 pub(crate) use self::counts::counted;
 pub use self::counts::{Counts, plural};
+pub(crate) use self::redactor::Redactor;
 #[cfg(test)]
 pub(crate) use self::{dead_letters::DEAD_LETTER, items::ITEM, objects::OBJECT, objects::ROW};
 use crate::case::Case;
@@ -28,7 +31,7 @@ const OBSERVERS: [Observer<'static>; 3] = [&items::sections, &objects::sections,
 pub(crate) const PLAIN_ONLY: [&str; 1] = [objects::LISTING];
 
 /// Reads one kind of thing from the services of a run. It may return sections without entries.
-pub(crate) type Observer<'a> = &'a dyn Fn(&Case, &dyn Stack) -> Result<Vec<Section>, StackError>;
+pub(crate) type Observer<'a> = &'a dyn Fn(&Case, &dyn Stack, &Redactor<'_>) -> Result<Vec<Section>, StackError>;
 
 /// The noun under which sent messages are counted.
 pub(crate) const MESSAGE: &str = "message";
@@ -110,6 +113,8 @@ impl EntryKind {
 pub(crate) struct Observation {
     /// Its sections; none of them is empty.
     pub sections: Vec<Section>,
+    /// The redactions of the case that matched nothing, each as a sentence with what to do about it.
+    pub unmatched: Vec<String>,
 }
 
 impl Observation {
@@ -120,12 +125,13 @@ impl Observation {
 
     /// Observes with these observers only.
     pub fn by(observers: &[Observer<'_>], case: &Case, stack: &dyn Stack) -> Result<Self, StackError> {
+        let redactor = Redactor::new(&case.redact);
         let mut sections = Vec::new();
         for observe in observers {
-            sections.extend(observe(case, stack)?);
+            sections.extend(observe(case, stack, &redactor)?);
         }
         sections.retain(|section| !section.entries.is_empty());
-        Ok(Self { sections })
+        Ok(Self { sections, unmatched: redactor.unmatched() })
     }
 
     /// Whether the run left nothing behind.

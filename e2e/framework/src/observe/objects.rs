@@ -10,9 +10,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::name::safe;
 use super::visible::visible;
-use super::{EntryKind, Key, Rule, Section, counted};
-use crate::case::{Case, Redaction};
-use crate::json::{self, quoted};
+use super::{EntryKind, Key, Redactor, Rule, Section, counted};
+use crate::case::{Case, Place};
+use crate::json::quoted;
 use crate::stack::{Stack, StackError};
 
 /// A row of an object.
@@ -29,7 +29,7 @@ pub(super) const LISTING: &str = "objects";
 
 /// One section with the rows of each folder, which is an output partition, then the listing of all objects, then the
 /// open uploads.
-pub(super) fn sections(case: &Case, stack: &dyn Stack) -> Result<Vec<Section>, StackError> {
+pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
     let mut sections = Vec::new();
     let (mut objects, mut uploads) = (Vec::new(), Vec::new());
     for bucket in &case.settings.resources.buckets {
@@ -41,16 +41,8 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack) -> Result<Vec<Section>, S
             objects.push(visible(&format!("{bucket}/{key}: {rows}, {bytes} uncompressed{remark}")));
             folders.entry(folder(&key).to_owned()).or_default().extend(decoded.rows);
         }
-        for (folder, mut entries) in folders {
-            for redaction in &case.redact {
-                if let Redaction::Rows(path) = redaction {
-                    for entry in &mut entries {
-                        *entry = json::redact(entry, path);
-                    }
-                }
-            }
-            // This comes last, because afterwards an entry may not be JSON any more.
-            let entries = entries.iter().map(|entry| visible(entry)).collect();
+        for (folder, rows) in folders {
+            let entries = redactor.entries(Place::Rows, rows);
             sections.push(Section { name: safe(&["s3", bucket, &folder]), kind: &ROW, entries });
         }
         uploads.extend(stack.open_uploads(bucket)?.into_iter().map(|key| visible(&format!("{bucket}/{key}"))));

@@ -13,6 +13,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("a_snapshot_names_no_place_of_this_machine", names_no_place_of_this_machine),
         Trial::test("a_snapshot_that_cannot_be_written_fails_the_case", cannot_be_written),
         Trial::test("a_full_disk_leaves_the_old_snapshot_and_nothing_else", full_disk),
+        Trial::test("a_redaction_that_matches_nothing_fails_the_plain_schedule", matches_nothing),
         Trial::test("what_was_stored_before_an_expected_failure_is_compared_if_asked_for", before_a_failure),
     ]
 }
@@ -98,4 +99,20 @@ fn before_a_failure() -> Result<(), Failed> {
     project.run("").passes()?;
     project.run("drops a row").passes()?;
     project.run("drops everything").fails_with(&["snapshots/table__rows.snap: nothing of this was observed"])
+}
+
+fn matches_nothing() -> Result<(), Failed> {
+    let project = project();
+    project.case("redact = ['$.items[*].length', '$.items[*].lenght', '$.dead_letters[*].timestamp']");
+    project.accepts().fails_with(&[
+        "`$.items[*].lenght` matches nothing; remove it or correct the path",
+        "`$.dead_letters[*].timestamp` matches nothing",
+    ])?;
+    project.has(
+        "table__rows",
+        &["one", "three", "two"].map(|id| format!(r#"{{"id":"{id}","length":"[redacted]"}}"#)).join("\n"),
+    )?;
+    let project = project.under("restarted");
+    project.run("").passes()?;
+    project.case("redact = ['$.items[*].length']").run("").passes()
 }

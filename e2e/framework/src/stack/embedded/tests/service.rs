@@ -12,7 +12,7 @@ use hyper::{Request, Response, StatusCode};
 use super::*;
 use crate::calls::{self, Effect};
 use crate::case::{Case, CaseId};
-use crate::observe::{EntryKind, Key, Observation, Rule, Section};
+use crate::observe::{EntryKind, Key, Observation, Redactor, Rule, Section};
 use crate::proxy::service::{Refusal, Service};
 use crate::stack::http;
 
@@ -98,7 +98,7 @@ fn a_new_service_is_recorded_throttled_crashed_at_and_observed() {
         ]
     );
 
-    let observe = |_: &Case, _: &dyn Stack| {
+    let observe = |_: &Case, _: &dyn Stack, _: &Redactor<'_>| {
         Ok(vec![Section { name: "notes".to_owned(), kind: &NOTE, entries: notes.lock().unwrap().clone() }])
     };
     let observation = Observation::by(&[&observe], &case(), &stack).unwrap();
