@@ -52,10 +52,10 @@
 //! partition_key = "id"              # or "id:N"
 //! ```
 //!
-//! All keys are the fields of [`case::Settings`]; a `case.toml` may also say `description`, `expect_failure = "text"`,
-//! `expect_nothing = true` with `why`, and `redact`, the values that vary from run to run by the pipeline's design, such as
-//! `redact = ["$.items[*].ingested_at", "$.dead_letters[*].timestamp"]`. Redacted by itself is a dead letter's header
-//! `__connect.errors.request.id`, the id of the call to a service that refused it.
+//! All keys are the fields of [`case::Settings`]. What varies from run to run by the pipeline's design is named in `redact`, such as
+//! `redact = ["$.items[*].ingested_at", "$.dead_letters[*].timestamp"]`, and in `redact_names` for the names of objects. Redacted by
+//! itself is a dead letter's header `__connect.errors.request.id`, the id of the call to a service that refused it. A `case.toml` may
+//! also say `description`, `expect_failure = "text"`, with `compare_outputs = true` or without, and `expect_nothing = true` with `why`.
 //!
 //! # Working with it
 //!

@@ -16,10 +16,10 @@ pub use error::FixtureError;
 pub(crate) use error::nearest;
 use messages::{Key, Message};
 pub use place::{KeyTemplate, partition_of};
-pub use redact::Redaction;
-pub(crate) use redact::{Place, Target, is_request_id};
+pub(crate) use redact::{NamePattern, Place, Said, Target, is_request_id};
+pub use redact::{Redaction, Redactions};
 use settings::File;
-pub use settings::Settings;
+pub use settings::{Objects, Settings};
 
 use crate::stack::Record;
 
@@ -89,8 +89,6 @@ pub struct Case {
     pub settings: Settings,
     /// What the case expects of the pipeline.
     pub expectation: Expectation,
-    /// The observed values that vary from run to run by the pipeline's design.
-    pub redact: Vec<Redaction>,
     /// The records to send, in order, each with its partition and its expected offset.
     pub records: Vec<Record>,
 }
@@ -119,7 +117,6 @@ impl Case {
             records: place(&source, messages, &settings)?,
             expectation,
             description: case.description,
-            redact: case.redact.unwrap_or_default(),
             id: id.clone(),
             folder,
             settings,
@@ -323,7 +320,7 @@ mod tests {
                 "nothing is compared with these snapshots",
             ),
             (&[message, ("p/protocol.toml", "groups = []")], "no `groups`"),
-            (&[message, ("p/protocol.toml", "redact = []")], "belongs into the case.toml"),
+            (&[message, ("p/protocol.toml", "why = 'x'")], "belongs into the case.toml"),
             (&[("p/c/messages.ndjson", "{\"$record\":{\"value\":1,\"partition\":4}}")], "has 4, numbered from 0"),
         ] {
             let (_root, case) = fixture(files);

@@ -1,10 +1,49 @@
-//! The key `redact`: which observed values vary from run to run by the pipeline's design.
+//! The keys `redact` and `redact_names`: which observed values, and which parts of the names of objects, vary from run to
+//! run by the pipeline's design.
 //!
 //! One value is always redacted, without being named: the id of the call that refused a row. The service gives a new id
 //! to every call. It stands in a header of a dead letter whose name is in Kafka Connect's form
 //! (`__connect.errors.request.id`).
 
 use std::fmt;
+
+use regex::Regex;
+
+/// Everything that is replaced in what is observed.
+#[derive(Debug, Clone, Default)]
+pub struct Redactions {
+    /// `redact`: values.
+    pub(crate) values: Vec<Said<Redaction>>,
+    /// `redact_names`: parts of the names of objects.
+    pub(crate) names: Vec<Said<NamePattern>>,
+}
+
+/// Something that one of the files says.
+#[derive(Debug, Clone)]
+pub(crate) struct Said<T> {
+    pub what: T,
+    /// Whether the case itself says it. Then it has to match something: what is said of all cases need not be true of
+    /// each.
+    pub by_case: bool,
+}
+
+/// A regular expression for what varies in the names of objects, such as `[0-9a-f]{8}-[0-9a-f-]{27}`.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(try_from = "String")]
+pub(crate) struct NamePattern(#[cfg_attr(test, schemars(with = "String"))] pub Regex);
+
+impl TryFrom<String> for NamePattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let pattern = Regex::new(&text).map_err(|error| format!("`redact_names`: {error}"))?;
+        if pattern.is_match("") {
+            return Err(format!("`redact_names`: `{text}` matches an empty text too, so it would match everywhere"));
+        }
+        Ok(Self(pattern))
+    }
+}
 
 /// A path such as `$.items[*].ingested_at`, `$.rows[*].meta.at`, `$.dead_letters[*].timestamp` or `$.dead_letters[*].headers.NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -124,6 +163,17 @@ mod tests {
             "$.items[*].a..b",
         ] {
             assert!(Redaction::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_read_or_refused_with_the_reason() {
+        assert!(NamePattern::try_from("[0-9a-f]{8}-[0-9a-f-]{27}".to_owned()).is_ok());
+        for (wrong, says) in
+            [("[0-9", "unclosed character class"), ("[0-9]*", "an empty text too"), ("", "an empty text too")]
+        {
+            let error = NamePattern::try_from(wrong.to_owned()).expect_err(wrong);
+            assert!(error.contains(says), "{error}");
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::error::{FixtureError, nearest, with_nearest_key};
 use super::place::KeyTemplate;
-use super::redact::Redaction;
+use super::redact::{NamePattern, Redaction, Redactions, Said};
 use crate::stack::{Resources, Table, namespace};
 
 /// How long a case may take to drain when no file says `timeout`.
@@ -38,12 +38,29 @@ pub struct Settings {
     /// that left does so too. These schedules therefore need a short session timeout, and the plain schedule a long
     /// one.
     pub env_when_restarted: BTreeMap<String, String>,
+    /// `objects`: how S3 objects are observed.
+    pub objects: Objects,
     /// `dead_letters`: the dead-letter topics to observe.
     pub dead_letters: Vec<String>,
+    /// `redact` and `redact_names`, joined over the files: what varies from run to run by the pipeline's design.
+    pub redactions: Redactions,
     /// `groups`: the consumer groups that have to commit the end of every partition that has records.
     pub groups: Vec<String>,
     /// `timeout`: how long the subject may take until it has drained.
     pub timeout: Duration,
+}
+
+/// How S3 objects are observed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Objects {
+    /// With their names and sizes, and their rows in the order of the names.
+    #[default]
+    #[serde(rename = "exact")]
+    Exact,
+    /// The rows of each folder, sorted, whatever objects they are in.
+    #[serde(rename = "rows only")]
+    RowsOnly,
 }
 
 /// One of the three files as it is written. The docs of these fields are stored in the JSON schema; [`Settings`]
@@ -69,6 +86,9 @@ pub(super) struct File {
     tables: BTreeMap<String, Keys>,
     /// S3 buckets to create and observe.
     buckets: Option<Vec<String>>,
+    /// How S3 objects are observed: `exact`, with their names and sizes and the order of their rows, or `rows only`, for a pipeline whose
+    /// objects depend on the time.
+    objects: Option<Objects>,
     /// Dead-letter topics to create and observe.
     dead_letters: Option<Vec<String>>,
     /// Consumer groups that have to commit the end of every partition that has records.
@@ -86,12 +106,14 @@ pub(super) struct File {
     /// Why nothing is expected to be observed.
     pub(super) why: Option<String>,
     /// Values that vary from run to run by the pipeline's design, such as `$.items[*].ingested_at`.
-    pub(super) redact: Option<Vec<Redaction>>,
+    redact: Vec<Redaction>,
+    /// What varies in the names of objects, as regular expressions, such as `[0-9a-f]{8}-[0-9a-f-]{27}`.
+    redact_names: Vec<NamePattern>,
 }
 
 /// The keys that only a `case.toml` may have, because they concern one case.
 #[cfg(test)]
-pub(super) const KEYS_OF_A_CASE: [&str; 5] = ["expect_failure", "compare_outputs", "expect_nothing", "why", "redact"];
+pub(super) const KEYS_OF_A_CASE: [&str; 4] = ["expect_failure", "compare_outputs", "expect_nothing", "why"];
 
 /// A number of partitions, 1 to 1000.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -187,7 +209,6 @@ impl File {
             File { compare_outputs: Some(_), .. } => "compare_outputs",
             File { expect_nothing: Some(_), .. } => "expect_nothing",
             File { why: Some(_), .. } => "why",
-            File { redact: Some(_), .. } => "redact",
             _ => return Ok(self),
         };
         Err(FixtureError::new(path, format!("`{key}` belongs into the case.toml of the one case it is about")))
@@ -215,10 +236,11 @@ impl Settings {
     pub(super) fn merge(files: [&File; 3], path: &Path) -> Result<Self, FixtureError> {
         let mut settings = Settings { timeout: DEFAULT_TIMEOUT, ..Self::default() };
         let mut tables = BTreeMap::new();
-        for file in files {
+        for (file, by_case) in files.into_iter().zip([false, false, true]) {
             replace(&mut settings.topic, file.topic.as_ref());
             replace(&mut settings.args, file.args.as_ref());
             replace(&mut settings.resources.buckets, file.buckets.as_ref());
+            replace(&mut settings.objects, file.objects.as_ref());
             replace(&mut settings.dead_letters, file.dead_letters.as_ref());
             replace(&mut settings.groups, file.groups.as_ref());
             replace(&mut settings.timeout, file.timeout.map(|timeout| timeout.0).as_ref());
@@ -227,6 +249,8 @@ impl Settings {
             settings.env.extend(file.env.clone());
             settings.env_when_restarted.extend(file.env_when_restarted.clone());
             tables.extend(file.tables.iter());
+            settings.redactions.values.extend(file.redact.iter().map(|what| Said { what: what.clone(), by_case }));
+            settings.redactions.names.extend(file.redact_names.iter().map(|what| Said { what: what.clone(), by_case }));
         }
         settings.resources.tables = tables
             .into_iter()
@@ -298,6 +322,19 @@ mod tests {
     }
 
     #[test]
+    fn redactions_of_all_files_are_joined_and_those_of_the_case_are_known() {
+        let suite = file(
+            "topic = 'a'\nobjects = 'rows only'\nredact = ['$.rows[*].at']\nredact_names = ['\\d+']\n[topics]\na = 1",
+        );
+        let case = file("objects = 'exact'\nredact = ['$.items[*].at']");
+        let settings = Settings::merge([&suite, &File::default(), &case], Path::new("case.toml")).expect("complete");
+        let said: Vec<_> = settings.redactions.values.iter().map(|s| (s.what.to_string(), s.by_case)).collect();
+        assert_eq!(said, [("$.rows[*].at".to_owned(), false), ("$.items[*].at".to_owned(), true)]);
+        assert_eq!(settings.redactions.names.len(), 1);
+        assert_eq!(settings.objects, Objects::Exact);
+    }
+
+    #[test]
     fn the_namespace_is_filled_in_for_the_subject_alone() {
         let suite = file(
             "topic = 'a'\ngroups = ['connect-${namespace}s3']\nargs = ['${namespace}x']\nenv = { T = '${namespace}t' }\n[topics]\na = 1",
@@ -320,6 +357,8 @@ mod tests {
             ("[topics]\na = 0\n", 2, "1 to 1000"),
             ("key = '${id'\n", 1, "without its `}`"),
             ("[tables.t]\npartition_key = 'pk:X'\n", 2, "`name:N`"),
+            ("objects = 'rows'\n", 1, "expected `exact` or `rows only`"),
+            ("redact_names = ['[0-9']\n", 1, "unclosed character class"),
         ] {
             std::fs::write(&path, text).expect("written");
             let error = File::read(&path).expect_err(text);

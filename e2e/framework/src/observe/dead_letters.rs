@@ -56,6 +56,7 @@ fn source(record: &Record) -> (Option<&str>, [Option<i64>; 3]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::Redactions;
 
     #[test]
     fn letters_come_in_the_order_of_their_sources() {
@@ -79,7 +80,10 @@ mod tests {
             letter("9", None, b"c"),
         ];
         let values = |letters: &[Record]| -> Vec<char> {
-            blocks(letters, &Redactor::new(&[])).iter().filter_map(|block| block.chars().last()).collect()
+            blocks(letters, &Redactor::new(&Redactions::default()))
+                .iter()
+                .filter_map(|block| block.chars().last())
+                .collect()
         };
         assert_eq!(values(&letters), ['c', 'b', 'a', 'd']);
         for letter in &mut letters {

@@ -125,7 +125,7 @@ impl Observation {
 
     /// Observes with these observers only.
     pub fn by(observers: &[Observer<'_>], case: &Case, stack: &dyn Stack) -> Result<Self, StackError> {
-        let redactor = Redactor::new(&case.redact);
+        let redactor = Redactor::new(&case.settings.redactions);
         let mut sections = Vec::new();
         for observe in observers {
             sections.extend(observe(case, stack, &redactor)?);

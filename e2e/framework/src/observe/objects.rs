@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::name::safe;
 use super::visible::visible;
 use super::{EntryKind, Key, Redactor, Rule, Section, counted};
-use crate::case::{Case, Place};
+use crate::case::{Case, Objects, Place};
 use crate::json::quoted;
 use crate::stack::{Stack, StackError};
 
@@ -28,32 +28,79 @@ static OPEN_UPLOAD: EntryKind =
 pub(super) const LISTING: &str = "objects";
 
 /// One section with the rows of each folder, which is an output partition, then the listing of all objects, then the
-/// open uploads.
+/// open uploads. Where the objects depend on the time, the rows are sorted and there is no listing.
 pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
     let mut sections = Vec::new();
-    let (mut objects, mut uploads) = (Vec::new(), Vec::new());
+    let (mut listing, mut uploads) = (Vec::new(), Vec::new());
     for bucket in &case.settings.resources.buckets {
-        let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (key, body) in stack.objects(bucket)? {
-            let decoded = decode(&key, &body);
-            let remark = decoded.remark.map(|remark| format!(", {remark}")).unwrap_or_default();
-            let (rows, bytes) = (counted(decoded.rows.len(), "row"), counted(decoded.bytes, "byte"));
-            objects.push(visible(&format!("{bucket}/{key}: {rows}, {bytes} uncompressed{remark}")));
-            folders.entry(folder(&key).to_owned()).or_default().extend(decoded.rows);
+        let objects = in_order(stack.objects(bucket)?, redactor);
+        if case.settings.objects == Objects::Exact {
+            listing.extend(objects.iter().map(|object| object.listed(bucket)));
         }
-        for (folder, rows) in folders {
-            let entries = redactor.entries(Place::Rows, rows);
+        for (folder, entries) in folders(objects, case.settings.objects) {
             sections.push(Section { name: safe(&["s3", bucket, &folder]), kind: &ROW, entries });
         }
-        uploads.extend(stack.open_uploads(bucket)?.into_iter().map(|key| visible(&format!("{bucket}/{key}"))));
+        let mut keys: Vec<String> = stack.open_uploads(bucket)?.iter().map(|key| redactor.name(key)).collect();
+        keys.sort();
+        uploads.extend(keys.iter().map(|key| visible(&format!("{bucket}/{key}"))));
     }
-    sections.push(Section { name: LISTING.to_owned(), kind: &OBJECT, entries: objects });
+    sections.push(Section { name: LISTING.to_owned(), kind: &OBJECT, entries: listing });
     sections.push(Section { name: "open-uploads".to_owned(), kind: &OPEN_UPLOAD, entries: uploads });
     Ok(sections)
 }
 
+/// An object as it is shown. Objects are ordered by their names and then by their content, so that the order does not
+/// depend on what varies in the names.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Object {
+    /// The key, without what varies in it.
+    name: String,
+    content: Decoded,
+}
+
+impl Object {
+    /// Its line in the listing.
+    fn listed(&self, bucket: &str) -> String {
+        let Decoded { rows, bytes, remark } = &self.content;
+        let remark = remark.as_ref().map(|remark| format!(", {remark}")).unwrap_or_default();
+        let (rows, bytes) = (counted(rows.len(), "row"), counted(*bytes, "byte"));
+        visible(&format!("{bucket}/{}: {rows}, {bytes} uncompressed{remark}", self.name))
+    }
+}
+
+/// Objects in the order in which they are shown, without what is redacted.
+fn in_order(objects: Vec<(String, Vec<u8>)>, redactor: &Redactor<'_>) -> Vec<Object> {
+    let show = |(key, body): (String, Vec<u8>)| {
+        let decoded = decode(&key, &body);
+        let rows = redactor.entries(Place::Rows, decoded.rows);
+        Object { name: redactor.name(&key), content: Decoded { rows, ..decoded } }
+    };
+    let mut objects: Vec<Object> = objects.into_iter().map(show).collect();
+    objects.sort();
+    objects
+}
+
+/// The rows of each folder, which is an output partition.
+fn folders(objects: Vec<Object>, how: Objects) -> BTreeMap<String, Vec<String>> {
+    let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for Object { name, content } in objects {
+        let rows = folders.entry(folder(&name).to_owned()).or_default();
+        // Without a listing, an object that cannot be decoded would not be seen at all.
+        if how == Objects::RowsOnly && content.rows.is_empty() {
+            rows.extend(content.remark);
+        }
+        rows.extend(content.rows);
+    }
+    if how == Objects::RowsOnly {
+        for rows in folders.values_mut() {
+            rows.sort();
+        }
+    }
+    folders
+}
+
 /// The decoded content of an object.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Decoded {
     /// The lines of the content, exactly as in the object. A line that is not UTF-8 is shown as `{"base64":"…"}`.
     rows: Vec<String>,
@@ -107,7 +154,47 @@ fn folder(key: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::Redactions;
     use std::io::Write;
+
+    fn objects(objects: &[(&str, &str)], names: &[&str]) -> Vec<Object> {
+        let objects = objects.iter().map(|(key, body)| ((*key).to_owned(), body.as_bytes().to_vec())).collect();
+        in_order(objects, &Redactor::new(&Redactions::of(&[], names)))
+    }
+
+    #[test]
+    fn what_varies_in_names_changes_neither_the_listing_nor_the_order_of_rows() {
+        let listing = |first: &str, second: &str| {
+            let stored = [(first, "b\nc\n"), ("run-7/z", ""), (second, "a\n")];
+            let objects = objects(&stored, &["[0-9]+"]);
+            let listing: Vec<String> = objects.iter().map(|object| object.listed("raw")).collect();
+            (listing, folders(objects, Objects::Exact))
+        };
+        let (names, rows) = listing("run-7/1", "run-7/2");
+        assert_eq!(
+            names,
+            [
+                "raw/run-[redacted]/[redacted]: 1 row, 2 bytes uncompressed",
+                "raw/run-[redacted]/[redacted]: 2 rows, 4 bytes uncompressed",
+                "raw/run-[redacted]/z: 0 rows, 0 bytes uncompressed",
+            ]
+        );
+        assert_eq!(rows["run-[redacted]"], ["a", "b", "c"]);
+        assert_eq!(listing("run-99/4", "run-8/3"), (names, rows));
+    }
+
+    #[test]
+    fn rows_are_the_same_whatever_objects_they_are_in() {
+        let rows = |stored: &[(&str, &str)]| folders(objects(stored, &[]), Objects::RowsOnly);
+        let expected = rows(&[("day=1/a", "b\na\n"), ("day=1/b", "a\n"), ("day=2/a", "c\n")]);
+        assert_eq!(
+            (expected["day=1"].as_slice(), expected["day=2"].as_slice()),
+            (["a", "a", "b"].map(String::from).as_slice(), ["c".to_owned()].as_slice())
+        );
+        assert_eq!(rows(&[("day=1/x", "a\nb\na\n"), ("day=1/y", ""), ("day=2/z", "c\n")]), expected);
+        assert_ne!(rows(&[("day=1/x", "a\nb\n"), ("day=2/z", "c\n")]), expected, "a row is missing");
+        assert!(rows(&[("day=1/x.gz", "no gzip")])["day=1"][0].starts_with("cannot be decoded"));
+    }
 
     #[test]
     fn content_is_the_same_however_it_is_compressed() {

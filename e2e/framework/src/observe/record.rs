@@ -68,7 +68,7 @@ fn short(bytes: Option<&[u8]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::Redaction;
+    use crate::case::Redactions;
 
     fn record(value: Option<&[u8]>) -> Record {
         Record {
@@ -83,9 +83,7 @@ mod tests {
     }
 
     fn block(record: &Record, redact: &[&str]) -> String {
-        let redact = redact.iter().map(|path| Redaction::try_from((*path).to_owned()).expect("a redaction"));
-        let redact: Vec<Redaction> = redact.collect();
-        show(record, Place::DeadLetters, &Redactor::new(&redact)).text
+        show(record, Place::DeadLetters, &Redactor::new(&Redactions::of(redact, &[]))).text
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::visible::visible;
-use crate::case::{Place, Redaction, Target, is_request_id};
+use crate::case::{NamePattern, Place, Redaction, Redactions, Said, Target, is_request_id};
 use crate::json;
 
 /// What stands in the place of a value that was redacted.
@@ -11,13 +11,44 @@ pub(super) const REDACTED: &str = "[redacted]";
 
 /// The redactions of one case, during one observation.
 pub(crate) struct Redactor<'a> {
-    /// Each redaction, and whether it has matched.
-    redactions: Vec<(&'a Redaction, Cell<bool>)>,
+    values: Vec<Used<'a, Redaction>>,
+    names: Vec<Used<'a, NamePattern>>,
+}
+
+/// Something that is redacted.
+struct Used<'a, T> {
+    what: &'a T,
+    /// Whether it has to match something.
+    by_case: bool,
+    /// Whether it has matched something.
+    matched: Cell<bool>,
+}
+
+impl<'a, T> Used<'a, T> {
+    fn all(said: &'a [Said<T>]) -> Vec<Self> {
+        let used = |said: &'a Said<T>| Self { what: &said.what, by_case: said.by_case, matched: Cell::new(false) };
+        said.iter().map(used).collect()
+    }
+
+    fn is_missed(&self) -> bool {
+        self.by_case && !self.matched.get()
+    }
 }
 
 impl<'a> Redactor<'a> {
-    pub fn new(redactions: &'a [Redaction]) -> Self {
-        Self { redactions: redactions.iter().map(|redaction| (redaction, Cell::new(false))).collect() }
+    pub fn new(redactions: &'a Redactions) -> Self {
+        Self { values: Used::all(&redactions.values), names: Used::all(&redactions.names) }
+    }
+
+    /// The name of an object without what varies in it.
+    pub(super) fn name(&self, name: &str) -> String {
+        self.names.iter().fold(name.to_owned(), |name, pattern| {
+            let NamePattern(regex) = pattern.what;
+            if regex.is_match(&name) {
+                pattern.matched.set(true);
+            }
+            regex.replace_all(&name, REDACTED).into_owned()
+        })
     }
 
     /// Entries that are JSON objects, without the fields that are redacted in this place.
@@ -30,12 +61,12 @@ impl<'a> Redactor<'a> {
     /// A JSON object without the fields that are redacted in this place; `None` if it has none of them.
     pub(super) fn fields(&self, place: Place, text: &str) -> Option<String> {
         let mut redacted = None;
-        for (redaction, matched) in &self.redactions {
-            if let Target::Field(of, path) = &redaction.target
+        for redaction in &self.values {
+            if let Target::Field(of, path) = &redaction.what.target
                 && *of == place
                 && let Some(without) = json::redact(redacted.as_deref().unwrap_or(text), path)
             {
-                matched.set(true);
+                redaction.matched.set(true);
                 redacted = Some(without);
             }
         }
@@ -55,18 +86,33 @@ impl<'a> Redactor<'a> {
     }
 
     fn hides(&self, target: &Target) -> bool {
-        let found = self.redactions.iter().filter(|(redaction, _)| redaction.target == *target);
-        found.inspect(|(_, matched)| matched.set(true)).count() > 0
+        let found = self.values.iter().filter(|redaction| redaction.what.target == *target);
+        found.inspect(|redaction| redaction.matched.set(true)).count() > 0
     }
 
-    /// The redactions that have matched nothing, each with what to do about it.
+    /// The redactions of the case itself that have matched nothing, each with what to do about it.
     pub fn unmatched(&self) -> Vec<String> {
-        let unmatched = self.redactions.iter().filter(|(_, matched)| !matched.get());
-        unmatched
-            .map(|(redaction, _)| {
-                format!("case.toml: `redact`: `{redaction}` matches nothing; remove it or correct the path")
-            })
-            .collect()
+        let values = self.values.iter().filter(|redaction| redaction.is_missed()).map(|redaction| {
+            format!("case.toml: `redact`: `{}` matches nothing; remove it or correct the path", redaction.what)
+        });
+        let names = self.names.iter().filter(|pattern| pattern.is_missed()).map(|pattern| {
+            let NamePattern(regex) = pattern.what;
+            format!("case.toml: `redact_names`: `{regex}` matches no object's name; remove it or correct the pattern")
+        });
+        values.chain(names).collect()
+    }
+}
+
+#[cfg(test)]
+impl Redactions {
+    /// What a case says that redacts these values and names.
+    pub(super) fn of(values: &[&str], names: &[&str]) -> Self {
+        let value = |path: &&str| Redaction::try_from((*path).to_owned()).expect("a redaction");
+        let name = |pattern: &&str| NamePattern::try_from((*pattern).to_owned()).expect("a pattern");
+        Self {
+            values: values.iter().map(|path| Said { what: value(path), by_case: true }).collect(),
+            names: names.iter().map(|pattern| Said { what: name(pattern), by_case: true }).collect(),
+        }
     }
 }
 
@@ -76,13 +122,22 @@ mod tests {
 
     #[test]
     fn a_redaction_that_matches_nothing_is_named() {
-        let redactions = ["$.items[*].at", "$.rows[*].at", "$.dead_letters[*].headers.__connect.errors.request.id"];
-        let redactions = redactions.map(|path| Redaction::try_from(path.to_owned()).expect(path));
+        let id = "$.dead_letters[*].headers.__connect.errors.request.id";
+        let mut redactions = Redactions::of(&["$.items[*].at", "$.rows[*].at", id], &["[0-9]{3}", "x+"]);
         let redactor = Redactor::new(&redactions);
         assert_eq!(redactor.entries(Place::Items, vec![r#"{"at":1}"#.into()]), [r#"{"at":"[redacted]"}"#]);
         assert_eq!(redactor.entries(Place::Rows, vec![r#"{"a":1}"#.into(), "at".into()]), [r#"{"a":1}"#, "at"]);
         assert!(redactor.hides_header(Place::DeadLetters, "__connect.errors.request.id"));
-        let expected = "case.toml: `redact`: `$.rows[*].at` matches nothing; remove it or correct the path";
-        assert_eq!(redactor.unmatched(), [expected]);
+        assert_eq!(redactor.name("a-123/456.json"), "a-[redacted]/[redacted].json");
+        assert_eq!(
+            redactor.unmatched(),
+            [
+                "case.toml: `redact`: `$.rows[*].at` matches nothing; remove it or correct the path",
+                "case.toml: `redact_names`: `x+` matches no object's name; remove it or correct the pattern",
+            ]
+        );
+        redactions.values.iter_mut().for_each(|said| said.by_case = false);
+        redactions.names.clear();
+        assert!(Redactor::new(&redactions).unmatched().is_empty(), "what is said of all cases need not match in each");
     }
 }

@@ -13,7 +13,10 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("a_snapshot_names_no_place_of_this_machine", names_no_place_of_this_machine),
         Trial::test("a_snapshot_that_cannot_be_written_fails_the_case", cannot_be_written),
         Trial::test("a_full_disk_leaves_the_old_snapshot_and_nothing_else", full_disk),
+        Trial::test("a_record_goes_to_the_topic_that_it_names", several_topics),
         Trial::test("a_redaction_that_matches_nothing_fails_the_plain_schedule", matches_nothing),
+        Trial::test("what_varies_in_the_names_of_objects_is_redacted", random_names),
+        Trial::test("rows_are_compared_whatever_objects_they_are_in", rows_only),
         Trial::test("what_was_stored_before_an_expected_failure_is_compared_if_asked_for", before_a_failure),
     ]
 }
@@ -101,6 +104,22 @@ fn before_a_failure() -> Result<(), Failed> {
     project.run("drops everything").fails_with(&["snapshots/table__rows.snap: nothing of this was observed"])
 }
 
+/// A run has drained only when the groups have read all topics, also under the schedules that send in two parts.
+fn several_topics() -> Result<(), Failed> {
+    let settings =
+        "objects = 'rows only'\nenv = { TOPICS = 'in,control', OBJECT_NAMES = 'random' }\n[topics]\ncontrol = 2\n";
+    let control = r#"{"$record": {"topic": "control", "value": "two", "partition": 1}}"#;
+    for schedule in ["plain", "restarted", "twice"] {
+        let project = project().under(schedule);
+        project.write("fixtures/words", "protocol.toml", settings);
+        project.write(CASE, "messages.ndjson", &format!("one\n{control}\nthree\n"));
+        project.write(SNAPSHOTS, "s3__raw__rows.snap", "---\nsource: here\n---\none\nthree\ntwo\n");
+        fs::remove_file(project.snapshot("objects"))?;
+        project.run("").passes()?;
+    }
+    Ok(())
+}
+
 fn matches_nothing() -> Result<(), Failed> {
     let project = project();
     project.case("redact = ['$.items[*].length', '$.items[*].lenght', '$.dead_letters[*].timestamp']");
@@ -115,4 +134,33 @@ fn matches_nothing() -> Result<(), Failed> {
     let project = project.under("restarted");
     project.run("").passes()?;
     project.case("redact = ['$.items[*].length']").run("").passes()
+}
+
+fn random_names() -> Result<(), Failed> {
+    let project = project().without_snapshots();
+    let settings = "env = { OBJECT_NAMES = 'random' }\n";
+    project.write("fixtures/words", "protocol.toml", &format!("{settings}redact_names = ['[0-9a-f]{{16}}']\n"));
+    project.accepts().passes()?;
+    let listed = [4, 6, 4].map(|bytes| format!("raw/rows/[redacted].json: 1 row, {bytes} bytes uncompressed"));
+    project.has("objects", &listed.join("\n"))?;
+    project.has("s3__raw__rows", "one\nthree\ntwo")?;
+    project.run("").passes()?;
+    project.run("drops a row").fails_with(&["snapshots/s3__raw__rows.snap: 1 row missing\n  - two"])?;
+    project.write("fixtures/words", "protocol.toml", settings);
+    project.run("").fails_with(&["snapshots/objects.snap: 3 objects missing, 3 objects not expected"])
+}
+
+fn rows_only() -> Result<(), Failed> {
+    let project = project().without_snapshots();
+    project.write("fixtures/words", "protocol.toml", "env = { OBJECT_NAMES = 'random' }\n");
+    project.write(CASE, "messages.ndjson", "f a d b g\nc c\ne\n");
+    project.case("objects = 'rows only'").accepts().passes()?;
+    project.has("s3__raw__rows", "a\nb\nc\nc\nd\ne\nf\ng")?;
+    if project.snapshot("objects").exists() {
+        return Err("the objects are listed".into());
+    }
+    for _ in 0..3 {
+        project.run("").passes()?;
+    }
+    project.run("drops a row").fails_with(&["snapshots/s3__raw__rows.snap: 2 rows missing\n  - c\n  - c"])
 }

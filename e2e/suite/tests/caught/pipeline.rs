@@ -1,7 +1,9 @@
 //! A minimal correct pipeline, and the defects that the variable `DEFECT` can give it.
 //!
 //! It stores each record as an item and as an object and then commits its offset. It shares no code with `fms connect`,
-//! because the framework has to work with any pipeline.
+//! because the framework has to work with any pipeline. Variables make it like other pipelines: `TOPICS` is what it reads,
+//! `OBJECT_NAMES=random` gives objects names and bounds that differ in every run, and `COPY_TO` is a topic to which it
+//! sends each record too.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::primitives::ByteStream;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -50,7 +54,7 @@ async fn run() -> Result<()> {
     if is("says INFO") {
         eprintln!("INFO ready");
     }
-    let sinks = Sinks::connect().await;
+    let sinks = Sinks::connect().await?;
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", std::env::var("KAFKA_BOOTSTRAP_SERVERS")?)
         .set("group.id", "copy")
@@ -60,7 +64,8 @@ async fn run() -> Result<()> {
         .set("session.timeout.ms", std::env::var("SESSION_TIMEOUT_MS")?)
         .set("heartbeat.interval.ms", "100")
         .create()?;
-    consumer.subscribe(&["in"])?;
+    let topics = std::env::var("TOPICS").unwrap_or_else(|_| "in".to_owned());
+    consumer.subscribe(&topics.split(',').collect::<Vec<_>>())?;
 
     let mut written_late = Vec::new();
     while !stopping.load(Ordering::Relaxed) {
@@ -102,14 +107,22 @@ async fn run() -> Result<()> {
 struct Sinks {
     dynamodb: aws_sdk_dynamodb::Client,
     s3: aws_sdk_s3::Client,
+    copies: Option<(BaseProducer, String)>,
 }
 
 impl Sinks {
-    async fn connect() -> Self {
+    async fn connect() -> Result<Self> {
         let http = aws_smithy_http_client::Builder::new().build_http();
         let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
         let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
-        Self { dynamodb: aws_sdk_dynamodb::Client::new(&config), s3: aws_sdk_s3::Client::from_conf(s3) }
+        let mut producer = ClientConfig::new();
+        producer.set("bootstrap.servers", std::env::var("KAFKA_BOOTSTRAP_SERVERS")?).set("linger.ms", "0");
+        let copies = std::env::var("COPY_TO").ok().map(|topic| Ok::<_, anyhow::Error>((producer.create()?, topic)));
+        Ok(Self {
+            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            copies: copies.transpose()?,
+        })
     }
 
     async fn write(&self, (offset, text): &(i64, String), times: usize) -> Result<()> {
@@ -117,9 +130,44 @@ impl Sinks {
         let put =
             put.item("id", AttributeValue::S(text.clone())).item("length", AttributeValue::N(text.len().to_string()));
         put.send().await.with_context(|| format!("writing offset {offset} to table `rows`"))?;
-        let body = ByteStream::from(format!("{text}\n").repeat(times).into_bytes());
-        let put = self.s3.put_object().bucket("raw").key(format!("rows/{offset:010}.json")).body(body);
-        put.send().await.with_context(|| format!("writing offset {offset} to bucket `raw`"))?;
+        if std::env::var("OBJECT_NAMES").is_ok_and(|names| names == "random") {
+            for rows in split_anywhere(text) {
+                self.put(&format!("rows/{:016x}.json", fastrand::u64(..)), rows).await?;
+            }
+        } else {
+            self.put(&format!("rows/{offset:010}.json"), format!("{text}\n").repeat(times)).await?;
+        }
+        self.copies.as_ref().map_or(Ok(()), |(producer, topic)| copy(producer, topic, text))
+    }
+
+    async fn put(&self, key: &str, rows: String) -> Result<()> {
+        let put = self.s3.put_object().bucket("raw").key(key).body(ByteStream::from(rows.into_bytes()));
+        put.send().await.with_context(|| format!("writing object {key} to bucket `raw`"))?;
         Ok(())
     }
+}
+
+/// The words of a text as rows, in one object or in several, as if time decided when an object is full.
+fn split_anywhere(text: &str) -> Vec<String> {
+    let mut objects = vec![String::new()];
+    for (i, word) in text.split(' ').enumerate() {
+        if i > 0 && fastrand::bool() {
+            objects.push(String::new());
+        }
+        if let Some(last) = objects.last_mut() {
+            last.push_str(word);
+            last.push('\n');
+        }
+    }
+    objects
+}
+
+/// Sends a record with values that differ in every run, and waits until it is acknowledged.
+fn copy(producer: &BaseProducer, topic: &str, text: &str) -> Result<()> {
+    let number = fastrand::u64(..).to_string();
+    let value = format!("{{\"id\":\"{text}\",\"meta\":{{\"number\":{number}}}}}");
+    let headers = OwnedHeaders::new().insert(Header { key: "number", value: Some(&number) });
+    let record = BaseRecord::to(topic).key(text).payload(&value).headers(headers);
+    producer.send(record).map_err(|(error, _)| error).with_context(|| format!("sending `{text}` to {topic}"))?;
+    producer.flush(Duration::from_secs(10)).with_context(|| format!("sending `{text}` to {topic}"))
 }
