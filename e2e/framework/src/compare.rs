@@ -137,7 +137,7 @@ fn differs(section: &Section, expected: &[String], observed: &[String]) -> Optio
 
 /// The entries in an order of their own, without what the schedule may change.
 fn invariant(kind: &EntryKind, mut entries: Vec<String>, offsets: bool, twice: bool) -> Vec<String> {
-    if let (Rule::AtLeastOnce { offset_line }, false) = (kind.rule, offsets) {
+    if let (Rule::AtLeastOnce { offset_line: Some(offset_line) }, false) = (kind.rule, offsets) {
         for entry in &mut entries {
             *entry = entry.lines().filter(|line| !line.starts_with(offset_line)).collect::<Vec<_>>().join("\n");
         }
@@ -160,7 +160,7 @@ mod tests {
         noun: "letter",
         is_block: true,
         key: Key::None,
-        rule: Rule::AtLeastOnce { offset_line: "offset:" },
+        rule: Rule::AtLeastOnce { offset_line: Some("offset:") },
     };
 
     fn found(expected: &str, kind: &'static EntryKind, entries: &[&str], schedule: &Schedule) -> String {

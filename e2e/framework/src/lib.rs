@@ -15,7 +15,7 @@
 //!
 //! Running it starts Kafka, DynamoDB and S3 in the test's own process, sends the messages, starts your pipeline as a child process with
 //! their addresses in its environment, waits until the pipeline has committed every offset and has no call in flight, stops it, and
-//! compares what is in the tables, buckets and dead-letter topics with the snapshots. There is no fixed wait anywhere.
+//! compares what is in the tables, buckets, output topics and dead-letter topics with the snapshots. There is no fixed wait anywhere.
 //!
 //! It runs on Linux and macOS: pipelines are stopped and killed by Unix signals. The library, and the runner that a project makes of
 //! [`runner`], are both called `e2e`, so that the command is `cargo run --bin e2e` in every project.

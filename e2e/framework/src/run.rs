@@ -190,7 +190,7 @@ fn attempt(
 fn expected_amount(case: &Case, observation: &Observation) -> Result<(), Failure> {
     match (&case.expectation, observation.is_empty()) {
         (Expectation::Output, true) => Err(Failure::Observation(
-            "nothing was observed, neither item nor row nor dead letter; if that is right, write `expect_nothing = true` and `why` in case.toml".to_owned(),
+            "nothing was observed, neither item nor row nor record nor dead letter; if that is right, write `expect_nothing = true` and `why` in case.toml".to_owned(),
         )),
         (Expectation::Nothing { why }, false) => Err(Failure::Observation(format!(
             "expected nothing ({why}), but observed:\n{}",

@@ -45,7 +45,8 @@ impl TryFrom<String> for NamePattern {
     }
 }
 
-/// A path such as `$.items[*].ingested_at`, `$.rows[*].meta.at`, `$.dead_letters[*].timestamp` or `$.dead_letters[*].headers.NAME`.
+/// A path such as `$.items[*].ingested_at`, `$.rows[*].meta.at`, `$.records[*].timestamp`, `$.records[*].value.at` or
+/// `$.dead_letters[*].headers.NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
@@ -76,6 +77,8 @@ pub(crate) enum Place {
     Rows,
     /// The records of all dead-letter topics; their fields are those of their values.
     DeadLetters,
+    /// The records of all output topics.
+    Records,
 }
 
 impl fmt::Display for Redaction {
@@ -90,8 +93,8 @@ impl TryFrom<String> for Redaction {
     fn try_from(path: String) -> Result<Self, String> {
         let target = target(&path).ok_or_else(|| {
             format!(
-                "`{path}`: a redaction is `$.items[*].FIELD`, `$.rows[*].FIELD`, `$.dead_letters[*].timestamp`, \
-                 `$.dead_letters[*].headers.NAME` or `$.dead_letters[*].value.FIELD`; FIELD may be a path such as `a.b`"
+                "`{path}`: a redaction is `$.items[*].FIELD`, `$.rows[*].FIELD`, or `timestamp`, `headers.NAME` or \
+                 `value.FIELD` after `$.records[*].` or `$.dead_letters[*].`; FIELD may be a path such as `a.b`"
             )
         })?;
         Ok(Self { path, target })
@@ -108,6 +111,7 @@ fn target(path: &str) -> Option<Target> {
         "items" => return field(Place::Items, path),
         "rows" => return field(Place::Rows, path),
         "dead_letters" => Place::DeadLetters,
+        "records" => Place::Records,
         _ => return None,
     };
     match path.split_once('.') {
@@ -150,6 +154,7 @@ mod tests {
             ("$.dead_letters[*].timestamp", Target::Timestamp(Place::DeadLetters)),
             ("$.dead_letters[*].headers.x.y", Target::Header(Place::DeadLetters, "x.y".into())),
             ("$.dead_letters[*].value.a", Target::Field(Place::DeadLetters, path(&["a"]))),
+            ("$.records[*].timestamp", Target::Timestamp(Place::Records)),
         ] {
             let redaction = Redaction::try_from(text.to_owned()).expect(text);
             assert_eq!((redaction.to_string().as_str(), redaction.target), (text, expected));

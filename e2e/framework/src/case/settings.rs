@@ -21,7 +21,7 @@ pub struct Settings {
     /// `topic`: the topic to which messages are sent that name no other.
     pub topic: String,
     /// What is created for the case; the tables and buckets are also observed. `topics`: every topic with its number of
-    /// partitions. Dead-letter topics that are not named there get one partition. `tables`: DynamoDB tables, each with
+    /// partitions. Dead-letter and output topics that are not named there get one partition. `tables`: DynamoDB tables, each with
     /// its `partition_key` and, if it has them, `sort_key` and `indexes`. `buckets`: S3 buckets.
     pub resources: Resources,
     /// `key`: the template of the message key, filled in from the message's top-level fields, such as `${id}`. Without
@@ -40,6 +40,8 @@ pub struct Settings {
     pub env_when_restarted: BTreeMap<String, String>,
     /// `objects`: how S3 objects are observed.
     pub objects: Objects,
+    /// `output_topics`: the topics to observe to which the pipeline sends what it makes of messages.
+    pub output_topics: Vec<String>,
     /// `dead_letters`: the dead-letter topics to observe.
     pub dead_letters: Vec<String>,
     /// `redact` and `redact_names`, joined over the files: what varies from run to run by the pipeline's design.
@@ -71,7 +73,7 @@ pub enum Objects {
 pub(super) struct File {
     /// Where messages are sent that name no other topic.
     topic: Option<String>,
-    /// Every topic to create, with its number of partitions. Dead-letter topics that are not named here get one partition.
+    /// Every topic to create, with its number of partitions. Dead-letter and output topics that are not named here get one partition.
     topics: BTreeMap<String, Partitions>,
     /// Template of the message key over the message's top-level fields, such as `${id}`. Without it keys are null.
     key: Option<KeyTemplate>,
@@ -89,6 +91,8 @@ pub(super) struct File {
     /// How S3 objects are observed: `exact`, with their names and sizes and the order of their rows, or `rows only`, for a pipeline whose
     /// objects depend on the time.
     objects: Option<Objects>,
+    /// Topics to create and observe to which the pipeline sends what it makes of messages.
+    output_topics: Option<Vec<String>>,
     /// Dead-letter topics to create and observe.
     dead_letters: Option<Vec<String>>,
     /// Consumer groups that have to commit the end of every partition that has records.
@@ -241,6 +245,7 @@ impl Settings {
             replace(&mut settings.args, file.args.as_ref());
             replace(&mut settings.resources.buckets, file.buckets.as_ref());
             replace(&mut settings.objects, file.objects.as_ref());
+            replace(&mut settings.output_topics, file.output_topics.as_ref());
             replace(&mut settings.dead_letters, file.dead_letters.as_ref());
             replace(&mut settings.groups, file.groups.as_ref());
             replace(&mut settings.timeout, file.timeout.map(|timeout| timeout.0).as_ref());
@@ -264,8 +269,13 @@ impl Settings {
                 }
             })
             .collect();
-        for topic in &settings.dead_letters {
+        for topic in settings.dead_letters.iter().chain(&settings.output_topics) {
             settings.resources.topics.entry(topic.clone()).or_insert(1);
+        }
+        if let Some(topic) = settings.output_topics.iter().find(|topic| settings.dead_letters.contains(topic)) {
+            let problem =
+                format!("`{topic}` is among `output_topics` and among `dead_letters`; name it in one of them");
+            return Err(FixtureError::new(path, problem));
         }
         if settings.topic.is_empty() {
             return Err(FixtureError::new(
@@ -332,6 +342,16 @@ mod tests {
         assert_eq!(said, [("$.rows[*].at".to_owned(), false), ("$.items[*].at".to_owned(), true)]);
         assert_eq!(settings.redactions.names.len(), 1);
         assert_eq!(settings.objects, Objects::Exact);
+    }
+
+    #[test]
+    fn an_output_topic_has_one_partition_unless_it_is_said_and_holds_no_dead_letters() {
+        let suite = file("topic = 'a'\noutput_topics = ['b', 'c']\n[topics]\na = 1\nb = 3");
+        let merge = |case: &File| Settings::merge([&suite, &File::default(), case], Path::new("case.toml"));
+        let settings = merge(&File::default()).expect("complete");
+        assert_eq!(settings.resources.topics, [("a", 1), ("b", 3), ("c", 1)].map(|(t, n)| (t.to_owned(), n)).into());
+        let error = merge(&file("dead_letters = ['c']")).expect_err("both");
+        assert!(error.problem.contains("`c` is among `output_topics` and among `dead_letters`"), "{error}");
     }
 
     #[test]

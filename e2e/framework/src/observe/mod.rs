@@ -1,5 +1,5 @@
-//! Observes what a run has left behind, as one canonical document: items, rows, objects, unfinished uploads and dead
-//! letters.
+//! Observes what a run has left behind, as one canonical document: items, rows, objects, unfinished uploads, records of
+//! output topics and dead letters.
 //!
 //! A document is a list of sections, each of which becomes a snapshot. Two runs with the same result give the same
 //! document, byte for byte. One module observes each kind of thing. A new kind needs such a module and an entry in
@@ -10,6 +10,7 @@ mod dead_letters;
 mod items;
 mod name;
 mod objects;
+mod output_topics;
 mod record;
 mod redactor;
 mod visible;
@@ -25,7 +26,8 @@ use crate::case::Case;
 use crate::stack::{Stack, StackError};
 
 /// Everything that the framework observes, in the order of the document.
-const OBSERVERS: [Observer<'static>; 3] = [&items::sections, &objects::sections, &dead_letters::sections];
+const OBSERVERS: [Observer<'static>; 4] =
+    [&items::sections, &objects::sections, &output_topics::sections, &dead_letters::sections];
 
 /// The names of the sections that are compared on the plain schedule only, see [`Rule::PlainOnly`].
 pub(crate) const PLAIN_ONLY: [&str; 1] = [objects::LISTING];
@@ -71,9 +73,9 @@ pub(crate) enum Rule {
     EachOnce,
     /// Every entry has to be there at least once, in any order.
     AtLeastOnce {
-        /// The beginning of a line that names a record's offset. Such lines are not compared if other records may come
-        /// before it than in the undisturbed run of the snapshot.
-        offset_line: &'static str,
+        /// The beginning of a line that names a record's offset, if entries have one. Such lines are not compared if
+        /// other records may come before it than in the undisturbed run of the snapshot.
+        offset_line: Option<&'static str>,
     },
     /// The entries are not compared, because they depend on when flushes happen.
     PlainOnly,

@@ -1,4 +1,4 @@
-//! Shows a Kafka record as a block of text: its key, timestamp, headers and value.
+//! Shows a Kafka record as a block of text: its key, partition, timestamp, headers and value.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -25,6 +25,10 @@ pub(super) struct Shown<'a> {
 /// Shows a record of this place, without what is redacted there.
 pub(super) fn show<'a>(record: &'a Record, place: Place, redactor: &Redactor<'_>) -> Shown<'a> {
     let mut text = format!("key: {}\n", short(record.key.as_deref()));
+    // The partition of a dead letter says nothing about it: these topics are logs for people.
+    if place == Place::Records {
+        let _ = writeln!(text, "partition: {}", record.partition);
+    }
     let is_hidden = redactor.hides_timestamp(place);
     let timestamp = if is_hidden { REDACTED.to_owned() } else { record.timestamp.to_string() };
     let _ = writeln!(text, "timestamp: {timestamp}");

@@ -17,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("a_redaction_that_matches_nothing_fails_the_plain_schedule", matches_nothing),
         Trial::test("what_varies_in_the_names_of_objects_is_redacted", random_names),
         Trial::test("rows_are_compared_whatever_objects_they_are_in", rows_only),
+        Trial::test("the_records_of_an_output_topic_are_observed", output_topics),
         Trial::test("what_was_stored_before_an_expected_failure_is_compared_if_asked_for", before_a_failure),
     ]
 }
@@ -163,4 +164,25 @@ fn rows_only() -> Result<(), Failed> {
         project.run("").passes()?;
     }
     project.run("drops a row").fails_with(&["snapshots/s3__raw__rows.snap: 2 rows missing\n  - c\n  - c"])
+}
+
+fn output_topics() -> Result<(), Failed> {
+    let settings = "output_topics = ['copies']\nenv = { COPY_TO = 'copies' }\nredact = ['$.records[*].timestamp', \
+                    '$.records[*].headers.number', '$.records[*].value.meta.number']\n";
+    let project = project();
+    project.write("fixtures/words", "protocol.toml", settings);
+    project.run("").fails_with(&["snapshots/topic__copies.snap: new, 3 records"])?;
+    project.accepts().passes()?;
+    let blocks = ["one", "three", "two"].map(|id| {
+        format!(
+            "key: \"{id}\"\npartition: 0\ntimestamp: [redacted]\nheader number: [redacted]\n\
+             value, redacted: {{\"id\":\"{id}\",\"meta\":{{\"number\":\"[redacted]\"}}}}"
+        )
+    });
+    project.has("topic__copies", &blocks.join("\n\n"))?;
+    project.run("").passes()?;
+    project.run("drops a row").fails_with(&["snapshots/topic__copies.snap: 1 record missing\n  - key: \"two\""])?;
+    let project = project.under("twice");
+    project.run("").passes()?;
+    project.under("killed:s3.PutObject:2:after").run("").passes()
 }
