@@ -128,8 +128,8 @@ fn repeat(name: &str, options: &Options) -> String {
     variables + &hint::test(name)
 }
 
-/// What a process that runs cases does first: it checks its environment, reads insta's variables, and watches for SIGTERM
-/// and SIGINT.
+/// What a process that runs cases does first: it checks its environment, reads insta's variables, and watches for
+/// SIGTERM and SIGINT.
 ///
 /// nextest ends a test that takes too long with SIGTERM, and a person ends it with Ctrl-C: both times the evidence of what was running is
 /// kept. With `accept`, snapshots are written without a review. An error names the variable that would make the run something else.

@@ -15,7 +15,7 @@
 //!
 //! Running it starts Kafka, DynamoDB and S3 in the test's own process, sends the messages, starts your pipeline as a child process with
 //! their addresses in its environment, waits until the pipeline has committed every offset and has no call in flight, stops it, and
-//! compares what is in the tables, buckets, output topics and dead-letter topics with the snapshots. There is no fixed wait anywhere.
+//! compares what is in the tables, buckets and observed topics with the snapshots. There is no fixed wait anywhere.
 //!
 //! It runs on Linux and macOS: pipelines are stopped and killed by Unix signals. The library, and the runner that a project makes of
 //! [`runner`], are both called `e2e`, so that the command is `cargo run --bin e2e` in every project.
@@ -52,10 +52,11 @@
 //! partition_key = "id"              # or "id:N"
 //! ```
 //!
-//! All keys are the fields of [`case::Settings`]. What varies from run to run by the pipeline's design is named in `redact`, such as
-//! `redact = ["$.items[*].ingested_at", "$.dead_letters[*].timestamp"]`, and in `redact_names` for the names of objects. Redacted by
-//! itself is a dead letter's header `__connect.errors.request.id`, the id of the call to a service that refused it. A `case.toml` may
-//! also say `description`, `expect_failure = "text"`, with `compare_outputs = true` or without, and `expect_nothing = true` with `why`.
+//! All keys are the fields of [`case::Settings`]. What varies from run to run by the pipeline's design is named in
+//! `redact`, such as `redact = ["$.items[*].ingested_at", "$.dead_letters[*].timestamp"]`, and in `redact_names` for
+//! the names of objects. Redacted by itself is a dead letter's header `__connect.errors.request.id`, the id of the
+//! call to a service that refused it. A `case.toml` may also say `description`, `expect_failure = "text"`, with
+//! `compare_outputs = true` or without, and `expect_nothing = true` with `why`.
 //!
 //! # Working with it
 //!

@@ -1,5 +1,5 @@
-//! The keys `redact` and `redact_names`: which observed values, and which parts of the names of objects, vary from run to
-//! run by the pipeline's design.
+//! The keys `redact` and `redact_names`: which observed values, and which parts of the names of objects, vary from run
+//! to run by the pipeline's design.
 //!
 //! One value is always redacted, without being named: the id of the call that refused a row. The service gives a new id
 //! to every call. It stands in a header of a dead letter whose name is in Kafka Connect's form

@@ -21,8 +21,8 @@ pub struct Settings {
     /// `topic`: the topic to which messages are sent that name no other.
     pub topic: String,
     /// What is created for the case; the tables and buckets are also observed. `topics`: every topic with its number of
-    /// partitions. Dead-letter and output topics that are not named there get one partition. `tables`: DynamoDB tables, each with
-    /// its `partition_key` and, if it has them, `sort_key` and `indexes`. `buckets`: S3 buckets.
+    /// partitions. Dead-letter and output topics that are not named there get one partition. `tables`: DynamoDB tables,
+    /// each with its `partition_key` and, if it has them, `sort_key` and `indexes`. `buckets`: S3 buckets.
     pub resources: Resources,
     /// `key`: the template of the message key, filled in from the message's top-level fields, such as `${id}`. Without
     /// it keys are null.
@@ -73,7 +73,8 @@ pub enum Objects {
 pub(super) struct File {
     /// Where messages are sent that name no other topic.
     topic: Option<String>,
-    /// Every topic to create, with its number of partitions. Dead-letter and output topics that are not named here get one partition.
+    /// Every topic to create, with its number of partitions. Dead-letter and output topics that are not named here get
+    /// one partition.
     topics: BTreeMap<String, Partitions>,
     /// Template of the message key over the message's top-level fields, such as `${id}`. Without it keys are null.
     key: Option<KeyTemplate>,
@@ -88,8 +89,8 @@ pub(super) struct File {
     tables: BTreeMap<String, Keys>,
     /// S3 buckets to create and observe.
     buckets: Option<Vec<String>>,
-    /// How S3 objects are observed: `exact`, with their names and sizes and the order of their rows, or `rows only`, for a pipeline whose
-    /// objects depend on the time.
+    /// How S3 objects are observed: `exact`, with their names and sizes and the order of their rows, or `rows only`, for
+    /// a pipeline whose objects depend on the time.
     objects: Option<Objects>,
     /// Topics to create and observe to which the pipeline sends what it makes of messages.
     output_topics: Option<Vec<String>>,

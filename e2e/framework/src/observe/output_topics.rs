@@ -21,7 +21,8 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) 
 }
 
 /// One block for each record, by partition and key. The records of one key keep their order, on which consumers rely.
-/// Records without a key may come from several sources at once, so their order says nothing; they are sorted by content.
+/// Records without a key may come from several sources at once, so their order says nothing, and they are sorted by
+/// content.
 fn blocks(records: &[Record], redactor: &Redactor<'_>) -> Vec<String> {
     let mut shown: Vec<(&Record, Shown<'_>)> =
         records.iter().map(|record| (record, show(record, Place::Records, redactor))).collect();

@@ -25,7 +25,7 @@ pub(super) struct Shown<'a> {
 /// Shows a record of this place, without what is redacted there.
 pub(super) fn show<'a>(record: &'a Record, place: Place, redactor: &Redactor<'_>) -> Shown<'a> {
     let mut text = format!("key: {}\n", short(record.key.as_deref()));
-    // The partition of a dead letter says nothing about it: these topics are logs for people.
+    // A dead letter is identified by its source, so its own partition says nothing.
     if place == Place::Records {
         let _ = writeln!(text, "partition: {}", record.partition);
     }

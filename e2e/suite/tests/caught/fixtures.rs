@@ -1,4 +1,5 @@
-//! What a fixture can say about a pipeline, and what becomes of its snapshots: each test is a project whose case says it.
+//! What a fixture can say about a pipeline, and what becomes of its snapshots: each test is a project whose case says
+//! it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use super::{CASE, EXPECTED, Project, SNAPSHOTS, Verdict, project};
 pub fn trials() -> Vec<Trial> {
     vec![
         Trial::test("a_snapshot_names_no_place_of_this_machine", names_no_place_of_this_machine),
+        Trial::test("cargo_insta_is_told_to_which_snapshots_a_test_refers", refers_to_its_snapshots),
         Trial::test("a_snapshot_that_cannot_be_written_fails_the_case", cannot_be_written),
         Trial::test("a_full_disk_leaves_the_old_snapshot_and_nothing_else", full_disk),
         Trial::test("a_record_goes_to_the_topic_that_it_names", several_topics),
@@ -53,7 +55,19 @@ fn names_no_place_of_this_machine() -> Result<(), Failed> {
     Ok(())
 }
 
-/// There is a file in the place of the folder. Permissions would not do, for tests may run as root, whom they do not stop.
+/// `cargo insta test --unreferenced` removes or reports all others.
+fn refers_to_its_snapshots() -> Result<(), Failed> {
+    let project = project();
+    let list = project.root.path().join("references");
+    Verdict::of(project.command(&[], "").env("INSTA_SNAPSHOT_REFERENCES_FILE", &list)).passes()?;
+    let folder = project.root.path().canonicalize()?.join(SNAPSHOTS);
+    let expected = EXPECTED.map(|(name, _)| format!("{}/{name}.snap", folder.display())).join("\n");
+    let found = fs::read_to_string(list)?;
+    if found.trim_end() == expected { Ok(()) } else { Err(format!("should be\n{expected}\nbut is\n{found}").into()) }
+}
+
+/// There is a file in the place of the folder. Permissions would not do, for tests may run as root, whom they do not
+/// stop.
 fn cannot_be_written() -> Result<(), Failed> {
     let project = project().without_snapshots();
     project.write(CASE, "snapshots", "a file in the place of the folder");

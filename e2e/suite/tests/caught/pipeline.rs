@@ -1,9 +1,9 @@
 //! A minimal correct pipeline, and the defects that the variable `DEFECT` can give it.
 //!
 //! It stores each record as an item and as an object and then commits its offset. It shares no code with `fms connect`,
-//! because the framework has to work with any pipeline. Variables make it like other pipelines: `TOPICS` is what it reads,
-//! `OBJECT_NAMES=random` gives objects names and bounds that differ in every run, and `COPY_TO` is a topic to which it
-//! sends each record too.
+//! because the framework has to work with any pipeline. Variables make it like other pipelines: `TOPICS` is what it
+//! reads, `OBJECT_NAMES=random` gives objects names and bounds that differ in every run, and `COPY_TO` is a topic
+//! to which it sends each record too.
 
 use std::process::ExitCode;
 use std::sync::Arc;
