@@ -97,7 +97,7 @@ pub fn options() -> Result<Options, String> {
         whole_run: false,
         schedule: variable(SCHEDULE, None)?,
         must_disturb: false,
-        keep_capsules: false,
+        keep_evidence: false,
     })
 }
 

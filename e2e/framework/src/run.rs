@@ -103,14 +103,14 @@ fn carry_out(
         catch_unwind(AssertUnwindSafe(|| work(&evidence))).unwrap_or_else(|panic| Err(Failure::Panic(said(&*panic))))
     };
     let verdict = done.unwrap_or_else(|failure| failed(&failure, &evidence));
-    if options.keep_capsules && matches!(verdict, Verdict::Passed | Verdict::Undisturbed(_)) {
+    if options.keep_evidence && matches!(verdict, Verdict::Passed | Verdict::Undisturbed(_)) {
         // It was asked for, so it is worth a word when it cannot be written, but it is no failure of the case.
         if let Err(error) = evidence.write("passed") {
             crate::machine::warn(&format!("{id}: cannot write {}: {error}", evidence.folder.display()));
         }
     }
     let is_failure = matches!(verdict, Verdict::Failed(_) | Verdict::Infrastructure(_));
-    let folder = (is_failure || options.keep_capsules).then(|| evidence.folder.clone());
+    let folder = (is_failure || options.keep_evidence).then(|| evidence.folder.clone());
     let log = is_failure.then(|| evidence.log.last(LOG_SHOWN));
     let (times, duration) = (evidence.times(), started.elapsed());
     let mut found = evidence.found();

@@ -56,7 +56,7 @@ pub struct Options {
     /// Whether a run that its schedule did not disturb fails, as it should when the schedule was asked for on this one case.
     pub must_disturb: bool,
     /// Whether the evidence of a passing run is kept too.
-    pub keep_capsules: bool,
+    pub keep_evidence: bool,
 }
 
 impl Options {

@@ -28,7 +28,7 @@ pub(super) struct Run {
     update: bool,
     /// Keep the log, offsets, calls and observed document of passing cases too.
     #[arg(long)]
-    keep_capsules: bool,
+    keep_evidence: bool,
     /// Where: embedded (no Docker), docker (containers that the framework starts), external (services that run already, found through
     /// `KAFKA_BOOTSTRAP_SERVERS` and `AWS_ENDPOINT_URL`; without the latter, AWS itself).
     #[arg(long, env = harness::STACK, default_value = "embedded")]
@@ -70,7 +70,7 @@ impl Run {
             whole_run: true,
             schedule: self.schedule.clone(),
             must_disturb: false,
-            keep_capsules: self.keep_capsules,
+            keep_evidence: self.keep_evidence,
         }
     }
 }

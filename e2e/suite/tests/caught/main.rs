@@ -163,7 +163,7 @@ fn trials() -> Vec<Trial> {
             }
             project.run("").passes()
         }),
-        Trial::test("a_failed_run_leaves_a_capsule_and_a_passing_one_removes_it", || {
+        Trial::test("a_failed_run_leaves_evidence_and_a_passing_one_removes_it", || {
             let project = project();
             project.run("drops a row").fails_with(&["everything about this run: "])?;
             for (file, text) in [
@@ -175,17 +175,17 @@ fn trials() -> Vec<Trial> {
                 ("worker.log", "-- SIGTERM"),
             ] {
                 let content =
-                    fs::read_to_string(project.capsule().join(file)).map_err(|error| format!("{file}: {error}"))?;
+                    fs::read_to_string(project.evidence().join(file)).map_err(|error| format!("{file}: {error}"))?;
                 contains(&content, &[text])?;
             }
             project.run("").passes()?;
-            if project.capsule().exists() {
-                Err("the capsule of the earlier run is still there".into())
+            if project.evidence().exists() {
+                Err("the evidence of the earlier run is still there".into())
             } else {
                 Ok(())
             }
         }),
-        Trial::test("a_test_that_is_ended_for_its_time_leaves_a_capsule", ended_for_its_time),
+        Trial::test("a_test_that_is_ended_for_its_time_leaves_evidence", ended_for_its_time),
         Trial::test("a_test_whose_standard_error_is_gone_is_ended_all_the_same", ended_without_standard_error),
         Trial::test("a_typo_in_a_fixture_is_one_clear_error", || {
             project()
@@ -221,7 +221,7 @@ fn ended_for_its_time() -> Result<(), Failed> {
         &String::from_utf8_lossy(&output.stderr),
         &["words::three: ended by SIGTERM after", "while waiting until it has drained", "everything about this run: "],
     )?;
-    let offsets = fs::read_to_string(project.capsule().join("offsets.txt"))?;
+    let offsets = fs::read_to_string(project.evidence().join("offsets.txt"))?;
     contains(&offsets, &["copy in-0: committed 1, end 3"])?;
     if output.status.code() == Some(143) { Ok(()) } else { Err(format!("ended with {}", output.status).into()) }
 }
@@ -313,7 +313,7 @@ impl Project {
         self
     }
 
-    fn capsule(&self) -> PathBuf {
+    fn evidence(&self) -> PathBuf {
         self.root.path().join("target/e2e/words/three")
     }
 

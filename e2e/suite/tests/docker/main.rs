@@ -49,7 +49,7 @@ fn trials() -> Vec<Trial> {
         Trial::test("nothing_is_left_of_a_runner_that_is_killed_in_mid_run", || killed_in_mid_run(false)),
         Trial::test("nothing_is_left_if_the_target_folder_is_emptied_as_well", || killed_in_mid_run(true)),
         Trial::test("nothing_is_left_of_a_runner_that_is_killed_while_the_set_starts", killed_while_starting),
-        Trial::test("nothing_but_capsules_is_left_after_ctrl_c", interrupted),
+        Trial::test("nothing_but_evidence_is_left_after_ctrl_c", interrupted),
         Trial::test("nothing_is_left_of_nextest_that_is_killed", nextest_killed),
         Trial::test("containers_of_a_test_that_is_killed_end_and_those_of_others_stay", test_killed),
         Trial::test("a_kept_set_serves_the_next_run_and_ends_with_one_that_does_not_keep_it", kept),
@@ -100,9 +100,9 @@ fn interrupted() -> Result<(), Failed> {
     run.interrupt()?;
     let (status, output) = run.end()?;
     expect_eq("exit status after SIGINT", status, Some(128 + 2))?;
-    let capsule = place.path("e2e").join(CASE.replace("::", "/") + "@docker");
-    if !capsule.is_dir() {
-        return Err(format!("no capsule in {}: {output}", capsule.display()).into());
+    let evidence = place.path("e2e").join(CASE.replace("::", "/") + "@docker");
+    if !evidence.is_dir() {
+        return Err(format!("no evidence in {}: {output}", evidence.display()).into());
     }
     Ok(place.nothing_is_left(&run)?)
 }
