@@ -8,7 +8,7 @@ use std::time::Instant;
 /// The status of a call whose client closed the connection before it had the whole answer, as happens when a subject is
 /// killed. HTTP has no status for this; 499 is the one that nginx logs. The service may or may not have done what was
 /// asked, but it is no longer doing it.
-pub const CLIENT_GONE: u16 = 499;
+pub(crate) const CLIENT_GONE: u16 = 499;
 
 /// What a call does to the service that it is made to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl CallName {
 }
 
 /// The function that a hold runs when it has reached its call. Typically it kills the subject. It may block.
-pub type Hook = Box<dyn FnOnce() + Send>;
+pub(crate) type Hook = Box<dyn FnOnce() + Send>;
 
 /// The point of a call at which a [`Fault::Hold`] takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,7 +12,7 @@ use crate::case::CaseId;
 use crate::observe::Counts;
 use crate::outcome::Times;
 use crate::settle::{self, Goal};
-use crate::stack::{Kind, Stack};
+use crate::stack::{Stack, StackKind};
 use crate::subject::Log;
 use crate::suite::Options;
 
@@ -182,7 +182,7 @@ fn folder_name(id: &CaseId, options: &Options) -> String {
     /// The longest name. File systems allow 255 bytes, and a number may follow the name.
     const LONGEST: usize = 200;
     let mut name = id.name.clone();
-    if options.stack != Kind::Embedded {
+    if options.stack != StackKind::Embedded {
         let _ = write!(name, "@{}", options.stack);
     }
     if !options.schedule.is_plain() {

@@ -18,7 +18,7 @@ pub(crate) struct Hearing {
 
 impl Hearing {
     /// Counts the lines printed so far. It has to be called before the subject is started.
-    pub fn before_start(log: &Log) -> Self {
+    pub(crate) fn before_start(log: &Log) -> Self {
         Self { lines_before: printed_lines(log) }
     }
 
@@ -26,7 +26,7 @@ impl Hearing {
     /// printed something, because the runtimes of some languages handle signals before the program itself does. Returns
     /// early when the subject ends, and at the latest after `limit`: a subject that never handles SIGTERM fails later,
     /// when it is sent the signal.
-    pub fn wait(&self, subject: &Subject, log: &Log, limit: Duration) {
+    pub(crate) fn wait(&self, subject: &Subject, log: &Log, limit: Duration) {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             let has_printed = self.lines_before == 0 || printed_lines(log) > self.lines_before;

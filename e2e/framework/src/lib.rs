@@ -1,29 +1,31 @@
 //! End-to-end tests of pipelines that speak Kafka and AWS: a fixture is a folder, its result a snapshot beside it.
 //!
-//! If you know `cargo nextest` and `insta`, you know nearly all of it. A test is a folder with messages in it:
+//! It works like `cargo nextest` together with `insta`. A test is a folder with messages in it:
 //!
 //! ```text
 //! fixtures/
-//!   suite.toml                    what all have in common: topics, tables, buckets, consumer groups, environment
+//!   suite.toml                    the settings of all fixtures: topics, tables, buckets, consumer groups, environment
 //!   orders/
-//!     protocol.toml               what one kind of message has in common; optional
+//!     protocol.toml               the settings of one kind of message; optional
 //!     cancelled/
-//!       messages.ndjson           one message a line, sent as it stands
-//!       case.toml                 what is special about it; optional
-//!       snapshots/*.snap          what the pipeline made of it; insta's files, reviewed by you
+//!       messages.ndjson           one message a line, which is sent as it stands
+//!       case.toml                 the settings of this test; optional
+//!       snapshots/*.snap          what the pipeline has stored; in insta's format, and you review them
 //! ```
 //!
-//! Running it starts Kafka, DynamoDB and S3 in the test's own process, sends the messages, starts your pipeline as a child process with
-//! their addresses in its environment, waits until the pipeline has committed every offset and has no call in flight, stops it, and
-//! compares what is in the tables, buckets and observed topics with the snapshots. There is no fixed wait anywhere.
+//! A test starts Kafka, DynamoDB and S3 in its own process, sends the messages, and starts your pipeline as a child
+//! process with the addresses of these services in its environment. It waits until the pipeline has committed every
+//! offset and has no call in flight, stops it, and compares what is in the tables, buckets and observed topics with
+//! the snapshots. It never waits for a fixed time.
 //!
-//! It runs on Linux and macOS: pipelines are stopped and killed by Unix signals. The library, and the runner that a project makes of
-//! [`runner`], are both called `e2e`, so that the command is `cargo run --bin e2e` in every project.
+//! The crate runs on Linux and macOS, because pipelines are stopped and killed by Unix signals. The library, and the
+//! runner that a project makes of [`runner`], are both called `e2e`, so the command is `cargo run --bin e2e` in every
+//! project.
 //!
 //! # A test target
 //!
-//! The fixtures are a package, so that `cargo insta` finds their snapshots. Its manifest has one test with `harness = false`; this is all
-//! of its code:
+//! The fixtures are a package, so that `cargo insta` finds their snapshots. The manifest of this package has one test
+//! with `harness = false`, and this is all of its code:
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -31,93 +33,109 @@
 //! use e2e::{Program, harness};
 //!
 //! fn main() -> ExitCode {
-//!     // The pipeline runs in the project's folder: the nearest one, from the current folder upwards, with `fixtures/suite.toml`.
+//!     // The pipeline runs in the project's folder, which is the nearest one, from the current folder upwards, that
+//!     // has `fixtures/suite.toml`.
 //!     harness::main(Program::Shell("python -m orders.pipeline".into()))
 //! }
 //! ```
 //!
-//! The pipeline finds `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_REGION` and
-//! credentials in its environment, beside what the fixtures' `env` says. It has to begin at the earliest offset, commit what it has
-//! stored, and end with status 0 on SIGTERM. A Rust pipeline can be the same executable as the tests: see [`Program::Itself`].
+//! The pipeline finds `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL_DYNAMODB`,
+//! `AWS_REGION` and credentials in its environment, and the variables in the fixtures' `env`. It has to begin at the
+//! earliest offset, commit what it has stored, and end with status 0 on SIGTERM. A pipeline in Rust can be the same
+//! executable as the tests: see [`Program::Itself`].
 //!
-//! A smallest `suite.toml`:
+//! This is the smallest `suite.toml`:
 //!
 //! ```toml
-//! topic = "orders"                  # where messages are sent
-//! key = "${order_id}"               # their key, from their own fields
-//! groups = ["order-sink"]           # whose committed offsets say that it is done
+//! topic = "orders"                  # the topic to which messages are sent
+//! key = "${order_id}"               # the key of a message, made of its own fields
+//! groups = ["order-sink"]           # the pipeline has finished when these consumer groups have committed all offsets
 //! [topics]
-//! orders = 3                        # partitions
+//! orders = 3                        # the number of partitions
 //! [tables.orders]
-//! partition_key = "id"              # or "id:N"
+//! partition_key = "id"              # or "id:N", if the key is a number
 //! ```
 //!
-//! All keys are the fields of [`case::Settings`]. What varies from run to run by the pipeline's design is named in
-//! `redact`, such as `redact = ["$.items[*].ingested_at", "$.dead_letters[*].timestamp"]`, and in `redact_names` for
-//! the names of objects. Redacted by itself is a dead letter's header `__connect.errors.request.id`, the id of the
-//! call to a service that refused it. A `case.toml` may also say `description`, `expect_failure = "text"`, with
-//! `compare_outputs = true` or without, and `expect_nothing = true` with `why`.
+//! `schema/suite.schema.json`, `schema/protocol.schema.json` and `schema/case.schema.json` in this package describe all
+//! keys; an editor can use them. A `case.toml` may also have `description`, `expect_failure = "text"`,
+//! `expect_nothing = true` with `why`, and `compare_outputs = true` beside `expect_failure`. Values that differ
+//! from run to run by the pipeline's design are named in `redact`, such as
+//! `redact = ["$.items[*].ingested_at", "$.dead_letters[*].timestamp"]`, and parts of the names of objects in
+//! `redact_names`. The header
+//! `__connect.errors.request.id` of a dead letter is always redacted, because it is the id of one call to a service.
 //!
 //! # Working with it
 //!
 //! ```text
-//! cargo nextest run                            every case is a test, `orders::cancelled`
-//! cargo insta review                           look at what changed, accept or reject
-//! E2E_SCHEDULE=killed:s3.PutObject:1 cargo nextest run      the same snapshots, with the pipeline killed at its first PutObject
-//! E2E_STACK=docker cargo nextest run           the same on Apache Kafka, LocalStack and DynamoDB Local; so does a profile `docker`
+//! cargo nextest run                            runs every case as a test of its own, such as `orders::cancelled`
+//! cargo insta review                           shows what has changed, to accept or reject it
+//! E2E_SCHEDULE=killed:s3.PutObject:1 cargo nextest run      kills the pipeline at its first PutObject
+//! E2E_STACK=docker cargo nextest run           runs on Apache Kafka, LocalStack and DynamoDB Local in containers
 //! ```
 //!
-//! On services that tests share, a test's topics, groups, tables and buckets have a namespace before their names. A fixture says where its
-//! pipeline gets it: `${namespace}` in the values of `env`, in `args` and in `groups`; on the embedded stack it is nothing.
+//! The Docker stack needs the feature `docker` of this crate. nextest's profile of the name `docker` chooses it, too.
 //!
-//! A failed run leaves a folder `target/e2e/<protocol>/<case>/` with the pipeline's log, its offsets and calls, all that was observed, the
-//! difference, and the command that repeats it; so does a run that nextest ends for its time.
+//! On services that tests share, a namespace is put before the names of a test's topics, groups, tables and buckets. A
+//! fixture passes it on to its pipeline as `${namespace}` in `env`, `args` and `groups`. On the embedded stack it is
+//! empty.
 //!
-//! # How a run flows
+//! A run that fails, or that nextest ends because it takes too long, leaves its evidence in the folder
+//! `target/e2e/<protocol>/<case>/`: the pipeline's log, its offsets and calls, everything that was observed, the
+//! difference, and the command that repeats the run.
 //!
-//! [`discovery`] → [`case`] → [`stack`] → [`subject`] → [`settle`] → [`observe`] → `compare` → `snapshot`, disturbed by a [`schedule`] and reported by
-//! [`report`]; [`mod@run`] puts them together, [`harness`] makes tests of them. No module reaches back.
+//! # Features
+//!
+//! `docker` adds the stack of containers. The embedded stack and the external one need no feature.
+
+// How a run flows: discovery → case → stack → subject → settle → observe → compare → snapshot. A schedule disturbs it,
+// and a report describes it. `run` puts these modules together, and `harness` and `runner` make commands of it. No
+// module refers to a later one.
 
 // The templates of `init` name this crate as other projects do.
 #[cfg(test)]
 extern crate self as e2e;
 
-pub mod calls;
-pub mod case;
+mod calls;
+mod case;
 mod compare;
 mod diff;
-pub mod discovery;
+mod discovery;
 mod drive;
 mod evidence;
 pub mod harness;
 mod hearing;
 mod hint;
+#[doc(hidden)]
+pub mod internals;
 mod json;
 mod machine;
-pub mod observe;
-pub mod outcome;
-pub mod parity;
+mod observe;
+mod outcome;
+mod parity;
 mod proxy;
 mod report;
 mod reporting;
 mod resign;
 mod root;
-pub mod run;
+mod run;
 pub mod runner;
-pub mod schedule;
-pub mod settle;
+mod schedule;
+mod settle;
+mod signals;
 mod snapshot;
-pub mod stack;
-pub mod subject;
-pub mod suite;
+mod stack;
+mod subject;
+mod suite;
 mod tls;
 mod upstream;
+mod variables;
 
 pub use case::CaseId;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, Verdict};
 pub use root::RootError;
 pub use run::run;
 pub use schedule::Schedule;
-pub use stack::docker::reaper::main_if_asked as reaper_if_asked;
+pub use stack::docker::reaper_if_asked;
+pub use stack::{Isolation, StackKind};
 pub use subject::Program;
 pub use suite::{Options, Suite};

@@ -18,13 +18,13 @@ pub struct Outcome {
     /// The schedule under which it was run.
     pub schedule: Schedule,
     /// How much was sent and observed. A case that failed has these counts too.
-    pub counts: Counts,
+    pub(crate) counts: Counts,
     /// The time from the start of its services to the verdict.
     pub duration: Duration,
     /// How long each phase took.
-    pub times: Times,
+    pub(crate) times: Times,
     /// The AWS calls that the subject made.
-    pub calls: Vec<CallName>,
+    pub(crate) calls: Vec<CallName>,
     /// Whether it passed, and if not, why.
     pub verdict: Verdict,
     /// The whole difference between what was expected and what was observed. The verdict shows only its beginning.
@@ -79,7 +79,7 @@ impl Outcome {
 
 /// How long the phases of a case took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Times {
+pub(crate) struct Times {
     /// Reading the fixture, starting the services, and creating topics, tables and buckets.
     pub start: Duration,
     /// Sending the messages.
@@ -92,7 +92,7 @@ pub struct Times {
 
 impl Times {
     /// Every time with the name of its phase.
-    pub fn named(&self) -> [(&'static str, Duration); 4] {
+    pub(crate) fn named(&self) -> [(&'static str, Duration); 4] {
         [("start", self.start), ("send", self.send), ("settle", self.settle), ("observe", self.observe)]
     }
 }
@@ -109,7 +109,7 @@ impl std::iter::Sum for Times {
 }
 
 /// The times as one line for people: `start 0.10 s, send 0.01 s, …`.
-pub fn phases(times: &Times) -> String {
+pub(crate) fn phases(times: &Times) -> String {
     let named = times.named().map(|(name, time)| format!("{name} {:.2} s", time.as_secs_f64()));
     named.join(", ")
 }

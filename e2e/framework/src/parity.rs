@@ -12,7 +12,7 @@ use crate::run::observe;
 use crate::suite::{Options, Suite};
 
 /// Runs a case on both stacks. Gives the outcome of the second run, which fails also if something else was observed than in the first.
-pub fn compare(suite: &Suite, id: &CaseId, [first, second]: [&Options; 2]) -> Outcome {
+pub(crate) fn compare(suite: &Suite, id: &CaseId, [first, second]: [&Options; 2]) -> Outcome {
     let repeat = |options: &Options| format!("{} {id} --stack {}", hint::runner(), options.stack);
     let (mut outcome, one) = observe(suite, id, first, repeat(first));
     if outcome.failure().is_some() {

@@ -9,13 +9,13 @@ use crate::Suite;
 use crate::observe::plural;
 use crate::outcome::{self, Outcome, Times};
 use crate::report::{CaseReport, Report, RunFacts, Verdict};
-use crate::stack::Kind;
+use crate::stack::StackKind;
 
 /// Adds outcomes, which took so long until now, to the report of this run; gives the path of the newest report, which is this one. An
 /// error names the report that could not be written and what to do.
 pub(crate) fn add(
     suite: &Suite,
-    stack: Kind,
+    stack: StackKind,
     schedule: &str,
     outcomes: &[Outcome],
     took: Duration,
@@ -43,7 +43,7 @@ fn run_name() -> &'static str {
     })
 }
 
-fn facts(suite: &Suite, stack: Kind, schedule: &str, took: Duration) -> RunFacts {
+fn facts(suite: &Suite, stack: StackKind, schedule: &str, took: Duration) -> RunFacts {
     RunFacts {
         started: jiff::Timestamp::now().saturating_sub(took).unwrap_or_default().as_millisecond(),
         root: suite.root.display().to_string(),

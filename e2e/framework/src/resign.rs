@@ -32,7 +32,7 @@ const UNESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(
 /// Signs requests again, for one region. It asks its credentials provider at every request, so the provider has to
 /// cache credentials.
 #[derive(Debug, Clone)]
-pub struct Signer {
+pub(crate) struct Signer {
     credentials: SharedCredentialsProvider,
     region: String,
 }
@@ -68,7 +68,7 @@ pub(crate) enum Unsigned {
 
 impl Signer {
     /// A signer that uses the credentials that `credentials` provides.
-    pub fn new(credentials: SharedCredentialsProvider, region: &str) -> Self {
+    pub(crate) fn new(credentials: SharedCredentialsProvider, region: &str) -> Self {
         Self { credentials, region: region.to_owned() }
     }
 

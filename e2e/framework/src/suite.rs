@@ -1,11 +1,11 @@
 //! What is tested and how: a project's fixtures and pipeline, and the options of a run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::schedule::Schedule;
 use crate::stack::embedded::Embedded;
-use crate::stack::{Isolation, Kind, Stack, StackError, docker, external};
+use crate::stack::{Isolation, Stack, StackError, StackKind, docker, external};
 use crate::subject::Program;
 
 /// A project's fixtures and the pipeline they test.
@@ -44,7 +44,7 @@ impl Suite {
 #[expect(clippy::struct_excessive_bools, reason = "each of them is an answer to a question of its own")]
 pub struct Options {
     /// On which services.
-    pub stack: Kind,
+    pub stack: StackKind,
     /// How tests are kept apart on the Docker stack.
     pub isolation: Isolation,
     /// Whether a shared set of containers is left for the next run.
@@ -63,19 +63,14 @@ impl Options {
     /// The stack of one test.
     pub(crate) fn start(&self, suite: &Suite) -> Result<Arc<dyn Stack>, StackError> {
         Ok(match (self.stack, &suite.program) {
-            (Kind::External, Program::Running) => Arc::new(external::of_running_subject()?),
+            (StackKind::External, Program::Running) => Arc::new(external::of_running_subject()?),
             (_, Program::Running) => {
                 let problem = "a pipeline that runs already is tested on the services that it uses: --stack external";
                 return Err(StackError::new("choosing the services", problem));
             }
-            (Kind::Embedded, _) => Arc::new(Embedded::start()?),
-            (Kind::Docker, _) => Arc::new(docker::start(self.docker(&suite.docker_folder()))?.0),
-            (Kind::External, _) => Arc::new(external::start()?),
+            (StackKind::Embedded, _) => Arc::new(Embedded::start()?),
+            (StackKind::Docker, _) => Arc::from(docker::start(self, &suite.docker_folder())?.0),
+            (StackKind::External, _) => Arc::new(external::start()?),
         })
-    }
-
-    /// How containers are started, if the stack has any.
-    pub fn docker<'a>(&self, folder: &'a Path) -> docker::Options<'a> {
-        docker::Options { isolation: self.isolation, keep: self.keep, whole_run: self.whole_run, folder }
     }
 }

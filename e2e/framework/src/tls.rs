@@ -14,7 +14,7 @@ use crate::stack::StackError;
 
 /// The certificate authorities that are trusted.
 #[derive(Debug, Clone)]
-pub struct Trust {
+pub(crate) struct Trust {
     roots: Arc<RootCertStore>,
     /// Whether authorities of the system are among `roots`.
     system: bool,
@@ -24,12 +24,12 @@ pub struct Trust {
 
 impl Trust {
     /// Trusts no authority. This is enough for services that are reached by plain HTTP.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { roots: Arc::new(RootCertStore::empty()), system: false, bundle: None }
     }
 
     /// Trusts the system's authorities and, if a PEM file is given, the authorities in that file.
-    pub fn system(bundle: Option<&Path>) -> Result<Self, StackError> {
+    pub(crate) fn system(bundle: Option<&Path>) -> Result<Self, StackError> {
         let mut roots = RootCertStore::empty();
         // A certificate of the system that cannot be read is left out. A connection that needs it fails and says so.
         let (found, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -13,21 +13,21 @@ const AWS: [&str; 4] = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", 
 
 /// Where a service is: `http://HOST[:PORT]` or `https://HOST[:PORT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     pub(crate) scheme: Scheme,
     pub(crate) authority: Authority,
 }
 
 impl Upstream {
     /// A service that is reached by plain HTTP.
-    pub fn http(authority: Authority) -> Self {
+    pub(crate) fn http(authority: Authority) -> Self {
         Self { scheme: Scheme::HTTP, authority }
     }
 
     /// AWS's public endpoint of a service in a region, by AWS's endpoint rules: `https://SERVICE.REGION.amazonaws.com`.
     /// In China the suffix is `.amazonaws.com.cn`, and in the European Sovereign Cloud it is `.amazonaws.eu`. The
     /// result is `None` if `region` cannot be the name of a region.
-    pub fn aws(service: &str, region: &str) -> Option<Self> {
+    pub(crate) fn aws(service: &str, region: &str) -> Option<Self> {
         let suffix = match region.split_once('-') {
             Some(("cn", _)) => "amazonaws.com.cn",
             Some(("eusc", _)) => "amazonaws.eu",
@@ -39,13 +39,13 @@ impl Upstream {
     }
 
     /// Whether this is AWS's own endpoint, and not that of a service that is used in its place.
-    pub fn is_aws(&self) -> bool {
+    pub(crate) fn is_aws(&self) -> bool {
         let host = self.authority.host().to_ascii_lowercase();
         AWS.iter().any(|suffix| host.ends_with(suffix))
     }
 
     /// Whether the service is reached by HTTPS.
-    pub fn is_https(&self) -> bool {
+    pub(crate) fn is_https(&self) -> bool {
         self.scheme == Scheme::HTTPS
     }
 }

@@ -8,11 +8,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::case::{BASE_TIMESTAMP, Case, partition_of};
-use e2e::stack::embedded::Embedded;
-use e2e::stack::{Record, Stack};
-use e2e::subject::{Log, Subject};
-use e2e::{CaseId, Options, Suite, discovery, harness};
+use e2e::internals::{
+    BASE_TIMESTAMP, Case, Embedded, Log, Record, Stack, Subject, cases, partition_of, prepare, run_all,
+};
+use e2e::{CaseId, Options, Suite};
 
 const STARTS: usize = 50;
 
@@ -35,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Measures everything and prints the table of figures.
 pub fn print(suite: &Suite) -> Result<ExitCode, String> {
-    harness::prepare(false)?;
+    prepare(false)?;
     if cfg!(debug_assertions) {
         println!(
             "This is a development build; the aims are about a release build: cargo run --release --bin e2e -- measure\n"
@@ -125,10 +124,9 @@ fn itself() -> Result<PathBuf, String> {
 }
 
 fn whole_suite(suite: &Suite) -> Result<(), String> {
-    let cases = discovery::list(&suite.fixtures).map_err(|error| error.to_string())?;
+    let cases = cases(&suite.fixtures).map_err(|error| error.to_string())?;
     let started = Instant::now();
-    let outcomes =
-        e2e::runner::run_all(&cases, None, true, |id| e2e::run(suite, id, &Options::default(), String::new()));
+    let outcomes = run_all(&cases, None, true, |id| e2e::run(suite, id, &Options::default(), String::new()));
     let took = started.elapsed();
     let failed = outcomes.iter().filter(|outcome| outcome.failure().is_some()).count();
     let what = format!("whole suite, {} cases, {failed} failed", cases.len());

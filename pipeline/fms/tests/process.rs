@@ -7,8 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::stack::embedded::Embedded;
-use e2e::stack::{Resources, Stack};
+use e2e::internals::{Embedded, Resources, Stack};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub use error::FixtureError;
 pub(crate) use error::nearest;
 use messages::{Key, Message};
-pub use place::{KeyTemplate, partition_of};
+pub use place::partition_of;
 pub(crate) use redact::{NamePattern, Place, Said, Target, is_request_id};
 pub use redact::{Redaction, Redactions};
 use settings::File;

@@ -42,7 +42,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// The answer to `call`; `None` is a call that has ended already, or a request that never became one.
-    pub fn to(call: Option<InFlight>, response: Response<Payload>) -> Response<Self> {
+    pub(crate) fn to(call: Option<InFlight>, response: Response<Payload>) -> Response<Self> {
         let status = response.status().as_u16();
         response.map(|body| Self { body, status, call })
     }

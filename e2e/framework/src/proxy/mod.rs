@@ -49,7 +49,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Listens on ports of 127.0.0.1 that the kernel picks, for as long as `runtime` lives.
-    pub fn start(runtime: &Handle, upstreams: &Upstreams, calls: &Calls) -> io::Result<Self> {
+    pub(crate) fn start(runtime: &Handle, upstreams: &Upstreams, calls: &Calls) -> io::Result<Self> {
         let _context = runtime.enter();
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -73,12 +73,12 @@ impl Proxy {
 
     /// The address of one service's own listener, if the stack has that service.
     #[cfg(test)]
-    pub fn address(&self, service: &Service) -> Option<SocketAddr> {
+    pub(crate) fn address(&self, service: &Service) -> Option<SocketAddr> {
         self.own.iter().find(|(own, _)| own.name == service.name).map(|(_, address)| *address)
     }
 
     /// The environment variables that lead every AWS SDK to the proxy.
-    pub fn environment(&self, region: &str, access_key: &str, secret_key: &str) -> BTreeMap<String, String> {
+    pub(crate) fn environment(&self, region: &str, access_key: &str, secret_key: &str) -> BTreeMap<String, String> {
         let url = |address: &SocketAddr| format!("http://{address}");
         let mut environment: BTreeMap<String, String> = [
             ("AWS_ENDPOINT_URL", url(&self.any)),

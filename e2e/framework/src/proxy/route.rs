@@ -38,7 +38,7 @@ struct Addressee {
 }
 
 impl Route {
-    pub async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
+    pub(crate) async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
         let (head, body) = request.into_parts();
         let to = self.addressee(&head);
         if to.service.streams {

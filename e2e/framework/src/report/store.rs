@@ -26,12 +26,12 @@ pub(crate) struct Report {
 
 impl Report {
     /// The report of the run with this name, which has only characters that file names may have.
-    pub fn new(folder: &Path, name: &str) -> Self {
+    pub(crate) fn new(folder: &Path, name: &str) -> Self {
         Self { folder: folder.to_owned(), name: name.to_owned() }
     }
 
     /// The page of this run.
-    pub fn page(&self) -> PathBuf {
+    pub(crate) fn page(&self) -> PathBuf {
         self.folder.join(format!("report-{}.html", self.name))
     }
 
@@ -41,7 +41,7 @@ impl Report {
 
     /// Adds cases and writes the page, which then has all cases that any process has added. `facts` is asked by the first process only.
     /// Gives the path under which the newest report is found.
-    pub fn add(&self, facts: impl FnOnce() -> RunFacts, cases: &[CaseReport]) -> io::Result<PathBuf> {
+    pub(crate) fn add(&self, facts: impl FnOnce() -> RunFacts, cases: &[CaseReport]) -> io::Result<PathBuf> {
         fs::create_dir_all(&self.folder)?;
         let mut data = File::options().create(true).append(true).read(true).open(self.data())?;
         // Until the file is closed, other processes wait.

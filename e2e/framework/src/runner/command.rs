@@ -11,8 +11,8 @@ use clap::Args;
 
 use super::cases::{run_all, select};
 use super::{FAILED, INFRASTRUCTURE, sweep, table};
-use crate::stack::{Isolation, Kind, docker};
-use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, harness, hint, machine, reporting};
+use crate::stack::{Isolation, StackKind, docker};
+use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, hint, machine, reporting, variables};
 
 #[derive(Debug, Default, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -31,10 +31,10 @@ pub(super) struct Run {
     keep_evidence: bool,
     /// Where: embedded (no Docker), docker (containers that the framework starts), external (services that run already, found through
     /// `KAFKA_BOOTSTRAP_SERVERS` and `AWS_ENDPOINT_URL`; without the latter, AWS itself).
-    #[arg(long, env = harness::STACK, default_value = "embedded")]
-    stack: Kind,
+    #[arg(long, env = variables::STACK, default_value = "embedded")]
+    stack: StackKind,
     /// On the docker stack: shared (one set of containers for the run) or per-test.
-    #[arg(long, env = harness::ISOLATION, default_value = "shared")]
+    #[arg(long, env = variables::ISOLATION, default_value = "shared")]
     isolation: Isolation,
     /// Leave the shared set of containers to the next run, which then need not start it and ends it, unless it keeps it too.
     #[arg(long)]
@@ -44,7 +44,7 @@ pub(super) struct Run {
     json: bool,
     /// How runs are disturbed: plain, twice, restarted, throttled, or killed:CALL, such as killed:s3.PutObject:2 for the second of these calls,
     /// or killed:s3.PutObject:2:after to let S3 carry it out.
-    #[arg(long, env = harness::SCHEDULE, default_value = "plain")]
+    #[arg(long, env = variables::SCHEDULE, default_value = "plain")]
     schedule: Schedule,
     /// Kill the subject at every call to AWS, once before and once after it: one run for each, after an undisturbed one.
     #[arg(long, conflicts_with_all = ["schedule", "update", "subject_running"])]
@@ -66,7 +66,7 @@ impl Run {
         Options {
             stack: self.stack,
             isolation: self.isolation,
-            keep: self.keep || harness::kept(),
+            keep: self.keep || variables::kept(),
             whole_run: true,
             schedule: self.schedule.clone(),
             must_disturb: false,
@@ -94,7 +94,7 @@ pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String>
             arguments.schedule
         ));
     }
-    harness::prepare(arguments.update)?;
+    machine::prepare(arguments.update)?;
     let cases = select(&suite, &arguments.filters)?;
     // Asked for by name on one case, a schedule has to do something.
     let options = Options { must_disturb: cases.len() == 1, ..arguments.options() };
@@ -157,14 +157,14 @@ pub(super) fn status(outcomes: &[Outcome]) -> ExitCode {
 ///
 /// Without an engine nothing was run. If the containers do not start, that is said once, and not by every case.
 pub(super) fn start_containers(suite: &Suite, options: &Options) -> Result<Result<Option<String>, ExitCode>, String> {
-    if options.stack != Kind::Docker {
+    if options.stack != StackKind::Docker {
         return Ok(Ok(None));
     }
-    docker::engine::check().map_err(|error| error.to_string())?;
+    options.stack.check().and_then(|()| docker::check_engine()).map_err(|error| error.to_string())?;
     if options.isolation == Isolation::PerTest {
         return Ok(Ok(None));
     }
-    match docker::start_set(options.docker(&suite.docker_folder())) {
+    match docker::start_set(options, &suite.docker_folder()) {
         Ok(set) => Ok(Ok(Some(docker::describe(&set)))),
         Err(error) => {
             machine::warn(&format!("infrastructure, not the pipeline: while starting the services: {error}"));
@@ -184,7 +184,7 @@ pub(super) fn append(path: &Path, text: &str) {
 /// The command that runs one case again.
 fn repeat(id: &CaseId, arguments: &Run, schedule: &Schedule) -> String {
     let schedule = (!schedule.is_plain()).then(|| format!(" --schedule {}", hint::quoted(&schedule.to_string())));
-    let stack = (arguments.stack != Kind::default()).then(|| format!(" --stack {}", arguments.stack));
+    let stack = (arguments.stack != StackKind::default()).then(|| format!(" --stack {}", arguments.stack));
     let isolation =
         (arguments.isolation != Isolation::default()).then(|| format!(" --isolation {}", arguments.isolation));
     let subject = arguments.subject.as_ref().map(|subject| format!(" --subject {}", hint::quoted(subject)));

@@ -1,6 +1,6 @@
 //! The runner: a command line that runs cases in parallel, with a progress bar, a table and a report, and begins new ones.
 
-mod cases;
+pub(crate) mod cases;
 mod command;
 mod init;
 mod new;
@@ -13,9 +13,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use self::cases::run_all;
-use crate::stack::docker::reaper;
-use crate::{Program, Suite, machine};
+use crate::stack::docker;
+use crate::{Program, Suite, machine, variables};
 
 /// A case failed.
 const FAILED: u8 = 1;
@@ -68,11 +67,11 @@ pub struct Extra {
 ///
 /// The exit status is 0 if all cases passed, 1 if one failed, 2 if nothing was run, and 3 if only services failed.
 pub fn main(program: Program, extra: &[Extra]) -> ExitCode {
-    if let Some(status) = reaper::main_if_asked() {
+    if let Some(status) = docker::reaper_if_asked() {
         return status;
     }
     // Before the arguments are parsed, for some of them have a variable, whose value would be blamed without its name.
-    let checked = machine::check_environment();
+    let checked = variables::check();
     carry_out(checked, program, extra).unwrap_or_else(|problem| {
         machine::warn(&problem);
         ExitCode::from(NOT_RUN)

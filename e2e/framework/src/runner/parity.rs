@@ -9,8 +9,8 @@ use clap::Args;
 use super::cases::{run_all, select};
 use super::command::{append, start_containers, status};
 use super::table;
-use crate::stack::{Isolation, Kind};
-use crate::{Options, Suite, harness, machine, parity};
+use crate::stack::{Isolation, StackKind};
+use crate::{Options, Suite, machine, parity, variables};
 
 #[derive(Debug, Args)]
 pub(super) struct Parity {
@@ -19,9 +19,9 @@ pub(super) struct Parity {
     filters: Vec<String>,
     /// The two stacks.
     #[arg(long, num_args = 2, value_delimiter = ',', default_values = ["embedded", "docker"])]
-    stacks: Vec<Kind>,
+    stacks: Vec<StackKind>,
     /// On the docker stack: shared (one set of containers for the run) or per-test.
-    #[arg(long, env = harness::ISOLATION, default_value = "shared")]
+    #[arg(long, env = variables::ISOLATION, default_value = "shared")]
     isolation: Isolation,
     /// Leave the shared set of containers to the next run.
     #[arg(long)]
@@ -37,9 +37,9 @@ impl Parity {
         if first == second {
             return Err(format!("--stacks: {first} is the same as {second}"));
         }
-        harness::prepare(false)?;
+        machine::prepare(false)?;
         let cases = select(suite, &self.filters)?;
-        let keep = self.keep || harness::kept();
+        let keep = self.keep || variables::kept();
         let on = |stack| Options { stack, isolation: self.isolation, keep, whole_run: true, ..Options::default() };
         let (first, second) = (on(first), on(second));
         for options in [&first, &second] {

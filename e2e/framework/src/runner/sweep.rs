@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::run_all;
+use super::cases::run_all;
 use crate::schedule::CrashPoint;
 use crate::{CaseId, Outcome, Schedule};
 

@@ -47,7 +47,7 @@ impl Backing for RunningServices {
 /// - With AWS or HTTPS the credentials are those of the SDK's default chain, which are found now and again before they
 ///   expire. Otherwise they are `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
 /// - `AWS_CA_BUNDLE` is a file of certificate authorities that are trusted in addition to the system's.
-pub fn start() -> Result<impl Stack + use<>, StackError> {
+pub(crate) fn start() -> Result<impl Stack + use<>, StackError> {
     let services = Services::find(variable)?;
     let threads = remote::threads()?;
     let endpoints = threads.block_on(services.endpoints(variable))?;
@@ -58,7 +58,7 @@ pub fn start() -> Result<impl Stack + use<>, StackError> {
 /// nothing is created. Only what is written after [`Stack::provide`] is observed. That method removes all items of the
 /// tables, because a table does not tell which items were there before; this is why AWS and every `https://` endpoint
 /// are refused.
-pub fn of_running_subject() -> Result<impl Stack + use<>, StackError> {
+pub(crate) fn of_running_subject() -> Result<impl Stack + use<>, StackError> {
     let services = Services::find(variable)?;
     services.may_be_emptied()?;
     let threads = remote::threads()?;

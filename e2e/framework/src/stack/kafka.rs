@@ -59,7 +59,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 impl Client {
     /// A client of the broker that `config` leads to.
-    pub fn new(config: &ClientConfig) -> Result<Self, KafkaError> {
+    pub(crate) fn new(config: &ClientConfig) -> Result<Self, KafkaError> {
         let producer = config
             .clone()
             // With one request at a time, the order of a partition is kept even if a request is repeated.
@@ -72,22 +72,22 @@ impl Client {
     }
 
     /// librdkafka's own handle of the producer, valid as long as this client exists.
-    pub fn native(&self) -> *mut RDKafka {
+    pub(crate) fn native(&self) -> *mut RDKafka {
         self.producer.client().native_ptr()
     }
 
     /// The value for `bootstrap.servers`.
-    pub fn bootstrap(&self) -> &str {
+    pub(crate) fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
 
     /// Sets the address of an embedded broker, which is known only after its client was created.
-    pub fn set_bootstrap(&mut self, bootstrap: String) {
+    pub(crate) fn set_bootstrap(&mut self, bootstrap: String) {
         self.bootstrap = bootstrap;
     }
 
     /// Sends records, those of a partition in order, and waits until all are acknowledged.
-    pub fn produce(&self, records: &[Record]) -> Result<(), StackError> {
+    pub(crate) fn produce(&self, records: &[Record]) -> Result<(), StackError> {
         let _sending = locked(&self.sending);
         for (index, record) in records.iter().enumerate() {
             self.send(index, record)?;
@@ -142,7 +142,7 @@ impl Client {
     }
 
     /// The end offset of every partition of these topics; an error if one of them does not exist.
-    pub fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError> {
+    pub(crate) fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError> {
         let mut ends = BTreeMap::new();
         for topic in topics {
             let partitions = self.partitions(topic)?.ok_or_else(|| {
@@ -187,7 +187,7 @@ impl Client {
     }
 
     /// How many partitions of a topic have a leader. It is 0 if the broker does not know the topic yet.
-    pub fn leaders(&self, topic: &str) -> Result<i32, StackError> {
+    pub(crate) fn leaders(&self, topic: &str) -> Result<i32, StackError> {
         let metadata = self
             .producer
             .client()
@@ -198,7 +198,7 @@ impl Client {
     }
 
     /// What `group` has committed: offset and metadata, without the partitions that have no commit.
-    pub fn committed(&self, group: &str, partitions: &[(String, i32)]) -> Result<Commits, StackError> {
+    pub(crate) fn committed(&self, group: &str, partitions: &[(String, i32)]) -> Result<Commits, StackError> {
         let failed = |error| StackError::new(format!("reading what group {group} has committed"), error);
         let mut asked = TopicPartitionList::with_capacity(partitions.len());
         for (topic, partition) in partitions {
@@ -221,7 +221,7 @@ impl Client {
     }
 
     /// All records of a topic, by partition and offset; empty if the topic does not exist.
-    pub fn read_topic(&self, topic: &str) -> Result<Vec<Record>, StackError> {
+    pub(crate) fn read_topic(&self, topic: &str) -> Result<Vec<Record>, StackError> {
         let action = || format!("reading topic {topic}");
         let failed = |error| StackError::new(action(), error);
         let mut assignment = TopicPartitionList::new();

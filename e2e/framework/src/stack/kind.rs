@@ -3,19 +3,34 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::StackError;
+
 /// Which stack a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Kind {
+pub enum StackKind {
     /// Services in the test's own process, without Docker.
     #[default]
     Embedded,
     /// Apache Kafka, DynamoDB Local and LocalStack in containers that the framework starts and ends.
     Docker,
-    /// Services that run already and are found through environment variables; see [`external`].
+    /// Services that run already. They are found through `KAFKA_BOOTSTRAP_SERVERS` and `AWS_ENDPOINT_URL`; without the
+    /// latter, the services are those of AWS itself.
     External,
 }
 
-impl fmt::Display for Kind {
+impl StackKind {
+    /// An error if this executable was compiled without the stack. The error says how to compile it with the stack.
+    pub(crate) fn check(self) -> Result<(), StackError> {
+        if self == Self::Docker && cfg!(not(feature = "docker")) {
+            let problem = "this program was compiled without the Docker stack; enable the feature `docker` of the crate `e2e` in the \
+                           Cargo.toml that depends on it: e2e = { …, features = [\"docker\"] }";
+            return Err(StackError::new("choosing the stack", problem));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for StackKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Embedded => "embedded",
@@ -25,7 +40,7 @@ impl fmt::Display for Kind {
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for StackKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -62,6 +77,21 @@ impl FromStr for Isolation {
             "shared" => Ok(Self::Shared),
             "per-test" => Ok(Self::PerTest),
             _ => Err(format!("isolation `{text}`: there are shared and per-test")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_docker_stack_is_refused_only_where_it_was_left_out() {
+        assert!(StackKind::Embedded.check().is_ok() && StackKind::External.check().is_ok());
+        let docker = StackKind::Docker.check();
+        assert_eq!(docker.is_ok(), cfg!(feature = "docker"));
+        if let Err(error) = docker {
+            assert!(error.to_string().contains(r#"features = ["docker"]"#), "{error}");
         }
     }
 }

@@ -2,10 +2,11 @@
 //! is given.
 
 mod credentials;
-pub mod docker;
-pub mod embedded;
+#[cfg_attr(not(feature = "docker"), path = "without_docker.rs")]
+pub(crate) mod docker;
+pub(crate) mod embedded;
 mod error;
-pub mod external;
+pub(crate) mod external;
 pub(crate) mod http;
 mod kafka;
 mod kind;
@@ -15,8 +16,8 @@ mod resources;
 
 use std::collections::BTreeMap;
 
-pub use self::error::StackError;
-pub use self::kind::{Isolation, Kind};
+pub(crate) use self::error::StackError;
+pub use self::kind::{Isolation, StackKind};
 pub(crate) use self::resources::index_name;
 pub use self::resources::{Resources, Table};
 use crate::calls::Calls;
@@ -42,7 +43,7 @@ pub struct Record {
 }
 
 /// What a group has committed for each topic and partition: offset and metadata.
-pub type Commits = BTreeMap<(String, i32), (i64, String)>;
+pub(crate) type Commits = BTreeMap<(String, i32), (i64, String)>;
 
 /// The services of one test. Dropping a stack ends its services, or deletes what the test has created in them.
 pub trait Stack: Send + Sync {

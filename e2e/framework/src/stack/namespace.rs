@@ -4,13 +4,13 @@
 use std::hash::{BuildHasher, RandomState};
 
 /// The text that fixtures write in place of the namespace, as in `"${namespace}fleet"`.
-pub const PLACEHOLDER: &str = "${namespace}";
+pub(crate) const PLACEHOLDER: &str = "${namespace}";
 
 /// A namespace that no other test has, such as `e2e-k3v0x2pqm7rt-`. It consists of small letters, digits and hyphens,
 /// which every service allows in names.
 ///
 /// It has 60 random bits, because all users of S3 share the names of its buckets.
-pub fn new() -> String {
+pub(crate) fn new() -> String {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     // A `RandomState` has random keys in every process, and different ones at every call.
     let mut random = RandomState::new().hash_one(std::process::id());
@@ -25,18 +25,18 @@ pub fn new() -> String {
 }
 
 /// `text` with the namespace filled in.
-pub fn fill_in(text: &str, namespace: &str) -> String {
+pub(crate) fn fill_in(text: &str, namespace: &str) -> String {
     text.replace(PLACEHOLDER, namespace)
 }
 
 /// The consumer group that a fixture names. If the fixture does not say where the namespace belongs, the namespace is
 /// put before the name.
-pub fn group(name: &str, namespace: &str) -> String {
+pub(crate) fn group(name: &str, namespace: &str) -> String {
     if name.contains(PLACEHOLDER) { fill_in(name, namespace) } else { format!("{namespace}{name}") }
 }
 
 /// `text` without the namespace, so that a name from a service or a subject is shown as the fixture writes it.
-pub fn take_off(text: &str, namespace: &str) -> String {
+pub(crate) fn take_off(text: &str, namespace: &str) -> String {
     if namespace.is_empty() { text.to_owned() } else { text.replace(namespace, "") }
 }
 

@@ -287,7 +287,7 @@ pub enum SubjectError {
 }
 
 /// `exit status 1`, `killed by SIGKILL`.
-pub fn describe(status: ExitStatus) -> String {
+pub(crate) fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(number)) => match Signal::try_from(number) {

@@ -57,13 +57,13 @@ pub(super) struct Tree {
 
 impl Tree {
     /// The tree of a process that was started with this value of [`MARK`].
-    pub fn new(root: Pid, mark: String) -> Self {
+    pub(crate) fn new(root: Pid, mark: String) -> Self {
         Self { root, mark, outside: Mutex::default() }
     }
 
     /// Sends a signal to every process. The root must not have been reaped, or a process of the tree must still be there: else the
     /// number of the group could be another's.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let _ = signal::killpg(self.root, signal);
         for member in self.members().into_iter().filter(|member| !member.in_group) {
             let _ = signal::kill(member.pid, signal);
@@ -74,7 +74,7 @@ impl Tree {
     ///
     /// A root that SIGTERM simply ends, such as a wrapper script, is ended before the others are told. If both were told at once, the
     /// pipeline could end first and the wrapper take its status along into its own end, and nobody would know how the pipeline ended.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         #[cfg(target_os = "linux")]
         if self.root_is_ended_by_sigterm() {
             let _ = signal::kill(self.root, Signal::SIGTERM);
@@ -99,7 +99,7 @@ impl Tree {
     }
 
     /// Kills every process but the root, which its parent has reaped, and returns when all of them are gone.
-    pub fn kill_the_rest(&self) {
+    pub(crate) fn kill_the_rest(&self) {
         let deadline = Instant::now() + KILL_LIMIT;
         loop {
             let members = self.members();
@@ -115,7 +115,7 @@ impl Tree {
     }
 
     /// Takes the status of every process that this process has adopted and that has ended. The root must have been reaped.
-    pub fn reap(&self) -> Vec<ExitStatus> {
+    pub(crate) fn reap(&self) -> Vec<ExitStatus> {
         let group = Pid::from_raw(-self.root.as_raw());
         let mut ended: Vec<ExitStatus> = std::iter::from_fn(|| reap_one(group).ok().flatten()).collect();
         lock(&self.outside).retain(|pid| {
@@ -128,7 +128,7 @@ impl Tree {
 
     /// The processes that run.
     #[cfg(target_os = "linux")]
-    pub fn members(&self) -> Vec<Member> {
+    pub(crate) fn members(&self) -> Vec<Member> {
         let members: Vec<Member> = running().into_iter().flatten().filter_map(|process| self.member(process)).collect();
         let mut outside = lock(&self.outside);
         for member in members.iter().filter(|member| !member.in_group) {
@@ -149,7 +149,7 @@ impl Tree {
     /// Whether a process of the group handles SIGTERM, or has blocked it in order to wait for it. On a system without `/proc` the
     /// answer is true.
     #[cfg(target_os = "linux")]
-    pub fn handles_sigterm(&self) -> bool {
+    pub(crate) fn handles_sigterm(&self) -> bool {
         let Some(mut running) = running() else { return true };
         running.any(|Running { pid, group }| {
             group == self.root.as_raw() && {
@@ -234,7 +234,7 @@ pub(super) struct Member {
 
 impl Member {
     /// Its number and command, such as "1234 `python3 -m app`".
-    pub fn describe(self) -> String {
+    pub(crate) fn describe(self) -> String {
         let command = std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).trim_end_matches('\0').replace('\0', " ");
         format!("{} `{command}`", self.pid)

@@ -8,10 +8,8 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use e2e::harness;
-use e2e::settle::{Goal, Settling};
-use e2e::stack::{Isolation, Kind, Resources, Stack, docker};
-use e2e::subject::{Log, Subject, Waited};
+use e2e::internals::{self, Goal, Log, Resources, Settling, Stack, Subject, Waited, docker};
+use e2e::{Options, StackKind};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -27,7 +25,7 @@ type Test = fn() -> Result<(), Failed>;
 
 fn main() -> ExitCode {
     fms_e2e::worker_or(|| {
-        let asked = harness::options().is_ok_and(|options| options.stack == Kind::Docker);
+        let asked = internals::options().is_ok_and(|options| options.stack == StackKind::Docker);
         if !asked {
             eprintln!(
                 "the tests of the broker are ignored: they need the Docker stack; use nextest's profile `docker` or set E2E_STACK=docker"
@@ -57,20 +55,12 @@ struct Place {
 impl Place {
     fn new() -> Result<Self, Failed> {
         let folder = fms_e2e::suite().docker_folder();
-        let options =
-            docker::Options { isolation: Isolation::Shared, keep: harness::kept(), whole_run: false, folder: &folder };
-        let (stack, _) = docker::start(options)?;
+        let options = Options { keep: internals::kept(), ..Options::default() };
+        let (stack, _) = docker::start(&options, &folder)?;
         let servers = stack.environment().get("KAFKA_BOOTSTRAP_SERVERS").cloned().unwrap_or_default();
         let admin = ClientConfig::new().set("bootstrap.servers", &servers).create()?;
         stack.provide(&Resources::bucket(BUCKET))?;
-        Ok(Self {
-            runtime: Runtime::new()?,
-            stack: Box::new(stack),
-            admin,
-            servers,
-            folder: tempfile::tempdir()?,
-            log: Log::default(),
-        })
+        Ok(Self { runtime: Runtime::new()?, stack, admin, servers, folder: tempfile::tempdir()?, log: Log::default() })
     }
 
     fn name(&self, name: &str) -> String {

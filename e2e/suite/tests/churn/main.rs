@@ -14,12 +14,9 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::harness;
-use e2e::stack::docker::images::Service;
-use e2e::stack::docker::set::Set;
-use e2e::stack::embedded::Embedded;
-use e2e::stack::{Isolation, Kind, Record, Resources, Stack, Table, docker};
-use e2e::subject::{Log, Subject};
+use e2e::internals::docker::{self, Service, Set};
+use e2e::internals::{self, Embedded, Log, Record, Resources, Stack, Subject, Table};
+use e2e::{Isolation, Options, StackKind};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const TOPIC: &str = "fms.vehicle.real";
@@ -66,7 +63,7 @@ impl Protocol {
 
 fn main() -> ExitCode {
     fms_e2e::worker_or(|| {
-        let real = harness::options().is_ok_and(|options| options.stack == Kind::Docker);
+        let real = internals::options().is_ok_and(|options| options.stack == StackKind::Docker);
         let trials = if real {
             let first = seed();
             let of = |(protocol, name): (Protocol, &str)| {
@@ -131,9 +128,9 @@ impl Churn {
     /// A run on real services of its own, which are frozen too.
     fn real(seed: u64, protocol: Protocol) -> Result<Self, Failed> {
         let folder = fms_e2e::suite().docker_folder();
-        let options = docker::Options { isolation: Isolation::PerTest, keep: false, whole_run: false, folder: &folder };
-        let (stack, set) = docker::start(options)?;
-        Self::new(seed, protocol, Box::new(stack), Some(set))
+        let options = Options { isolation: Isolation::PerTest, ..Options::default() };
+        let (stack, set) = docker::start(&options, &folder)?;
+        Self::new(seed, protocol, stack, Some(set))
     }
 
     fn new(seed: u64, protocol: Protocol, stack: Box<dyn Stack>, containers: Option<Set>) -> Result<Self, Failed> {

@@ -67,8 +67,7 @@ pub fn arrive_with_what_fits(servers: &str) -> Result<(), Failed> {
     let admin: AdminClient<DefaultClientContext> = client.create()?;
     let limit = LIMIT.to_string();
     let topic = NewTopic::new(TOPIC, 1, TopicReplication::Fixed(1)).set("max.message.bytes", &limit);
-    let created =
-        e2e::stack::docker::engine::runtime()?.block_on(admin.create_topics([&topic], &AdminOptions::new()))?;
+    let created = e2e::internals::docker::runtime()?.block_on(admin.create_topics([&topic], &AdminOptions::new()))?;
     created
         .into_iter()
         .collect::<Result<Vec<_>, _>>()

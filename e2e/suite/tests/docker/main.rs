@@ -14,12 +14,8 @@ use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::Credentials;
-use e2e::stack::Isolation;
-use e2e::stack::docker::images::Service;
-use e2e::stack::docker::process::Process;
-use e2e::stack::docker::set::Set;
-use e2e::stack::docker::{Options, engine, start_set};
-use e2e::{Program, Suite, harness};
+use e2e::internals::docker::{Process, Service, Set, runtime, start_set};
+use e2e::{Isolation, Options, Program, Suite, harness};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
@@ -246,7 +242,8 @@ fn container_dies() -> Result<(), Failed> {
 fn set_starts() -> Result<(), Failed> {
     let place = Place::new()?;
     let folder = place.path("docker");
-    let set = start_set(Options { isolation: Isolation::PerTest, keep: false, whole_run: true, folder: &folder })?;
+    let options = Options { isolation: Isolation::PerTest, whole_run: true, ..Options::default() };
+    let set = start_set(&options, &folder)?;
     let slowest = set.containers.iter().map(|container| container.started).max().unwrap_or_default();
     if set.ready > slowest.mul_f64(1.5) {
         return Err(format!("the slowest took {slowest:?}, all together {:?}", set.ready).into());
@@ -258,22 +255,23 @@ fn set_starts() -> Result<(), Failed> {
     let admin: AdminClient<DefaultClientContext> = client.create()?;
     let options = AdminOptions::new().request_timeout(Some(ANSWER));
     let resource = [ResourceSpecifier::Broker(broker)];
-    let found = engine::runtime()?.block_on(admin.describe_configs(&resource, &options))?;
+    let found = runtime()?.block_on(admin.describe_configs(&resource, &options))?;
     let settings = found.into_iter().next().ok_or("no settings")??;
     for (name, value) in [("group.initial.rebalance.delay.ms", "0"), ("transaction.state.log.replication.factor", "1")]
     {
         let found = settings.get(name).and_then(|entry| entry.value.as_deref());
         expect_eq(name, found, Some(value))?;
     }
-    Ok(engine::runtime()?.block_on(set.end())?)
+    Ok(runtime()?.block_on(set.end())?)
 }
 
 fn large_letters() -> Result<(), Failed> {
     let place = Place::new()?;
     let folder = place.path("docker");
-    let set = start_set(Options { isolation: Isolation::PerTest, keep: false, whole_run: true, folder: &folder })?;
+    let options = Options { isolation: Isolation::PerTest, whole_run: true, ..Options::default() };
+    let set = start_set(&options, &folder)?;
     letters::arrive_with_what_fits(address(&set, Service::Kafka)?)?;
-    Ok(engine::runtime()?.block_on(set.end())?)
+    Ok(runtime()?.block_on(set.end())?)
 }
 
 fn namespace_is_cleaned() -> Result<(), Failed> {
@@ -289,7 +287,7 @@ fn namespace_is_cleaned() -> Result<(), Failed> {
     left.retain(|topic| topic != "__consumer_offsets");
     let groups = client.client().fetch_group_list(None, ANSWER)?;
     left.extend(groups.groups().iter().map(|group| group.name().to_owned()));
-    engine::runtime()?.block_on(async {
+    runtime()?.block_on(async {
         let tables = aws_sdk_dynamodb::Client::new(&sdk(&set, Service::DynamoDb).await?).list_tables().send().await?;
         left.extend(tables.table_names().iter().cloned());
         let buckets = aws_sdk_s3::Client::new(&sdk(&set, Service::LocalStack).await?).list_buckets().send().await?;

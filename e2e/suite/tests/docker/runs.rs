@@ -9,9 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::stack::docker::process::Process;
-use e2e::stack::docker::reaper;
-use e2e::stack::docker::set::Set;
+use e2e::internals::docker::{Process, Set, is_at_work};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -200,7 +198,7 @@ impl Place {
             let unused: Vec<String> = unused()?.difference(&self.unused).cloned().collect();
             let held: Vec<Process> = self.held()?.into_iter().flat_map(|(test, subject)| [test, subject]).collect();
             let alive: Vec<String> = held.iter().filter(|process| process.is_alive()).map(Process::to_string).collect();
-            let reaper = reaper::is_at_work(&run.file("reaper"));
+            let reaper = is_at_work(&run.file("reaper"));
             if containers.is_empty() && unused.is_empty() && alive.is_empty() && !reaper {
                 return Ok(());
             }

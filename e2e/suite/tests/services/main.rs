@@ -14,9 +14,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use e2e::harness;
-use e2e::stack::embedded::Embedded;
-use e2e::stack::{Isolation, Kind, Resources, Stack as _, docker};
+use e2e::internals::{self, Embedded, Resources, Stack as _, docker};
+use e2e::{Options, StackKind};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -59,7 +58,7 @@ fn main() -> ExitCode {
 
 /// The comparisons are ignored unless the Docker stack was asked for; the other tests always run.
 fn tests() -> ExitCode {
-    let asked = harness::options().is_ok_and(|options| options.stack == Kind::Docker);
+    let asked = internals::options().is_ok_and(|options| options.stack == StackKind::Docker);
     if !asked {
         eprintln!(
             "the comparisons are ignored: they need the Docker stack; use nextest's profile `docker` or set E2E_STACK=docker"
@@ -130,9 +129,8 @@ fn namespace() -> String {
 /// messages.
 fn real() -> Result<Endpoints, String> {
     let folder = fms_e2e::suite().docker_folder();
-    let options =
-        docker::Options { isolation: Isolation::Shared, keep: harness::kept(), whole_run: false, folder: &folder };
-    let (stack, _) = docker::start(options).map_err(|error| error.to_string())?;
+    let options = Options { keep: internals::kept(), ..Options::default() };
+    let (stack, _) = docker::start(&options, &folder).map_err(|error| error.to_string())?;
     let environment = stack.environment();
     let kafka = environment.get("KAFKA_BOOTSTRAP_SERVERS").cloned().unwrap_or_default();
     let create_topic = move |topic: &str, partitions: i32| {

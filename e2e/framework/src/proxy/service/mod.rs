@@ -47,7 +47,7 @@ pub(crate) struct Service {
 
 impl Service {
     /// The variable in which every AWS SDK looks for this service's endpoint.
-    pub fn endpoint_variable(&self) -> String {
+    pub(crate) fn endpoint_variable(&self) -> String {
         format!("AWS_ENDPOINT_URL_{}", self.name.to_uppercase())
     }
 }
@@ -80,7 +80,7 @@ pub(crate) struct Shortened {
 
 impl Shortened {
     /// The service's answer to the rest, in which the item that was left out is named as not processed.
-    pub fn add_to(self, mut answer: Value) -> Bytes {
+    pub(crate) fn add_to(self, mut answer: Value) -> Bytes {
         (self.add)(&mut answer);
         answer.to_string().into()
     }

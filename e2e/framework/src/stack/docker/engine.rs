@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::stack::StackError;
 
 /// How many of the last lines of a container's log an error shows.
-pub const LAST_LINES: usize = 20;
+pub(crate) const LAST_LINES: usize = 20;
 
 /// The text that an error shows if a container printed nothing.
 pub(super) const NOTHING: &str = "(it printed nothing)";
@@ -49,7 +49,7 @@ fn sockets(runtime_dir: Option<&Path>) -> Vec<PathBuf> {
 ///
 /// This function has to be called before the process has a second thread.
 #[allow(unsafe_code, reason = "Testcontainers reads the variable, and setting one is unsafe beside other threads")]
-pub fn find() {
+pub(crate) fn find() {
     if std::env::var_os("DOCKER_HOST").is_some() || Path::new("/var/run/docker.sock").exists() {
         return;
     }
@@ -62,7 +62,7 @@ pub fn find() {
 }
 
 /// The client of the engine. It is returned after the engine has answered.
-pub async fn client() -> Result<Docker, StackError> {
+pub(crate) async fn client() -> Result<Docker, StackError> {
     let missing = |error: &dyn std::fmt::Display| {
         let place = match std::env::var("DOCKER_HOST") {
             Ok(host) => format!("DOCKER_HOST={host}"),
@@ -82,12 +82,12 @@ pub async fn client() -> Result<Docker, StackError> {
 }
 
 /// Returns an error if no engine answers.
-pub fn check() -> Result<(), StackError> {
+pub(crate) fn check() -> Result<(), StackError> {
     runtime()?.block_on(client()).map(drop)
 }
 
 /// The last lines of a container's log, standard output and error together. If there are none, the text says why.
-pub async fn last_lines(docker: &Docker, id: &str) -> String {
+pub(crate) async fn last_lines(docker: &Docker, id: &str) -> String {
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&LAST_LINES.to_string()).build();
     let mut logs = docker.logs(id, Some(options));
     let mut text = String::new();
@@ -104,7 +104,7 @@ pub async fn last_lines(docker: &Docker, id: &str) -> String {
 ///
 /// Testcontainers' own search requires an address with the port. Podman before version 5 leaves this address empty,
 /// while Docker says `0.0.0.0`.
-pub async fn published(docker: &Docker, id: &str, port: ContainerPort) -> Result<u16, String> {
+pub(crate) async fn published(docker: &Docker, id: &str, port: ContainerPort) -> Result<u16, String> {
     let found = docker.inspect_container(id, None).await.map_err(|error| error.to_string())?;
     let mut ports = found.network_settings.and_then(|network| network.ports).unwrap_or_default();
     let bindings = ports.remove(&port.to_string()).flatten().unwrap_or_default();
@@ -117,7 +117,7 @@ fn by_ipv4(bindings: &[PortBinding]) -> Option<u16> {
 }
 
 /// The ids and labels of the containers that have this label, whether they run or not.
-pub async fn labelled(docker: &Docker, label: &str) -> Result<Vec<(String, HashMap<String, String>)>, Error> {
+pub(crate) async fn labelled(docker: &Docker, label: &str) -> Result<Vec<(String, HashMap<String, String>)>, Error> {
     let filters = HashMap::from([("label", vec![label])]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let found = docker.list_containers(Some(options)).await?;
@@ -126,7 +126,7 @@ pub async fn labelled(docker: &Docker, label: &str) -> Result<Vec<(String, HashM
 
 /// Removes containers at once, with their anonymous volumes. It is no error if a container does not exist any more or
 /// is being removed.
-pub async fn remove<'a>(docker: &Docker, ids: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+pub(crate) async fn remove<'a>(docker: &Docker, ids: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
     let removals = ids.into_iter().map(|id| {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         docker.remove_container(id, Some(options))

@@ -35,7 +35,7 @@ pub(super) enum Lease {
 
 /// The run that this process belongs to.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct Run {
+pub(crate) struct Run {
     /// The name of the run, for files and labels.
     pub id: String,
     /// The run is over when this process has ended. It is nextest, cargo, or a process that runs cases itself.
@@ -47,7 +47,7 @@ pub struct Run {
 impl Run {
     /// The run that consists of this process alone, with its files in `folder`. It does not matter what started the
     /// process.
-    pub fn itself(folder: &Path) -> Self {
+    pub(crate) fn itself(folder: &Path) -> Self {
         let process = Process::itself();
         Self { id: process.to_string(), process, folder: folder.to_owned() }
     }
@@ -56,7 +56,7 @@ impl Run {
     ///
     /// It is nextest's run if nextest runs the test, otherwise that of `cargo test`. If neither does, the run is this
     /// process alone.
-    pub fn of_this_test(folder: &Path) -> Self {
+    pub(crate) fn of_this_test(folder: &Path) -> Self {
         let (id, process) = match std::env::var("NEXTEST_RUN_ID") {
             Ok(id) => (Some(id), Process::ancestor(&["cargo-nextest", "nextest"]).unwrap_or_else(Process::parent)),
             Err(_) => (None, Process::ancestor(&["cargo"]).unwrap_or_else(Process::itself)),

@@ -56,11 +56,11 @@ impl Service {
 
 /// The environment variable with a registry or mirror. It is put before image names without a registry, as in the
 /// Testcontainers of other languages.
-pub const PREFIX: &str = "TESTCONTAINERS_HUB_IMAGE_NAME_PREFIX";
+pub(crate) const PREFIX: &str = "TESTCONTAINERS_HUB_IMAGE_NAME_PREFIX";
 
 /// An image's name and tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageName {
+pub(crate) struct ImageName {
     /// `registry/repository`, followed by `@sha256` if a digest is given.
     pub name: String,
     /// The tag or the digest.
@@ -69,7 +69,7 @@ pub struct ImageName {
 
 impl ImageName {
     /// The image of a service, by the environment variables that `env` returns.
-    pub fn of(service: Service, env: impl Fn(&str) -> Option<String>) -> Result<Self, StackError> {
+    pub(crate) fn of(service: Service, env: impl Fn(&str) -> Option<String>) -> Result<Self, StackError> {
         let given = env(service.variable()).filter(|image| !image.is_empty());
         let image = given.unwrap_or_else(|| service.default_image().to_owned());
         let refuse = |problem: String| {
@@ -96,7 +96,7 @@ impl ImageName {
     }
 
     /// `name:tag`.
-    pub fn full(&self) -> String {
+    pub(crate) fn full(&self) -> String {
         format!("{}:{}", self.name, self.tag)
     }
 }

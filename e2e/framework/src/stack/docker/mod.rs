@@ -1,23 +1,26 @@
 //! The Docker stack: Apache Kafka, LocalStack (S3, SQS) and DynamoDB Local in containers. A run shares one set of them,
 //! or every test has its own set.
 
-pub mod engine;
-pub mod files;
-pub mod images;
-pub mod process;
-pub mod reaper;
-pub mod run;
-pub mod set;
+pub(crate) mod engine;
+mod files;
+pub(crate) mod images;
+pub(crate) mod process;
+pub(crate) mod reaper;
+mod run;
+pub(crate) mod set;
 
 use std::path::Path;
 use std::time::Duration;
 
 use self::engine::runtime;
+pub(crate) use self::engine::{check as check_engine, find as find_engine};
 use self::files::Run;
 use self::process::Process;
+pub use self::reaper::main_if_asked as reaper_if_asked;
 use self::set::Set;
 use super::remote::{self, Backing, Remote};
 use super::{Isolation, Stack, StackError, namespace};
+use crate::suite::Options;
 
 /// The labels of containers: the run that they belong to, their set, the process that they must not outlive, the
 /// machine of that process, and whether their run was told to keep them.
@@ -26,9 +29,6 @@ const SET: &str = "e2e.set";
 const OWNER: &str = "e2e.owner";
 const HOST: &str = "e2e.host";
 const KEEP: &str = "e2e.keep";
-
-/// The environment variable that makes a run leave its containers to the next run, as `--keep` does.
-pub const KEEP_VARIABLE: &str = "E2E_KEEP";
 
 /// The name of this machine. It is part of the labels because processes of another machine cannot be found here.
 fn host() -> String {
@@ -64,33 +64,22 @@ impl Drop for Containers {
     }
 }
 
-/// How containers of a run are started.
-#[derive(Debug, Clone, Copy)]
-pub struct Options<'a> {
-    /// Whether tests share the containers.
-    pub isolation: Isolation,
-    /// Whether a shared set is left for the next run.
-    pub keep: bool,
-    /// Whether this process is the whole run, as the runner is. Otherwise it is a test of a run of nextest or cargo.
-    pub whole_run: bool,
-    /// The folder with the files through which the processes of a run find each other.
-    pub folder: &'a Path,
-}
-
 /// The services of one test, and the set of containers that they run in. A shared set is started by the first test that
-/// needs it.
-pub fn start(options: Options<'_>) -> Result<(impl Stack + use<>, Set), StackError> {
-    let set = start_set(options)?;
+/// needs it. The processes of a run find each other through the files in `folder`.
+pub fn start(options: &Options, folder: &Path) -> Result<(Box<dyn Stack>, Set), StackError> {
+    let set = start_set(options, folder)?;
     let shared = options.isolation == Isolation::Shared;
     let namespace = if shared { namespace::new() } else { String::new() };
     let containers = Containers { set: set.clone(), shared };
-    Ok((Remote::connect(remote::threads()?, &set.endpoints()?, namespace, Box::new(containers))?, set))
+    let stack = Remote::connect(remote::threads()?, &set.endpoints()?, namespace, Box::new(containers))?;
+    Ok((Box::new(stack), set))
 }
 
-/// Only the containers: the set of the run, or a new set.
-pub fn start_set(Options { isolation, keep, whole_run, folder }: Options<'_>) -> Result<Set, StackError> {
+/// Only the containers: the set of the run, or a new set. `folder` is the same as for [`start`].
+pub fn start_set(options: &Options, folder: &Path) -> Result<Set, StackError> {
+    let &Options { isolation, keep, .. } = options;
     let runtime = runtime()?;
-    let run = if whole_run { Run::itself(folder) } else { Run::of_this_test(folder) };
+    let run = if options.whole_run { Run::itself(folder) } else { Run::of_this_test(folder) };
     runtime.block_on(engine::client())?;
     run.join(keep && isolation == Isolation::Shared)?;
     match isolation {
@@ -103,7 +92,7 @@ pub fn start_set(Options { isolation, keep, whole_run, folder }: Options<'_>) ->
 }
 
 /// How long it took to start a set, for people: `Kafka 3.1 s, LocalStack 4.0 s, …, together 4.2 s`.
-pub fn describe(set: &Set) -> String {
+pub(crate) fn describe(set: &Set) -> String {
     let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
     let mut parts: Vec<String> = Vec::new();
     for container in &set.containers {

@@ -23,7 +23,7 @@ impl Run {
     /// Joins the run. From now on the reaper waits for this process, and this process ends when the run is over.
     ///
     /// This method has to be called before the first container is started.
-    pub fn join(&self, keep: bool) -> Result<(), StackError> {
+    pub(crate) fn join(&self, keep: bool) -> Result<(), StackError> {
         static JOINED: Mutex<Option<File>> = Mutex::new(None);
         let mut joined = JOINED.lock().unwrap_or_else(PoisonError::into_inner);
         if joined.is_some() {
@@ -76,7 +76,7 @@ impl Run {
     }
 
     /// The labels for containers of this run that must not outlive `owner`.
-    pub fn labels(&self, set: &str, owner: Process, keep: bool) -> BTreeMap<String, String> {
+    pub(crate) fn labels(&self, set: &str, owner: Process, keep: bool) -> BTreeMap<String, String> {
         let mut labels = BTreeMap::from([
             (super::RUN.to_owned(), self.id.clone()),
             (super::SET.to_owned(), set.to_owned()),
@@ -90,7 +90,7 @@ impl Run {
     }
 
     /// The set of the run. The first process that asks starts it, or takes it over from a run that has kept it.
-    pub async fn shared_set(&self, keep: bool) -> Result<Set, StackError> {
+    pub(crate) async fn shared_set(&self, keep: bool) -> Result<Set, StackError> {
         let failed = |error: io::Error| {
             StackError::infrastructure(format!("sharing containers through {}", self.folder.display()), error)
         };

@@ -141,7 +141,7 @@ impl Set {
 }
 
 /// Starts all containers with these labels. When one of them does not start, the others are ended.
-pub async fn start(labels: &BTreeMap<String, String>) -> Result<Set, StackError> {
+pub(crate) async fn start(labels: &BTreeMap<String, String>) -> Result<Set, StackError> {
     let begun = Instant::now();
     let docker = engine::client().await?;
     let containers = tokio::try_join!(
@@ -287,7 +287,7 @@ fn localstack(image: ImageName) -> Launch<LocalStack> {
     let ready = |endpoints: Endpoints| -> Answer {
         Box::pin(async move {
             let client = remote::s3(&endpoints).map_err(|error| error.to_string())?;
-            client.list_buckets().send().await.map(drop).map_err(|error| remote::words(&error))
+            client.list_buckets().send().await.map(drop).map_err(|error| remote::with_causes(&error))
         })
     };
     Launch { request: request.with_mapped_port(0, 4566.tcp()), after_start: None, ready }
@@ -306,7 +306,7 @@ fn dynamodb(image: ImageName) -> Launch<DynamoDb> {
     let ready = |endpoints: Endpoints| -> Answer {
         Box::pin(async move {
             let client = remote::dynamodb(&endpoints).map_err(|error| error.to_string())?;
-            client.list_tables().send().await.map(drop).map_err(|error| remote::words(&error))
+            client.list_tables().send().await.map(drop).map_err(|error| remote::with_causes(&error))
         })
     };
     Launch { request: request.with_mapped_port(0, 8000.tcp()), after_start: None, ready }

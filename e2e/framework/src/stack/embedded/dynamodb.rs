@@ -15,24 +15,24 @@ use crate::stack::{StackError, Table, index_name};
 
 /// All tables. Clones share the same database.
 #[derive(Clone)]
-pub struct Tables {
+pub(crate) struct Tables {
     database: Database,
 }
 
 /// Serves `tables` until the runtime ends. Requests have to be signed, but any key is accepted.
-pub async fn serve(listener: TcpListener, tables: Tables) {
+pub(crate) async fn serve(listener: TcpListener, tables: Tables) {
     dynoxide::server::serve_on(listener, tables.database).await;
 }
 
 impl Tables {
     /// A database without tables.
-    pub fn new() -> Result<Self, StackError> {
+    pub(crate) fn new() -> Result<Self, StackError> {
         let database = Database::memory().map_err(|error| StackError::new("starting the embedded DynamoDB", error))?;
         Ok(Self { database })
     }
 
     /// Creates a table, which accepts writes at once.
-    pub fn create(&self, table: &Table) -> Result<(), StackError> {
+    pub(crate) fn create(&self, table: &Table) -> Result<(), StackError> {
         let action = || format!("creating table {}", table.name);
         let mut request = CreateTableRequest {
             table_name: table.name.clone(),
@@ -70,7 +70,7 @@ impl Tables {
     }
 
     /// Whether a table has an item whose partition key, the attribute `name`, is this text.
-    pub fn has_item(&self, table: &str, name: &str, value: &str) -> Result<bool, StackError> {
+    pub(crate) fn has_item(&self, table: &str, name: &str, value: &str) -> Result<bool, StackError> {
         let request = QueryRequest {
             table_name: table.to_owned(),
             key_condition_expression: Some("#k = :v".into()),
@@ -86,7 +86,7 @@ impl Tables {
     }
 
     /// All items of a table, unordered.
-    pub fn scan(&self, table: &str) -> Result<Vec<Value>, StackError> {
+    pub(crate) fn scan(&self, table: &str) -> Result<Vec<Value>, StackError> {
         let failed = |error: DynoxideError| StackError::new(format!("scanning table {table}"), error);
         let mut items = Vec::new();
         let mut exclusive_start_key = None;

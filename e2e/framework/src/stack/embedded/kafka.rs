@@ -32,7 +32,7 @@ fn batch_bytes(record: &Record) -> usize {
 }
 
 /// A mock cluster that is used by one stack only. Dropping it ends the broker and disconnects its clients.
-pub struct Kafka {
+pub(crate) struct Kafka {
     /// The topics created here, with the bytes and batches that were sent to each partition.
     topics: Mutex<BTreeMap<String, Vec<(usize, usize)>>>,
     /// The client that owns the mock cluster.
@@ -41,7 +41,7 @@ pub struct Kafka {
 
 impl Kafka {
     /// Starts the broker on a port that the kernel picks.
-    pub fn start() -> Result<Self, StackError> {
+    pub(crate) fn start() -> Result<Self, StackError> {
         let mut config = ClientConfig::new();
         config.set("test.mock.num.brokers", "1").set("message.max.bytes", PARTITION_BYTES.to_string());
         let client =
@@ -86,7 +86,7 @@ impl Kafka {
 
     /// Creates a topic.
     #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
-    pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), StackError> {
+    pub(crate) fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), StackError> {
         let action = || format!("creating topic {topic} with {partitions} partitions");
         let count = usize::try_from(partitions).ok().filter(|count| *count > 0);
         let count = count.ok_or_else(|| StackError::new(action(), "a topic has at least one partition"))?;
@@ -108,7 +108,7 @@ impl Kafka {
     /// for groups of the protocol `consumer` (KIP-848), where the broker decides this. Members of the classic protocol
     /// set it themselves.
     #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
-    pub fn set_session_timeout(&self, session: Duration, heartbeat: Duration) -> Result<(), StackError> {
+    pub(crate) fn set_session_timeout(&self, session: Duration, heartbeat: Duration) -> Result<(), StackError> {
         let cluster = self.cluster()?;
         let millis = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the cluster is alive (see `cluster`); the calls take the cluster's own lock.
@@ -121,7 +121,7 @@ impl Kafka {
 
     /// Sends records, those of a partition in order, and waits until all are acknowledged. If they exceed what the
     /// broker keeps, none of them is sent.
-    pub fn produce(&self, records: &[Record]) -> Result<(), StackError> {
+    pub(crate) fn produce(&self, records: &[Record]) -> Result<(), StackError> {
         let mut topics = locked(&self.topics);
         let mut sent = topics.clone();
         for record in records {

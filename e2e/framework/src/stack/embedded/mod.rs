@@ -1,8 +1,8 @@
 //! The embedded stack: Kafka, DynamoDB, S3 and the recording proxy in the test's own process, ready in milliseconds,
 //! without Docker.
 
-pub mod dynamodb;
-pub mod kafka;
+pub(crate) mod dynamodb;
+pub(crate) mod kafka;
 pub mod s3;
 
 #[cfg(test)]

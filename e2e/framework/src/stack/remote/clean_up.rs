@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use rdkafka::admin::AdminOptions;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::{LOOK, Remote, words};
+use super::{LOOK, Remote, with_causes};
 use crate::stack::StackError;
 use crate::stack::kafka::PATIENCE;
 
@@ -47,7 +47,7 @@ impl Remote {
             match self.dynamodb.delete_table().table_name(table).send().await {
                 Ok(_) => None,
                 Err(error) if error.code() == Some("ResourceNotFoundException") => None,
-                Err(error) => Some(format!("table {table}: {}", words(&error))),
+                Err(error) => Some(format!("table {table}: {}", with_causes(&error))),
             }
         }));
         let buckets = join_all(created.buckets.iter().map(|bucket| async move {

@@ -23,7 +23,7 @@ pub(crate) struct Endpoints {
 
 impl Endpoints {
     /// The endpoint of one service.
-    pub fn of(&self, service: &Service) -> Result<&Upstream, StackError> {
+    pub(crate) fn of(&self, service: &Service) -> Result<&Upstream, StackError> {
         let found = self.services.iter().find(|(known, _)| known.name == service.name);
         found
             .map(|(_, at)| at)

@@ -80,7 +80,7 @@ pub(crate) fn threads() -> Result<Runtime, StackError> {
 
 impl Remote {
     /// Connects to the services. The names of the test's resources are prefixed with `namespace`.
-    pub fn connect(
+    pub(crate) fn connect(
         runtime: Runtime,
         endpoints: &Endpoints,
         namespace: String,
@@ -124,7 +124,7 @@ impl Remote {
 
     /// Connects to the services for a pipeline that runs already, and uses its names. No topic, table or bucket is
     /// created or deleted.
-    pub fn of_running_subject(
+    pub(crate) fn of_running_subject(
         runtime: Runtime,
         endpoints: &Endpoints,
         backing: Box<dyn Backing>,
@@ -310,6 +310,6 @@ impl Drop for Remote {
 }
 
 /// The text of an SDK's error with its causes, because its own text is only `service error`.
-pub(crate) fn words<E: std::error::Error>(error: &E) -> String {
+pub(crate) fn with_causes<E: std::error::Error>(error: &E) -> String {
     DisplayErrorContext(error).to_string()
 }

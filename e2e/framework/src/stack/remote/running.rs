@@ -17,7 +17,7 @@ pub(super) struct Before {
 
 impl Before {
     /// Whether a record was written after the test had begun.
-    pub fn is_new(&self, topic: &str, record: &Record) -> bool {
+    pub(crate) fn is_new(&self, topic: &str, record: &Record) -> bool {
         self.ends.get(&(topic.to_owned(), record.partition)).is_none_or(|end| record.offset >= *end)
     }
 }

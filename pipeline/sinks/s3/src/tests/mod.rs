@@ -12,7 +12,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::types::ChecksumAlgorithm;
-use e2e::stack::embedded::s3::{self, Store};
+use e2e::internals::s3::{self, Store};
 use fms_connect::{Config, Demand, Flush, Replay, SinkError, SinkTask as _, Tick, TopicPartition, testing};
 use fms_record::Row;
 use tokio::net::TcpListener;

@@ -21,7 +21,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    pub fn etag(&self) -> ETag {
+    pub(crate) fn etag(&self) -> ETag {
         ETag::Strong(hex(&self.md5))
     }
 }

@@ -1,0 +1,23 @@
+//! No part of the public interface: what the tests of the project that develops this crate use of it. It may change with
+//! every version.
+
+pub use crate::case::{BASE_TIMESTAMP, Case, partition_of};
+pub use crate::discovery::list as cases;
+pub use crate::machine::prepare;
+pub use crate::runner::cases::run_all;
+pub use crate::settle::{Goal, Settling};
+pub use crate::stack::embedded::{Embedded, s3};
+pub use crate::stack::{Record, Resources, Stack, Table};
+pub use crate::subject::{Log, Subject, Waited};
+pub use crate::variables::{kept, options};
+
+/// The containers of the Docker stack.
+#[cfg(feature = "docker")]
+pub mod docker {
+    pub use crate::stack::docker::engine::runtime;
+    pub use crate::stack::docker::images::Service;
+    pub use crate::stack::docker::process::Process;
+    pub use crate::stack::docker::reaper::is_at_work;
+    pub use crate::stack::docker::set::Set;
+    pub use crate::stack::docker::{start, start_set};
+}
