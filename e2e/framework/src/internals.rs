@@ -15,7 +15,7 @@ pub use crate::variables::{kept, options};
 #[cfg(feature = "docker")]
 pub mod docker {
     pub use crate::stack::docker::engine::runtime;
-    pub use crate::stack::docker::images::Service;
+    pub use crate::stack::docker::images::ContainerService;
     pub use crate::stack::docker::process::Process;
     pub use crate::stack::docker::reaper::is_at_work;
     pub use crate::stack::docker::set::Set;

@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::internals::docker::{self, Service, Set};
+use e2e::internals::docker::{self, ContainerService, Set};
 use e2e::internals::{self, Embedded, Log, Record, Resources, Stack, Subject, Table};
 use e2e::{Isolation, Options, StackKind};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -100,7 +100,7 @@ struct Churn {
     /// How many messages are sent in each round.
     messages: usize,
     /// Containers that are frozen, each with the time at which it is thawed.
-    paused: Vec<(Service, Instant)>,
+    paused: Vec<(ContainerService, Instant)>,
     folder: tempfile::TempDir,
     random: fastrand::Rng,
     workers: Vec<(Subject, Log)>,
@@ -208,8 +208,8 @@ impl Churn {
                 4 | 5 if self.workers.len() > 1 => self.leave()?,
                 6 | 7 if !self.workers.is_empty() => self.kill(),
                 8 | 9 if !self.workers.is_empty() => self.freeze(),
-                10..=12 => self.pause(Service::Kafka)?,
-                13 => self.pause(Service::LocalStack)?,
+                10..=12 => self.pause(ContainerService::Kafka)?,
+                13 => self.pause(ContainerService::LocalStack)?,
                 _ => self.join()?,
             }
             // The length of this pause is part of the disturbance: sometimes the group can finish its rebalance,
@@ -301,7 +301,7 @@ impl Churn {
 
     /// Freezes a container for up to twice the session timeout. A frozen service accepts connections but does not
     /// answer.
-    fn pause(&mut self, service: Service) -> Result<(), Failed> {
+    fn pause(&mut self, service: ContainerService) -> Result<(), Failed> {
         if self.paused.iter().any(|(paused, _)| *paused == service) {
             return Ok(());
         }
@@ -317,7 +317,7 @@ impl Churn {
     /// messages need the broker, and with `all` until the time of every container is over.
     fn resume(&mut self, all: bool) -> Result<(), Failed> {
         for (service, until) in std::mem::take(&mut self.paused) {
-            if all || service == Service::Kafka {
+            if all || service == ContainerService::Kafka {
                 thread::sleep(until.saturating_duration_since(Instant::now()));
             }
             if until <= Instant::now() {
@@ -329,7 +329,7 @@ impl Churn {
         Ok(())
     }
 
-    fn container(&self, verb: &str, service: Service) -> Result<(), Failed> {
+    fn container(&self, verb: &str, service: ContainerService) -> Result<(), Failed> {
         let of = |set: &Set| set.containers.iter().find(|found| found.service == service).map(|found| found.id.clone());
         let id = self.containers.as_ref().and_then(of).ok_or("the services have no such container")?;
         let output = Command::new("docker").args([verb, &id]).output()?;

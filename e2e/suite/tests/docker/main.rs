@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::Credentials;
-use e2e::internals::docker::{Process, Service, Set, runtime, start_set};
+use e2e::internals::docker::{ContainerService, Process, Set, runtime, start_set};
 use e2e::{Isolation, Options, Program, Suite, harness};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rdkafka::ClientConfig;
@@ -226,7 +226,7 @@ fn container_dies() -> Result<(), Failed> {
     place.until_held(&mut run, 1)?;
     let set = place.lease(&run.id)?;
     let dynamodb =
-        set.containers.iter().find(|container| container.service == Service::DynamoDb).ok_or("no DynamoDB")?;
+        set.containers.iter().find(|container| container.service == ContainerService::DynamoDb).ok_or("no DynamoDB")?;
     docker(&["kill", &dynamodb.id])?;
     let log = docker(&["logs", "--tail", "1", &dynamodb.id])?.concat();
     place.release()?;
@@ -249,7 +249,7 @@ fn set_starts() -> Result<(), Failed> {
         return Err(format!("the slowest took {slowest:?}, all together {:?}", set.ready).into());
     }
 
-    let client = ClientConfig::new().set("bootstrap.servers", address(&set, Service::Kafka)?).clone();
+    let client = ClientConfig::new().set("bootstrap.servers", address(&set, ContainerService::Kafka)?).clone();
     let producer: BaseProducer = client.create()?;
     let broker = producer.client().fetch_metadata(None, ANSWER)?.brokers().first().ok_or("no broker")?.id();
     let admin: AdminClient<DefaultClientContext> = client.create()?;
@@ -270,7 +270,7 @@ fn large_letters() -> Result<(), Failed> {
     let folder = place.path("docker");
     let options = Options { isolation: Isolation::PerTest, whole_run: true, ..Options::default() };
     let set = start_set(&options, &folder)?;
-    letters::arrive_with_what_fits(address(&set, Service::Kafka)?)?;
+    letters::arrive_with_what_fits(address(&set, ContainerService::Kafka)?)?;
     Ok(runtime()?.block_on(set.end())?)
 }
 
@@ -281,28 +281,31 @@ fn namespace_is_cleaned() -> Result<(), Failed> {
     expect_eq("exit status", status, Some(0)).map_err(|problem| format!("{problem}: {output}"))?;
     let set = wait_until("the lease for the next run", SOON, || place.lease("kept"))?;
 
-    let client: BaseProducer = ClientConfig::new().set("bootstrap.servers", address(&set, Service::Kafka)?).create()?;
+    let client: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", address(&set, ContainerService::Kafka)?).create()?;
     let topics = client.client().fetch_metadata(None, ANSWER)?;
     let mut left: Vec<String> = topics.topics().iter().map(|topic| topic.name().to_owned()).collect();
     left.retain(|topic| topic != "__consumer_offsets");
     let groups = client.client().fetch_group_list(None, ANSWER)?;
     left.extend(groups.groups().iter().map(|group| group.name().to_owned()));
     runtime()?.block_on(async {
-        let tables = aws_sdk_dynamodb::Client::new(&sdk(&set, Service::DynamoDb).await?).list_tables().send().await?;
+        let tables =
+            aws_sdk_dynamodb::Client::new(&sdk(&set, ContainerService::DynamoDb).await?).list_tables().send().await?;
         left.extend(tables.table_names().iter().cloned());
-        let buckets = aws_sdk_s3::Client::new(&sdk(&set, Service::LocalStack).await?).list_buckets().send().await?;
+        let buckets =
+            aws_sdk_s3::Client::new(&sdk(&set, ContainerService::LocalStack).await?).list_buckets().send().await?;
         left.extend(buckets.buckets().iter().filter_map(|bucket| bucket.name().map(str::to_owned)));
         Ok::<(), Failed>(())
     })?;
     Ok(expect_eq("topics, groups, tables and buckets that are left", left, Vec::new())?)
 }
 
-fn address(set: &Set, service: Service) -> Result<&str, String> {
+fn address(set: &Set, service: ContainerService) -> Result<&str, String> {
     let container = set.containers.iter().find(|container| container.service == service);
     container.map(|container| container.address.as_str()).ok_or_else(|| format!("the set has no {}", service.name()))
 }
 
-async fn sdk(set: &Set, service: Service) -> Result<SdkConfig, String> {
+async fn sdk(set: &Set, service: ContainerService) -> Result<SdkConfig, String> {
     // DynamoDB Local keeps separate tables for each access key and region, so these have to be those that the framework
     // uses.
     let config = aws_config::defaults(BehaviorVersion::latest())

@@ -5,7 +5,7 @@ use crate::stack::StackError;
 
 /// A service that runs in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Service {
+pub enum ContainerService {
     /// Apache Kafka on the JVM. The native image is not used, because about one of twenty of its starts crashes.
     Kafka,
     /// LocalStack, for S3 and SQS. 4.14.0 is the last tag that runs without a token.
@@ -14,7 +14,7 @@ pub enum Service {
     DynamoDb,
 }
 
-impl Service {
+impl ContainerService {
     /// All services that run in containers.
     pub const ALL: [Self; 3] = [Self::Kafka, Self::LocalStack, Self::DynamoDb];
 
@@ -69,7 +69,7 @@ pub(crate) struct ImageName {
 
 impl ImageName {
     /// The image of a service, by the environment variables that `env` returns.
-    pub(crate) fn of(service: Service, env: impl Fn(&str) -> Option<String>) -> Result<Self, StackError> {
+    pub(crate) fn of(service: ContainerService, env: impl Fn(&str) -> Option<String>) -> Result<Self, StackError> {
         let given = env(service.variable()).filter(|image| !image.is_empty());
         let image = given.unwrap_or_else(|| service.default_image().to_owned());
         let refuse = |problem: String| {
@@ -111,14 +111,14 @@ fn has_registry(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn image(service: Service, variables: &[(&str, &str)]) -> Result<String, String> {
+    fn image(service: ContainerService, variables: &[(&str, &str)]) -> Result<String, String> {
         let env = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
         ImageName::of(service, env).map(|image| image.full()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn defaults_are_pinned_and_every_one_can_be_overridden() {
-        for service in Service::ALL {
+        for service in ContainerService::ALL {
             let default = image(service, &[]).expect("valid");
             assert!(!default.ends_with(":latest") && default == service.default_image(), "{default}");
             let digest = "mirror.example:5000/a/b@sha256:0123";
@@ -129,17 +129,18 @@ mod tests {
     #[test]
     fn the_prefix_stands_before_names_without_a_registry() {
         let prefix = (PREFIX, "mirror.example/hub/");
-        assert_eq!(image(Service::Kafka, &[prefix]), Ok("mirror.example/hub/apache/kafka:4.3.1".to_owned()));
+        assert_eq!(image(ContainerService::Kafka, &[prefix]), Ok("mirror.example/hub/apache/kafka:4.3.1".to_owned()));
         let other = "ghcr.io/apache/kafka:4.0.0";
-        assert_eq!(image(Service::Kafka, &[prefix, ("E2E_KAFKA_IMAGE", other)]), Ok(other.to_owned()));
+        assert_eq!(image(ContainerService::Kafka, &[prefix, ("E2E_KAFKA_IMAGE", other)]), Ok(other.to_owned()));
     }
 
     #[test]
     fn an_image_without_a_tag_and_the_native_one_are_refused() {
-        let error =
-            image(Service::LocalStack, &[("E2E_LOCALSTACK_IMAGE", "localhost:5000/localstack")]).expect_err("no tag");
+        let error = image(ContainerService::LocalStack, &[("E2E_LOCALSTACK_IMAGE", "localhost:5000/localstack")])
+            .expect_err("no tag");
         assert!(error.contains("write NAME:TAG") && error.contains("E2E_LOCALSTACK_IMAGE"), "{error}");
-        let error = image(Service::Kafka, &[("E2E_KAFKA_IMAGE", "apache/kafka-native:4.3.1")]).expect_err("native");
+        let error =
+            image(ContainerService::Kafka, &[("E2E_KAFKA_IMAGE", "apache/kafka-native:4.3.1")]).expect_err("native");
         assert!(error.contains("one of twenty starts"), "{error}");
     }
 }

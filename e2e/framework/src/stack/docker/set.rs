@@ -20,7 +20,7 @@ use testcontainers_modules::kafka::apache::{KAFKA_PORT, Kafka};
 use testcontainers_modules::localstack::LocalStack;
 
 use super::engine::{self, LAST_LINES};
-use super::images::{ImageName, PREFIX, Service};
+use super::images::{ContainerService, ImageName, PREFIX};
 use crate::stack::StackError;
 use crate::stack::remote::{self, Access, Endpoints};
 use crate::upstream::Upstream;
@@ -74,7 +74,7 @@ const KAFKA: [(&str, &str); 16] = [
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Container {
     /// The service that runs in the container.
-    pub service: Service,
+    pub service: ContainerService,
     /// The id of the container.
     pub id: String,
     /// The image, as `name:tag`.
@@ -145,9 +145,9 @@ pub(crate) async fn start(labels: &BTreeMap<String, String>) -> Result<Set, Stac
     let begun = Instant::now();
     let docker = engine::client().await?;
     let containers = tokio::try_join!(
-        launch(&docker, Service::Kafka, KAFKA_PORT, labels, kafka),
-        launch(&docker, Service::LocalStack, 4566.tcp(), labels, localstack),
-        launch(&docker, Service::DynamoDb, 8000.tcp(), labels, dynamodb),
+        launch(&docker, ContainerService::Kafka, KAFKA_PORT, labels, kafka),
+        launch(&docker, ContainerService::LocalStack, 4566.tcp(), labels, localstack),
+        launch(&docker, ContainerService::DynamoDb, 8000.tcp(), labels, dynamodb),
     );
     match containers {
         Ok((kafka, localstack, dynamodb)) => {
@@ -165,11 +165,11 @@ pub(crate) async fn start(labels: &BTreeMap<String, String>) -> Result<Set, Stac
 }
 
 /// The endpoints of the services in these containers. Each container is given with its address `host:port`.
-fn endpoints<'a>(containers: impl Iterator<Item = (Service, &'a str)>) -> Result<Endpoints, StackError> {
+fn endpoints<'a>(containers: impl Iterator<Item = (ContainerService, &'a str)>) -> Result<Endpoints, StackError> {
     let access = Access::Key { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned() };
     let mut endpoints = Endpoints { kafka: String::new(), services: Vec::new(), region: REGION.to_owned(), access };
     for (container, address) in containers {
-        if container == Service::Kafka {
+        if container == ContainerService::Kafka {
             address.clone_into(&mut endpoints.kafka);
             continue;
         }
@@ -339,7 +339,7 @@ fn lines(printed: &Printed) -> String {
 
 async fn launch<I: Image>(
     docker: &Docker,
-    service: Service,
+    service: ContainerService,
     port: ContainerPort,
     labels: &BTreeMap<String, String>,
     prepare: fn(ImageName) -> Launch<I>,
@@ -428,7 +428,7 @@ fn engine_host() -> String {
     name.filter(|name| !name.is_empty() && *name != "localhost").unwrap_or("127.0.0.1").to_owned()
 }
 
-fn pull_failed(service: Service, image: &str, error: &TestcontainersError) -> StackError {
+fn pull_failed(service: ContainerService, image: &str, error: &TestcontainersError) -> StackError {
     let text = error.to_string();
     let advice = if text.contains("toomanyrequests") || text.contains("429") {
         format!("the registry limits pulls: log in (`docker login`), or name a mirror in {PREFIX}")
@@ -442,7 +442,7 @@ fn pull_failed(service: Service, image: &str, error: &TestcontainersError) -> St
 }
 
 fn start_failed(
-    service: Service,
+    service: ContainerService,
     image: &str,
     port: ContainerPort,
     problem: &str,
@@ -450,7 +450,7 @@ fn start_failed(
     log: &str,
 ) -> StackError {
     let advice = match (service, code) {
-        (Service::LocalStack, Some(NO_TOKEN)) => {
+        (ContainerService::LocalStack, Some(NO_TOKEN)) => {
             "LocalStack's images need a token from 2026-03 on: set LOCALSTACK_AUTH_TOKEN, or use the last one that does not, \
              localstack/localstack:4.14.0, in E2E_LOCALSTACK_IMAGE"
                 .to_owned()
