@@ -29,7 +29,7 @@ pub(crate) enum DriveError {
 
 impl DriveError {
     /// Whether the services failed, and not the pipeline.
-    pub fn is_infrastructure(&self) -> bool {
+    pub(crate) fn is_infrastructure(&self) -> bool {
         match self {
             Self::Stack(error) | Self::Settle(SettleError::Stack(error)) => error.infrastructure,
             Self::Subject(_) | Self::Settle(_) => false,
@@ -37,7 +37,7 @@ impl DriveError {
     }
 }
 
-/// Explains why a subject that is started again may not drain in time, and what to do about it.
+/// Explains why the successor of a subject may not drain in time, and what to do about it.
 const SESSION_HINT: &str = "this schedule starts the subject more than once, and Kafka gives the partitions of a member that was killed to \
     no other until its session has timed out, which takes 45 s by default; let the pipeline read its session timeout from the environment, \
     and set a short one in `env_when_restarted`\n";
@@ -62,16 +62,7 @@ pub(crate) struct Drive<'a> {
 
 impl Drive<'_> {
     /// Runs the case until its subject has drained and stopped, or has failed as the case expects.
-    pub fn run(&self) -> Result<Disturbance, DriveError> {
-        self.under_schedule().map_err(|error| match error {
-            DriveError::Settle(SettleError::Behind { limit, behind, log }) if self.schedule.restarts() => {
-                DriveError::Settle(SettleError::Behind { limit, behind: behind + SESSION_HINT, log })
-            }
-            error => error,
-        })
-    }
-
-    fn under_schedule(&self) -> Result<Disturbance, DriveError> {
+    pub(crate) fn run(&self) -> Result<Disturbance, DriveError> {
         let records = &self.case.records;
         if let Expectation::Failure { text, .. } = &self.case.expectation {
             return self.expecting_failure(text);
@@ -160,7 +151,7 @@ impl Drive<'_> {
                 "the case has one message, so nothing was left for a restarted subject".to_owned(),
             ));
         }
-        self.drain(&self.send(second)?)?;
+        self.drain(&self.send(second)?).map_err(with_session_hint)?;
         Ok(Disturbance::AsScheduled)
     }
 
@@ -191,12 +182,22 @@ impl Drive<'_> {
                 let successor = self.start_subject()?;
                 // If its predecessor had done all the work, the successor is asked to stop at once.
                 hearing.wait(&successor, &self.evidence.log, STOP_LIMIT);
-                self.drain_with(&successor, goal)?;
+                self.drain_with(&successor, goal).map_err(with_session_hint)?;
                 Ok(Disturbance::AsScheduled)
             }
             Ok(()) => Ok(Disturbance::None(no_such_call(&point.call, &self.stack.calls().names()))),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The error of a successor, with [`SESSION_HINT`] if it did not drain in time.
+fn with_session_hint(error: DriveError) -> DriveError {
+    match error {
+        DriveError::Settle(SettleError::Behind { limit, behind, log }) => {
+            DriveError::Settle(SettleError::Behind { limit, behind: behind + SESSION_HINT, log })
+        }
+        error => error,
     }
 }
 

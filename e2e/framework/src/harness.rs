@@ -18,8 +18,8 @@ use crate::stack::{Isolation, StackKind, docker};
 use crate::variables::{self, ISOLATION, SCHEDULE, STACK};
 use crate::{CaseId, Options, Program, Suite, discovery, hint, machine, reporting, run};
 
-/// `main` of a test target with `harness = false`, for the project that the current folder is in. It takes the arguments
-/// that cargo and nextest give to a test executable.
+/// `main` of a test target with `harness = false`, for the project that the current folder is in. It takes the
+/// arguments that cargo and nextest give to a test executable.
 ///
 /// It has to be called before the process starts a thread.
 pub fn main(program: Program) -> ExitCode {
@@ -51,7 +51,8 @@ fn main_with(suite: impl FnOnce() -> Result<Suite, String>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // Without nextest, this process chooses among the cases. If it runs one case, the schedule was meant for that case.
+    // Without nextest, this process chooses among the cases. If it runs one case, the schedule was meant for that
+    // case.
     let chosen = |id: &CaseId| arguments.filter.as_ref().is_none_or(|filter| id.to_string().contains(filter.as_str()));
     let is_alone = std::env::var_os("NEXTEST").is_none() && cases.iter().filter(|id| chosen(id)).count() == 1;
     let options = Options { must_disturb: is_alone, ..options };
@@ -60,7 +61,7 @@ fn main_with(suite: impl FnOnce() -> Result<Suite, String>) -> ExitCode {
         Trial::ignorable_test(id.to_string(), move || {
             let repeat = repeat(&id.to_string(), &options);
             let outcome = run(&suite, &id, &options, repeat);
-            let schedule = options.schedule.to_string();
+            let schedule = options.schedule.sentence();
             let outcomes = std::slice::from_ref(&outcome);
             if let Err(problem) = reporting::add(&suite, options.stack, &schedule, outcomes, outcome.duration) {
                 // The verdict does not depend on the report.

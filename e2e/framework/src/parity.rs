@@ -1,4 +1,5 @@
-//! Whether two stacks give the same results: a case is run on both, and what was observed is compared, whatever the snapshots say.
+//! Compares two stacks: a case runs on both, and what was observed on them has to be the same. Snapshots do not
+//! matter here.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,9 +12,10 @@ use crate::outcome::{Outcome, Verdict};
 use crate::run::observe;
 use crate::suite::{Options, Suite};
 
-/// Runs a case on both stacks. Gives the outcome of the second run, which fails also if something else was observed than in the first.
-pub(crate) fn compare(suite: &Suite, id: &CaseId, [first, second]: [&Options; 2]) -> Outcome {
-    let repeat = |options: &Options| format!("{} {id} --stack {}", hint::runner(), options.stack);
+/// Runs a case on both stacks. The outcome is that of the second run, which also fails if it did not observe the same
+/// as the first. `runner` is the command that starts this runner again.
+pub(crate) fn compare(suite: &Suite, id: &CaseId, [first, second]: [&Options; 2], runner: &str) -> Outcome {
+    let repeat = |options: &Options| format!("{runner} {id}{}", hint::options(options));
     let (mut outcome, one) = observe(suite, id, first, repeat(first));
     if outcome.failure().is_some() {
         return outcome;
@@ -28,7 +30,7 @@ pub(crate) fn compare(suite: &Suite, id: &CaseId, [first, second]: [&Options; 2]
     outcome
 }
 
-/// Every difference, with the section it is in and both values; `None` if there is none.
+/// Every difference, with its section and both values. It is `None` if there is no difference.
 fn differences(one: &Observation, other: &Observation, [first, second]: &[String; 2]) -> Option<String> {
     let sections = |observation: &Observation| -> BTreeMap<String, Section> {
         observation.sections.iter().map(|section| (section.name.clone(), section.clone())).collect()

@@ -1,4 +1,4 @@
-//! Adds the outcomes of a run to its report: what the runner does at its end, and each test of a test target after its case.
+//! Adds outcomes to the report of a run. The runner does this once at its end, and a test target after each case.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use crate::Suite;
 use crate::observe::plural;
-use crate::outcome::{self, Outcome, Times};
-use crate::report::{CaseReport, Report, RunFacts, Verdict};
+use crate::outcome::{Outcome, Times, Verdict};
+use crate::report::{CaseReport, CaseVerdict, Report, RunFacts};
 use crate::stack::StackKind;
 
-/// Adds outcomes, which took so long until now, to the report of this run; gives the path of the newest report, which is this one. An
-/// error names the report that could not be written and what to do.
+/// Adds outcomes, which took this long until now, to the report of this run, and returns the path of the newest
+/// report, which is this one. `schedule` is the sentence about the schedule. An error names the report that could not
+/// be written and what to do.
 pub(crate) fn add(
     suite: &Suite,
     stack: StackKind,
@@ -31,7 +32,7 @@ pub(crate) fn add(
     })
 }
 
-/// The name of this run. The processes of a run of nextest have one in common; any other process is a run of its own.
+/// The name of this run. All processes of a run of nextest have the same name. Any other process is a run of its own.
 fn run_name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
@@ -68,10 +69,10 @@ fn case(outcome: &Outcome, folder: &Path) -> CaseReport {
         name: outcome.name(),
         description: outcome.description.clone(),
         verdict: match &outcome.verdict {
-            outcome::Verdict::Passed => Verdict::Passed,
-            outcome::Verdict::Undisturbed(_) => Verdict::Undisturbed,
-            outcome::Verdict::Failed(_) => Verdict::Failed,
-            outcome::Verdict::Infrastructure(_) => Verdict::Infrastructure,
+            Verdict::Passed => CaseVerdict::Passed,
+            Verdict::Undisturbed(_) => CaseVerdict::Undisturbed,
+            Verdict::Failed(_) => CaseVerdict::Failed,
+            Verdict::Infrastructure(_) => CaseVerdict::Infrastructure,
         },
         failure: outcome.failure().or(outcome.undisturbed()).unwrap_or_default().to_owned(),
         difference: outcome.difference.clone(),
@@ -91,7 +92,7 @@ fn phases(times: &Times) -> Vec<(String, f64)> {
     times.named().map(|(name, time)| (name.to_owned(), time.as_secs_f64())).into()
 }
 
-/// The files of a folder of evidence, as paths from the report's folder.
+/// The files of an evidence folder, as paths relative to the report's folder.
 fn files(evidence: &Path, folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(evidence).into_iter().flatten().flatten();
     let mut files: Vec<String> = entries

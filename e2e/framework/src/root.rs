@@ -1,26 +1,27 @@
-//! Where the project is whose fixtures are run: the nearest one above the current folder, whatever checkout this was compiled in.
+//! Finds the project whose fixtures are run. It is the nearest one above the current folder, and not the checkout in
+//! which the executable was compiled.
 
 use std::path::{Path, PathBuf};
 
 use crate::{Program, Suite};
 
-/// Why there is no project to run.
+/// Why no project was found.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// The current folder is not known, such as one that was deleted.
-    #[error("cannot find the current folder; say with --root where the project is")]
+    /// The current folder is not known, for example because it was deleted.
+    #[error("cannot find the current folder; name the project's folder with --root")]
     CurrentFolder(#[source] std::io::Error),
-    /// No folder from here upwards has fixtures.
+    /// Neither the folder nor one above it has fixtures.
     #[error(
-        "there is no fixtures/suite.toml in {} nor in a folder above it; say with --root where the project is, or begin one with `init`",
+        "there is no fixtures/suite.toml in {} nor in a folder above it; name the project's folder with --root, or begin a project with `init`",
         .0.display()
     )]
     NotFound(PathBuf),
 }
 
 impl Suite {
-    /// The suite of the project that the current folder is in: of the nearest folder, from here upwards, that has
-    /// `fixtures/suite.toml`.
+    /// The suite of the project that the current folder is in. The project's folder is the nearest one, from the
+    /// current folder upwards, that has `fixtures/suite.toml`.
     pub fn here(program: Program) -> Result<Self, RootError> {
         let folder = std::env::current_dir().map_err(RootError::CurrentFolder)?;
         Self::above(&folder, program)
@@ -31,7 +32,7 @@ impl Suite {
         root.map(|root| Self::new(root, program)).ok_or_else(|| RootError::NotFound(folder.to_owned()))
     }
 
-    /// The suite of the project in `root`; an error if it has no fixtures.
+    /// The suite of the project in `root`. It is an error if the project has no fixtures.
     pub fn at(root: &Path, program: Program) -> Result<Self, RootError> {
         if root.join("fixtures").is_dir() {
             Ok(Self::new(root, program))

@@ -1,4 +1,5 @@
-//! How a run is disturbed. A schedule is chosen on the command line, never in a fixture: the same snapshots have to hold under all of them.
+//! How a run is disturbed. A schedule is chosen on the command line, never in a fixture: the same snapshots have to
+//! hold under all of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,19 +9,20 @@ use crate::calls::{CallName, Moment};
 /// What happens to the subject and its services while a case runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Schedule {
-    /// Nothing is disturbed: the messages are sent, then the subject is started, and it gets SIGTERM when it has drained. This is the only
-    /// schedule that compares object boundaries and writes snapshots.
+    /// Nothing is disturbed: the messages are sent, then the subject is started, and it gets SIGTERM when it has
+    /// drained. This is the only schedule that compares object boundaries and writes snapshots.
     #[default]
     Plain,
     /// Every message is sent twice.
     Twice,
-    /// The subject is stopped in good order halfway through the messages, and another one is started for the rest. A case with one message
-    /// cannot be disturbed this way.
+    /// The subject is stopped in good order halfway through the messages, and another one is started for the rest. A
+    /// case with one message cannot be disturbed this way.
     Restarted,
-    /// The subject is killed (SIGKILL) at one of its calls to AWS, and another one is started. A run without this call is not disturbed.
+    /// The subject is killed (SIGKILL) at one of its calls to AWS, and another one is started. A run without this
+    /// call is not disturbed.
     Killed(CrashPoint),
-    /// AWS refuses the first write and every second one after it, as it does with a client that asks for too much. A run without a write is
-    /// not disturbed.
+    /// AWS refuses the first write and every second one after it, as it does with a client that asks for too much. A
+    /// run without a write is not disturbed.
     Throttled,
 }
 
@@ -28,6 +30,18 @@ impl Schedule {
     /// Whether the subject is started more than once.
     pub fn restarts(&self) -> bool {
         matches!(self, Self::Restarted | Self::Killed(_))
+    }
+
+    /// The schedule and what it does, as one sentence for people.
+    pub(crate) fn sentence(&self) -> String {
+        let what = match self {
+            Self::Plain => "nothing is disturbed".to_owned(),
+            Self::Twice => "every message is sent twice".to_owned(),
+            Self::Restarted => "the pipeline is stopped after half of the messages and started again".to_owned(),
+            Self::Throttled => "AWS refuses the first write and every second one after it".to_owned(),
+            Self::Killed(point) => point.sentence(),
+        };
+        format!("{self}: {what}")
     }
 
     /// Whether object boundaries, their listing, and the number of times that a row appears have to match too.
@@ -38,18 +52,30 @@ impl Schedule {
 
 /// The call at which a subject is killed, and whether the service does what was asked before the subject dies.
 ///
-/// It is written `s3.PutObject:2:after@bucket/prefix`: service, operation, the how many-th of these calls, and `before` (which may be left
-/// out) or `after`. With a target, such as a table or a bucket and the beginning of a key, only calls to that target are counted. Targets
-/// are named as fixtures name them, without the namespace of a shared stack.
+/// It is written `s3.PutObject:2:after@bucket/prefix`: service, operation, the how many-th of these calls, and
+/// `before` (which may be left out) or `after`. With a target, such as a table or a bucket and the beginning of a
+/// key, only calls to that target are counted. Targets are named as fixtures name them, without the namespace of a
+/// shared stack.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CrashPoint {
     /// The call.
     pub call: CallName,
-    /// Whether the subject dies before the service sees the request, or after the service has answered and before the subject sees it.
+    /// Whether the subject dies before the service sees the request, or after the service has answered and before the
+    /// subject sees it.
     pub moment: Moment,
 }
 
 impl CrashPoint {
+    fn sentence(&self) -> String {
+        let CallName { service, operation, nth, target } = &self.call;
+        let target = target.as_ref().map(|target| format!(" to {target}")).unwrap_or_default();
+        let moment = match self.moment {
+            Moment::Before => "before the service sees it",
+            Moment::After => "after the service has carried it out",
+        };
+        format!("the pipeline is killed at call {nth} of {service}.{operation}{target}, {moment}, and started again")
+    }
+
     /// The two crash points of every one of these calls, one before and one after it.
     pub fn at_all(calls: &[CallName]) -> Vec<Self> {
         let points =
@@ -148,6 +174,17 @@ mod tests {
         }
         let before = "killed:s3.PutObject:2:before".parse::<Schedule>().expect("before is the default");
         assert_eq!(before.to_string(), "killed:s3.PutObject:2");
+    }
+
+    #[test]
+    fn a_schedule_is_explained_in_a_sentence() {
+        let sentence = |text: &str| text.parse::<Schedule>().expect(text).sentence();
+        assert_eq!(sentence("plain"), "plain: nothing is disturbed");
+        assert_eq!(
+            sentence("killed:s3.PutObject:2:after@raw/a"),
+            "killed:s3.PutObject:2:after@raw/a: the pipeline is killed at call 2 of s3.PutObject to raw/a, after the service has \
+             carried it out, and started again"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is tested and how: a project's fixtures and pipeline, and the options of a run.
+//! A suite, which is a project's fixtures with the pipeline that they test, and the options of a run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use crate::stack::embedded::Embedded;
 use crate::stack::{Isolation, Stack, StackError, StackKind, docker, external};
 use crate::subject::Program;
 
-/// A project's fixtures and the pipeline they test.
+/// A project's fixtures and the pipeline that they test.
 #[derive(Debug, Clone)]
 pub struct Suite {
-    /// The project's folder: the subject's working directory, so that what fixtures name is relative to it.
+    /// The project's folder. It is the pipeline's working directory, so paths in fixtures are relative to it.
     pub root: PathBuf,
     /// The folder of the fixtures.
     pub fixtures: PathBuf,
@@ -23,12 +23,12 @@ impl Suite {
     /// The fixtures in `root/fixtures`.
     pub fn new(root: impl Into<PathBuf>, program: Program) -> Self {
         let root = root.into();
-        // Paths are shown to people: `/project/e2e/suite/../..` is `/project`.
+        // Paths are shown to people, so `/project/e2e/suite/../..` becomes `/project`.
         let root = root.canonicalize().unwrap_or(root);
         Self { fixtures: root.join("fixtures"), root, program }
     }
 
-    /// Where evidence and reports are written: `CARGO_TARGET_DIR`, else `target` below the root.
+    /// The folder for evidence and reports: `CARGO_TARGET_DIR` or, if that is not set, `target` below the root.
     pub fn target(&self) -> PathBuf {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), |folder| self.root.join(folder))
     }
@@ -41,26 +41,28 @@ impl Suite {
 
 /// How cases are run.
 #[derive(Debug, Clone, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each of them is an answer to a question of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each of them is an option of its own")]
 pub struct Options {
-    /// On which services.
+    /// The services on which cases run.
     pub stack: StackKind,
-    /// How tests are kept apart on the Docker stack.
+    /// How tests are isolated from each other on the Docker stack.
     pub isolation: Isolation,
     /// Whether a shared set of containers is left for the next run.
     pub keep: bool,
-    /// Whether this process is the whole run, as the runner is; else it is a test of nextest's or cargo's run.
+    /// Whether this process is the whole run, as the runner is. Otherwise it is one of the processes of nextest or
+    /// cargo.
     pub whole_run: bool,
-    /// How the run is disturbed.
+    /// How runs are disturbed.
     pub schedule: Schedule,
-    /// Whether a run that its schedule did not disturb fails, as it should when the schedule was asked for on this one case.
+    /// Whether a run fails if its schedule did not disturb it. This is so if the schedule was chosen for a single
+    /// case.
     pub must_disturb: bool,
     /// Whether the evidence of a passing run is kept too.
     pub keep_evidence: bool,
 }
 
 impl Options {
-    /// The stack of one test.
+    /// Starts or connects to the services of one test.
     pub(crate) fn start(&self, suite: &Suite) -> Result<Arc<dyn Stack>, StackError> {
         Ok(match (self.stack, &suite.program) {
             (StackKind::External, Program::Running) => Arc::new(external::of_running_subject()?),

@@ -1,4 +1,4 @@
-//! Runs all fixtures and tells what became of them: `cargo run --bin e2e`.
+//! The runner of all fixtures: `cargo run --bin e2e`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Makes a test of every fixture, for `cargo nextest run` and `cargo test`.
+//! Turns every fixture into a test, for `cargo nextest run` and `cargo test`.
 
 use std::process::ExitCode;
 

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use e2e::{Program, Suite};
 
-/// Tells this executable to be the pipeline instead of the test.
+/// The variable that makes this executable the pipeline instead of the test.
 const ROLE: (&str, &str) = ("FMS_E2E_ROLE", "worker");
 
-/// The subject: this executable once more, as `fms`.
-pub const PROGRAM: Program = Program::Itself { role: ROLE };
+/// The subject, which is this executable once more, as `fms`.
+pub const PROGRAM: Program = Program::Itself { name: "fms connect", role: ROLE };
 
-/// The suite of the checkout that the current folder is in, which need not be the one that this was compiled in. Outside of a checkout
-/// there is nothing to test, and the process ends.
+/// The suite of the checkout that the current folder is in, which need not be the one in which this was compiled.
+/// Outside of a checkout there is nothing to test, and the process ends.
 pub fn suite() -> Suite {
     Suite::here(PROGRAM).unwrap_or_else(|error| {
         eprintln!("{error}");
@@ -21,7 +21,8 @@ pub fn suite() -> Suite {
     })
 }
 
-/// Runs the pipeline if this process was started as the subject, ends containers if it was started for that, else runs `main`.
+/// Runs the pipeline if this process was started as the subject, and ends containers if it was started for that.
+/// Otherwise it runs `main`.
 pub fn worker_or(main: impl FnOnce() -> ExitCode) -> ExitCode {
     if let Some(status) = e2e::reaper_if_asked() {
         return status;

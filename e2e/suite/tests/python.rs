@@ -1,6 +1,7 @@
-//! The worked example of docs/testing-your-pipeline.md: a Python pipeline on boto3 and confluent-kafka, tested as a stranger would.
+//! Tests the example of docs/testing-your-pipeline.md, a Python pipeline on boto3 and confluent-kafka.
 //!
-//! It needs a Python with these packages: `python3`, or the one that `E2E_PYTHON` names. Without it the tests say so and prove nothing.
+//! The tests need a Python with these packages: `python3`, or the interpreter that `E2E_PYTHON` names. Without it the
+//! tests print that they were skipped.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -9,7 +10,7 @@ fn example() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/python"))
 }
 
-/// A Python that has what the example requires; says why there is none.
+/// The Python interpreter, if it has the packages that the example requires. Otherwise the reason is printed.
 fn python() -> Option<String> {
     let python = std::env::var("E2E_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let import = Command::new(&python).args(["-c", "import boto3, confluent_kafka"]).stdin(Stdio::null()).output();
@@ -25,7 +26,7 @@ fn python() -> Option<String> {
     None
 }
 
-/// The runner on the example, with nothing of the outer run in its environment.
+/// Runs the example, without the variables of the outer run in its environment.
 fn runner(python: &str, arguments: &[&str]) -> Output {
     let target = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_e2e"));
@@ -66,7 +67,7 @@ fn a_script_that_does_not_exec_the_pipeline_is_killed_with_it() {
     passes(&runner(&python, &["--subject", "./pipeline.sh", "--schedule", "killed:s3.PutObject:1", "orders::placed"]));
 }
 
-/// The page shows the settings of the example as they are, but for what only a demonstration needs.
+/// The documentation page shows lines of the example's settings, and no others.
 #[test]
 fn the_page_shows_the_settings_of_the_example() {
     let page = std::fs::read_to_string(example().join("../../../docs/testing-your-pipeline.md")).expect("the page");

@@ -1,4 +1,5 @@
-//! The runner as a stranger meets it: in another project, in an odd environment, with a command that the shell misunderstands.
+//! The runner in situations that a newcomer meets: another project, an environment that is not usual, and a command
+//! that the shell would misunderstand.
 
 use std::fs;
 use std::path::Path;
@@ -41,6 +42,26 @@ fn the_project_that_the_current_folder_is_in_is_tested_and_named() {
     let output = runner(elsewhere.path()).output().expect("the runner");
     let text = said(&output);
     assert!(output.status.code() == Some(2) && text.contains("no fixtures/suite.toml in"), "{text}");
+}
+
+/// Commands work with `--root` on either side of their name, and what they tell people to type names the project
+/// again.
+#[test]
+fn a_hint_names_the_project_that_root_named() {
+    let project = project();
+    let root = project.path().display().to_string();
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let run = |arguments: &[&str]| said(&runner(elsewhere.path()).args(arguments).output().expect("the runner"));
+    let text = run(&["--root", &root, "new", "things/two"]);
+    assert!(text.contains(&format!(" --root '{root}' things::two shows")), "{text}");
+    assert!(project.path().join("fixtures/things/two/messages.ndjson").is_file());
+    let text = run(&["new", "things/three", "--root", &root]);
+    assert!(text.contains(&format!(" --root '{root}' things::three shows")), "{text}");
+    let text = run(&["--root", &root, "--subject", "false", "one"]);
+    assert!(text.contains(&format!(" --root '{root}' things::one --subject 'false'\n")), "{text}");
+    let text = run(&["--root", &root, "--json", "new", "things/four"]);
+    assert!(text.contains("`--json` stands before the command `new`"), "{text}");
+    assert!(!project.path().join("fixtures/things/four").exists());
 }
 
 #[test]

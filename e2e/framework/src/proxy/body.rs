@@ -1,4 +1,4 @@
-//! Bodies on their way through the proxy, and the answers with which it ends a call.
+//! The bodies that pass the proxy, and the answers that end a call.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,20 +12,21 @@ use hyper::{Response, StatusCode};
 use crate::calls::InFlight;
 use crate::stack::http::BoxError;
 
-/// A body on its way through.
+/// A body that passes the proxy.
 pub(super) type Payload = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A body that is there already.
+/// A body that has been received completely.
 pub(super) fn whole(bytes: Bytes) -> Payload {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Reads a body to its end, so that the connection can carry the next request and the proxy notices when the client leaves.
+/// Reads a body to its end. Then the connection can carry the next request, and the proxy notices when the client
+/// leaves.
 pub(super) async fn drain(mut body: Payload) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-/// An answer of the proxy's own.
+/// An answer of the proxy itself.
 pub(super) fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Payload> {
     let mut response = Response::new(whole(body));
     *response.status_mut() = status;
@@ -41,7 +42,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The answer to `call`; `None` is a call that has ended already, or a request that never became one.
+    /// The answer to `call`. It is `None` if the call has ended already, or if the request never became a call.
     pub(crate) fn to(call: Option<InFlight>, response: Response<Payload>) -> Response<Self> {
         let status = response.status().as_u16();
         response.map(|body| Self { body, status, call })
@@ -77,8 +78,8 @@ impl Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        // An empty body is never polled. Any other body that is dropped before its end has lost its client, and the drop of the call
-        // records that.
+        // An empty body is never polled. Any other body that is dropped before its end has lost its client. Dropping
+        // the call records that.
         if self.body.is_end_stream() {
             self.finish();
         }

@@ -1,8 +1,9 @@
-//! The recording proxy: every AWS call of the subject passes it, is recorded in [`Calls`], and meets the faults that are injected there.
+//! The recording proxy. Every AWS call of the subject passes it. The proxy records the call in [`Calls`] and carries
+//! out the faults that are injected there.
 //!
-//! Requests are passed on byte for byte, `Host` included, so that their signatures stay valid. Where the subject's signature would not be
-//! accepted, because the service is AWS's own or wants credentials that the subject does not have, requests are signed anew: see
-//! [`crate::resign`].
+//! Requests are passed on byte for byte, including `Host`, so that their signatures stay valid. If the service would
+//! not accept the subject's signature, because it is AWS's own or needs credentials that the subject does not have,
+//! the proxy signs the requests again: see [`crate::resign`].
 
 mod body;
 mod route;
@@ -32,15 +33,15 @@ use crate::upstream::Upstream;
 /// The services behind the proxy.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstreams {
-    /// Each service that the stack has, and where it is. Calls of all others are recorded and answered with 501.
+    /// Each service of the stack, and its address. Calls to other services are recorded and answered with status 501.
     pub services: Vec<(&'static Service, Upstream)>,
-    /// Who signs requests anew; without one they are passed on byte for byte.
+    /// The signer of requests. Without a signer they are passed on byte for byte.
     pub signer: Option<Signer>,
-    /// Whose certificates services at `https://` may have.
+    /// The authorities whose certificates services at `https://` may have.
     pub trust: Trust,
 }
 
-/// Where the proxy listens: one address for each service, and one for all of them.
+/// The addresses at which the proxy listens: one for each service, and one for all of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxy {
     any: SocketAddr,

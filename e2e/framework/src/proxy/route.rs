@@ -1,4 +1,5 @@
-//! The way of one request through the proxy: it is recorded, disturbed if a fault hits it, and passed on to its service.
+//! Handles one request in the proxy: records it, carries out a fault if one is injected, and passes it on to its
+//! service.
 
 use std::error::Error as _;
 use std::future;
@@ -24,7 +25,7 @@ use crate::resign::{Content, Unsigned};
 /// The way from one listener to the services.
 #[derive(Clone)]
 pub(super) struct Route {
-    /// The service of this listener; `None` for the one that takes requests for all services.
+    /// The service of this listener. It is `None` for the listener that takes requests for all services.
     pub only: Option<&'static Service>,
     pub upstreams: Upstreams,
     pub calls: Calls,
@@ -52,7 +53,7 @@ impl Route {
         }
         let body = match body.collect().await {
             Ok(body) => body.to_bytes(),
-            // The client left while it was sending: no service has been asked for anything, and nobody reads this answer.
+            // The client left while it was sending, so no service got the request, and nobody reads this answer.
             Err(error) => return Answer::to(None, bad_gateway(&error.to_string())),
         };
         let (call, plan) = self.calls.begin(&to.name, (to.service.request)(&head, &body));
@@ -103,7 +104,8 @@ impl Route {
 
     /// The service's answer. The call is `None` if it has ended already, which happens only when its client has left.
     ///
-    /// The service's work is not cut short when the client leaves, so that a call which has ended has no effects to come.
+    /// If the client leaves, the request to the service still goes on to its end. So a call that has ended has no
+    /// later effects.
     async fn forward(
         &self,
         to: &Addressee,
@@ -135,7 +137,7 @@ impl Route {
         let (deliver, delivered) = oneshot::channel();
         tokio::spawn(async move {
             let answer = client.request(Request::from_parts(head, body)).await;
-            // This fails when the client has left; the call is dropped then, and ends as such.
+            // This fails when the client has left. The call is dropped then, which records that its client has left.
             let _ = deliver.send((answer, call));
         });
         match delivered.await {
@@ -147,7 +149,7 @@ impl Route {
             Ok((Err(error), call)) => {
                 let cause = error.source();
                 if cause.and_then(|cause| cause.downcast_ref::<hyper::Error>()).is_some_and(hyper::Error::is_user) {
-                    // It is the request's body that failed: the client left before it had sent all of it.
+                    // The client left before it had sent the whole body of the request.
                     return (bad_gateway("the request ended early"), None);
                 }
                 let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
@@ -157,7 +159,8 @@ impl Route {
         }
     }
 
-    /// Signs a request anew where that is wanted, and gives its body back. The body of a request that cannot be signed has been read.
+    /// Signs a request again if there is a signer, and returns its body. If it cannot be signed, its body has been
+    /// read.
     async fn sign(&self, service: &Service, head: &mut Parts, body: Payload) -> Result<Payload, Unsigned> {
         let Some(signer) = &self.upstreams.signer else { return Ok(body) };
         let (outcome, body) = if service.streams {
@@ -202,16 +205,17 @@ impl Route {
         let Some(answer) = answer else {
             return Answer::to(call, bad_gateway(&format!("the answer of {} to a batch is not JSON", to.name)));
         };
-        // Both describe the body that is replaced.
+        // Both headers describe the body that was replaced.
         head.headers.remove(CONTENT_LENGTH);
         head.headers.remove("x-amz-crc32");
         Answer::to(call, Response::from_parts(head, whole(batch.add_to(answer))))
     }
 }
 
-/// Runs the hook, then keeps the call in flight until its client leaves: hyper drops this future when it sees that.
+/// Runs the hook, then keeps the call in flight until its client leaves. Hyper drops this future when the client
+/// leaves.
 async fn hold(call: impl Send, hook: Hook) -> Response<Answer> {
-    // A hook that panics has failed its test on a thread of its own; the call is held all the same.
+    // The call is held even if the hook panics.
     let _ = tokio::task::spawn_blocking(hook).await;
     let response = future::pending().await;
     drop(call);
@@ -234,7 +238,7 @@ fn refusal(status: StatusCode, problem: &str) -> Response<Payload> {
     response(status, "text/plain", format!("recording proxy: {problem}").into())
 }
 
-/// Removes the headers that concern one connection: there are two here.
+/// Removes the headers that concern a single connection. There are two connections here.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
     headers.remove(HeaderName::from_static("keep-alive"));

@@ -1,14 +1,14 @@
-//! The page itself: facts, failures first, then a table of all cases. One file that needs no other.
+//! Writes the page of a run as one file that needs no other: the facts, then the failures, then a table of all cases.
 
 use std::fmt::Write;
 
-use super::{CaseReport, RunFacts, Verdict};
+use super::{CaseReport, CaseVerdict, RunFacts};
 
-/// The page of a run that has taken so many seconds until now.
+/// The page of a run that has taken `seconds` until now.
 pub(super) fn page(facts: &RunFacts, cases: &[CaseReport], seconds: f64) -> String {
-    let is_failure = |case: &&CaseReport| matches!(case.verdict, Verdict::Failed | Verdict::Infrastructure);
+    let is_failure = |case: &&CaseReport| matches!(case.verdict, CaseVerdict::Failed | CaseVerdict::Infrastructure);
     let failed: Vec<&CaseReport> = cases.iter().filter(is_failure).collect();
-    let undisturbed = cases.iter().filter(|case| case.verdict == Verdict::Undisturbed).count();
+    let undisturbed = cases.iter().filter(|case| case.verdict == CaseVerdict::Undisturbed).count();
     let mut verdict = verdict(cases.len(), failed.len());
     if undisturbed > 0 {
         let _ = write!(verdict, ", {undisturbed} undisturbed");
@@ -61,7 +61,7 @@ fn write_facts(facts: &RunFacts, seconds: f64, html: &mut String) {
 
 fn write_failure(case: &CaseReport, html: &mut String) {
     let (name, class) = (escape(&case.name), class(case.verdict));
-    let what = if case.verdict == Verdict::Infrastructure { "Services failed: " } else { "" };
+    let what = if case.verdict == CaseVerdict::Infrastructure { "Services failed: " } else { "" };
     let _ = writeln!(html, "<article class={class} id=\"{name}\">\n<h3>{what}{name}</h3>");
     if let Some(description) = &case.description {
         let _ = writeln!(html, "<p>{}</p>", escape(description));
@@ -105,12 +105,12 @@ fn write_table(cases: &[CaseReport], seconds: f64, html: &mut String) {
         case.counts.iter().filter(|(name, _)| name == noun).map(|(_, count)| *count).sum::<usize>()
     };
     let mut ordered: Vec<&CaseReport> = cases.iter().collect();
-    ordered.sort_by_key(|case| (matches!(case.verdict, Verdict::Passed | Verdict::Undisturbed), &case.name));
+    ordered.sort_by_key(|case| (matches!(case.verdict, CaseVerdict::Passed | CaseVerdict::Undisturbed), &case.name));
     for case in ordered {
         let name = escape(&case.name);
         let (mark, shown) = match case.verdict {
-            Verdict::Passed => ("✓", name.clone()),
-            Verdict::Undisturbed => ("○", format!("{name}<small>undisturbed: {}</small>", escape(&case.failure))),
+            CaseVerdict::Passed => ("✓", name.clone()),
+            CaseVerdict::Undisturbed => ("○", format!("{name}<small>undisturbed: {}</small>", escape(&case.failure))),
             _ => ("✗", format!("<a href=\"#{name}\">{name}</a>")),
         };
         let description = case.description.iter().map(|text| format!("<small>{}</small>", escape(text)));
@@ -134,16 +134,16 @@ fn write_cell(noun: &str, count: usize, html: &mut String) {
     let _ = write!(html, "<td data-noun=\"{}\"{none}>{count}", escape(noun));
 }
 
-fn class(verdict: Verdict) -> &'static str {
+fn class(verdict: CaseVerdict) -> &'static str {
     match verdict {
-        Verdict::Failed => "failed",
-        Verdict::Infrastructure => "infrastructure",
-        Verdict::Undisturbed => "undisturbed",
-        Verdict::Passed => "passed",
+        CaseVerdict::Failed => "failed",
+        CaseVerdict::Infrastructure => "infrastructure",
+        CaseVerdict::Undisturbed => "undisturbed",
+        CaseVerdict::Passed => "passed",
     }
 }
 
-/// A failure's text with the lines of its difference coloured.
+/// The text of a failure as HTML, in which the lines of a difference are coloured.
 fn coloured(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for line in text.lines() {
@@ -161,7 +161,7 @@ fn coloured(text: &str) -> String {
     html
 }
 
-/// A relative path as a link: what has a meaning in a link is escaped.
+/// A relative path as a link. Characters that have a meaning in a link are escaped.
 fn url(path: &str) -> String {
     path.replace('%', "%25").replace('#', "%23").replace('?', "%3F")
 }

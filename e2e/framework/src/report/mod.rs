@@ -1,6 +1,7 @@
-//! The report of a run as one HTML page: what is on it, kept in a file from which the page is written anew with every case.
+//! The report of a run as one HTML page. Its content is kept in a file, from which the page is written again after
+//! every case.
 //!
-//! It knows nothing of how cases are run: it is given facts and texts.
+//! The report does not know how cases are run. It gets facts and texts.
 
 mod html;
 mod store;
@@ -11,57 +12,58 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::store::Report;
 
-/// What all cases of a run have in common.
+/// The facts that all cases of a run have in common.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct RunFacts {
-    /// When it began: milliseconds since the Unix epoch.
+    /// The time at which the run began, in milliseconds since the Unix epoch.
     pub started: i64,
     /// The project's folder.
     pub root: String,
-    /// The commit that is checked out there, and whether files differ from it; `None` where there is no git.
+    /// The commit that is checked out in the project's folder, and whether files differ from it. It is `None` without
+    /// git.
     pub commit: Option<String>,
     /// The stack on which the cases ran.
     pub stack: String,
-    /// How they were disturbed.
+    /// The schedule, and how it disturbs a run.
     pub schedule: String,
-    /// What was started as the pipeline.
+    /// The name or the command of the pipeline.
     pub subject: String,
 }
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Verdict {
-    /// The pipeline, or the fixture, is not as expected.
+pub(crate) enum CaseVerdict {
+    /// The pipeline or the fixture is wrong.
     Failed,
     /// The services failed.
     Infrastructure,
-    /// As expected, but its schedule disturbed nothing.
+    /// Everything was as expected, but the schedule disturbed nothing.
     Undisturbed,
-    /// As expected.
+    /// Everything was as expected.
     Passed,
 }
 
 /// One case of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct CaseReport {
-    /// `protocol::case`.
+    /// The name of the case, `protocol::case`, and the schedule if it is not the plain one.
     pub name: String,
-    /// What the fixture says that it is about.
+    /// The `description` in the fixture.
     pub description: Option<String>,
-    pub verdict: Verdict,
-    /// Why it failed, as a terminal shows it, or why it was not disturbed; empty if it passed.
+    pub verdict: CaseVerdict,
+    /// Why the case failed, as a terminal shows it, or why it was not disturbed. It is empty if the case passed.
     pub failure: String,
-    /// The whole difference, which a terminal shows the beginning of.
+    /// The whole difference. A terminal shows only its beginning.
     pub difference: Option<String>,
     /// The last lines of the subject's log.
     pub log: Option<String>,
-    /// Files with all that is known of the run, relative to the page.
+    /// The files of the evidence, relative to the page.
     pub evidence: Vec<String>,
-    /// How many of each noun were sent or observed.
+    /// How many messages were sent, and how many rows, items and so on were observed.
     pub counts: Vec<(String, usize)>,
     /// How long each phase took, in seconds.
     pub phases: Vec<(String, f64)>,
-    /// How long all of it took, in seconds.
+    /// How long the case took, in seconds.
     pub seconds: f64,
 }

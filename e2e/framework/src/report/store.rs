@@ -1,7 +1,7 @@
-//! Where reports are kept: one page for each run, the last ten of them, and a copy of the newest under a name of its own.
+//! Keeps the reports: the pages of the last ten runs, and a copy of the newest page under a fixed name.
 //!
-//! A run may consist of many processes, as under nextest, each of which adds its case: the cases are in a file beside the page, one a
-//! line, to which processes append one after the other.
+//! Under nextest a run consists of many processes, and each of them adds its case. The cases are therefore in a file
+//! beside the page, one in each line, to which the processes append one after the other.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
@@ -11,13 +11,13 @@ use std::time::SystemTime;
 use super::html::page;
 use super::{CaseReport, RunFacts};
 
-/// How many reports are kept.
+/// The number of reports that are kept.
 const KEPT: usize = 10;
 
-/// The copy of the newest report.
+/// The name of the copy of the newest report.
 const NEWEST: &str = "report.html";
 
-/// The report of one run, in a folder that has the reports of others too.
+/// The report of one run, in a folder with the reports of other runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
     folder: PathBuf,
@@ -25,7 +25,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The report of the run with this name, which has only characters that file names may have.
+    /// The report of the run with this name. The name may have only characters that are allowed in file names.
     pub(crate) fn new(folder: &Path, name: &str) -> Self {
         Self { folder: folder.to_owned(), name: name.to_owned() }
     }
@@ -39,12 +39,12 @@ impl Report {
         self.folder.join(format!(".report-{}.ndjson", self.name))
     }
 
-    /// Adds cases and writes the page, which then has all cases that any process has added. `facts` is asked by the first process only.
-    /// Gives the path under which the newest report is found.
+    /// Adds cases and writes the page, which then has the cases of all processes. Only the first process calls
+    /// `facts`. Returns the path of the newest report.
     pub(crate) fn add(&self, facts: impl FnOnce() -> RunFacts, cases: &[CaseReport]) -> io::Result<PathBuf> {
         fs::create_dir_all(&self.folder)?;
         let mut data = File::options().create(true).append(true).read(true).open(self.data())?;
-        // Until the file is closed, other processes wait.
+        // The other processes wait until the file is closed.
         data.lock()?;
         let is_new = data.metadata()?.len() == 0;
         let mut lines = String::new();
@@ -70,7 +70,7 @@ impl Report {
         Ok(newest)
     }
 
-    /// Removes all reports but the last ten. What cannot be removed stays.
+    /// Removes all reports but the last ten. A file that cannot be removed stays.
     fn remove_old(&self) {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut data: Vec<(SystemTime, String)> = entries
@@ -89,7 +89,8 @@ impl Report {
     }
 }
 
-/// The facts and the cases by name. Of a case that ran twice, as a test that nextest retries, the last run counts.
+/// The facts, and the cases sorted by name. If a case ran more than once because nextest retried it, its last run
+/// counts.
 fn read(data: &File) -> io::Result<(RunFacts, Vec<CaseReport>)> {
     let mut lines = BufReader::new(data).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
@@ -104,7 +105,7 @@ fn read(data: &File) -> io::Result<(RunFacts, Vec<CaseReport>)> {
     Ok((facts, cases))
 }
 
-/// Writes a file beside its place and moves it there, so that nobody reads half of it.
+/// Writes another file and renames it, so that nobody reads half of a page.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let beside = path.with_extension("html.new");
     fs::write(&beside, text).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {

@@ -19,7 +19,7 @@ fn passed(name: &str) -> CaseReport {
     CaseReport {
         name: name.into(),
         description: Some("Two orders, one of which is paid.".into()),
-        verdict: Verdict::Passed,
+        verdict: CaseVerdict::Passed,
         failure: String::new(),
         difference: None,
         log: None,
@@ -32,7 +32,7 @@ fn passed(name: &str) -> CaseReport {
 
 fn failed(name: &str) -> CaseReport {
     CaseReport {
-        verdict: Verdict::Failed,
+        verdict: CaseVerdict::Failed,
         failure: "while comparing: 1 snapshot differs\n\n  - <b>\n  + x & y".into(),
         difference: Some(format!("  - {}", "a very long line ".repeat(40))),
         log: Some("0.1 started".into()),
@@ -84,7 +84,7 @@ fn processes_of_one_run_share_a_page_and_the_last_ten_runs_are_kept() {
     assert_eq!(pages, 10);
 }
 
-/// Chromium under one of the names that it is installed by.
+/// The name under which Chromium is installed, if it is.
 fn chromium() -> Option<&'static str> {
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
     let found = names.into_iter().find(|name| {
@@ -93,7 +93,7 @@ fn chromium() -> Option<&'static str> {
     });
     if found.is_none() {
         assert!(std::env::var_os("GITHUB_ACTIONS").is_none(), "GitHub's runners have Chrome, but it was not found");
-        println!("SKIPPED: none of {} is installed, so nobody has looked at the page", names.join(", "));
+        println!("SKIPPED: none of {} is installed, so the layout of the page was not checked", names.join(", "));
     }
     found
 }
@@ -118,8 +118,8 @@ fn looked_at(chromium: &str, page: &Path, profile: &Path, width: u32) -> String 
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// In a frame of a phone's and of a screen's width nothing is cut off at the side, the text is large enough, and the first failure can
-/// be seen without scrolling.
+/// In a frame of a phone's and of a screen's width nothing is cut off at the side, the text is large enough, and the
+/// first failure can be seen without scrolling.
 #[test]
 fn the_page_is_legible_on_a_phone_and_on_a_screen() {
     let Some(chromium) = chromium() else { return };

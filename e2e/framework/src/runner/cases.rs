@@ -1,4 +1,4 @@
-//! Which cases are run, several at a time, and what becomes of each.
+//! Selects the cases of a run and runs several of them at a time.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -10,7 +10,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{CaseId, Outcome, Suite, discovery, machine};
 
-/// The cases whose name contains one of the filters, all of them without a filter; an error if there is none.
+/// The cases whose name contains one of the filters, or all cases if there is no filter. It is an error if there are
+/// none.
 pub(super) fn select(suite: &Suite, filters: &[String]) -> Result<Vec<CaseId>, String> {
     let all = discovery::list(&suite.fixtures).map_err(|error| error.to_string())?;
     let known = all.len();
@@ -28,7 +29,7 @@ pub(super) fn select(suite: &Suite, filters: &[String]) -> Result<Vec<CaseId>, S
     Ok(cases)
 }
 
-/// Runs what `tasks` name, `jobs` at a time; gives the outcomes in the order of their cases.
+/// Calls `run` for every task, `jobs` of them at a time, and returns the outcomes in the order of their cases.
 pub fn run_all<T: Sync>(
     tasks: &[T],
     jobs: Option<NonZeroUsize>,

@@ -1,4 +1,4 @@
-//! The runner's own command: run cases, then print their table and write their report.
+//! The runner's default command: it runs cases, prints a table of them and writes their report.
 
 use std::fs;
 use std::io::Write;
@@ -16,52 +16,57 @@ use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, hint, machine, r
 
 #[derive(Debug, Default, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-pub(super) struct Run {
-    /// Only cases whose name, `protocol::case`, contains one of these.
+pub(super) struct RunArguments {
+    /// Run only the cases whose name, `protocol::case`, contains one of these texts.
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
-    /// How many cases run at once; they mostly wait, so the default is four for every core.
+    /// How many cases run at once. Cases mostly wait, so the default is four for every core.
     #[arg(long, short)]
     jobs: Option<NonZeroUsize>,
-    /// Accept what the pipeline made: write new and changed snapshots, remove those that nothing produces any more.
+    /// Accept what the pipeline has stored: write new and changed snapshots, and remove those that nothing produces
+    /// any more.
     #[arg(long)]
     update: bool,
-    /// Keep the log, offsets, calls and observed document of passing cases too.
+    /// Keep the evidence of cases that pass, too: the log, the offsets, the calls and everything that was observed.
     #[arg(long)]
     keep_evidence: bool,
-    /// Where: embedded (no Docker), docker (containers that the framework starts), external (services that run already, found through
-    /// `KAFKA_BOOTSTRAP_SERVERS` and `AWS_ENDPOINT_URL`; without the latter, AWS itself).
+    /// The services: embedded (in this process), docker (containers that the framework starts), or external (services
+    /// that run already; `KAFKA_BOOTSTRAP_SERVERS` and `AWS_ENDPOINT_URL` name them, and without the latter they are
+    /// those of AWS).
     #[arg(long, env = variables::STACK, default_value = "embedded")]
     stack: StackKind,
-    /// On the docker stack: shared (one set of containers for the run) or per-test.
+    /// The containers of the docker stack: shared (one set for the whole run) or per-test.
     #[arg(long, env = variables::ISOLATION, default_value = "shared")]
     isolation: Isolation,
-    /// Leave the shared set of containers to the next run, which then need not start it and ends it, unless it keeps it too.
+    /// Leave the shared set of containers to the next run, which then starts faster. That run ends the containers,
+    /// unless it keeps them too.
     #[arg(long)]
     keep: bool,
     /// Print one JSON document instead of the table.
     #[arg(long)]
     json: bool,
-    /// How runs are disturbed: plain, twice, restarted, throttled, or killed:CALL, such as killed:s3.PutObject:2 for the second of these calls,
-    /// or killed:s3.PutObject:2:after to let S3 carry it out.
+    /// How runs are disturbed: plain, twice, restarted, throttled, or killed:CALL. killed:s3.PutObject:2 kills the
+    /// pipeline at the second of these calls; killed:s3.PutObject:2:after does so after S3 has carried out the call.
     #[arg(long, env = variables::SCHEDULE, default_value = "plain")]
     schedule: Schedule,
-    /// Kill the subject at every call to AWS, once before and once after it: one run for each, after an undisturbed one.
+    /// Run every case undisturbed, then once for each of its calls to AWS with the pipeline killed before the call,
+    /// and once with the pipeline killed after it.
     #[arg(long, conflicts_with_all = ["schedule", "update", "subject_running"])]
     sweep: bool,
-    /// Test this command instead of the suite's own pipeline. It runs in the project's folder and finds everything in its environment.
+    /// Test this command instead of the suite's own pipeline. It runs in the project's folder and finds the services
+    /// in its environment.
     #[arg(long, value_name = "COMMAND")]
     subject: Option<String>,
-    /// Test a pipeline that runs already, with its own names, on the services of the external stack, such as a composed worker. Its
-    /// tables are emptied first, so services have to be at http:// endpoints.
+    /// Test a pipeline that runs already, under its own names, on the external stack. Its tables are emptied first,
+    /// so the services have to be at http:// endpoints.
     #[arg(long, conflicts_with = "subject", requires = "stack")]
     subject_running: bool,
-    /// Append the outcome as Markdown to this file, such as a job's summary.
+    /// Append the outcome as Markdown to this file, for example to the summary of a CI job.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
 }
 
-impl Run {
+impl RunArguments {
     fn options(&self) -> Options {
         Options {
             stack: self.stack,
@@ -75,8 +80,9 @@ impl Run {
     }
 }
 
-/// Runs the cases that the arguments choose; an error if there is nothing to run.
-pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String> {
+/// Runs the cases that the arguments select. It is an error if there are none. `runner` is the command that starts
+/// this runner again.
+pub(super) fn run(mut suite: Suite, arguments: &RunArguments, runner: &str) -> Result<ExitCode, String> {
     if arguments.update && !arguments.schedule.is_plain() {
         return Err(format!("--update: snapshots are written by the plain schedule, not by {}", arguments.schedule));
     }
@@ -96,7 +102,7 @@ pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String>
     }
     machine::prepare(arguments.update)?;
     let cases = select(&suite, &arguments.filters)?;
-    // Asked for by name on one case, a schedule has to do something.
+    // A schedule that was chosen for a single case was meant for that case, so it has to disturb it.
     let options = Options { must_disturb: cases.len() == 1, ..arguments.options() };
     let containers = match start_containers(&suite, &options)? {
         Ok(containers) => containers,
@@ -104,18 +110,9 @@ pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String>
     };
     let jobs = if arguments.subject_running { NonZeroUsize::new(1) } else { arguments.jobs };
     let started = Instant::now();
-    let (outcomes, schedule) = if arguments.sweep {
-        let run = |id: &CaseId, schedule: Schedule| {
-            let repeat = repeat(id, arguments, &schedule);
-            crate::run(&suite, id, &Options { schedule, must_disturb: false, ..options.clone() }, repeat)
-        };
-        (sweep::run(&cases, jobs, arguments.json, run), sweep::NAME.to_owned())
-    } else {
-        let run = |id: &CaseId| crate::run(&suite, id, &options, repeat(id, arguments, &options.schedule));
-        (run_all(&cases, jobs, arguments.json, run), options.schedule.to_string())
-    };
+    let (outcomes, schedule, sentence) = run_cases(&suite, &cases, jobs, arguments, &options, runner);
     let took = started.elapsed();
-    let page = reporting::add(&suite, options.stack, &schedule, &outcomes, took);
+    let page = reporting::add(&suite, options.stack, &sentence, &outcomes, took);
     if arguments.json {
         machine::print(&format!("{}\n", table::json(&suite.root, &outcomes, &schedule, took)));
     } else {
@@ -135,10 +132,30 @@ pub(super) fn run(mut suite: Suite, arguments: &Run) -> Result<ExitCode, String>
     match page {
         Ok(path) if !arguments.json => machine::print(&format!("report: {}\n", path.display())),
         Ok(_) => {}
-        // The verdicts stand without it.
+        // The verdicts do not depend on the report.
         Err(problem) => machine::warn(&problem),
     }
     Ok(status(&outcomes))
+}
+
+/// The outcomes of the cases, or of their sweep, with the name of the schedule and the sentence about it.
+fn run_cases(
+    suite: &Suite,
+    cases: &[CaseId],
+    jobs: Option<NonZeroUsize>,
+    arguments: &RunArguments,
+    options: &Options,
+    runner: &str,
+) -> (Vec<Outcome>, String, String) {
+    let run = |id: &CaseId, options: &Options| crate::run(suite, id, options, repeat(id, runner, arguments, options));
+    if arguments.sweep {
+        let run_under =
+            |id: &CaseId, schedule: Schedule| run(id, &Options { schedule, must_disturb: false, ..options.clone() });
+        let outcomes = sweep::run(cases, jobs, arguments.json, run_under);
+        return (outcomes, sweep::NAME.to_owned(), sweep::SENTENCE.to_owned());
+    }
+    let outcomes = run_all(cases, jobs, arguments.json, |id| run(id, options));
+    (outcomes, options.schedule.to_string(), options.schedule.sentence())
 }
 
 /// The exit status of a run with these outcomes.
@@ -153,9 +170,11 @@ pub(super) fn status(outcomes: &[Outcome]) -> ExitCode {
     }
 }
 
-/// On the Docker stack, makes sure of the engine and starts the containers that cases share; gives how long they took.
+/// On the Docker stack, checks that there is an engine, starts the containers that cases share, and returns how long
+/// they took to start.
 ///
-/// Without an engine nothing was run. If the containers do not start, that is said once, and not by every case.
+/// The outer error means that nothing was run, because there is no engine. If the containers do not start, this
+/// function reports it once, so that not every case does.
 pub(super) fn start_containers(suite: &Suite, options: &Options) -> Result<Result<Option<String>, ExitCode>, String> {
     if options.stack != StackKind::Docker {
         return Ok(Ok(None));
@@ -173,7 +192,7 @@ pub(super) fn start_containers(suite: &Suite, options: &Options) -> Result<Resul
     }
 }
 
-/// Appends Markdown to the summary of a job. Where that fails it only warns, for the verdicts stand without it.
+/// Appends Markdown to a file. If that fails, a warning is printed, because the verdicts do not depend on the file.
 pub(super) fn append(path: &Path, text: &str) {
     let file = fs::File::options().create(true).append(true).open(path);
     if let Err(error) = file.and_then(|mut file| file.write_all(text.as_bytes())) {
@@ -182,13 +201,8 @@ pub(super) fn append(path: &Path, text: &str) {
 }
 
 /// The command that runs one case again.
-fn repeat(id: &CaseId, arguments: &Run, schedule: &Schedule) -> String {
-    let schedule = (!schedule.is_plain()).then(|| format!(" --schedule {}", hint::quoted(&schedule.to_string())));
-    let stack = (arguments.stack != StackKind::default()).then(|| format!(" --stack {}", arguments.stack));
-    let isolation =
-        (arguments.isolation != Isolation::default()).then(|| format!(" --isolation {}", arguments.isolation));
+fn repeat(id: &CaseId, runner: &str, arguments: &RunArguments, options: &Options) -> String {
     let subject = arguments.subject.as_ref().map(|subject| format!(" --subject {}", hint::quoted(subject)));
-    let running = arguments.subject_running.then(|| " --subject-running".to_owned());
-    let options = [schedule, stack, isolation, subject, running];
-    format!("{} {id}{}", hint::runner(), options.into_iter().flatten().collect::<String>())
+    let running = if arguments.subject_running { " --subject-running" } else { "" };
+    format!("{runner} {id}{}{}{running}", hint::options(options), subject.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! `e2e init`: fixtures for a project that has none, as a package that runs them.
+//! `e2e init` gives a project that has no fixtures a package with an example fixture, a runner and a test target.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use clap::Args;
 use super::new;
 use crate::{Program, machine};
 
-/// What is written below `fixtures/`, with `PIPELINE` and `DEPENDENCY` to be filled in.
+/// The files that are written below `fixtures/`. `PIPELINE` and `DEPENDENCY` are replaced in them.
 const FILES: [(&str, &str); 5] = [
     ("Cargo.toml", include_str!("../../template/Cargo.toml.txt")),
     ("runner.rs", include_str!("../../template/runner.rs")),
@@ -19,7 +19,7 @@ const FILES: [(&str, &str); 5] = [
 
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// The project's folder: the pipeline runs in it, and its fixtures will be in `fixtures/` below it.
+    /// The project's folder. The pipeline runs in it, and its fixtures will be in `fixtures/` below it.
     #[arg(value_name = "FOLDER", default_value = ".")]
     folder: PathBuf,
     /// The command that starts the pipeline.
@@ -28,7 +28,7 @@ pub(super) struct Init {
 }
 
 impl Init {
-    /// Writes the package; an error if there are fixtures already, of which nothing is touched.
+    /// Writes the package. It is an error if there are fixtures already, which are then left as they are.
     pub(super) fn write(&self) -> Result<ExitCode, String> {
         Program::shell(&self.subject).map_err(|problem| format!("--subject: {problem}"))?;
         let fixtures = self.folder.join("fixtures");
@@ -43,10 +43,10 @@ impl Init {
         new::write(&fixtures.join("example/first/messages.ndjson"), new::EXAMPLE.as_bytes())?;
         new::write(&fixtures.join("example/first/case.toml"), new::CASE.as_bytes())?;
         machine::print(&format!(
-            "{}/\n  1. say in suite.toml which topics, tables, buckets and consumer groups the pipeline has\n  \
-             2. put messages that it gets into example/first/messages.ndjson, one a line\n  \
-             3. cd {}; cargo run --bin e2e shows what it makes of them, and --update accepts it\n  \
-             4. cargo test, or cargo nextest run, has a test for every fixture; cargo run --bin e2e -- new PROTOCOL/CASE adds one\n",
+            "{}/\n  1. list the topics, tables, buckets and consumer groups of the pipeline in suite.toml\n  \
+             2. write messages for it into example/first/messages.ndjson, one a line\n  \
+             3. cd {}; cargo run --bin e2e shows what it stores, and --update accepts that\n  \
+             4. cargo test, or cargo nextest run, runs every fixture as a test; cargo run --bin e2e -- new PROTOCOL/CASE adds one\n",
             fixtures.display(),
             fixtures.display(),
         ));
@@ -54,7 +54,8 @@ impl Init {
     }
 }
 
-/// How the package depends on this crate: by its folder where it was compiled, if that is still there, else by its version.
+/// How the package depends on this crate: by the folder in which the crate was compiled, if that still exists and is a
+/// checkout, otherwise by its version.
 fn dependency() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let is_released = folder.components().any(|part| part.as_os_str() == "registry");
@@ -65,7 +66,7 @@ fn dependency() -> String {
     }
 }
 
-// The templates, compiled as they will be in other projects, except for the command.
+// The templates are compiled here as they will be in other projects, except for the command.
 #[cfg(test)]
 #[path = "../../template/runner.rs"]
 #[expect(dead_code, reason = "its `main` is not called")]

@@ -1,4 +1,5 @@
-//! The runner: a command line that runs cases in parallel, with a progress bar, a table and a report, and begins new ones.
+//! The runner: a command line that runs cases in parallel and shows a progress bar, a table and a report. It also
+//! begins new projects and fixtures.
 
 pub(crate) mod cases;
 mod command;
@@ -11,45 +12,47 @@ mod table;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::stack::docker;
-use crate::{Program, Suite, machine, variables};
+use crate::{Program, Suite, hint, machine, variables};
 
-/// A case failed.
+/// The exit status if a case failed.
 const FAILED: u8 = 1;
-/// Nothing was run: the command line, the fixtures or the engine are not right.
+/// The exit status if nothing was run, because of the command line, the fixtures or the container engine.
 const NOT_RUN: u8 = 2;
-/// No case failed by itself, but services did.
+/// The exit status if services failed, and no case failed by itself.
 const INFRASTRUCTURE: u8 = 3;
 
-/// Run fixtures end to end: messages into Kafka, the pipeline as a process, what it stored against snapshots.
+/// Run fixtures end to end: send their messages to Kafka, run the pipeline, and compare what it has stored with
+/// snapshots.
 #[derive(Debug, Parser)]
-#[command(name = "e2e", version, args_conflicts_with_subcommands = true)]
+#[command(name = "e2e", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    run: command::Run,
+    run: command::RunArguments,
     #[command(flatten)]
     project: Project,
 }
 
 #[derive(Debug, Args)]
 struct Project {
-    /// The project's folder, which has `fixtures/`; else it is the nearest folder, from the current one upwards, with
-    /// `fixtures/suite.toml`.
+    /// The project's folder, which has `fixtures/`. Without this option it is the nearest folder, from the current one
+    /// upwards, that has `fixtures/suite.toml`.
     #[arg(long, value_name = "FOLDER", global = true)]
     root: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Begin the fixtures of a project that has none: write a package that runs them, with an example.
+    /// Begin the fixtures of a project: write a package with an example fixture, a runner and a test target.
     Init(init::Init),
-    /// Begin a fixture: write its folder and say what to do next.
+    /// Begin a fixture: write its folder and explain the next steps.
     New(new::New),
-    /// Run fixtures on two stacks and compare what was observed, not only the snapshots.
+    /// Run fixtures on two stacks and compare everything that was observed.
     Parity(parity::Parity),
 }
 
@@ -59,18 +62,20 @@ pub struct Extra {
     pub name: &'static str,
     /// What it does, for `--help`.
     pub about: &'static str,
-    /// Does it; an error is printed, and the exit status is that of a run in which nothing was run.
+    /// Carries out the command. If it returns an error, the error is printed and the exit status is 2.
     pub run: fn(&Suite) -> Result<ExitCode, String>,
 }
 
-/// `main` of a runner: takes the arguments of the process. Has to be called before the process starts a thread.
+/// `main` of a runner, which takes the arguments of the process. It has to be called before the process starts a
+/// thread.
 ///
 /// The exit status is 0 if all cases passed, 1 if one failed, 2 if nothing was run, and 3 if only services failed.
 pub fn main(program: Program, extra: &[Extra]) -> ExitCode {
     if let Some(status) = docker::reaper_if_asked() {
         return status;
     }
-    // Before the arguments are parsed, for some of them have a variable, whose value would be blamed without its name.
+    // This comes before the arguments are parsed: some of them have a variable, and an error in its value would not
+    // name the variable.
     let checked = variables::check();
     carry_out(checked, program, extra).unwrap_or_else(|problem| {
         machine::warn(&problem);
@@ -84,6 +89,7 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
         parser.subcommand(clap::Command::new(extra.name).about(extra.about))
     });
     let matches = parser.get_matches();
+    refuse_arguments_before_a_command(&matches)?;
     let asked = matches.subcommand_name().and_then(|name| extra.iter().find(|extra| extra.name == name));
     let project = Project::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let suite = || match &project.root {
@@ -91,14 +97,54 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
         None => Suite::here(program),
     };
     let suite = || suite().map_err(|error| error.to_string());
+    let runner = hint::runner(project.root.as_deref());
     if let Some(extra) = asked {
         return (extra.run)(&suite()?);
     }
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match arguments.command {
         Some(Command::Init(init)) => init.write(),
-        Some(Command::New(new)) => new.write(&suite()?),
-        Some(Command::Parity(parity)) => parity.run(&suite()?),
-        None => command::run(suite()?, &arguments.run),
+        Some(Command::New(new)) => new.write(&suite()?, &runner),
+        Some(Command::Parity(parity)) => parity.run(&suite()?, &runner),
+        None => command::run(suite()?, &arguments.run, &runner),
+    }
+}
+
+/// Only `--root` may stand before a command. The command would ignore every other argument there.
+fn refuse_arguments_before_a_command(matches: &ArgMatches) -> Result<(), String> {
+    let Some(name) = matches.subcommand_name() else { return Ok(()) };
+    let arguments = command::RunArguments::augment_args(clap::Command::new("run"));
+    let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let Some(argument) = arguments.get_arguments().find(|argument| is_given(argument.get_id().as_str())) else {
+        return Ok(());
+    };
+    let argument = argument.get_long().map_or_else(|| "FILTER".to_owned(), |long| format!("--{long}"));
+    Err(format!(
+        "`{argument}` stands before the command `{name}`, which would ignore it; write the arguments of `{name}` behind it \
+         (`{name} --help` lists them)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(line: &str) -> Option<String> {
+        let matches = Arguments::command().try_get_matches_from(line.split(' ')).expect("it can be parsed");
+        refuse_arguments_before_a_command(&matches).err()
+    }
+
+    #[test]
+    fn a_command_is_one_after_root_and_takes_no_argument_before_it() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).expect("it can be parsed");
+        for line in ["e2e --root /p new a/b", "e2e new --root /p a/b", "e2e new a/b --root /p"] {
+            let arguments = parse(line);
+            assert!(matches!(arguments.command, Some(Command::New(_))), "{line}");
+            assert_eq!(arguments.project.root.as_deref(), Some(std::path::Path::new("/p")), "{line}");
+            assert_eq!(refused(line), None);
+        }
+        let problem = refused("e2e --stack external new a/b").expect("it is refused");
+        assert!(problem.contains("--stack") && problem.contains("the command `new`"), "{problem}");
+        assert_eq!(refused("e2e --stack external a b"), None);
     }
 }

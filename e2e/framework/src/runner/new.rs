@@ -1,4 +1,4 @@
-//! `e2e new <protocol>/<case>`: the folder of a fixture, and what to do next.
+//! `e2e new <protocol>/<case>` writes the folder of a new fixture and explains the next steps.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::{Suite, hint, machine};
+use crate::{Suite, machine};
 
-/// A `case.toml` to be completed.
+/// The `case.toml` of a new fixture, for its author to complete.
 pub(super) const CASE: &str = "description = \"What arrives, and what has to become of it.\"\n";
 
-/// A message to be replaced.
+/// The message of a new fixture, for its author to replace.
 pub(super) const EXAMPLE: &str = "{\"id\":1,\"text\":\"replace this message by one that your pipeline gets\"}\n";
 
 #[derive(Debug, Args)]
@@ -19,13 +19,15 @@ pub(super) struct New {
     /// `protocol/case`: the folders below fixtures/.
     #[arg(value_name = "PROTOCOL/CASE")]
     name: String,
-    /// Messages to begin with, one a line.
+    /// A file with messages, one a line, to begin with.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 }
 
 impl New {
-    pub(super) fn write(&self, suite: &Suite) -> Result<ExitCode, String> {
+    /// Writes the folder. It is an error if the folder exists already. `runner` is the command that starts this
+    /// runner again.
+    pub(super) fn write(&self, suite: &Suite, runner: &str) -> Result<ExitCode, String> {
         let valid = |name: &str| {
             !name.is_empty()
                 && !name.starts_with('.')
@@ -49,17 +51,17 @@ impl New {
         write(&folder.join("messages.ndjson"), &messages)?;
         write(&folder.join("case.toml"), CASE.as_bytes())?;
         if is_new {
-            let defaults = "# What all cases of this protocol have in common; the keys are those of ../suite.toml, and what is said here wins.\n";
+            let defaults = "# Settings of all cases of this protocol. The keys are those of ../suite.toml, and the values here take precedence.\n";
             write(&suite.fixtures.join(protocol).join("protocol.toml"), defaults.as_bytes())?;
         }
-        let (folder, runner) = (folder.display(), hint::runner());
+        let folder = folder.display();
         let done = if self.from.is_some() { " (done)" } else { "" };
         let shared =
-            if is_new { "; what its protocol has in common, such as `topic`, is in ../protocol.toml" } else { "" };
+            if is_new { "; settings of the whole protocol, such as `topic`, belong into ../protocol.toml" } else { "" };
         machine::print(&format!(
-            "{folder}/\n  1. put messages into messages.ndjson, one a line{done}\n  2. say in case.toml what this case is about{shared}\n  \
-             3. {runner} {protocol}::{case} shows what the pipeline makes of them\n  4. cargo insta review accepts it, or the third command \
-             with --update\n"
+            "{folder}/\n  1. put messages into messages.ndjson, one a line{done}\n  2. describe the case in case.toml{shared}\n  \
+             3. {runner} {protocol}::{case} shows what the pipeline stores\n  4. cargo insta review accepts that, and so does the third \
+             command with --update\n"
         ));
         Ok(ExitCode::SUCCESS)
     }
@@ -85,7 +87,7 @@ mod tests {
     fn a_new_fixture_is_a_case_and_an_old_one_is_not_touched() {
         let root = tempfile::tempdir().expect("a folder");
         let suite = Suite::new(root.path(), Program::Shell("true".into()));
-        new("trucks/first").write(&suite).expect("written");
+        new("trucks/first").write(&suite, "e2e").expect("written");
         let cases: Vec<_> = discovery::list(&suite.fixtures).expect("a case").iter().map(ToString::to_string).collect();
         assert_eq!(cases, ["trucks::first"]);
         for file in ["trucks/protocol.toml", "trucks/first/case.toml", "trucks/first/messages.ndjson"] {
@@ -95,9 +97,9 @@ mod tests {
                 "{file} names another project's things: {text}"
             );
         }
-        assert!(new("trucks/first").write(&suite).expect_err("exists").contains("exists already"));
+        assert!(new("trucks/first").write(&suite, "e2e").expect_err("exists").contains("exists already"));
         for wrong in ["trucks", "a/b/c", "../x/y", "/x", "a b/c"] {
-            assert!(new(wrong).write(&suite).is_err(), "{wrong}");
+            assert!(new(wrong).write(&suite, "e2e").is_err(), "{wrong}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `e2e parity`: every fixture on two stacks, observed document against observed document.
+//! `e2e parity` runs every fixture on two stacks and compares everything that was observed on them.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,13 +14,13 @@ use crate::{Options, Suite, machine, parity, variables};
 
 #[derive(Debug, Args)]
 pub(super) struct Parity {
-    /// Only cases whose name, `protocol::case`, contains one of these.
+    /// Run only the cases whose name, `protocol::case`, contains one of these texts.
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
-    /// The two stacks.
+    /// The two stacks to compare.
     #[arg(long, num_args = 2, value_delimiter = ',', default_values = ["embedded", "docker"])]
     stacks: Vec<StackKind>,
-    /// On the docker stack: shared (one set of containers for the run) or per-test.
+    /// The containers of the docker stack: shared (one set for the whole run) or per-test.
     #[arg(long, env = variables::ISOLATION, default_value = "shared")]
     isolation: Isolation,
     /// Leave the shared set of containers to the next run.
@@ -32,7 +32,7 @@ pub(super) struct Parity {
 }
 
 impl Parity {
-    pub(super) fn run(&self, suite: &Suite) -> Result<ExitCode, String> {
+    pub(super) fn run(&self, suite: &Suite, runner: &str) -> Result<ExitCode, String> {
         let [first, second] = self.stacks[..] else { return Err("--stacks: name two stacks".to_owned()) };
         if first == second {
             return Err(format!("--stacks: {first} is the same as {second}"));
@@ -48,7 +48,7 @@ impl Parity {
             }
         }
         let started = Instant::now();
-        let outcomes = run_all(&cases, None, false, |id| parity::compare(suite, id, [&first, &second]));
+        let outcomes = run_all(&cases, None, false, |id| parity::compare(suite, id, [&first, &second], runner));
         let took = started.elapsed();
         machine::print(&table::text(&outcomes, took));
         if outcomes.iter().all(|outcome| outcome.failure().is_none()) {

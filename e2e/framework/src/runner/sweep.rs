@@ -1,5 +1,5 @@
-//! `e2e --sweep`: runs every case undisturbed, then once for each of the AWS calls that it made with the subject killed before that call, and
-//! once with the subject killed after it.
+//! `e2e --sweep` runs every case undisturbed. Then it runs the case once for each of its AWS calls with the subject
+//! killed before the call, and once with the subject killed after it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,10 +10,13 @@ use super::cases::run_all;
 use crate::schedule::CrashPoint;
 use crate::{CaseId, Outcome, Schedule};
 
-/// What a sweep calls itself where a schedule is named.
+/// The name of a sweep where a schedule is named.
 pub(super) const NAME: &str = "killed at every call";
 
-/// The outcomes of all runs, those of each case together. A case that fails undisturbed is not run again.
+/// The sentence about a sweep in the report.
+pub(super) const SENTENCE: &str = "killed at every call: each case runs undisturbed, then with the pipeline killed before and after each of its calls to AWS";
+
+/// Returns the outcomes of all runs, with those of each case together. A case that fails undisturbed is not run again.
 pub(super) fn run(
     cases: &[CaseId],
     jobs: Option<NonZeroUsize>,
@@ -33,7 +36,7 @@ pub(super) fn run(
     outcomes
 }
 
-/// One line for every case, then what failed and what the sweep as a whole proved.
+/// The text about a sweep: one line for every case, then the totals and the runs that failed.
 pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
     let mut cases: BTreeMap<&CaseId, Summary> = BTreeMap::new();
     for outcome in outcomes {
@@ -63,7 +66,7 @@ pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
     text
 }
 
-/// What became of the runs of one case, or of all.
+/// How many runs of one case, or of all cases, ended in which way.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Summary {
     killed: usize,

@@ -1,4 +1,4 @@
-//! Outcomes as a table for people and as JSON for programs.
+//! Writes outcomes as a table for people, as Markdown for the summary of a job, and as JSON for programs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::observe::{Counts, plural};
 use crate::outcome::{Outcome, Times, Verdict, phases};
 
-/// One line a case, then the totals and the verdict.
+/// The table: one line for each case, then the totals and the verdict.
 pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
     let total: Counts = outcomes.iter().map(|outcome| &outcome.counts).sum();
     let nouns: Vec<&str> = total.nouns().collect();
@@ -55,7 +55,7 @@ fn name(outcome: &Outcome) -> String {
     format!("{mark} {}", outcome.id)
 }
 
-/// How many failed, and why; and how many passed without having been disturbed, which proves little.
+/// How many cases failed, and how many passed without having been disturbed, which proves little.
 fn verdict(outcomes: &[Outcome]) -> String {
     let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
     let failed = count(|outcome| outcome.failure().is_some());

@@ -1,4 +1,4 @@
-//! What a subject finds in its environment, so that the SDK of every language reaches the stack's services and nothing else.
+//! The environment of a subject. With it, the SDK of every language reaches the stack's services and no others.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,12 +18,13 @@ pub(super) fn is_inherited(name: &OsStr) -> bool {
     !NOT_INHERITED.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The stack's variables, and what the SDKs read beside them. What `environment` says already is kept.
+/// The stack's variables, and those that the SDKs read beside them. Variables that `environment` has already are kept.
 ///
-/// The SDKs for Rust, Go, Java and JavaScript read the region from `AWS_REGION`, those for Python (boto3) and older ones from
-/// `AWS_DEFAULT_REGION`; the first Java SDK reads its key from `AWS_ACCESS_KEY` and `AWS_SECRET_KEY`. All of them read a person's files
-/// in `~/.aws`, which could name another endpoint or other credentials, and those for Java and Go ask the metadata service of EC2 for what
-/// they miss. Python, Java and Go send requests to the proxy that `HTTP_PROXY` names.
+/// The SDKs for Rust, Go, Java and JavaScript read the region from `AWS_REGION`, those for Python (boto3) and older
+/// ones from `AWS_DEFAULT_REGION`; the first Java SDK reads its key from `AWS_ACCESS_KEY` and `AWS_SECRET_KEY`. All
+/// of them read a person's files in `~/.aws`, which could name another endpoint or other credentials, and those for
+/// Java and Go ask the metadata service of EC2 for what they miss. Python, Java and Go send requests to the proxy
+/// that `HTTP_PROXY` names.
 pub(super) fn for_every_sdk(environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut all = environment.clone();
     let copies = [

@@ -1,4 +1,4 @@
-//! What a subject prints: its lines in the order in which they arrived, each with its time.
+//! The lines that a subject prints, in the order in which they arrive, each with its time.
 
 use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
@@ -100,8 +100,8 @@ impl Log {
     }
 }
 
-/// A line with its control characters escaped, such as `\u{1b}` for the start of an escape sequence: a log is shown to people on a
-/// terminal, which would obey them. Tabs stay.
+/// The line with its control characters escaped, such as `\u{1b}` for the start of an escape sequence, because a
+/// terminal that shows the log would obey them. Tabs stay.
 fn shown(line: &str) -> String {
     let mut shown = String::with_capacity(line.len());
     for c in line.chars() {

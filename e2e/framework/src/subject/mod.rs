@@ -1,4 +1,5 @@
-//! The pipeline under test: a process with the stack's endpoints in its environment, its log, and signals to all of its processes.
+//! The pipeline under test: a process that has the stack's endpoints in its environment. This module starts it, keeps
+//! its log, and sends signals to all of its processes.
 
 mod environment;
 mod log;
@@ -22,16 +23,17 @@ pub use self::log::Log;
 pub use self::program::Program;
 use self::tree::{MARK, Tree};
 
-/// How often a process is asked whether it has ended while nothing else wakes the wait. The end of its log wakes it at once.
+/// The interval at which a process is checked for its end. The end of its log is noticed at once.
 const EXIT_CHECK: Duration = Duration::from_millis(20);
 
 /// How long the log of a process that has ended may take to arrive.
 const LOG_LIMIT: Duration = Duration::from_secs(1);
 
-/// Subjects that have not been dropped: they are killed when this process has to end.
+/// The subjects that have not been dropped. They are killed when this process has to end.
 static LIVE: Mutex<Vec<Killer>> = Mutex::new(Vec::new());
 
-/// A process and all that it starts. None of them outlives this value, whatever the process has done with its children.
+/// A process and all processes that it starts. None of them outlives this value, even if it has left the process
+/// group.
 ///
 /// The process itself also ends with the thread that made it and with the test's process, however that ends.
 #[derive(Debug)]
@@ -49,9 +51,8 @@ struct Process {
 }
 
 impl Subject {
-    /// Starts `program` in `folder`, with `environment` over what is inherited, and appends what it prints to `log`.
-    ///
-    /// What the AWS SDKs of other languages read beside the stack's own variables is added.
+    /// Starts `program` in `folder` and appends what it prints to `log`. `environment` is added to the inherited
+    /// variables, and so is what the AWS SDKs of other languages read beside the stack's own variables.
     pub fn start(
         program: &Program,
         args: &[String],
@@ -103,7 +104,7 @@ impl Subject {
         self.tell(Tree::terminate);
     }
 
-    /// Whether one of its processes handles SIGTERM already. Where the system does not tell, the answer is true.
+    /// Whether one of its processes handles SIGTERM already. The answer is true if the system does not tell.
     pub(crate) fn handles_sigterm(&self) -> bool {
         self.process.tree.handles_sigterm()
     }
@@ -135,11 +136,12 @@ impl Subject {
         }
     }
 
-    /// Waits until the process that was started has ended; `None` at the deadline. All that it printed is in the log then.
+    /// Waits until the process that was started has ended and its log is complete. Returns `None` at the deadline.
     pub fn wait(&self, deadline: Instant) -> Option<ExitStatus> {
         loop {
             if let Some(status) = self.status() {
-                // A process that goes on keeps the log open: it is not waited for.
+                // Another process of the subject that still runs keeps the log open, so the log is not waited for
+                // then.
                 if self.process.tree.members().is_empty() {
                     self.log.wait_for_end(Instant::now() + LOG_LIMIT);
                 }
@@ -153,10 +155,11 @@ impl Subject {
         }
     }
 
-    /// Asks all of its processes to stop and waits, `limit` at most, until all of them have ended; an error says which have not, or
-    /// with which status they ended, if that is not 0.
+    /// Asks all of its processes to stop and waits until all of them have ended, at most for `limit`. The error names
+    /// the processes that have not ended, or the status if it is not 0.
     ///
-    /// A wrapper script that does not `exec` its pipeline is ended by the signal itself; then the pipeline's status counts.
+    /// The signal itself ends a wrapper script that does not `exec` its pipeline. In this case the pipeline's status
+    /// counts.
     pub fn stop(&self, limit: Duration) -> Result<(), String> {
         self.terminate();
         let deadline = Instant::now() + limit;
@@ -169,7 +172,7 @@ impl Subject {
                     adopted.extend(self.process.tree.reap());
                     break status;
                 }
-                // Its end is not waited for any more, but theirs.
+                // The process itself has ended, and those that it started have not.
                 self.log.wait_for_change(EXIT_CHECK);
             }
             if Instant::now() >= deadline {
@@ -198,7 +201,7 @@ impl Subject {
         }
     }
 
-    /// How the process that was started ended, and which of the processes that it started run on.
+    /// How the process that was started ended, and which of the processes that it started still run.
     pub fn end(&self, status: ExitStatus) -> String {
         let left: Vec<String> = self.process.tree.members().into_iter().map(tree::Member::describe).collect();
         match left.as_slice() {
@@ -254,7 +257,7 @@ impl Killer {
     }
 }
 
-/// Kills every subject of this process: for a process that is told to end, in which no value is dropped any more.
+/// Kills every subject of this process. A process that is told to end calls this, because it drops no values any more.
 pub(crate) fn kill_all() {
     let live = lock(&LIVE).clone();
     live.iter().for_each(Killer::kill);
@@ -263,18 +266,18 @@ pub(crate) fn kill_all() {
 /// How a wait for a line ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waited {
-    /// The line.
+    /// The process printed this line.
     Found(String),
-    /// The process ended without it.
+    /// The process ended and had not printed the line.
     Ended(ExitStatus),
-    /// It did not come in time.
+    /// The process did not print the line in time.
     TimedOut,
 }
 
 /// Why a subject could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SubjectError {
-    /// The operating system refused, or the command is none.
+    /// The operating system refused to start it, or the command is not valid.
     #[error("cannot start {program} in {}: {source}", folder.display())]
     Start {
         /// What was to be started.
@@ -286,7 +289,7 @@ pub enum SubjectError {
     },
 }
 
-/// `exit status 1`, `killed by SIGKILL`.
+/// How a process ended, for people: `exit status 1` or `killed by SIGKILL`.
 pub(crate) fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
@@ -302,7 +305,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes the kernel end the process with its parent, and gives it an empty signal mask: the harness blocks signals to wait for them.
+/// Makes the kernel end the process together with its parent, and gives it an empty signal mask, because the harness
+/// blocks the signals that it waits for.
 #[allow(
     unsafe_code,
     reason = "`pre_exec` runs code between fork and exec; nothing else can set the parent-death signal of a child"
@@ -314,7 +318,8 @@ fn end_with_parent(command: &mut Command) {
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
         Ok(())
     };
-    // SAFETY: the closure only makes system calls that are safe after a fork (sigprocmask, prctl); it allocates nothing and takes no lock.
+    // SAFETY: the closure only makes system calls that are safe after a fork (sigprocmask, prctl). It allocates
+    // nothing and takes no lock.
     unsafe {
         command.pre_exec(prepare);
     }

@@ -1,24 +1,27 @@
-//! What is started as the subject.
+//! The program that is started as the subject.
 
 use std::fmt;
 use std::process::Command;
 
-/// The pipeline under test, as something that can be started.
+/// The pipeline under test, and how it is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
-    /// This executable once more, with a variable in its environment that tells it to be the pipeline: never a stale build.
+    /// This executable once more, with a variable in its environment that tells it to be the pipeline. The pipeline is
+    /// therefore always of the same build as the tests.
     Itself {
-        /// Name and value of the variable.
+        /// What messages and the report call the pipeline.
+        name: &'static str,
+        /// The name and the value of the variable.
         role: (&'static str, &'static str),
     },
     /// A command for the shell, which runs in the project's folder; see [`Program::shell`].
     Shell(String),
-    /// Nothing: the pipeline runs already, with services and names of its own. It is neither started nor stopped.
+    /// A pipeline that runs already, with services and names of its own. It is neither started nor stopped.
     Running,
 }
 
 impl Program {
-    /// A command for the shell, checked: an error says why the shell would not start a pipeline with it.
+    /// Checks a command for the shell. The error says why the shell would not start a pipeline with it.
     pub fn shell(line: &str) -> Result<Self, String> {
         let first = line.split_whitespace().next().ok_or("the command is empty; write what starts the pipeline")?;
         let is_name = |name: &str| {
@@ -34,10 +37,10 @@ impl Program {
         Ok(Self::Shell(line.to_owned()))
     }
 
-    /// The command that starts it. `args` are those of the suite's own subject; a shell's command has its own.
+    /// The command that starts the program. `args` are for [`Program::Itself`]; a command for the shell has its own.
     pub(super) fn command(&self, args: &[String]) -> std::io::Result<Command> {
         match self {
-            Self::Itself { role: (name, value) } => {
+            Self::Itself { role: (name, value), .. } => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.env(name, value).args(args);
                 Ok(command)
@@ -48,7 +51,9 @@ impl Program {
                 command.arg("-c").arg(format!("exec {line}"));
                 Ok(command)
             }
-            Self::Running => Err(std::io::Error::other("it runs already, and the framework does not start it")),
+            Self::Running => {
+                Err(std::io::Error::other("the pipeline runs already, and the framework does not start it"))
+            }
         }
     }
 }
@@ -56,7 +61,7 @@ impl Program {
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Itself { role: (name, value) } => write!(f, "this executable with {name}={value}"),
+            Self::Itself { name, .. } => f.write_str(name),
             Self::Shell(line) => write!(f, "`{line}`"),
             Self::Running => f.write_str("the pipeline that runs already"),
         }

@@ -1,8 +1,9 @@
-//! All processes of one subject: signals reach every one of them, and none of them is left at its end.
+//! All processes of one subject. A signal reaches each of them, and none of them is left when the subject is over.
 //!
-//! A subject leads a process group, so a signal to the group reaches what it has started. A process that left the group, such as a
-//! daemon, is found on Linux by a variable in its environment, which all of them inherit. This process adopts the orphans among them (it
-//! is their subreaper), so that their exit status is known when a wrapper script ended before the pipeline that it started.
+//! A subject leads a process group, so a signal to the group reaches the processes that it has started. On Linux, a
+//! process that has left the group, such as a daemon, is found by a variable in its environment, which all of them
+//! inherit. This process adopts the orphans among them (it is their subreaper). So their exit status is known even if
+//! a wrapper script ended before the pipeline that it started.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -23,23 +24,23 @@ use super::lock;
 /// The variable that marks all processes of one subject.
 pub(super) const MARK: &str = "E2E_SUBJECT";
 
-/// How often processes that have been killed are looked for until they are gone.
+/// The interval at which processes that were killed are looked for until they are gone.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// How long a process that SIGTERM simply ends may take until it has ended.
+/// How long a process without a handler for SIGTERM may take to end.
 #[cfg(target_os = "linux")]
 const WRAPPER_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the kernel may take to end processes after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-/// The value of [`MARK`] for a new subject: different for every subject on this machine.
+/// The value of [`MARK`] for a new subject. Every subject on this machine has another one.
 pub(super) fn new_mark() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Makes this process adopt the orphans of its descendants, where the system can.
+/// Makes this process adopt the orphans of its descendants, if the system can do that.
 pub(super) fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_child_subreaper(true);
@@ -61,8 +62,8 @@ impl Tree {
         Self { root, mark, outside: Mutex::default() }
     }
 
-    /// Sends a signal to every process. The root must not have been reaped, or a process of the tree must still be there: else the
-    /// number of the group could be another's.
+    /// Sends a signal to every process. The root must not have been reaped yet, or a process of the group must still
+    /// run. Otherwise another group could have its number.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = signal::killpg(self.root, signal);
         for member in self.members().into_iter().filter(|member| !member.in_group) {
@@ -70,16 +71,17 @@ impl Tree {
         }
     }
 
-    /// Asks every process to stop (SIGTERM). What [`Self::signal`] says of the root holds here too.
+    /// Asks every process to stop (SIGTERM). The condition of [`Self::signal`] holds here, too.
     ///
-    /// A root that SIGTERM simply ends, such as a wrapper script, is ended before the others are told. If both were told at once, the
-    /// pipeline could end first and the wrapper take its status along into its own end, and nobody would know how the pipeline ended.
+    /// A root without a handler for SIGTERM, such as a wrapper script, gets the signal before the others. If all got
+    /// it at once, the pipeline could end first, and the wrapper could collect its status and be ended with it. Then
+    /// nobody would know how the pipeline ended.
     pub(crate) fn terminate(&self) {
         #[cfg(target_os = "linux")]
         if self.root_is_ended_by_sigterm() {
             let _ = signal::kill(self.root, Signal::SIGTERM);
             let deadline = Instant::now() + WRAPPER_LIMIT;
-            // The root stays a zombie, so the number of its group stays its own.
+            // The root stays a zombie, so no other group gets its number.
             let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
             while waitid(Id::Pid(self.root), ended) == Ok(WaitStatus::StillAlive) && Instant::now() < deadline {
                 thread::sleep(LOOK);
@@ -98,12 +100,17 @@ impl Tree {
             && !["SigCgt:", "SigIgn:", "SigBlk:"].iter().any(|set| has_sigterm(&status, set))
     }
 
-    /// Kills every process but the root, which its parent has reaped, and returns when all of them are gone.
+    /// Kills every process except the root, which has been reaped, and returns when all of them are gone.
     pub(crate) fn kill_the_rest(&self) {
         let deadline = Instant::now() + KILL_LIMIT;
         loop {
             let members = self.members();
-            for member in &members {
+            if members.iter().any(|member| member.in_group) {
+                // While a process is in the group, no other group can have its number. Not every system tells which
+                // processes are in it, so the signal goes to the group.
+                let _ = signal::killpg(self.root, Signal::SIGKILL);
+            }
+            for member in members.iter().filter(|member| !member.in_group) {
                 let _ = signal::kill(member.pid, Signal::SIGKILL);
             }
             self.reap();
@@ -114,7 +121,8 @@ impl Tree {
         }
     }
 
-    /// Takes the status of every process that this process has adopted and that has ended. The root must have been reaped.
+    /// Reaps the processes that this process has adopted and that have ended, and returns their status. The root must
+    /// have been reaped before.
     pub(crate) fn reap(&self) -> Vec<ExitStatus> {
         let group = Pid::from_raw(-self.root.as_raw());
         let mut ended: Vec<ExitStatus> = std::iter::from_fn(|| reap_one(group).ok().flatten()).collect();
@@ -141,17 +149,17 @@ impl Tree {
 
     /// The process as a member, if it belongs to the subject.
     #[cfg(target_os = "linux")]
-    fn member(&self, Running { pid, group }: Running) -> Option<Member> {
+    fn member(&self, RunningProcess { pid, group }: RunningProcess) -> Option<Member> {
         let in_group = group == self.root.as_raw();
         (in_group || self.has_mark(pid)).then_some(Member { pid: Pid::from_raw(pid), in_group })
     }
 
-    /// Whether a process of the group handles SIGTERM, or has blocked it in order to wait for it. On a system without `/proc` the
-    /// answer is true.
+    /// Whether a process of the group handles SIGTERM, or has blocked it in order to wait for it. On a system without
+    /// `/proc` the answer is true.
     #[cfg(target_os = "linux")]
     pub(crate) fn handles_sigterm(&self) -> bool {
         let Some(mut running) = running() else { return true };
-        running.any(|Running { pid, group }| {
+        running.any(|RunningProcess { pid, group }| {
             group == self.root.as_raw() && {
                 let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
                 ["SigCgt:", "SigBlk:"].iter().any(|set| has_sigterm(&status, set))
@@ -159,7 +167,7 @@ impl Tree {
         })
     }
 
-    /// What a process handles is not told here.
+    /// This system does not tell which signals a process handles.
     #[cfg(not(target_os = "linux"))]
     pub fn handles_sigterm(&self) -> bool {
         true
@@ -172,7 +180,7 @@ impl Tree {
         environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
     }
 
-    /// The group, if a process of it runs: which ones they are is not told here.
+    /// The group as one member, if a process of it runs. This system does not tell which processes are in it.
     #[cfg(not(target_os = "linux"))]
     pub fn members(&self) -> Vec<Member> {
         let runs = signal::killpg(self.root, None).is_ok();
@@ -182,14 +190,14 @@ impl Tree {
 
 /// A process of this machine that runs, and its process group.
 #[cfg(target_os = "linux")]
-struct Running {
+struct RunningProcess {
     pid: i32,
     group: i32,
 }
 
-/// All processes of this machine that run; `None` where there is no `/proc`.
+/// All processes of this machine that run. It is `None` if there is no `/proc`.
 #[cfg(target_os = "linux")]
-fn running() -> Option<impl Iterator<Item = Running>> {
+fn running() -> Option<impl Iterator<Item = RunningProcess>> {
     let entries = std::fs::read_dir("/proc").ok()?.flatten();
     Some(entries.filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
@@ -198,7 +206,7 @@ fn running() -> Option<impl Iterator<Item = Running>> {
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
         let has_ended = ["Z", "X"].contains(&fields.next()?);
         let group = fields.nth(1)?.parse().ok()?;
-        (!has_ended).then_some(Running { pid, group })
+        (!has_ended).then_some(RunningProcess { pid, group })
     }))
 }
 
@@ -211,7 +219,8 @@ fn has_sigterm(status: &str, set: &str) -> bool {
     mask & (1 << (Signal::SIGTERM as i32 - 1)) != 0
 }
 
-/// The status of a child that has ended, `None` if none of them has; an error if there is no such child.
+/// The status of a child that has ended, or `None` if none of them has ended. It is an error if there is no such
+/// child.
 fn reap_one(which: Pid) -> Result<Option<ExitStatus>, Errno> {
     loop {
         return match waitpid(which, Some(WaitPidFlag::WNOHANG)) {

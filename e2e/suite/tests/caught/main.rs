@@ -1,8 +1,8 @@
 //! The framework catches broken pipelines: each test breaks a pipeline in one way and checks what a person would be
 //! told.
 //!
-//! This executable has three roles: it is the tests, the test target of a small project with its own fixtures, and that
-//! project's pipeline.
+//! This executable has three roles: it is the tests, the test target of a small project with its own fixtures, and
+//! that project's pipeline.
 
 mod fixtures;
 mod pipeline;
@@ -24,7 +24,8 @@ fn main() -> ExitCode {
         Ok("pipeline") => pipeline::main(),
         Ok("project") => {
             let root = std::env::var_os(ROOT).unwrap_or_default();
-            e2e::harness::main_of(&Suite::new(root, Program::Itself { role: (ROLE, "pipeline") }))
+            let program = Program::Itself { name: "the copying pipeline", role: (ROLE, "pipeline") };
+            e2e::harness::main_of(&Suite::new(root, program))
         }
         _ => {
             let trials = trials().into_iter().chain(fixtures::trials()).collect();
@@ -136,6 +137,26 @@ fn trials() -> Vec<Trial> {
             );
             project.run("").fails_with(&["until its session has timed out", "set a short one in `env_when_restarted`"])
         }),
+        Trial::test("a_first_subject_that_never_drains_is_not_waiting_for_a_session", || {
+            for schedule in ["killed:s3.PutObject:9", "restarted"] {
+                let verdict = project().timeout("1s").under(schedule).run("never drains");
+                let text = verdict.text();
+                verdict.fails_with(&["not drained after 1.0 s"])?;
+                if text.contains("until its session has timed out") {
+                    return Err(format!("no subject was killed, so no session is awaited:\n{text}").into());
+                }
+            }
+            Ok(())
+        }),
+        Trial::test("the_report_names_the_pipeline_and_the_schedule", || {
+            let project = project().under("restarted");
+            project.run("").passes()?;
+            let report = fs::read_to_string(project.root.path().join("target/e2e/report.html"))?;
+            contains(
+                &report,
+                &["<dt>Pipeline<dd>the copying pipeline", "<dt>Schedule<dd>restarted: the pipeline is stopped"],
+            )
+        }),
         Trial::test("nothing_observed_is_a_failure_unless_it_is_the_point", || {
             let blind = project().without_snapshots();
             blind.run("drops everything").fails_with(&["nothing was observed"])?;
@@ -226,7 +247,7 @@ fn ended_for_its_time() -> Result<(), Failed> {
     if output.status.code() == Some(143) { Ok(()) } else { Err(format!("ended with {}", output.status).into()) }
 }
 
-/// Nobody may read standard error any more when the signal comes, as after `cargo nextest run | head`.
+/// When the signal comes, nobody may be reading standard error any more, as after `cargo nextest run | head`.
 fn ended_without_standard_error() -> Result<(), Failed> {
     let project = project().timeout("60s");
     let waiting = project.root.path().join("waiting");
@@ -275,7 +296,7 @@ impl Project {
         fs::write(folder.join(name), text).expect("a file in the temporary folder");
     }
 
-    /// Makes of a folder a case with the first message alone, and the snapshots that go with it.
+    /// Turns a folder into a case with only the first message, and with the matching snapshots.
     fn one_message(&self, case: &str) {
         self.write(case, "messages.ndjson", "one\n");
         for (name, text) in EXPECTED {
