@@ -27,7 +27,7 @@ pub(crate) struct Mismatch {
 
 impl Mismatch {
     /// A mismatch that is told in one line.
-    pub fn line(section: &str, problem: &str) -> Self {
+    pub(crate) fn line(section: &str, problem: &str) -> Self {
         let text = format!("{}: {problem}\n", file(section));
         Self { section: section.to_owned(), short: text.clone(), full: text }
     }
@@ -49,7 +49,7 @@ pub(crate) enum Comparison {
 
 impl Comparison {
     /// What has to match after a run of this program under this schedule.
-    pub fn of(schedule: &Schedule, program: &Program) -> Self {
+    pub(crate) fn of(schedule: &Schedule, program: &Program) -> Self {
         match schedule {
             Schedule::Plain if *program != Program::Running => Self::Exact,
             _ => Self::Invariant {
@@ -59,7 +59,7 @@ impl Comparison {
         }
     }
 
-    pub fn is_exact(self) -> bool {
+    pub(crate) fn is_exact(self) -> bool {
         self == Self::Exact
     }
 }

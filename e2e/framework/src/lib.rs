@@ -87,6 +87,8 @@
 //!
 //! `docker` adds the stack of containers. The embedded stack and the external one need no feature.
 
+#![warn(unreachable_pub)]
+
 // How a run flows: discovery → case → stack → subject → settle → observe → compare → snapshot. A schedule disturbs it,
 // and a report describes it. `run` puts these modules together, and `harness` and `runner` make commands of it. No
 // module refers to a later one.

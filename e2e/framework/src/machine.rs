@@ -14,7 +14,7 @@ const WANTED_FILES: u64 = 4096;
 /// Below this limit, cases that run at the same time fail because they cannot open enough sockets.
 const NEEDED_FILES: u64 = 1024;
 
-/// Checks the environment, gives insta its settings, and makes the process keep the evidence of its runs when it is told
+/// Checks the environment, reads the variables of insta, and makes the process keep the evidence of its runs when it is told
 /// to end. With `accept`, snapshots are written without a review.
 ///
 /// It has to be called before the process starts a thread. An error names a variable whose value would make the run

@@ -10,7 +10,7 @@ use crate::stack::{Stack, StackError};
 use crate::subject::{Subject, Waited, describe};
 
 /// How long a subject may take from SIGTERM to its exit.
-pub const STOP_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many of the subject's last lines an error shows.
 const LAST_LINES: usize = 15;
@@ -281,7 +281,7 @@ fn describe_in_flight(calls: &[Call]) -> String {
 }
 
 /// The committed offset and the end of every partition, for each group. This text is for the report of a failure.
-pub fn offsets(stack: &dyn Stack, goal: &Goal) -> String {
+pub(crate) fn offsets(stack: &dyn Stack, goal: &Goal) -> String {
     let partitions: Vec<(String, i32)> = goal.ends.keys().cloned().collect();
     let mut text = String::new();
     for group in &goal.groups {

@@ -12,14 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use error::FixtureError;
+pub(crate) use error::FixtureError;
 pub(crate) use error::nearest;
 use messages::{Key, Message};
 pub use place::partition_of;
 pub(crate) use redact::{NamePattern, Place, Said, Target, is_request_id};
-pub use redact::{Redaction, Redactions};
+pub(crate) use redact::{Redaction, Redactions};
 use settings::File;
-pub use settings::{Objects, Settings};
+pub(crate) use settings::{Objects, Settings};
 
 use crate::stack::Record;
 
@@ -28,7 +28,7 @@ use crate::stack::Record;
 pub const BASE_TIMESTAMP: i64 = 1_672_531_200_000;
 
 /// The largest record that topics and producers accept: the bytes of its key and value together.
-pub const MAX_RECORD_BYTES: usize = 4 << 20;
+pub(crate) const MAX_RECORD_BYTES: usize = 4 << 20;
 
 /// What a case folder may contain, apart from Markdown and hidden files. Anything else is refused, because a misspelt
 /// name would be ignored silently.

@@ -21,7 +21,7 @@ type Parts = Vec<(String, String)>;
 
 /// The difference between what was expected and what was observed.
 #[derive(Debug, Clone)]
-pub struct Diff {
+pub(crate) struct Diff {
     kind: &'static EntryKind,
     changes: Vec<Change>,
 }
@@ -46,7 +46,7 @@ struct Part {
 
 impl Diff {
     /// Compares two lists of entries of one kind, in which the order counts.
-    pub fn new(kind: &'static EntryKind, expected: &[String], observed: &[String]) -> Self {
+    pub(crate) fn new(kind: &'static EntryKind, expected: &[String], observed: &[String]) -> Self {
         let pairing = pair(kind, expected, observed);
         // A change stands where the entry was expected; what was not expected stands behind the last entry that is where it was.
         let mut changes: Vec<((usize, usize), Change)> = Vec::new();
@@ -71,12 +71,12 @@ impl Diff {
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
     /// `1 row missing, 2 items changed`.
-    pub fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let count = |wanted: fn(&Change) -> bool| self.changes.iter().filter(|change| wanted(change)).count();
         let told = [
             (count(|change| matches!(change, Change::Missing(_))), "missing"),
@@ -92,12 +92,12 @@ impl Diff {
     }
 
     /// The changes, cut to what a person reads at once.
-    pub fn short(&self) -> String {
+    pub(crate) fn short(&self) -> String {
         self.render(SHOWN, SHORT)
     }
 
     /// The changes in full.
-    pub fn full(&self) -> String {
+    pub(crate) fn full(&self) -> String {
         self.render(usize::MAX, usize::MAX)
     }
 

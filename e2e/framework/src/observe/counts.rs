@@ -7,20 +7,20 @@ use serde::{Serialize, Serializer};
 /// How many messages were sent, and how many entries of each kind were observed. A kind is identified by its noun, such
 /// as `item`. Kinds are listed in the order in which they were first counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     by_noun: Vec<(&'static str, usize)>,
 }
 
 impl Counts {
     /// These counts, with `count` more entries of one kind.
     #[must_use]
-    pub fn with(mut self, noun: &'static str, count: usize) -> Self {
+    pub(crate) fn with(mut self, noun: &'static str, count: usize) -> Self {
         self.add(noun, count);
         self
     }
 
     /// Adds `count` entries of one kind.
-    pub fn add(&mut self, noun: &'static str, count: usize) {
+    pub(crate) fn add(&mut self, noun: &'static str, count: usize) {
         match self.by_noun.iter_mut().find(|(known, _)| *known == noun) {
             Some((_, sum)) => *sum += count,
             None => self.by_noun.push((noun, count)),
@@ -28,12 +28,12 @@ impl Counts {
     }
 
     /// How many entries of one kind there are.
-    pub fn of(&self, noun: &str) -> usize {
+    pub(crate) fn of(&self, noun: &str) -> usize {
         self.by_noun.iter().find(|(known, _)| *known == noun).map_or(0, |(_, count)| *count)
     }
 
     /// The nouns of all kinds, in order.
-    pub fn nouns(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn nouns(&self) -> impl Iterator<Item = &'static str> {
         self.by_noun.iter().map(|(noun, _)| *noun)
     }
 }
@@ -57,7 +57,7 @@ impl Serialize for Counts {
 }
 
 /// The plural of a noun.
-pub fn plural(noun: &str) -> String {
+pub(crate) fn plural(noun: &str) -> String {
     format!("{noun}s")
 }
 

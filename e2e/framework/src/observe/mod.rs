@@ -18,7 +18,7 @@ mod visible;
 use std::fmt::Write;
 
 pub(crate) use self::counts::counted;
-pub use self::counts::{Counts, plural};
+pub(crate) use self::counts::{Counts, plural};
 pub(crate) use self::redactor::Redactor;
 #[cfg(test)]
 pub(crate) use self::{dead_letters::DEAD_LETTER, items::ITEM, objects::OBJECT, objects::ROW};
@@ -94,7 +94,7 @@ pub(crate) struct Section {
 
 impl Section {
     /// The text of the section, as it is stored in the snapshot.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.entries.join(self.kind.separator())
     }
 }
@@ -105,7 +105,7 @@ impl EntryKind {
     }
 
     /// Splits the text of a section into its entries.
-    pub fn entries(&self, text: &str) -> Vec<String> {
+    pub(crate) fn entries(&self, text: &str) -> Vec<String> {
         text.split(self.separator()).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
     }
 }
@@ -121,12 +121,12 @@ pub(crate) struct Observation {
 
 impl Observation {
     /// Observes everything that the case names.
-    pub fn of(case: &Case, stack: &dyn Stack) -> Result<Self, StackError> {
+    pub(crate) fn of(case: &Case, stack: &dyn Stack) -> Result<Self, StackError> {
         Self::by(&OBSERVERS, case, stack)
     }
 
     /// Observes with these observers only.
-    pub fn by(observers: &[Observer<'_>], case: &Case, stack: &dyn Stack) -> Result<Self, StackError> {
+    pub(crate) fn by(observers: &[Observer<'_>], case: &Case, stack: &dyn Stack) -> Result<Self, StackError> {
         let redactor = Redactor::new(&case.settings.redactions);
         let mut sections = Vec::new();
         for observe in observers {
@@ -137,12 +137,12 @@ impl Observation {
     }
 
     /// Whether the run left nothing behind.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.sections.is_empty()
     }
 
     /// The number of messages, as given, and of the entries of each kind.
-    pub fn counts(&self, messages: usize) -> Counts {
+    pub(crate) fn counts(&self, messages: usize) -> Counts {
         let mut counts = Counts::default().with(MESSAGE, messages);
         for section in &self.sections {
             counts.add(section.kind.noun, section.entries.len());
@@ -151,7 +151,7 @@ impl Observation {
     }
 
     /// The document as one text.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.sections.iter().fold(String::new(), |mut text, section| {
             let _ = writeln!(text, "==== {}\n{}\n", section.name, section.text());
             text
