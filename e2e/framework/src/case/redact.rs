@@ -50,7 +50,7 @@ impl TryFrom<String> for NamePattern {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
-pub struct Redaction {
+pub(crate) struct Redaction {
     /// The path, as the fixture writes it.
     path: String,
     #[cfg_attr(test, schemars(skip))]

@@ -36,7 +36,7 @@ impl<'a, T> Used<'a, T> {
 }
 
 impl<'a> Redactor<'a> {
-    pub fn new(redactions: &'a Redactions) -> Self {
+    pub(crate) fn new(redactions: &'a Redactions) -> Self {
         Self { values: Used::all(&redactions.values), names: Used::all(&redactions.names) }
     }
 
@@ -91,7 +91,7 @@ impl<'a> Redactor<'a> {
     }
 
     /// The redactions of the case itself that have matched nothing, each with what to do about it.
-    pub fn unmatched(&self) -> Vec<String> {
+    pub(crate) fn unmatched(&self) -> Vec<String> {
         let values = self.values.iter().filter(|redaction| redaction.is_missed()).map(|redaction| {
             format!("case.toml: `redact`: `{}` matches nothing; remove it or correct the path", redaction.what)
         });

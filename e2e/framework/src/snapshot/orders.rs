@@ -82,12 +82,12 @@ impl Orders {
     }
 
     /// Whether snapshots that exist are replaced, and those of which nothing was observed removed.
-    pub fn accept_without_review(self) -> bool {
+    pub(super) fn accept_without_review(self) -> bool {
         matches!(self.update, Update::Always | Update::Force)
     }
 
     /// What to do with the snapshot of a section that is the same or not, and has been approved once or not.
-    pub fn action(self, is_same: bool, exists: bool) -> Action {
+    pub(super) fn action(self, is_same: bool, exists: bool) -> Action {
         match (self.update, is_same) {
             (Update::Force, _) | (Update::Always, false) => Action::Accept,
             (Update::Unseen, false) if !exists => Action::Accept,
