@@ -1,8 +1,9 @@
 //! `path.format`: an event time as folders, in the letters of Joda, as Kafka Connect has them, or in those of strftime.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime, Time};
 use jiff::fmt::strtime::{self, BrokenDownTime};
 
 /// A checked `path.format`. It formats every time of the years 0 to 9999, as one or more folders of printable ASCII.
@@ -41,14 +42,17 @@ impl PathFormat {
         out.push_str(&strtime::format(&self.strftime, time).unwrap_or_default());
     }
 
-    /// Whether this format can have written the text.
+    /// Whether this format can have written the text: whether there is a time that it writes in this way.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        let Ok(time) = BrokenDownTime::parse(&self.strftime, text) else { return false };
-        let is_whole_date = time.year().is_some() && time.month().is_some() && time.day().is_some();
-        // Parsing takes more than is ever written: days that a month does not have, and numbers without their leading
-        // zeros.
-        (!is_whole_date || time.to_date().is_ok())
-            && time.to_string(&self.strftime).is_ok_and(|written| written == text)
+        let Ok(parsed) = BrokenDownTime::parse(&self.strftime, text) else { return false };
+        let mut written = String::new();
+        // Parsing takes more than is ever written, such as a day that its month does not have, a day of the year that
+        // is another day than that of the month, or a number without its leading zeros.
+        times(&parsed).any(|time| {
+            written.clear();
+            self.write(time, &mut written);
+            written == text
+        })
     }
 
     /// How many folders it writes.
@@ -61,6 +65,23 @@ impl fmt::Display for PathFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.strftime)
     }
+}
+
+/// The times that a text may stand for of which these parts were parsed. A part that the format does not have does not
+/// matter to what is written; only an unknown year does, because some days exist in leap years alone.
+fn times(parsed: &BrokenDownTime) -> impl Iterator<Item = DateTime> {
+    const LEAP_AND_COMMON: RangeInclusive<i16> = 2024..=2025;
+    let years = parsed.year().map_or(LEAP_AND_COMMON, |year| year..=year);
+    let (month, day, day_of_year) = (parsed.month(), parsed.day(), parsed.day_of_year());
+    let clock = [parsed.hour(), parsed.minute(), parsed.second()].map(Option::unwrap_or_default);
+    years.filter_map(move |year| {
+        let date = match day_of_year {
+            Some(day) => Date::new(year, 1, 1).and_then(|first| first.with().day_of_year(day).build()),
+            None => Date::new(year, month.unwrap_or(1), day.unwrap_or(1)),
+        };
+        let [hour, minute, second] = clock;
+        Some(DateTime::from_parts(date.ok()?, Time::new(hour, minute, second, 0).ok()?))
+    })
 }
 
 /// A format in Joda's letters as one in strftime's. It has no `%`, which would have to be doubled.
@@ -129,12 +150,19 @@ fn checked_strftime(source: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::{SignedDuration, ToSpan as _};
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn formatted(source: &str) -> String {
+    fn written(format: &PathFormat, time: DateTime) -> String {
         let mut out = String::new();
-        PathFormat::parse(source).expect(source).write(DateTime::constant(2023, 1, 2, 3, 4, 5, 0), &mut out);
+        format.write(time, &mut out);
         out
+    }
+
+    fn formatted(source: &str) -> String {
+        written(&PathFormat::parse(source).expect(source), DateTime::constant(2023, 1, 2, 3, 4, 5, 0))
     }
 
     /// Both styles give the same folders, and recognize them.
@@ -172,6 +200,26 @@ mod tests {
         assert!(repeated.matches("2023/2023-01") && !repeated.matches("2022/2023-01"));
     }
 
+    #[test]
+    fn impossible_dates_are_not_recognized() {
+        for (source, possible, impossible) in [
+            ("%Y/%j", &["2024/366", "2023/365"][..], &["2023/366", "2023/000"][..]),
+            ("%F/%j", &["2024-12-31/366"], &["2023-01-02/003", "2023-12-31/366"]),
+            ("%m-%d", &["02-29", "12-31"], &["02-30", "02-31", "04-31", "00-01", "13-01"]),
+            ("%m-%d/%j", &["02-29/060", "03-01/060", "03-01/061", "12-31/366"], &["02-28/060", "03-01/062"]),
+            ("%d", &["01", "31"], &["00", "32"]),
+            ("%H:%M:%S", &["23:59:59"], &["23:59:60", "24:00:00"]),
+        ] {
+            let format = PathFormat::parse(source).expect(source);
+            for text in possible {
+                assert!(format.matches(text), "{source}: {text}");
+            }
+            for text in impossible {
+                assert!(!format.matches(text), "{source}: {text}");
+            }
+        }
+    }
+
     /// A format that is refused says why, and what is allowed.
     #[test]
     fn refusals() {
@@ -190,6 +238,43 @@ mod tests {
         ] {
             let error = PathFormat::parse(source).expect_err(source);
             assert!(error.contains(problem), "{source}: {error}");
+        }
+    }
+
+    const FORMATS: [&str; 8] = ["%Y/%j", "%F/%j", "%m-%d", "%m-%d/%j", "%Y/%d", "%d/%j", "%Y/%m/%d/%H", "%F/%H:%M:%S"];
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_recognized(
+            source in proptest::sample::select(&FORMATS[..]),
+            year in 0..10_000_i16,
+            day in 1..=366_i16,
+            second in 0..86_400_i64,
+        ) {
+            let date = Date::new(year, 1, 1).and_then(|first| first.with().day_of_year(day).build());
+            prop_assume!(date.is_ok());
+            let midnight = date.expect("a day of that year").to_datetime(Time::midnight());
+            let format = PathFormat::parse(source).expect("a valid format");
+            let text = written(&format, midnight + SignedDuration::from_secs(second));
+            prop_assert!(format.matches(&text), "{}", text);
+        }
+
+        /// The days of a leap year and of a common year are all days that there are.
+        #[test]
+        fn what_no_day_is_written_as_is_not_recognized(
+            source in proptest::sample::select(&FORMATS[..6]),
+            year in 2023..2026_i16,
+            month in 0..14_u8,
+            day in 0..33_u8,
+            of_year in 0..368_u16,
+        ) {
+            let text = source.replace("%F", "%Y-%m-%d").replace("%Y", &year.to_string());
+            let text = text.replace("%m", &format!("{month:02}")).replace("%d", &format!("{day:02}"));
+            let text = text.replace("%j", &format!("{of_year:03}"));
+            let format = PathFormat::parse(source).expect("a valid format");
+            let mut days = Date::constant(2023, 1, 1).series(1.day()).take(3 * 365 + 1);
+            let is_written = days.any(|day| written(&format, day.to_datetime(Time::midnight())) == text);
+            prop_assert_eq!(format.matches(&text), is_written, "{}", text);
         }
     }
 }
