@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Headers;
+use rdkafka::message::{Headers, OwnedMessage};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -15,18 +15,62 @@ use super::topic::REPLICATION;
 use super::*;
 use crate::config::common::{COMMON, DEAD_LETTER_TOPIC};
 
-type Cluster = MockCluster<'static, DefaultProducerContext>;
+/// A dead-letter queue of task 0 of connector `raw`, and the mock cluster that has its topic.
+struct Fixture {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    client: ClientConfig,
+    budget: Budget,
+    queue: DeadLetterQueue,
+}
 
-fn cluster() -> (Cluster, ClientConfig) {
+impl Fixture {
+    /// The queue of a connector with these settings.
+    fn new(settings: &[(&str, &str)]) -> Self {
+        let (cluster, client) = cluster();
+        cluster.create_topic("dlq", 1, 1).unwrap();
+        let budget = Budget::new(1 << 20);
+        let queue = DeadLetterQueue::start(&config(settings), 0, &client, &budget).unwrap().unwrap();
+        Self { cluster, client, budget, queue }
+    }
+
+    /// The next requests to produce are answered with these errors, one each.
+    fn refuse(&self, errors: &[RDKafkaRespErr]) {
+        self.cluster.request_errors(RDKafkaApiKey::Produce, errors);
+    }
+
+    /// Waits until every letter of a record before `end` is acknowledged. An error is one of the queue.
+    fn wait(&mut self, end: i64) -> Result<(), SinkError> {
+        let started = Instant::now();
+        while !self.queue.acknowledged(&letter(0, None).origin.partition, end)? {
+            assert!(started.elapsed() < Duration::from_secs(20), "no delivery report within 20 s");
+            self.queue.producer.poll(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// The first `count` messages of the topic.
+    fn read(&self, count: usize) -> Vec<OwnedMessage> {
+        let consumer: BaseConsumer =
+            self.client.clone().set("group.id", "test").set("enable.auto.commit", "false").create().unwrap();
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_offset("dlq", 0, Offset::Beginning).unwrap();
+        consumer.assign(&partitions).unwrap();
+        let next = || consumer.poll(Duration::from_secs(10)).expect("a message within 10 s").unwrap().detach();
+        std::iter::repeat_with(next).take(count).collect()
+    }
+}
+
+fn cluster() -> (MockCluster<'static, DefaultProducerContext>, ClientConfig) {
     let cluster = MockCluster::new(1).unwrap();
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", cluster.bootstrap_servers());
     (cluster, client)
 }
 
-fn config(more: &[(&str, &str)]) -> Config {
+/// The configuration of connector `raw` with these settings, whose dead letters go to the topic `dlq`.
+fn config(settings: &[(&str, &str)]) -> Config {
     let base = [("name", "raw"), ("connector.class", "S3"), ("topics", "t"), (DEAD_LETTER_TOPIC, "dlq")];
-    let values = base.iter().chain(more).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let values = base.iter().chain(settings).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     Config::new("raw", &[COMMON], values).unwrap()
 }
 
@@ -48,47 +92,19 @@ fn letter(offset: i64, row: Option<usize>) -> DeadLetter {
     }
 }
 
-fn wait(queue: &mut DeadLetterQueue, end: i64) -> Result<(), SinkError> {
-    let started = Instant::now();
-    while !queue.acknowledged(&letter(0, None).origin.partition, end)? {
-        assert!(started.elapsed() < Duration::from_secs(20), "no delivery report within 20 s");
-        queue.producer.poll(Duration::from_millis(10));
-    }
-    Ok(())
-}
-
-fn read(client: &ClientConfig, count: usize) -> Vec<rdkafka::message::OwnedMessage> {
-    let consumer: BaseConsumer =
-        client.clone().set("group.id", "test").set("enable.auto.commit", "false").create().unwrap();
-    let metadata = consumer.fetch_metadata(Some("dlq"), Duration::from_secs(5)).unwrap();
-    let mut partitions = TopicPartitionList::new();
-    for partition in metadata.topics()[0].partitions() {
-        partitions.add_partition_offset("dlq", partition.id(), Offset::Beginning).unwrap();
-    }
-    consumer.assign(&partitions).unwrap();
-    let mut messages = Vec::new();
-    while messages.len() < count {
-        messages.push(consumer.poll(Duration::from_secs(10)).expect("a message within 10 s").unwrap().detach());
-    }
-    messages
-}
-
-fn shown(message: &rdkafka::message::OwnedMessage) -> Vec<(String, Option<String>)> {
+fn shown(message: &OwnedMessage) -> Vec<(String, Option<String>)> {
     let text = |value: Option<&[u8]>| value.map(|value| String::from_utf8(value.to_vec()).unwrap());
     message.headers().unwrap().iter().map(|header| (header.key.to_owned(), text(header.value))).collect()
 }
 
 #[test]
 fn a_letter_keeps_the_record_and_says_where_it_is_from_and_what_is_wrong() {
-    let (_cluster, client) = cluster();
-    let config = config(&[(HEADERS, "true")]);
-    let budget = Budget::new(1 << 20);
-    let mut queue = DeadLetterQueue::start(&config, 2, &client, &budget).unwrap().unwrap();
-    queue.send(letter(17, None));
-    assert!(budget.used() > 0);
-    wait(&mut queue, 18).unwrap();
-    assert_eq!(budget.used(), 0);
-    let message = &read(&client, 1)[0];
+    let mut fixture = Fixture::new(&[(HEADERS, "true")]);
+    fixture.queue.send(letter(17, None));
+    assert!(fixture.budget.used() > 0);
+    fixture.wait(18).unwrap();
+    assert_eq!(fixture.budget.used(), 0);
+    let message = &fixture.read(1)[0];
     assert_eq!(message.key(), Some(&b"10022"[..]));
     assert_eq!(message.payload(), Some(&b"{broken"[..]));
     assert_eq!(message.timestamp().to_millis(), Some(1_672_542_000_000));
@@ -102,7 +118,7 @@ fn a_letter_keeps_the_record_and_says_where_it_is_from_and_what_is_wrong() {
             some("__connect.errors.partition", "3"),
             some("__connect.errors.offset", "17"),
             some("__connect.errors.connector.name", "raw"),
-            some("__connect.errors.task.id", "2"),
+            some("__connect.errors.task.id", "0"),
             some("__connect.errors.stage", "VALUE_CONVERTER"),
             some("__connect.errors.class.name", "fms_record::Parser"),
             some("__connect.errors.exception.class.name", "fms_record::MessageError"),
@@ -113,13 +129,12 @@ fn a_letter_keeps_the_record_and_says_where_it_is_from_and_what_is_wrong() {
 
 #[test]
 fn without_context_headers_only_a_rows_index_is_added() {
-    let (_cluster, client) = cluster();
-    let mut queue = DeadLetterQueue::start(&config(&[]), 0, &client, &Budget::new(1)).unwrap().unwrap();
+    let mut fixture = Fixture::new(&[]);
     let tombstone = DeadLetter { value: None, ..letter(1, None) };
-    queue.send(letter(0, Some(4)));
-    queue.send(tombstone);
-    wait(&mut queue, 2).unwrap();
-    let messages = read(&client, 2);
+    fixture.queue.send(letter(0, Some(4)));
+    fixture.queue.send(tombstone);
+    fixture.wait(2).unwrap();
+    let messages = fixture.read(2);
     let own = [("h".to_owned(), Some("1".to_owned())), ("h".to_owned(), None)];
     assert_eq!(shown(&messages[0])[..2], own);
     assert_eq!(shown(&messages[0])[2..], [("__connect.errors.row.index".to_owned(), Some("4".to_owned()))]);
@@ -129,45 +144,37 @@ fn without_context_headers_only_a_rows_index_is_added() {
 
 #[test]
 fn letters_count_as_acknowledged_up_to_the_first_that_is_not() {
-    let (cluster, client) = cluster();
-    cluster.create_topic("dlq", 1, 1).unwrap();
-    let mut queue = DeadLetterQueue::start(&config(&[]), 0, &client, &Budget::new(1)).unwrap().unwrap();
+    let mut fixture = Fixture::new(&[]);
     let partition = letter(0, None).origin.partition.clone();
-    cluster.broker_down(1).unwrap();
-    assert!(queue.acknowledged(&partition, i64::MAX).unwrap());
-    queue.send(letter(17, None));
-    assert!(queue.acknowledged(&partition, 17).unwrap(), "the letter is of a later record");
-    assert!(!queue.acknowledged(&partition, 18).unwrap(), "no broker has it");
-    cluster.broker_up(1).unwrap();
-    wait(&mut queue, 18).unwrap();
+    fixture.cluster.broker_down(1).unwrap();
+    assert!(fixture.queue.acknowledged(&partition, i64::MAX).unwrap());
+    fixture.queue.send(letter(17, None));
+    assert!(fixture.queue.acknowledged(&partition, 17).unwrap(), "the letter is of a later record");
+    assert!(!fixture.queue.acknowledged(&partition, 18).unwrap(), "no broker has it");
+    fixture.cluster.broker_up(1).unwrap();
+    fixture.wait(18).unwrap();
 }
 
 #[test]
 fn more_letters_than_the_producer_takes_wait_and_none_is_lost() {
-    let (cluster, client) = cluster();
-    cluster.create_topic("dlq", 1, 1).unwrap();
-    let config = config(&[("producer.override.queue.buffering.max.messages", "3")]);
-    let mut queue = DeadLetterQueue::start(&config, 0, &client, &Budget::new(1)).unwrap().unwrap();
-    cluster.broker_down(1).unwrap();
-    (0..10).for_each(|offset| queue.send(letter(offset, None)));
-    assert!(!queue.waiting.is_empty());
-    cluster.broker_up(1).unwrap();
-    wait(&mut queue, 10).unwrap();
-    assert!(queue.waiting.is_empty());
-    assert_eq!(read(&client, 10).len(), 10);
+    let mut fixture = Fixture::new(&[("producer.override.queue.buffering.max.messages", "3")]);
+    fixture.cluster.broker_down(1).unwrap();
+    (0..10).for_each(|offset| fixture.queue.send(letter(offset, None)));
+    assert!(!fixture.queue.waiting.is_empty());
+    fixture.cluster.broker_up(1).unwrap();
+    fixture.wait(10).unwrap();
+    assert!(fixture.queue.waiting.is_empty());
+    assert_eq!(fixture.read(10).len(), 10);
 }
 
 #[test]
 fn a_letter_that_is_refused_fails_the_task_and_is_named() {
-    let (cluster, client) = cluster();
-    cluster.create_topic("dlq", 1, 1).unwrap();
-    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-    cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
-    let mut queue = DeadLetterQueue::start(&config(&[]), 0, &client, &Budget::new(1)).unwrap().unwrap();
-    queue.send(letter(17, None));
-    let error = wait(&mut queue, 18).unwrap_err();
+    let mut fixture = Fixture::new(&[]);
+    fixture.refuse(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
+    fixture.queue.send(letter(17, None));
+    let error = fixture.wait(18).unwrap_err();
     insta::assert_snapshot!(error, @"the dead letter of t-3 offset 17 was not delivered to the topic `dlq`: Message production error: TopicAuthorizationFailed (Broker: Topic authorization failed), for a value of 7 bytes; its offset stays uncommitted, so the record comes again once the topic takes it");
-    let again = queue.poll().unwrap_err();
+    let again = fixture.queue.poll().unwrap_err();
     assert_eq!(again.to_string(), error.to_string(), "the task cannot go on");
 }
 
@@ -180,20 +187,16 @@ fn full_letter() -> DeadLetter {
 }
 
 /// What arrives of [`full_letter`] after so many refusals for its size, or the task's error; and the metrics.
-fn refused(times: usize, more: &[(&str, &str)]) -> (Result<String, SinkError>, String) {
-    let (cluster, client) = cluster();
-    cluster.create_topic("dlq", 1, 1).unwrap();
-    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
-    cluster.request_errors(RDKafkaApiKey::Produce, &vec![refusal; times]);
+fn refused(times: usize, settings: &[(&str, &str)]) -> (Result<String, SinkError>, String) {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let _guard = ::metrics::set_default_local_recorder(&recorder);
-    let budget = Budget::new(1 << 20);
-    let mut queue = DeadLetterQueue::start(&config(more), 0, &client, &budget).unwrap().unwrap();
-    queue.send(full_letter());
-    let result = wait(&mut queue, 18);
-    assert_eq!(budget.used(), 0, "nothing is held any more");
+    let mut fixture = Fixture::new(settings);
+    fixture.refuse(&vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; times]);
+    fixture.queue.send(full_letter());
+    let result = fixture.wait(18);
+    assert_eq!(fixture.budget.used(), 0, "nothing is held any more");
     let arrived = result.map(|()| {
-        let message = &read(&client, 1)[0];
+        let message = &fixture.read(1)[0];
         let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let headers = shown(message).into_iter().map(|(name, value)| {
             let value = value.unwrap_or_default();
@@ -339,26 +342,20 @@ fn the_largest_part_of_a_letter_is_left_out_first() {
 /// A topic's limit is one of batches, so that letters are refused for those beside them.
 #[test]
 fn letters_of_a_batch_that_is_too_large_are_all_delivered_whole() {
-    let (cluster, client) = cluster();
-    cluster.create_topic("dlq", 1, 1).unwrap();
-    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
-    cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
-    let config = config(&[("producer.override.linger.ms", "500"), ("producer.override.batch.num.messages", "10")]);
-    let mut queue = DeadLetterQueue::start(&config, 0, &client, &Budget::new(1)).unwrap().unwrap();
-    (0..10).for_each(|offset| queue.send(letter(offset, None)));
-    wait(&mut queue, 10).unwrap();
-    assert!(read(&client, 10).iter().all(|message| message.payload() == Some(b"{broken")));
+    let settings = [("producer.override.linger.ms", "500"), ("producer.override.batch.num.messages", "10")];
+    let mut fixture = Fixture::new(&settings);
+    fixture.refuse(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    (0..10).for_each(|offset| fixture.queue.send(letter(offset, None)));
+    fixture.wait(10).unwrap();
+    assert!(fixture.read(10).iter().all(|message| message.payload() == Some(b"{broken")));
 }
 
 #[test]
 fn a_letter_over_the_clients_own_limit_is_delivered_whole() {
-    let (cluster, client) = cluster();
-    cluster.create_topic("dlq", 1, 1).unwrap();
-    let config = config(&[("producer.override.message.max.bytes", "1000")]);
-    let mut queue = DeadLetterQueue::start(&config, 0, &client, &Budget::new(1)).unwrap().unwrap();
-    queue.send(DeadLetter { value: Some(vec![b'x'; 5000]), ..letter(17, None) });
-    wait(&mut queue, 18).unwrap();
-    assert_eq!(read(&client, 1)[0].payload().map(<[u8]>::len), Some(5000));
+    let mut fixture = Fixture::new(&[("producer.override.message.max.bytes", "1000")]);
+    fixture.queue.send(DeadLetter { value: Some(vec![b'x'; 5000]), ..letter(17, None) });
+    fixture.wait(18).unwrap();
+    assert_eq!(fixture.read(1)[0].payload().map(<[u8]>::len), Some(5000));
 }
 
 #[test]
@@ -387,36 +384,27 @@ fn letters_that_are_too_large_are_compressed_as_configured_or_at_all() {
 /// A letter that was sent back to its topic and fails again says what is wrong now, and nothing of before.
 #[test]
 fn headers_of_an_earlier_error_give_way() {
-    let (cluster, client) = cluster();
-    cluster.create_topic("dlq", 1, 1).unwrap();
-    let again = || {
-        let mut letter = letter(17, None);
-        let headers = &mut Arc::make_mut(&mut letter.origin).headers;
-        for name in ["topic", "offset", "exception.message", "row.index", "value.sha256"] {
-            headers.push((format!("__connect.errors.{name}"), Some(b"old".to_vec())));
-        }
-        letter
-    };
-    for context in ["true", "false"] {
-        let config = config(&[(HEADERS, context)]);
-        let mut queue = DeadLetterQueue::start(&config, 0, &client, &Budget::new(1)).unwrap().unwrap();
-        queue.send(again());
-        wait(&mut queue, 18).unwrap();
+    let mut again = letter(17, None);
+    let headers = &mut Arc::make_mut(&mut again.origin).headers;
+    for name in ["topic", "offset", "exception.message", "row.index", "value.sha256"] {
+        headers.push((format!("__connect.errors.{name}"), Some(b"old".to_vec())));
     }
-    let letters: Vec<_> = read(&client, 2).iter().map(shown).collect();
-    assert!(letters.iter().flatten().all(|(_, value)| value.as_deref() != Some("old")), "{letters:?}");
-    assert_eq!(letters.iter().map(Vec::len).collect::<Vec<_>>(), [2 + 9, 2]);
+    for (context, expected) in [("true", 2 + 9), ("false", 2)] {
+        let mut fixture = Fixture::new(&[(HEADERS, context)]);
+        fixture.queue.send(again.clone());
+        fixture.wait(18).unwrap();
+        let headers = shown(&fixture.read(1)[0]);
+        assert!(headers.iter().all(|(_, value)| value.as_deref() != Some("old")), "{headers:?}");
+        assert_eq!(headers.len(), expected, "{headers:?}");
+    }
 }
 
 #[test]
 fn the_id_of_the_call_that_refused_a_row_has_a_header_of_its_own() {
-    let (cluster, client) = cluster();
-    cluster.create_topic("dlq", 1, 1).unwrap();
-    let mut queue =
-        DeadLetterQueue::start(&config(&[(HEADERS, "true")]), 0, &client, &Budget::new(1)).unwrap().unwrap();
-    queue.send(DeadLetter { request_id: Some("R1".into()), ..letter(17, Some(4)) });
-    wait(&mut queue, 18).unwrap();
-    let headers = shown(&read(&client, 1)[0]);
+    let mut fixture = Fixture::new(&[(HEADERS, "true")]);
+    fixture.queue.send(DeadLetter { request_id: Some("R1".into()), ..letter(17, Some(4)) });
+    fixture.wait(18).unwrap();
+    let headers = shown(&fixture.read(1)[0]);
     assert!(headers.contains(&("__connect.errors.request.id".into(), Some("R1".into()))), "{headers:?}");
 }
 
