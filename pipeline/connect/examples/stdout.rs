@@ -6,7 +6,6 @@
 //!
 //! A connector for it is `{"name": "show", "connector.class": "Stdout", "topics": "vehicles"}`.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -16,10 +15,7 @@ use fms_connect::config::file;
 use fms_connect::providers::Providers;
 use fms_connect::settings::Settings;
 use fms_connect::worker::Worker;
-use fms_connect::{
-    Config, ConfigError, Demand, ErrantRow, Flush, Key, SinkConnector, SinkError, SinkRecord, SinkTask, StartedSink,
-    TaskContext, Tick, TopicPartition,
-};
+use fms_connect::{Config, ConfigError, ErrantRow, SinkConnector, SinkError, SinkRecord, SinkTask, TaskFactory};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -30,26 +26,12 @@ impl SinkConnector for Stdout {
         &["Stdout"]
     }
 
-    fn keys(&self) -> &'static [Key] {
-        &[]
-    }
-
-    fn start(&self, _: &Config, _: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {
-        Ok(Arc::new(Stdout))
+    fn start(&self, _: &Config, _: &Handle) -> Result<TaskFactory, ConfigError> {
+        Ok(Arc::new(|_| Box::new(Stdout)))
     }
 }
 
-impl StartedSink for Stdout {
-    fn task(&self, _: TaskContext) -> Box<dyn SinkTask> {
-        Box::new(Task::default())
-    }
-}
-
-/// The offset after the last row that was written, for each partition with rows since its last flush.
-#[derive(Default)]
-struct Task(HashMap<TopicPartition, i64>);
-
-impl SinkTask for Task {
+impl SinkTask for Stdout {
     fn put(&mut self, record: &SinkRecord<'_>, _: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
         let mut lines = Vec::new();
         for row in record.rows {
@@ -57,17 +39,7 @@ impl SinkTask for Task {
             lines.push(b'\n');
         }
         let written = std::io::stdout().write_all(&lines);
-        self.0.insert(record.partition.clone(), record.offset + 1);
         written.map_err(|error| SinkError::fatal(format!("writing to standard output: {error}")).caused_by(error))
-    }
-
-    fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {
-        let end = if tick.demand == Demand::Settings { None } else { self.0.remove(partition) };
-        Ok(end.map(|end| Flush { end, intent: false, reason: tick.demand.reason() }))
-    }
-
-    fn close(&mut self, partition: &TopicPartition) {
-        self.0.remove(partition);
     }
 }
 

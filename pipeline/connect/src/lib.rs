@@ -1,10 +1,9 @@
 //! The sink runtime in the manner of Kafka Connect: connectors from JSON, tasks, offsets, retries, dead letters,
 //! metrics and REST.
 //!
-//! A sink implements three traits: [`SinkConnector`] checks a configuration and starts, [`StartedSink`] makes tasks,
-//! and a [`SinkTask`] takes records and stores them. `examples/stdout.rs` is a complete sink, and [`testing`] drives a
-//! task as the runtime does. A [`worker`] runs connectors; [`config`], [`settings`] and [`providers`] are what it is
-//! configured with.
+//! A sink implements two traits: a [`SinkConnector`] checks a configuration, starts and makes tasks, and a [`SinkTask`]
+//! takes records and stores them. `examples/stdout.rs` is a complete sink, and [`testing`] drives a task as the runtime
+//! does. A [`worker`] runs connectors; [`config`], [`settings`] and [`providers`] are what it is configured with.
 
 mod budget;
 pub mod config;
@@ -29,5 +28,5 @@ pub use budget::{Budget, Reservation};
 pub use config::{Config, ConfigError, Importance, Key, Kind};
 pub use sink::{
     Demand, ErrantRow, Flush, LazyOrigin, Origin, Replay, RetryLimits, SinkConnector, SinkError, SinkRecord, SinkTask,
-    StartedSink, Target, TaskContext, Tick, TopicPartition,
+    Target, TaskContext, TaskFactory, Tick, TopicPartition,
 };

@@ -169,7 +169,7 @@ mod tests {
     use tokio::runtime::Handle;
 
     use super::*;
-    use crate::StartedSink;
+    use crate::TaskFactory;
 
     struct TestSink(&'static [&'static str]);
 
@@ -194,7 +194,7 @@ mod tests {
             }
         }
 
-        fn start(&self, config: &Config, _: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {
+        fn start(&self, config: &Config, _: &Handle) -> Result<TaskFactory, ConfigError> {
             Err(config.error("table", "these tests start nothing"))
         }
     }

@@ -1,4 +1,4 @@
-//! What a sink implements: a connector that starts, and its tasks.
+//! What a sink implements: a connector that starts and makes tasks, and the tasks.
 //!
 //! A task has one thread, which polls the consumer, calls the task's methods and commits offsets. None of the methods
 //! blocks: work that waits for the network is spawned on [`TaskContext::runtime`] and announces its end through
@@ -184,6 +184,8 @@ pub struct Tick {
     pub idle: Option<Duration>,
     /// What the runtime asks for.
     pub demand: Demand,
+    /// The offset after the last record that was put, unless the group has committed it.
+    pub uncommitted: Option<i64>,
 }
 
 /// A flush that a previous owner of the partition has announced and perhaps begun. It has to be repeated to exactly
@@ -295,8 +297,10 @@ pub trait SinkConnector: Send + Sync {
     /// The accepted values of `connector.class`: the sink's name, then aliases such as class names of Kafka Connect.
     fn classes(&self) -> &'static [&'static str];
 
-    /// The sink's own keys.
-    fn keys(&self) -> &'static [Key];
+    /// The sink's own keys. By default it has none.
+    fn keys(&self) -> &'static [Key] {
+        &[]
+    }
 
     /// The place where this configuration writes, if no other connector may write the same topics there because rows
     /// would be stored twice. By default there is none, which is right for sinks that replace a row when it is stored
@@ -314,19 +318,16 @@ pub trait SinkConnector: Send + Sync {
 
     /// Makes the clients and looks at the table or bucket, so that what is wrong is found before anything is consumed.
     /// Called outside of any async context: it waits with `runtime.block_on`.
-    fn start(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError>;
+    fn start(&self, config: &Config, runtime: &Handle) -> Result<TaskFactory, ConfigError>;
 }
 
-/// A configured sink that makes tasks.
-pub trait StartedSink: Send + Sync {
-    /// A new task.
-    fn task(&self, context: TaskContext) -> Box<dyn SinkTask>;
-}
+/// Makes the tasks of a sink that has started.
+pub type TaskFactory = Arc<dyn Fn(TaskContext) -> Box<dyn SinkTask> + Send + Sync>;
 
 /// One task of a sink. The module's documentation shows in which order its methods are called.
 ///
-/// The defaults are those of a sink that has stored a record when [`put`](Self::put) returns. Every other one
-/// implements all methods.
+/// The defaults are those of a sink that has stored a record when [`put`](Self::put) returns, so that only its offset
+/// is left to be committed. Every other sink implements all methods.
 pub trait SinkTask {
     /// The partition belongs to this task from offset `start` on; `None` means that nothing was ever committed. Not
     /// called again for the partition before it is closed. With `replay`, the first flush ends at `replay.end`,
@@ -352,7 +353,11 @@ pub trait SinkTask {
     }
 
     /// The flush that is due for the partition. Asked again and again while no flush of the partition is under way.
-    fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError>;
+    fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {
+        let _ = partition;
+        let end = tick.uncommitted.filter(|_| tick.demand != Demand::Settings);
+        Ok(end.map(|end| Flush { end, intent: false, reason: tick.demand.reason() }))
+    }
 
     /// The flush that `due` returned may be completed: its intent, if it has one, is committed.
     fn flush(&mut self, partition: &TopicPartition) -> Result<(), SinkError> {
@@ -369,5 +374,7 @@ pub trait SinkTask {
 
     /// The partition no longer belongs to this task, which forgets what it has buffered of it and begins no more work
     /// for it.
-    fn close(&mut self, partition: &TopicPartition);
+    fn close(&mut self, partition: &TopicPartition) {
+        let _ = partition;
+    }
 }

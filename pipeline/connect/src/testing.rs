@@ -2,35 +2,23 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! # use fms_connect::{Config, ConfigError, Demand, ErrantRow, Flush, Key, SinkConnector, SinkError, SinkRecord, SinkTask};
-//! # use fms_connect::{StartedSink, TaskContext, Tick, TopicPartition};
+//! # use fms_connect::{Config, ConfigError, Demand, ErrantRow, SinkConnector, SinkError, SinkRecord, SinkTask, TaskFactory};
 //! # struct Sink;
 //! # impl SinkConnector for Sink {
 //! #     fn classes(&self) -> &'static [&'static str] { &["Sink"] }
-//! #     fn keys(&self) -> &'static [Key] { &[] }
-//! #     fn start(&self, _: &Config, _: &tokio::runtime::Handle) -> Result<Arc<dyn StartedSink>, ConfigError> { Ok(Arc::new(Sink)) }
-//! # }
-//! # impl StartedSink for Sink {
-//! #     fn task(&self, _: TaskContext) -> Box<dyn SinkTask> { Box::new(Task(0)) }
-//! # }
-//! # struct Task(i64);
-//! # impl SinkTask for Task {
-//! #     fn put(&mut self, record: &SinkRecord<'_>, _: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
-//! #         self.0 = record.offset + 1;
-//! #         Ok(())
+//! #     fn start(&self, _: &Config, _: &tokio::runtime::Handle) -> Result<TaskFactory, ConfigError> {
+//! #         Ok(Arc::new(|_| Box::new(Sink)))
 //! #     }
-//! #     fn due(&mut self, _: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {
-//! #         let due = self.0 > 0 && tick.demand != Demand::Settings;
-//! #         Ok(due.then(|| Flush { end: std::mem::take(&mut self.0), intent: false, reason: tick.demand.reason() }))
-//! #     }
-//! #     fn close(&mut self, _: &TopicPartition) {}
+//! # }
+//! # impl SinkTask for Sink {
+//! #     fn put(&mut self, _: &SinkRecord<'_>, _: &mut Vec<ErrantRow>) -> Result<(), SinkError> { Ok(()) }
 //! # }
 //! use fms_connect::testing::{self, Driver};
 //!
 //! let runtime = tokio::runtime::Runtime::new()?;
 //! let config = testing::config(&Sink, &[])?;
-//! let sink = Sink.start(&config, runtime.handle())?;
-//! let mut driver = Driver::new(&config, runtime.handle(), |context| sink.task(context));
+//! let task = Sink.start(&config, runtime.handle())?;
+//! let mut driver = Driver::new(&config, runtime.handle(), |context| task(context));
 //!
 //! let partition = testing::partition("vehicles", 0);
 //! driver.task.open(&partition, None, None)?;
@@ -41,7 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,9 +65,9 @@ pub fn partition(topic: &str, partition: i32) -> TopicPartition {
     TopicPartition { topic: topic.into(), partition }
 }
 
-/// A tick at the wall clock's beginning, while there are records to come.
+/// A tick at the wall clock's beginning, while there are records to come. [`Driver::due`] adds what is not committed.
 pub fn tick(demand: Demand) -> Tick {
-    Tick { wall_millis: 0, idle: None, demand }
+    Tick { wall_millis: 0, idle: None, demand, uncommitted: None }
 }
 
 /// A task of a sink, and what the runtime has around it.
@@ -92,6 +80,10 @@ pub struct Driver<T: SinkTask + ?Sized> {
     pub errant: Vec<ErrantRow>,
     /// The settings that an intent of this task keeps.
     pub intent: BTreeMap<String, String>,
+    /// The offset after the last record that was put, for each partition where no flush up to it is complete.
+    uncommitted: HashMap<TopicPartition, i64>,
+    /// The end of the flush that was due last, for each partition.
+    ends: HashMap<TopicPartition, i64>,
     runtime: Handle,
     wake: Arc<Notify>,
 }
@@ -109,7 +101,8 @@ impl<T: SinkTask + ?Sized> Driver<T> {
             retry: RetryLimits::of(config),
         };
         let (task, intent, runtime) = (task(context), config.intent_settings(), runtime.clone());
-        Self { task, budget, errant: Vec::new(), intent, runtime, wake }
+        let (uncommitted, ends) = (HashMap::new(), HashMap::new());
+        Self { task, budget, errant: Vec::new(), intent, uncommitted, ends, runtime, wake }
     }
 
     /// Puts a record with this message. The elements of its field `list`, if one is named, are its rows. Panics if the
@@ -134,20 +127,29 @@ impl<T: SinkTask + ?Sized> Driver<T> {
         let timestamp = Some(0);
         let origin = || Origin { partition: partition.clone(), offset, timestamp, key: None, headers: Vec::new() };
         let origin = &LazyOrigin::new(&origin);
+        self.uncommitted.insert(partition.clone(), offset + 1);
         self.task.put(&SinkRecord { partition, offset, timestamp, origin, rows }, &mut self.errant)
     }
 
     /// The flush that is due.
     pub fn due(&mut self, partition: &TopicPartition, tick: &Tick) -> Result<Option<Flush>, SinkError> {
-        self.task.due(partition, tick)
+        let tick = Tick { uncommitted: self.uncommitted.get(partition).copied(), ..*tick };
+        let flush = self.task.due(partition, &tick)?;
+        self.ends.extend(flush.iter().map(|flush| (partition.clone(), flush.end)));
+        Ok(flush)
     }
 
-    /// Completes the flush that was due, as if its intent was committed.
+    /// Completes the flush that was due, as if its intent was committed, and commits its end.
     pub fn flush(&mut self, partition: &TopicPartition) -> Result<(), SinkError> {
         self.task.flush(partition)?;
         self.wait("the end of the flush", |driver| {
             driver.task.poll(partition, &mut driver.errant).map(|done| done.then_some(())).transpose()
-        })
+        })?;
+        let end = self.ends.remove(partition);
+        if end >= self.uncommitted.get(partition).copied() {
+            self.uncommitted.remove(partition);
+        }
+        Ok(())
     }
 
     /// Completes all flushes that are due, one after the other. Gives the end and the reason of each.

@@ -157,6 +157,7 @@ impl Task {
             } else {
                 Demand::Settings
             },
+            uncommitted: owned.position.filter(|position| owned.committed != Some(*position)),
         };
         match self.sink.due(&owned.partition, &tick) {
             Ok(None) => Ok(Step::Idle),

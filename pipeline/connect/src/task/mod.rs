@@ -27,7 +27,7 @@ use crate::deadletter::DeadLetterQueue;
 use crate::kafka::Consumer;
 use crate::metrics::TaskMetrics;
 use crate::pulse::{Place, Pulse};
-use crate::sink::{ErrantRow, RetryLimits, SinkTask, StartedSink, TaskContext};
+use crate::sink::{ErrantRow, RetryLimits, SinkTask, TaskContext, TaskFactory};
 use crate::{Budget, Config, ConfigError, TopicPartition};
 
 /// How often conditions that depend on time are checked, and how soon a commit that had to wait is tried again.
@@ -49,8 +49,8 @@ pub(crate) struct TaskSpec {
     pub connector: Arc<ConnectorSpec>,
     /// Its number, from 0.
     pub task: u32,
-    /// The connector's sink.
-    pub sink: Arc<dyn StartedSink>,
+    /// Makes the task of the connector's sink.
+    pub sink: TaskFactory,
     /// The settings of the consumer, without `group.id` and those that delivery depends on.
     pub client: rdkafka::ClientConfig,
     /// The settings of the producer of dead letters, without those of the connector.
@@ -155,7 +155,7 @@ impl Task {
         client.set("group.id", format!("connect-{}", spec.connector.name));
         let consumer = Consumer::new(client, label, &wake)
             .map_err(|source| TaskError::Kafka { action: "creating the consumer".into(), source })?;
-        let sink = spec.sink.task(TaskContext {
+        let sink = (spec.sink)(TaskContext {
             connector: spec.connector.name.as_str().into(),
             task: spec.task,
             runtime: spec.runtime,

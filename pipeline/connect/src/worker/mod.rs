@@ -42,7 +42,7 @@ use crate::settings::Settings;
 use crate::sink::RetryLimits;
 use crate::status::{Status, TaskState};
 use crate::task::{self, TaskError, TaskSpec};
-use crate::{Budget, SinkConnector, StartedSink, metrics};
+use crate::{Budget, SinkConnector, TaskFactory, metrics};
 
 /// How long a task may take to leave its group after its time for flushing is over.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -251,7 +251,7 @@ fn start_all(
     runtime: &Runtime,
     seen: &mut Seen,
     stop: &watch::Receiver<bool>,
-) -> Result<Vec<Arc<dyn StartedSink>>, Vec<StartError>> {
+) -> Result<Vec<TaskFactory>, Vec<StartError>> {
     let (mut started, mut problems) = (Vec::new(), Vec::new());
     for connector in connectors {
         let sink = connector.start(settings, runtime, seen, stop);

@@ -18,7 +18,7 @@ use crate::connector::{ConnectorSpec, Subscription};
 use crate::kafka::{self, KafkaLog, Reach};
 use crate::plugins::{self, CONSUMER, Plugins};
 use crate::settings::Settings;
-use crate::{ConfigError, SinkConnector, StartedSink, deadletter};
+use crate::{ConfigError, SinkConnector, TaskFactory, deadletter};
 
 /// What connectors found in the cluster while they started.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ impl Checked {
         runtime: &Runtime,
         seen: &mut Seen,
         stop: &watch::Receiver<bool>,
-    ) -> Result<Arc<dyn StartedSink>, Vec<StartError>> {
+    ) -> Result<TaskFactory, Vec<StartError>> {
         let config = &self.spec.config;
         let log = KafkaLog::of_start(format!("connector {}, start", self.spec.name), &self.client);
         let consumer: BaseConsumer<KafkaLog> = kafka::asking(&self.client)
@@ -93,11 +93,7 @@ impl Checked {
     }
 
     /// Starts the sink. `None` if the worker was told to stop meanwhile.
-    fn start_sink(
-        &self,
-        runtime: &Runtime,
-        stop: &watch::Receiver<bool>,
-    ) -> Option<Result<Arc<dyn StartedSink>, ConfigError>> {
+    fn start_sink(&self, runtime: &Runtime, stop: &watch::Receiver<bool>) -> Option<Result<TaskFactory, ConfigError>> {
         let (kind, config, handle) = (Arc::clone(&self.kind), self.spec.config.clone(), runtime.handle().clone());
         let start = runtime.spawn_blocking(move || kind.start(&config, &handle));
         let mut stop = stop.clone();

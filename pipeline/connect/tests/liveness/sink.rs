@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fms_connect::{
-    Config, ConfigError, Demand, ErrantRow, Flush, Key, Replay, Reservation, SinkConnector, SinkError, SinkRecord,
-    SinkTask, StartedSink, TaskContext, Tick, TopicPartition,
+    Config, ConfigError, Demand, ErrantRow, Flush, Replay, Reservation, SinkConnector, SinkError, SinkRecord, SinkTask,
+    TaskContext, TaskFactory, Tick, TopicPartition,
 };
 use tokio::runtime::Handle;
 
@@ -48,20 +48,9 @@ impl SinkConnector for Memory {
         self.classes
     }
 
-    fn keys(&self) -> &'static [Key] {
-        &[]
-    }
-
-    fn start(&self, _: &Config, _: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {
-        Ok(Arc::new(Started(Arc::clone(&self.notes))))
-    }
-}
-
-struct Started(Arc<Notes>);
-
-impl StartedSink for Started {
-    fn task(&self, context: TaskContext) -> Box<dyn SinkTask> {
-        Box::new(Task { notes: Arc::clone(&self.0), context, partitions: BTreeMap::new() })
+    fn start(&self, _: &Config, _: &Handle) -> Result<TaskFactory, ConfigError> {
+        let notes = Arc::clone(&self.notes);
+        Ok(Arc::new(move |context| Box::new(Task { notes: Arc::clone(&notes), context, partitions: BTreeMap::new() })))
     }
 }
 

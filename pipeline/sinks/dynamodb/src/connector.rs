@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use fms_connect::{Config, ConfigError, Key, Kind, SinkConnector, SinkTask, StartedSink, TaskContext};
+use fms_connect::{Config, ConfigError, Key, Kind, SinkConnector, TaskFactory};
 use tokio::runtime::Handle;
 
 use crate::table::{PARTITION_KEY, SORT_KEY, TABLE, Table};
@@ -66,23 +66,13 @@ impl SinkConnector for DynamoDbSink {
         KEYS
     }
 
-    fn start(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {
+    fn start(&self, config: &Config, runtime: &Handle) -> Result<TaskFactory, ConfigError> {
         let aws = self.aws.clone().unwrap_or_else(|| fms_aws::load(runtime));
         let timeouts = aws.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
         let settings = aws_sdk_dynamodb::config::Builder::from(&aws)
             .timeout_config(timeouts.read_timeout(READ).operation_attempt_timeout(READ).build())
             .build();
-        let table = runtime.block_on(Table::describe(config, Client::from_conf(settings)))?;
-        Ok(Arc::new(Started { table: Arc::new(table) }))
-    }
-}
-
-struct Started {
-    table: Arc<Table>,
-}
-
-impl StartedSink for Started {
-    fn task(&self, context: TaskContext) -> Box<dyn SinkTask> {
-        Box::new(Task::new(Arc::clone(&self.table), context))
+        let table = Arc::new(runtime.block_on(Table::describe(config, Client::from_conf(settings)))?);
+        Ok(Arc::new(move |context| Box::new(Task::new(Arc::clone(&table), context))))
     }
 }

@@ -59,10 +59,6 @@ impl Drop for Reply {
 /// A partition that the task owns.
 struct Partition {
     source: Arc<Source>,
-    /// The offset after the last record that was put.
-    end: Option<i64>,
-    /// The end of the last flush that is complete.
-    covered: Option<i64>,
     /// The end of the flush under way.
     flush: Option<i64>,
     /// The rows that DynamoDB refused and that have not been reported yet.
@@ -237,22 +233,20 @@ impl SinkTask for Task {
     fn open(
         &mut self,
         partition: &TopicPartition,
-        start: Option<i64>,
+        _start: Option<i64>,
         _replay: Option<&Replay>,
     ) -> Result<(), SinkError> {
         let source = Arc::new(Source::new(self.next_source));
         self.next_source += 1;
         self.batcher.open(&source);
-        let opened = Partition { source, end: start, covered: start, flush: None, errant: Vec::new() };
+        let opened = Partition { source, flush: None, errant: Vec::new() };
         self.partitions.insert(partition.clone(), opened);
         Ok(())
     }
 
     fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
         let table = Arc::clone(&self.table);
-        let partition = self.partition(record.partition)?;
-        partition.end = Some(record.offset + 1);
-        let source = Arc::clone(&partition.source);
+        let source = Arc::clone(&self.partition(record.partition)?.source);
         for row in record.rows {
             match convert(&table, &source, record, row) {
                 Ok(put) => self.batcher.put(put),
@@ -277,9 +271,8 @@ impl SinkTask for Task {
             Demand::Settings if !state.errant.is_empty() => "errant rows",
             Demand::Settings => return Ok(None),
         };
-        let Some(end) = state.end.filter(|end| state.covered != Some(*end)) else { return Ok(None) };
-        state.flush = Some(end);
-        Ok(Some(Flush { end, intent: false, reason }))
+        state.flush = tick.uncommitted;
+        Ok(state.flush.map(|end| Flush { end, intent: false, reason }))
     }
 
     fn flush(&mut self, _partition: &TopicPartition) -> Result<(), SinkError> {
@@ -294,8 +287,8 @@ impl SinkTask for Task {
         let done = flush.is_none_or(|end| self.batcher.is_done(&source, end));
         let state = self.partition(partition)?;
         errant.append(&mut state.errant);
-        if done && let Some(end) = state.flush.take() {
-            state.covered = Some(end);
+        if done {
+            state.flush = None;
         }
         Ok(done)
     }

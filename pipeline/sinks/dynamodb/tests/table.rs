@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::ScalarAttributeType::{B, N, S};
 use fms_aws::Verdict;
-use fms_connect::{Demand, Flush, SinkError};
+use fms_connect::{Demand, Flush, SinkError, testing};
 use harness::{Fault, Lab, enveloped, partition};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -391,7 +391,7 @@ fn closed_partition_is_left_alone() {
     driver.put(1, 0, r#"{"pk":"a","v":"new"}"#);
     lab.wire.wait_for(2);
     driver.task().close(&partition(0));
-    assert!(driver.task().due(&partition(0), &tick(Demand::Commit)).is_err());
+    assert!(driver.task().due(&partition(0), &testing::tick(Demand::Commit)).is_err());
     held.add_permits(2);
     assert_eq!(driver.flush(1), 1);
     assert_eq!(lab.items(), [json!({"pk": "a", "v": "new"})]);
@@ -419,10 +419,6 @@ fn revoked_rows_are_not_sent_again() {
         driver.task().poll(&partition(1), &mut Vec::new()).expect("polled");
     }
     assert_eq!(lab.items(), [json!({"pk": "b"})]);
-}
-
-fn tick(demand: Demand) -> fms_connect::Tick {
-    fms_connect::Tick { wall_millis: 0, idle: None, demand }
 }
 
 /// A flush is due when it is asked for, or at the partition's end, and only if there is something new; records without

@@ -32,8 +32,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use aws_config::SdkConfig;
-use fms_connect::{Config, ConfigError, Key, SinkConnector, SinkTask, StartedSink, Target, TaskContext};
+use fms_connect::{Config, ConfigError, Key, SinkConnector, Target, TaskFactory};
 use tokio::runtime::Handle;
 
 use crate::keys::KEYS;
@@ -63,28 +62,16 @@ impl SinkConnector for S3Sink {
         Settings::parse(config).map(drop)
     }
 
-    fn start(&self, config: &Config, runtime: &Handle) -> Result<Arc<dyn StartedSink>, ConfigError> {
+    fn start(&self, config: &Config, runtime: &Handle) -> Result<TaskFactory, ConfigError> {
         let settings = Settings::parse(config)?;
         let aws = fms_aws::load(runtime);
         let client = store::client(&aws, &settings.layout);
         runtime
             .block_on(store::check_bucket(&client, &settings.layout.bucket, config.name()))
             .map_err(|(key, problem)| config.error(key, problem))?;
-        Ok(Arc::new(Started { config: config.clone(), settings, aws, client }))
-    }
-}
-
-/// A connector whose bucket exists.
-struct Started {
-    config: Config,
-    settings: Settings,
-    aws: SdkConfig,
-    client: aws_sdk_s3::Client,
-}
-
-impl StartedSink for Started {
-    fn task(&self, context: TaskContext) -> Box<dyn SinkTask> {
-        let Self { config, settings, aws, client } = self;
-        Box::new(S3Task::new(context, config.clone(), settings.clone(), aws.clone(), client.clone()))
+        let config = config.clone();
+        Ok(Arc::new(move |context| {
+            Box::new(S3Task::new(context, config.clone(), settings.clone(), aws.clone(), client.clone()))
+        }))
     }
 }

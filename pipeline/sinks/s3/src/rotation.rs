@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn tick(demand: Demand, idle: Option<u64>) -> Tick {
-        Tick { wall_millis: 1000, idle: idle.map(Duration::from_secs), demand }
+        Tick { wall_millis: 1000, idle: idle.map(Duration::from_secs), demand, uncommitted: None }
     }
 
     const ROWS: Buffered = Buffered { rows: true, scheduled: None, uploading: false };

@@ -206,8 +206,8 @@ impl Lab {
         let sink = DynamoDbSink::with_aws(self.aws.clone());
         let base = [("dynamodb.table", "t-1"), ("errors.retry.timeout", "60000"), ("errors.retry.delay.max.ms", "20")];
         let config = testing::config(&sink, &[&base, settings].concat())?;
-        let started = sink.start(&config, self.runtime.handle())?;
-        let inner = testing::Driver::new(&config, self.runtime.handle(), |context| started.task(context));
+        let task = sink.start(&config, self.runtime.handle())?;
+        let inner = testing::Driver::new(&config, self.runtime.handle(), |context| task(context));
         Ok(Driver { inner })
     }
 

@@ -124,7 +124,7 @@ fn tick(demand: Demand, idle: Option<u64>) -> Tick {
     Tick { idle: idle.map(Duration::from_millis), ..testing::tick(demand) }
 }
 
-const SETTINGS: Tick = Tick { wall_millis: 0, idle: None, demand: Demand::Settings };
+const SETTINGS: Tick = Tick { wall_millis: 0, idle: None, demand: Demand::Settings, uncommitted: None };
 
 impl Driver<'_> {
     fn open(self) -> Self {
