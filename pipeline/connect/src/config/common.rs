@@ -215,7 +215,14 @@ pub fn dead_letter_topic(config: &Config) -> Option<&str> {
 pub fn check(config: &Config) -> Vec<ConfigError> {
     let mut problems = Vec::new();
     let mut problem = |key: &str, text: &str| problems.push(config.error(key, text));
+    check_topics(config, &mut problem);
+    check_errors(config, &mut problem);
+    check_converters(config, &mut problem);
+    problems
+}
 
+/// Checks that the topics are given in one way, and that the dead-letter topic is none of them.
+fn check_topics(config: &Config, problem: &mut impl FnMut(&str, &str)) {
     match (config.list("topics").is_empty(), config.get("topics.regex")) {
         (true, None) => problem("topics", "is missing: set either `topics` or `topics.regex`"),
         (false, Some(_)) => problem("topics", "and `topics.regex` exclude each other: remove one"),
@@ -226,9 +233,8 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
         }
         (false, None) => {}
     }
-    let letters = dead_letter_topic(config);
     let pattern = config.get("topics.regex").and_then(|pattern| topic_pattern(pattern).ok());
-    if letters.is_some_and(|topic| {
+    if dead_letter_topic(config).is_some_and(|topic| {
         config.list("topics").contains(&topic) || pattern.is_some_and(|pattern| pattern.is_match(topic))
     }) {
         problem(
@@ -236,8 +242,11 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
             "is one of the topics this connector reads: its dead letters would come back for ever",
         );
     }
+}
 
-    let (tolerant, letters) = (config.text("errors.tolerance") == "all", letters.is_some());
+/// Checks that each key about errors has an effect beside the others.
+fn check_errors(config: &Config, problem: &mut impl FnMut(&str, &str)) {
+    let (tolerant, letters) = (config.text("errors.tolerance") == "all", dead_letter_topic(config).is_some());
     if letters && !tolerant {
         problem(
             DEAD_LETTER_TOPIC,
@@ -262,7 +271,10 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
     if config.text("behavior.on.null.values") == "deadletter" && !letters {
         problem("behavior.on.null.values", "there is no dead-letter queue: set errors.deadletterqueue.topic.name");
     }
+}
 
+/// Checks that the converters of Kafka Connect are named that do what happens here.
+fn check_converters(config: &Config, problem: &mut impl FnMut(&str, &str)) {
     if let Some(converter) = config.get("key.converter")
         && ![STRING, BYTES].contains(&converter)
     {
@@ -285,7 +297,6 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
         let allowed = format!("{SIMPLE_HEADERS}, {STRING}, {BYTES}");
         problem("header.converter", &format!("headers are kept byte for byte in dead letters; allowed: {allowed}"));
     }
-    problems
 }
 
 /// Compiles `topics.regex`. As in Kafka Connect, the whole name of a topic has to match.

@@ -12,13 +12,16 @@ use crate::convert::{Converter, RowFailure};
 use crate::deadletter::Stage;
 use crate::kafka::{self, Batch, ConsumerError, Record};
 use crate::pulse::Place;
-use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord};
+use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord, TopicPartition};
 
 /// The number of events that are served before records get their turn.
 const EVENTS: usize = 1000;
 
 /// How long the broker may take to report which offsets a partition holds. The answer becomes part of an error.
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What is wrong with a record whose value is null.
+const TOMBSTONE: &str = "the record's value is null (a tombstone), which is no message";
 
 impl Task {
     /// Serves the events of the consumer and takes the records that have come, as many as one pass allows.
@@ -182,30 +185,19 @@ impl Task {
             _ => converter,
         };
         let payload = record.payload();
-        let parsed = payload.map(|payload| converter.parse(payload, &origin));
-        let message = match parsed {
-            Some(Ok(message)) => Some(message),
-            Some(Err(error)) if !matches!(error, MessageError::NullBody { .. }) => {
-                failed(Stage::ValueConverter, error.class(), error.to_string(), None, payload)?;
-                None
-            }
-            null => {
-                let error = match null {
-                    Some(Err(error)) => error.to_string(),
-                    _ => "the record's value is null (a tombstone), which is no message".into(),
-                };
+        let message = match payload.map(|payload| converter.parse(payload, &origin)).transpose() {
+            Ok(Some(message)) => Some(message),
+            null @ (Ok(None) | Err(MessageError::NullBody { .. })) => {
+                let error = null.err().map_or_else(|| TOMBSTONE.to_owned(), |error| error.to_string());
                 match null_values {
                     NullValues::Ignore => metrics.record_skipped(),
-                    NullValues::Fail => {
-                        return Err(TaskError::Record {
-                            partition: partition.clone(),
-                            offset,
-                            row: None,
-                            error: format!("{error}; behavior.on.null.values is `fail`"),
-                        });
-                    }
+                    NullValues::Fail => return Err(null_value(partition, offset, &error)),
                     NullValues::DeadLetter => failed(Stage::ValueConverter, "NullValue", error, None, payload)?,
                 }
+                None
+            }
+            Err(error) => {
+                failed(Stage::ValueConverter, error.class(), error.to_string(), None, payload)?;
                 None
             }
         };
@@ -248,6 +240,12 @@ impl Task {
         }
         Ok(())
     }
+}
+
+/// The error for a record whose value is null, where that fails the task.
+fn null_value(partition: &TopicPartition, offset: i64, error: &str) -> TaskError {
+    let error = format!("{error}; behavior.on.null.values is `fail`");
+    TaskError::Record { partition: partition.clone(), offset, row: None, error }
 }
 
 /// The rows of a message. Those that cannot be made are given to `failed`, with their index and text.

@@ -105,34 +105,9 @@ impl Worker {
             }
         };
 
-        let total: usize = checked.iter().map(|connector| connector.tasks() as usize).sum();
-        let (queues, budget_limit) = split_memory(settings.buffer_memory, total);
-        let budget = Budget::divided(budget_limit, total);
         let (shutdown, stopping) = watch::channel(false);
-        let mut status = Status::default();
-        let mut tasks = Vec::new();
-        for (connector, sink) in checked.into_iter().zip(started) {
-            let name = &connector.spec.name;
-            status.add(name, shown::all_shown(&connector.definition.written), connector.tasks());
-            for task in 0..connector.tasks() {
-                // From now on the task's counters exist, at zero.
-                drop(TaskMetrics::new(name, task));
-                tasks.push(TaskSpec {
-                    connector: Arc::clone(&connector.spec),
-                    task,
-                    sink: Arc::clone(&sink),
-                    client: task_client(&connector.client, name, task, queues / total.max(1)),
-                    producer: settings.producer.clone(),
-                    runtime: runtime.handle().clone(),
-                    budget: budget.another(),
-                    retry: RetryLimits::of(&connector.spec.config),
-                    shutdown: stopping.clone(),
-                    shutdown_timeout: settings.shutdown_timeout,
-                    offset_flush_interval: settings.offset_flush_interval,
-                    pulse: status.pulse(name, task),
-                });
-            }
-        }
+        let Tasks { specs: tasks, status, budget, budget_limit } =
+            Tasks::of(checked, started, settings, &runtime, &stopping);
         let status = Arc::new(status);
         let rest = Rest {
             status: Arc::clone(&status),
@@ -205,6 +180,55 @@ impl Worker {
         runtime.shutdown_background();
         info!(failed_tasks = failed, "stopped");
         if in_time && failed == 0 { Outcome::Clean } else { Outcome::Failed }
+    }
+}
+
+/// The tasks of all connectors, and what they share.
+struct Tasks {
+    specs: Vec<TaskSpec>,
+    status: Status,
+    budget: Budget,
+    /// The bytes of the budget.
+    budget_limit: usize,
+}
+
+impl Tasks {
+    /// The tasks of these connectors, each with the factory of its tasks.
+    fn of(
+        connectors: Vec<Checked>,
+        factories: Vec<TaskFactory>,
+        settings: &Settings,
+        runtime: &Runtime,
+        stopping: &watch::Receiver<bool>,
+    ) -> Self {
+        let total: usize = connectors.iter().map(|connector| connector.tasks() as usize).sum();
+        let (queues, budget_limit) = split_memory(settings.buffer_memory, total);
+        let budget = Budget::divided(budget_limit, total);
+        let mut status = Status::default();
+        let mut specs = Vec::new();
+        for (connector, factory) in connectors.into_iter().zip(factories) {
+            let name = &connector.spec.name;
+            status.add(name, shown::all_shown(&connector.definition.written), connector.tasks());
+            for task in 0..connector.tasks() {
+                // From now on the task's counters exist, at zero.
+                drop(TaskMetrics::new(name, task));
+                specs.push(TaskSpec {
+                    connector: Arc::clone(&connector.spec),
+                    task,
+                    sink: Arc::clone(&factory),
+                    client: task_client(&connector.client, name, task, queues / total.max(1)),
+                    producer: settings.producer.clone(),
+                    runtime: runtime.handle().clone(),
+                    budget: budget.another(),
+                    retry: RetryLimits::of(&connector.spec.config),
+                    shutdown: stopping.clone(),
+                    shutdown_timeout: settings.shutdown_timeout,
+                    offset_flush_interval: settings.offset_flush_interval,
+                    pulse: status.pulse(name, task),
+                });
+            }
+        }
+        Self { specs, status, budget, budget_limit }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use fms_record::json::{self, Event, Events};
@@ -193,106 +194,142 @@ pub fn write_item<'k>(
     key: impl Iterator<Item = (&'k str, AttributeValue)>,
     out: &mut Vec<u8>,
 ) -> Result<usize, ItemError> {
-    let mut absent: Vec<_> = key.collect();
-    let mut size = key_bytes;
-    // The names of each object that is open. Those of an array stay empty.
-    let mut open: Vec<Names<'_>> = Vec::new();
-    let mut field = None;
+    let mut item = ItemWriter { text, absent: key.collect(), size: key_bytes, open: Vec::new(), field: None, out };
     let mut events = Events::new(text, LEVELS);
     while let Some(event) = events.next() {
-        let event = event.map_err(|e| Problem::from(e).within(field.as_ref()))?;
-        let source = &text.as_bytes()[events.start()..events.position()];
-        // An element of a list, and a field of an object below the row's own, takes one byte more.
-        let overhead = usize::from(open.len() > 1);
-        let Some(names) = open.last_mut() else {
+        let event = event.map_err(|error| item.wrong(error))?;
+        item.write(event, events.start()..events.position())?;
+    }
+    if item.size > ITEM_BYTES {
+        let (largest, largest_bytes) = largest_field(text);
+        return Err(ItemError::TooLarge { bytes: item.size, largest, largest_bytes });
+    }
+    Ok(item.size)
+}
+
+/// An item that is being written from the events of its row.
+struct ItemWriter<'t, 'k, 'o> {
+    /// The row's text.
+    text: &'t str,
+    /// The attributes of the key that no field of the row has been so far.
+    absent: Vec<(&'k str, AttributeValue)>,
+    /// The size so far, by DynamoDB's rules.
+    size: usize,
+    /// The names of each object that is open. Those of an array stay empty.
+    open: Vec<Names<'t>>,
+    /// The row's own field that the last event was in.
+    field: Option<Cow<'t, str>>,
+    out: &'o mut Vec<u8>,
+}
+
+impl<'t> ItemWriter<'t, '_, '_> {
+    fn wrong(&self, problem: impl Into<Problem>) -> ItemError {
+        problem.into().within(self.field.as_ref())
+    }
+
+    /// Writes an event, whose text is at `source`.
+    fn write(&mut self, event: Event<'t>, source: Range<usize>) -> Result<(), ItemError> {
+        if self.open.is_empty() {
             // After the end of the row's object there is nothing more.
             if event != Event::ObjectStart {
                 return Err(ItemError::Row(Problem::NoObject));
             }
-            open.push(Names::default());
-            out.push(b'{');
-            continue;
-        };
-        if !matches!(event, Event::ObjectEnd | Event::ArrayEnd) && !matches!(out.last(), Some(b'{' | b'[' | b':')) {
-            out.push(b',');
+            self.open.push(Names::default());
+            self.out.push(b'{');
+            return Ok(());
         }
+        if !matches!(event, Event::ObjectEnd | Event::ArrayEnd) && !matches!(self.out.last(), Some(b'{' | b'[' | b':'))
+        {
+            self.out.push(b',');
+        }
+        // An element of a list, and a field of an object below the row's own, takes one byte more.
+        let overhead = usize::from(self.open.len() > 1);
+        let (text, begin) = (self.text, source.start);
+        let source = &text.as_bytes()[source];
         let bytes = match event {
-            Event::Name(name) => {
-                if overhead == 0 {
-                    field = Some(name.clone());
-                    absent.retain(|(absent, _)| *absent != name);
-                }
-                let bytes = match name.len() {
-                    0 => Err(Problem::EmptyName),
-                    bytes @ 1..=NAME_BYTES if names.insert(name) => Ok(bytes),
-                    1..=NAME_BYTES => Err(twice(text, events.start())),
-                    bytes => Err(Problem::LongName(bytes)),
-                };
-                size += bytes.map_err(|problem| problem.within(field.as_ref()))?;
-                // The source has the name and its colon.
-                out.extend_from_slice(source);
-                continue;
+            Event::Name(name) => return self.name(name, source, begin),
+            Event::ObjectEnd => return self.end_of_object(),
+            Event::ArrayEnd => {
+                self.open.pop();
+                self.out.extend_from_slice(b"]}");
+                return Ok(());
             }
-            Event::ObjectEnd | Event::ArrayEnd => {
-                open.pop();
-                match event {
-                    Event::ArrayEnd => out.extend_from_slice(b"]}"),
-                    _ if open.is_empty() => write_key(&absent, out)?,
-                    _ => out.extend_from_slice(b"}}"),
-                }
-                continue;
-            }
-            Event::ObjectStart | Event::ArrayStart => {
-                open.push(Names::default());
-                out.extend_from_slice(if event == Event::ObjectStart { br#"{"M":{"# } else { br#"{"L":["# });
-                3
-            }
+            Event::ObjectStart => self.begin(br#"{"M":{"#),
+            Event::ArrayStart => self.begin(br#"{"L":["#),
             Event::Null => {
-                out.extend_from_slice(br#"{"NULL":true}"#);
+                self.out.extend_from_slice(br#"{"NULL":true}"#);
                 1
             }
             Event::Bool(value) => {
-                out.extend_from_slice(if value { br#"{"BOOL":true}"# } else { br#"{"BOOL":false}"# });
+                self.out.extend_from_slice(if value { br#"{"BOOL":true}"# } else { br#"{"BOOL":false}"# });
                 1
             }
             Event::Number(number) => {
-                let (sent, bytes) = number::check(number).map_err(|e| Problem::from(e).within(field.as_ref()))?;
-                write_pieces(out, [br#"{"N":""#, sent.as_bytes(), br#""}"#]);
+                let (sent, bytes) = number::check(number).map_err(|error| self.wrong(error))?;
+                write_pieces(self.out, [br#"{"N":""#, sent.as_bytes(), br#""}"#]);
                 bytes
             }
             Event::String(text) => {
-                write_pieces(out, [br#"{"S":"#, source, b"}"]);
+                write_pieces(self.out, [br#"{"S":"#, source, b"}"]);
                 text.len()
             }
         };
-        size += bytes + overhead;
+        self.size += bytes + overhead;
+        Ok(())
     }
-    if size > ITEM_BYTES {
-        let (largest, largest_bytes) = largest_field(text);
-        return Err(ItemError::TooLarge { bytes: size, largest, largest_bytes });
-    }
-    Ok(size)
-}
 
-/// Ends an item with those attributes of its key that the row does not have.
-fn write_key(absent: &[(&str, AttributeValue)], out: &mut Vec<u8>) -> Result<(), ItemError> {
-    for (name, value) in absent {
-        if out.last() != Some(&b'{') {
-            out.push(b',');
+    /// Writes the name of a field. `source` has the name in quotes and its colon; it begins at byte `begin` of the row.
+    fn name(&mut self, name: Cow<'t, str>, source: &[u8], begin: usize) -> Result<(), ItemError> {
+        if self.open.len() == 1 {
+            self.field = Some(name.clone());
+            self.absent.retain(|(absent, _)| *absent != name);
         }
-        write_string(name, out);
-        let (kind, text): (&[u8], _) = match value {
-            AttributeValue::N(text) => (br#":{"N":"#, text),
-            AttributeValue::S(text) => (br#":{"S":"#, text),
-            // Key attributes are of these two types.
-            _ => return Err(ItemError::Row(Problem::NoObject)),
-        };
-        out.extend_from_slice(kind);
-        write_string(text, out);
-        out.push(b'}');
+        let bytes = name.len();
+        match bytes {
+            0 => return Err(self.wrong(Problem::EmptyName)),
+            1..=NAME_BYTES => {}
+            _ => return Err(self.wrong(Problem::LongName(bytes))),
+        }
+        if !self.open.last_mut().is_some_and(|names| names.insert(name)) {
+            return Err(self.wrong(twice(self.text, begin)));
+        }
+        self.size += bytes;
+        self.out.extend_from_slice(source);
+        Ok(())
     }
-    out.push(b'}');
-    Ok(())
+
+    /// Writes the beginning of a list or an object below the row's own. Gives its bytes.
+    fn begin(&mut self, bracket: &[u8]) -> usize {
+        self.open.push(Names::default());
+        self.out.extend_from_slice(bracket);
+        3
+    }
+
+    /// Writes the end of an object. The row's own ends with those attributes of the key that the row does not have.
+    fn end_of_object(&mut self) -> Result<(), ItemError> {
+        self.open.pop();
+        if !self.open.is_empty() {
+            self.out.extend_from_slice(b"}}");
+            return Ok(());
+        }
+        for (name, value) in &self.absent {
+            if self.out.last() != Some(&b'{') {
+                self.out.push(b',');
+            }
+            write_string(name, self.out);
+            let (kind, text): (&[u8], _) = match value {
+                AttributeValue::N(text) => (br#":{"N":"#, text),
+                AttributeValue::S(text) => (br#":{"S":"#, text),
+                // Key attributes are of these two types.
+                _ => return Err(ItemError::Row(Problem::NoObject)),
+            };
+            self.out.extend_from_slice(kind);
+            write_string(text, self.out);
+            self.out.push(b'}');
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
 }
 
 fn write_pieces(out: &mut Vec<u8>, pieces: [&[u8]; 3]) {
