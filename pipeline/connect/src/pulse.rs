@@ -4,31 +4,21 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A place in a task's loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::FromRepr)]
 #[repr(u8)]
 pub(crate) enum Place {
+    #[strum(serialize = "creating its consumer and its sink")]
     Starting,
+    #[strum(serialize = "serving its consumer's events")]
     Polling,
+    #[strum(serialize = "putting records into its sink")]
     Putting,
+    #[strum(serialize = "looking at its flushes")]
     Flushing,
+    #[strum(serialize = "committing an offset")]
     Committing,
+    #[strum(serialize = "leaving its group")]
     Leaving,
-}
-
-impl Place {
-    const ALL: [Self; 6] =
-        [Self::Starting, Self::Polling, Self::Putting, Self::Flushing, Self::Committing, Self::Leaving];
-
-    fn text(self) -> &'static str {
-        match self {
-            Self::Starting => "creating its consumer and its sink",
-            Self::Polling => "serving its consumer's events",
-            Self::Putting => "putting records into its sink",
-            Self::Flushing => "looking at its flushes",
-            Self::Committing => "committing an offset",
-            Self::Leaving => "leaving its group",
-        }
-    }
 }
 
 /// Written by the task's thread and read by those who ask for its health. Both cost one atomic operation.
@@ -64,9 +54,8 @@ impl Pulse {
     /// If the loop has not turned for longer than `limit`, says for how long and where it stands.
     pub fn stalled(&self, limit: Duration) -> Option<String> {
         let since = Duration::from_millis(self.now().saturating_sub(self.turned.load(Ordering::Relaxed)));
-        let place = Place::ALL.into_iter().find(|place| *place as u8 == self.place.load(Ordering::Relaxed));
-        let text = place.unwrap_or(Place::Starting).text();
-        (since > limit).then(|| format!("has not turned for {} s: it stands at {text}", since.as_secs()))
+        let place = Place::from_repr(self.place.load(Ordering::Relaxed)).unwrap_or(Place::Starting);
+        (since > limit).then(|| format!("has not turned for {} s: it stands at {place}", since.as_secs()))
     }
 }
 

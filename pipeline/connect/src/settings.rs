@@ -169,14 +169,14 @@ impl Settings {
                 client.set("bootstrap.servers", &bootstrap_servers);
             }
         }
-        let number = |key| config.int(key).and_then(|number| u64::try_from(number).ok()).unwrap_or_default();
+        let millis = |key| config.millis(key).unwrap_or_default();
         Ok(Self {
             bootstrap_servers,
             listener,
-            buffer_memory: usize::try_from(number("buffer.memory")).unwrap_or(usize::MAX),
-            offset_flush_interval: Duration::from_millis(number("offset.flush.interval.ms")),
-            shutdown_timeout: Duration::from_millis(number("task.shutdown.graceful.timeout.ms")),
-            restart_backoff_max: Duration::from_millis(number("task.restart.backoff.max.ms")),
+            buffer_memory: usize::try_from(config.int("buffer.memory").unwrap_or_default()).unwrap_or(usize::MAX),
+            offset_flush_interval: millis("offset.flush.interval.ms"),
+            shutdown_timeout: millis("task.shutdown.graceful.timeout.ms"),
+            restart_backoff_max: millis("task.restart.backoff.max.ms"),
             cluster_timeout: Duration::from_secs(10),
             consumer,
             producer,

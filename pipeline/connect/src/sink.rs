@@ -149,28 +149,27 @@ pub struct Flush {
 }
 
 /// Whether the runtime asks for a flush beyond what the sink's own settings ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 pub enum Demand {
     /// No: only what is due by the sink's settings is flushed.
+    #[strum(serialize = "settings")]
     Settings,
     /// All that is buffered is to be flushed, because `offset.flush.interval.ms` has passed. This is for sinks without
     /// intents. A sink with intents ignores it unless it has no rows buffered, but an offset to commit.
+    #[strum(serialize = "offset.flush.interval.ms")]
     Commit,
     /// All that is buffered is to be flushed, because the worker is over `buffer.memory`.
+    #[strum(serialize = "buffer.memory")]
     Memory,
     /// All that is buffered is to be flushed, because the task is about to stop.
+    #[strum(serialize = "shutdown")]
     Shutdown,
 }
 
 impl Demand {
     /// The name of the demand as the reason of a [`Flush`].
     pub fn reason(self) -> &'static str {
-        match self {
-            Self::Settings => "settings",
-            Self::Commit => "offset.flush.interval.ms",
-            Self::Memory => "buffer.memory",
-            Self::Shutdown => "shutdown",
-        }
+        self.into()
     }
 }
 
@@ -275,10 +274,9 @@ pub struct RetryLimits {
 impl RetryLimits {
     /// The limits that the connector's [`COMMON`](crate::config::common::COMMON) keys set.
     pub fn of(config: &Config) -> Self {
-        let millis = |key| config.int(key).and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
         Self {
-            timeout: millis("errors.retry.timeout"),
-            delay_max: millis("errors.retry.delay.max.ms").unwrap_or_default(),
+            timeout: config.millis("errors.retry.timeout"),
+            delay_max: config.millis("errors.retry.delay.max.ms").unwrap_or_default(),
         }
     }
 }

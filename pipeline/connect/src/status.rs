@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use strum::VariantNames as _;
+
 use crate::metrics;
 use crate::pulse::Pulse;
 
 /// The state of a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum TaskState {
     /// The task has not begun, or has ended as it was told to.
     Unassigned,
@@ -21,16 +24,9 @@ pub enum TaskState {
 }
 
 impl TaskState {
-    const NAMES: [&'static str; 4] = ["UNASSIGNED", "RUNNING", "RESTARTING", "FAILED"];
-
     /// Kafka Connect's name for it.
     pub fn name(&self) -> &'static str {
-        match self {
-            TaskState::Unassigned => "UNASSIGNED",
-            TaskState::Running => "RUNNING",
-            TaskState::Restarting(_) => "RESTARTING",
-            TaskState::Failed(_) => "FAILED",
-        }
+        self.into()
     }
 
     /// The reason why it failed.
@@ -67,7 +63,7 @@ impl Status {
 
     /// Sets the state of a task.
     pub fn set(&self, connector: &str, task: u32, state: TaskState) {
-        metrics::task_status(connector, task, state.name(), &TaskState::NAMES);
+        metrics::task_status(connector, task, state.name(), TaskState::VARIANTS);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.insert((connector.into(), task), state);
     }

@@ -22,27 +22,18 @@ pub struct FileName {
 }
 
 /// The format of an object's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[cfg_attr(test, derive(strum::VariantArray))]
 pub enum Extension {
     /// `json`: a JSON object on each line.
+    #[strum(serialize = "json")]
     Json,
     /// `json.gz`: the same, compressed with gzip.
+    #[strum(serialize = "json.gz")]
     JsonGzip,
     /// `json.zst`: the same, compressed with Zstandard.
+    #[strum(serialize = "json.zst")]
     JsonZstd,
-}
-
-impl Extension {
-    pub(crate) const ALL: [Self; 3] = [Self::Json, Self::JsonGzip, Self::JsonZstd];
-
-    /// The extension without the dot before it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::JsonGzip => "json.gz",
-            Self::JsonZstd => "json.zst",
-        }
-    }
 }
 
 /// Why a text is not the file name of an object.
@@ -74,7 +65,7 @@ impl FileName {
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { topic, partition, start, extension } = self;
-        write!(f, "{topic}+{partition}+{start:0OFFSET_DIGITS$}.{}", extension.as_str())
+        write!(f, "{topic}+{partition}+{start:0OFFSET_DIGITS$}.{extension}")
     }
 }
 
@@ -87,8 +78,7 @@ impl FromStr for FileName {
         let (topic, partition) =
             rest.rsplit_once('+').filter(|(topic, _)| !topic.is_empty()).ok_or(FileNameError::Form)?;
         let (offset, extension) = end.split_once('.').ok_or(FileNameError::Extension)?;
-        let extension = Extension::ALL.into_iter().find(|known| known.as_str() == extension);
-        let extension = extension.ok_or(FileNameError::Extension)?;
+        let extension = extension.parse().map_err(|_| FileNameError::Extension)?;
         let partition = number::<i32>(partition, 1).ok_or(FileNameError::Partition)?;
         let start = number::<i64>(offset, OFFSET_DIGITS).ok_or(FileNameError::Offset)?;
         Ok(Self { topic: topic.into(), partition, start, extension })

@@ -206,6 +206,7 @@ pub(crate) fn partition_folder(partition: i32) -> String {
 mod tests {
     use jiff::civil::DateTime;
     use proptest::prelude::*;
+    use strum::VariantArray as _;
 
     use super::*;
     use crate::Extension;
@@ -281,7 +282,7 @@ mod tests {
             (Folder::Time(hourly()), Some(Value::Whole(folders)))
         });
         let folder = prop_oneof![Just((Folder::KafkaPartition, None)), field, time];
-        let file = ("[a-zA-Z0-9._-]{1,12}", 0..=i32::MAX, 0..=i64::MAX, prop::sample::select(&Extension::ALL[..]));
+        let file = ("[a-zA-Z0-9._-]{1,12}", 0..=i32::MAX, 0..=i64::MAX, prop::sample::select(Extension::VARIANTS));
         let file =
             file.prop_map(|(topic, partition, start, extension)| FileName { topic, partition, start, extension });
         ("([a-z+=]{1,4}(/[a-z]{1,4})?)?", prop::collection::vec(folder, 1..4), file).prop_map(|(dir, folders, file)| {

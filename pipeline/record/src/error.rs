@@ -1,15 +1,15 @@
 //! What can be wrong with a message or with one of its rows, in words that a person can act on.
 
 use std::borrow::Cow;
-use std::fmt;
 
+use strum::IntoStaticStr;
 use thiserror::Error;
 
 use crate::excerpt::{Excerpt, Position};
 use crate::format::WHOLE;
 
 /// Why a whole message gives no rows. The original bytes go to the dead-letter queue.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, IntoStaticStr)]
 #[non_exhaustive]
 pub enum MessageError {
     /// There is nothing but white space in the payload.
@@ -117,12 +117,14 @@ pub enum MessageError {
     },
     /// The message is a part of the value that is null.
     #[error("the value's `{field}` is null, which means a deletion, as a null value (a tombstone) does")]
+    #[strum(serialize = "NullValue")]
     NullBody {
         /// The part.
         field: String,
     },
     /// The message is a part of the value that is no object.
     #[error("the value's `{field}` is {found}, expected one JSON object")]
+    #[strum(serialize = "NotAnObject")]
     BodyNotAnObject {
         /// The part.
         field: String,
@@ -131,6 +133,7 @@ pub enum MessageError {
     },
     /// A field's name in the envelope.
     #[error("in the envelope, {0}")]
+    #[strum(transparent)]
     Name(#[from] NameError),
     /// A field that identifies the message is not there.
     #[error("the envelope has no field `{field}`; expected {expected}")]
@@ -177,7 +180,7 @@ pub enum MessageError {
 }
 
 /// Why one row cannot be stored while the rest of its message can.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, IntoStaticStr)]
 #[non_exhaustive]
 pub enum RowError {
     /// The list element is no object, so it has no fields.
@@ -259,7 +262,7 @@ pub enum RowError {
 }
 
 /// What is wrong with the names of an object's fields. Names are compared after decoding: `"\u0069d"` is `"id"`.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, IntoStaticStr)]
 #[non_exhaustive]
 pub enum NameError {
     /// Two fields of one name: which is meant cannot be known.
@@ -288,7 +291,8 @@ pub enum NameError {
 }
 
 /// Why a field gives a template nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Lack {
     /// There is no such field.
     Absent,
@@ -310,53 +314,19 @@ impl Lack {
     }
 }
 
-impl fmt::Display for Lack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Absent => "absent",
-            Self::Null => "null",
-            Self::Empty => "empty",
-        })
-    }
-}
-
 impl MessageError {
     /// The name of the cause in a dead letter: that of the variant, or that of the problem with a field's name.
     pub fn class(&self) -> &'static str {
-        match self {
-            Self::EmptyMessage { .. } => "EmptyMessage",
-            Self::MessageTooLong { .. } => "MessageTooLong",
-            Self::OtherEncoding { .. } => "OtherEncoding",
-            Self::NotUtf8 { .. } => "NotUtf8",
-            Self::Truncated { .. } => "Truncated",
-            Self::InvalidJson { .. } => "InvalidJson",
-            Self::NotAnObject { .. } | Self::BodyNotAnObject { .. } => "NotAnObject",
-            Self::SchemaRegistry { .. } => "SchemaRegistry",
-            Self::SeveralLines { .. } => "SeveralLines",
-            Self::JsonInString { .. } => "JsonInString",
-            Self::MissingBody { .. } => "MissingBody",
-            Self::NullBody { .. } => "NullValue",
-            Self::Name(error) => error.class(),
-            Self::MissingField { .. } => "MissingField",
-            Self::UnusableIdentity { .. } => "UnusableIdentity",
-            Self::MissingList { .. } => "MissingList",
-            Self::NotAList { .. } => "NotAList",
-        }
+        self.into()
     }
 }
 
 impl RowError {
-    /// The cause's name, as a dead letter names it: the variant's, or that of what is wrong with a field's name.
+    /// The name of the cause in a dead letter: that of the variant, or that of the problem with a field's name.
     pub fn class(&self) -> &'static str {
         match self {
-            Self::NotAnObject { .. } => "NotAnObject",
             Self::Name { error, .. } => error.class(),
-            Self::UnreadableTime { .. } => "UnreadableTime",
-            Self::MissingTime { .. } => "MissingTime",
-            Self::MissingField { .. } => "MissingField",
-            Self::NotScalar { .. } => "NotScalar",
-            Self::NotText { .. } => "NotText",
-            Self::LoneSurrogate { .. } => "LoneSurrogate",
+            other => other.into(),
         }
     }
 }
@@ -364,10 +334,7 @@ impl RowError {
 impl NameError {
     /// The name of the cause in a dead letter, which is that of the variant.
     pub fn class(&self) -> &'static str {
-        match self {
-            Self::DuplicateField { .. } => "DuplicateField",
-            Self::LoneSurrogate { .. } => "LoneSurrogate",
-        }
+        self.into()
     }
 }
 

@@ -10,7 +10,8 @@ use crate::{Row, RowError, json};
 const MESSAGED_AT: &str = "messaged_at";
 
 /// Where an event time was taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumCount, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum TimeSource {
     /// The configured field of the row.
     Field,

@@ -2,6 +2,7 @@
 //! reason.
 
 use regex::Regex;
+use strum::VariantNames as _;
 
 use super::{Config, ConfigError, Key, Kind};
 
@@ -12,6 +13,23 @@ const SIMPLE_HEADERS: &str = "org.apache.kafka.connect.storage.SimpleHeaderConve
 
 /// The key of the dead-letter topic.
 pub const DEAD_LETTER_TOPIC: &str = "errors.deadletterqueue.topic.name";
+
+/// The values of `errors.tolerance`: which errors of records and rows do not end the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub(crate) enum Tolerated {
+    None,
+    All,
+}
+
+/// The values of `behavior.on.null.values`: what becomes of a record whose value is null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub(crate) enum NullValues {
+    Ignore,
+    Fail,
+    DeadLetter,
+}
 
 /// The keys that every connector has. Defaults are Kafka Connect's.
 pub const COMMON: &[Key] = &[
@@ -91,7 +109,7 @@ pub const COMMON: &[Key] = &[
     .risk("a row without a field that a template names goes to the dead letters"),
     Key::new(
         "errors.tolerance",
-        Kind::OneOf(&["none", "all"]),
+        Kind::OneOf(Tolerated::VARIANTS),
         "`none`: a record or row that cannot be stored fails the task; `all`: it goes to the dead-letter queue",
     )
     .default("none")
@@ -140,7 +158,7 @@ pub const COMMON: &[Key] = &[
     .risk("without them a dead letter does not say why it is one"),
     Key::new(
         "behavior.on.null.values",
-        Kind::OneOf(&["ignore", "fail", "deadletter"]),
+        Kind::OneOf(NullValues::VARIANTS),
         "what a record without value (a tombstone) is: skipped, a failure of the task, or a dead letter",
     )
     .default("fail")

@@ -7,7 +7,9 @@ pub mod shown;
 mod transforms;
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fms_record::Template;
 
@@ -118,7 +120,8 @@ impl Key {
 }
 
 /// How much an operator has to think about a key, in Kafka Connect's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum Importance {
     /// Every operator has to.
     High,
@@ -131,11 +134,7 @@ pub enum Importance {
 impl Importance {
     /// Kafka Connect's name for it.
     pub fn name(self) -> &'static str {
-        match self {
-            Importance::High => "HIGH",
-            Importance::Medium => "MEDIUM",
-            Importance::Low => "LOW",
-        }
+        self.into()
     }
 }
 
@@ -355,6 +354,16 @@ impl Config {
     /// The value of a [`Kind::Int`], if set.
     pub fn int(&self, key: &str) -> Option<i64> {
         self.get(key).and_then(|v| v.parse().ok())
+    }
+
+    /// The value of a [`Kind::Int`] that counts milliseconds, if set. A negative number counts as unset.
+    pub fn millis(&self, key: &str) -> Option<Duration> {
+        self.int(key).and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis)
+    }
+
+    /// The value of a [`Kind::OneOf`] whose values are the names of a `T`.
+    pub fn one_of<T: FromStr>(&self, key: &str) -> Result<T, ConfigError> {
+        self.text(key).parse().map_err(|_| self.error(key, "is not known"))
     }
 
     /// The values of a [`Kind::List`], trimmed; empty if unset.

@@ -38,7 +38,8 @@ enum Context {
 }
 
 /// A part of a letter that can be large.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 enum Part {
     Value,
     Headers,
@@ -46,14 +47,6 @@ enum Part {
 }
 
 impl Part {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Value => "value",
-            Self::Headers => "headers",
-            Self::Key => "key",
-        }
-    }
-
     /// The bytes that the letter has in this part.
     fn size(self, letter: &DeadLetter) -> usize {
         match self {
@@ -135,7 +128,7 @@ impl Form {
             Context::Nothing => Some("context headers"),
             Context::Whole | Context::Short => None,
         };
-        text.into_iter().chain(self.left_out.iter().map(|left_out| left_out.part.name())).collect()
+        text.into_iter().chain(self.left_out.iter().map(|left_out| left_out.part.into())).collect()
     }
 
     /// The headers that are sent: the record's own, then those about the error. A letter that was sent back to its
@@ -182,9 +175,9 @@ impl Form {
             insert("row.index", &row.to_string());
         }
         for LeftOut { part, size, sha256 } in &self.left_out {
-            insert(&format!("{}.size", part.name()), &size.to_string());
+            insert(&format!("{part}.size"), &size.to_string());
             if let Some(sha256) = sha256 {
-                insert(&format!("{}.sha256", part.name()), sha256);
+                insert(&format!("{part}.sha256"), sha256);
             }
         }
         headers

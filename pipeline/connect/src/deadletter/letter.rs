@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::Origin;
 
 /// Where in a record's way the error happened, in Kafka Connect's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Stage {
     /// The value is not what the converter reads.
     ValueConverter,
@@ -18,11 +19,7 @@ pub enum Stage {
 impl Stage {
     /// The value of `__connect.errors.stage`.
     pub fn name(self) -> &'static str {
-        match self {
-            Stage::ValueConverter => "VALUE_CONVERTER",
-            Stage::Transformation => "TRANSFORMATION",
-            Stage::TaskPut => "TASK_PUT",
-        }
+        self.into()
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::time::MissedTickBehavior;
 pub(crate) use self::error::{Prospect, TaskError};
 use self::partitions::{Owned, Partitions, Reopening};
 use self::tolerance::Tolerance;
+use crate::config::common::NullValues;
 use crate::connector::{ConnectorSpec, Subscription};
 use crate::convert::Converter;
 use crate::deadletter::DeadLetterQueue;
@@ -28,7 +29,7 @@ use crate::kafka::Consumer;
 use crate::metrics::TaskMetrics;
 use crate::pulse::{Place, Pulse};
 use crate::sink::{ErrantRow, RetryLimits, SinkTask, TaskContext, TaskFactory};
-use crate::{Budget, Config, ConfigError, TopicPartition};
+use crate::{Budget, Config, TopicPartition};
 
 /// How often conditions that depend on time are checked, and how soon a commit that had to wait is tried again.
 const TICK: Duration = Duration::from_millis(20);
@@ -123,26 +124,6 @@ enum Intake {
     Full,
 }
 
-/// `behavior.on.null.values`.
-#[derive(Debug, Clone, Copy)]
-enum NullValues {
-    Ignore,
-    Fail,
-    DeadLetter,
-}
-
-impl NullValues {
-    fn of(config: &Config) -> Result<Self, ConfigError> {
-        const KEY: &str = "behavior.on.null.values";
-        match config.text(KEY) {
-            "ignore" => Ok(Self::Ignore),
-            "fail" => Ok(Self::Fail),
-            "deadletter" => Ok(Self::DeadLetter),
-            _ => Err(config.error(KEY, "is not known")),
-        }
-    }
-}
-
 impl Task {
     fn new(spec: TaskSpec) -> Result<Self, TaskError> {
         let config = spec.connector.config.clone();
@@ -169,7 +150,7 @@ impl Task {
             converter,
             errors: Tolerance::new(&config, dead_letters)?,
             errant: Vec::new(),
-            null_values: NullValues::of(&config)?,
+            null_values: config.one_of("behavior.on.null.values")?,
             owned: Partitions::default(),
             reopening: Vec::new(),
             starting_over: Vec::new(),

@@ -7,7 +7,8 @@ use fms_record::{Message, MessageError, Row};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::tolerance::Failure;
-use super::{BATCHES, Intake, NullValues, Task, TaskError};
+use super::{BATCHES, Intake, Task, TaskError};
+use crate::config::common::NullValues;
 use crate::convert::{Converter, RowFailure};
 use crate::deadletter::Stage;
 use crate::kafka::{self, Batch, ConsumerError, Record};

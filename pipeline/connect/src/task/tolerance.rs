@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::error::TaskError;
+use crate::config::common::Tolerated;
 use crate::deadletter::{DeadLetter, DeadLetterQueue, Stage};
 use crate::metrics::TaskMetrics;
 use crate::{Config, ConfigError, Origin, SinkError, TopicPartition};
@@ -28,7 +29,7 @@ pub(super) struct Failure<'f> {
 /// Applies a connector's settings to the failures of one task. Every failure is counted, and every failure that does
 /// not become a dead letter is logged.
 pub(super) struct Tolerance {
-    tolerate: bool,
+    tolerated: Tolerated,
     log: bool,
     log_messages: bool,
     dead_letters: Option<DeadLetterQueue>,
@@ -37,7 +38,7 @@ pub(super) struct Tolerance {
 impl Tolerance {
     pub fn new(config: &Config, dead_letters: Option<DeadLetterQueue>) -> Result<Self, ConfigError> {
         Ok(Self {
-            tolerate: tolerates(config)?,
+            tolerated: config.one_of("errors.tolerance")?,
             log: config.bool("errors.log.enable"),
             log_messages: config.bool("errors.log.include.messages"),
             dead_letters,
@@ -49,7 +50,7 @@ impl Tolerance {
     pub fn handle(&mut self, failure: Failure<'_>, metrics: &TaskMetrics) -> Result<(), TaskError> {
         metrics.record_error();
         let Origin { partition, offset, .. } = &**failure.origin;
-        if !self.tolerate {
+        if self.tolerated == Tolerated::None {
             metrics.record_failure();
             return Err(TaskError::Record {
                 partition: partition.clone(),
@@ -95,16 +96,6 @@ impl Tolerance {
     /// Whether every dead letter of this partition before `end` is acknowledged.
     pub fn acknowledged(&mut self, partition: &TopicPartition, end: i64) -> Result<bool, SinkError> {
         self.dead_letters.as_mut().map_or(Ok(true), |queue| queue.acknowledged(partition, end))
-    }
-}
-
-/// `errors.tolerance`: whether a connector goes on after a record that cannot be stored.
-fn tolerates(config: &Config) -> Result<bool, ConfigError> {
-    const KEY: &str = "errors.tolerance";
-    match config.text(KEY) {
-        "all" => Ok(true),
-        "none" => Ok(false),
-        _ => Err(config.error(KEY, "is not known")),
     }
 }
 

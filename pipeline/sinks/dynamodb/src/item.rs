@@ -50,7 +50,7 @@ pub enum ItemError {
 }
 
 /// What is wrong with a value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum Problem {
     /// The row is not JSON.
     #[error("not valid JSON at byte {at} of the row: expected {expected}")]
@@ -74,19 +74,20 @@ pub enum Problem {
     #[error(
         "lists and objects are nested more than {limit} levels deep, which is DynamoDB's limit: flatten the value, or send it as a string"
     )]
-    TooDeep {
+    NestedTooDeep {
         /// DynamoDB's limit.
         limit: usize,
     },
     /// Cannot be held.
     #[error(transparent)]
+    #[strum(transparent)]
     Number(#[from] NumberError),
     /// An object has a field twice.
     #[error(
         "{} has the field `{name}` twice, at bytes {first} and {second} of the row, of which DynamoDB can store only one",
         if path.is_empty() { "the row".into() } else { format!("the object `{path}`") }
     )]
-    Twice {
+    DuplicateField {
         /// Names and indexes (from 0) that lead from the row to the object, such as `imu.samples[2]`; empty for the row
         /// itself.
         path: String,
@@ -99,13 +100,13 @@ pub enum Problem {
     },
     /// An object has a field without a name.
     #[error("an object has a field with an empty name, which DynamoDB does not store")]
-    EmptyName,
+    EmptyFieldName,
     /// An object has a field with too long a name.
     #[error("an object has a field name of {0} bytes, DynamoDB stores at most {NAME_BYTES}")]
-    LongName(usize),
+    FieldNameTooLong(usize),
     /// Not an object.
     #[error("a row has to be a JSON object")]
-    NoObject,
+    NotAnObject,
 }
 
 impl From<json::Error> for Problem {
@@ -113,7 +114,7 @@ impl From<json::Error> for Problem {
         match error {
             json::Error::Syntax { at, expected } => Self::InvalidJson { at, expected },
             json::Error::LoneSurrogate { at, unit } => Self::LoneSurrogate { at, unit },
-            json::Error::Depth { limit } => Self::TooDeep { limit },
+            json::Error::Depth { limit } => Self::NestedTooDeep { limit },
         }
     }
 }
@@ -130,16 +131,7 @@ impl ItemError {
 
 impl Problem {
     fn class(&self) -> &'static str {
-        match self {
-            Self::InvalidJson { .. } => "InvalidJson",
-            Self::LoneSurrogate { .. } => "LoneSurrogate",
-            Self::TooDeep { .. } => "NestedTooDeep",
-            Self::Number(error) => error.class(),
-            Self::Twice { .. } => "DuplicateField",
-            Self::EmptyName => "EmptyFieldName",
-            Self::LongName(_) => "FieldNameTooLong",
-            Self::NoObject => "NotAnObject",
-        }
+        self.into()
     }
 
     fn within(self, field: Option<&Cow<'_, str>>) -> ItemError {
@@ -232,7 +224,7 @@ impl<'t> ItemWriter<'t, '_, '_> {
         if self.open.is_empty() {
             // After the end of the row's object there is nothing more.
             if event != Event::ObjectStart {
-                return Err(ItemError::Row(Problem::NoObject));
+                return Err(ItemError::Row(Problem::NotAnObject));
             }
             self.open.push(Names::default());
             self.out.push(b'{');
@@ -286,9 +278,9 @@ impl<'t> ItemWriter<'t, '_, '_> {
         }
         let bytes = name.len();
         match bytes {
-            0 => return Err(self.wrong(Problem::EmptyName)),
+            0 => return Err(self.wrong(Problem::EmptyFieldName)),
             1..=NAME_BYTES => {}
-            _ => return Err(self.wrong(Problem::LongName(bytes))),
+            _ => return Err(self.wrong(Problem::FieldNameTooLong(bytes))),
         }
         if !self.open.last_mut().is_some_and(|names| names.insert(name)) {
             return Err(self.wrong(twice(self.text, begin)));
@@ -321,7 +313,7 @@ impl<'t> ItemWriter<'t, '_, '_> {
                 AttributeValue::N(text) => (br#":{"N":"#, text),
                 AttributeValue::S(text) => (br#":{"S":"#, text),
                 // Key attributes are of these two types.
-                _ => return Err(ItemError::Row(Problem::NoObject)),
+                _ => return Err(ItemError::Row(Problem::NotAnObject)),
             };
             self.out.extend_from_slice(kind);
             write_string(text, self.out);
@@ -372,7 +364,7 @@ fn twice(text: &str, second: usize) -> Problem {
             Event::Null | Event::Bool(_) | Event::Number(_) | Event::String(_) => {}
         }
     }
-    Problem::NoObject
+    Problem::NotAnObject
 }
 
 /// A list or an object around a place in the text.
@@ -384,7 +376,7 @@ enum Around<'t> {
 }
 
 fn found_twice(around: &[Around<'_>], name: String, second: usize) -> Problem {
-    let Some((Around::Map(names), outer)) = around.split_last() else { return Problem::NoObject };
+    let Some((Around::Map(names), outer)) = around.split_last() else { return Problem::NotAnObject };
     let mut path = String::new();
     for step in outer {
         match step {
@@ -398,7 +390,7 @@ fn found_twice(around: &[Around<'_>], name: String, second: usize) -> Problem {
         }
     }
     let first = names.iter().find(|(known, _)| *known == name).map_or(second, |(_, first)| *first);
-    Problem::Twice { path, name, first, second }
+    Problem::DuplicateField { path, name, first, second }
 }
 
 /// The field with the longest text, for the message about an item that is too large.

@@ -12,11 +12,13 @@ use fms_record::{Row, RowError, Template};
 use crate::number::{Number, NumberError};
 
 /// The types of a key attribute that a row can fill in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 pub enum KeyType {
     /// `S`.
+    #[strum(serialize = "S")]
     Text,
     /// `N`.
+    #[strum(serialize = "N")]
     Number,
 }
 
@@ -94,7 +96,7 @@ impl Hasher for Passed {
 }
 
 /// Why a row has no key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum KeyError {
     /// The template cannot be filled in.
     #[error("key attribute `{attribute}`: {error}")]
@@ -106,13 +108,13 @@ pub enum KeyError {
     },
     /// DynamoDB requires at least one byte.
     #[error("key attribute `{0}` is empty, which DynamoDB does not store")]
-    Empty(String),
+    EmptyKey(String),
     /// Too long.
     #[error(
         "key attribute `{attribute}` has {bytes} bytes, DynamoDB stores at most {limit}; its template `{template}` ({setting}) is filled in{}",
         mostly_by(longest.as_ref())
     )]
-    TooLong {
+    KeyTooLong {
         /// Key attribute.
         attribute: String,
         /// The configuration key of its template.
@@ -139,7 +141,7 @@ pub enum KeyError {
         "the row's own field `{attribute}` is {found}, but as a key attribute of type {kind} it would become `{value}`: nothing is changed in silence; \
          rename the field, or set it to the key with `converter.update.fields.template`"
     )]
-    Conflict {
+    KeyConflict {
         /// Key attribute.
         attribute: String,
         /// The row's value, shortened.
@@ -165,10 +167,8 @@ impl KeyError {
     pub fn class(&self) -> &'static str {
         match self {
             Self::Template { error, .. } => error.class(),
-            Self::Empty(_) => "EmptyKey",
-            Self::TooLong { .. } => "KeyTooLong",
             Self::Number { error, .. } => error.class(),
-            Self::Conflict { .. } => "KeyConflict",
+            other => other.into(),
         }
     }
 }
@@ -176,10 +176,7 @@ impl KeyError {
 impl KeyType {
     /// The name of the type in DynamoDB's JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Text => "S",
-            Self::Number => "N",
-        }
+        self.into()
     }
 }
 
@@ -222,10 +219,10 @@ impl KeyAttribute {
         let attribute = || self.name.clone();
         let text = self.template.render(row).map_err(|error| KeyError::Template { attribute: attribute(), error })?;
         if text.is_empty() {
-            return Err(KeyError::Empty(attribute()));
+            return Err(KeyError::EmptyKey(attribute()));
         }
         if text.len() > self.limit {
-            return Err(KeyError::TooLong {
+            return Err(KeyError::KeyTooLong {
                 attribute: attribute(),
                 setting: self.setting,
                 template: self.template.source().into(),
@@ -242,7 +239,7 @@ impl KeyAttribute {
         };
         match row.get(&self.name) {
             Some(own) if value.is(own) => Ok((value, 0)),
-            Some(own) => Err(KeyError::Conflict {
+            Some(own) => Err(KeyError::KeyConflict {
                 attribute: attribute(),
                 found: own.chars().take(60).collect(),
                 kind: self.kind.name(),

@@ -21,16 +21,16 @@ pub struct Number {
 }
 
 /// Why a text is not a number that DynamoDB can hold.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum NumberError {
     /// Not a decimal number.
     #[error("`{0}` is not a number; DynamoDB wants decimal digits with an optional sign, fraction and exponent")]
-    Syntax(String),
+    NotANumber(String),
     /// Too many digits.
     #[error(
         "{text} has {digits} significant digits; DynamoDB stores at most {DIGITS} without changing the value: send fewer digits, or the number as a string"
     )]
-    Digits {
+    TooManyDigits {
         /// The number, shortened.
         text: String,
         /// How many it has.
@@ -40,17 +40,13 @@ pub enum NumberError {
     #[error(
         "{0} is outside of the magnitudes that DynamoDB stores (1E-130 to 9.99E+125, and zero): send it as a string"
     )]
-    Range(String),
+    NumberOutOfRange(String),
 }
 
 impl NumberError {
     /// The cause's name, as a dead letter names it.
     pub fn class(&self) -> &'static str {
-        match self {
-            Self::Syntax(_) => "NotANumber",
-            Self::Digits { .. } => "TooManyDigits",
-            Self::Range(_) => "NumberOutOfRange",
-        }
+        self.into()
     }
 }
 
@@ -106,12 +102,12 @@ pub fn check(text: &str) -> Result<(&str, usize), NumberError> {
 }
 
 fn checked(text: &str) -> Result<Parts<'_>, NumberError> {
-    let parts = parts(text).ok_or_else(|| NumberError::Syntax(shortened(text)))?;
+    let parts = parts(text).ok_or_else(|| NumberError::NotANumber(shortened(text)))?;
     if parts.significant > DIGITS {
-        return Err(NumberError::Digits { text: shortened(text), digits: parts.significant });
+        return Err(NumberError::TooManyDigits { text: shortened(text), digits: parts.significant });
     }
     if parts.significant > 0 && !POWERS.contains(&parts.power) {
-        return Err(NumberError::Range(shortened(text)));
+        return Err(NumberError::NumberOutOfRange(shortened(text)));
     }
     Ok(parts)
 }
@@ -190,12 +186,12 @@ mod tests {
             assert!(check(good).is_ok(), "{good}: {:?}", check(good));
             assert!(Number::parse(good).is_ok());
         }
-        assert!(matches!(check(&digits(39)), Err(NumberError::Digits { digits: 39, .. })));
+        assert!(matches!(check(&digits(39)), Err(NumberError::TooManyDigits { digits: 39, .. })));
         for outside in ["1E126", "10E125", "1E-131", "0.1E-130", "1e99999999999999999999", "1e-99999999999999999999"] {
-            assert!(matches!(check(outside), Err(NumberError::Range(_))), "{outside}");
+            assert!(matches!(check(outside), Err(NumberError::NumberOutOfRange(_))), "{outside}");
         }
         for wrong in ["", "-", "1.", ".5", "1e", "1e+", "+1", " 1", "1 ", "0x1", "NaN", "1.2.3", "--1", "1_0", "１"] {
-            assert!(matches!(check(wrong), Err(NumberError::Syntax(_))), "{wrong}");
+            assert!(matches!(check(wrong), Err(NumberError::NotANumber(_))), "{wrong}");
         }
     }
 

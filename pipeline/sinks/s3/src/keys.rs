@@ -1,6 +1,9 @@
 //! The sink's configuration keys, with Kafka Connect's names and meanings.
 
 use fms_connect::{Key, Kind};
+use strum::VariantNames as _;
+
+use crate::writer::Codec;
 
 /// The sink's own keys. Those with `in_intent` affect the names or bytes of objects: a flush is repeated with the
 /// values that they had.
@@ -87,7 +90,7 @@ pub const KEYS: &[Key] = &[
         .risk("a field that rows do not have leaves them to the time of the envelope or of Kafka"),
     Key::new(
         "s3.compression.type",
-        Kind::OneOf(&["none", "gzip", "zstd"]),
+        Kind::OneOf(Codec::VARIANTS),
         "how objects are compressed; their names end with .json, .json.gz or .json.zst",
     )
     .default("none")

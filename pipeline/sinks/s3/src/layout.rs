@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use crate::extractor::Extractor;
 use crate::partitioner::{Misfit, Partitioner, TimeFolders};
-use crate::writer::{Compression, GZIP_DEFAULT};
+use crate::writer::{Codec, Compression, GZIP_DEFAULT, ZSTD_DEFAULT};
 
 /// The longest key that S3 takes, in bytes.
 const KEY_BYTES: usize = 1024;
@@ -122,7 +122,7 @@ fn dir(config: &Config) -> Result<&str, ConfigError> {
 }
 
 /// What `partitioner.class` names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
 enum Class {
     Default,
     Field,
@@ -138,15 +138,8 @@ impl Class {
         const KEY: &str = "partitioner.class";
         let text = config.text(KEY);
         let name = text.strip_prefix("io.confluent.connect.storage.partitioner.");
-        match name.map_or(text, |name| name.strip_suffix("Partitioner").unwrap_or(name)) {
-            "Default" => Ok(Self::Default),
-            "Field" => Ok(Self::Field),
-            "TimeBased" => Ok(Self::TimeBased),
-            "FieldAndTime" => Ok(Self::FieldAndTime),
-            "Daily" => Ok(Self::Daily),
-            "Hourly" => Ok(Self::Hourly),
-            _ => Err(config.error(KEY, "is not a known partitioner")),
-        }
+        let name = name.map_or(text, |name| name.strip_suffix("Partitioner").unwrap_or(name));
+        name.parse().map_err(|_| config.error(KEY, "is not a known partitioner"))
     }
 
     /// The keys that have no effect with this class.
@@ -231,19 +224,18 @@ pub(crate) fn zone(config: &Config) -> Result<Option<TimeZone>, ConfigError> {
 fn compression(config: &Config) -> Result<Compression, ConfigError> {
     let level = config.int("s3.compression.level").unwrap_or(-1);
     let wrong = |problem: &str| config.error("s3.compression.level", problem);
-    match config.text("s3.compression.type") {
-        "gzip" => match u32::try_from(level) {
-            Err(_) => Ok(Compression::Gzip(GZIP_DEFAULT)),
+    match config.one_of("s3.compression.type")? {
+        Codec::None => Ok(Compression::None),
+        Codec::Gzip => match u32::try_from(level) {
             Ok(level @ 0..=9) => Ok(Compression::Gzip(level)),
-            Ok(_) => Err(wrong("gzip has levels 0 to 9, or -1 for its default, 5")),
+            Ok(10..) => Err(wrong("gzip has levels 0 to 9, or -1 for its default, 5")),
+            Err(_) => Ok(Compression::Gzip(GZIP_DEFAULT)),
         },
-        "zstd" => match i32::try_from(level) {
-            Ok(-1) => Ok(Compression::Zstd(3)),
+        Codec::Zstd => match i32::try_from(level) {
             Ok(level @ 1..=22) => Ok(Compression::Zstd(level)),
-            _ => Err(wrong("zstd has levels 1 to 22, or -1 for its default, 3")),
+            Ok(-1) => Ok(Compression::Zstd(ZSTD_DEFAULT)),
+            Ok(..-1 | 0 | 23..) | Err(_) => Err(wrong("zstd has levels 1 to 22, or -1 for its default, 3")),
         },
-        "none" => Ok(Compression::None),
-        _ => Err(config.error("s3.compression.type", "is not a known compression")),
     }
 }
 

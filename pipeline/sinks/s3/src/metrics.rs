@@ -8,12 +8,10 @@ use fms_connect::TopicPartition;
 use fms_connect::metrics::SinkMetrics;
 use fms_record::TimeSource;
 use metrics::{Counter, counter};
+use strum::{EnumCount as _, VariantNames as _};
 
 /// The number of rows whose event time is from each [`TimeSource`], by its index.
-pub type Sources = [u64; 3];
-
-const SOURCES: [(TimeSource, &str); 3] =
-    [(TimeSource::Field, "field"), (TimeSource::Envelope, "envelope"), (TimeSource::Kafka, "kafka")];
+pub type Sources = [u64; TimeSource::COUNT];
 
 /// The counters of one task.
 #[derive(Clone)]
@@ -21,7 +19,7 @@ pub struct Metrics {
     sink: SinkMetrics,
     objects: Counter,
     aborted: Counter,
-    times: [Counter; 3],
+    times: [Counter; TimeSource::COUNT],
     said_absent: Arc<AtomicBool>,
 }
 
@@ -30,7 +28,8 @@ impl Metrics {
     pub fn new(context: &TaskContext) -> Self {
         let (connector, task) = (context.connector.to_string(), context.task.to_string());
         let counter = |name| counter!(name, "connector" => connector.clone(), "task" => task.clone());
-        let time = |(_, source)| {
+        let time = |source: usize| {
+            let source = TimeSource::VARIANTS[source];
             counter!("fms_s3_event_time_rows_total",
                 "connector" => connector.clone(), "task" => task.clone(), "source" => source)
         };
@@ -38,7 +37,7 @@ impl Metrics {
             sink: SinkMetrics::new(&context.connector, context.task),
             objects: counter("fms_s3_objects_written_total"),
             aborted: counter("fms_s3_uploads_aborted_total"),
-            times: SOURCES.map(time),
+            times: std::array::from_fn(time),
             said_absent: Arc::default(),
         }
     }

@@ -217,7 +217,7 @@ impl Partition {
         let alone = self.open.objects.is_empty() && self.budget.has_room(self.expected);
         let expected = if alone { self.expected } else { 0 };
         let mut ends = None;
-        let mut sources = [0; 3];
+        let mut sources = Sources::default();
         for rows in self.placed.chunk_by(|a, b| a.folders == b.folders) {
             let folders = &self.folders[rows[0].folders.clone()];
             if !self.open.objects.contains_key(folders) {

@@ -11,42 +11,41 @@ use jiff::tz::TimeZone;
 const PARTS: usize = 9_000;
 
 /// The reason why a flush ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 pub enum Reason {
     /// An object has the configured number of rows.
+    #[strum(serialize = "flush.size")]
     FlushSize,
     /// The event time of the next record is too far from that of the first row in its object.
+    #[strum(serialize = "rotate.interval.ms")]
     Interval,
     /// The wall clock has passed a multiple of the interval.
+    #[strum(serialize = "rotate.schedule.interval.ms")]
     Schedule,
     /// No record has come for the configured time.
+    #[strum(serialize = "rotate.idle.ms")]
     Idle,
     /// An object is near S3's limit of 10,000 parts.
+    #[strum(serialize = "s3.part.size")]
     Parts,
     /// The worker is over `buffer.memory`.
+    #[strum(serialize = "buffer.memory")]
     Memory,
     /// The task is stopping.
+    #[strum(serialize = "shutdown")]
     Shutdown,
     /// The intent of a previous owner says so.
+    #[strum(serialize = "replay")]
     Replay,
     /// There are records without rows, so only their offset has to be committed.
+    #[strum(serialize = "offset.flush.interval.ms")]
     Offset,
 }
 
 impl Reason {
     /// The reason as log and metrics name it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FlushSize => "flush.size",
-            Self::Interval => "rotate.interval.ms",
-            Self::Schedule => "rotate.schedule.interval.ms",
-            Self::Idle => "rotate.idle.ms",
-            Self::Parts => "s3.part.size",
-            Self::Memory => "buffer.memory",
-            Self::Shutdown => "shutdown",
-            Self::Replay => "replay",
-            Self::Offset => "offset.flush.interval.ms",
-        }
+        self.into()
     }
 }
 

@@ -23,6 +23,21 @@ const ROOM: usize = 64 * 1024;
 /// The level of gzip that `-1` stands for. Its output is as small as that of zlib's default level, 6.
 pub const GZIP_DEFAULT: u32 = 5;
 
+/// The level of zstd that `-1` stands for, which is its own default.
+pub const ZSTD_DEFAULT: i32 = 3;
+
+/// The values of `s3.compression.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum Codec {
+    /// No compression.
+    None,
+    /// Gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
 /// `s3.compression.type` and `s3.compression.level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
