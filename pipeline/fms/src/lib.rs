@@ -138,8 +138,8 @@ fn keys(connector: Option<&str>, markdown: bool, json: bool) -> ExitCode {
     }
     let text = match (markdown, json) {
         (true, _) => reference::markdown(&groups),
-        (_, true) => format!("{:#}\n", reference::json(&groups)),
-        _ => reference::text(&groups),
+        (false, true) => format!("{:#}\n", reference::json(&groups)),
+        (false, false) => reference::text(&groups),
     };
     // An error means that nobody reads the output to its end.
     let _ = io::stdout().write_all(text.as_bytes());
@@ -170,11 +170,14 @@ fn report(problems: &[String], format: LogFormat) {
 
 /// Starts the log on standard error: what `RUST_LOG` selects, or else everything from `info` up.
 fn start_log(format: LogFormat) -> anyhow::Result<()> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(directives) if !directives.is_empty() => {
-            EnvFilter::try_new(&directives).with_context(|| format!("environment: `RUST_LOG` = `{directives}`"))?
+    let directives = std::env::var_os("RUST_LOG").filter(|directives| !directives.is_empty());
+    let filter = match directives.map(OsString::into_string).transpose() {
+        Ok(None) => EnvFilter::new("info"),
+        Ok(Some(directives)) => EnvFilter::try_new(&directives)
+            .with_context(|| format!("environment: `RUST_LOG` = `{directives}`: is not a list of log directives"))?,
+        Err(directives) => {
+            anyhow::bail!("environment: `RUST_LOG` = `{}`: is not UTF-8", directives.display())
         }
-        _ => EnvFilter::new("info"),
     };
     // A line that cannot be written is lost without a notice: the layer would write the notice with `eprintln!`, which
     // panics then.

@@ -45,7 +45,7 @@ impl<'m> Row<'m> {
         let mut row = Self { message, index, own, omitted, changes: Vec::new() };
         let presets = message.presets().iter().filter(|change| match change.place {
             Place::Envelope(at) => !row.omits(at),
-            _ => field::find(message.text(), own, &change.name).is_none(),
+            Place::Own(_) | Place::Appended => field::find(message.text(), own, &change.name).is_none(),
         });
         row.changes = presets
             .map(|Change { place, name, json }| Change {

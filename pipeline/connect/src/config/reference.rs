@@ -193,7 +193,7 @@ fn key_info(key: &Key, group: &str, order: u32) -> Value {
         "width": match key.kind {
             Kind::Bool | Kind::Int(..) => "SHORT",
             Kind::OneOf(_) => "MEDIUM",
-            _ => "LONG",
+            Kind::Text | Kind::List | Kind::Template => "LONG",
         },
         "display_name": key.name,
         "dependents": [],
@@ -217,7 +217,7 @@ fn connect_type(key: &Key) -> &'static str {
 pub fn recommended(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::OneOf(values) => values,
-        _ => &[],
+        Kind::Text | Kind::Bool | Kind::Int(..) | Kind::List | Kind::Template => &[],
     }
 }
 

@@ -23,7 +23,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
 use super::context::{Context, Event, decline, is_cooperative};
-use super::lookup::{Lookup, names};
+use super::lookup::{Lookup, names, number};
 use super::record::{Batch, ConsumerError, RecordQueue};
 use super::{Committed, FIXED_CONSUMER};
 use crate::TopicPartition;
@@ -216,10 +216,8 @@ impl Consumer {
         #[allow(unsafe_code, reason = "rdkafka wraps only the call for all that is assigned")]
         // SAFETY: client and list outlive the call, which writes into the list's elements.
         let error = unsafe { raw::rd_kafka_position(self.inner.client().native_ptr(), list.ptr()) };
-        match list.elements().first().map(TopicPartitionListElem::offset) {
-            Some(Offset::Offset(offset)) if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Some(offset),
-            _ => None,
-        }
+        let offset = list.elements().first().map(TopicPartitionListElem::offset);
+        offset.filter(|_| error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).and_then(number)
     }
 
     /// Gives back what is assigned and leaves the group. Gives whether that was done in time; otherwise `drop` goes on

@@ -133,7 +133,7 @@ impl<C: ConsumerContext> Asking<C> {
                         );
                     }
                 }
-                _ => {
+                Ok(_) | Err(_) => {
                     // An error means that the lookup was dropped.
                     let _ = self.answer.send(result);
                     return;
@@ -162,10 +162,8 @@ impl<C: ConsumerContext> Asking<C> {
         if let Some(answer) = answer {
             for committed in committed.iter_mut().filter(|committed| committed.offset.is_none()) {
                 let TopicPartition { topic, partition } = &committed.partition;
-                committed.earliest = answer.find_partition(topic, *partition).and_then(|found| match found.offset() {
-                    Offset::Offset(offset) if found.error().is_ok() => Some(offset),
-                    _ => None,
-                });
+                let found = answer.find_partition(topic, *partition).filter(|found| found.error().is_ok());
+                committed.earliest = found.and_then(|found| number(found.offset()));
             }
         }
         Ok(committed)
@@ -198,7 +196,7 @@ fn earliest<C: ConsumerContext>(
     let answer = consumer.offsets_for_times(partitions, EARLIEST_TIMEOUT)?;
     for element in answer.elements() {
         element.error()?;
-        if !matches!(element.offset(), Offset::Offset(_)) {
+        if number(element.offset()).is_none() {
             return Err(KafkaError::MetadataFetch(Code::LeaderNotAvailable));
         }
     }
@@ -213,14 +211,19 @@ pub(crate) fn committed_of(list: &TopicPartitionList) -> KafkaResult<Vec<Committ
         .enumerate()
         .map(|(i, element)| {
             element.error()?;
-            let offset = match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
+            let offset = number(element.offset());
             let partition = TopicPartition { topic: element.topic().into(), partition: element.partition() };
             Ok(Committed { partition, offset, metadata: metadata(list, i), earliest: None })
         })
         .collect()
+}
+
+/// The number of an offset, unless it stands for a place such as the beginning.
+pub(super) fn number(offset: Offset) -> Option<i64> {
+    match offset {
+        Offset::Offset(offset) => Some(offset),
+        Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
+    }
 }
 
 /// The metadata of element `i`, which may be any bytes, whoever has committed it.

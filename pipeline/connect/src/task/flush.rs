@@ -199,7 +199,7 @@ impl Task {
             {
                 Err(made_anew(partition, *committed))
             }
-            _ => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -62,7 +62,7 @@ impl Task {
         let result = batch.iter().try_for_each(|record| {
             let owned = match run {
                 Some((first, owned)) if record.is_beside(first) => owned,
-                _ => self.owned.position(record.topic(), record.partition()),
+                Some(_) | None => self.owned.position(record.topic(), record.partition()),
             };
             run = Some((record, owned));
             match (record.error(), owned) {
@@ -183,7 +183,7 @@ impl Task {
         };
         let converter = match &mut owned.replay {
             Some((replay, converter)) if offset < replay.end => converter,
-            _ => converter,
+            Some(_) | None => converter,
         };
         let payload = record.payload();
         let message = match payload.map(|payload| converter.parse(payload, &origin)).transpose() {

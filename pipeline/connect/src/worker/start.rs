@@ -88,7 +88,7 @@ impl Checked {
                 problems.push(error);
                 Err(self.errors(problems))
             }
-            _ => Err(self.errors(problems)),
+            Some(Ok(_)) | None => Err(self.errors(problems)),
         }
     }
 

@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use fms_record::json::{self, Event, Events};
 
+use crate::key::KeyValue;
 use crate::number::{self, NumberError};
 
 /// The largest item in bytes, names and values together.
@@ -183,7 +183,7 @@ impl<'t> Names<'t> {
 pub fn write_item<'k>(
     text: &str,
     key_bytes: usize,
-    key: impl Iterator<Item = (&'k str, AttributeValue)>,
+    key: impl Iterator<Item = (&'k str, &'k KeyValue)>,
     out: &mut Vec<u8>,
 ) -> Result<usize, ItemError> {
     let mut item = ItemWriter { text, absent: key.collect(), size: key_bytes, open: Vec::new(), field: None, out };
@@ -204,7 +204,7 @@ struct ItemWriter<'t, 'k, 'o> {
     /// The row's text.
     text: &'t str,
     /// The attributes of the key that no field of the row has been so far.
-    absent: Vec<(&'k str, AttributeValue)>,
+    absent: Vec<(&'k str, &'k KeyValue)>,
     /// The size so far, by DynamoDB's rules.
     size: usize,
     /// The names of each object that is open. Those of an array stay empty.
@@ -240,7 +240,10 @@ impl<'t> ItemWriter<'t, '_, '_> {
         let source = &text.as_bytes()[source];
         let bytes = match event {
             Event::Name(name) => return self.name(name, source, begin),
-            Event::ObjectEnd => return self.end_of_object(),
+            Event::ObjectEnd => {
+                self.end_of_object();
+                return Ok(());
+            }
             Event::ArrayEnd => {
                 self.open.pop();
                 self.out.extend_from_slice(b"]}");
@@ -298,11 +301,11 @@ impl<'t> ItemWriter<'t, '_, '_> {
     }
 
     /// Writes the end of an object. The row's own ends with those attributes of the key that the row does not have.
-    fn end_of_object(&mut self) -> Result<(), ItemError> {
+    fn end_of_object(&mut self) {
         self.open.pop();
         if !self.open.is_empty() {
             self.out.extend_from_slice(b"}}");
-            return Ok(());
+            return;
         }
         for (name, value) in &self.absent {
             if self.out.last() != Some(&b'{') {
@@ -310,17 +313,14 @@ impl<'t> ItemWriter<'t, '_, '_> {
             }
             write_string(name, self.out);
             let (kind, text): (&[u8], _) = match value {
-                AttributeValue::N(text) => (br#":{"N":"#, text),
-                AttributeValue::S(text) => (br#":{"S":"#, text),
-                // Key attributes are of these two types.
-                _ => return Err(ItemError::Row(Problem::NotAnObject)),
+                KeyValue::Number(number) => (br#":{"N":"#, Cow::Owned(number.to_string())),
+                KeyValue::Text(text) => (br#":{"S":"#, Cow::Borrowed(text.as_str())),
             };
             self.out.extend_from_slice(kind);
-            write_string(text, self.out);
+            write_string(&text, self.out);
             self.out.push(b'}');
         }
         self.out.push(b'}');
-        Ok(())
     }
 }
 
@@ -402,7 +402,15 @@ fn largest_field(text: &str) -> (String, usize) {
         let next = match event {
             Event::Name(name) if events.depth() == 1 => Some((name.into_owned(), events.position())),
             Event::ObjectEnd if events.depth() == 0 => None,
-            _ => continue,
+            Event::Name(_)
+            | Event::ObjectEnd
+            | Event::ObjectStart
+            | Event::ArrayStart
+            | Event::ArrayEnd
+            | Event::Null
+            | Event::Bool(_)
+            | Event::Number(_)
+            | Event::String(_) => continue,
         };
         if let Some((name, start)) = std::mem::replace(&mut current, next) {
             let bytes = events.position() - start;

@@ -191,8 +191,8 @@ impl KeySchema {
     }
 
     /// Names and values of the key's attributes.
-    pub fn of<'k>(&'k self, key: &'k ItemKey) -> impl Iterator<Item = (&'k str, AttributeValue)> {
-        self.attributes().zip(key.values()).map(|(attribute, value)| (attribute.name.as_str(), value.attribute()))
+    pub fn of<'k>(&'k self, key: &'k ItemKey) -> impl Iterator<Item = (&'k str, &'k KeyValue)> {
+        self.attributes().zip(key.values()).map(|(attribute, value)| (attribute.name.as_str(), value))
     }
 
     /// The key of a complete item; `None` if it has none of this schema.
@@ -260,7 +260,7 @@ impl KeyValue {
         match (self, events.next()) {
             (Self::Text(key), Some(Ok(Event::String(own)))) => *key == own,
             (Self::Number(key), Some(Ok(Event::Number(own)))) => Number::parse(own).as_ref() == Ok(key),
-            _ => false,
+            (Self::Text(_) | Self::Number(_), _) => false,
         }
     }
 
@@ -268,13 +268,6 @@ impl KeyValue {
         match self {
             Self::Text(text) => text.len(),
             Self::Number(number) => crate::number::check(&number.to_string()).map_or(0, |(_, bytes)| bytes),
-        }
-    }
-
-    fn attribute(&self) -> AttributeValue {
-        match self {
-            Self::Text(text) => AttributeValue::S(text.clone()),
-            Self::Number(number) => AttributeValue::N(number.to_string()),
         }
     }
 }

@@ -78,7 +78,10 @@ impl DescribeError {
                 (None, Verdict::Transient("dispatch")) => {
                     "check the AWS credentials: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile, or the role of the machine"
                 }
-                _ => "check that the endpoint (`AWS_ENDPOINT_URL`, `AWS_REGION`) can be reached from here",
+                (_, Verdict::Throttled(_) | Verdict::Transient(_)) => {
+                    "check that the endpoint (`AWS_ENDPOINT_URL`, `AWS_REGION`) can be reached from here"
+                }
+                (Some(_), Verdict::Permanent) => "see to what DynamoDB says",
             },
             Self::Status(_) => "wait until it is ACTIVE",
             Self::Empty => "check that the endpoint is DynamoDB's",

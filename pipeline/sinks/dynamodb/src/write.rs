@@ -62,7 +62,7 @@ impl AttemptError {
             {
                 Some(error)
             }
-            _ => None,
+            Self::Call(_) | Self::Unprocessed { .. } => None,
         }
     }
 
@@ -75,7 +75,7 @@ impl AttemptError {
                 "Check the AWS credentials"
             }
             (_, Verdict::Transient(_)) => "See to the service being reachable, or raise `errors.retry.timeout`",
-            _ => "See to the cause",
+            (_, Verdict::Throttled(_) | Verdict::Permanent) => "See to the cause",
         }
     }
 }
@@ -113,7 +113,7 @@ pub async fn write(
                 let second = part.split_off(part.len().div_ceil(2));
                 parts.extend([second, part]);
             }
-            _ => {
+            (None, _) | (Some(_), []) => {
                 part.extend(parts.into_iter().rev().flatten());
                 return Err(failure(table, puts, &part, error));
             }

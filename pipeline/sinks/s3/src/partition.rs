@@ -147,7 +147,7 @@ impl Partition {
         match (&self.repeat, ends) {
             (Some(repeat), _) if end >= repeat.end => self.end_generation(Reason::Replay),
             (None, Some(reason)) => self.end_generation(reason),
-            _ => Ok(()),
+            (Some(_), _) | (None, None) => Ok(()),
         }
     }
 

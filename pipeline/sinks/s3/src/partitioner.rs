@@ -114,7 +114,7 @@ impl TimeFolders {
         let span = local.div_euclid(self.duration);
         match &self.last {
             Some((last, folders)) if *last == span => out.push_str(folders),
-            _ => {
+            Some(_) | None => {
                 let start = out.len();
                 // The first span may begin before year 0.
                 let begin =

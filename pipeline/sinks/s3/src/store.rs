@@ -188,7 +188,7 @@ impl Store {
         let stored = match same {
             Some(true) => Stored::Same,
             Some(false) if content.rows.is_none() => Stored::Other,
-            _ => self.read(target, content).await?,
+            Some(false) | None => self.read(target, content).await?,
         };
         match stored {
             Stored::Same => tracing::info!("{target} was stored already"),
@@ -333,11 +333,15 @@ fn advice(error: &Error) -> &'static str {
         (Some("PermanentRedirect" | "AuthorizationHeaderMalformed"), _) | (None, Some(301)) => {
             "the bucket is in another region: set `s3.region`"
         }
-        (_, None) if error.verdict() == Verdict::Permanent => "check the worker's AWS credentials, region and endpoint",
-        _ if error.verdict() != Verdict::Permanent => {
-            "S3 did not recover within `errors.retry.timeout`; the task begins anew by itself, from the committed offset"
-        }
-        _ => "nothing is lost: repair the cause; the task begins anew by itself, from the committed offset",
+        (_, status) => match (error.verdict(), status) {
+            (Verdict::Permanent, None) => "check the worker's AWS credentials, region and endpoint",
+            (Verdict::Permanent, Some(_)) => {
+                "nothing is lost: repair the cause; the task begins anew by itself, from the committed offset"
+            }
+            (Verdict::Throttled(_) | Verdict::Transient(_), _) => {
+                "S3 did not recover within `errors.retry.timeout`; the task begins anew by itself, from the committed offset"
+            }
+        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! Items by example, and rows that come back from what is sent.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
@@ -57,8 +58,8 @@ fn sent(text: &str, key: &[(&str, &str)]) -> String {
         AttributeValue::M(fields.map(|(name, json)| (name.clone(), value(json))).collect())
     }
     let mut out = Vec::new();
-    let key = key.iter().map(|(name, text)| (*name, AttributeValue::S((*text).into())));
-    write_item(text, 0, key, &mut out).expect("an item");
+    let key: Vec<_> = key.iter().map(|(name, text)| (*name, KeyValue::Text((*text).into()))).collect();
+    write_item(text, 0, key.iter().map(|(name, value)| (*name, value)), &mut out).expect("an item");
     json(&map(&serde_json::from_slice(&out).expect("JSON")))
 }
 
