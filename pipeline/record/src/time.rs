@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
+use jiff::civil::{Date, DateTime};
+
 use crate::excerpt::Excerpt;
 use crate::{Row, RowError, json};
 
@@ -95,19 +97,23 @@ fn read(value: &str) -> Result<i64, Cow<'static, str>> {
 /// The parts that no calendar or clock has, of a text in the form of a date, or of a date and a time.
 #[cold]
 fn impossible_parts(text: &[u8]) -> Vec<String> {
-    let two = |at: usize| text.get(at..at + 2).and_then(number);
+    let two = |at: usize| text.get(at..at + 2).and_then(two_digits);
     let marked =
         |marks: &[(usize, &[u8])]| marks.iter().all(|(at, any)| text.get(*at).is_some_and(|mark| any.contains(mark)));
     let mut parts = Vec::new();
     let year = text.get(..4).and_then(number).filter(|_| marked(&[(4, b"-"), (7, b"-")]));
     let (Some(year), Some(month), Some(day)) = (year, two(5), two(8)) else { return parts };
-    if !(1..=12).contains(&month) {
-        parts.push(format!("month {month:02} (01 to 12)"));
-        if !(1..=31).contains(&day) {
-            parts.push(format!("day {day:02} (01 to 31)"));
+    match Date::new(year, month, 1).map(Date::days_in_month) {
+        Ok(days) if day < 1 || day > days => {
+            parts.push(format!("day {day:02} ({year:04}-{month:02} has {days} days)"));
         }
-    } else if day < 1 || day > days_in(year, month) {
-        parts.push(format!("day {day:02} ({year:04}-{month:02} has {} days)", days_in(year, month)));
+        Ok(_) => {}
+        Err(_) => {
+            parts.push(format!("month {month:02} (01 to 12)"));
+            if !(1..=31).contains(&day) {
+                parts.push(format!("day {day:02} (01 to 31)"));
+            }
+        }
     }
     if marked(&[(10, b"Tt "), (13, b":"), (16, b":")])
         && let (Some(hour), Some(minute), Some(second)) = (two(11), two(14), two(17))
@@ -122,7 +128,7 @@ fn impossible_parts(text: &[u8]) -> Vec<String> {
             parts.push(format!("second {second:02} (00 to 59, or 60 for a leap second)"));
         }
         if let Some([sign @ (b'+' | b'-'), h, g, b':', m, n]) = text[19..].last_chunk()
-            && let (Some(hours), Some(minutes)) = (number(&[*h, *g]), number(&[*m, *n]))
+            && let (Some(hours), Some(minutes)) = (two_digits(&[*h, *g]), two_digits(&[*m, *n]))
             && (hours > 23 || minutes > 59)
         {
             let sign = char::from(*sign);
@@ -134,6 +140,9 @@ fn impossible_parts(text: &[u8]) -> Vec<String> {
 
 /// The times that calendars can show, 9999 years either way.
 const RANGE: RangeInclusive<i64> = -377_705_116_800_000..=253_402_300_799_999;
+
+/// The beginning of the Unix epoch.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 const OUT_OF_RANGE: &str = "is out of range (-9999-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z)";
 
@@ -147,24 +156,20 @@ fn in_range(millis: Option<i64>) -> Result<i64, &'static str> {
 fn uncommon(text: &str) -> Option<i64> {
     let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
     let (date, time, offset) = (pieces.date(), pieces.time()?, pieces.to_numeric_offset()?);
-    let days = days_before(date.year().into(), date.month().into(), date.day().into());
-    let of_day = i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second());
-    let seconds = days * 86_400 + of_day - i64::from(offset.seconds());
-    Some(seconds * 1000 + i64::from(time.subsec_nanosecond()).div_euclid(1_000_000))
+    let since = date.to_datetime(time).duration_since(EPOCH).as_nanos().div_euclid(1_000_000);
+    Some(i64::try_from(since).ok()? - i64::from(offset.seconds()) * 1000)
 }
 
 /// Reads the common form, `YYYY-MM-DDThh:mm:ss[.fff…](Z|±hh:mm)`, fast. `None` for any other text, which may still be a
 /// time.
 fn rfc3339(text: &[u8]) -> Option<i64> {
     let (clock, rest) = text.split_first_chunk::<19>()?;
-    let two = |at: usize| number(&clock[at..at + 2]);
+    let two = |at: usize| two_digits(&clock[at..at + 2]);
     let marks = (clock[4], clock[7], clock[10], clock[13], clock[16]);
     let (b'-', b'-', b'T' | b't' | b' ', b':', b':') = marks else { return None };
     let (year, month, day) = (number(&clock[..4])?, two(5)?, two(8)?);
     let (hour, minute, second) = (two(11)?, two(14)?, two(17)?);
-    if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
+    let date = Date::new(year, month, day).ok().filter(|_| hour <= 23 && minute <= 59 && second <= 59)?;
     let (millis, zone) = match rest {
         [b'.', fraction @ ..] => {
             let length = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -182,39 +187,27 @@ fn rfc3339(text: &[u8]) -> Option<i64> {
     let offset = match zone {
         [b'Z' | b'z'] => 0,
         [sign @ (b'+' | b'-'), h, g, b':', m, n] => {
-            let (hours, minutes) = (number(&[*h, *g])?, number(&[*m, *n])?);
+            let (hours, minutes) = (two_digits(&[*h, *g])?, two_digits(&[*m, *n])?);
             if hours > 23 || minutes > 59 {
                 return None;
             }
-            (hours * 60 + minutes) * if *sign == b'-' { -60 } else { 60 }
+            (i64::from(hours) * 60 + i64::from(minutes)) * if *sign == b'-' { -60 } else { 60 }
         }
         _ => return None,
     };
-    let seconds = days_before(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
-    Some(seconds * 1000 + millis)
+    let of_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
+    let seconds = date.duration_since(EPOCH.date()).as_secs() + of_day - offset;
+    Some(seconds * 1000 + i64::from(millis))
 }
 
-/// The number that a few digits stand for.
-fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0')))
+/// The number that at most four digits stand for.
+fn number(digits: &[u8]) -> Option<i16> {
+    digits.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i16::from(digit - b'0')))
 }
 
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// The days from 1970-01-01 to a day of the Gregorian calendar. Years are counted from March on, so that a leap day is
-/// the last day of its year.
-fn days_before(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    // From March on, each five months have 153 days.
-    year * 365 + leap_days + (153 * month + 2) / 5 + day - 719_469
+/// The number that two digits stand for.
+fn two_digits(digits: &[u8]) -> Option<i8> {
+    number(digits).and_then(|number| i8::try_from(number).ok())
 }
 
 /// Reads epoch seconds or milliseconds from a decimal number, exactly.
