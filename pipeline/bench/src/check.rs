@@ -8,7 +8,7 @@ use anyhow::Context;
 use flate2::read::MultiGzDecoder;
 use memchr::memmem::Finder;
 
-use crate::endpoint::{Contents, Stored};
+use crate::endpoint::{Contents, StoredBody};
 use crate::topics::MARKS;
 
 /// The result of a run.
@@ -32,7 +32,7 @@ pub struct Tally {
 /// its own folder. An object whose name or content says that it is gzip, but which is damaged, is an error.
 pub fn tally(contents: Contents, rows: u64, copies: u64) -> anyhow::Result<Tally> {
     let batches = contents.batches.into_iter().map(|stored| (String::new(), false, stored));
-    let mut bodies: Vec<(String, bool, Stored)> = batches.collect();
+    let mut bodies: Vec<(String, bool, StoredBody)> = batches.collect();
     // The folder in `/bucket/folder/…` tells the copies apart.
     let copy = |key: &str| key.split('/').nth(2).filter(|_| copies > 1).unwrap_or_default().to_owned();
     let mark = MARKS[usize::from(!bodies.is_empty())];
@@ -50,7 +50,7 @@ pub fn tally(contents: Contents, rows: u64, copies: u64) -> anyhow::Result<Tally
     let mut seen: BTreeMap<&str, Seen> = BTreeMap::new();
     let (mut arrived, mut bytes, mut plain) = (0, 0, Vec::new());
     let mut progress = Vec::with_capacity(bodies.len());
-    for (copy, gzip, Stored { at, bytes: body }) in &bodies {
+    for (copy, gzip, StoredBody { at, bytes: body }) in &bodies {
         let seen = seen.entry(copy).or_insert_with(|| Seen::new(rows));
         let body = if *gzip {
             plain.clear();
@@ -129,7 +129,7 @@ mod tests {
     fn contents(objects: &[(&str, Vec<u8>)]) -> Contents {
         let mut contents = Contents::default();
         for (key, bytes) in objects {
-            contents.objects.insert((*key).into(), Stored { at: Instant::now(), bytes: bytes.clone() });
+            contents.objects.insert((*key).into(), StoredBody { at: Instant::now(), bytes: bytes.clone() });
         }
         contents
     }
@@ -165,7 +165,7 @@ mod tests {
     fn items_are_counted() {
         let mut contents = Contents::default();
         let bytes = br#"{"RequestItems":{"t":[{"PutRequest":{"Item":{"row":{"N":"1"}}}}]}}"#.to_vec();
-        contents.batches.push(Stored { at: Instant::now(), bytes });
+        contents.batches.push(StoredBody { at: Instant::now(), bytes });
         let tally = tally(contents, 2, 1).unwrap();
         assert_eq!((tally.arrived, tally.lost, tally.doubled), (1, 1, 0));
     }

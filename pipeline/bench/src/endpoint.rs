@@ -20,7 +20,7 @@ const TABLE: &str = r#"{"Table":{"TableName":"fms-bench","TableStatus":"ACTIVE",
 "AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"},{"AttributeName":"sk","AttributeType":"S"}]}}"#;
 
 /// What one call stored, or the last call of a multipart upload.
-pub struct Stored {
+pub struct StoredBody {
     /// When it was stored.
     pub at: Instant,
     /// The body.
@@ -31,9 +31,9 @@ pub struct Stored {
 #[derive(Default)]
 pub struct Contents {
     /// Objects by key. As in S3, a later object replaces an earlier one.
-    pub objects: HashMap<String, Stored>,
+    pub objects: HashMap<String, StoredBody>,
     /// The bodies of `BatchWriteItem`.
-    pub batches: Vec<Stored>,
+    pub batches: Vec<StoredBody>,
     uploads: HashMap<String, BTreeMap<u32, Vec<u8>>>,
     last: Option<Instant>,
 }
@@ -167,7 +167,7 @@ fn serve(stream: &TcpStream, state: &State) -> io::Result<()> {
 
 fn answer(state: &State, head: &Head, body: Vec<u8>) -> (&'static str, String) {
     const OK: &str = "200 OK";
-    let stored = |bytes| Stored { at: Instant::now(), bytes };
+    let stored = |bytes| StoredBody { at: Instant::now(), bytes };
     let mut contents = lock(state);
     match (head.method.as_str(), head.target.rsplit('.').next().unwrap_or_default()) {
         ("POST", "DescribeTable") => return (OK, TABLE.into()),

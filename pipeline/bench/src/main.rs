@@ -67,7 +67,7 @@ use crate::broker::Broker;
 use crate::check::{Tally, per_second, tally};
 use crate::endpoint::{Endpoint, STORE};
 use crate::subject::Usage;
-use crate::topics::{Kind, Topic};
+use crate::topics::{MessageKind, Topic};
 
 /// The allocator of the worker, because this program also runs as the worker.
 #[global_allocator]
@@ -113,7 +113,7 @@ enum Role {
 /// One run of the worker: what it reads, how it is configured, and how slow the endpoint is.
 struct Run {
     name: &'static str,
-    kind: Kind,
+    kind: MessageKind,
     config: serde_json::Value,
     delay: Duration,
     /// How many connectors do the same at once, each into its own folder.
@@ -182,14 +182,14 @@ fn runs() -> Vec<Run> {
     let run = |name, kind, config, delay| Run { name, kind, config, delay, connectors: 1 };
     let now = Duration::ZERO;
     vec![
-        run("flat", Kind::Flat, s3("none", default.clone()), now),
-        run("flat gzip", Kind::Flat, s3("gzip", default.clone()), now),
-        run("flat by hour", Kind::Flat, s3("none", fields), now),
-        run("unrolled", Kind::Unrolled, s3("none", deployed.clone()), now),
-        run("unrolled gzip", Kind::Unrolled, s3("gzip", deployed), now),
-        run("dynamodb", Kind::Flat, dynamodb, now),
-        run("flat, 200 ms a call", Kind::Flat, s3("none", default.clone()), SLOW),
-        Run { connectors: 5, ..run("flat, 5 connectors", Kind::Flat, s3("none", default), now) },
+        run("flat", MessageKind::Flat, s3("none", default.clone()), now),
+        run("flat gzip", MessageKind::Flat, s3("gzip", default.clone()), now),
+        run("flat by hour", MessageKind::Flat, s3("none", fields), now),
+        run("unrolled", MessageKind::Unrolled, s3("none", deployed.clone()), now),
+        run("unrolled gzip", MessageKind::Unrolled, s3("gzip", deployed), now),
+        run("dynamodb", MessageKind::Flat, dynamodb, now),
+        run("flat, 200 ms a call", MessageKind::Flat, s3("none", default.clone()), SLOW),
+        Run { connectors: 5, ..run("flat, 5 connectors", MessageKind::Flat, s3("none", default), now) },
     ]
 }
 
@@ -209,9 +209,9 @@ async fn all(arguments: &Arguments) -> anyhow::Result<bool> {
     let id = std::process::id();
     let mut topics = Vec::new();
     for (kind, name, messages) in
-        [(Kind::Flat, "flat", arguments.messages), (Kind::Unrolled, "unrolled", arguments.messages / 100)]
+        [(MessageKind::Flat, "flat", arguments.messages), (MessageKind::Unrolled, "unrolled", arguments.messages / 100)]
     {
-        if runs.iter().any(|run| run.kind == kind) || kind == Kind::Flat {
+        if runs.iter().any(|run| run.kind == kind) || kind == MessageKind::Flat {
             eprintln!("filling {name}: {messages} messages");
             topics.push((
                 kind,
@@ -231,14 +231,14 @@ async fn all(arguments: &Arguments) -> anyhow::Result<bool> {
     );
     let mut right = true;
     if chosen("librdkafka alone") {
-        bench.consume(topic(Kind::Flat)?).await?;
+        bench.consume(topic(MessageKind::Flat)?).await?;
     }
     for run in &runs {
         let tally = bench.worker(run, topic(run.kind)?).await.with_context(|| format!("run `{}`", run.name))?;
         right &= tally.lost == 0 && tally.doubled == 0;
     }
     for (number, peer) in arguments.peer.iter().enumerate() {
-        bench.peer(number, peer, topic(Kind::Flat)?).await.with_context(|| format!("peer `{peer}`"))?;
+        bench.peer(number, peer, topic(MessageKind::Flat)?).await.with_context(|| format!("peer `{peer}`"))?;
     }
     for (_, topic) in &topics {
         topics::remove(&bench.broker.servers, &topic.name).await?;

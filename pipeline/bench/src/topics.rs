@@ -21,7 +21,7 @@ pub const MARKS: [&str; 2] = [r#""row":"#, r#""row":{"N":""#];
 
 /// A kind of message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     /// One row of about 295 bytes.
     Flat,
     /// A list of 60 rows, about 17.8 KB.
@@ -40,7 +40,7 @@ pub struct Topic {
 }
 
 /// Creates a topic and fills it with record batches of 128 KiB. Messages are sent to the partitions in turn.
-pub async fn fill(servers: &str, name: String, kind: Kind, messages: u64) -> anyhow::Result<Topic> {
+pub async fn fill(servers: &str, name: String, kind: MessageKind, messages: u64) -> anyhow::Result<Topic> {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", servers);
     let admin: AdminClient<DefaultClientContext> = client.create()?;
@@ -55,7 +55,7 @@ pub async fn fill(servers: &str, name: String, kind: Kind, messages: u64) -> any
         .set("linger.ms", "50")
         .set("queue.buffering.max.kbytes", "65536")
         .create()?;
-    let rows_each = if kind == Kind::Flat { 1 } else { LIST };
+    let rows_each = if kind == MessageKind::Flat { 1 } else { LIST };
     let topic = Topic { name, messages, rows: messages * rows_each };
     let sent = topic.clone();
     tokio::task::spawn_blocking(move || send(&producer, &sent, kind)).await??;
@@ -69,15 +69,15 @@ pub async fn remove(servers: &str, topic: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn send(producer: &BaseProducer, topic: &Topic, kind: Kind) -> anyhow::Result<()> {
+fn send(producer: &BaseProducer, topic: &Topic, kind: MessageKind) -> anyhow::Result<()> {
     let mut random = fastrand::Rng::with_seed(1);
     let mut payload = String::new();
     for number in 0..topic.messages {
         payload.clear();
         let vehicle = 10_000 + number % 100;
         match kind {
-            Kind::Flat => flat(&mut payload, &mut random, vehicle, number),
-            Kind::Unrolled => unrolled(&mut payload, &mut random, vehicle, number * LIST),
+            MessageKind::Flat => flat(&mut payload, &mut random, vehicle, number),
+            MessageKind::Unrolled => unrolled(&mut payload, &mut random, vehicle, number * LIST),
         }
         let key = vehicle.to_string();
         let partition = i32::try_from(number % u64::from(PARTITIONS))?;

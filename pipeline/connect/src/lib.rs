@@ -25,8 +25,8 @@ pub mod testing;
 pub mod worker;
 
 pub use budget::{Budget, Reservation};
-pub use config::{Config, ConfigError, Importance, Key, Kind};
+pub use config::{Config, ConfigError, Importance, Key, ValueType};
 pub use sink::{
-    Demand, ErrantRow, Flush, LazyOrigin, Origin, Replay, RetryLimits, SinkConnector, SinkError, SinkRecord, SinkTask,
-    Target, TaskContext, TaskFactory, Tick, TopicPartition,
+    Demand, ErrantRow, ExclusiveTarget, Flush, LazyOrigin, Origin, Replay, RetryLimits, SinkConnector, SinkError,
+    SinkRecord, SinkTask, TaskContext, TaskFactory, Tick, TopicPartition,
 };

@@ -14,7 +14,7 @@ use crate::config::file::Definition;
 use crate::config::{PASSTHROUGH, reference, shown};
 use crate::convert::Converter;
 use crate::settings::Settings;
-use crate::{Config, ConfigError, Key, Kind, SinkConnector, intent, kafka, providers};
+use crate::{Config, ConfigError, Key, SinkConnector, ValueType, intent, kafka, providers};
 
 pub(crate) const CONSUMER: &str = PASSTHROUGH[0];
 const PRODUCER: &str = PASSTHROUGH[1];
@@ -34,7 +34,7 @@ impl fmt::Debug for Plugins {
 }
 
 /// A connector that passed every check that needs no network.
-pub(crate) struct Checked {
+pub(crate) struct CheckedConfig {
     /// Its kind of sink.
     pub kind: Arc<dyn SinkConnector>,
     /// Its configuration.
@@ -67,7 +67,7 @@ impl Plugins {
     }
 
     /// Makes every check that needs no network. The error has every problem found.
-    pub(crate) fn check(&self, definition: &Definition) -> Result<Checked, Vec<ConfigError>> {
+    pub(crate) fn check(&self, definition: &Definition) -> Result<CheckedConfig, Vec<ConfigError>> {
         let kind = self.kind(definition).map_err(|error| vec![error])?;
         let config = Config::of(definition, &[COMMON, kind.keys()])?;
         let mut problems = common::check(&config);
@@ -85,7 +85,7 @@ impl Plugins {
             })
         };
         let client = (client(&self.consumer, CONSUMER), client(&self.producer, PRODUCER)).0;
-        if problems.is_empty() { Ok(Checked { kind: Arc::clone(kind), config, client }) } else { Err(problems) }
+        if problems.is_empty() { Ok(CheckedConfig { kind: Arc::clone(kind), config, client }) } else { Err(problems) }
     }
 
     /// Kafka Connect's list of plugins: every name that `connector.class` may have.
@@ -142,7 +142,7 @@ impl Plugins {
         let mut configs = Vec::new();
         for info in &infos {
             let Some(key) = info["name"].as_str().and_then(|name| declared.get(name)) else { continue };
-            configs.push(config(key.name, info, reference::recommended(key.kind)));
+            configs.push(config(key.name, info, reference::recommended(key.value_type)));
         }
         let others = given.keys().chain(problems.iter().map(|problem| &problem.key));
         let others: BTreeSet<_> = others.filter(|key| !declared.contains_key(key.as_str())).collect();
@@ -153,11 +153,11 @@ impl Plugins {
 
 /// A value that is right for this key, if not every text is.
 fn stand_in(key: &Key) -> Option<String> {
-    let right = match key.kind {
-        Kind::Bool => "false".to_owned(),
-        Kind::Int(min, _) => min.max(1).to_string(),
-        Kind::OneOf(values) => values.first().copied().unwrap_or_default().to_owned(),
-        Kind::Text | Kind::List | Kind::Template => return None,
+    let right = match key.value_type {
+        ValueType::Bool => "false".to_owned(),
+        ValueType::Int(min, _) => min.max(1).to_string(),
+        ValueType::OneOf(values) => values.first().copied().unwrap_or_default().to_owned(),
+        ValueType::Text | ValueType::List | ValueType::Template => return None,
     };
     Some(key.default.map_or(right, ToOwned::to_owned))
 }
@@ -181,8 +181,8 @@ mod tests {
         fn keys(&self) -> &'static [Key] {
             const {
                 &[
-                    Key::new("table", Kind::Text, "a table").required().high(),
-                    Key::new("mode", Kind::OneOf(&["a", "b"]), "a mode").default("a").risk("b is slow"),
+                    Key::new("table", ValueType::Text, "a table").required().high(),
+                    Key::new("mode", ValueType::OneOf(&["a", "b"]), "a mode").default("a").risk("b is slow"),
                 ]
             }
         }

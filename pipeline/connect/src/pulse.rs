@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// A place in a task's loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::FromRepr)]
 #[repr(u8)]
-pub(crate) enum Place {
+pub(crate) enum LoopPlace {
     #[strum(serialize = "creating its consumer and its sink")]
     Starting,
     #[strum(serialize = "serving its consumer's events")]
@@ -32,7 +32,7 @@ pub struct Pulse {
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { began: Instant::now(), turned: AtomicU64::new(0), place: AtomicU8::new(Place::Starting as u8) }
+        Self { began: Instant::now(), turned: AtomicU64::new(0), place: AtomicU8::new(LoopPlace::Starting as u8) }
     }
 }
 
@@ -43,7 +43,7 @@ impl Pulse {
     }
 
     /// Notes where the loop is.
-    pub(crate) fn stands_at(&self, place: Place) {
+    pub(crate) fn stands_at(&self, place: LoopPlace) {
         self.place.store(place as u8, Ordering::Relaxed);
     }
 
@@ -54,7 +54,7 @@ impl Pulse {
     /// If the loop has not turned for longer than `limit`, says for how long and where it stands.
     pub fn stalled(&self, limit: Duration) -> Option<String> {
         let since = Duration::from_millis(self.now().saturating_sub(self.turned.load(Ordering::Relaxed)));
-        let place = Place::from_repr(self.place.load(Ordering::Relaxed)).unwrap_or(Place::Starting);
+        let place = LoopPlace::from_repr(self.place.load(Ordering::Relaxed)).unwrap_or(LoopPlace::Starting);
         (since > limit).then(|| format!("has not turned for {} s: it stands at {place}", since.as_secs()))
     }
 }
@@ -67,7 +67,7 @@ mod tests {
     fn a_task_that_does_not_turn_says_where_it_stands() {
         let began = Instant::now().checked_sub(Duration::from_secs(70)).expect("a clock that began before that");
         let pulse = Pulse { began, ..Pulse::default() };
-        pulse.stands_at(Place::Committing);
+        pulse.stands_at(LoopPlace::Committing);
         let stalled = pulse.stalled(Duration::from_mins(1));
         assert_eq!(stalled.as_deref(), Some("has not turned for 70 s: it stands at committing an offset"));
         assert_eq!(pulse.stalled(Duration::from_secs(80)), None);

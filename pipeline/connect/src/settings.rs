@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 
 use crate::config::nearest;
 use crate::config::shown::Secrets;
-use crate::{Config, Key, Kind, kafka};
+use crate::{Config, Key, ValueType, kafka};
 
 const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP_SERVERS";
 const BUFFER_MEMORY_MIN: i64 = 1 << 20;
@@ -23,7 +23,7 @@ const BUFFER_MEMORY_MIN: i64 = 1 << 20;
 pub const KEYS: &[Key] = &[
     Key::new(
         "bootstrap.servers",
-        Kind::List,
+        ValueType::List,
         "the Kafka cluster, as `host:port` separated by commas; `KAFKA_BOOTSTRAP_SERVERS` says it too",
     )
     .required()
@@ -31,14 +31,14 @@ pub const KEYS: &[Key] = &[
     .risk("with one server alone the worker does not start while that one is down"),
     Key::new(
         "listeners",
-        Kind::Text,
+        ValueType::Text,
         "where REST, `/health` and `/metrics` listen; with port 0 the system chooses a port, and the log says which",
     )
     .default("http://0.0.0.0:8083")
     .risk("there is neither TLS nor a password: whoever reaches it reads the connectors' configuration"),
     Key::new(
         "buffer.memory",
-        Kind::Int(BUFFER_MEMORY_MIN, i64::MAX),
+        ValueType::Int(BUFFER_MEMORY_MIN, i64::MAX),
         "what all tasks hold between Kafka and their sinks; over it they flush early, then pause",
     )
     .default("67108864")
@@ -47,7 +47,7 @@ pub const KEYS: &[Key] = &[
     .risk("a small one makes small objects and pauses; a large one has to fit into the container's limit"),
     Key::new(
         "offset.flush.interval.ms",
-        Kind::Int(1, i64::MAX),
+        ValueType::Int(1, i64::MAX),
         "how often a sink that does not flush by its own settings is flushed and its offsets are committed",
     )
     .default("60000")
@@ -55,7 +55,7 @@ pub const KEYS: &[Key] = &[
     .risk("what was not committed is written again after a crash"),
     Key::new(
         "task.shutdown.graceful.timeout.ms",
-        Kind::Int(0, i64::MAX),
+        ValueType::Int(0, i64::MAX),
         "how long tasks may take to flush and commit when the worker stops; what is left is repeated at the next start",
     )
     .default("30000")
@@ -63,7 +63,7 @@ pub const KEYS: &[Key] = &[
     .risk("longer than the time until the orchestrator's SIGKILL, it is cut off in the middle"),
     Key::new(
         "task.restart.backoff.max.ms",
-        Kind::Int(1, i64::MAX),
+        ValueType::Int(1, i64::MAX),
         "a task that failed for what can be mended outside (a service or broker that refuses, a bucket, table or topic that is missing) begins \
          anew by itself, first after a second, then after twice as long each time, at most after so long",
     )

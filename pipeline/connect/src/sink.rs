@@ -283,7 +283,7 @@ impl RetryLimits {
 
 /// A place to which only one connector may write a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct ExclusiveTarget {
     /// The key by which another place is chosen.
     pub key: &'static str,
     /// The place, as errors name it. It is equal for all configurations that write there.
@@ -303,7 +303,7 @@ pub trait SinkConnector: Send + Sync {
     /// The place where this configuration writes, if no other connector may write the same topics there because rows
     /// would be stored twice. By default there is none, which is right for sinks that replace a row when it is stored
     /// again.
-    fn exclusive_target(&self, _config: &Config) -> Option<Target> {
+    fn exclusive_target(&self, _config: &Config) -> Option<ExclusiveTarget> {
         None
     }
 

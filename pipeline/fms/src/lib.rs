@@ -16,7 +16,7 @@ use fms_connect::SinkConnector;
 use fms_connect::config::{file, reference};
 use fms_connect::providers::Providers;
 use fms_connect::settings::Settings;
-use fms_connect::worker::{Outcome, StartError, Worker};
+use fms_connect::worker::{StartError, Worker, WorkerOutcome};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
@@ -114,8 +114,8 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let stop = stop.unwrap_or_else(stop_signal);
     let started = start_log(arguments.log_format).map_err(|error| vec![format!("{error:#}")]);
     match started.and_then(|()| connect(&config, stop)) {
-        Ok(Outcome::Clean) => ExitCode::SUCCESS,
-        Ok(Outcome::Failed) => FAILED.into(),
+        Ok(WorkerOutcome::Clean) => ExitCode::SUCCESS,
+        Ok(WorkerOutcome::Failed) => FAILED.into(),
         Err(problems) => {
             report(&problems, arguments.log_format);
             NOT_STARTED.into()
@@ -190,7 +190,7 @@ fn start_log(format: LogFormat) -> anyhow::Result<()> {
 }
 
 /// Runs a worker until SIGTERM or SIGINT.
-fn connect(config: &[PathBuf], stop: io::Result<watch::Receiver<bool>>) -> Result<Outcome, Vec<String>> {
+fn connect(config: &[PathBuf], stop: io::Result<watch::Receiver<bool>>) -> Result<WorkerOutcome, Vec<String>> {
     let mut stop = stop.map_err(|error| vec![format!("cannot listen for SIGTERM and SIGINT: {error}")])?;
     let settings = Settings::from_env(variables());
     let definitions = files(config)
@@ -212,7 +212,7 @@ fn connect(config: &[PathBuf], stop: io::Result<watch::Receiver<bool>>) -> Resul
         })),
         Err(errors) if errors.iter().any(|error| matches!(error, StartError::Stopped)) => {
             info!("stopped before it had started");
-            Ok(Outcome::Clean)
+            Ok(WorkerOutcome::Clean)
         }
         Err(errors) => Err(strings(&errors)),
     }

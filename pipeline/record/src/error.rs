@@ -224,7 +224,7 @@ pub enum RowError {
         /// The template.
         template: String,
         /// Its alternatives, in order, and why each gives nothing.
-        fields: Vec<(String, Lack)>,
+        fields: Vec<(String, NoValue)>,
     },
     /// A template's field is an object or an array.
     #[error("the template `{template}` needs a string, number or boolean in field `{field}`, found {found}")]
@@ -293,7 +293,7 @@ pub enum NameError {
 /// Why a field gives a template nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 #[strum(serialize_all = "lowercase")]
-pub enum Lack {
+pub enum NoValue {
     /// There is no such field.
     Absent,
     /// It is null.
@@ -302,7 +302,7 @@ pub enum Lack {
     Empty,
 }
 
-impl Lack {
+impl NoValue {
     /// The value of a field, if it has something to give.
     pub(crate) fn or(value: Option<&str>) -> Result<&str, Self> {
         match value {
@@ -381,7 +381,7 @@ fn alternatives(values: &[String]) -> String {
     }
 }
 
-fn needs(fields: &[(String, Lack)]) -> String {
+fn needs(fields: &[(String, NoValue)]) -> String {
     match fields {
         [(part, lack)] if part.starts_with('@') => return format!("the Kafka record's `{part}`, which is {lack}"),
         [(field, lack)] => return format!("the field `{field}`, which is {lack}"),

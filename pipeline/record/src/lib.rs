@@ -43,7 +43,7 @@ mod template;
 mod time;
 mod unrolled;
 
-pub use error::{Lack, MessageError, NameError, RowError};
+pub use error::{MessageError, NameError, NoValue, RowError};
 pub use excerpt::{Excerpt, Position};
 pub use format::Format;
 pub use message::Message;

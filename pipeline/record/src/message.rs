@@ -5,8 +5,8 @@ use crate::excerpt::Excerpt;
 use crate::field::{self, Field, Index, short};
 use crate::format::{WithoutList, is_one_of};
 use crate::payload::syntax;
-use crate::row::{Change, Place};
-use crate::unrolled::{Element, Outcome, Unrolled, elements};
+use crate::row::{FieldChange, FieldPlace};
+use crate::unrolled::{Element, ElementOutcome, Unrolled, elements};
 use crate::{MessageError, Row, RowError, Source, path};
 
 /// A valid message, which its rows borrow.
@@ -20,7 +20,7 @@ pub struct Message<'m> {
     line_breaks: bool,
     envelope: Vec<Field>,
     /// The fields that every row has beside those of the envelope or with another value, in row order.
-    presets: Vec<Change<'m>>,
+    presets: Vec<FieldChange<'m>>,
     /// The index of the first element that is to be a row.
     first: usize,
     /// The elements of the list. `None` if the message itself is its one row.
@@ -51,13 +51,13 @@ impl<'m> Message<'m> {
         (self.first..count).map(|index| {
             let Some(unrolled) = &self.unrolled else { return Ok(Row::new(self, index, &[], &[])) };
             match &unrolled.elements[index].outcome {
-                Outcome::Row { shape } => {
+                ElementOutcome::Row { shape } => {
                     Ok(Row::new(self, index, unrolled.fields_of(index), &unrolled.shapes[*shape as usize].omitted))
                 }
-                Outcome::NotAnObject => {
+                ElementOutcome::NotAnObject => {
                     Err((index, RowError::NotAnObject { index, found: Excerpt::start_of(self.element_text(index)) }))
                 }
-                Outcome::Name(error) => Err((index, RowError::Name { index, error: NameError::clone(error) })),
+                ElementOutcome::Name(error) => Err((index, RowError::Name { index, error: NameError::clone(error) })),
             }
         })
     }
@@ -90,7 +90,7 @@ impl<'m> Message<'m> {
         self.source
     }
 
-    pub(crate) fn presets(&self) -> &[Change<'m>] {
+    pub(crate) fn presets(&self) -> &[FieldChange<'m>] {
         &self.presets
     }
 
@@ -110,17 +110,20 @@ impl<'m> Message<'m> {
     /// `[2,"19223201","MeterValues",{…}]`, the fields `$0`, `$1`, … of all its rows, instead of rows.
     fn take_leading_scalars(&mut self, unrolled: &Unrolled) {
         let scalar = |element: &&Element| {
-            matches!(element.outcome, Outcome::NotAnObject) && self.text.as_bytes()[element.start as usize] != b'['
+            matches!(element.outcome, ElementOutcome::NotAnObject)
+                && self.text.as_bytes()[element.start as usize] != b'['
         };
         let scalars = unrolled.elements.iter().take_while(scalar).count();
-        let before_object =
-            unrolled.elements.get(scalars).is_some_and(|element| !matches!(element.outcome, Outcome::NotAnObject));
+        let before_object = unrolled
+            .elements
+            .get(scalars)
+            .is_some_and(|element| !matches!(element.outcome, ElementOutcome::NotAnObject));
         if !before_object || scalars > LEADING_SCALARS {
             return;
         }
         self.first = scalars;
-        let field = |(index, element): (usize, &Element)| Change {
-            place: Place::Appended,
+        let field = |(index, element): (usize, &Element)| FieldChange {
+            place: FieldPlace::Appended,
             name: format!("${index}").into(),
             json: self.text[element.start as usize..element.end as usize].into(),
         };
@@ -152,8 +155,8 @@ impl<'m> Message<'m> {
             }
             unrolled.reserve(value.len());
             elements(text, fields[place].value_start() + 1, &mut unrolled).map_err(|fault| syntax(text, &fault))?;
-            self.presets = vec![Change {
-                place: Place::Envelope(outer),
+            self.presets = vec![FieldChange {
+                place: FieldPlace::Envelope(outer),
                 name: envelope[outer].name(text),
                 json: without_field(text, envelope[outer], &fields, place).into(),
             }];

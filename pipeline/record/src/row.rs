@@ -20,21 +20,21 @@ pub struct Row<'m> {
     own: &'m [Field],
     /// The places, ascending, of the envelope's fields that are not in this row.
     omitted: &'m [u32],
-    /// The changed fields in row order: by place, and those of [`Place::Appended`] in the order in which they were set.
-    changes: Vec<Change<'m>>,
+    /// The changed fields in row order: by place, and those of [`FieldPlace::Appended`] in the order in which they were set.
+    changes: Vec<FieldChange<'m>>,
 }
 
 /// A field that was set.
 #[derive(Debug, Clone)]
-pub(crate) struct Change<'m> {
-    pub(crate) place: Place,
+pub(crate) struct FieldChange<'m> {
+    pub(crate) place: FieldPlace,
     pub(crate) name: Cow<'m, str>,
     pub(crate) json: Cow<'m, str>,
 }
 
 /// The place of a field in a row. The order of places is that of the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum FieldPlace {
     Envelope(usize),
     Own(usize),
     Appended,
@@ -44,11 +44,11 @@ impl<'m> Row<'m> {
     pub(crate) fn new(message: &'m Message<'m>, index: usize, own: &'m [Field], omitted: &'m [u32]) -> Self {
         let mut row = Self { message, index, own, omitted, changes: Vec::new() };
         let presets = message.presets().iter().filter(|change| match change.place {
-            Place::Envelope(at) => !row.omits(at),
-            Place::Own(_) | Place::Appended => field::find(message.text(), own, &change.name).is_none(),
+            FieldPlace::Envelope(at) => !row.omits(at),
+            FieldPlace::Own(_) | FieldPlace::Appended => field::find(message.text(), own, &change.name).is_none(),
         });
         row.changes = presets
-            .map(|Change { place, name, json }| Change {
+            .map(|FieldChange { place, name, json }| FieldChange {
                 place: *place,
                 name: Cow::Borrowed(name),
                 json: Cow::Borrowed(json),
@@ -72,9 +72,13 @@ impl<'m> Row<'m> {
     pub fn get(&self, name: &str) -> Option<&str> {
         let text = self.message.text();
         match self.place(name)? {
-            Place::Appended => self.appended().iter().find(|change| change.name == name).map(|change| &*change.json),
-            place @ Place::Own(at) => Some(self.changed(place).unwrap_or_else(|| self.own[at].value(text))),
-            place @ Place::Envelope(at) => Some(self.changed(place).unwrap_or_else(|| self.envelope()[at].value(text))),
+            FieldPlace::Appended => {
+                self.appended().iter().find(|change| change.name == name).map(|change| &*change.json)
+            }
+            place @ FieldPlace::Own(at) => Some(self.changed(place).unwrap_or_else(|| self.own[at].value(text))),
+            place @ FieldPlace::Envelope(at) => {
+                Some(self.changed(place).unwrap_or_else(|| self.envelope()[at].value(text)))
+            }
         }
     }
 
@@ -88,13 +92,13 @@ impl<'m> Row<'m> {
     /// Sets a field. The value of an existing field is replaced in its place; a new field is appended. `json` has to be
     /// valid JSON text.
     pub fn set(&mut self, name: &str, json: String) {
-        let place = self.place(name).unwrap_or(Place::Appended);
-        let same = |change: &&mut Change<'_>| change.place == place && change.name == name;
+        let place = self.place(name).unwrap_or(FieldPlace::Appended);
+        let same = |change: &&mut FieldChange<'_>| change.place == place && change.name == name;
         if let Some(change) = self.changes.iter_mut().find(same) {
             change.json = json.into();
         } else {
             let after = self.changes.partition_point(|change| change.place <= place);
-            self.changes.insert(after, Change { place, name: name.to_owned().into(), json: json.into() });
+            self.changes.insert(after, FieldChange { place, name: name.to_owned().into(), json: json.into() });
         }
     }
 
@@ -104,8 +108,8 @@ impl<'m> Row<'m> {
         let source =
             move |place, field: &Field| (field.name(text), self.changed(place).unwrap_or_else(|| field.value(text)));
         let envelope = self.envelope().iter().enumerate().filter(|&(at, _)| !self.omits(at));
-        let envelope = envelope.map(move |(at, field)| source(Place::Envelope(at), field));
-        let own = self.own.iter().enumerate().map(move |(at, field)| source(Place::Own(at), field));
+        let envelope = envelope.map(move |(at, field)| source(FieldPlace::Envelope(at), field));
+        let own = self.own.iter().enumerate().map(move |(at, field)| source(FieldPlace::Own(at), field));
         let appended = self.appended().iter().map(|change| (Cow::Borrowed(&*change.name), &*change.json));
         envelope.chain(own).chain(appended)
     }
@@ -117,8 +121,8 @@ impl<'m> Row<'m> {
     /// left out.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.push(b'{');
-        let own = self.changes.partition_point(|change| change.place < Place::Own(0));
-        let appended = self.changes.partition_point(|change| change.place < Place::Appended);
+        let own = self.changes.partition_point(|change| change.place < FieldPlace::Own(0));
+        let appended = self.changes.partition_point(|change| change.place < FieldPlace::Appended);
         self.write_fields(out, self.envelope(), self.omitted, &self.changes[..own]);
         self.write_fields(out, self.own, &[], &self.changes[own..appended]);
         for change in &self.changes[appended..] {
@@ -162,24 +166,24 @@ impl<'m> Row<'m> {
         self.omitted.binary_search_by_key(&envelope_field, |&place| place as usize).is_ok()
     }
 
-    fn place(&self, name: &str) -> Option<Place> {
+    fn place(&self, name: &str) -> Option<FieldPlace> {
         let text = self.message.text();
         if let Some(at) = field::find(text, self.own, name) {
-            return Some(Place::Own(at));
+            return Some(FieldPlace::Own(at));
         }
         if let Some(at) = field::find(text, self.envelope(), name).filter(|&at| !self.omits(at)) {
-            return Some(Place::Envelope(at));
+            return Some(FieldPlace::Envelope(at));
         }
-        self.appended().iter().any(|change| change.name == name).then_some(Place::Appended)
+        self.appended().iter().any(|change| change.name == name).then_some(FieldPlace::Appended)
     }
 
-    fn appended(&self) -> &[Change<'m>] {
-        &self.changes[self.changes.partition_point(|change| change.place < Place::Appended)..]
+    fn appended(&self) -> &[FieldChange<'m>] {
+        &self.changes[self.changes.partition_point(|change| change.place < FieldPlace::Appended)..]
     }
 
     /// The new value of a field of the source, if it was set.
     #[inline]
-    fn changed(&self, place: Place) -> Option<&str> {
+    fn changed(&self, place: FieldPlace) -> Option<&str> {
         if self.changes.is_empty() {
             return None;
         }
@@ -189,14 +193,14 @@ impl<'m> Row<'m> {
 
     /// Writes the fields that are not omitted in runs, and `changes` in place of the fields that they replace. A comma
     /// follows each run.
-    fn write_fields(&self, out: &mut Vec<u8>, fields: &[Field], mut omitted: &[u32], mut changes: &[Change<'_>]) {
+    fn write_fields(&self, out: &mut Vec<u8>, fields: &[Field], mut omitted: &[u32], mut changes: &[FieldChange<'_>]) {
         let text = self.message.text();
         let mut from = 0;
         loop {
             let omit = omitted.first().map_or(fields.len(), |&place| place as usize);
             let change = changes.first().map_or(fields.len(), |change| match change.place {
-                Place::Envelope(at) | Place::Own(at) => at,
-                Place::Appended => fields.len(),
+                FieldPlace::Envelope(at) | FieldPlace::Own(at) => at,
+                FieldPlace::Appended => fields.len(),
             });
             let stop = omit.min(change);
             if from < stop {

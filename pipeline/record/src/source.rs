@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::error::Lack;
+use crate::error::NoValue;
 
 /// The record that a message came in. It is asked only if a template names a part of it.
 pub trait Source: fmt::Debug {
@@ -24,7 +24,7 @@ pub trait Source: fmt::Debug {
 
 /// A part of the record, displayed as a template names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum RecordPart {
     /// `@key`.
     Key,
     /// `@topic`.
@@ -39,7 +39,7 @@ pub(crate) enum Part {
     Header(String),
 }
 
-impl Part {
+impl RecordPart {
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "@key" => Self::Key,
@@ -52,22 +52,22 @@ impl Part {
     }
 
     /// The bytes of the part. The error says why there are none.
-    pub(crate) fn of<'s>(&self, source: Option<&'s dyn Source>) -> Result<Cow<'s, [u8]>, Lack> {
-        let source = source.ok_or(Lack::Absent)?;
+    pub(crate) fn of<'s>(&self, source: Option<&'s dyn Source>) -> Result<Cow<'s, [u8]>, NoValue> {
+        let source = source.ok_or(NoValue::Absent)?;
         let shown = |text: String| Cow::Owned(text.into_bytes());
         let bytes = match self {
-            Self::Key => Cow::Borrowed(source.key().ok_or(Lack::Null)?),
+            Self::Key => Cow::Borrowed(source.key().ok_or(NoValue::Null)?),
             Self::Topic => Cow::Borrowed(source.topic().as_bytes()),
             Self::Partition => shown(source.partition().to_string()),
             Self::Offset => shown(source.offset().to_string()),
-            Self::Timestamp => shown(source.timestamp().ok_or(Lack::Absent)?.to_string()),
-            Self::Header(name) => Cow::Borrowed(source.header(name).ok_or(Lack::Absent)?.ok_or(Lack::Null)?),
+            Self::Timestamp => shown(source.timestamp().ok_or(NoValue::Absent)?.to_string()),
+            Self::Header(name) => Cow::Borrowed(source.header(name).ok_or(NoValue::Absent)?.ok_or(NoValue::Null)?),
         };
-        if bytes.is_empty() { Err(Lack::Empty) } else { Ok(bytes) }
+        if bytes.is_empty() { Err(NoValue::Empty) } else { Ok(bytes) }
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for RecordPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key => f.write_str("@key"),

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::error::Lack;
+use crate::error::NoValue;
 use crate::excerpt::Excerpt;
-use crate::source::Part as RecordPart;
+use crate::source::RecordPart;
 use crate::{Row, RowError, json};
 
 /// A parsed template such as `${id}#${object}` or `${timestamp_iso|messaged_at}#${@digest}`.
@@ -18,11 +18,11 @@ use crate::{Row, RowError, json};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     source: String,
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Literal(String),
     /// The first of these that has a value.
     Choice(Vec<Variable>),
@@ -85,9 +85,9 @@ impl Template {
                     begin += name.len() + 1;
                 }
                 if !literal.is_empty() {
-                    parts.push(Part::Literal(std::mem::take(&mut literal)));
+                    parts.push(TemplatePart::Literal(std::mem::take(&mut literal)));
                 }
-                parts.push(Part::Choice(choice));
+                parts.push(TemplatePart::Choice(choice));
                 at += 2 + end + 1;
             } else {
                 literal.push('$');
@@ -96,7 +96,7 @@ impl Template {
         }
         literal.push_str(&source[at..]);
         if !literal.is_empty() {
-            parts.push(Part::Literal(literal));
+            parts.push(TemplatePart::Literal(literal));
         }
         Ok(Self { source: source.into(), parts })
     }
@@ -109,8 +109,8 @@ impl Template {
     /// The alternatives of each `${…}`, in order.
     pub(crate) fn choices(&self) -> impl Iterator<Item = &[Variable]> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Choice(choice) => Some(&**choice),
-            Part::Literal(_) => None,
+            TemplatePart::Choice(choice) => Some(&**choice),
+            TemplatePart::Literal(_) => None,
         })
     }
 
@@ -128,8 +128,8 @@ impl Template {
         let mut text = String::with_capacity(64);
         for part in &self.parts {
             match part {
-                Part::Literal(literal) => text.push_str(literal),
-                Part::Choice(choice) => self.render_choice(choice, row, &mut text)?,
+                TemplatePart::Literal(literal) => text.push_str(literal),
+                TemplatePart::Choice(choice) => self.render_choice(choice, row, &mut text)?,
             }
         }
         Ok(text)
@@ -151,7 +151,7 @@ impl Template {
                     None => return Ok(()),
                     Some(lack) => lacks.push((part.to_string(), lack)),
                 },
-                Variable::Field(field) => match Lack::or(row.find(field)) {
+                Variable::Field(field) => match NoValue::or(row.find(field)) {
                     Ok(value) => {
                         text.push_str(&self.scalar(field, value)?);
                         return Ok(());
@@ -164,7 +164,7 @@ impl Template {
     }
 
     /// Appends a part of the record, or gives the reason why it has no value.
-    fn render_part(&self, part: &RecordPart, row: &Row<'_>, text: &mut String) -> Result<Option<Lack>, RowError> {
+    fn render_part(&self, part: &RecordPart, row: &Row<'_>, text: &mut String) -> Result<Option<NoValue>, RowError> {
         let bytes = match part.of(row.message().source()) {
             Ok(bytes) => bytes,
             Err(lack) => return Ok(Some(lack)),
@@ -183,7 +183,7 @@ impl Template {
         let source = row.message().source();
         let given = self.choices().filter_map(|choice| {
             let gives = |variable: &&Variable| match variable {
-                Variable::Field(field) => Lack::or(row.find(field)).is_ok(),
+                Variable::Field(field) => NoValue::or(row.find(field)).is_ok(),
                 Variable::Record(part) => part.of(source).is_ok(),
                 Variable::Index | Variable::Digest => true,
             };

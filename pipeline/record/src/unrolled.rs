@@ -24,17 +24,17 @@ impl Unrolled {
 
     /// What becomes of the next element, which is an object with these fields. `alike` says that their names are those
     /// of the newest shape.
-    fn outcome(&mut self, text: &str, fields: Range<usize>, alike: bool) -> Outcome {
+    fn outcome(&mut self, text: &str, fields: Range<usize>, alike: bool) -> ElementOutcome {
         let known = self.shapes.len();
         if alike && known > 0 {
-            return Outcome::Row { shape: short(known - 1) };
+            return ElementOutcome::Row { shape: short(known - 1) };
         }
         match field::check(text, &self.fields[fields]) {
             Ok(()) => {
                 self.shapes.push(Shape { element: self.elements.len(), omitted: Vec::new() });
-                Outcome::Row { shape: short(known) }
+                ElementOutcome::Row { shape: short(known) }
             }
-            Err(error) => Outcome::Name(Box::new(error)),
+            Err(error) => ElementOutcome::Name(Box::new(error)),
         }
     }
 
@@ -53,12 +53,12 @@ pub(crate) struct Element {
     first: u32,
     /// … to before this one.
     last: u32,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: ElementOutcome,
 }
 
 /// What became of an element. It is small, because a message may have very many.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum ElementOutcome {
     /// It is a row. `shape` is the place of its shape in `Unrolled::shapes`.
     Row { shape: u32 },
     /// It is no object, and so no row.
@@ -97,13 +97,13 @@ pub(crate) fn elements(text: &str, at: usize, unrolled: &mut Unrolled) -> Scan {
             let fields = first..unrolled.fields.len();
             let alike = alike && fields.len() == previous.len();
             let outcome = unrolled.outcome(text, fields.clone(), alike);
-            if matches!(outcome, Outcome::Row { .. }) {
+            if matches!(outcome, ElementOutcome::Row { .. }) {
                 previous = fields;
             }
             outcome
         } else {
             at = scan::value(bytes, at)?;
-            Outcome::NotAnObject
+            ElementOutcome::NotAnObject
         };
         unrolled.elements.push(Element {
             start: short(start),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fms_connect::config::common::COMMON;
-use fms_connect::deadletter::{DeadLetter, DeadLetterQueue, Stage};
+use fms_connect::deadletter::{DeadLetter, DeadLetterQueue, ErrorStage};
 use fms_connect::{Budget, Config, Origin, TopicPartition};
 use libtest_mimic::Failed;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -48,7 +48,7 @@ impl Letter {
             origin: Arc::new(origin),
             value: Some(self.value),
             row: None,
-            stage: Stage::ValueConverter,
+            stage: ErrorStage::ValueConverter,
             error_class: "Wrong",
             error,
             request_id: None,

@@ -4,7 +4,7 @@
 use regex::Regex;
 use strum::VariantNames as _;
 
-use super::{Config, ConfigError, Key, Kind};
+use super::{Config, ConfigError, Key, ValueType};
 
 const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
 const STRING: &str = "org.apache.kafka.connect.storage.StringConverter";
@@ -35,38 +35,38 @@ pub(crate) enum NullValues {
 pub const COMMON: &[Key] = &[
     Key::new(
         "name",
-        Kind::Text,
+        ValueType::Text,
         "the connector's name, unique within the worker; its consumer group is `connect-<name>`",
     )
     .required()
     .high()
     .risk("another name is another group and reads everything again"),
-    Key::new("connector.class", Kind::Text, "the kind of sink").required().high(),
-    Key::new("topics", Kind::List, "topics to read, separated by commas; every one has to exist at start").high(),
-    Key::new("topics.regex", Kind::Text, "reads every topic whose whole name matches, topics created later included")
+    Key::new("connector.class", ValueType::Text, "the kind of sink").required().high(),
+    Key::new("topics", ValueType::List, "topics to read, separated by commas; every one has to exist at start").high(),
+    Key::new("topics.regex", ValueType::Text, "reads every topic whose whole name matches, topics created later included")
         .high()
         .risk("one that matches more than was meant writes foreign topics into the sink"),
-    Key::new("tasks.max", Kind::Int(1, 1000), "tasks this worker runs")
+    Key::new("tasks.max", ValueType::Int(1, 1000), "tasks this worker runs")
         .default("1")
         .high()
         .unit("tasks")
         .risk("more tasks than partitions leave some idle, and each takes its part of `buffer.memory`"),
-    Key::new("key.converter", Kind::Text, "accepted as Kafka Connect writes it: keys are kept byte for byte").low(),
-    Key::new("key.converter.schemas.enable", Kind::Bool, "without effect on keys that are kept byte for byte").low(),
-    Key::new("value.converter", Kind::Text, "values are read as JSON, their text is kept").low(),
+    Key::new("key.converter", ValueType::Text, "accepted as Kafka Connect writes it: keys are kept byte for byte").low(),
+    Key::new("key.converter.schemas.enable", ValueType::Bool, "without effect on keys that are kept byte for byte").low(),
+    Key::new("value.converter", ValueType::Text, "values are read as JSON, their text is kept").low(),
     Key::new(
         "value.converter.schemas.enable",
-        Kind::Bool,
+        ValueType::Bool,
         "`false`, or unset without `value.converter`: a value is the message; `true`: it is `{\"schema\": …, \"payload\": …}`, as Kafka \
          Connect's JsonConverter writes it, and its payload is the message",
     )
     .in_intent()
     .risk("a value of the other form is a dead letter"),
-    Key::new("header.converter", Kind::Text, "accepted as Kafka Connect writes it: headers are kept byte for byte")
+    Key::new("header.converter", ValueType::Text, "accepted as Kafka Connect writes it: headers are kept byte for byte")
         .low(),
     Key::new(
         "converter.extract.field",
-        Kind::Text,
+        ValueType::Text,
         "the field, or path such as `payload.after`, whose object is the message, as the transform ExtractField$Value has it; one that is \
          null is a null value, see `behavior.on.null.values`",
     )
@@ -74,7 +74,7 @@ pub const COMMON: &[Key] = &[
     .risk("a message without that field is a dead letter"),
     Key::new(
         "converter.split.list.key",
-        Kind::Text,
+        ValueType::Text,
         "the field, or path such as `data.dp`, whose list becomes one row an element, with the envelope's other fields; what holds a list \
          that lies deeper stays in the row without it; `$` is the list that a message itself is; unset, a message is one row",
     )
@@ -83,7 +83,7 @@ pub const COMMON: &[Key] = &[
     .risk("a name that messages do not have makes each of them a dead letter"),
     Key::new(
         "converter.split.list.optional",
-        Kind::Text,
+        ValueType::Text,
         "which messages may go without the list and are one row themselves: those in which a field has one of these values \
          (`field=value|value`), or `all`; others go to the dead letters",
     )
@@ -92,7 +92,7 @@ pub const COMMON: &[Key] = &[
     .risk("with `all` a mistyped list is not noticed"),
     Key::new(
         "converter.required.fields",
-        Kind::List,
+        ValueType::List,
         "fields that a message has to have, as a number or a string that is not empty (`name:string`: as such a string), else it goes to the \
          dead letters; unset, `object:string,type:string,id` with a list and none without; empty, none",
     )
@@ -100,7 +100,7 @@ pub const COMMON: &[Key] = &[
     .risk("without any, rows are stored that nobody can assign to a vehicle"),
     Key::new(
         "converter.update.fields.template",
-        Kind::List,
+        ValueType::List,
         "fields set in every row, as `name=template` separated by commas, e.g. `pk=${id}#${object}`; a template has fields (`${id}`), paths \
          (`${position.speed}`), alternatives (`${a|b}`), the record's `${@key}`, `${@topic}`, `${@partition}`, `${@offset}`, \
          `${@timestamp}` and `${@header.NAME}`, and the row's `${@index}` and `${@digest}`",
@@ -109,7 +109,7 @@ pub const COMMON: &[Key] = &[
     .risk("a row without a field that a template names goes to the dead letters"),
     Key::new(
         "errors.tolerance",
-        Kind::OneOf(Tolerated::VARIANTS),
+        ValueType::OneOf(Tolerated::VARIANTS),
         "`none`: a record or row that cannot be stored fails the task; `all`: it goes to the dead-letter queue",
     )
     .default("none")
@@ -117,7 +117,7 @@ pub const COMMON: &[Key] = &[
     .risk("with `all` and no dead-letter queue it is lost"),
     Key::new(
         "errors.retry.timeout",
-        Kind::Int(-1, i64::MAX),
+        ValueType::Int(-1, i64::MAX),
         "how long a call that may yet succeed is tried again; -1 is without end, 0 is not at all; a call that is throttled is tried again \
          without end, whatever stands here",
     )
@@ -125,40 +125,40 @@ pub const COMMON: &[Key] = &[
     .high()
     .unit("ms")
     .risk("a short one fails the task at an outage that would have passed"),
-    Key::new("errors.retry.delay.max.ms", Kind::Int(1, i64::MAX), "longest wait between two tries")
+    Key::new("errors.retry.delay.max.ms", ValueType::Int(1, i64::MAX), "longest wait between two tries")
         .default("60000")
         .unit("ms")
         .risk("a long one goes on waiting when the service has long recovered"),
-    Key::new("errors.log.enable", Kind::Bool, "whether every tolerated error is logged; failures always are")
+    Key::new("errors.log.enable", ValueType::Bool, "whether every tolerated error is logged; failures always are")
         .default("false")
         .risk("a topic full of bad records fills the log"),
     Key::new(
         "errors.log.include.messages",
-        Kind::Bool,
+        ValueType::Bool,
         "whether that log line shows where the record is from: topic, partition, offset, timestamp",
     )
     .default("false"),
-    Key::new("errors.deadletterqueue.topic.name", Kind::Text, "the topic for what cannot be stored; empty is none")
+    Key::new("errors.deadletterqueue.topic.name", ValueType::Text, "the topic for what cannot be stored; empty is none")
         .default("")
         .high()
         .risk("a topic that other connectors read gives them the broken records"),
     Key::new(
         "errors.deadletterqueue.topic.replication.factor",
-        Kind::Int(1, 32767),
+        ValueType::Int(1, 32767),
         "replicas of that topic if it has to be created; unset, the broker decides",
     )
     .unit("replicas")
     .risk("more than there are brokers, and the topic cannot be created"),
     Key::new(
         "errors.deadletterqueue.context.headers.enable",
-        Kind::Bool,
+        ValueType::Bool,
         "whether dead letters say in `__connect.errors.*` headers where they are from and what is wrong",
     )
     .default("false")
     .risk("without them a dead letter does not say why it is one"),
     Key::new(
         "behavior.on.null.values",
-        Kind::OneOf(NullValues::VARIANTS),
+        ValueType::OneOf(NullValues::VARIANTS),
         "what a record without value (a tombstone) is: skipped, a failure of the task, or a dead letter",
     )
     .default("fail")

@@ -23,9 +23,9 @@ pub const PASSTHROUGH: [&str; 2] = ["consumer.override.", "producer.override."];
 /// reference is made from it.
 ///
 /// ```
-/// use fms_connect::{Key, Kind};
+/// use fms_connect::{Key, ValueType};
 ///
-/// const FLUSH_SIZE: Key = Key::new("flush.size", Kind::Int(1, i64::MAX), "rows of an object after which it is flushed")
+/// const FLUSH_SIZE: Key = Key::new("flush.size", ValueType::Int(1, i64::MAX), "rows of an object after which it is flushed")
 ///     .required()
 ///     .high()
 ///     .unit("rows")
@@ -36,7 +36,7 @@ pub struct Key {
     /// Name, as Kafka Connect writes it.
     pub name: &'static str,
     /// What its value may be.
-    pub kind: Kind,
+    pub value_type: ValueType,
     /// The value when the key is absent. `None` with `required` false means that the key is unset then.
     pub default: Option<&'static str>,
     /// Whether a connector without it does not start.
@@ -55,10 +55,10 @@ pub struct Key {
 
 impl Key {
     /// A key that is optional, without default, of medium importance and not part of the intent.
-    pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
+    pub const fn new(name: &'static str, value_type: ValueType, doc: &'static str) -> Self {
         Self {
             name,
-            kind,
+            value_type,
             default: None,
             required: false,
             in_intent: false,
@@ -140,7 +140,7 @@ impl Importance {
 
 /// What a value may be. Durations are milliseconds and sizes are bytes, as integers, as Kafka Connect writes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueType {
     /// Any text.
     Text,
     /// `true` or `false`.
@@ -155,27 +155,27 @@ pub enum Kind {
     Template,
 }
 
-impl Kind {
+impl ValueType {
     /// The value in the form in which it is kept: without surrounding blanks unless it is text, and booleans in lower
     /// case, as Kafka reads them.
     fn read(self, value: &str) -> Result<String, String> {
         let trimmed = value.trim();
         match self {
-            Kind::Text | Kind::List => Ok(value.into()),
-            Kind::Bool if trimmed.eq_ignore_ascii_case("true") => Ok("true".into()),
-            Kind::Bool if trimmed.eq_ignore_ascii_case("false") => Ok("false".into()),
-            Kind::Bool => Err("is not a boolean; allowed: true, false".into()),
-            Kind::Int(min, max) => match trimmed.parse::<i64>() {
+            ValueType::Text | ValueType::List => Ok(value.into()),
+            ValueType::Bool if trimmed.eq_ignore_ascii_case("true") => Ok("true".into()),
+            ValueType::Bool if trimmed.eq_ignore_ascii_case("false") => Ok("false".into()),
+            ValueType::Bool => Err("is not a boolean; allowed: true, false".into()),
+            ValueType::Int(min, max) => match trimmed.parse::<i64>() {
                 Ok(number) if (min..=max).contains(&number) => Ok(number.to_string()),
                 Ok(_) => Err(format!("is out of range; allowed: {}", range(min, max))),
                 Err(_) => Err(format!("is not an integer; allowed: {}", range(min, max))),
             },
-            Kind::OneOf(allowed) if allowed.contains(&trimmed) => Ok(trimmed.into()),
-            Kind::OneOf(allowed) => {
+            ValueType::OneOf(allowed) if allowed.contains(&trimmed) => Ok(trimmed.into()),
+            ValueType::OneOf(allowed) => {
                 let hint = similar(trimmed, allowed.iter().copied()).map(|v| format!("; did you mean `{v}`?"));
                 Err(format!("is not allowed; allowed: {}{}", allowed.join(", "), hint.unwrap_or_default()))
             }
-            Kind::Template => match Template::parse(value) {
+            ValueType::Template => match Template::parse(value) {
                 Ok(_) => Ok(value.into()),
                 Err(problem) => Err(format!("is not a template: {problem}")),
             },
@@ -277,7 +277,7 @@ impl Config {
         };
         for (key, value) in given {
             if let Some(declared) = keys.get(key.as_str()) {
-                match declared.kind.read(&value) {
+                match declared.value_type.read(&value) {
                     Ok(value) => drop(values.insert(key, value)),
                     Err(wrong) => problem(&key, written.values.get(&key), &wrong),
                 }
@@ -346,27 +346,27 @@ impl Config {
         self.get(key).unwrap_or_else(|| panic!("the key `{key}` is neither required nor has a default"))
     }
 
-    /// The value of a [`Kind::Bool`].
+    /// The value of a [`ValueType::Bool`].
     pub fn bool(&self, key: &str) -> bool {
         self.text(key) == "true"
     }
 
-    /// The value of a [`Kind::Int`], if set.
+    /// The value of a [`ValueType::Int`], if set.
     pub fn int(&self, key: &str) -> Option<i64> {
         self.get(key).and_then(|v| v.parse().ok())
     }
 
-    /// The value of a [`Kind::Int`] that counts milliseconds, if set. A negative number counts as unset.
+    /// The value of a [`ValueType::Int`] that counts milliseconds, if set. A negative number counts as unset.
     pub fn millis(&self, key: &str) -> Option<Duration> {
         self.int(key).and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis)
     }
 
-    /// The value of a [`Kind::OneOf`] whose values are the names of a `T`.
+    /// The value of a [`ValueType::OneOf`] whose values are the names of a `T`.
     pub fn one_of<T: FromStr>(&self, key: &str) -> Result<T, ConfigError> {
         self.text(key).parse().map_err(|_| self.error(key, "is not known"))
     }
 
-    /// The values of a [`Kind::List`], trimmed; empty if unset.
+    /// The values of a [`ValueType::List`], trimmed; empty if unset.
     pub fn list(&self, key: &str) -> Vec<&str> {
         self.get(key).map(|v| v.split(',').map(str::trim).filter(|v| !v.is_empty()).collect()).unwrap_or_default()
     }
@@ -417,11 +417,11 @@ mod tests {
     use super::*;
 
     const KEYS: &[Key] = &[
-        Key::new("table", Kind::Text, "the table to write to").required(),
-        Key::new("flush.size", Kind::Int(1, 1000), "").default("100").in_intent(),
-        Key::new("on.error", Kind::OneOf(&["ignore", "fail"]), "").in_intent(),
-        Key::new("gzip", Kind::Bool, "").default("false"),
-        Key::new("names", Kind::List, ""),
+        Key::new("table", ValueType::Text, "the table to write to").required(),
+        Key::new("flush.size", ValueType::Int(1, 1000), "").default("100").in_intent(),
+        Key::new("on.error", ValueType::OneOf(&["ignore", "fail"]), "").in_intent(),
+        Key::new("gzip", ValueType::Bool, "").default("false"),
+        Key::new("names", ValueType::List, ""),
     ];
 
     fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

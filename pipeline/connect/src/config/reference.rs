@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::common::{self, COMMON};
 use super::shown::is_secret;
-use super::{Key, Kind, PASSTHROUGH, range};
+use super::{Key, PASSTHROUGH, ValueType, range};
 use crate::{SinkConnector, kafka, settings};
 
 /// Keys that belong together.
@@ -70,7 +70,7 @@ pub fn text(groups: &[Group]) -> String {
             let unit = key.unit.map(|unit| format!("  {unit}")).unwrap_or_default();
             let (name, default) = (group.name(key), default(key));
             let _ = writeln!(text, "  {name:width$}  {:6}  {default}{unit}", key.importance.name());
-            let _ = writeln!(text, "      {}", allowed(key.kind));
+            let _ = writeln!(text, "      {}", allowed(key.value_type));
             let _ = writeln!(text, "      {}", key.doc);
             if let Some(risk) = key.risk {
                 let _ = writeln!(text, "      ! {risk}");
@@ -102,7 +102,7 @@ pub fn markdown(groups: &[Group]) -> String {
                 &mut page,
                 &[
                     &format!("`{}`", group.name(key)),
-                    &allowed(key.kind),
+                    &allowed(key.value_type),
                     &default(key),
                     key.unit.unwrap_or_default(),
                     key.importance.name(),
@@ -143,7 +143,7 @@ pub fn json(groups: &[Group]) -> Value {
         json!({
             "name": group.name(key),
             "type": connect_type(key),
-            "allowed": allowed(key.kind),
+            "allowed": allowed(key.value_type),
             "required": key.required,
             "default": key.default,
             "unit": key.unit,
@@ -190,10 +190,10 @@ fn key_info(key: &Key, group: &str, order: u32) -> Value {
         "importance": key.importance.name(),
         "documentation": documentation,
         "group": group,
-        "width": match key.kind {
-            Kind::Bool | Kind::Int(..) => "SHORT",
-            Kind::OneOf(_) => "MEDIUM",
-            Kind::Text | Kind::List | Kind::Template => "LONG",
+        "width": match key.value_type {
+            ValueType::Bool | ValueType::Int(..) => "SHORT",
+            ValueType::OneOf(_) => "MEDIUM",
+            ValueType::Text | ValueType::List | ValueType::Template => "LONG",
         },
         "display_name": key.name,
         "dependents": [],
@@ -203,35 +203,35 @@ fn key_info(key: &Key, group: &str, order: u32) -> Value {
 
 /// Kafka's name of a key's type.
 fn connect_type(key: &Key) -> &'static str {
-    match key.kind {
+    match key.value_type {
         _ if is_secret(key.name) => "PASSWORD",
-        Kind::Bool => "BOOLEAN",
-        Kind::Int(_, max) if max <= i64::from(i32::MAX) => "INT",
-        Kind::Int(..) => "LONG",
-        Kind::List => "LIST",
-        Kind::Text | Kind::OneOf(_) | Kind::Template => "STRING",
+        ValueType::Bool => "BOOLEAN",
+        ValueType::Int(_, max) if max <= i64::from(i32::MAX) => "INT",
+        ValueType::Int(..) => "LONG",
+        ValueType::List => "LIST",
+        ValueType::Text | ValueType::OneOf(_) | ValueType::Template => "STRING",
     }
 }
 
 /// The values that Kafka Connect would recommend: all that there are, if they can be told.
-pub fn recommended(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::OneOf(values) => values,
-        Kind::Text | Kind::Bool | Kind::Int(..) | Kind::List | Kind::Template => &[],
+pub fn recommended(value_type: ValueType) -> &'static [&'static str] {
+    match value_type {
+        ValueType::OneOf(values) => values,
+        ValueType::Text | ValueType::Bool | ValueType::Int(..) | ValueType::List | ValueType::Template => &[],
     }
 }
 
-fn allowed(kind: Kind) -> String {
-    match kind {
-        Kind::Text => "text".into(),
-        Kind::Bool => "`true` or `false`".into(),
-        Kind::Int(min, max) => range(min, max),
-        Kind::List => "list, separated by commas".into(),
-        Kind::OneOf(values) => {
+fn allowed(value_type: ValueType) -> String {
+    match value_type {
+        ValueType::Text => "text".into(),
+        ValueType::Bool => "`true` or `false`".into(),
+        ValueType::Int(min, max) => range(min, max),
+        ValueType::List => "list, separated by commas".into(),
+        ValueType::OneOf(values) => {
             let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
             values.join(", ")
         }
-        Kind::Template => "template".into(),
+        ValueType::Template => "template".into(),
     }
 }
 
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn every_key_says_what_its_number_counts() {
         for key in COMMON.iter().chain(settings::KEYS) {
-            if matches!(key.kind, Kind::Int(..)) {
+            if matches!(key.value_type, ValueType::Int(..)) {
                 assert!(key.unit.is_some(), "{}", key.name);
             }
             assert!(!key.doc.ends_with('.') && !key.risk.is_some_and(|risk| risk.ends_with('.')), "{}", key.name);

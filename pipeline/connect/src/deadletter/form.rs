@@ -10,7 +10,7 @@
 use rdkafka::message::{Header, OwnedHeaders};
 use sha2::{Digest as _, Sha256};
 
-use super::{DeadLetter, Stage};
+use super::{DeadLetter, ErrorStage};
 
 /// The prefix of the names of all headers about an error.
 const PREFIX: &str = "__connect.errors.";
@@ -28,7 +28,7 @@ pub(super) struct ContextHeaders {
 
 /// How much the letter says about the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Context {
+enum ErrorContext {
     #[default]
     Whole,
     /// Everything, but the text of the error is cut.
@@ -40,13 +40,13 @@ enum Context {
 /// A part of a letter that can be large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
-enum Part {
+enum LetterPart {
     Value,
     Headers,
     Key,
 }
 
-impl Part {
+impl LetterPart {
     /// The bytes that the letter has in this part.
     fn size(self, letter: &DeadLetter) -> usize {
         match self {
@@ -60,7 +60,7 @@ impl Part {
 /// A part that is left out.
 #[derive(Debug, Clone)]
 struct LeftOut {
-    part: Part,
+    part: LetterPart,
     size: usize,
     /// The digest in hexadecimal, of a part that is one sequence of bytes.
     sha256: Option<String>,
@@ -68,13 +68,13 @@ struct LeftOut {
 
 /// Which parts of a letter are sent, and how.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Form {
+pub(super) struct LetterForm {
     alone: bool,
-    context: Context,
+    context: ErrorContext,
     left_out: Vec<LeftOut>,
 }
 
-impl Form {
+impl LetterForm {
     /// Whether the letter is sent compressed and in a batch of its own.
     pub fn is_alone(&self) -> bool {
         self.alone
@@ -82,15 +82,15 @@ impl Form {
 
     /// Whether the letter's value is sent.
     pub fn has_value(&self) -> bool {
-        self.has(Part::Value)
+        self.has(LetterPart::Value)
     }
 
     /// Whether the record's key is sent.
     pub fn has_key(&self) -> bool {
-        self.has(Part::Key)
+        self.has(LetterPart::Key)
     }
 
-    fn has(&self, part: Part) -> bool {
+    fn has(&self, part: LetterPart) -> bool {
         !self.left_out.iter().any(|left_out| left_out.part == part)
     }
 
@@ -101,32 +101,32 @@ impl Form {
             self.alone = true;
             return true;
         }
-        if context && self.left_out.is_empty() && self.context != Context::Nothing {
-            let cut = self.context == Context::Whole && letter.error.len() > SHORT;
-            self.context = if cut { Context::Short } else { Context::Nothing };
+        if context && self.left_out.is_empty() && self.context != ErrorContext::Nothing {
+            let cut = self.context == ErrorContext::Whole && letter.error.len() > SHORT;
+            self.context = if cut { ErrorContext::Short } else { ErrorContext::Nothing };
             return true;
         }
-        let left = [Part::Value, Part::Headers, Part::Key].into_iter().filter(|part| self.has(*part));
+        let left = [LetterPart::Value, LetterPart::Headers, LetterPart::Key].into_iter().filter(|part| self.has(*part));
         let largest = left.map(|part| (part, part.size(letter))).max_by_key(|(_, size)| *size);
         let Some((part, size)) = largest.filter(|(_, size)| *size > 0) else { return false };
         let bytes = match part {
-            Part::Value => letter.value.as_ref(),
-            Part::Key => letter.origin.key.as_ref(),
-            Part::Headers => None,
+            LetterPart::Value => letter.value.as_ref(),
+            LetterPart::Key => letter.origin.key.as_ref(),
+            LetterPart::Headers => None,
         };
         let sha256 = bytes.map(|bytes| hex::encode(Sha256::digest(bytes)));
         self.left_out.push(LeftOut { part, size, sha256 });
         // There is room again for the headers about the error.
-        self.context = Context::Short;
+        self.context = ErrorContext::Short;
         true
     }
 
     /// The names of what is left out or cut, for metric and log.
     pub fn cuts(&self, letter: &DeadLetter) -> Vec<&'static str> {
         let text = match self.context {
-            Context::Short if letter.error.len() > SHORT => Some("error message"),
-            Context::Nothing => Some("context headers"),
-            Context::Whole | Context::Short => None,
+            ErrorContext::Short if letter.error.len() > SHORT => Some("error message"),
+            ErrorContext::Nothing => Some("context headers"),
+            ErrorContext::Whole | ErrorContext::Short => None,
         };
         text.into_iter().chain(self.left_out.iter().map(|left_out| left_out.part.into())).collect()
     }
@@ -136,7 +136,7 @@ impl Form {
     pub fn headers(&self, letter: &DeadLetter, context: Option<&ContextHeaders>) -> OwnedHeaders {
         let origin = &letter.origin;
         let mut headers = OwnedHeaders::new_with_capacity(origin.headers.len() + 16);
-        if self.has(Part::Headers) {
+        if self.has(LetterPart::Headers) {
             for (key, value) in own_headers(letter) {
                 headers = headers.insert(Header { key, value });
             }
@@ -145,7 +145,7 @@ impl Form {
             let key = format!("{PREFIX}{name}");
             headers = std::mem::take(&mut headers).insert(Header { key: &key, value: Some(value) });
         };
-        let context = context.filter(|_| self.context != Context::Nothing);
+        let context = context.filter(|_| self.context != ErrorContext::Nothing);
         if context.is_some() || !self.left_out.is_empty() {
             insert("topic", &origin.partition.topic);
             insert("partition", &origin.partition.partition.to_string());
@@ -153,9 +153,9 @@ impl Form {
         }
         if let Some(context) = context {
             let class = match letter.stage {
-                Stage::ValueConverter => &context.converter,
-                Stage::Transformation => "converter.update.fields.template",
-                Stage::TaskPut => &context.sink,
+                ErrorStage::ValueConverter => &context.converter,
+                ErrorStage::Transformation => "converter.update.fields.template",
+                ErrorStage::TaskPut => &context.sink,
             };
             insert("connector.name", &context.connector);
             insert("task.id", &context.task);
@@ -163,8 +163,8 @@ impl Form {
             insert("class.name", class);
             insert("exception.class.name", letter.error_class);
             match self.context {
-                Context::Whole => insert("exception.message", &letter.error),
-                Context::Short | Context::Nothing => insert("exception.message", &short(&letter.error)),
+                ErrorContext::Whole => insert("exception.message", &letter.error),
+                ErrorContext::Short | ErrorContext::Nothing => insert("exception.message", &short(&letter.error)),
             }
             if let Some(id) = &letter.request_id {
                 insert("request.id", id);

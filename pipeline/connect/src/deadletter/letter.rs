@@ -7,7 +7,7 @@ use crate::Origin;
 /// Where in a record's way the error happened, in Kafka Connect's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-pub enum Stage {
+pub enum ErrorStage {
     /// The value is not what the converter reads.
     ValueConverter,
     /// Its rows could not be made as configured.
@@ -16,7 +16,7 @@ pub enum Stage {
     TaskPut,
 }
 
-impl Stage {
+impl ErrorStage {
     /// The value of `__connect.errors.stage`.
     pub fn name(self) -> &'static str {
         self.into()
@@ -33,7 +33,7 @@ pub struct DeadLetter {
     /// The row's index in the record, if the letter is of one row.
     pub row: Option<usize>,
     /// Where it happened.
-    pub stage: Stage,
+    pub stage: ErrorStage,
     /// The kind of error, for `__connect.errors.exception.class.name`.
     pub error_class: &'static str,
     /// What is wrong and what to do about it.

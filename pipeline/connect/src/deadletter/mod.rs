@@ -32,9 +32,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord};
 use tracing::warn;
 
-use self::form::{ContextHeaders, Form};
-pub use self::letter::{DeadLetter, Stage};
-use self::producer::{Deliveries, OVERRIDES, Report, Reports, Sending, is_too_large, producer_client, single};
+use self::form::{ContextHeaders, LetterForm};
+pub use self::letter::{DeadLetter, ErrorStage};
+use self::producer::{
+    DeliveryReport, OVERRIDES, ProducerCallbacks, Reports, Sending, is_too_large, producer_client, single,
+};
 pub(crate) use self::topic::ensure_topic;
 use crate::config::common::dead_letter_topic;
 use crate::kafka::{self, KafkaLog};
@@ -54,10 +56,10 @@ const IN_FLIGHT: usize = 4 << 20;
 pub struct DeadLetterQueue {
     topic: String,
     context: Option<ContextHeaders>,
-    producer: BaseProducer<Deliveries>,
+    producer: BaseProducer<ProducerCallbacks>,
     /// Sends the letters that are too large for `producer`: it compresses, and puts each of them into a batch of its
     /// own. It is created for the first such letter.
-    single: Option<BaseProducer<Deliveries>>,
+    single: Option<BaseProducer<ProducerCallbacks>>,
     client: ClientConfig,
     log: KafkaLog,
     reports: Reports,
@@ -83,7 +85,7 @@ impl DeadLetterQueue {
         let reports = Reports::default();
         let log = KafkaLog::new(format!("connector {}, task {task}, dead letters", config.name()), &client);
         let producer = client
-            .create_with_context(Deliveries { log: log.clone(), reports: Arc::clone(&reports) })
+            .create_with_context(ProducerCallbacks { log: log.clone(), reports: Arc::clone(&reports) })
             .map_err(|error| vec![kafka::rejected(config, OVERRIDES, &error)])?;
         Ok(Some(Self {
             topic: topic.into(),
@@ -114,7 +116,7 @@ impl DeadLetterQueue {
         *offsets.entry(letter.origin.offset).or_default() += 1;
         let size = letter.size();
         self.held.grow(size);
-        self.waiting.push_back(Box::new(Sending { letter, form: Form::default(), size }));
+        self.waiting.push_back(Box::new(Sending { letter, form: LetterForm::default(), size }));
         self.produce();
     }
 
@@ -135,7 +137,7 @@ impl DeadLetterQueue {
             single.poll(Duration::ZERO);
         }
         let reports = std::mem::take(&mut *self.reports.lock().unwrap_or_else(PoisonError::into_inner));
-        for Report { sending, failure } in reports {
+        for DeliveryReport { sending, failure } in reports {
             self.in_flight -= sending.size;
             match failure {
                 None => self.delivered(&sending),
@@ -235,7 +237,7 @@ impl DeadLetterQueue {
 
     fn make_single(&mut self) -> Result<(), KafkaError> {
         if self.single.is_none() {
-            let context = Deliveries { log: self.log.clone(), reports: Arc::clone(&self.reports) };
+            let context = ProducerCallbacks { log: self.log.clone(), reports: Arc::clone(&self.reports) };
             self.single = Some(single(&self.client).create_with_context(context)?);
         }
         Ok(())

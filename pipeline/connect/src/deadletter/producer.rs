@@ -7,7 +7,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Message as _};
 
-use super::form::Form;
+use super::form::LetterForm;
 use super::letter::DeadLetter;
 use crate::kafka::{self, KafkaLog};
 use crate::{Config, ConfigError};
@@ -64,10 +64,10 @@ pub(super) fn is_too_large(error: &KafkaError) -> bool {
 
 /// The letters that the producers have settled. Their callbacks, which run within their `poll`, write it, and the queue
 /// reads it.
-pub(super) type Reports = Arc<Mutex<Vec<Report>>>;
+pub(super) type Reports = Arc<Mutex<Vec<DeliveryReport>>>;
 
 /// What has become of a letter.
-pub(super) struct Report {
+pub(super) struct DeliveryReport {
     pub sending: Box<Sending>,
     /// Why it was not delivered.
     pub failure: Option<KafkaError>,
@@ -77,18 +77,18 @@ pub(super) struct Report {
 /// producer has a copy.
 pub(super) struct Sending {
     pub letter: DeadLetter,
-    pub form: Form,
+    pub form: LetterForm,
     /// The size of the whole letter, whatever part of it is sent.
     pub size: usize,
 }
 
 /// The callbacks of a producer.
-pub(super) struct Deliveries {
+pub(super) struct ProducerCallbacks {
     pub log: KafkaLog,
     pub reports: Reports,
 }
 
-impl ClientContext for Deliveries {
+impl ClientContext for ProducerCallbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.log.line(level, facility, line);
     }
@@ -98,7 +98,7 @@ impl ClientContext for Deliveries {
     }
 }
 
-impl ProducerContext for Deliveries {
+impl ProducerContext for ProducerCallbacks {
     type DeliveryOpaque = Box<Sending>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, mut sending: Box<Sending>) {
@@ -107,6 +107,6 @@ impl ProducerContext for Deliveries {
             error.clone()
         });
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        reports.push(Report { sending, failure });
+        reports.push(DeliveryReport { sending, failure });
     }
 }

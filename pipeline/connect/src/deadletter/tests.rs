@@ -85,7 +85,7 @@ fn letter(offset: i64, row: Option<usize>) -> DeadLetter {
         }),
         value: Some(b"{broken".to_vec()),
         row,
-        stage: Stage::ValueConverter,
+        stage: ErrorStage::ValueConverter,
         error_class: "fms_record::MessageError",
         error: "not JSON".into(),
         request_id: None,
@@ -328,7 +328,7 @@ fn what_is_cut_from_letters_is_counted() {
 fn the_largest_part_of_a_letter_is_left_out_first() {
     let mut letter = full_letter();
     Arc::make_mut(&mut letter.origin).key = Some(vec![b'k'; 100]);
-    let mut form = Form::default();
+    let mut form = LetterForm::default();
     let cuts: Vec<_> = std::iter::from_fn(|| form.shrink(&letter, false).then(|| form.cuts(&letter))).collect();
     let expected: [&[&str]; 4] = [
         &[],

@@ -10,9 +10,9 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::producer::{Deliveries, OVERRIDES, Reports, producer_client};
+use super::producer::{OVERRIDES, ProducerCallbacks, Reports, producer_client};
 use crate::config::common::{DEAD_LETTER_TOPIC, dead_letter_topic};
-use crate::kafka::{self, KafkaLog, Reach};
+use crate::kafka::{self, ClusterProbe, KafkaLog};
 use crate::{Config, ConfigError};
 
 pub(super) const REPLICATION: &str = "errors.deadletterqueue.topic.replication.factor";
@@ -38,12 +38,12 @@ pub(crate) fn ensure_topic(
     let client = kafka::asking(&client);
     let log = KafkaLog::of_start(format!("connector {}, dead letters", config.name()), &client);
     let reports = Reports::default();
-    let producer: BaseProducer<Deliveries> = client
-        .create_with_context(Deliveries { log: log.clone(), reports })
+    let producer: BaseProducer<ProducerCallbacks> = client
+        .create_with_context(ProducerCallbacks { log: log.clone(), reports })
         .map_err(|error| vec![kafka::rejected(config, OVERRIDES, &error)])?;
     let wrong = |problem: String| vec![config.error(DEAD_LETTER_TOPIC, problem)];
 
-    let reach = Reach { log: &log, timeout: METADATA_TIMEOUT, stop };
+    let reach = ClusterProbe { log: &log, timeout: METADATA_TIMEOUT, stop };
     let metadata =
         reach.metadata(producer.client(), Some(topic), |timeout| producer.poll(timeout)).map_err(|problem| {
             wrong(format!("cannot ask the Kafka cluster at {} for the topic: {problem}", log.servers()))

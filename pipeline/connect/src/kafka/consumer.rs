@@ -22,7 +22,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
-use super::context::{Context, Event, decline, is_cooperative};
+use super::context::{Context, RebalanceEvent, decline, is_cooperative};
 use super::lookup::{Lookup, names, number};
 use super::record::{Batch, ConsumerError, RecordQueue};
 use super::{Committed, FIXED_CONSUMER};
@@ -39,7 +39,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A change of the assignment.
 #[derive(Debug)]
-pub(crate) enum Change {
+pub(crate) enum AssignmentChange {
     /// Partitions that the task owns from now on, and what the group has committed for them.
     Assigned(Vec<Committed>),
     /// Partitions that the task no longer owns.
@@ -95,7 +95,7 @@ impl Consumer {
             Some(Err(error)) => Some(Err(error)),
             Some(Ok(record)) => {
                 let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
-                context.push(Event::Failed(format!(
+                context.push(RebalanceEvent::Failed(format!(
                     "the record at offset {offset} of {topic}-{partition} came by the group's own queue: a mistake in this program"
                 )));
                 Some(Ok(()))
@@ -105,22 +105,22 @@ impl Consumer {
 
     /// The changes of the assignment since the last call. This is called after every [`Self::poll`], and once in each
     /// pass of the loop.
-    pub fn changes(&mut self) -> Vec<Change> {
+    pub fn changes(&mut self) -> Vec<AssignmentChange> {
         let events = std::mem::take(&mut *self.inner.context().events.lock().unwrap_or_else(PoisonError::into_inner));
         let mut changes = Vec::new();
         for event in events {
             match event {
-                Event::Offered(partitions) => {
+                RebalanceEvent::Offered(partitions) => {
                     self.offered = Some(Lookup::start(&self.inner, partitions, false, &self.wake));
                 }
-                Event::Revoked(partitions) => {
+                RebalanceEvent::Revoked(partitions) => {
                     let is_of = |lookup: &Lookup, revoked: &TopicPartition| {
                         lookup.partitions().find_partition(&revoked.topic, revoked.partition).is_some()
                     };
                     self.again.retain(|lookup| !partitions.iter().any(|revoked| is_of(lookup, revoked)));
-                    changes.push(Change::Revoked(partitions));
+                    changes.push(AssignmentChange::Revoked(partitions));
                 }
-                Event::Failed(reason) => changes.push(Change::Failed(reason)),
+                RebalanceEvent::Failed(reason) => changes.push(AssignmentChange::Failed(reason)),
             }
         }
         if let Some(answer) = self.offered.as_ref().and_then(Lookup::answer)
@@ -131,8 +131,8 @@ impl Consumer {
         self.again.retain(|lookup| {
             let Some(answer) = lookup.answer() else { return true };
             match answer {
-                Ok(found) => changes.extend(found.into_iter().map(Change::Found)),
-                Err(error) => changes.push(Change::Failed(format!(
+                Ok(found) => changes.extend(found.into_iter().map(AssignmentChange::Found)),
+                Err(error) => changes.push(AssignmentChange::Failed(format!(
                     "reading the committed offset of {}: {error}",
                     names(lookup.partitions())
                 ))),
@@ -143,7 +143,7 @@ impl Consumer {
     }
 
     /// Answers the group. Each partition starts at its committed offset, or else at its earliest record.
-    fn take_over(&self, mut partitions: TopicPartitionList, answer: KafkaResult<Vec<Committed>>) -> Change {
+    fn take_over(&self, mut partitions: TopicPartitionList, answer: KafkaResult<Vec<Committed>>) -> AssignmentChange {
         let taken = answer
             .and_then(|committed| {
                 for found in &committed {
@@ -159,18 +159,18 @@ impl Consumer {
         });
         let (result, change) = match taken {
             Ok(committed) if is_cooperative(&self.inner) => {
-                (self.inner.incremental_assign(&partitions), Change::Assigned(committed))
+                (self.inner.incremental_assign(&partitions), AssignmentChange::Assigned(committed))
             }
-            Ok(committed) => (self.inner.assign(&partitions), Change::Assigned(committed)),
-            Err(failed) => (decline(&self.inner), Change::Failed(failed)),
+            Ok(committed) => (self.inner.assign(&partitions), AssignmentChange::Assigned(committed)),
+            Err(failed) => (decline(&self.inner), AssignmentChange::Failed(failed)),
         };
         match result {
             Ok(()) => change,
-            Err(error) => Change::Failed(format!("taking the assignment {}: {error}", names(&partitions))),
+            Err(error) => AssignmentChange::Failed(format!("taking the assignment {}: {error}", names(&partitions))),
         }
     }
 
-    /// Reads what the group has committed for a partition that the task owns. The result comes as [`Change::Found`],
+    /// Reads what the group has committed for a partition that the task owns. The result comes as [`AssignmentChange::Found`],
     /// unless the partition is revoked before. With `existing`, a partition of a topic that was deleted is waited for.
     pub fn look_up(&mut self, partition: &TopicPartition, existing: bool) {
         self.again.push(Lookup::start(&self.inner, list(partition), existing, &self.wake));
@@ -314,7 +314,7 @@ mod tests {
         while !assigned {
             assert!(Instant::now() < deadline, "no assignment within 30 s");
             drop(consumer.inner.poll(Duration::from_millis(10)));
-            assigned = consumer.changes().iter().any(|change| matches!(change, Change::Assigned(_)));
+            assigned = consumer.changes().iter().any(|change| matches!(change, AssignmentChange::Assigned(_)));
         }
         let patience = Duration::from_secs(20);
         assert_eq!(consumer.commit(&partition, 1, "first", patience), Ok(CommitOutcome::Done));

@@ -17,7 +17,7 @@ use crate::TopicPartition;
 
 /// What a callback reported about the assignment, in the order of the reports.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum RebalanceEvent {
     /// Partitions that the group offers; it waits for an answer.
     Offered(TopicPartitionList),
     /// Partitions that the task no longer owns.
@@ -29,7 +29,7 @@ pub(super) enum Event {
 /// Collects what the callbacks report during a poll, until the task looks at it.
 pub(super) struct Context {
     pub(super) log: KafkaLog,
-    pub(super) events: Mutex<Vec<Event>>,
+    pub(super) events: Mutex<Vec<RebalanceEvent>>,
     /// The queue that the records of all assigned partitions come to; `None` before it is made and after it is
     /// destroyed.
     records: Mutex<Option<RecordQueue>>,
@@ -51,7 +51,7 @@ impl Context {
         }
     }
 
-    pub(super) fn push(&self, event: Event) {
+    pub(super) fn push(&self, event: RebalanceEvent) {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 
@@ -100,17 +100,17 @@ impl ConsumerContext for Context {
             if self.leaving.load(Ordering::Relaxed) {
                 decline(consumer)
             } else {
-                self.push(Event::Offered(partitions.clone()));
+                self.push(RebalanceEvent::Offered(partitions.clone()));
                 Ok(())
             }
         } else {
-            self.push(Event::Revoked(
+            self.push(RebalanceEvent::Revoked(
                 partitions.elements().iter().map(|e| partition_of(e.topic(), e.partition())).collect(),
             ));
             if is_cooperative(consumer) { consumer.incremental_unassign(partitions) } else { consumer.unassign() }
         };
         if let Err(error) = result {
-            self.push(Event::Failed(format!("answering the group about {}: {error}", names(partitions))));
+            self.push(RebalanceEvent::Failed(format!("answering the group about {}: {error}", names(partitions))));
         }
     }
 }

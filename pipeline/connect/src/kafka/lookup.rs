@@ -67,7 +67,7 @@ impl Lookup {
     ) -> Self {
         let (sender, answers) = channel();
         let ended = Arc::new(AtomicBool::new(false));
-        let asking = Asking {
+        let asking = LookupThread {
             consumer: Arc::clone(consumer),
             partitions: partitions.clone(),
             existing,
@@ -108,7 +108,7 @@ impl Drop for Lookup {
 }
 
 /// The part of a lookup that belongs to its thread.
-struct Asking<C: ConsumerContext> {
+struct LookupThread<C: ConsumerContext> {
     consumer: Arc<BaseConsumer<C>>,
     partitions: TopicPartitionList,
     existing: bool,
@@ -116,7 +116,7 @@ struct Asking<C: ConsumerContext> {
     answer: Sender<KafkaResult<Vec<Committed>>>,
 }
 
-impl<C: ConsumerContext> Asking<C> {
+impl<C: ConsumerContext> LookupThread<C> {
     fn run(self) {
         let mut pause = PAUSE.0;
         let mut logged = None::<Instant>;

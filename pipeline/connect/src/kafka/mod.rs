@@ -13,10 +13,10 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 pub(crate) use self::commit::CommitOutcome;
-pub(crate) use self::consumer::{Change, Consumer};
+pub(crate) use self::consumer::{AssignmentChange, Consumer};
 pub(crate) use self::log::KafkaLog;
 pub(crate) use self::lookup::Committed;
-pub(crate) use self::reach::Reach;
+pub(crate) use self::reach::ClusterProbe;
 pub(crate) use self::record::{Batch, ConsumerError, Record};
 use crate::config::nearest;
 use crate::{Config, ConfigError};

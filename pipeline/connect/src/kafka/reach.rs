@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);
 const STEP: Duration = Duration::from_millis(100);
 
 /// A question to the cluster of a client.
-pub(crate) struct Reach<'s> {
+pub(crate) struct ClusterProbe<'s> {
     /// The client's log, which keeps what it says: [`KafkaLog::of_start`].
     pub log: &'s KafkaLog,
     /// How long a broker that is connected may take to answer.
@@ -29,7 +29,7 @@ pub(crate) struct Reach<'s> {
     pub stop: &'s watch::Receiver<bool>,
 }
 
-impl Reach<'_> {
+impl ClusterProbe<'_> {
     /// The cluster's metadata, of `topic` or of all. `poll` serves the client's events for so long.
     pub fn metadata<C: ClientContext>(
         &self,
@@ -65,7 +65,7 @@ impl Reach<'_> {
 
 /// Why a server is of no use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Reason {
+struct UnreachableReason {
     /// What is wrong and what to do about it.
     sentence: String,
     /// Whether waiting cannot help.
@@ -75,7 +75,7 @@ struct Reason {
 /// The last reason of each bootstrap server.
 struct Reasons<'s> {
     servers: Vec<&'s str>,
-    of_server: BTreeMap<String, Reason>,
+    of_server: BTreeMap<String, UnreachableReason>,
 }
 
 impl<'s> Reasons<'s> {
@@ -105,7 +105,7 @@ impl<'s> Reasons<'s> {
 
     fn sentence(&self, error: &KafkaError) -> String {
         let mut sentences: Vec<String> = Vec::new();
-        for (server, Reason { sentence, .. }) in &self.of_server {
+        for (server, UnreachableReason { sentence, .. }) in &self.of_server {
             let sentence = match self.servers.as_slice() {
                 [_] => sentence.clone(),
                 _ => format!("{server}: {sentence}"),
@@ -131,7 +131,7 @@ impl<'s> Reasons<'s> {
 
 /// What a text of librdkafka about a connection means that was in this state, with or without SASL; `None` for one that
 /// is about something else.
-fn reason(text: &str, state: &str, sasl: bool) -> Option<Reason> {
+fn reason(text: &str, state: &str, sasl: bool) -> Option<UnreachableReason> {
     let closed = text.contains("isconnected");
     let (sentence, certain) = if let Some((_, why)) = text.split_once("Failed to resolve '") {
         let (name, why) = why.split_once("': ").unwrap_or((why, "unknown"));
@@ -170,7 +170,7 @@ fn reason(text: &str, state: &str, sasl: bool) -> Option<Reason> {
     } else {
         return None;
     };
-    Some(Reason { sentence, certain })
+    Some(UnreachableReason { sentence, certain })
 }
 
 /// Who answers with these four bytes, which Kafka would begin an answer's size with.
@@ -210,7 +210,7 @@ mod tests {
         let log = KafkaLog::of_start("test", &config);
         let consumer: BaseConsumer<KafkaLog> = kafka::asking(&config).create_with_context(log.clone()).unwrap();
         let stop = watch::channel(false).1;
-        let reach = Reach { log: &log, timeout: Duration::from_secs(10), stop: &stop };
+        let reach = ClusterProbe { log: &log, timeout: Duration::from_secs(10), stop: &stop };
         let problem = reach.metadata(consumer.client(), None, |timeout| drop(consumer.poll(timeout))).err().unwrap();
         (started.elapsed(), problem.replace(servers, "KAFKA"))
     }

@@ -49,7 +49,7 @@ pub(crate) enum TaskError {
 
 /// Whether a task that failed is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Prospect {
+pub(crate) enum Recovery {
     /// Somebody may mend the cause outside, so the task begins again by itself. The word is the `reason` label of the
     /// restart's metric.
     Restart(&'static str),
@@ -59,12 +59,12 @@ pub(crate) enum Prospect {
 
 impl TaskError {
     /// What the failure means for the next try.
-    pub fn prospect(&self) -> Prospect {
+    pub fn recovery(&self) -> Recovery {
         match self {
-            Self::Sink(_) => Prospect::Restart("sink"),
-            Self::Kafka { .. } => Prospect::Restart("kafka"),
-            Self::Assignment(_) => Prospect::Restart("assignment"),
-            Self::Record { .. } | Self::Config(_) | Self::OffsetOutOfRange(_) | Self::Unflushed(_) => Prospect::Stop,
+            Self::Sink(_) => Recovery::Restart("sink"),
+            Self::Kafka { .. } => Recovery::Restart("kafka"),
+            Self::Assignment(_) => Recovery::Restart("assignment"),
+            Self::Record { .. } | Self::Config(_) | Self::OffsetOutOfRange(_) | Self::Unflushed(_) => Recovery::Stop,
         }
     }
 }

@@ -10,12 +10,12 @@ use super::{LOOK_AT_ALL, Task, TaskError};
 use crate::intent;
 use crate::kafka::CommitOutcome;
 use crate::metrics::wall_millis;
-use crate::pulse::Place;
+use crate::pulse::LoopPlace;
 use crate::sink::{Demand, SinkError, Tick};
 
 /// The stage of a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum FlushStage {
     /// The intent is to be committed.
     Intent,
     /// The sink completes the flush.
@@ -73,7 +73,7 @@ impl Task {
         let Some((flush, stage)) = self.owned[i].flush.clone() else { return self.begin(i) };
         let partition = self.owned[i].partition.clone();
         let next = match stage {
-            Stage::Intent => {
+            FlushStage::Intent => {
                 let owned = &self.owned[i];
                 let settings = match &owned.replay {
                     Some((replay, _)) => replay.settings.clone(),
@@ -89,26 +89,26 @@ impl Task {
                 }
                 self.owned[i].committed = Some(start);
                 match self.sink.flush(&partition) {
-                    Ok(()) => Stage::Completing,
+                    Ok(()) => FlushStage::Completing,
                     Err(error) => return self.recover(i, error),
                 }
             }
-            Stage::Completing => {
+            FlushStage::Completing => {
                 let complete = self.sink.poll(&partition, &mut self.errant);
                 self.report_errant()?;
                 match complete {
-                    Ok(true) => Stage::DeadLetters,
+                    Ok(true) => FlushStage::DeadLetters,
                     Ok(false) => return Ok(Step::Wait),
                     Err(error) => return self.recover(i, error),
                 }
             }
-            Stage::DeadLetters => {
+            FlushStage::DeadLetters => {
                 if !self.errors.acknowledged(&partition, flush.end)? {
                     return Ok(Step::Wait);
                 }
-                Stage::End
+                FlushStage::End
             }
-            Stage::End => {
+            FlushStage::End => {
                 if !flush.intent {
                     self.check_topic(i)?;
                 }
@@ -165,11 +165,11 @@ impl Task {
                 tracing::debug!(partition = %owned.partition, end = flush.end, reason = flush.reason, "flush");
                 self.metrics.flush(flush.reason);
                 if flush.intent {
-                    owned.flush = Some((flush, Stage::Intent));
+                    owned.flush = Some((flush, FlushStage::Intent));
                     return Ok(Step::Again);
                 }
                 let partition = owned.partition.clone();
-                owned.flush = Some((flush, Stage::Completing));
+                owned.flush = Some((flush, FlushStage::Completing));
                 match self.sink.flush(&partition) {
                     Ok(()) => Ok(Step::Again),
                     Err(error) => self.recover(i, error),
@@ -209,7 +209,7 @@ impl Task {
         if self.commits_wait {
             return Ok(Some(Step::Wait));
         }
-        self.pulse.stands_at(Place::Committing);
+        self.pulse.stands_at(LoopPlace::Committing);
         let (partition, patience) = (self.owned[i].partition.clone(), self.patience());
         let outcome =
             self.consumer.commit(&partition, offset, metadata, patience).map_err(|source| TaskError::Kafka {

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-pub(crate) use self::error::{Prospect, TaskError};
+pub(crate) use self::error::{Recovery, TaskError};
 use self::partitions::{Owned, Partitions, Reopening};
 use self::tolerance::Tolerance;
 use crate::config::common::NullValues;
@@ -27,7 +27,7 @@ use crate::convert::Converter;
 use crate::deadletter::DeadLetterQueue;
 use crate::kafka::Consumer;
 use crate::metrics::TaskMetrics;
-use crate::pulse::{Place, Pulse};
+use crate::pulse::{LoopPlace, Pulse};
 use crate::sink::{ErrantRow, RetryLimits, SinkTask, TaskContext, TaskFactory};
 use crate::{Budget, Config, TopicPartition};
 
@@ -179,7 +179,7 @@ impl Task {
         for owned in self.owned.iter() {
             self.sink.close(&owned.partition);
         }
-        self.pulse.stands_at(Place::Leaving);
+        self.pulse.stands_at(LoopPlace::Leaving);
         if !self.consumer.leave() {
             tracing::warn!("the group did not let this member go in time; it expels it when its session is over");
         }
@@ -202,7 +202,7 @@ impl Task {
             }
             self.pulse.turn();
             intake = self.consume()?;
-            self.pulse.stands_at(Place::Flushing);
+            self.pulse.stands_at(LoopPlace::Flushing);
             self.errors.poll()?;
             let taking = self.taking;
             self.relieve_pressure()?;

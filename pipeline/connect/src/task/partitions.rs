@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use rdkafka::Offset;
 
-use super::flush::Stage;
+use super::flush::FlushStage;
 use super::{Task, TaskError};
 use crate::convert::Converter;
-use crate::kafka::{Change, Committed};
+use crate::kafka::{AssignmentChange, Committed};
 use crate::sink::{Flush, Replay};
 use crate::{TopicPartition, intent};
 
@@ -88,7 +88,7 @@ pub(super) struct Owned {
     pub(super) restart: Option<String>,
     /// Whether librdkafka has to be brought back to `position`.
     pub(super) seek: bool,
-    pub(super) flush: Option<(Flush, Stage)>,
+    pub(super) flush: Option<(Flush, FlushStage)>,
     pub(super) commit_logged: bool,
     pub(super) last_commit: Instant,
 }
@@ -128,20 +128,20 @@ impl Task {
     pub(super) fn apply_changes(&mut self) -> Result<(), TaskError> {
         for change in self.consumer.changes() {
             match change {
-                Change::Assigned(partitions) => {
+                AssignmentChange::Assigned(partitions) => {
                     for committed in partitions {
                         self.close(&committed.partition);
                         self.open(committed)?;
                     }
                 }
-                Change::Revoked(partitions) => {
+                AssignmentChange::Revoked(partitions) => {
                     self.reopening.retain(|reopening| !partitions.contains(&reopening.partition));
                     for partition in &partitions {
                         self.close(partition);
                     }
                 }
-                Change::Found(committed) => self.reopen(committed)?,
-                Change::Failed(reason) => return Err(TaskError::Assignment(reason)),
+                AssignmentChange::Found(committed) => self.reopen(committed)?,
+                AssignmentChange::Failed(reason) => return Err(TaskError::Assignment(reason)),
             }
             self.metrics.partition_count(self.owned.len());
         }

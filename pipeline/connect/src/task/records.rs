@@ -10,9 +10,9 @@ use super::tolerance::Failure;
 use super::{BATCHES, Intake, Task, TaskError};
 use crate::config::common::NullValues;
 use crate::convert::{Converter, RowFailure};
-use crate::deadletter::Stage;
+use crate::deadletter::ErrorStage;
 use crate::kafka::{self, Batch, ConsumerError, Record};
-use crate::pulse::Place;
+use crate::pulse::LoopPlace;
 use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord, TopicPartition};
 
 /// The number of events that are served before records get their turn.
@@ -28,7 +28,7 @@ impl Task {
     /// Serves the events of the consumer and takes the records that have come, as many as one pass allows.
     pub(super) fn consume(&mut self) -> Result<Intake, TaskError> {
         for _ in 0..BATCHES {
-            self.pulse.stands_at(Place::Polling);
+            self.pulse.stands_at(LoopPlace::Polling);
             // Events come before records, because a record may be of a partition that was assigned just now.
             self.serve()?;
             if !self.taking {
@@ -37,7 +37,7 @@ impl Task {
             if self.sink.is_full()? {
                 return Ok(Intake::Full);
             }
-            self.pulse.stands_at(Place::Putting);
+            self.pulse.stands_at(LoopPlace::Putting);
             let batch = self.consumer.take();
             let result = self.put_all(&batch);
             let full = batch.is_full();
@@ -193,12 +193,12 @@ impl Task {
                 match null_values {
                     NullValues::Ignore => metrics.record_skipped(),
                     NullValues::Fail => return Err(null_value(partition, offset, &error)),
-                    NullValues::DeadLetter => failed(Stage::ValueConverter, "NullValue", error, None, payload)?,
+                    NullValues::DeadLetter => failed(ErrorStage::ValueConverter, "NullValue", error, None, payload)?,
                 }
                 None
             }
             Err(error) => {
-                failed(Stage::ValueConverter, error.class(), error.to_string(), None, payload)?;
+                failed(ErrorStage::ValueConverter, error.class(), error.to_string(), None, payload)?;
                 None
             }
         };
@@ -229,7 +229,7 @@ impl Task {
             self.errors.handle(
                 Failure {
                     origin: &row.origin,
-                    stage: Stage::TaskPut,
+                    stage: ErrorStage::TaskPut,
                     class: row.class,
                     error: row.error,
                     request_id: row.request_id,
@@ -253,15 +253,15 @@ fn null_value(partition: &TopicPartition, offset: i64, error: &str) -> TaskError
 fn rows_of<'m>(
     converter: &Converter,
     message: &'m Message<'m>,
-    mut failed: impl FnMut(Stage, &'static str, String, usize, &'m [u8]) -> Result<(), TaskError>,
+    mut failed: impl FnMut(ErrorStage, &'static str, String, usize, &'m [u8]) -> Result<(), TaskError>,
 ) -> Result<Vec<Row<'m>>, TaskError> {
     let mut failures = Vec::new();
     let rows = converter.rows(message, |index, failure| failures.push((index, failure)));
     for (index, failure) in failures {
         let (stage, class, error) = match failure {
-            RowFailure::Element(error) => (Stage::ValueConverter, error.class(), error.to_string()),
+            RowFailure::Element(error) => (ErrorStage::ValueConverter, error.class(), error.to_string()),
             RowFailure::Update { field, error } => {
-                (Stage::Transformation, error.class(), format!("setting field `{field}`: {error}"))
+                (ErrorStage::Transformation, error.class(), format!("setting field `{field}`: {error}"))
             }
         };
         failed(stage, class, error, index, message.element_text(index).as_bytes())?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::TaskError;
 use crate::config::common::Tolerated;
-use crate::deadletter::{DeadLetter, DeadLetterQueue, Stage};
+use crate::deadletter::{DeadLetter, DeadLetterQueue, ErrorStage};
 use crate::metrics::TaskMetrics;
 use crate::{Config, ConfigError, Origin, SinkError, TopicPartition};
 
@@ -13,7 +13,7 @@ use crate::{Config, ConfigError, Origin, SinkError, TopicPartition};
 #[derive(Debug)]
 pub(super) struct Failure<'f> {
     pub origin: &'f Arc<Origin>,
-    pub stage: Stage,
+    pub stage: ErrorStage,
     /// The error's kind, for `__connect.errors.exception.class.name`.
     pub class: &'static str,
     /// What is wrong.

@@ -5,8 +5,8 @@
 //! itself, with growing pauses; after one that would repeat itself it stays stopped until the worker is restarted.
 //! Meanwhile `/health` says 503 and why.
 
-mod beside;
 mod client;
+mod conflicts;
 mod error;
 mod start;
 mod supervise;
@@ -31,7 +31,7 @@ use tracing::{error, info};
 
 use self::client::{split_memory, task_client};
 pub use self::error::StartError;
-use self::start::{Checked, Seen};
+use self::start::{CheckedConnector, ClusterView};
 use self::supervise::{fail, supervise};
 use crate::config::file::Definition;
 use crate::config::shown;
@@ -49,7 +49,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a worker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum WorkerOutcome {
     /// Every task flushed, committed and left its group.
     Clean,
     /// A task had failed, or did not end in time; the log says which and why.
@@ -91,11 +91,11 @@ impl Worker {
         let runtime = Runtime::new().map_err(|error| vec![error.into()])?;
         let (listener, address) = listen(settings).map_err(|error| vec![error])?;
         let plugins = Plugins::new(sinks, settings);
-        let (checked, problems) = partition(definitions.into_iter().map(|d| Checked::new(d, &plugins)));
+        let (checked, problems) = partition(definitions.into_iter().map(|d| CheckedConnector::new(d, &plugins)));
         if !problems.is_empty() {
             return Err(problems);
         }
-        let mut seen = Seen::default();
+        let mut seen = ClusterView::default();
         let started = match start_all(&checked, settings, &runtime, &mut seen, stop) {
             Ok(started) => started,
             Err(problems) => {
@@ -128,7 +128,7 @@ impl Worker {
     }
 
     /// Runs until the future that `stop` makes is ready, then lets every task flush, commit and leave its group.
-    pub fn run<S: Future<Output = ()>>(self, stop: impl FnOnce() -> S) -> Outcome {
+    pub fn run<S: Future<Output = ()>>(self, stop: impl FnOnce() -> S) -> WorkerOutcome {
         self.run_tasks(stop, task::run)
     }
 
@@ -136,7 +136,7 @@ impl Worker {
         self,
         stop: impl FnOnce() -> S,
         run: fn(TaskSpec) -> Result<(), TaskError>,
-    ) -> Outcome {
+    ) -> WorkerOutcome {
         let Self { runtime, listener, address, status, rest, tasks, shutdown, shutdown_timeout, restart_backoff_max } =
             self;
         info!(%address, "listening at http://{address}");
@@ -179,7 +179,7 @@ impl Worker {
         let failed = status.failed();
         runtime.shutdown_background();
         info!(failed_tasks = failed, "stopped");
-        if in_time && failed == 0 { Outcome::Clean } else { Outcome::Failed }
+        if in_time && failed == 0 { WorkerOutcome::Clean } else { WorkerOutcome::Failed }
     }
 }
 
@@ -195,7 +195,7 @@ struct Tasks {
 impl Tasks {
     /// The tasks of these connectors, each with the factory of its tasks.
     fn of(
-        connectors: Vec<Checked>,
+        connectors: Vec<CheckedConnector>,
         factories: Vec<TaskFactory>,
         settings: &Settings,
         runtime: &Runtime,
@@ -270,10 +270,10 @@ fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartError> 
 
 /// Starts the sinks of all connectors, and checks the connectors beside each other. The error has every problem found.
 fn start_all(
-    connectors: &[Checked],
+    connectors: &[CheckedConnector],
     settings: &Settings,
     runtime: &Runtime,
-    seen: &mut Seen,
+    seen: &mut ClusterView,
     stop: &watch::Receiver<bool>,
 ) -> Result<Vec<TaskFactory>, Vec<StartError>> {
     let (mut started, mut problems) = (Vec::new(), Vec::new());
@@ -294,7 +294,7 @@ fn start_all(
             }
         }
     }
-    problems.extend(beside::conflicts(connectors, &seen.topics));
+    problems.extend(conflicts::conflicts(connectors, &seen.topics));
     if problems.is_empty() { Ok(started) } else { Err(problems) }
 }
 

@@ -15,14 +15,14 @@ use tokio::sync::watch;
 use super::error::{StartError, in_file};
 use crate::config::file::Definition;
 use crate::connector::{ConnectorSpec, Subscription};
-use crate::kafka::{self, KafkaLog, Reach};
+use crate::kafka::{self, ClusterProbe, KafkaLog};
 use crate::plugins::{self, CONSUMER, Plugins};
 use crate::settings::Settings;
 use crate::{ConfigError, SinkConnector, TaskFactory, deadletter};
 
 /// What connectors found in the cluster while they started.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct ClusterView {
     /// The cluster's id.
     pub cluster_id: Option<String>,
     /// The topics that exist.
@@ -30,7 +30,7 @@ pub(super) struct Seen {
 }
 
 /// A connector that passed every check that needs no network.
-pub(super) struct Checked {
+pub(super) struct CheckedConnector {
     pub definition: Definition,
     pub spec: Arc<ConnectorSpec>,
     pub kind: Arc<dyn SinkConnector>,
@@ -38,10 +38,10 @@ pub(super) struct Checked {
     pub client: ClientConfig,
 }
 
-impl Checked {
+impl CheckedConnector {
     pub fn new(definition: Definition, plugins: &Plugins) -> Result<Self, Vec<StartError>> {
         let checked = plugins.check(&definition).map_err(|wrong| in_file(&definition.file, wrong))?;
-        let plugins::Checked { kind, config, client } = checked;
+        let plugins::CheckedConfig { kind, config, client } = checked;
         let topics = Subscription::of(&config);
         let spec = Arc::new(ConnectorSpec { name: definition.name.clone(), config, topics });
         Ok(Self { definition, spec, kind, client })
@@ -62,7 +62,7 @@ impl Checked {
         &self,
         settings: &Settings,
         runtime: &Runtime,
-        seen: &mut Seen,
+        seen: &mut ClusterView,
         stop: &watch::Receiver<bool>,
     ) -> Result<TaskFactory, Vec<StartError>> {
         let config = &self.spec.config;
@@ -70,7 +70,7 @@ impl Checked {
         let consumer: BaseConsumer<KafkaLog> = kafka::asking(&self.client)
             .create_with_context(log.clone())
             .map_err(|error| self.errors(vec![kafka::rejected(config, CONSUMER, &error)]))?;
-        let reach = Reach { log: &log, timeout: settings.cluster_timeout, stop };
+        let reach = ClusterProbe { log: &log, timeout: settings.cluster_timeout, stop };
         let metadata = reach
             .metadata(consumer.client(), None, |timeout| drop(consumer.poll(timeout)))
             .map_err(|problem| vec![StartError::Unreachable { servers: log.servers().to_owned(), problem }])?;

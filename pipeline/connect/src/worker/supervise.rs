@@ -10,7 +10,7 @@ use tracing::{error, info};
 
 use crate::metrics;
 use crate::status::{Status, TaskState};
-use crate::task::{Prospect, TaskError, TaskSpec};
+use crate::task::{Recovery, TaskError, TaskSpec};
 
 /// Runs a task until it was told to stop and has stopped, or has failed for good, and keeps its status. After a failure
 /// that can be mended from outside, the task begins again by itself: from the committed offsets, as a new member of its
@@ -32,9 +32,9 @@ pub(super) fn supervise(
                 info!(connector = name, task, "task ended");
                 return status.set(name, task, TaskState::Unassigned);
             }
-            Ok(Err(error)) => match error.prospect() {
-                Prospect::Restart(reason) => (error.to_string(), reason),
-                Prospect::Stop => return fail(status, name, task, error.to_string()),
+            Ok(Err(error)) => match error.recovery() {
+                Recovery::Restart(reason) => (error.to_string(), reason),
+                Recovery::Stop => return fail(status, name, task, error.to_string()),
             },
             Err(panic) => (format!("panicked, which is a defect of the program: {}", text(&*panic)), "panic"),
         };

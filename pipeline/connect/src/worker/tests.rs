@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::file;
 use crate::providers::Providers;
-use crate::{Config, ConfigError, Key, Kind, SinkError, Target};
+use crate::{Config, ConfigError, ExclusiveTarget, Key, SinkError, ValueType};
 
 struct TestSink;
 
@@ -25,13 +25,13 @@ impl SinkConnector for TestSink {
     }
 
     fn keys(&self) -> &'static [Key] {
-        const { &[Key::new("table", Kind::Text, "a table").required()] }
+        const { &[Key::new("table", ValueType::Text, "a table").required()] }
     }
 
     /// Tables that are named so take one writer.
-    fn exclusive_target(&self, config: &Config) -> Option<Target> {
+    fn exclusive_target(&self, config: &Config) -> Option<ExclusiveTarget> {
         let table = config.text("table");
-        table.starts_with("exclusive").then(|| Target { key: "table", place: format!("the table {table}") })
+        table.starts_with("exclusive").then(|| ExclusiveTarget { key: "table", place: format!("the table {table}") })
     }
 
     fn start(&self, config: &Config, _: &Handle) -> Result<TaskFactory, ConfigError> {
@@ -85,7 +85,11 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
 }
 
 /// Runs a worker, lets `check` look at it, stops it.
-fn running(worker: Worker, run: fn(TaskSpec) -> Result<(), TaskError>, check: impl FnOnce(SocketAddr)) -> Outcome {
+fn running(
+    worker: Worker,
+    run: fn(TaskSpec) -> Result<(), TaskError>,
+    check: impl FnOnce(SocketAddr),
+) -> WorkerOutcome {
     let address = worker.address();
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = thread::spawn(move || worker.run_tasks(|| async { drop(stopped.await) }, run));
@@ -279,7 +283,7 @@ fn a_failed_task_leaves_the_others_running_and_is_told_by_health() {
             assert!(metrics.contains(line), "{metrics}");
         }
     });
-    assert_eq!(outcome, Outcome::Failed);
+    assert_eq!(outcome, WorkerOutcome::Failed);
 }
 
 /// What can be mended outside, and even a panic, ends no task: it begins anew, as often as it has to, and says how
@@ -298,7 +302,7 @@ fn a_task_that_may_be_mended_begins_anew_by_itself() {
         );
         wait_for(|| get(address, "/health").0, |status| *status == 200);
     });
-    assert_eq!(outcome, Outcome::Clean);
+    assert_eq!(outcome, WorkerOutcome::Clean);
 }
 
 /// While it waits, the status and `/health` say so; a worker that is stopped then had a failed task.
@@ -315,7 +319,7 @@ fn a_task_that_waits_to_begin_anew_is_not_well() {
             wait_for(|| get(address, "/health"), |(_, body)| body.contains("the bucket is gone (restart "));
         assert_eq!(status, 503, "{health}");
     });
-    assert_eq!(outcome, Outcome::Failed);
+    assert_eq!(outcome, WorkerOutcome::Failed);
 }
 
 #[test]
@@ -324,5 +328,5 @@ fn a_worker_that_is_stopped_ends_cleanly() {
     let connector = json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x"});
     let worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
     let outcome = running(worker, until_stopped, |address| assert_eq!(get(address, "/health").0, 200));
-    assert_eq!(outcome, Outcome::Clean);
+    assert_eq!(outcome, WorkerOutcome::Clean);
 }

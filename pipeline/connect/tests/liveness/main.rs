@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use fms_connect::config::file;
 use fms_connect::providers::Providers;
 use fms_connect::settings::Settings;
-use fms_connect::worker::{Outcome, Worker};
+use fms_connect::worker::{Worker, WorkerOutcome};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr as Code};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
@@ -25,7 +25,7 @@ use crate::sink::{Memory, Notes};
 struct Running {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
-    thread: JoinHandle<Outcome>,
+    thread: JoinHandle<WorkerOutcome>,
 }
 
 impl Running {
@@ -61,7 +61,7 @@ impl Running {
     fn ends_cleanly(mut self) {
         drop(self.stop.take());
         wait_until("the worker's end", || self.thread.is_finished());
-        assert_eq!(self.thread.join().expect("no panic"), Outcome::Clean);
+        assert_eq!(self.thread.join().expect("no panic"), WorkerOutcome::Clean);
     }
 
     fn get(&self, path: &str) -> String {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fms_connect::Origin;
 
-use crate::key::{Hashed, ItemKey};
+use crate::key::{ItemKey, KeyHashBuilder};
 
 /// The most items of one `BatchWriteItem`.
 pub const BATCH_ITEMS: usize = 25;
@@ -27,13 +27,13 @@ const ITEM_FRAME: usize = br#",{"PutRequest":{"Item":}}"#.len();
 
 /// One opening of a partition: rows that were put before a close have nothing to do with those after the next open.
 #[derive(Debug)]
-pub struct Source {
+pub struct Opening {
     /// A number that is unique within the task.
     pub id: u64,
     revoked: AtomicBool,
 }
 
-impl Source {
+impl Opening {
     /// An opening that is in force.
     pub fn new(id: u64) -> Self {
         Self { id, revoked: AtomicBool::new(false) }
@@ -54,7 +54,7 @@ impl Source {
 #[derive(Debug)]
 pub struct Put {
     /// The opening of the partition that it came through.
-    pub source: Arc<Source>,
+    pub opening: Arc<Opening>,
     /// Its record.
     pub origin: Arc<Origin>,
     /// Its index in the record.
@@ -104,7 +104,7 @@ type Outstanding = VecDeque<(i64, usize)>;
 /// The rows that a task holds.
 #[derive(Debug, Default)]
 pub struct Batcher {
-    slots: HashMap<Arc<ItemKey>, Slot, Hashed>,
+    slots: HashMap<Arc<ItemKey>, Slot, KeyHashBuilder>,
     /// The keys of waiting rows that may be sent. A key may still be in it after a close has dropped its rows.
     queue: VecDeque<Arc<ItemKey>>,
     open: HashMap<u64, Outstanding>,
@@ -113,18 +113,18 @@ pub struct Batcher {
 
 impl Batcher {
     /// Notes that rows of this opening may come from now on.
-    pub fn open(&mut self, source: &Source) {
-        self.open.insert(source.id, Outstanding::new());
+    pub fn open(&mut self, opening: &Opening) {
+        self.open.insert(opening.id, Outstanding::new());
     }
 
     /// Forgets the waiting rows of this opening. Rows in flight stay until they are answered, so that no key is in
     /// flight twice.
-    pub fn close(&mut self, source: &Source) {
-        self.open.remove(&source.id);
+    pub fn close(&mut self, opening: &Opening) {
+        self.open.remove(&opening.id);
         let mut freed = 0;
         for slot in self.slots.values_mut() {
             slot.waiting.retain(|put| {
-                let keep = put.source.id != source.id;
+                let keep = put.opening.id != opening.id;
                 freed += if keep { 0 } else { put.waiting_memory() };
                 keep
             });
@@ -134,7 +134,7 @@ impl Batcher {
 
     /// Takes a row. The offsets of one opening must not fall from call to call.
     pub fn put(&mut self, put: Put) {
-        let Some(outstanding) = self.open.get_mut(&put.source.id) else { return };
+        let Some(outstanding) = self.open.get_mut(&put.opening.id) else { return };
         match outstanding.back_mut() {
             Some((offset, rows)) if *offset == put.origin.offset => *rows += 1,
             _ => outstanding.push_back((put.origin.offset, 1)),
@@ -201,7 +201,7 @@ impl Batcher {
         let sent = rows.pop()?;
         self.memory -= sent.sending_memory();
         rows.retain(|put| {
-            let keep = self.open.contains_key(&put.source.id);
+            let keep = self.open.contains_key(&put.opening.id);
             self.memory -= if keep { 0 } else { put.waiting_memory() };
             keep
         });
@@ -213,8 +213,8 @@ impl Batcher {
     }
 
     /// Whether every row of this opening before offset `end` is stored or refused.
-    pub fn is_done(&self, source: &Source, end: i64) -> bool {
-        self.open.get(&source.id).is_none_or(|rows| rows.front().is_none_or(|(offset, _)| *offset >= end))
+    pub fn is_done(&self, opening: &Opening, end: i64) -> bool {
+        self.open.get(&opening.id).is_none_or(|rows| rows.front().is_none_or(|(offset, _)| *offset >= end))
     }
 
     /// The number of keys whose newest row may be sent.
@@ -230,7 +230,7 @@ impl Batcher {
     /// Counts a row as done. Gives whether its opening is still in force.
     fn done(&mut self, put: &Put) -> bool {
         self.memory -= put.waiting_memory();
-        let Some(outstanding) = self.open.get_mut(&put.source.id) else { return false };
+        let Some(outstanding) = self.open.get_mut(&put.opening.id) else { return false };
         if let Ok(at) = outstanding.binary_search_by_key(&put.origin.offset, |(offset, _)| *offset)
             && let Some((_, rows)) = outstanding.get_mut(at)
         {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use fms_connect::{Config, ConfigError, Key, Kind, SinkConnector, TaskFactory};
+use fms_connect::{Config, ConfigError, Key, SinkConnector, TaskFactory, ValueType};
 use tokio::runtime::Handle;
 
 use crate::table::{PARTITION_KEY, SORT_KEY, TABLE, Table};
@@ -19,14 +19,14 @@ const READ: Duration = Duration::from_secs(10);
 const KEYS: &[Key] = &[
     Key::new(
         TABLE,
-        Kind::Text,
+        ValueType::Text,
         "name or ARN of the table, which has to exist; the names and types of its key attributes are read from it",
     )
     .required()
     .high(),
     Key::new(
         PARTITION_KEY,
-        Kind::Template,
+        ValueType::Template,
         "template of the partition key; by default the row's field of that attribute's name. Rows with equal keys become one item: \
          within one owner of the Kafka partition the row with the highest offset stays, but a late call of a former owner can land \
          after the new owner's and leave an older row",
@@ -37,7 +37,7 @@ const KEYS: &[Key] = &[
           refused"),
     Key::new(
         SORT_KEY,
-        Kind::Template,
+        ValueType::Template,
         "template of the sort key, if the table has one; by default the row's field of that attribute's name",
     )
     .high()

@@ -30,11 +30,11 @@ pub enum ItemError {
         /// The row's field.
         field: String,
         /// What is wrong in it.
-        problem: Problem,
+        problem: ItemProblem,
     },
     /// A problem of the row as a whole.
     #[error("{0}")]
-    Row(Problem),
+    Row(ItemProblem),
     /// Over [`ITEM_BYTES`].
     #[error(
         "the item has {bytes} bytes (names and values), DynamoDB stores at most {ITEM_BYTES}; the largest field, `{largest}`, is {largest_bytes} bytes of JSON"
@@ -51,7 +51,7 @@ pub enum ItemError {
 
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
-pub enum Problem {
+pub enum ItemProblem {
     /// The row is not JSON.
     #[error("not valid JSON at byte {at} of the row: expected {expected}")]
     InvalidJson {
@@ -109,7 +109,7 @@ pub enum Problem {
     NotAnObject,
 }
 
-impl From<json::Error> for Problem {
+impl From<json::Error> for ItemProblem {
     fn from(error: json::Error) -> Self {
         match error {
             json::Error::Syntax { at, expected } => Self::InvalidJson { at, expected },
@@ -129,7 +129,7 @@ impl ItemError {
     }
 }
 
-impl Problem {
+impl ItemProblem {
     fn class(&self) -> &'static str {
         self.into()
     }
@@ -215,7 +215,7 @@ struct ItemWriter<'t, 'k, 'o> {
 }
 
 impl<'t> ItemWriter<'t, '_, '_> {
-    fn wrong(&self, problem: impl Into<Problem>) -> ItemError {
+    fn wrong(&self, problem: impl Into<ItemProblem>) -> ItemError {
         problem.into().within(self.field.as_ref())
     }
 
@@ -224,7 +224,7 @@ impl<'t> ItemWriter<'t, '_, '_> {
         if self.open.is_empty() {
             // After the end of the row's object there is nothing more.
             if event != Event::ObjectStart {
-                return Err(ItemError::Row(Problem::NotAnObject));
+                return Err(ItemError::Row(ItemProblem::NotAnObject));
             }
             self.open.push(Names::default());
             self.out.push(b'{');
@@ -281,9 +281,9 @@ impl<'t> ItemWriter<'t, '_, '_> {
         }
         let bytes = name.len();
         match bytes {
-            0 => return Err(self.wrong(Problem::EmptyFieldName)),
+            0 => return Err(self.wrong(ItemProblem::EmptyFieldName)),
             1..=NAME_BYTES => {}
-            _ => return Err(self.wrong(Problem::FieldNameTooLong(bytes))),
+            _ => return Err(self.wrong(ItemProblem::FieldNameTooLong(bytes))),
         }
         if !self.open.last_mut().is_some_and(|names| names.insert(name)) {
             return Err(self.wrong(twice(self.text, begin)));
@@ -339,12 +339,12 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
 /// The problem of a name that begins at byte `second` and that its object has already. Reads the text again to find
 /// where that is.
 #[cold]
-fn twice(text: &str, second: usize) -> Problem {
-    let mut around: Vec<Around<'_>> = Vec::new();
+fn twice(text: &str, second: usize) -> ItemProblem {
+    let mut around: Vec<Enclosing<'_>> = Vec::new();
     let mut events = Events::new(text, LEVELS);
     while let Some(Ok(event)) = events.next() {
         // An element of a list begins. The fields of an object begin with `Name`.
-        if let (Some(Around::List(elements)), false) = (around.last_mut(), event == Event::ArrayEnd) {
+        if let (Some(Enclosing::List(elements)), false) = (around.last_mut(), event == Event::ArrayEnd) {
             *elements += 1;
         }
         match event {
@@ -352,45 +352,45 @@ fn twice(text: &str, second: usize) -> Problem {
                 if events.start() == second {
                     return found_twice(&around, name.into_owned(), second);
                 }
-                if let Some(Around::Map(names)) = around.last_mut() {
+                if let Some(Enclosing::Map(names)) = around.last_mut() {
                     names.push((name, events.start()));
                 }
             }
-            Event::ObjectStart => around.push(Around::Map(Vec::new())),
-            Event::ArrayStart => around.push(Around::List(0)),
+            Event::ObjectStart => around.push(Enclosing::Map(Vec::new())),
+            Event::ArrayStart => around.push(Enclosing::List(0)),
             Event::ObjectEnd | Event::ArrayEnd => {
                 around.pop();
             }
             Event::Null | Event::Bool(_) | Event::Number(_) | Event::String(_) => {}
         }
     }
-    Problem::NotAnObject
+    ItemProblem::NotAnObject
 }
 
 /// A list or an object around a place in the text.
-enum Around<'t> {
+enum Enclosing<'t> {
     /// How many elements have begun.
     List(usize),
     /// The names so far, and where each begins.
     Map(Vec<(Cow<'t, str>, usize)>),
 }
 
-fn found_twice(around: &[Around<'_>], name: String, second: usize) -> Problem {
-    let Some((Around::Map(names), outer)) = around.split_last() else { return Problem::NotAnObject };
+fn found_twice(around: &[Enclosing<'_>], name: String, second: usize) -> ItemProblem {
+    let Some((Enclosing::Map(names), outer)) = around.split_last() else { return ItemProblem::NotAnObject };
     let mut path = String::new();
     for step in outer {
         match step {
-            Around::List(elements) => {
+            Enclosing::List(elements) => {
                 let _infallible = write!(path, "[{}]", elements.saturating_sub(1));
             }
-            Around::Map(names) => {
+            Enclosing::Map(names) => {
                 path.push_str(if path.is_empty() { "" } else { "." });
                 path.push_str(names.last().map_or("", |(name, _)| name));
             }
         }
     }
     let first = names.iter().find(|(known, _)| *known == name).map_or(second, |(_, first)| *first);
-    Problem::DuplicateField { path, name, first, second }
+    ItemProblem::DuplicateField { path, name, first, second }
 }
 
 /// The field with the longest text, for the message about an item that is too large.

@@ -73,13 +73,13 @@ impl Hash for ItemKey {
 }
 
 /// The hasher of maps whose keys are [`ItemKey`]s, which bring their own hash.
-pub type Hashed = BuildHasherDefault<Passed>;
+pub type KeyHashBuilder = BuildHasherDefault<KeyHasher>;
 
 /// A hasher whose result is the number that was written to it.
 #[derive(Debug, Default)]
-pub struct Passed(u64);
+pub struct KeyHasher(u64);
 
-impl Hasher for Passed {
+impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {
         self.0
     }

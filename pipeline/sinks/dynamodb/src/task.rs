@@ -14,7 +14,7 @@ use fms_record::Row;
 use metrics::{Counter, counter};
 use tokio::sync::Notify;
 
-use crate::batcher::{BATCH_ITEMS, Batcher, Put, Source};
+use crate::batcher::{BATCH_ITEMS, Batcher, Opening, Put};
 use crate::item::write_item;
 use crate::table::Table;
 use crate::write::{self, Refusal, write};
@@ -58,7 +58,7 @@ impl Drop for Reply {
 
 /// A partition that the task owns.
 struct Partition {
-    source: Arc<Source>,
+    opening: Arc<Opening>,
     /// The end of the flush under way.
     flush: Option<i64>,
     /// The rows that DynamoDB refused and that have not been reported yet.
@@ -78,7 +78,7 @@ pub struct Task {
     retry: Retry,
     batcher: Batcher,
     partitions: HashMap<TopicPartition, Partition>,
-    next_source: u64,
+    next_opening: u64,
     in_flight: usize,
     sender: Sender<Answer>,
     answers: Receiver<Answer>,
@@ -100,7 +100,7 @@ impl Task {
             retry,
             batcher: Batcher::default(),
             partitions: HashMap::new(),
-            next_source: 0,
+            next_opening: 0,
             in_flight: 0,
             sender,
             answers,
@@ -151,7 +151,7 @@ impl Task {
     fn take_answer(&mut self, answer: Answer) {
         let refusals = match answer.result {
             Ok(refusals) => refusals,
-            Err(error) if answer.puts.iter().any(|put| !put.source.is_revoked()) => {
+            Err(error) if answer.puts.iter().any(|put| !put.opening.is_revoked()) => {
                 self.failure.get_or_insert(error);
                 return;
             }
@@ -162,7 +162,7 @@ impl Task {
         for (at, put) in answer.puts.iter().enumerate() {
             let refusal = refusals.next_if(|refusal| refusal.at == at);
             // A row whose partition was closed may have been stored or not. The next owner writes it again.
-            if refusal.is_none() && !put.source.is_revoked() {
+            if refusal.is_none() && !put.opening.is_revoked() {
                 self.metrics.superseded.increment(self.batcher.stored(&put.key) as u64);
                 self.metrics.sink.written(1, put.bytes as u64);
                 continue;
@@ -193,7 +193,7 @@ impl Task {
 }
 
 /// The row as it is to be written, or the reason why it cannot be.
-fn convert(table: &Table, source: &Arc<Source>, record: &SinkRecord<'_>, row: &Row<'_>) -> Result<Put, ErrantRow> {
+fn convert(table: &Table, opening: &Arc<Opening>, record: &SinkRecord<'_>, row: &Row<'_>) -> Result<Put, ErrantRow> {
     let mut text = Vec::new();
     row.write_json(&mut text);
     let errant = |text: Vec<u8>, class: &'static str, error: String| ErrantRow {
@@ -219,7 +219,7 @@ fn convert(table: &Table, source: &Arc<Source>, record: &SinkRecord<'_>, row: &R
     };
     item.shrink_to_fit();
     Ok(Put {
-        source: Arc::clone(source),
+        opening: Arc::clone(opening),
         origin: Arc::clone(record.origin.get()),
         index: row.index(),
         text,
@@ -236,19 +236,19 @@ impl SinkTask for Task {
         _start: Option<i64>,
         _replay: Option<&Replay>,
     ) -> Result<(), SinkError> {
-        let source = Arc::new(Source::new(self.next_source));
-        self.next_source += 1;
-        self.batcher.open(&source);
-        let opened = Partition { source, flush: None, errant: Vec::new() };
+        let opening = Arc::new(Opening::new(self.next_opening));
+        self.next_opening += 1;
+        self.batcher.open(&opening);
+        let opened = Partition { opening, flush: None, errant: Vec::new() };
         self.partitions.insert(partition.clone(), opened);
         Ok(())
     }
 
     fn put(&mut self, record: &SinkRecord<'_>, errant: &mut Vec<ErrantRow>) -> Result<(), SinkError> {
         let table = Arc::clone(&self.table);
-        let source = Arc::clone(&self.partition(record.partition)?.source);
+        let opening = Arc::clone(&self.partition(record.partition)?.opening);
         for row in record.rows {
-            match convert(&table, &source, record, row) {
+            match convert(&table, &opening, record, row) {
                 Ok(put) => self.batcher.put(put),
                 Err(row) => errant.push(row),
             }
@@ -283,8 +283,8 @@ impl SinkTask for Task {
     fn poll(&mut self, partition: &TopicPartition, errant: &mut Vec<ErrantRow>) -> Result<bool, SinkError> {
         self.step()?;
         let state = self.partition(partition)?;
-        let (source, flush) = (Arc::clone(&state.source), state.flush);
-        let done = flush.is_none_or(|end| self.batcher.is_done(&source, end));
+        let (opening, flush) = (Arc::clone(&state.opening), state.flush);
+        let done = flush.is_none_or(|end| self.batcher.is_done(&opening, end));
         let state = self.partition(partition)?;
         errant.append(&mut state.errant);
         if done {
@@ -295,8 +295,8 @@ impl SinkTask for Task {
 
     fn close(&mut self, partition: &TopicPartition) {
         if let Some(partition) = self.partitions.remove(partition) {
-            partition.source.revoke();
-            self.batcher.close(&partition.source);
+            partition.opening.revoke();
+            self.batcher.close(&partition.opening);
             self.reservation.resize(self.batcher.memory());
         }
     }
@@ -306,7 +306,7 @@ impl Drop for Task {
     fn drop(&mut self) {
         // Calls that wait for their next attempt end there.
         for partition in self.partitions.values() {
-            partition.source.revoke();
+            partition.opening.revoke();
         }
     }
 }

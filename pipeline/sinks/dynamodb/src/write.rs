@@ -131,7 +131,7 @@ async fn batch(
 ) -> Result<(), AttemptError> {
     let sent: Vec<usize> = {
         let mut left = lock(left);
-        left.retain(|at| !puts[*at].source.is_revoked());
+        left.retain(|at| !puts[*at].opening.is_revoked());
         left.clone()
     };
     if sent.is_empty() {
@@ -145,7 +145,7 @@ async fn batch(
         // The table's name has to be there, because the SDK chooses the endpoint by it.
         .request_items(&table.name, Vec::new())
         .customize()
-        .interceptor(Body(body))
+        .interceptor(PreparedBody(body))
         .send()
         .await
         .map_err(fms_aws::Error::from)?;
@@ -186,11 +186,11 @@ fn body<'p>(table: &Table, puts: impl Iterator<Item = &'p Put> + Clone) -> Bytes
 /// Sends this body instead of the SDK's, signed in the same way. Building the SDK's types from a row and serializing
 /// them takes longer than the rest of a call.
 #[derive(Debug)]
-struct Body(Bytes);
+struct PreparedBody(Bytes);
 
-impl Intercept for Body {
+impl Intercept for PreparedBody {
     fn name(&self) -> &'static str {
-        "Body"
+        "PreparedBody"
     }
 
     fn modify_before_retry_loop(

@@ -31,7 +31,7 @@ pub struct Content {
 
 /// How a stored object compares with the one that is to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
+pub enum StoredObject {
     /// It has the same bytes.
     Same,
     /// It has all of the rows, and also rows of records that are gone.
@@ -111,13 +111,13 @@ impl<'c> Comparison<'c> {
     }
 
     /// The result, when the stored object is read to its end.
-    pub fn end(self) -> Stored {
+    pub fn end(self) -> StoredObject {
         if self.bytes == self.content.bytes && self.checksum.sum() == self.content.checksum {
-            Stored::Same
+            StoredObject::Same
         } else if self.rows.and_then(Decoder::finish).is_some_and(|rows| rows.wanted.is_empty()) {
-            Stored::WithMore
+            StoredObject::WithMore
         } else {
-            Stored::Other
+            StoredObject::Other
         }
     }
 }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     /// What `stored` is to `content`, read in pieces.
-    fn compared(stored: &[u8], content: &Content) -> Stored {
+    fn compared(stored: &[u8], content: &Content) -> StoredObject {
         let mut comparison = Comparison::new(content).expect("a decoder");
         stored.chunks(7).for_each(|piece| comparison.add(piece));
         comparison.end()
@@ -253,7 +253,7 @@ mod tests {
         let [(one, content), (other, _)] =
             ["first", "other"].map(|row| object(Compression::Gzip(0), &[row.to_owned()], false));
         assert_eq!(crc32(&one), crc32(&other));
-        assert_eq!((compared(&one, &content), compared(&other, &content)), (Stored::Same, Stored::Other));
+        assert_eq!((compared(&one, &content), compared(&other, &content)), (StoredObject::Same, StoredObject::Other));
     }
 
     /// Bytes that are not such an object are another object, however they are compared.
@@ -261,9 +261,9 @@ mod tests {
     fn foreign_bytes_are_another_object() {
         for compression in ALL {
             let (bytes, content) = object(compression, &["a".into(), "b".into()], true);
-            assert_eq!(compared(b"no gzip\xff\x00", &content), Stored::Other, "{compression:?}");
-            assert_eq!(compared(b"", &content), Stored::Other, "{compression:?}");
-            assert_eq!(compared(&bytes[..bytes.len() - 1], &content), Stored::Other, "{compression:?}");
+            assert_eq!(compared(b"no gzip\xff\x00", &content), StoredObject::Other, "{compression:?}");
+            assert_eq!(compared(b"", &content), StoredObject::Other, "{compression:?}");
+            assert_eq!(compared(&bytes[..bytes.len() - 1], &content), StoredObject::Other, "{compression:?}");
         }
     }
 
@@ -279,13 +279,13 @@ mod tests {
             for compression in ALL {
                 let (stored, _) = object(compression, &all, false);
                 let same = all == left;
-                for (gaps, expected) in [(true, Stored::WithMore), (false, Stored::Other)] {
+                for (gaps, expected) in [(true, StoredObject::WithMore), (false, StoredObject::Other)] {
                     let content = object(compression, &left, gaps).1;
-                    prop_assert_eq!(compared(&stored, &content), if same { Stored::Same } else { expected });
+                    prop_assert_eq!(compared(&stored, &content), if same { StoredObject::Same } else { expected });
                 }
                 let mut others = left.clone();
                 others.push("z".to_owned());
-                prop_assert_eq!(compared(&stored, &object(compression, &others, true).1), Stored::Other);
+                prop_assert_eq!(compared(&stored, &object(compression, &others, true).1), StoredObject::Other);
             }
         }
     }

@@ -4,7 +4,7 @@
 use fms_connect::{Config, ConfigError};
 use fms_record::{EventTime, Row, TimeSource};
 
-use crate::partitioner::Misfit;
+use crate::partitioner::PlacementError;
 
 /// Where the event time of a row comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,14 +36,13 @@ impl Extractor {
 
     /// The row's event time; `kafka` is the timestamp of its record. The error says what is wrong with the time and
     /// where it was looked for.
-    pub(crate) fn time(&self, row: &Row<'_>, kafka: Option<i64>) -> Result<EventTime, Misfit> {
+    pub(crate) fn time(&self, row: &Row<'_>, kafka: Option<i64>) -> Result<EventTime, PlacementError> {
         match self {
-            Self::Field(field) => {
-                EventTime::of(row, Some(field), kafka).map_err(|error| Misfit::new(error.class(), error.to_string()))
-            }
+            Self::Field(field) => EventTime::of(row, Some(field), kafka)
+                .map_err(|error| PlacementError::new(error.class(), error.to_string())),
             Self::Kafka => kafka.map(|millis| EventTime { millis, source: TimeSource::Kafka }).ok_or_else(|| {
                 let problem = "the Kafka record has no timestamp, which `timestamp.extractor` Record asks for";
-                Misfit::new("MissingTime", problem)
+                PlacementError::new("MissingTime", problem)
             }),
         }
     }

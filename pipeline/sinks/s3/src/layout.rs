@@ -5,7 +5,7 @@ use fms_layout::{Extension, Field, FileName, Folder, PathFormat, Template};
 use jiff::tz::TimeZone;
 
 use crate::extractor::Extractor;
-use crate::partitioner::{Misfit, Partitioner, TimeFolders};
+use crate::partitioner::{Partitioner, PlacementError, TimeFolders};
 use crate::writer::{Codec, Compression, GZIP_DEFAULT, ZSTD_DEFAULT};
 
 /// The longest key that S3 takes, in bytes.
@@ -79,14 +79,14 @@ impl Layout {
     }
 
     /// Checks that the key of every object in these folders is within S3's limit, whatever its offset is.
-    pub(crate) fn check_folders(&self, partition: &TopicPartition, folders: &str) -> Result<(), Misfit> {
+    pub(crate) fn check_folders(&self, partition: &TopicPartition, folders: &str) -> Result<(), PlacementError> {
         let bytes = self.template.max_len(&partition.topic, folders);
         if bytes <= KEY_BYTES {
             return Ok(());
         }
         let longest = folders.split('/').max_by_key(|folder| folder.len()).unwrap_or_default();
         let (name, _) = longest.split_once('=').unwrap_or((longest, ""));
-        Err(Misfit::new(
+        Err(PlacementError::new(
             "KeyTooLong",
             format!(
                 "the fields that `partition.field.name` asks for give folders of {} bytes, the longest, of `{name}`, with {}, and so \
@@ -123,7 +123,7 @@ fn dir(config: &Config) -> Result<&str, ConfigError> {
 
 /// What `partitioner.class` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
-enum Class {
+enum PartitionerClass {
     Default,
     Field,
     TimeBased,
@@ -132,7 +132,7 @@ enum Class {
     Hourly,
 }
 
-impl Class {
+impl PartitionerClass {
     /// Accepts the short name and Kafka Connect's class name.
     fn parse(config: &Config) -> Result<Self, ConfigError> {
         const KEY: &str = "partitioner.class";
@@ -155,18 +155,20 @@ impl Class {
 
 /// The partitioner, and the folders that it writes.
 fn partitioner(config: &Config) -> Result<(Partitioner, Vec<Folder>), ConfigError> {
-    let class = Class::parse(config)?;
+    let class = PartitionerClass::parse(config)?;
     if let Some(key) = class.unused().iter().find(|key| config.get(key).is_some()) {
         let problem = format!("has no effect with {class:?}: remove it, or take a partitioner that uses it");
         return Err(config.error(key, problem));
     }
     let (fields, time) = match class {
-        Class::Default => return Ok((Partitioner::Kafka(None), vec![Folder::KafkaPartition])),
-        Class::Field => (fields(config)?, None),
-        Class::TimeBased => (Vec::new(), Some(time_folders(config)?)),
-        Class::FieldAndTime => (fields(config)?, Some(time_folders(config)?)),
-        Class::Daily => (Vec::new(), Some(fixed(config, "'year'=YYYY/'month'=MM/'day'=dd", 24 * HOUR)?)),
-        Class::Hourly => (Vec::new(), Some(fixed(config, "'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH", HOUR)?)),
+        PartitionerClass::Default => return Ok((Partitioner::Kafka(None), vec![Folder::KafkaPartition])),
+        PartitionerClass::Field => (fields(config)?, None),
+        PartitionerClass::TimeBased => (Vec::new(), Some(time_folders(config)?)),
+        PartitionerClass::FieldAndTime => (fields(config)?, Some(time_folders(config)?)),
+        PartitionerClass::Daily => (Vec::new(), Some(fixed(config, "'year'=YYYY/'month'=MM/'day'=dd", 24 * HOUR)?)),
+        PartitionerClass::Hourly => {
+            (Vec::new(), Some(fixed(config, "'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH", HOUR)?))
+        }
     };
     let time_folder = time.as_ref().map(|time| Folder::Time(time.format().clone()));
     let folders = fields.iter().cloned().map(Folder::Field).chain(time_folder).collect();

@@ -32,11 +32,11 @@ mod tests;
 
 use std::sync::Arc;
 
-use fms_connect::{Config, ConfigError, Key, SinkConnector, Target, TaskFactory};
+use fms_connect::{Config, ConfigError, ExclusiveTarget, Key, SinkConnector, TaskFactory};
 use tokio::runtime::Handle;
 
 use crate::keys::KEYS;
-use crate::settings::Settings;
+use crate::settings::S3Settings;
 use crate::task::S3Task;
 
 /// The sink that `connector.class` = `S3Sink` names.
@@ -53,17 +53,17 @@ impl SinkConnector for S3Sink {
     }
 
     /// The folder above all topics. Objects are named after their topic and offsets, whoever writes them.
-    fn exclusive_target(&self, config: &Config) -> Option<Target> {
+    fn exclusive_target(&self, config: &Config) -> Option<ExclusiveTarget> {
         let (bucket, dir) = (config.text("s3.bucket.name"), config.get("topics.dir").unwrap_or_default());
-        Some(Target { key: "topics.dir", place: format!("s3://{bucket}/{dir}") })
+        Some(ExclusiveTarget { key: "topics.dir", place: format!("s3://{bucket}/{dir}") })
     }
 
     fn check(&self, config: &Config) -> Result<(), ConfigError> {
-        Settings::parse(config).map(drop)
+        S3Settings::parse(config).map(drop)
     }
 
     fn start(&self, config: &Config, runtime: &Handle) -> Result<TaskFactory, ConfigError> {
-        let settings = Settings::parse(config)?;
+        let settings = S3Settings::parse(config)?;
         let aws = fms_aws::load(runtime);
         let client = store::client(&aws, &settings.layout);
         runtime

@@ -9,8 +9,8 @@ use fms_record::Row;
 
 use crate::content::{self, Checksum, Content};
 use crate::partition::Destination;
-use crate::store::{Store, Target};
-use crate::uploads::{Body, Multipart, Uploads};
+use crate::store::{ObjectTarget, Store};
+use crate::uploads::{Multipart, ObjectBody, Uploads};
 use crate::writer::Writer;
 
 /// Memory is reserved in steps of this many bytes. One step more than needed stands for what an object takes besides
@@ -19,7 +19,7 @@ const STEP: usize = 16 * 1024;
 
 /// An object of the open generation, to which rows are appended.
 pub(crate) struct Object {
-    target: Arc<Target>,
+    target: Arc<ObjectTarget>,
     pub writer: Writer,
     upload: Option<Multipart>,
     pub rows: u64,
@@ -35,8 +35,8 @@ pub(crate) struct Object {
 
 /// An object to which no rows will be appended any more.
 pub(crate) struct ClosedObject {
-    pub target: Arc<Target>,
-    pub body: Body,
+    pub target: Arc<ObjectTarget>,
+    pub body: ObjectBody,
     pub content: Content,
     pub rows: u64,
 }
@@ -55,7 +55,12 @@ impl Object {
         let Destination { layout, store } = destination;
         let key = layout.key(partition, folders, start);
         Self {
-            target: Arc::new(Target { bucket: Arc::clone(store.bucket()), key, partition: partition.clone(), start }),
+            target: Arc::new(ObjectTarget {
+                bucket: Arc::clone(store.bucket()),
+                key,
+                partition: partition.clone(),
+                start,
+            }),
             writer: Writer::new(layout.compression, layout.part_size, expected, uploads.pool()),
             upload: None,
             rows: 0,
@@ -126,12 +131,12 @@ impl Object {
         let body = if self.upload.is_some() {
             self.upload(last, store, uploads, budget);
             self.memory.resize(self.digest_memory());
-            Body::Parts(self.upload.take().unwrap_or_default(), self.memory)
+            ObjectBody::Parts(self.upload.take().unwrap_or_default(), self.memory)
         } else {
             self.bytes += last.len() as u64;
             self.checksum.update(&last);
             self.memory.resize(last.capacity() + self.digest_memory() + STEP);
-            Body::Whole(uploads.pool().share(last), self.memory)
+            ObjectBody::Whole(uploads.pool().share(last), self.memory)
         };
         let content = Content {
             bytes: self.bytes,

@@ -12,8 +12,8 @@ use crate::extractor::Extractor;
 use crate::layout::Layout;
 use crate::metrics::{Metrics, Sources};
 use crate::object::{ClosedObject, Object};
-use crate::partitioner::Misfit;
-use crate::rotation::{Buffered, Reason, Rotation};
+use crate::partitioner::PlacementError;
+use crate::rotation::{Buffered, FlushReason, Rotation};
 use crate::store::Store;
 use crate::uploads::{Pending, Uploads};
 
@@ -38,7 +38,7 @@ struct Closed {
     /// Where the objects are stored.
     store: Store,
     end: i64,
-    reason: Reason,
+    reason: FlushReason,
 }
 
 /// A row of the current record, and its folders.
@@ -133,11 +133,11 @@ impl Partition {
         self.uploads.failure()?;
         let offset = record.offset;
         if self.repeat.as_ref().is_some_and(|repeat| offset >= repeat.end) {
-            self.end_generation(Reason::Replay)?;
+            self.end_generation(FlushReason::Replay)?;
         }
         self.place(record, errant);
         if self.repeat.is_none() && self.is_too_late() {
-            self.end_generation(Reason::Interval)?;
+            self.end_generation(FlushReason::Interval)?;
         }
         let start = *self.start.get_or_insert(offset);
         let ends = self.append(record, start)?;
@@ -145,7 +145,7 @@ impl Partition {
         self.open.end = Some(end);
         self.open.records += 1;
         match (&self.repeat, ends) {
-            (Some(repeat), _) if end >= repeat.end => self.end_generation(Reason::Replay),
+            (Some(repeat), _) if end >= repeat.end => self.end_generation(FlushReason::Replay),
             (None, Some(reason)) => self.end_generation(reason),
             (Some(_), _) | (None, None) => Ok(()),
         }
@@ -192,7 +192,7 @@ impl Partition {
                     self.folders.truncate(start);
                     let mut text = Vec::new();
                     row.write_json(&mut text);
-                    let Misfit { class, error } = misfit;
+                    let PlacementError { class, error } = misfit;
                     let origin = Arc::clone(record.origin.get());
                     errant.push(ErrantRow { origin, index: row.index(), text, class, error, request_id: None });
                 }
@@ -211,7 +211,7 @@ impl Partition {
 
     /// Appends the rows that were placed to the generation that starts at `start`. Gives the reason if the generation
     /// ends after them.
-    fn append(&mut self, record: &SinkRecord<'_>, start: i64) -> Result<Option<Reason>, SinkError> {
+    fn append(&mut self, record: &SinkRecord<'_>, start: i64) -> Result<Option<FlushReason>, SinkError> {
         let destination = self.repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination);
         // When little memory is left, the object grows with its rows instead.
         let alone = self.open.objects.is_empty() && self.budget.has_room(self.expected);
@@ -247,7 +247,7 @@ impl Partition {
     }
 
     /// Ends the open generation. The bytes of its objects are then settled, and it waits for its flush.
-    fn end_generation(&mut self, reason: Reason) -> Result<(), SinkError> {
+    fn end_generation(&mut self, reason: FlushReason) -> Result<(), SinkError> {
         let repeat = self.repeat.take();
         let Destination { layout, store } = repeat.as_ref().map_or(&self.today, |repeat| &repeat.destination);
         let store = store.clone();
@@ -307,7 +307,7 @@ impl Partition {
     }
 
     /// Whether the open generation ends now.
-    fn ends_now(&mut self, tick: &Tick) -> Option<Reason> {
+    fn ends_now(&mut self, tick: &Tick) -> Option<FlushReason> {
         if self.repeat.is_some() {
             // Only a record at or behind its end ends a repeated flush. That the partition's end is reached may be
             // outdated.

@@ -25,14 +25,14 @@ pub enum Partitioner {
 
 /// Why a row belongs nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misfit {
+pub struct PlacementError {
     /// The cause's name, as a dead letter names it.
     pub class: &'static str,
     /// What is wrong.
     pub error: String,
 }
 
-impl Misfit {
+impl PlacementError {
     /// A cause of this name.
     pub fn new(class: &'static str, error: impl Into<String>) -> Self {
         Self { class, error: error.into() }
@@ -40,10 +40,10 @@ impl Misfit {
 }
 
 /// Appends the folder of a row's field: its name and value. The value is the text of a string, number or boolean.
-fn write_field(field: &Field, row: &Row<'_>, out: &mut String) -> Result<(), Misfit> {
+fn write_field(field: &Field, row: &Row<'_>, out: &mut String) -> Result<(), PlacementError> {
     let name = field.name();
     let wrong = |class, problem: &str| {
-        Misfit::new(class, format!("field `{name}`, which `partition.field.name` asks for, {problem}"))
+        PlacementError::new(class, format!("field `{name}`, which `partition.field.name` asks for, {problem}"))
     };
     let found = match row.find(name) {
         None => return Err(wrong("MissingField", "is absent")),
@@ -96,13 +96,13 @@ impl TimeFolders {
         &self.format
     }
 
-    fn write(&mut self, millis: i64, out: &mut String) -> Result<(), Misfit> {
+    fn write(&mut self, millis: i64, out: &mut String) -> Result<(), PlacementError> {
         let unusable = || {
             let zone = self.zone.iana_name().unwrap_or("UTC");
             let error = format!(
                 "event time {millis} (milliseconds since 1970) is not within the years 0 to 9999 of `timezone` = `{zone}`"
             );
-            Misfit::new("TimeOutOfRange", error)
+            PlacementError::new("TimeOutOfRange", error)
         };
         // jiff's instants end a day before the calendar does; zones have long had their last offset by then.
         let second = millis.div_euclid(1000).clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
@@ -144,7 +144,7 @@ impl Partitioner {
         partition: i32,
         millis: Option<i64>,
         out: &mut String,
-    ) -> Result<(), Misfit> {
+    ) -> Result<(), PlacementError> {
         match self {
             Self::Kafka(Some((last, folder))) if *last == partition => out.push_str(folder),
             Self::Kafka(last) => {
@@ -162,7 +162,10 @@ impl Partitioner {
                     if !fields.is_empty() {
                         out.push('/');
                     }
-                    time.write(millis.ok_or_else(|| Misfit::new("MissingTime", "the row has no event time"))?, out)?;
+                    time.write(
+                        millis.ok_or_else(|| PlacementError::new("MissingTime", "the row has no event time"))?,
+                        out,
+                    )?;
                 }
             }
         }
@@ -178,7 +181,7 @@ mod tests {
     use super::*;
 
     /// The folders of the one row that `message` is.
-    fn folders(partitioner: &mut Partitioner, message: &str, millis: Option<i64>) -> Result<String, Misfit> {
+    fn folders(partitioner: &mut Partitioner, message: &str, millis: Option<i64>) -> Result<String, PlacementError> {
         let parsed = Parser::new(None).parse(message.as_bytes()).expect("a valid message");
         let row = parsed.rows().next().expect("one row").expect("a valid row");
         let mut out = String::new();

@@ -12,7 +12,7 @@ const PARTS: usize = 9_000;
 
 /// The reason why a flush ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
-pub enum Reason {
+pub enum FlushReason {
     /// An object has the configured number of rows.
     #[strum(serialize = "flush.size")]
     FlushSize,
@@ -42,7 +42,7 @@ pub enum Reason {
     Offset,
 }
 
-impl Reason {
+impl FlushReason {
     /// The reason as log and metrics name it.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -120,40 +120,40 @@ impl Rotation {
     }
 
     /// Whether a flush ends after a message, when an object has this many rows and full parts then.
-    pub fn ends_after(&self, rows: u64, parts: usize) -> Option<Reason> {
+    pub fn ends_after(&self, rows: u64, parts: usize) -> Option<FlushReason> {
         if rows >= self.flush_size {
-            Some(Reason::FlushSize)
+            Some(FlushReason::FlushSize)
         } else if parts >= PARTS {
-            Some(Reason::Parts)
+            Some(FlushReason::Parts)
         } else {
             None
         }
     }
 
     /// Whether the flush of what is buffered ends now.
-    pub fn ends_now(&self, buffered: Buffered, tick: &Tick) -> Option<Reason> {
+    pub fn ends_now(&self, buffered: Buffered, tick: &Tick) -> Option<FlushReason> {
         if !buffered.rows {
             return match tick.demand {
-                Demand::Shutdown => Some(Reason::Shutdown),
-                Demand::Commit => Some(Reason::Offset),
+                Demand::Shutdown => Some(FlushReason::Shutdown),
+                Demand::Commit => Some(FlushReason::Offset),
                 // At the partition's end, no later rows will take the offset with them.
-                Demand::Settings | Demand::Memory => tick.idle.is_some().then_some(Reason::Offset),
+                Demand::Settings | Demand::Memory => tick.idle.is_some().then_some(FlushReason::Offset),
             };
         }
         if buffered.scheduled.is_some_and(|at| tick.wall_millis >= at) {
-            return Some(Reason::Schedule);
+            return Some(FlushReason::Schedule);
         }
         if let (Some(limit), Some(idle)) = (self.idle, tick.idle)
             && idle >= limit
         {
-            return Some(Reason::Idle);
+            return Some(FlushReason::Idle);
         }
         match tick.demand {
             // The memory of parts that are being uploaded will be free without ending the object, which would only make
             // it smaller.
             Demand::Memory if buffered.uploading => None,
-            Demand::Memory => Some(Reason::Memory),
-            Demand::Shutdown => Some(Reason::Shutdown),
+            Demand::Memory => Some(FlushReason::Memory),
+            Demand::Shutdown => Some(FlushReason::Shutdown),
             Demand::Settings | Demand::Commit => None,
         }
     }
@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn rows_and_parts() {
         assert_eq!(rotation().ends_after(9, 8_999), None);
-        assert_eq!(rotation().ends_after(10, 0), Some(Reason::FlushSize));
-        assert_eq!(rotation().ends_after(1, 9_000), Some(Reason::Parts));
+        assert_eq!(rotation().ends_after(10, 0), Some(FlushReason::FlushSize));
+        assert_eq!(rotation().ends_after(1, 9_000), Some(FlushReason::Parts));
     }
 
     /// `Commit` never ends what has rows; memory and shutdown do; idle does after its time.
@@ -206,18 +206,18 @@ mod tests {
         for (buffered, demand, idle, expected) in [
             (ROWS, Demand::Settings, None, None),
             (ROWS, Demand::Settings, Some(4), None),
-            (ROWS, Demand::Settings, Some(5), Some(Reason::Idle)),
+            (ROWS, Demand::Settings, Some(5), Some(FlushReason::Idle)),
             (ROWS, Demand::Commit, Some(0), None),
-            (ROWS, Demand::Memory, None, Some(Reason::Memory)),
+            (ROWS, Demand::Memory, None, Some(FlushReason::Memory)),
             (Buffered { uploading: true, ..ROWS }, Demand::Memory, None, None),
-            (ROWS, Demand::Shutdown, None, Some(Reason::Shutdown)),
-            (Buffered { scheduled: Some(1000), ..ROWS }, Demand::Settings, None, Some(Reason::Schedule)),
+            (ROWS, Demand::Shutdown, None, Some(FlushReason::Shutdown)),
+            (Buffered { scheduled: Some(1000), ..ROWS }, Demand::Settings, None, Some(FlushReason::Schedule)),
             (Buffered { scheduled: Some(1001), ..ROWS }, Demand::Settings, None, None),
             (OFFSET, Demand::Settings, None, None),
-            (OFFSET, Demand::Settings, Some(0), Some(Reason::Offset)),
-            (OFFSET, Demand::Commit, None, Some(Reason::Offset)),
+            (OFFSET, Demand::Settings, Some(0), Some(FlushReason::Offset)),
+            (OFFSET, Demand::Commit, None, Some(FlushReason::Offset)),
             (OFFSET, Demand::Memory, None, None),
-            (OFFSET, Demand::Shutdown, None, Some(Reason::Shutdown)),
+            (OFFSET, Demand::Shutdown, None, Some(FlushReason::Shutdown)),
         ] {
             let actual = rotation().ends_now(buffered, &tick(demand, idle));
             assert_eq!(actual, expected, "{buffered:?} {demand:?} {idle:?}");

@@ -11,14 +11,14 @@ use crate::writer::Compression;
 
 /// The settings of a connector.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub(crate) struct S3Settings {
     /// What the names and bytes of objects depend on.
     pub layout: Layout,
     /// When a flush ends.
     pub rotation: Rotation,
 }
 
-impl Settings {
+impl S3Settings {
     /// Reads the sink's keys and checks what goes together.
     pub(crate) fn parse(config: &Config) -> Result<Self, ConfigError> {
         check_format(config)?;
@@ -67,8 +67,8 @@ fn rotation(config: &Config) -> Result<Rotation, ConfigError> {
 
 /// Refuses settings that have no effect. This is not part of [`Layout::parse`], which also reads the settings of
 /// intents: a version that did not check this may have written them.
-fn check_effects(config: &Config, settings: &Settings) -> Result<(), ConfigError> {
-    let Settings { layout, rotation } = settings;
+fn check_effects(config: &Config, settings: &S3Settings) -> Result<(), ConfigError> {
+    let S3Settings { layout, rotation } = settings;
     // A key that is set to its default is accepted.
     let unread = |key: &str, default: Option<&str>, problem: &str| match config.get(key) {
         value if value == default => Ok(()),
@@ -124,8 +124,8 @@ pub(crate) mod tests {
         Config::new("raw", &[KEYS], values.collect())
     }
 
-    pub(crate) fn parsed(extra: &[(&str, &str)]) -> Result<Settings, ConfigError> {
-        config(extra).and_then(|config| Settings::parse(&config))
+    pub(crate) fn parsed(extra: &[(&str, &str)]) -> Result<S3Settings, ConfigError> {
+        config(extra).and_then(|config| S3Settings::parse(&config))
     }
 
     /// A configuration as people paste it from Kafka Connect starts.

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use fms_aws::{Error, Retry, Verdict};
 use fms_connect::{RetryLimits, SinkError, TopicPartition, metrics};
 
-use crate::content::{self, Comparison, Content, Stored};
+use crate::content::{self, Comparison, Content, StoredObject};
 use crate::layout::{Layout, is_of};
 
 /// The checksum that every object is stored with, see [`content`].
@@ -47,7 +47,7 @@ pub fn client(aws: &SdkConfig, layout: &Layout) -> Client {
 
 /// The object that is being written, as errors and logs name it.
 #[derive(Debug)]
-pub struct Target {
+pub struct ObjectTarget {
     /// Its bucket.
     pub bucket: Arc<str>,
     /// Its key.
@@ -58,7 +58,7 @@ pub struct Target {
     pub start: i64,
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for ObjectTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "s3://{}/{} (records of {} from offset {} on)", self.bucket, self.key, self.partition, self.start)
     }
@@ -87,7 +87,7 @@ impl Store {
     ///
     /// In no call is the payload part of the signature: hashing it would cost as much as the rest of an upload. HTTPS
     /// protects it on its way, and with the checksum S3 refuses damaged bytes.
-    pub async fn put(&self, target: &Target, body: Bytes, content: &Content) -> Result<(), SinkError> {
+    pub async fn put(&self, target: &ObjectTarget, body: Bytes, content: &Content) -> Result<(), SinkError> {
         let call = || async {
             let request = self.client.put_object().bucket(&*self.bucket).key(&target.key);
             let request = request.body(ByteStream::from(body.clone())).checksum_algorithm(CHECKSUM).if_none_match("*");
@@ -104,7 +104,7 @@ impl Store {
 
     /// Begins an upload in parts and gives its id. The kind of checksum is named here, because otherwise S3 would
     /// refuse parts that have one.
-    pub async fn begin(&self, target: &Target) -> Result<String, SinkError> {
+    pub async fn begin(&self, target: &ObjectTarget) -> Result<String, SinkError> {
         let call = || async {
             let request = self.client.create_multipart_upload().bucket(&*self.bucket).key(&target.key);
             request.checksum_algorithm(CHECKSUM).send().await.map_err(Error::from)
@@ -119,7 +119,13 @@ impl Store {
     }
 
     /// Uploads part `number`, counted from 1.
-    pub async fn part(&self, target: &Target, id: &str, number: i32, body: Bytes) -> Result<CompletedPart, SinkError> {
+    pub async fn part(
+        &self,
+        target: &ObjectTarget,
+        id: &str,
+        number: i32,
+        body: Bytes,
+    ) -> Result<CompletedPart, SinkError> {
         let call = || async {
             let request = self.client.upload_part().bucket(&*self.bucket).key(&target.key).upload_id(id);
             let request = request.part_number(number).body(ByteStream::from(body.clone())).checksum_algorithm(CHECKSUM);
@@ -137,7 +143,7 @@ impl Store {
     /// Makes an object of its parts. The object appears only now.
     pub async fn complete(
         &self,
-        target: &Target,
+        target: &ObjectTarget,
         id: &str,
         parts: Vec<CompletedPart>,
         content: &Content,
@@ -166,7 +172,12 @@ impl Store {
     ///
     /// A replay of which some records have been compacted away finds an object that has more rows. The stored object
     /// stays, because it has every row once.
-    async fn compare(&self, target: &Target, content: &Content, checksum: Option<String>) -> Result<(), SinkError> {
+    async fn compare(
+        &self,
+        target: &ObjectTarget,
+        content: &Content,
+        checksum: Option<String>,
+    ) -> Result<(), SinkError> {
         let call = || async {
             let request = self.client.head_object().bucket(&*self.bucket).key(&target.key);
             request.checksum_mode(ChecksumMode::Enabled).send().await.map_err(Error::from)
@@ -186,22 +197,22 @@ impl Store {
         let known = found.checksum_crc32_c().zip(checksum).filter(comparable);
         let same = if length == Some(content.bytes) { known.map(|(stored, ours)| stored == ours) } else { Some(false) };
         let stored = match same {
-            Some(true) => Stored::Same,
-            Some(false) if content.rows.is_none() => Stored::Other,
+            Some(true) => StoredObject::Same,
+            Some(false) if content.rows.is_none() => StoredObject::Other,
             Some(false) | None => self.read(target, content).await?,
         };
         match stored {
-            Stored::Same => tracing::info!("{target} was stored already"),
-            Stored::WithMore => tracing::warn!(
+            StoredObject::Same => tracing::info!("{target} was stored already"),
+            StoredObject::WithMore => tracing::warn!(
                 "{target} was stored before some of its records were compacted away, and stays as it is: it has their rows, too"
             ),
-            Stored::Other => return Err(taken(target, content.bytes, length)),
+            StoredObject::Other => return Err(taken(target, content.bytes, length)),
         }
         Ok(())
     }
 
     /// Reads the stored object of the same name, to compare it.
-    async fn read(&self, target: &Target, content: &Content) -> Result<Stored, SinkError> {
+    async fn read(&self, target: &ObjectTarget, content: &Content) -> Result<StoredObject, SinkError> {
         let call = || async {
             let get = self.client.get_object().bucket(&*self.bucket).key(&target.key);
             let mut found = get.send().await.map_err(Error::from)?;
@@ -294,8 +305,8 @@ fn interrupted(error: BoxError) -> Error {
 
 /// The error for an object whose name another object has. Another `topics.dir` alone does not help, because the flush
 /// is announced with the one that it has.
-fn taken(target: &Target, bytes: u64, stored: Option<u64>) -> SinkError {
-    let Target { partition, start, .. } = target;
+fn taken(target: &ObjectTarget, bytes: u64, stored: Option<u64>) -> SinkError {
+    let ObjectTarget { partition, start, .. } = target;
     let stored = match stored {
         Some(stored) if stored == bytes => format!("of {stored} bytes, as many as this one, but not the same,"),
         Some(stored) => format!("of {stored} bytes, where this one has {bytes},"),
@@ -313,7 +324,7 @@ fn taken(target: &Target, bytes: u64, stored: Option<u64>) -> SinkError {
 /// The error for an object that could not be written. An upload that does not exist any more was aborted by another
 /// owner of the partition, or completed by a call whose answer was lost. After this and after a conflict with another
 /// write, the partition starts over and writes the same again.
-fn failed(doing: &str, target: &Target, error: &Error) -> SinkError {
+fn failed(doing: &str, target: &ObjectTarget, error: &Error) -> SinkError {
     let failure = match error.code() {
         Some("NoSuchUpload") => SinkError::restart(format!("{doing} {target}: {error}; the upload is no longer there")),
         Some(CONFLICT) => SinkError::restart(format!("{doing} {target}: {error}; it is written again")),

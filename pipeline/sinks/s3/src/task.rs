@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::partition::{Destination, Partition, Repeat};
 use crate::pool::Pool;
 use crate::recent::Recent;
-use crate::settings::Settings;
+use crate::settings::S3Settings;
 use crate::store::{self, Store};
 use crate::uploads::Uploads;
 
@@ -28,7 +28,7 @@ pub const CALLS: usize = 8;
 pub struct S3Task {
     context: TaskContext,
     config: Config,
-    settings: Settings,
+    settings: S3Settings,
     aws: SdkConfig,
     client: Client,
     retry: Retry,
@@ -42,7 +42,7 @@ pub struct S3Task {
 
 impl S3Task {
     /// A task without partitions yet.
-    pub fn new(context: TaskContext, config: Config, settings: Settings, aws: SdkConfig, client: Client) -> Self {
+    pub fn new(context: TaskContext, config: Config, settings: S3Settings, aws: SdkConfig, client: Client) -> Self {
         let permits = Arc::new(Semaphore::new(CALLS));
         let metrics = Metrics::new(&context);
         let pool = Pool::new(context.budget.clone());

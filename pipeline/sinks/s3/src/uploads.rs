@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::content::Content;
 use crate::pool::Pool;
-use crate::store::{Store, Target};
+use crate::store::{ObjectTarget, Store};
 
 /// An upload in parts, which begins with its first part.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub struct Multipart {
 
 /// What an object still needs when its flush may be completed.
 #[derive(Debug)]
-pub enum Body {
+pub enum ObjectBody {
     /// The whole object is to be stored in one call.
     Whole(Bytes, Reservation),
     /// Its parts are being uploaded, and are to be made an object.
@@ -155,7 +155,7 @@ impl Uploads {
     pub fn part(
         &mut self,
         store: &Store,
-        target: &Arc<Target>,
+        target: &Arc<ObjectTarget>,
         upload: &mut Multipart,
         bytes: Vec<u8>,
         memory: Reservation,
@@ -181,8 +181,8 @@ impl Uploads {
     pub fn complete(
         &mut self,
         store: &Store,
-        target: &Arc<Target>,
-        body: Body,
+        target: &Arc<ObjectTarget>,
+        body: ObjectBody,
         content: Content,
         pending: &Arc<Pending>,
         stored: impl FnOnce() + Send + 'static,
@@ -191,12 +191,12 @@ impl Uploads {
         let turn = self.turn();
         self.spawn(async move {
             match body {
-                Body::Whole(bytes, memory) => {
+                ObjectBody::Whole(bytes, memory) => {
                     let Some(_permit) = turn.await else { return Ok(()) };
                     store.put(&target, bytes, &content).await?;
                     drop(memory);
                 }
-                Body::Parts(upload, memory) => {
+                ObjectBody::Parts(upload, memory) => {
                     let mut parts = Vec::with_capacity(upload.parts.len());
                     for part in upload.parts {
                         // The upload of a missing part has reported its own error.

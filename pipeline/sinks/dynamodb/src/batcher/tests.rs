@@ -12,10 +12,10 @@ fn key(n: u8) -> ItemKey {
     ItemKey::new(KeyValue::Text(n.to_string()), None)
 }
 
-fn put(source: &Arc<Source>, offset: i64, index: usize, of: u8, text: &str) -> Put {
+fn put(opening: &Arc<Opening>, offset: i64, index: usize, of: u8, text: &str) -> Put {
     let partition = TopicPartition { topic: "t".into(), partition: 0 };
     Put {
-        source: Arc::clone(source),
+        opening: Arc::clone(opening),
         origin: Arc::new(Origin { partition, offset, timestamp: None, key: None, headers: Vec::new() }),
         index,
         text: text.into(),
@@ -25,11 +25,11 @@ fn put(source: &Arc<Source>, offset: i64, index: usize, of: u8, text: &str) -> P
     }
 }
 
-fn opened() -> (Batcher, Arc<Source>) {
+fn opened() -> (Batcher, Arc<Opening>) {
     let mut batcher = Batcher::default();
-    let source = Arc::new(Source::new(1));
-    batcher.open(&source);
-    (batcher, source)
+    let opening = Arc::new(Opening::new(1));
+    batcher.open(&opening);
+    (batcher, opening)
 }
 
 fn texts(batch: &[Arc<Put>]) -> Vec<&str> {
@@ -38,59 +38,59 @@ fn texts(batch: &[Arc<Put>]) -> Vec<&str> {
 
 #[test]
 fn newest_of_a_key_is_sent_once() {
-    let (mut batcher, source) = opened();
-    batcher.put(put(&source, 0, 0, 1, "old"));
-    batcher.put(put(&source, 0, 1, 1, "new"));
-    batcher.put(put(&source, 0, 2, 2, "other"));
+    let (mut batcher, opening) = opened();
+    batcher.put(put(&opening, 0, 0, 1, "old"));
+    batcher.put(put(&opening, 0, 1, 1, "new"));
+    batcher.put(put(&opening, 0, 2, 2, "other"));
     assert_eq!(texts(&batcher.take()), ["new", "other"]);
-    assert!(!batcher.is_done(&source, 1));
+    assert!(!batcher.is_done(&opening, 1));
     assert_eq!(batcher.stored(&key(1)), 1);
-    assert!(!batcher.is_done(&source, 1));
+    assert!(!batcher.is_done(&opening, 1));
     assert_eq!(batcher.stored(&key(2)), 0);
-    assert!(batcher.is_done(&source, 1));
+    assert!(batcher.is_done(&opening, 1));
     assert_eq!(batcher.memory(), 0);
 }
 
 #[test]
 fn row_waits_for_its_key_in_flight() {
-    let (mut batcher, source) = opened();
-    batcher.put(put(&source, 0, 0, 1, "first"));
+    let (mut batcher, opening) = opened();
+    batcher.put(put(&opening, 0, 0, 1, "first"));
     assert_eq!(texts(&batcher.take()), ["first"]);
-    batcher.put(put(&source, 1, 0, 1, "second"));
+    batcher.put(put(&opening, 1, 0, 1, "second"));
     assert!(batcher.take().is_empty());
     batcher.stored(&key(1));
-    assert!(batcher.is_done(&source, 1) && !batcher.is_done(&source, 2));
+    assert!(batcher.is_done(&opening, 1) && !batcher.is_done(&opening, 2));
     assert_eq!(texts(&batcher.take()), ["second"]);
 }
 
 /// What a refused row had superseded is not lost with it.
 #[test]
 fn superseded_row_takes_the_place_of_a_refused_one() {
-    let (mut batcher, source) = opened();
-    batcher.put(put(&source, 0, 0, 1, "good"));
-    batcher.put(put(&source, 1, 0, 1, "bad"));
+    let (mut batcher, opening) = opened();
+    batcher.put(put(&opening, 0, 0, 1, "good"));
+    batcher.put(put(&opening, 1, 0, 1, "bad"));
     assert_eq!(texts(&batcher.take()), ["bad"]);
     assert_eq!(batcher.not_stored(&key(1)).expect("open").text, "bad");
-    assert!(!batcher.is_done(&source, 1));
+    assert!(!batcher.is_done(&opening, 1));
     assert_eq!(texts(&batcher.take()), ["good"]);
     batcher.stored(&key(1));
-    assert!(batcher.is_done(&source, 2));
+    assert!(batcher.is_done(&opening, 2));
 }
 
 #[test]
 fn batches_are_bounded_by_items_and_bytes() {
-    let (mut batcher, source) = opened();
+    let (mut batcher, opening) = opened();
     for n in 0..30 {
-        batcher.put(put(&source, i64::from(n), 0, n, "x"));
+        batcher.put(put(&opening, i64::from(n), 0, n, "x"));
     }
     assert_eq!(batcher.take().len(), BATCH_ITEMS);
     assert_eq!(batcher.take().len(), 5);
     let large = "x".repeat(BATCH_BYTES / 3 + 1);
     for n in 100..105 {
-        batcher.put(put(&source, i64::from(n), 0, n, &large));
+        batcher.put(put(&opening, i64::from(n), 0, n, &large));
     }
     assert_eq!(batcher.take().len(), 2);
-    batcher.put(put(&source, 200, 0, 200, &"x".repeat(BATCH_BYTES + 1)));
+    batcher.put(put(&opening, 200, 0, 200, &"x".repeat(BATCH_BYTES + 1)));
     assert_eq!(batcher.take().len(), 2);
     assert_eq!(batcher.take().len(), 1);
     assert_eq!(batcher.take().len(), 1);
@@ -99,13 +99,13 @@ fn batches_are_bounded_by_items_and_bytes() {
 
 #[test]
 fn closed_partition_is_forgotten_but_its_key_stays_in_flight() {
-    let (mut batcher, source) = opened();
-    batcher.put(put(&source, 0, 0, 1, "sent"));
+    let (mut batcher, opening) = opened();
+    batcher.put(put(&opening, 0, 0, 1, "sent"));
     batcher.take();
-    batcher.put(put(&source, 1, 0, 1, "waits"));
-    batcher.put(put(&source, 1, 1, 2, "waits"));
-    batcher.close(&source);
-    let again = Arc::new(Source::new(2));
+    batcher.put(put(&opening, 1, 0, 1, "waits"));
+    batcher.put(put(&opening, 1, 1, 2, "waits"));
+    batcher.close(&opening);
+    let again = Arc::new(Opening::new(2));
     batcher.open(&again);
     batcher.put(put(&again, 0, 0, 1, "again"));
     assert!(batcher.take().is_empty());
@@ -121,7 +121,7 @@ fn closed_partition_is_forgotten_but_its_key_stays_in_flight() {
 #[test]
 fn superseded_row_outlives_a_closed_partition() {
     let (mut batcher, ours) = opened();
-    let other = Arc::new(Source::new(2));
+    let other = Arc::new(Opening::new(2));
     batcher.open(&other);
     batcher.put(put(&ours, 0, 0, 1, "ours"));
     batcher.put(put(&other, 0, 0, 1, "other"));
@@ -155,7 +155,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// The batcher among two partitions, a table, and the truth about both.
 struct Model {
     batcher: Batcher,
-    sources: Vec<Arc<Source>>,
+    openings: Vec<Arc<Opening>>,
     offsets: [i64; 2],
     next_row: usize,
     flights: Vec<Vec<Arc<Put>>>,
@@ -167,14 +167,14 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        let sources: Vec<_> = (0..2).map(|id| Arc::new(Source::new(id))).collect();
+        let openings: Vec<_> = (0..2).map(|id| Arc::new(Opening::new(id))).collect();
         let mut batcher = Batcher::default();
-        for source in &sources {
-            batcher.open(source);
+        for opening in &openings {
+            batcher.open(opening);
         }
         Self {
             batcher,
-            sources,
+            openings,
             offsets: [0; 2],
             next_row: 0,
             flights: Vec::new(),
@@ -188,9 +188,9 @@ impl Model {
         match step {
             Step::Put(partition, keys) => {
                 for (index, of) in keys.iter().enumerate() {
-                    let source = &self.sources[*partition];
-                    let row = put(source, self.offsets[*partition], index, *of, &self.next_row.to_string());
-                    self.rows.push((source.id, row.key.to_string(), self.next_row));
+                    let opening = &self.openings[*partition];
+                    let row = put(opening, self.offsets[*partition], index, *of, &self.next_row.to_string());
+                    self.rows.push((opening.id, row.key.to_string(), self.next_row));
                     self.batcher.put(row);
                     self.next_row += 1;
                 }
@@ -205,7 +205,7 @@ impl Model {
                     if !is_refused {
                         self.table.insert(row.key.to_string(), number);
                     }
-                    if is_refused || row.source.is_revoked() {
+                    if is_refused || row.opening.is_revoked() {
                         self.refused.extend(self.batcher.not_stored(&row.key).map(|_| number));
                     } else {
                         self.batcher.stored(&row.key);
@@ -214,12 +214,12 @@ impl Model {
             }
             Step::Answer(..) => {}
             Step::Reopen(partition) => {
-                let source = Arc::new(Source::new(self.sources[*partition].id + 2));
-                let old = std::mem::replace(&mut self.sources[*partition], source);
+                let opening = Arc::new(Opening::new(self.openings[*partition].id + 2));
+                let old = std::mem::replace(&mut self.openings[*partition], opening);
                 old.revoke();
                 self.batcher.close(&old);
                 self.rows.retain(|(id, ..)| *id != old.id);
-                self.batcher.open(&self.sources[*partition]);
+                self.batcher.open(&self.openings[*partition]);
             }
         }
     }
@@ -230,7 +230,7 @@ impl Model {
         let mut keys: HashSet<&ItemKey> = self.flights.iter().flatten().map(|put| &*put.key).collect();
         for row in &batch {
             assert!(keys.insert(&row.key), "{} is in flight twice", row.key);
-            assert!(!row.source.is_revoked(), "a row of a closed partition was sent");
+            assert!(!row.opening.is_revoked(), "a row of a closed partition was sent");
         }
         if !batch.is_empty() {
             self.flights.push(batch);
@@ -256,8 +256,8 @@ proptest! {
             }
             model.run(&Step::Answer(0, 0));
         }
-        for source in &model.sources {
-            prop_assert!(model.batcher.is_done(source, i64::MAX));
+        for opening in &model.openings {
+            prop_assert!(model.batcher.is_done(opening, i64::MAX));
         }
         prop_assert_eq!(model.batcher.memory(), 0);
         prop_assert!(model.batcher.slots.is_empty() && model.batcher.queue.is_empty());
@@ -279,9 +279,9 @@ proptest! {
         let mut model = Model::new();
         for step in &steps {
             model.run(step);
-            for (source, end) in model.sources.iter().zip(model.offsets) {
-                if model.batcher.is_done(source, end) {
-                    for (_, key, row) in model.rows.iter().filter(|(id, ..)| *id == source.id) {
+            for (opening, end) in model.openings.iter().zip(model.offsets) {
+                if model.batcher.is_done(opening, end) {
+                    for (_, key, row) in model.rows.iter().filter(|(id, ..)| *id == opening.id) {
                         let stored = model.table.get(key).is_some_and(|stored| stored >= row);
                         prop_assert!(stored || model.refused.contains(row), "row {} of {} is not done", row, key);
                     }

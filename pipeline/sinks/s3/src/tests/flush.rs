@@ -211,7 +211,7 @@ fn silent_endpoint() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("an address");
     let aws = world.aws.clone().into_builder().endpoint_url(format!("http://{address}")).build();
-    let settings = Settings::parse(&World::config(&[])).expect("valid settings");
+    let settings = S3Settings::parse(&World::config(&[])).expect("valid settings");
     let started = std::time::Instant::now();
     let check = world.runtime.block_on(check_bucket(&client(&aws, &settings.layout), "raw", "raw"));
     let (key, problem) = check.expect_err("no answer");
@@ -225,7 +225,7 @@ fn silent_endpoint() {
 fn missing_bucket() {
     let world = World::new();
     let config = World::config(&[("s3.bucket.name", "missing")]);
-    let settings = Settings::parse(&config).expect("valid settings");
+    let settings = S3Settings::parse(&config).expect("valid settings");
     let client = client(&world.aws, &settings.layout);
     let check = world.runtime.block_on(check_bucket(&client, "missing", "raw"));
     let (key, problem) = check.expect_err("no bucket");

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::S3Sink;
-use crate::settings::Settings;
+use crate::settings::S3Settings;
 use crate::store::client;
 use crate::task::S3Task;
 
@@ -65,7 +65,7 @@ impl World {
 
     fn task(&self, extra: &[(&str, &str)]) -> Driver<'_> {
         let config = Self::config(extra);
-        let settings = Settings::parse(&config).expect("valid settings");
+        let settings = S3Settings::parse(&config).expect("valid settings");
         let client = client(&self.aws, &settings.layout);
         let inner = testing::Driver::new(&config, self.runtime.handle(), |context| {
             Box::new(S3Task::new(context, config.clone(), settings, self.aws.clone(), client))
@@ -86,7 +86,7 @@ impl World {
 
     /// Stores an object in one piece, without a CRC32C.
     fn store(&self, key: &str, body: &[u8]) {
-        let settings = Settings::parse(&Self::config(&[])).expect("valid settings");
+        let settings = S3Settings::parse(&Self::config(&[])).expect("valid settings");
         let put = client(&self.aws, &settings.layout).put_object().bucket(BUCKET).key(key).body(body.to_vec().into());
         self.runtime.block_on(put.checksum_algorithm(ChecksumAlgorithm::Sha256).send()).expect("to put");
     }

@@ -47,7 +47,7 @@ fn memory_waits_for_parts_under_way() {
 #[test]
 fn uploads_left_behind_are_aborted() {
     let world = World::new();
-    let settings = Settings::parse(&World::config(&[])).expect("valid settings");
+    let settings = S3Settings::parse(&World::config(&[])).expect("valid settings");
     let client = client(&world.aws, &settings.layout);
     let others = [
         "topics/t/partition=0/other.json",

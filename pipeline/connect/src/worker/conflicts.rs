@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::error::StartError;
-use super::start::Checked;
+use super::start::CheckedConnector;
 use crate::ConfigError;
 use crate::config::common::{DEAD_LETTER_TOPIC, dead_letter_topic};
-use crate::sink::Target;
+use crate::sink::ExclusiveTarget;
 
 /// Every connector that cannot run beside one before it. `existing` are the topics that exist.
-pub(super) fn conflicts(connectors: &[Checked], existing: &BTreeSet<String>) -> Vec<StartError> {
+pub(super) fn conflicts(connectors: &[CheckedConnector], existing: &BTreeSet<String>) -> Vec<StartError> {
     let mut problems = Vec::new();
     for (at, later) in connectors.iter().enumerate() {
         let earlier = &connectors[..at];
@@ -25,9 +25,13 @@ pub(super) fn conflicts(connectors: &[Checked], existing: &BTreeSet<String>) -> 
 }
 
 /// Why `later` cannot run beside `earlier`, if both write a topic to one place that takes only one writer.
-fn same_target(earlier: &Checked, later: &Checked, existing: &BTreeSet<String>) -> Option<ConfigError> {
-    let target = |connector: &Checked| connector.kind.exclusive_target(&connector.spec.config);
-    let (other, Target { key, place }) = (target(earlier)?, target(later)?);
+fn same_target(
+    earlier: &CheckedConnector,
+    later: &CheckedConnector,
+    existing: &BTreeSet<String>,
+) -> Option<ConfigError> {
+    let target = |connector: &CheckedConnector| connector.kind.exclusive_target(&connector.spec.config);
+    let (other, ExclusiveTarget { key, place }) = (target(earlier)?, target(later)?);
     if other.place != place {
         return None;
     }
@@ -49,7 +53,7 @@ fn same_target(earlier: &Checked, later: &Checked, existing: &BTreeSet<String>) 
 ///
 /// Each circle is found once, at the last of its connectors. A connector that reads its own dead letters is refused on
 /// its own.
-fn circle(connectors: &[Checked], last: usize) -> Option<ConfigError> {
+fn circle(connectors: &[CheckedConnector], last: usize) -> Option<ConfigError> {
     let reads_letters_of = |reader: usize, writer: usize| {
         let topic = dead_letter_topic(&connectors[writer].spec.config);
         topic.is_some_and(|topic| connectors[reader].spec.topics.reads(topic))
