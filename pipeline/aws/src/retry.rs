@@ -125,7 +125,7 @@ impl Retry {
                 reason,
                 retries,
                 delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-                "{what}: {error}; trying again"
+                "{what} failed and is retried: {error}"
             );
         }
     }

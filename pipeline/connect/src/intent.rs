@@ -40,11 +40,16 @@ pub fn decode(metadata: &str) -> Result<Option<Replay>, String> {
         return Ok(None);
     }
     // The text is not shown, because it has settings that may be secret.
-    let intent: Metadata = serde_json::from_str(metadata)
-        .map_err(|e| format!("the intent in the commit metadata is not readable ({e}); run the version that wrote it until it has finished that flush"))?;
+    let intent: Metadata = serde_json::from_str(metadata).map_err(|e| {
+        format!(
+            "the intent in the commit metadata is not readable ({e}); run the version that wrote it \
+             until it has finished that flush"
+        )
+    })?;
     if intent.version != VERSION {
         return Err(format!(
-            "the intent in the commit metadata is of version {}, this program reads {VERSION}; run the version that wrote it until it has finished that flush",
+            "the intent in the commit metadata is of version {}, but this program reads version {VERSION}; run the \
+             version that wrote it until it has finished that flush",
             intent.version
         ));
     }
@@ -62,7 +67,8 @@ pub fn check(config: &Config) -> Result<(), ConfigError> {
     Err(config.error(
         longest,
         format!(
-            "the settings that names and bytes depend on take {bytes} bytes in the commit metadata, Kafka takes {METADATA_MAX_BYTES}; shorten the longest, this one"
+            "the settings that names and bytes of objects depend on take {bytes} bytes in the metadata of an offset \
+             commit, of which Kafka accepts {METADATA_MAX_BYTES}; shorten this one, which is the longest"
         ),
     ))
 }
@@ -86,7 +92,7 @@ mod tests {
         assert!(newer.contains("version 3"), "{newer}");
         let older =
             decode(r#"{"fms-intent":1,"end":1,"settings":{}}"#).expect_err("older: its objects have other names");
-        assert!(older.contains("version 1, this program reads 2"), "{older}");
+        assert!(older.contains("version 1, but this program reads version 2"), "{older}");
         let damaged = decode(r#"{"fms-intent":2,"end":"#).expect_err("damaged");
         assert!(damaged.contains("not readable"), "{damaged}");
     }

@@ -69,33 +69,33 @@ const BUFFER_LIMIT: &str = "fms_buffer_limit_bytes";
 
 const COUNTERS: &[(&str, &str)] = &[
     (READ, "Records read from Kafka."),
-    (SENT, "Records given to the sink."),
+    (SENT, "Records handed to the sink."),
     (COMMITS, "Offset commits that succeeded."),
     (COMMITS_FAILED, "Offset commits that failed."),
     (ERRORS, "Records or rows that could not be converted or stored."),
     (FAILURES, "Errors that failed the task."),
     (SKIPPED, "Records skipped because of errors or for having no value."),
-    (RETRIES, "Calls tried again."),
+    (RETRIES, "Calls retried."),
     (LOGGED, "Errors logged."),
-    (LETTERS, "Dead letters given to the producer."),
+    (LETTERS, "Dead letters handed to the producer."),
     (LETTERS_FAILED, "Dead letters that could not be delivered."),
-    (LETTERS_CUT, "Dead letters delivered without all of this, because their topic takes no more."),
+    (LETTERS_CUT, "Dead letters delivered without a part, because their topic accepts no more, by that part."),
     (ROWS, "Rows stored in the sink."),
     (BYTES, "Bytes sent to the sink, as stored."),
-    (RESTARTS, "Partitions begun again from their committed offset, because another owner had aborted an upload."),
-    (TASK_RESTARTS, "Times that the task began anew by itself after a failure, by what had failed."),
+    (RESTARTS, "Partitions read again from their committed offset, because another owner had aborted an upload."),
+    (TASK_RESTARTS, "Restarts of the task by itself after a failure, by what had failed."),
     (FLUSHES, "Flushes by what made them due."),
-    (RETRIES_BY_REASON, "Calls tried again, by reason."),
+    (RETRIES_BY_REASON, "Calls retried, by reason."),
 ];
 
 const GAUGES: &[(&str, &str)] = &[
     (PARTITIONS, "Partitions assigned to the task."),
     (LAG_MAX, "The largest lag of the task's partitions, in records."),
     (LAST_ERROR, "When the last error happened, milliseconds since the Unix epoch."),
-    (STATUS, "1 for the status the task has, 0 for the others."),
+    (STATUS, "1 for the status that the task has, and 0 for the others."),
     (LAG, "Records between the committed offset and the end of the partition."),
     (BUFFER_USED, "Bytes held between Kafka and the sinks."),
-    (BUFFER_LIMIT, "buffer.memory: the most that should be held."),
+    (BUFFER_LIMIT, "The part of buffer.memory that the tasks share, the most that should be held."),
 ];
 
 /// The counters of one task, looked up once.

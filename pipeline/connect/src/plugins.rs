@@ -223,7 +223,7 @@ mod tests {
         let keys = plugins().keys("com.example.TestSink").unwrap();
         let key = |name: &str| keys.as_array().unwrap().iter().find(|key| key["name"] == name).unwrap().to_string();
         assert_snapshot!(key("mode"), @r#"{"default_value":"a","dependents":[],"display_name":"mode","documentation":"a mode. Take care: b is slow.","group":"TestSink","importance":"MEDIUM","name":"mode","order":2,"required":false,"type":"STRING","width":"MEDIUM"}"#);
-        assert_snapshot!(key("errors.retry.timeout"), @r#"{"default_value":"0","dependents":[],"display_name":"errors.retry.timeout","documentation":"how long a call that may yet succeed is tried again; -1 is without end, 0 is not at all; a call that is throttled is tried again without end, whatever stands here. Take care: a short one fails the task at an outage that would have passed.","group":"Error Handling","importance":"HIGH","name":"errors.retry.timeout","order":2,"required":false,"type":"LONG","width":"SHORT"}"#);
+        assert_snapshot!(key("errors.retry.timeout"), @r#"{"default_value":"0","dependents":[],"display_name":"errors.retry.timeout","documentation":"A call that may succeed later is retried for this long; -1 means without end, and 0 means not at all. A call that is throttled is always retried without end. Take care: If the time is short, an outage that would have passed fails the task.","group":"Error Handling","importance":"HIGH","name":"errors.retry.timeout","order":2,"required":false,"type":"LONG","width":"SHORT"}"#);
         assert_snapshot!(plugins().list().to_string(), @r#"[{"class":"TestSink","type":"sink","version":"0.1.0"},{"class":"com.example.TestSink","type":"sink","version":"0.1.0"},{"class":"Other","type":"sink","version":"0.1.0"}]"#);
     }
 
@@ -261,7 +261,7 @@ mod tests {
         "connector.class" = "TestSink": []
         "topics" = "t": []
         "table" = "forbidden": ["table must not be"]
-        "consumer.override.group.id" = "x": ["consumer.override.group.id cannot be set: the group is always `connect-<name>`: offsets and intents belong to it"]
+        "consumer.override.group.id" = "x": ["consumer.override.group.id cannot be set: the consumer group is always `connect-<name>`, because offsets and intents belong to it"]
         "producer.override.sasl.password" = "[hidden]": []
         "#);
         assert_snapshot!(validated(&[("name", "a"), ("connector.class", "Other"), ("topics", "t"), ("table", "x")]), @r#"

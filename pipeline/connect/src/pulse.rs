@@ -1,12 +1,12 @@
-//! Whether the loop of a task goes on, and where it stands if it does not.
+//! Whether the loop of a task makes progress, and what it is doing if it does not.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A place in a task's loop.
+/// What a task's loop is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::FromRepr)]
 #[repr(u8)]
-pub(crate) enum LoopPlace {
+pub(crate) enum LoopStep {
     #[strum(serialize = "creating its consumer and its sink")]
     Starting,
     #[strum(serialize = "serving its consumer's events")]
@@ -25,37 +25,37 @@ pub(crate) enum LoopPlace {
 #[derive(Debug)]
 pub struct Pulse {
     began: Instant,
-    /// The milliseconds from `began` to the last turn of the loop.
-    turned: AtomicU64,
-    place: AtomicU8,
+    /// The milliseconds from `began` to the beginning of the last pass.
+    last_pass: AtomicU64,
+    step: AtomicU8,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { began: Instant::now(), turned: AtomicU64::new(0), place: AtomicU8::new(LoopPlace::Starting as u8) }
+        Self { began: Instant::now(), last_pass: AtomicU64::new(0), step: AtomicU8::new(LoopStep::Starting as u8) }
     }
 }
 
 impl Pulse {
-    /// Notes that the loop has begun another turn.
-    pub(crate) fn turn(&self) {
-        self.turned.store(self.now(), Ordering::Relaxed);
+    /// Notes that the loop has begun another pass.
+    pub(crate) fn begin_pass(&self) {
+        self.last_pass.store(self.now(), Ordering::Relaxed);
     }
 
-    /// Notes where the loop is.
-    pub(crate) fn stands_at(&self, place: LoopPlace) {
-        self.place.store(place as u8, Ordering::Relaxed);
+    /// Notes what the loop is doing.
+    pub(crate) fn is_doing(&self, step: LoopStep) {
+        self.step.store(step as u8, Ordering::Relaxed);
     }
 
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// If the loop has not turned for longer than `limit`, says for how long and where it stands.
+    /// If the loop has made no progress for longer than `limit`, says for how long, and what it is doing.
     pub fn stalled(&self, limit: Duration) -> Option<String> {
-        let since = Duration::from_millis(self.now().saturating_sub(self.turned.load(Ordering::Relaxed)));
-        let place = LoopPlace::from_repr(self.place.load(Ordering::Relaxed)).unwrap_or(LoopPlace::Starting);
-        (since > limit).then(|| format!("has not turned for {} s: it stands at {place}", since.as_secs()))
+        let since = Duration::from_millis(self.now().saturating_sub(self.last_pass.load(Ordering::Relaxed)));
+        let step = LoopStep::from_repr(self.step.load(Ordering::Relaxed)).unwrap_or(LoopStep::Starting);
+        (since > limit).then(|| format!("the task has made no progress for {} s: it is {step}", since.as_secs()))
     }
 }
 
@@ -64,14 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_that_does_not_turn_says_where_it_stands() {
+    fn a_task_without_progress_says_what_it_is_doing() {
         let began = Instant::now().checked_sub(Duration::from_secs(70)).expect("a clock that began before that");
         let pulse = Pulse { began, ..Pulse::default() };
-        pulse.stands_at(LoopPlace::Committing);
+        pulse.is_doing(LoopStep::Committing);
         let stalled = pulse.stalled(Duration::from_mins(1));
-        assert_eq!(stalled.as_deref(), Some("has not turned for 70 s: it stands at committing an offset"));
+        assert_eq!(stalled.as_deref(), Some("the task has made no progress for 70 s: it is committing an offset"));
         assert_eq!(pulse.stalled(Duration::from_secs(80)), None);
-        pulse.turn();
+        pulse.begin_pass();
         assert_eq!(pulse.stalled(Duration::from_mins(1)), None);
     }
 }

@@ -82,7 +82,7 @@ async fn serve_within(limits: Limits, listener: TcpListener, rest: Rest) -> io::
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                warn!(%error, "the REST interface cannot take a connection");
+                warn!(%error, "the REST interface cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -146,12 +146,12 @@ async fn root(State(rest): State<Rest>) -> Response {
     }))
 }
 
-/// How long a task may take from one turn of its loop to the next before it counts as stuck. Nothing that it waits for
-/// takes nearly as long.
+/// How long the loop of a task may make no progress before the task counts as stuck. Nothing that it waits for takes
+/// nearly as long.
 const TURN_LIMIT: Duration = Duration::from_mins(1);
 
-/// The health of the worker: status 503 as soon as a task has failed, waits to begin again or is stuck, with every such
-/// task and the reason.
+/// The health of the worker: status 503 as soon as a task has failed, waits for its restart or is stuck, with every
+/// such task and the reason.
 async fn health(State(rest): State<Rest>) -> Response {
     let failed: Vec<Value> = rest
         .status
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn clients_that_do_not_go_on_are_closed_and_leave_room_for_others_meanwhile() {
-        // Nobody is closed for his time: it has to be the number.
+        // The times are long, so only the limit on the number of connections can close one.
         let patient = Limits { connections: 8, head: Duration::from_mins(1), whole: Duration::from_mins(1), ..LIMITS };
         let (_runtime, address) = serving(patient);
         let slow: Vec<_> = (0..100).map(|_| client(address, "GET /health HT")).collect();
@@ -303,7 +303,7 @@ mod tests {
     fn a_connection_has_its_time_for_head_and_body_and_serves_one_request() {
         let limits = Limits { head: Duration::from_millis(200), whole: Duration::from_millis(600), body: 50, ..LIMITS };
         let (_runtime, address) = serving(limits);
-        // It comes back only when the server has closed the connection, though HTTP/1.1 would keep it.
+        // The answer ends only when the server closes the connection, which HTTP/1.1 would keep open.
         assert_eq!(status(&answer(client(address, HEALTH))), Some(200));
         assert_eq!(answer(client(address, "")), "");
         assert_eq!(answer(client(address, "GET /health HTTP/1.1\r\nhost:")), "");

@@ -24,52 +24,67 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "bootstrap.servers",
         ValueType::List,
-        "the Kafka cluster, as `host:port` separated by commas; `KAFKA_BOOTSTRAP_SERVERS` says it too",
+        "The worker connects to the Kafka cluster at these addresses, as `host:port` separated by commas. \
+         `KAFKA_BOOTSTRAP_SERVERS` sets the same",
     )
     .required()
     .high()
-    .risk("with one server alone the worker does not start while that one is down"),
+    .risk("With one address alone, the worker does not start while that server is down"),
     Key::new(
         "listeners",
         ValueType::Text,
-        "where REST, `/health` and `/metrics` listen; with port 0 the system chooses a port, and the log says which",
+        "REST, `/health` and `/metrics` listen at this address. With port 0 the system chooses a port, which \
+         the log names",
     )
     .default("http://0.0.0.0:8083")
-    .risk("there is neither TLS nor a password: whoever reaches it reads the connectors' configuration"),
+    .risk(
+        "There is neither TLS nor a password, so whoever reaches the port can read the configuration of the \
+         connectors",
+    ),
     Key::new(
         "buffer.memory",
         ValueType::Int(BUFFER_MEMORY_MIN, i64::MAX),
-        "what all tasks hold between Kafka and their sinks; over it they flush early, then pause",
+        "All tasks together hold at most this many bytes between Kafka and their sinks. Above it they flush early, \
+         and then pause",
     )
     .default("67108864")
     .high()
     .unit("bytes")
-    .risk("a small one makes small objects and pauses; a large one has to fit into the container's limit"),
+    .risk(
+        "If it is small, objects are small and tasks pause; if it is large, it has to fit into the memory \
+         limit of the container",
+    ),
     Key::new(
         "offset.flush.interval.ms",
         ValueType::Int(1, i64::MAX),
-        "how often a sink that does not flush by its own settings is flushed and its offsets are committed",
+        "A sink that does not flush by settings of its own is flushed this often, and its offsets are \
+         committed",
     )
     .default("60000")
     .unit("ms")
-    .risk("what was not committed is written again after a crash"),
+    .risk("Records whose offsets are not committed are written again after a crash"),
     Key::new(
         "task.shutdown.graceful.timeout.ms",
         ValueType::Int(0, i64::MAX),
-        "how long tasks may take to flush and commit when the worker stops; what is left is repeated at the next start",
+        "When the worker stops, its tasks may take this long to flush and commit. What is left is repeated at \
+         the next start",
     )
     .default("30000")
     .unit("ms")
-    .risk("longer than the time until the orchestrator's SIGKILL, it is cut off in the middle"),
+    .risk(
+        "If it is longer than the time until the orchestrator sends SIGKILL, the flush is cut off in the \
+         middle",
+    ),
     Key::new(
         "task.restart.backoff.max.ms",
         ValueType::Int(1, i64::MAX),
-        "a task that failed for what can be mended outside (a service or broker that refuses, a bucket, table or topic that is missing) begins \
-         anew by itself, first after a second, then after twice as long each time, at most after so long",
+        "A task that failed for a cause outside of the worker (a service or broker that refuses, or a bucket, \
+         table or topic that is missing) restarts by itself, first after one second and then after twice as \
+         long each time, but never after more than this",
     )
     .default("60000")
     .unit("ms")
-    .risk("a long one goes on waiting when the cause has long been mended"),
+    .risk("If it is long, the task still waits when the cause has been repaired"),
 ];
 
 /// Settings of Kafka Connect's workers that this worker does not have, and what to do instead.
@@ -78,12 +93,12 @@ pub const REFUSED: &[(&str, &str)] = &[
         "group.id",
         "there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it",
     ),
-    ("config.storage.", "connectors are files, nothing is stored; remove it"),
-    ("offset.storage.", "offsets are the consumer group's, nothing is stored; remove it"),
-    ("status.storage.", "the status is in memory, nothing is stored; remove it"),
+    ("config.storage.", "connectors are files, so no configuration is stored; remove it"),
+    ("offset.storage.", "Kafka stores the offsets of the consumer groups; remove it"),
+    ("status.storage.", "the status is kept in memory; remove it"),
     ("plugin.", "sinks are built in; remove it"),
-    ("key.converter", "it belongs into the connectors"),
-    ("value.converter", "it belongs into the connectors"),
+    ("key.converter", "set it in the files of the connectors"),
+    ("value.converter", "set it in the files of the connectors"),
     ("rest.", "workers do not talk to each other; `CONNECT_LISTENERS` says where this one listens; remove it"),
     ("log4j.", "use `RUST_LOG` and `--log-format`"),
 ];
@@ -326,14 +341,14 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_by_its_variable() {
-        assert_snapshot!(problems(&[]), @"environment: `KAFKA_BOOTSTRAP_SERVERS`: is missing: the Kafka cluster, as `host:port` separated by commas; `KAFKA_BOOTSTRAP_SERVERS` says it too");
+        assert_snapshot!(problems(&[]), @"environment: `KAFKA_BOOTSTRAP_SERVERS`: is missing: The worker connects to the Kafka cluster at these addresses, as `host:port` separated by commas. `KAFKA_BOOTSTRAP_SERVERS` sets the same");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BOOTSTRAP_SERVERS", "b:1")]), @"environment: `CONNECT_BOOTSTRAP_SERVERS` = `b:1`: contradicts `KAFKA_BOOTSTRAP_SERVERS` = `a:1`");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFER_MEMORY", "1")]), @"environment: `CONNECT_BUFER_MEMORY`: is not a known setting; nearest known variable: `CONNECT_BUFFER_MEMORY`");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFFER_MEMORY", "64MB")]), @"environment: `CONNECT_BUFFER_MEMORY` = `64MB`: is not an integer; allowed: an integer from 1048576");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @"environment: `CONNECT_GROUP_ID`: is not supported: there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_LISTENERS", "https://0.0.0.0:8083")]), @"environment: `CONNECT_LISTENERS` = `https://0.0.0.0:8083`: is not HTTP; allowed: one `http://host:port`, where port 0 is any free one");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_SASL_PASWORD", "secret")]), @r#"environment: `CONNECT_CONSUMER_SASL_PASWORD`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_ENABLE_AUTO_COMMIT", "true")]), @"environment: `CONNECT_CONSUMER_ENABLE_AUTO_COMMIT`: cannot be set: offsets are committed by the worker once what is before them is stored");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_ENABLE_AUTO_COMMIT", "true")]), @"environment: `CONNECT_CONSUMER_ENABLE_AUTO_COMMIT`: cannot be set: the worker commits an offset once everything before it is stored");
     }
 
     proptest! {

@@ -17,7 +17,7 @@ pub enum TaskState {
     Unassigned,
     /// The task runs.
     Running,
-    /// The task has failed for this reason and will begin again by itself.
+    /// The task has failed for this reason and will restart by itself.
     Restarting(String),
     /// The task has failed for this reason and stays stopped.
     Failed(String),
@@ -84,8 +84,8 @@ impl Status {
         tasks.iter().filter(|((of, _), _)| of == connector).map(|((_, task), state)| (*task, state.clone())).collect()
     }
 
-    /// The connector, task and reason of every task that does not run as it should, because it has failed, waits to
-    /// begin again, or has not turned its loop for longer than `limit`.
+    /// The connector, task and reason of every task that does not run as it should, because it has failed, waits
+    /// for its restart, or whose loop has made no progress for longer than `limit`.
     pub fn unwell(&self, limit: Duration) -> Vec<(String, u32, String)> {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks
@@ -113,7 +113,7 @@ impl Status {
 mod tests {
     use super::*;
 
-    /// A task that runs and does not turn is as unwell as one that has failed; one that has not begun is not.
+    /// A task that runs and makes no progress is as unwell as one that has failed; a task that has not started is not.
     #[test]
     fn a_running_task_that_is_stuck_is_unwell() {
         let mut status = Status::default();
@@ -123,8 +123,8 @@ mod tests {
         while status.unwell(Duration::ZERO).is_empty() {}
         let (connector, task, reason) = status.unwell(Duration::ZERO).swap_remove(0);
         assert_eq!((connector.as_str(), task), ("raw", 1));
-        assert!(reason.starts_with("has not turned for "), "{reason}");
-        assert!(status.unwell(Duration::from_mins(1)).is_empty(), "it has turned in the last minute");
+        assert!(reason.starts_with("the task has made no progress for "), "{reason}");
+        assert!(status.unwell(Duration::from_mins(1)).is_empty(), "its loop has made progress in the last minute");
         status.set("raw", 0, TaskState::Restarting("denied".into()));
         assert_eq!(status.unwell(Duration::from_mins(1)), [("raw".to_owned(), 0, "denied".to_owned())]);
         assert_eq!(status.failed(), 0);

@@ -2,7 +2,8 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! # use fms_connect::{Config, ConfigError, Demand, ErrantRow, SinkConnector, SinkError, SinkRecord, SinkTask, TaskFactory};
+//! # use fms_connect::{Config, ConfigError, Demand, ErrantRow, SinkConnector, SinkError, SinkRecord, SinkTask};
+//! # use fms_connect::TaskFactory;
 //! # struct Sink;
 //! # impl SinkConnector for Sink {
 //! #     fn classes(&self) -> &'static [&'static str] { &["Sink"] }

@@ -13,8 +13,8 @@ pub use mimalloc::MiMalloc as Allocator;
 /// `mi_option_purge_delay` of mimalloc.h, which the crate does not name.
 const PURGE_DELAY: mi_option_t = 15;
 
-/// How many heaps the C library may make for its threads. Every Kafka client has four threads or more, each of which would take a heap of
-/// its own, of which ten clients left 10 MiB unused.
+/// How many heaps the C library may make for its threads. Every Kafka client has four threads or more, each of which
+/// would take a heap of its own; the heaps of ten clients left 10 MiB unused.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const ARENAS: std::ffi::c_int = 2;
 

@@ -211,7 +211,7 @@ fn connect(config: &[PathBuf], stop: io::Result<watch::Receiver<bool>>) -> Resul
             let _ = stop.wait_for(|stop| *stop).await;
         })),
         Err(errors) if errors.iter().any(|error| matches!(error, StartError::Stopped)) => {
-            info!("stopped before it had started");
+            info!("the worker was stopped before it had started");
             Ok(WorkerOutcome::Clean)
         }
         Err(errors) => Err(strings(&errors)),
@@ -268,7 +268,7 @@ fn stop_signal() -> io::Result<watch::Receiver<bool>> {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            info!("{name} received");
+            info!("the worker received {name}");
             let _ = stop.send(true);
             stop.closed().await;
         });

@@ -16,7 +16,7 @@ fn shipped_connectors_are_accepted() {
         .map(|entry| entry.expect("a readable entry").path())
         .collect();
     assert!(files.len() >= 2, "{files:?}");
-    // Every variable is set to a number, which is a name, too.
+    // Every variable is set to a number, which can be a name as well.
     let definitions = file::read(&files, &Providers::new(|_| Some("1".into()))).expect("connectors");
     let sinks = fms::sinks();
     for definition in definitions {

@@ -1,5 +1,5 @@
-//! The program as a process: what its standard error is and when it is told to stop does not end it otherwise than it
-//! should.
+//! The program as a process: neither a standard error that takes nothing nor an early SIGTERM makes it end with another
+//! status than it should.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -62,7 +62,7 @@ fn a_log_that_nobody_takes_ends_no_worker() {
     let file = folder.path().join("raw.json");
     fs::write(&file, CONNECTOR).expect("a file");
     for stderr in broken() {
-        // Given back before the worker takes it.
+        // The port is free again before the worker binds it.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
         let mut worker = fms(&["connect", "--config", &file.display().to_string()]);
         worker.envs(stack.environment()).env("CONNECT_LISTENERS", format!("http://{free}")).env("RUST_LOG", "debug");
@@ -91,7 +91,7 @@ fn an_error_that_nobody_takes_is_told_by_the_exit_status() {
     }
 }
 
-/// Its cluster takes connections and says nothing: the worker is being prepared all the time.
+/// The cluster accepts connections and never answers, so the worker is still being prepared when it is stopped.
 #[test]
 fn a_worker_that_is_stopped_while_it_is_prepared_ends_at_once_and_well() {
     let silent = || TcpListener::bind("127.0.0.1:0").expect("a port");

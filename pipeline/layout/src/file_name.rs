@@ -47,7 +47,8 @@ pub enum FileNameError {
     Partition,
     /// The third part is not an offset as it is written here.
     #[error(
-        "`<offset>` in the file name is not a number of at least 10 digits, padded with zeros, up to 9223372036854775807"
+        "`<offset>` in the file name is not a number of at least 10 digits, padded with zeros, up to \
+         9223372036854775807"
     )]
     Offset,
     /// The extension is unknown.

@@ -14,8 +14,8 @@ use crate::format::WHOLE;
 pub enum MessageError {
     /// There is nothing but white space in the payload.
     #[error(
-        "the payload is empty ({length} bytes, none of them JSON); expected one JSON object: a producer that means a deletion \
-         sends a null value, not an empty one"
+        "the payload is empty ({length} bytes, none of them JSON); expected one JSON object: a producer that means a \
+         deletion sends a null value, not an empty one"
     )]
     EmptyMessage {
         /// Bytes of the payload.
@@ -31,7 +31,8 @@ pub enum MessageError {
     },
     /// The payload begins with the byte order mark of another encoding.
     #[error(
-        "the payload begins with the byte order mark of {encoding}, but JSON is exchanged in UTF-8: set the producer's encoding"
+        "the payload begins with the byte order mark of {encoding}, but JSON is exchanged in UTF-8: set the producer's \
+         encoding"
     )]
     OtherEncoding {
         /// Its name.
@@ -39,8 +40,8 @@ pub enum MessageError {
     },
     /// The payload is not text.
     #[error(
-        "the payload is not UTF-8: byte 0x{byte:02x} at byte offset {offset} of the message{}; is the producer sending another \
-         encoding, or compressed or binary data?",
+        "the payload is not UTF-8: byte 0x{byte:02x} at byte offset {offset} of the message{}; is the producer sending \
+         another encoding, or compressed or binary data?",
         .before.after(", after")
     )]
     NotUtf8 {
@@ -84,9 +85,9 @@ pub enum MessageError {
     },
     /// Confluent's wire format: a zero byte, a schema's id, and then the value in whatever form the schema says.
     #[error(
-        "the value begins with a zero byte and the schema id {schema}: it was written for Confluent's Schema Registry, and values are \
-         read without one here: have the producer send plain JSON (a JSON serializer without registry, or Kafka Connect's \
-         org.apache.kafka.connect.json.JsonConverter)"
+        "the value begins with a zero byte and the schema id {schema}: it was written for Confluent's Schema Registry, \
+         and values are read without one here: have the producer send plain JSON (a JSON serializer without registry, \
+         or Kafka Connect's org.apache.kafka.connect.json.JsonConverter)"
     )]
     SchemaRegistry {
         /// The schema's id.
@@ -94,15 +95,16 @@ pub enum MessageError {
     },
     /// Several JSON values, a line each.
     #[error(
-        "the record holds several JSON values, one a line; the second begins at {at}: the producer has to send each as a record of its \
-         own, or all of them as one array, which converter.split.list.key = `$` unrolls"
+        "the record holds several JSON values, one a line; the second begins at {at}: the producer has to send each as \
+         a record of its own, or all of them as one array, which converter.split.list.key = `$` unrolls"
     )]
     SeveralLines {
         /// Where the second begins.
         at: Position,
     },
     /// A JSON object in a JSON string.
-    #[error("{} is a string that holds JSON, so it was serialized twice: the producer has to send what is in it", part(body.as_ref()))]
+    #[error("{} is a string that holds JSON, so it was serialized twice: the producer has to send what is in \
+             it", part(body.as_ref()))]
     JsonInString {
         /// The field that holds it; `None` is the message itself.
         body: Option<String>,
@@ -211,7 +213,8 @@ pub enum RowError {
     },
     /// There is no event time anywhere.
     #[error(
-        "the row has no event time: {}the envelope's `messaged_at` is absent or null and the Kafka record has no timestamp",
+        "the row has no event time: {}the envelope's `messaged_at` is absent or null and the Kafka record has no \
+         timestamp",
         .field.as_ref().map(|field| format!("field `{field}` (timestamp.field) is absent or null, ")).unwrap_or_default()
     )]
     MissingTime {
@@ -238,8 +241,8 @@ pub enum RowError {
     },
     /// A part of the Kafka record that a template uses is no text.
     #[error(
-        "the template `{template}` needs text in `{variable}` of the Kafka record, found bytes that are not UTF-8: {found}; leave it \
-         out of the template, or have the producer write text there"
+        "the template `{template}` needs text in `{variable}` of the Kafka record, found bytes that are not UTF-8: \
+         {found}; leave it out of the template, or have the producer write text there"
     )]
     NotText {
         /// The template.
@@ -267,7 +270,8 @@ pub enum RowError {
 pub enum NameError {
     /// Two fields of one name: which is meant cannot be known.
     #[error(
-        "field `{name}` appears twice, at byte offsets {first} and {second} of the message: which one is meant cannot be known"
+        "field `{name}` appears twice, at byte offsets {first} and {second} of the message: which one is meant cannot \
+         be known"
     )]
     DuplicateField {
         /// The name.
@@ -279,8 +283,8 @@ pub enum NameError {
     },
     /// A name that is no Unicode text, so it cannot be compared or stored.
     #[error(
-        "the field name \"{name}\" at byte offset {offset} of the message has a surrogate escape without its partner: it is no \
-         Unicode text"
+        "the field name \"{name}\" at byte offset {offset} of the message has a surrogate escape without its partner: \
+         it is no Unicode text"
     )]
     LoneSurrogate {
         /// The name's text.

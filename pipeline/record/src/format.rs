@@ -38,8 +38,8 @@ impl Format {
         match text.split_once('[') {
             _ if text.is_empty() => Err("is empty: name the list, or leave the key out".into()),
             Some((outer, _)) => Err(format!(
-                "lists within lists are not unrolled: one list gives the rows, and what lists its elements have stay in the rows as they \
-                 are; name the outer one, `{outer}`"
+                "lists within lists are not unrolled: one list gives the rows, and what lists its elements have stay \
+                 in the rows as they are; name the outer one, `{outer}`"
             )),
             None => Ok(text.into()),
         }

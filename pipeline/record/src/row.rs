@@ -20,7 +20,8 @@ pub struct Row<'m> {
     own: &'m [Field],
     /// The places, ascending, of the envelope's fields that are not in this row.
     omitted: &'m [u32],
-    /// The changed fields in row order: by place, and those of [`FieldPlace::Appended`] in the order in which they were set.
+    /// The changed fields in row order: by place, and those of [`FieldPlace::Appended`] in the order in which they were
+    /// set.
     changes: Vec<FieldChange<'m>>,
 }
 

@@ -49,8 +49,8 @@ impl Variable {
             "" => Err("a field name is missing".into()),
             part if part.starts_with('@') => RecordPart::parse(part).map(Self::Record).ok_or_else(|| {
                 format!(
-                    "`{part}` is not known; there are `@index`, `@digest`, `@key`, `@topic`, `@partition`, `@offset`, `@timestamp` and \
-                     `@header.NAME`"
+                    "`{part}` is not known; there are `@index`, `@digest`, `@key`, `@topic`, `@partition`, `@offset`, \
+                     `@timestamp` and `@header.NAME`"
                 )
             }),
             field => Ok(Self::Field(field.into())),
@@ -252,8 +252,8 @@ mod tests {
             ("${a|}", "template `${a|}`, character 5: a field name is missing"),
             (
                 "x${a|@idx}",
-                "template `x${a|@idx}`, character 6: `@idx` is not known; there are `@index`, `@digest`, `@key`, `@topic`, `@partition`, \
-             `@offset`, `@timestamp` and `@header.NAME`",
+                "template `x${a|@idx}`, character 6: `@idx` is not known; there are `@index`, `@digest`, `@key`, \
+                 `@topic`, `@partition`, `@offset`, `@timestamp` and `@header.NAME`",
             ),
         ] {
             assert_eq!(render(template), Err(error.into()));
@@ -265,7 +265,8 @@ mod tests {
         for (template, error) in [
             (
                 "x${absent|none|empty}",
-                "the template `x${absent|none|empty}` needs one of the fields `absent` (absent), `none` (null), `empty` (empty)",
+                "the template `x${absent|none|empty}` needs one of the fields `absent` (absent), `none` (null), \
+                 `empty` (empty)",
             ),
             ("${absent}", "the template `${absent}` needs the field `absent`, which is absent"),
             ("${id}${none}", "the template `${id}${none}` needs the field `none`, which is null"),

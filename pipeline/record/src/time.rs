@@ -91,7 +91,9 @@ fn read(value: &str) -> Result<i64, Cow<'static, str>> {
     if !impossible.is_empty() {
         return Err(format!("names what does not exist: {}", impossible.join(", ")).into());
     }
-    Err("is neither an RFC 3339 time with UTC offset, such as `2023-01-01T12:00:00.000+09:00`, nor epoch seconds or milliseconds".into())
+    Err("is neither an RFC 3339 time with UTC offset, such as `2023-01-01T12:00:00.000+09:00`, nor epoch seconds or \
+         milliseconds"
+        .into())
 }
 
 /// The parts that no calendar or clock has, of a text in the form of a date, or of a date and a time.
@@ -357,13 +359,13 @@ mod tests {
         assert_eq!(time(r#"{"messaged_at":null}"#, Some(3)), Ok((3, TimeSource::Kafka)));
         assert_eq!(
             time(r#"{"messaged_at":null}"#, None).expect_err("no time"),
-            "the row has no event time: field `at` (timestamp.field) is absent or null, the envelope's `messaged_at` is absent or \
-             null and the Kafka record has no timestamp"
+            "the row has no event time: field `at` (timestamp.field) is absent or null, the envelope's `messaged_at` \
+             is absent or null and the Kafka record has no timestamp"
         );
         assert_eq!(
             time(r#"{"at":"2023-01-01T12:00:00","messaged_at":2}"#, Some(3)).expect_err("no time"),
-            "field `at` holds no event time: `\"2023-01-01T12:00:00\"` has no UTC offset (`Z`, or such as `+09:00`), so it names \
-             no instant"
+            "field `at` holds no event time: `\"2023-01-01T12:00:00\"` has no UTC offset (`Z`, or such as `+09:00`), \
+             so it names no instant"
         );
         assert!(time(r#"{"at":null,"messaged_at":{}}"#, Some(3)).is_err());
     }

@@ -280,7 +280,7 @@ fn made_anew() -> Result<(), Failed> {
     place.await_end("t", 0)?;
     place.send("t", &["new-1", "new-2", "new-3", "new-4", "new-5"])?;
     place.await_line(&worker, "task failed")?;
-    place.await_line(&worker, "the topic was deleted and made anew")?;
+    place.await_line(&worker, "the topic was deleted and created again")?;
     worker.terminate();
     worker.wait(Instant::now() + LIMIT);
     let committed = place.stack.committed(&place.group(), &[("t".to_owned(), 0)])?;

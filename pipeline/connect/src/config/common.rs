@@ -36,133 +36,187 @@ pub const COMMON: &[Key] = &[
     Key::new(
         "name",
         ValueType::Text,
-        "the connector's name, unique within the worker; its consumer group is `connect-<name>`",
+        "The connector's name is unique within the worker, and its consumer group is `connect-<name>`",
     )
     .required()
     .high()
-    .risk("another name is another group and reads everything again"),
-    Key::new("connector.class", ValueType::Text, "the kind of sink").required().high(),
-    Key::new("topics", ValueType::List, "topics to read, separated by commas; every one has to exist at start").high(),
-    Key::new("topics.regex", ValueType::Text, "reads every topic whose whole name matches, topics created later included")
-        .high()
-        .risk("one that matches more than was meant writes foreign topics into the sink"),
-    Key::new("tasks.max", ValueType::Int(1, 1000), "tasks this worker runs")
+    .risk("A connector with another name has another consumer group and reads all records again"),
+    Key::new("connector.class", ValueType::Text, "This class names the kind of sink").required().high(),
+    Key::new(
+        "topics",
+        ValueType::List,
+        "The connector reads these topics, separated by commas. Each of them has to exist when the worker \
+         starts",
+    )
+    .high(),
+    Key::new(
+        "topics.regex",
+        ValueType::Text,
+        "The connector reads every topic whose whole name matches, including topics that are created later",
+    )
+    .high()
+    .risk("A pattern that matches more than was meant writes the records of other topics into the sink"),
+    Key::new("tasks.max", ValueType::Int(1, 1000), "This worker runs this number of tasks for the connector")
         .default("1")
         .high()
         .unit("tasks")
-        .risk("more tasks than partitions leave some idle, and each takes its part of `buffer.memory`"),
-    Key::new("key.converter", ValueType::Text, "accepted as Kafka Connect writes it: keys are kept byte for byte").low(),
-    Key::new("key.converter.schemas.enable", ValueType::Bool, "without effect on keys that are kept byte for byte").low(),
-    Key::new("value.converter", ValueType::Text, "values are read as JSON, their text is kept").low(),
+        .risk(
+            "If there are more tasks than partitions, some tasks have nothing to do, and each of them takes its \
+             part of `buffer.memory`",
+        ),
+    Key::new(
+        "key.converter",
+        ValueType::Text,
+        "The keys of records are kept byte for byte. This setting is accepted so that a configuration of \
+         Kafka Connect can be used as it is",
+    )
+    .low(),
+    Key::new(
+        "key.converter.schemas.enable",
+        ValueType::Bool,
+        "This setting has no effect, because the keys of records are kept byte for byte",
+    )
+    .low(),
+    Key::new("value.converter", ValueType::Text, "Values are read as JSON, and their text is kept").low(),
     Key::new(
         "value.converter.schemas.enable",
         ValueType::Bool,
-        "`false`, or unset without `value.converter`: a value is the message; `true`: it is `{\"schema\": …, \"payload\": …}`, as Kafka \
-         Connect's JsonConverter writes it, and its payload is the message",
+        "With `false`, or unset without `value.converter`, a value is the message. With `true`, a value is \
+         `{\"schema\": …, \"payload\": …}`, as Kafka Connect's JsonConverter writes it, and its payload is \
+         the message",
     )
     .in_intent()
-    .risk("a value of the other form is a dead letter"),
-    Key::new("header.converter", ValueType::Text, "accepted as Kafka Connect writes it: headers are kept byte for byte")
-        .low(),
+    .risk("A value of the other form becomes a dead letter"),
+    Key::new(
+        "header.converter",
+        ValueType::Text,
+        "The headers of records are kept byte for byte. This setting is accepted so that a configuration of \
+         Kafka Connect can be used as it is",
+    )
+    .low(),
     Key::new(
         "converter.extract.field",
         ValueType::Text,
-        "the field, or path such as `payload.after`, whose object is the message, as the transform ExtractField$Value has it; one that is \
-         null is a null value, see `behavior.on.null.values`",
+        "The message is the object in this field, or at this path such as `payload.after`, as with Kafka \
+         Connect's transform ExtractField$Value. If the field is null, the record counts as one whose value \
+         is null, see `behavior.on.null.values`",
     )
     .in_intent()
-    .risk("a message without that field is a dead letter"),
+    .risk("A record without that field becomes a dead letter"),
     Key::new(
         "converter.split.list.key",
         ValueType::Text,
-        "the field, or path such as `data.dp`, whose list becomes one row an element, with the envelope's other fields; what holds a list \
-         that lies deeper stays in the row without it; `$` is the list that a message itself is; unset, a message is one row",
+        "Each element of the list in this field, or at this path such as `data.dp`, becomes a row, together \
+         with the other fields of the envelope. If the list lies deeper, the object that holds it stays in \
+         the row, without the list. `$` means that the message itself is the list. If the key is unset, a \
+         message is one row",
     )
     .in_intent()
     .high()
-    .risk("a name that messages do not have makes each of them a dead letter"),
+    .risk("If messages have no list of this name, each of them becomes a dead letter"),
     Key::new(
         "converter.split.list.optional",
         ValueType::Text,
-        "which messages may go without the list and are one row themselves: those in which a field has one of these values \
-         (`field=value|value`), or `all`; others go to the dead letters",
+        "Messages in which a field has one of these values (`field=value|value`), or all messages (`all`), \
+         may lack the list, and are then one row themselves. Other messages without the list become dead \
+         letters",
     )
     .default("command=command|response")
     .in_intent()
-    .risk("with `all` a mistyped list is not noticed"),
+    .risk("With `all`, nobody notices a mistyped list"),
     Key::new(
         "converter.required.fields",
         ValueType::List,
-        "fields that a message has to have, as a number or a string that is not empty (`name:string`: as such a string), else it goes to the \
-         dead letters; unset, `object:string,type:string,id` with a list and none without; empty, none",
+        "A message has to have each of these fields as a number or as a string that is not empty \
+         (`name:string` stands for such a string only); otherwise it becomes a dead letter. If the key is \
+         unset, a message with a list needs `object:string,type:string,id`, and any other message needs \
+         nothing. An empty value means that no field is required",
     )
     .in_intent()
-    .risk("without any, rows are stored that nobody can assign to a vehicle"),
+    .risk("Without required fields, rows are stored that nobody can assign to a vehicle"),
     Key::new(
         "converter.update.fields.template",
         ValueType::List,
-        "fields set in every row, as `name=template` separated by commas, e.g. `pk=${id}#${object}`; a template has fields (`${id}`), paths \
-         (`${position.speed}`), alternatives (`${a|b}`), the record's `${@key}`, `${@topic}`, `${@partition}`, `${@offset}`, \
-         `${@timestamp}` and `${@header.NAME}`, and the row's `${@index}` and `${@digest}`",
+        "These fields are set in every row, as `name=template` separated by commas, such as \
+         `pk=${id}#${object}`. A template may use fields (`${id}`), paths (`${position.speed}`), alternatives \
+         (`${a|b}`), parts of the Kafka record (`${@key}`, `${@topic}`, `${@partition}`, `${@offset}`, \
+         `${@timestamp}`, `${@header.NAME}`), and the row's `${@index}` and `${@digest}`",
     )
     .in_intent()
-    .risk("a row without a field that a template names goes to the dead letters"),
+    .risk("A row that lacks a field of the template becomes a dead letter"),
     Key::new(
         "errors.tolerance",
         ValueType::OneOf(Tolerated::VARIANTS),
-        "`none`: a record or row that cannot be stored fails the task; `all`: it goes to the dead-letter queue",
+        "With `none`, a record or row that cannot be stored fails the task. With `all`, it goes to the \
+         dead-letter queue",
     )
     .default("none")
     .high()
-    .risk("with `all` and no dead-letter queue it is lost"),
+    .risk("With `all` and without a dead-letter queue, such records and rows are lost"),
     Key::new(
         "errors.retry.timeout",
         ValueType::Int(-1, i64::MAX),
-        "how long a call that may yet succeed is tried again; -1 is without end, 0 is not at all; a call that is throttled is tried again \
-         without end, whatever stands here",
+        "A call that may succeed later is retried for this long; -1 means without end, and 0 means not at \
+         all. A call that is throttled is always retried without end",
     )
     .default("0")
     .high()
     .unit("ms")
-    .risk("a short one fails the task at an outage that would have passed"),
-    Key::new("errors.retry.delay.max.ms", ValueType::Int(1, i64::MAX), "longest wait between two tries")
-        .default("60000")
-        .unit("ms")
-        .risk("a long one goes on waiting when the service has long recovered"),
-    Key::new("errors.log.enable", ValueType::Bool, "whether every tolerated error is logged; failures always are")
-        .default("false")
-        .risk("a topic full of bad records fills the log"),
+    .risk("If the time is short, an outage that would have passed fails the task"),
+    Key::new(
+        "errors.retry.delay.max.ms",
+        ValueType::Int(1, i64::MAX),
+        "This is the longest pause between two attempts of a call",
+    )
+    .default("60000")
+    .unit("ms")
+    .risk("If it is long, the task still waits when the service has recovered"),
+    Key::new(
+        "errors.log.enable",
+        ValueType::Bool,
+        "If `true`, every tolerated error is logged. Errors that fail the task are always logged",
+    )
+    .default("false")
+    .risk("A topic full of bad records fills the log"),
     Key::new(
         "errors.log.include.messages",
         ValueType::Bool,
-        "whether that log line shows where the record is from: topic, partition, offset, timestamp",
+        "If `true`, the log line of an error also shows the key and the value of the record",
     )
-    .default("false"),
-    Key::new("errors.deadletterqueue.topic.name", ValueType::Text, "the topic for what cannot be stored; empty is none")
-        .default("")
-        .high()
-        .risk("a topic that other connectors read gives them the broken records"),
+    .default("false")
+    .risk("Whoever reads the log reads the data of the records"),
+    Key::new(
+        "errors.deadletterqueue.topic.name",
+        ValueType::Text,
+        "Records and rows that cannot be stored are sent to this topic. With an empty name there is no \
+         dead-letter queue",
+    )
+    .default("")
+    .high()
+    .risk("A connector that reads this topic as well receives the broken records"),
     Key::new(
         "errors.deadletterqueue.topic.replication.factor",
         ValueType::Int(1, 32767),
-        "replicas of that topic if it has to be created; unset, the broker decides",
+        "If the dead-letter topic has to be created, it gets this number of replicas. If the key is unset, the \
+         broker decides",
     )
     .unit("replicas")
-    .risk("more than there are brokers, and the topic cannot be created"),
+    .risk("With more replicas than the cluster has brokers, the topic cannot be created"),
     Key::new(
         "errors.deadletterqueue.context.headers.enable",
         ValueType::Bool,
-        "whether dead letters say in `__connect.errors.*` headers where they are from and what is wrong",
+        "If `true`, dead letters have `__connect.errors.*` headers that say where the record comes from and \
+         what is wrong with it",
     )
     .default("false")
-    .risk("without them a dead letter does not say why it is one"),
+    .risk("Without these headers, nobody can see why a record is in the dead-letter topic"),
     Key::new(
         "behavior.on.null.values",
         ValueType::OneOf(NullValues::VARIANTS),
-        "what a record without value (a tombstone) is: skipped, a failure of the task, or a dead letter",
+        "A record without a value (a tombstone) is skipped, fails the task, or becomes a dead letter",
     )
     .default("fail")
-    .risk("with `fail` the first tombstone of a compacted topic stops the task"),
+    .risk("With `fail`, the first tombstone of a compacted topic stops the task"),
 ];
 
 /// Keys of Kafka Connect and its sinks that are not supported, and what to do instead. A `*` at the end stands for any
@@ -170,12 +224,13 @@ pub const COMMON: &[Key] = &[
 pub const REFUSED: &[(&str, &str)] = &[
     (
         "transforms*",
-        "single message transforms do not run here; `converter.split.list.key` unrolls lists and `converter.update.fields.template` sets \
-         fields; a single ExtractField$Value with its `field` is understood, as `converter.extract.field`",
+        "single message transforms are not run; `converter.split.list.key` unrolls lists and \
+         `converter.update.fields.template` sets fields; a single ExtractField$Value with its `field` is understood, \
+         as `converter.extract.field`",
     ),
-    ("predicates*", "single message transforms, and so their predicates, do not run here"),
+    ("predicates*", "single message transforms and their predicates are not run; remove it"),
     ("confluent.*", "there is no licence and no metrics reporter; remove it"),
-    ("reporter.*", "there is no reporter; results are metrics on `/metrics` and dead letters"),
+    ("reporter.*", "there is no reporter: `/metrics` and the dead letters show the results; remove it"),
     ("key.converter.*", "keys are kept byte for byte; remove it"),
     ("value.converter.*", "values are read as JSON and their text is kept; remove it"),
     ("header.converter.*", "headers are kept byte for byte; remove it"),
@@ -184,15 +239,16 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("errors.deadletterqueue.producer.*", "use `producer.override.`"),
     ("consumer.*", "use `consumer.override.` in a connector, or `CONNECT_CONSUMER_…` in the worker's environment"),
     ("producer.*", "use `producer.override.` in a connector, or `CONNECT_PRODUCER_…` in the worker's environment"),
-    ("group.id", "the group is always `connect-<name>`"),
+    ("group.id", "the consumer group is always `connect-<name>`; remove it"),
     (
         "auto.offset.reset",
-        "a new connector always starts at the earliest offset; an offset out of range is an error, not a jump",
+        "a new connector always starts at the earliest offset, and an offset that is out of range is an error; remove \
+         it",
     ),
-    ("bootstrap.servers", "the worker's environment says it: `KAFKA_BOOTSTRAP_SERVERS`"),
-    ("offset.flush.*", "it is the worker's: `CONNECT_OFFSET_FLUSH_INTERVAL_MS` in its environment"),
-    ("buffer.memory", "it is the worker's: `CONNECT_BUFFER_MEMORY` in its environment"),
-    ("listeners", "it is the worker's: `CONNECT_LISTENERS` in its environment"),
+    ("bootstrap.servers", "set `KAFKA_BOOTSTRAP_SERVERS` in the worker's environment"),
+    ("offset.flush.*", "it is a setting of the worker: set `CONNECT_OFFSET_FLUSH_INTERVAL_MS` in its environment"),
+    ("buffer.memory", "it is a setting of the worker: set `CONNECT_BUFFER_MEMORY` in its environment"),
+    ("listeners", "it is a setting of the worker: set `CONNECT_LISTENERS` in its environment"),
     ("s3.part.retries", "use `errors.retry.timeout`"),
     ("s3.retry.*", "use `errors.retry.timeout` and `errors.retry.delay.max.ms`"),
     (
@@ -210,7 +266,7 @@ pub const REFUSED: &[(&str, &str)] = &[
     ),
     ("aws.dynamodb.region", "the region comes from the environment: `AWS_REGION`"),
     ("store.url", "the endpoint comes from the environment: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`"),
-    ("schema.*", "values have no schema here"),
+    ("schema.*", "values have no schema; remove it"),
 ];
 
 /// Why this key of Kafka Connect is not supported, and what to use instead. `None` for a key that Kafka Connect does
@@ -243,7 +299,7 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
 fn check_topics(config: &Config, problem: &mut impl FnMut(&str, &str)) {
     match (config.list("topics").is_empty(), config.get("topics.regex")) {
         (true, None) => problem("topics", "is missing: set either `topics` or `topics.regex`"),
-        (false, Some(_)) => problem("topics", "and `topics.regex` exclude each other: remove one"),
+        (false, Some(_)) => problem("topics", "excludes `topics.regex`: remove one of the two"),
         (true, Some(pattern)) => {
             if let Err(error) = topic_pattern(pattern) {
                 problem("topics.regex", &format!("is not a regular expression: {error}"));
@@ -257,7 +313,7 @@ fn check_topics(config: &Config, problem: &mut impl FnMut(&str, &str)) {
     }) {
         problem(
             DEAD_LETTER_TOPIC,
-            "is one of the topics this connector reads: its dead letters would come back for ever",
+            "is one of the topics that this connector reads, so its dead letters would come back for ever",
         );
     }
 }
@@ -287,7 +343,7 @@ fn check_errors(config: &Config, problem: &mut impl FnMut(&str, &str)) {
         problem("errors.log.include.messages", "has no effect without errors.log.enable = `true`");
     }
     if config.text("behavior.on.null.values") == "deadletter" && !letters {
-        problem("behavior.on.null.values", "there is no dead-letter queue: set errors.deadletterqueue.topic.name");
+        problem("behavior.on.null.values", "needs a dead-letter queue: set errors.deadletterqueue.topic.name");
     }
 }
 
@@ -302,7 +358,8 @@ fn check_converters(config: &Config, problem: &mut impl FnMut(&str, &str)) {
         if converter == JSON && config.get("value.converter.schemas.enable").is_none() {
             problem(
                 "value.converter.schemas.enable",
-                "has to be set, for Kafka Connect's default is true: false for plain JSON, true for values that are {\"schema\": …, \"payload\": …}",
+                "has to be set, because Kafka Connect's default is true: set false for plain JSON, and true for values \
+                 that are {\"schema\": …, \"payload\": …}",
             );
         } else if converter != JSON {
             let reason = "values are read as JSON objects, and there is no schema registry";
@@ -325,7 +382,8 @@ pub fn topic_pattern(pattern: &str) -> Result<Regex, String> {
     let foreign = Regex::new(r"\\[A-Za-z0-9]|\(\?|[*+?}][?+]|\[\[:\^").map_err(|error| error.to_string())?;
     if let Some(found) = foreign.find(pattern) {
         return Err(format!(
-            "`{}` is not understood by Kafka's client, which takes POSIX extended regular expressions: write `[0-9]` for `\\d`, `(…)` for `(?:…)`",
+            "`{}` is not understood by Kafka's client, which reads POSIX extended regular expressions: write `[0-9]` \
+             for `\\d`, `(…)` for `(?:…)`",
             found.as_str()
         ));
     }
@@ -371,9 +429,9 @@ mod tests {
 
     #[test]
     fn what_is_not_honoured_is_refused_with_the_reason() {
-        assert_snapshot!(problems(&[("topics", "t"), ("value.converter", JSON)]), @r#"connector `raw`: `value.converter.schemas.enable`: has to be set, for Kafka Connect's default is true: false for plain JSON, true for values that are {"schema": …, "payload": …}"#);
+        assert_snapshot!(problems(&[("topics", "t"), ("value.converter", JSON)]), @r#"connector `raw`: `value.converter.schemas.enable`: has to be set, because Kafka Connect's default is true: set false for plain JSON, and true for values that are {"schema": …, "payload": …}"#);
         assert_snapshot!(problems(&[("topics", "t"), ("value.converter", "io.confluent.connect.avro.AvroConverter")]), @"connector `raw`: `value.converter` = `io.confluent.connect.avro.AvroConverter`: values are read as JSON objects, and there is no schema registry; allowed: org.apache.kafka.connect.json.JsonConverter");
-        assert_snapshot!(problems(&[("topics", "t"), ("transforms.a.type", "x")]), @"connector `raw`: `transforms.a.type`: is not supported: single message transforms do not run here; `converter.split.list.key` unrolls lists and `converter.update.fields.template` sets fields; a single ExtractField$Value with its `field` is understood, as `converter.extract.field`");
+        assert_snapshot!(problems(&[("topics", "t"), ("transforms.a.type", "x")]), @"connector `raw`: `transforms.a.type`: is not supported: single message transforms are not run; `converter.split.list.key` unrolls lists and `converter.update.fields.template` sets fields; a single ExtractField$Value with its `field` is understood, as `converter.extract.field`");
         assert_snapshot!(problems(&[("topics", "t"), ("s3.part.retries", "3")]), @"connector `raw`: `s3.part.retries`: is not supported: use `errors.retry.timeout`");
         assert_snapshot!(problems(&[("topics", "t"), ("behavior.on.null.values", "dead letter")]), @"connector `raw`: `behavior.on.null.values` = `dead letter`: is not allowed; allowed: ignore, fail, deadletter; did you mean `deadletter`?");
     }
@@ -416,7 +474,7 @@ mod tests {
         connector `raw`: `errors.deadletterqueue.context.headers.enable` = `true`: has no effect without errors.deadletterqueue.topic.name
         connector `raw`: `errors.deadletterqueue.topic.replication.factor` = `3`: has no effect without errors.deadletterqueue.topic.name
         connector `raw`: `errors.log.include.messages` = `true`: has no effect without errors.log.enable = `true`
-        connector `raw`: `behavior.on.null.values` = `deadletter`: there is no dead-letter queue: set errors.deadletterqueue.topic.name
+        connector `raw`: `behavior.on.null.values` = `deadletter`: needs a dead-letter queue: set errors.deadletterqueue.topic.name
         ");
         assert_snapshot!(problems(&[("topics", "a"), (DEAD_LETTER_TOPIC, "b")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `b`: has no effect with errors.tolerance = `none`, which stops at the first error: set that to `all`");
         for pattern in [r"fms\d", "a(?:b)", "a*?", "(?i)a"] {
@@ -429,13 +487,13 @@ mod tests {
     #[test]
     fn topics_are_given_in_exactly_one_way_and_never_read_the_dead_letters() {
         assert_snapshot!(problems(&[]), @"connector `raw`: `topics`: is missing: set either `topics` or `topics.regex`");
-        assert_snapshot!(problems(&[("topics", "a"), ("topics.regex", "b")]), @"connector `raw`: `topics` = `a`: and `topics.regex` exclude each other: remove one");
+        assert_snapshot!(problems(&[("topics", "a"), ("topics.regex", "b")]), @"connector `raw`: `topics` = `a`: excludes `topics.regex`: remove one of the two");
         assert_snapshot!(problems(&[("topics.regex", "a(")]), @"connector `raw`: `topics.regex` = `a(`: is not a regular expression: unclosed group");
-        assert_snapshot!(problems(&[("topics.regex", "fms.*"), ("errors.tolerance", "all"), ("errors.deadletterqueue.topic.name", "fms.dlq")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `fms.dlq`: is one of the topics this connector reads: its dead letters would come back for ever");
+        assert_snapshot!(problems(&[("topics.regex", "fms.*"), ("errors.tolerance", "all"), ("errors.deadletterqueue.topic.name", "fms.dlq")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `fms.dlq`: is one of the topics that this connector reads, so its dead letters would come back for ever");
         // The name that is used is the one without the blanks.
         for source in [("topics", "a, fms.dlq"), ("topics.regex", "fms\\.dlq")] {
             let problems = problems(&[source, ("errors.tolerance", "all"), (DEAD_LETTER_TOPIC, " fms.dlq\t")]);
-            assert!(problems.contains("is one of the topics this connector reads"), "{source:?}: {problems}");
+            assert!(problems.contains("is one of the topics that this connector reads"), "{source:?}: {problems}");
         }
     }
 

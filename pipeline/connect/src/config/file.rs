@@ -100,26 +100,30 @@ pub fn parse(file: &Path, text: &str, providers: &Providers) -> Result<Definitio
         vec![FileError::Shape { file: file.into(), line, column, problem }]
     })?;
     let wrong = |problem: String| vec![FileError::Connector { file: file.into(), problem }];
-    let Node::Object(Object(mut fields)) = connector else { return Err(wrong("a connector is a JSON object".into())) };
+    let Node::Object(Object(mut fields)) = connector else {
+        return Err(wrong("a connector has to be a JSON object".into()));
+    };
 
     let outer = match fields.remove("name") {
         Some(Node::Text(name)) => Some(name),
-        Some(Node::Object(_)) => return Err(wrong("`name` is not a text".into())),
+        Some(Node::Object(_)) => return Err(wrong("`name` is an object; expected a text".into())),
         None => None,
     };
     let nested = match fields.remove("config") {
         Some(Node::Object(Object(nested))) => {
             if let Some(other) = fields.keys().next() {
-                return Err(wrong(format!("`{other}` beside `config`: settings belong into `config`")));
+                return Err(wrong(format!("`{other}` beside `config`: put all settings into `config`")));
             }
             nested
         }
-        Some(Node::Text(_)) => return Err(wrong("`config` is not an object".into())),
+        Some(Node::Text(_)) => return Err(wrong("`config` is a text; expected an object".into())),
         None => fields,
     };
     let mut written = BTreeMap::new();
     for (key, value) in nested {
-        let Node::Text(value) = value else { return Err(wrong(format!("`{key}` is an object; values are texts"))) };
+        let Node::Text(value) = value else {
+            return Err(wrong(format!("`{key}` is an object; expected a text, a number or a boolean")));
+        };
         written.insert(key, value);
     }
     let name = match (outer, written.get("name")) {
@@ -154,11 +158,11 @@ pub fn parse(file: &Path, text: &str, providers: &Providers) -> Result<Definitio
 pub fn values(json: &[u8]) -> Result<BTreeMap<String, String>, String> {
     let values = match serde_json::from_slice(json).map_err(|error| error.to_string())? {
         Node::Object(Object(values)) => values,
-        Node::Text(_) => return Err("it is no JSON object".into()),
+        Node::Text(_) => return Err("it is not a JSON object".into()),
     };
     let text = |(key, value)| match value {
         Node::Text(value) => Ok((key, value)),
-        Node::Object(_) => Err(format!("`{key}` is an object; values are texts")),
+        Node::Object(_) => Err(format!("`{key}` is an object; expected a text, a number or a boolean")),
     };
     values.into_iter().map(text).collect()
 }
@@ -208,18 +212,18 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_unit<E: Error>(self) -> Result<Node, E> {
-        Err(E::custom("null is no value: leave the key out"))
+        Err(E::custom("null is not a value: leave the key out"))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Node, A::Error> {
-        Err(A::Error::custom("a list is no value: write a text with commas"))
+        Err(A::Error::custom("a list is not a value: write one text with commas"))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
         let mut fields = BTreeMap::new();
         while let Some(key) = map.next_key::<String>()? {
             if fields.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key `{key}` stands here for the second time")));
+                return Err(A::Error::custom(format_args!("the key `{key}` is here for the second time")));
             }
             let value = map.next_value()?;
             fields.insert(key, value);
@@ -258,15 +262,15 @@ mod tests {
     #[test]
     fn an_error_says_where() {
         assert_snapshot!(problem("{\"name\": \"a\",\n  \"b\": }"), @"a.json:2:8: expected value");
-        assert_snapshot!(problem("{\"name\": \"a\",\n  \"b\": 1,\n  \"b\": 2}"), @"a.json:3:5: the key `b` stands here for the second time");
-        assert_snapshot!(problem("{\"name\": \"a\", \"b\": [1]}"), @"a.json:1:20: a list is no value: write a text with commas");
-        assert_snapshot!(problem("{\"name\": \"a\", \"b\": null}"), @"a.json:1:23: null is no value: leave the key out");
-        assert_snapshot!(problem("{\"name\": \"a\", \"b\": {}}"), @"a.json: `b` is an object; values are texts");
-        assert_snapshot!(problem("[]"), @"a.json:1:2: a list is no value: write a text with commas");
-        assert_snapshot!(problem("\"a\""), @"a.json: a connector is a JSON object");
+        assert_snapshot!(problem("{\"name\": \"a\",\n  \"b\": 1,\n  \"b\": 2}"), @"a.json:3:5: the key `b` is here for the second time");
+        assert_snapshot!(problem("{\"name\": \"a\", \"b\": [1]}"), @"a.json:1:20: a list is not a value: write one text with commas");
+        assert_snapshot!(problem("{\"name\": \"a\", \"b\": null}"), @"a.json:1:23: null is not a value: leave the key out");
+        assert_snapshot!(problem("{\"name\": \"a\", \"b\": {}}"), @"a.json: `b` is an object; expected a text, a number or a boolean");
+        assert_snapshot!(problem("[]"), @"a.json:1:2: a list is not a value: write one text with commas");
+        assert_snapshot!(problem("\"a\""), @"a.json: a connector has to be a JSON object");
         assert_snapshot!(problem("{}"), @"a.json: `name` is missing: a connector needs one");
         assert_snapshot!(problem(r#"{"name": "a", "config": {"name": "b"}}"#), @"a.json: `name` is `a`, but in `config` it is `b`");
-        assert_snapshot!(problem(r#"{"name": "a", "config": {}, "tasks.max": 1}"#), @"a.json: `tasks.max` beside `config`: settings belong into `config`");
+        assert_snapshot!(problem(r#"{"name": "a", "config": {}, "tasks.max": 1}"#), @"a.json: `tasks.max` beside `config`: put all settings into `config`");
         assert_snapshot!(problem(r#"{"name": "a", "b": "${env:NONE}", "c": "${env:NOR}"}"#), @r"
         a.json: connector `a`: `b` = `${env:NONE}`: the environment variable `NONE` is not set
         a.json: connector `a`: `c` = `${env:NOR}`: the environment variable `NOR` is not set

@@ -25,11 +25,11 @@ pub const PASSTHROUGH: [&str; 2] = ["consumer.override.", "producer.override."];
 /// ```
 /// use fms_connect::{Key, ValueType};
 ///
-/// const FLUSH_SIZE: Key = Key::new("flush.size", ValueType::Int(1, i64::MAX), "rows of an object after which it is flushed")
+/// const FLUSH_SIZE: Key = Key::new("flush.size", ValueType::Int(1, i64::MAX), "An object has this number of rows")
 ///     .required()
 ///     .high()
 ///     .unit("rows")
-///     .risk("a small one makes many small objects");
+///     .risk("If it is small, there are many small objects");
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
@@ -389,7 +389,10 @@ impl Config {
 
 /// What is wrong with a configuration, and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("connector `{connector}`: `{key}`{}: {problem}", value.as_ref().map(|v| format!(" = `{v}`")).unwrap_or_default())]
+#[error(
+    "connector `{connector}`: `{key}`{}: {problem}",
+    value.as_ref().map(|value| format!(" = `{value}`")).unwrap_or_default()
+)]
 pub struct ConfigError {
     /// The connector's name.
     pub connector: String,

@@ -43,9 +43,11 @@ pub fn groups<'s>(sinks: impl IntoIterator<Item = &'s dyn SinkConnector>) -> Vec
     }));
     groups.push(Group {
         title: "The worker".into(),
-        about: "Set in the worker's environment. Variables that begin with `CONNECT_CONSUMER_` and `CONNECT_PRODUCER_` are settings of \
-                the Kafka clients of all connectors: `CONNECT_CONSUMER_SESSION_TIMEOUT_MS` is `session.timeout.ms`."
-            .into(),
+        about:
+            "Set in the worker's environment. Variables that begin with `CONNECT_CONSUMER_` and `CONNECT_PRODUCER_` \
+             are settings of the Kafka clients of all connectors: `CONNECT_CONSUMER_SESSION_TIMEOUT_MS` is \
+             `session.timeout.ms`."
+                .into(),
         keys: settings::KEYS.to_vec(),
         environment: true,
     });
@@ -85,11 +87,13 @@ pub fn text(groups: &[Group]) -> String {
 pub fn markdown(groups: &[Group]) -> String {
     let mut page = String::from(
         "# Configuration\n\n\
-         <!-- Made by `fms connect keys --markdown` from the tables that check; edit those. -->\n\n\
-         A connector is a JSON file with Kafka Connect's keys, flat or as `{\"name\": …, \"config\": {…}}`. `${env:NAME}` in a value stands \
-         for a variable of the worker's environment, `${file:PATH:KEY}` for an entry of a properties file. A key that is unknown, or that \
-         would have no effect beside the others, is refused. Errors, logs and REST show values as they are written, never what was filled \
-         in, and passwords not at all.\n\n\
+         <!-- `fms connect keys --markdown` makes this page from the tables in the program that check the keys; edit \
+         those tables. -->\n\n\
+         A connector is a JSON file with Kafka Connect's keys, flat or as `{\"name\": …, \"config\": {…}}`. \
+         `${env:NAME}` in a value stands for a variable of the worker's environment, and `${file:PATH:KEY}` for an \
+         entry of a properties file. A key that is unknown, or that would have no effect beside the others, is \
+         refused. Errors, logs and REST show values as they are written. They never show what was filled in, and no \
+         passwords.\n\n\
          `fms connect keys` prints this page for a terminal; `GET /connector-plugins/{plugin}/config` and \
          `PUT /connector-plugins/{plugin}/config/validate` answer as Kafka Connect does.\n",
     );
@@ -114,8 +118,9 @@ pub fn markdown(groups: &[Group]) -> String {
     }
     let _ = write!(
         page,
-        "\n## Kafka's clients\n\nWhat begins with {} goes to the connector's Kafka clients, under librdkafka's names, and stands over \
-         the worker's `CONNECT_CONSUMER_…` and `CONNECT_PRODUCER_…`. Refused are:\n\n",
+        "\n## Kafka's clients\n\nWhat begins with {} is a setting of the connector's Kafka clients, under \
+         librdkafka's name, and takes precedence over the worker's `CONNECT_CONSUMER_…` and `CONNECT_PRODUCER_…`. \
+         These settings are refused:\n\n",
         PASSTHROUGH.map(|prefix| format!("`{prefix}`")).join(" and "),
     );
     refused(&mut page, kafka::all_refused());
@@ -128,7 +133,7 @@ pub fn markdown(groups: &[Group]) -> String {
 }
 
 fn refused(page: &mut String, keys: impl Iterator<Item = (String, String)>) {
-    page.push_str("| key | why, and what instead |\n| --- | --- |\n");
+    page.push_str("| key | why it is refused, and what to do instead |\n| --- | --- |\n");
     keys.for_each(|(key, reason)| row(page, &[&format!("`{key}`"), &reason]));
 }
 

@@ -200,8 +200,9 @@ impl DeadLetterQueue {
         let Origin { partition, offset, .. } = &*letter.origin;
         warn!(
             row = letter.row,
-            "the dead letter of {partition} offset {offset} is larger than the topic `{}` takes, even compressed: it was delivered without all \
-             of its {}. Raise the topic's `max.message.bytes` to keep such letters whole",
+            "the dead letter of {partition} offset {offset} is larger than the topic `{}` accepts, even when it is \
+             compressed, so it was delivered without all of its {}. Raise the topic's `max.message.bytes` to keep such \
+             letters whole",
             self.topic,
             cuts.join(", ")
         );
@@ -265,7 +266,7 @@ impl DeadLetterQueue {
         self.failure.get_or_insert_with(|| {
             format!(
                 "the dead letter of {partition} offset {offset} was not delivered to the topic `{topic}`: {error}; \
-                 its offset stays uncommitted, so the record comes again once the topic takes it"
+                 the offset is not committed, so the task reads the record again when it restarts"
             )
         });
     }

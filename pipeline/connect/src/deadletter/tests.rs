@@ -173,7 +173,7 @@ fn a_letter_that_is_refused_fails_the_task_and_is_named() {
     fixture.refuse(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
     fixture.queue.send(letter(17, None));
     let error = fixture.wait(18).unwrap_err();
-    insta::assert_snapshot!(error, @"the dead letter of t-3 offset 17 was not delivered to the topic `dlq`: Message production error: TopicAuthorizationFailed (Broker: Topic authorization failed), for a value of 7 bytes; its offset stays uncommitted, so the record comes again once the topic takes it");
+    insta::assert_snapshot!(error, @"the dead letter of t-3 offset 17 was not delivered to the topic `dlq`: Message production error: TopicAuthorizationFailed (Broker: Topic authorization failed), for a value of 7 bytes; the offset is not committed, so the task reads the record again when it restarts");
     let again = fixture.queue.poll().unwrap_err();
     assert_eq!(again.to_string(), error.to_string(), "the task cannot go on");
 }
@@ -200,7 +200,7 @@ fn refused(times: usize, settings: &[(&str, &str)]) -> (Result<String, SinkError
         let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let headers = shown(message).into_iter().map(|(name, value)| {
             let value = value.unwrap_or_default();
-            // As many as are kept of a long text.
+            // Only the length of a long text matters.
             let value = if value.len() > 100 { format!("{} characters", value.chars().count()) } else { value };
             format!("\n  {}={value}", name.replace("__connect.errors.", "…"))
         });
@@ -307,7 +307,7 @@ fn without_context_headers_what_is_left_out_is_named_all_the_same() {
 
 #[test]
 fn a_topic_that_takes_no_letter_at_all_fails_the_task() {
-    insta::assert_snapshot!(refused(7, &[(HEADERS, "true")]).0.unwrap_err(), @"the dead letter of t-3 offset 17 was not delivered to the topic `dlq`: Message production error: MessageSizeTooLarge (Broker: Message size too large), even compressed and without its error message, value, headers, key; raise the topic's `max.message.bytes`; its offset stays uncommitted, so the record comes again once the topic takes it");
+    insta::assert_snapshot!(refused(7, &[(HEADERS, "true")]).0.unwrap_err(), @"the dead letter of t-3 offset 17 was not delivered to the topic `dlq`: Message production error: MessageSizeTooLarge (Broker: Message size too large), even compressed and without its error message, value, headers, key; raise the topic's `max.message.bytes`; the offset is not committed, so the task reads the record again when it restarts");
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn the_largest_part_of_a_letter_is_left_out_first() {
     assert_eq!(cuts, expected);
 }
 
-/// A topic's limit is one of batches, so that letters are refused for those beside them.
+/// The limit of a topic applies to batches, so letters are refused because of others in their batch.
 #[test]
 fn letters_of_a_batch_that_is_too_large_are_all_delivered_whole() {
     let settings = [("producer.override.linger.ms", "500"), ("producer.override.batch.num.messages", "10")];
@@ -381,7 +381,7 @@ fn letters_that_are_too_large_are_compressed_as_configured_or_at_all() {
     assert_eq!(of(&[("compression.type", "gzip")]), [None, some("gzip"), some("100000000")]);
 }
 
-/// A letter that was sent back to its topic and fails again says what is wrong now, and nothing of before.
+/// A letter that was sent back to its topic and fails again says what is wrong now, and nothing about the first error.
 #[test]
 fn headers_of_an_earlier_error_give_way() {
     let mut again = letter(17, None);

@@ -59,7 +59,8 @@ pub(crate) fn ensure_topic(
 
     create(topic, replication, &client, log, runtime).map_err(|failure| {
         wrong(format!(
-            "the topic does not exist and cannot be created: {failure}; create it, or set `{REPLICATION}` to what the cluster can hold"
+            "the topic does not exist and cannot be created: {failure}; create it, or set `{REPLICATION}` to what the \
+             cluster can hold"
         ))
     })
 }

@@ -62,7 +62,7 @@ impl Consumer {
     ) -> KafkaResult<CommitOutcome> {
         let Some(membership) = self.membership() else {
             // A group without members accepts a commit from anyone.
-            return Ok(CommitOutcome::Later("not a member of the group at the moment".into()));
+            return Ok(CommitOutcome::Later("the task is not a member of its group at the moment".into()));
         };
         let patience = patience.min(COORDINATOR_TIMEOUT);
         let mut list = TopicPartitionList::new();
@@ -72,7 +72,9 @@ impl Consumer {
         match self.commit_within(&list, patience) {
             // librdkafka adds the membership when it sends the commit, not when it is called.
             Ok(()) if self.membership().as_ref() == Some(&membership) => Ok(CommitOutcome::Done),
-            Ok(()) => Ok(CommitOutcome::Later("the membership changed while it was under way".into())),
+            Ok(()) => {
+                Ok(CommitOutcome::Later("the membership of the group changed while the commit was under way".into()))
+            }
             Err(error) if is_permanent(&error) => Err(error),
             Err(error) => match error.rdkafka_error_code() {
                 Some(Code::UnknownMemberId | Code::FencedMemberEpoch | Code::FencedInstanceId | Code::Fenced) => {
@@ -135,7 +137,9 @@ impl Consumer {
         match self.committed(partition, patience) {
             Ok(c) if c.offset == Some(offset) && c.metadata == metadata => CommitOutcome::Done,
             Ok(_) => CommitOutcome::Later(error.to_string()),
-            Err(read) => CommitOutcome::Later(format!("{error}, and reading it back: {read}")),
+            Err(read) => {
+                CommitOutcome::Later(format!("{error}, and the committed offset could not be read back: {read}"))
+            }
         }
     }
 

@@ -96,7 +96,8 @@ impl Consumer {
             Some(Ok(record)) => {
                 let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
                 context.push(RebalanceEvent::Failed(format!(
-                    "the record at offset {offset} of {topic}-{partition} came by the group's own queue: a mistake in this program"
+                    "the record at offset {offset} of {topic}-{partition} came through the group's own queue, which is \
+                     a defect of this program: report it with the log"
                 )));
                 Some(Ok(()))
             }
@@ -166,12 +167,15 @@ impl Consumer {
         };
         match result {
             Ok(()) => change,
-            Err(error) => AssignmentChange::Failed(format!("taking the assignment {}: {error}", names(&partitions))),
+            Err(error) => {
+                AssignmentChange::Failed(format!("taking over the assigned partitions {}: {error}", names(&partitions)))
+            }
         }
     }
 
-    /// Reads what the group has committed for a partition that the task owns. The result comes as [`AssignmentChange::Found`],
-    /// unless the partition is revoked before. With `existing`, a partition of a topic that was deleted is waited for.
+    /// Reads what the group has committed for a partition that the task owns. The result comes as
+    /// [`AssignmentChange::Found`], unless the partition is revoked before. With `existing`, a partition of a topic
+    /// that was deleted is waited for.
     pub fn look_up(&mut self, partition: &TopicPartition, existing: bool) {
         self.again.push(Lookup::start(&self.inner, list(partition), existing, &self.wake));
     }

@@ -110,7 +110,7 @@ impl ConsumerContext for Context {
             if is_cooperative(consumer) { consumer.incremental_unassign(partitions) } else { consumer.unassign() }
         };
         if let Err(error) = result {
-            self.push(RebalanceEvent::Failed(format!("answering the group about {}: {error}", names(partitions))));
+            self.push(RebalanceEvent::Failed(format!("answering the rebalance of {}: {error}", names(partitions))));
         }
     }
 }

@@ -128,7 +128,7 @@ impl<C: ConsumerContext> LookupThread<C> {
                     {
                         logged = Some(Instant::now());
                         tracing::warn!(
-                            "reading the committed offsets of {}: {error}; asking again",
+                            "reading the committed offsets of {}: {error}; the task asks again",
                             names(&self.partitions)
                         );
                     }

@@ -23,28 +23,28 @@ use crate::{Config, ConfigError};
 
 /// Consumer settings that delivery depends on, their values, and the reason that refuses them in an override.
 const FIXED_CONSUMER: &[(&str, &str, &str)] = &[
-    ("enable.auto.commit", "false", "offsets are committed by the worker once what is before them is stored"),
-    ("enable.auto.offset.store", "false", "offsets are committed by the worker once what is before them is stored"),
+    ("enable.auto.commit", "false", "the worker commits an offset once everything before it is stored"),
+    ("enable.auto.offset.store", "false", "the worker commits an offset once everything before it is stored"),
     (
         "auto.offset.reset",
         "error",
-        "a new connector starts at the earliest offset, and an offset out of range is an error, not a jump",
+        "a new connector starts at the earliest offset, and an offset that is out of range is an error",
     ),
     (
         "enable.partition.eof",
         "false",
-        "the worker compares offsets with the high watermark, and an event would count as a record",
+        "the worker compares offsets with the high watermark, and an end-of-partition event would count as a record",
     ),
-    ("check.crcs", "true", "a damaged record must not pass for another"),
+    ("check.crcs", "true", "a damaged record must not be taken for another one"),
 ];
 
 /// Other settings that the worker needs as they are.
 const FIXED: &[(&str, &str)] = &[
-    ("group.id", "the group is always `connect-<name>`: offsets and intents belong to it"),
-    ("group.instance.id", "every task would have the same, and each would fence the others"),
+    ("group.id", "the consumer group is always `connect-<name>`, because offsets and intents belong to it"),
+    ("group.instance.id", "every task would have the same id, and each would fence the others"),
     ("plugin.library.paths", "foreign code is not loaded into the worker"),
-    ("acks", "a dead letter counts once every in-sync replica has it"),
-    ("enable.idempotence", "the producer's own retries must not repeat a dead letter"),
+    ("acks", "a dead letter counts as delivered once every in-sync replica has it"),
+    ("enable.idempotence", "the retries of the producer must not repeat a dead letter"),
 ];
 
 /// Why this setting cannot be overridden, if it cannot.
@@ -60,7 +60,7 @@ const JAVA: &[(&str, &str)] = &[
     ("ssl.truststore.password", "use `ssl.ca.location` with a PEM file"),
     ("ssl.truststore.type", "use `ssl.ca.location` with a PEM file"),
     ("ssl.keystore.type", "use `ssl.certificate.location` and `ssl.key.location` with PEM files"),
-    ("max.poll.records", "records are taken as they come; remove it"),
+    ("max.poll.records", "the worker takes the records that have come, without such a limit; remove it"),
     ("key.deserializer", "keys are kept byte for byte; remove it"),
     ("value.deserializer", "values are read as JSON; remove it"),
     ("buffer.memory", "use `queue.buffering.max.kbytes`"),
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn an_override_that_cannot_be_is_refused_by_name_without_its_value() {
         let refused = |key| client(&ClientConfig::new(), &config(key, "secret"), CONSUMER).unwrap_err()[0].to_string();
-        assert_snapshot!(refused("enable.auto.commit"), @"connector `raw`: `consumer.override.enable.auto.commit`: cannot be set: offsets are committed by the worker once what is before them is stored");
+        assert_snapshot!(refused("enable.auto.commit"), @"connector `raw`: `consumer.override.enable.auto.commit`: cannot be set: the worker commits an offset once everything before it is stored");
         assert_snapshot!(refused("sasl.jaas.config"), @"connector `raw`: `consumer.override.sasl.jaas.config`: is the Java client's: use `sasl.username` and `sasl.password`");
         let unknown = config("sasl.pasword", "secret");
         let client = client(&ClientConfig::new(), &unknown, CONSUMER).unwrap();

@@ -117,12 +117,14 @@ impl<'s> Reasons<'s> {
         }
         match error {
             KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure) => {
-                "nothing is answered there: either no packet comes through (firewall, security group, wrong address), or what listens \
-                 is not Kafka"
+                "nothing is answered there: either no packet comes through (firewall, security group, wrong address), \
+                 or what listens is not Kafka"
                     .into()
             }
             KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut) => {
-                "a broker is connected, but does not say what topics there are: it is overloaded, or just starting".into()
+                "a broker is connected, but does not say what topics there are: it is overloaded, or just \
+                 starting"
+                    .into()
             }
             other => format!("{other}"),
         }
@@ -148,19 +150,20 @@ fn reason(text: &str, state: &str, sasl: bool) -> Option<UnreachableReason> {
     } else if let Some((_, size)) = text.split_once("Invalid response size ") {
         (stranger(size), true)
     } else if closed && state == "APIVERSION_QUERY" {
-        let sentence = "the connection is closed before Kafka answers: a listener with TLS needs `security.protocol` SSL or SASL_SSL \
-                        (CONNECT_CONSUMER_SECURITY_PROTOCOL and CONNECT_PRODUCER_SECURITY_PROTOCOL), or what listens is not Kafka";
+        let sentence = "the connection is closed before Kafka answers: a listener with TLS needs `security.protocol` \
+                        SSL or SASL_SSL (CONNECT_CONSUMER_SECURITY_PROTOCOL and CONNECT_PRODUCER_SECURITY_PROTOCOL), \
+                        or what listens is not Kafka";
         (sentence.into(), false)
     } else if closed && state == "UP" && !sasl {
-        let sentence = "the broker closes the connection as soon as it is asked something: it wants SASL; set `security.protocol` \
-                        SASL_SSL or SASL_PLAINTEXT, `sasl.mechanism`, `sasl.username` and `sasl.password` under CONNECT_CONSUMER_ and \
-                        CONNECT_PRODUCER_";
+        let sentence = "the broker closes the connection as soon as it is asked something: it wants SASL; set \
+                        `security.protocol` SASL_SSL or SASL_PLAINTEXT, `sasl.mechanism`, `sasl.username` and \
+                        `sasl.password` under CONNECT_CONSUMER_ and CONNECT_PRODUCER_";
         (sentence.into(), false)
     } else if text.contains("SASL ") {
         (format!("the broker refuses the login: {text}"), true)
     } else if text.contains("connecting to a PLAINTEXT broker listener?") || text.contains("wrong version number") {
-        let sentence = "what listens does not speak TLS, which `security.protocol` asks for: take PLAINTEXT or SASL_PLAINTEXT, or \
-                        another port";
+        let sentence = "what listens does not speak TLS, which `security.protocol` asks for: take PLAINTEXT or \
+                        SASL_PLAINTEXT, or another port";
         (sentence.into(), true)
     } else if text.contains("certificate verify failed") || text.contains("certificate could not be verified") {
         let sentence = "the broker's certificate is not trusted: set `ssl.ca.location` to the authority that signed it";
@@ -311,7 +314,10 @@ mod tests {
     #[test]
     fn a_server_that_may_yet_come_is_waited_for_whatever_another_says() {
         let mut reasons = Reasons::new("a:1, b:1");
-        reasons.note("[thrd:a:1/bootstrap]: a:1/bootstrap: Invalid response size 1213486160 (0..100): increase receive.message.max.bytes");
+        reasons.note(
+            "[thrd:a:1/bootstrap]: a:1/bootstrap: Invalid response size 1213486160 (0..100): increase \
+             receive.message.max.bytes",
+        );
         assert!(!reasons.certain(), "b has said nothing");
         reasons
             .note("b:1/bootstrap: Connect to ipv4#1.1.1.1:1 failed: Connection refused (after 0ms in state CONNECT)");

@@ -7,9 +7,11 @@ use crate::{ConfigError, SinkError, TopicPartition};
 /// Why a task failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TaskError {
-    /// A record or row cannot be stored, and `errors.tolerance` is `none`.
-    #[error("{partition} offset {offset}{}: {error}. The task stops because errors.tolerance is `none`; correct the producer and \
-             skip the record, or set errors.tolerance to `all` with errors.deadletterqueue.topic.name", row.map(|r| format!(" row {r}")).unwrap_or_default())]
+    /// A record or row cannot be stored, and the configuration says that this fails the task.
+    #[error(
+        "{}the record at offset {offset} of {partition} cannot be stored: {error}. {advice}",
+        row.map(|row| format!("row {row} of ")).unwrap_or_default()
+    )]
     Record {
         /// Its partition.
         partition: TopicPartition,
@@ -19,6 +21,8 @@ pub(crate) enum TaskError {
         row: Option<usize>,
         /// What is wrong.
         error: String,
+        /// Why this fails the task, and what to do about it.
+        advice: &'static str,
     },
     /// The sink cannot go on.
     #[error(transparent)]
@@ -42,7 +46,8 @@ pub(crate) enum TaskError {
     Assignment(String),
     /// The task was told to stop, and what it held could not be stored in time.
     #[error(
-        "not flushed within task.shutdown.graceful.timeout.ms: {0}. Nothing is lost: these records are read again by the next owner"
+        "the task did not flush within task.shutdown.graceful.timeout.ms: {0}. Nothing is lost: the next owner of the \
+         partitions reads these records again"
     )]
     Unflushed(String),
 }
@@ -50,8 +55,8 @@ pub(crate) enum TaskError {
 /// Whether a task that failed is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recovery {
-    /// Somebody may mend the cause outside, so the task begins again by itself. The word is the `reason` label of the
-    /// restart's metric.
+    /// Somebody may repair the cause outside of the worker, so the task restarts by itself. The word is the `reason`
+    /// label of the restart's metric.
     Restart(&'static str),
     /// The next try would read the same records with the same settings and fail in the same way.
     Stop,

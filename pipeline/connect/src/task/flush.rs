@@ -10,7 +10,7 @@ use super::{LOOK_AT_ALL, Task, TaskError};
 use crate::intent;
 use crate::kafka::CommitOutcome;
 use crate::metrics::wall_millis;
-use crate::pulse::LoopPlace;
+use crate::pulse::LoopStep;
 use crate::sink::{Demand, SinkError, Tick};
 
 /// The stage of a flush.
@@ -74,20 +74,9 @@ impl Task {
         let partition = self.owned[i].partition.clone();
         let next = match stage {
             FlushStage::Intent => {
-                let owned = &self.owned[i];
-                let settings = match &owned.replay {
-                    Some((replay, _)) => replay.settings.clone(),
-                    None => self.config.intent_settings(),
-                };
-                let Some(start) = owned.committed.or(owned.first) else {
-                    return Err(TaskError::Assignment(format!("a flush of {partition} without a record: {flush:?}")));
-                };
-                let metadata = intent::encode(flush.end, &settings);
-                self.check_topic(i)?;
-                if let Some(step) = self.commit(i, start, &metadata)? {
+                if let Some(step) = self.commit_intent(i, flush.end)? {
                     return Ok(step);
                 }
-                self.owned[i].committed = Some(start);
                 match self.sink.flush(&partition) {
                     Ok(()) => FlushStage::Completing,
                     Err(error) => return self.recover(i, error),
@@ -129,6 +118,28 @@ impl Task {
         Ok(Step::Again)
     }
 
+    /// Commits the intent of the flush that ends at `end`. Gives what [`Self::commit`] gives.
+    fn commit_intent(&mut self, i: usize, end: i64) -> Result<Option<Step>, TaskError> {
+        let owned = &self.owned[i];
+        let settings = match &owned.replay {
+            Some((replay, _)) => replay.settings.clone(),
+            None => self.config.intent_settings(),
+        };
+        let Some(start) = owned.committed.or(owned.first) else {
+            return Err(TaskError::Assignment(format!(
+                "flushing {} up to offset {end}: no record of the partition has come, which is a defect of the sink: report \
+                 it with the log",
+                owned.partition
+            )));
+        };
+        self.check_topic(i)?;
+        let step = self.commit(i, start, &intent::encode(end, &settings))?;
+        if step.is_none() {
+            self.owned[i].committed = Some(start);
+        }
+        Ok(step)
+    }
+
     /// Asks the sink for a flush that is due.
     fn begin(&mut self, i: usize) -> Result<Step, TaskError> {
         let owned = &mut self.owned[i];
@@ -162,7 +173,7 @@ impl Task {
         match self.sink.due(&owned.partition, &tick) {
             Ok(None) => Ok(Step::Idle),
             Ok(Some(flush)) => {
-                tracing::debug!(partition = %owned.partition, end = flush.end, reason = flush.reason, "flush");
+                tracing::debug!(partition = %owned.partition, end = flush.end, reason = flush.reason, "a flush is due");
                 self.metrics.flush(flush.reason);
                 if flush.intent {
                     owned.flush = Some((flush, FlushStage::Intent));
@@ -209,7 +220,7 @@ impl Task {
         if self.commits_wait {
             return Ok(Some(Step::Wait));
         }
-        self.pulse.stands_at(LoopPlace::Committing);
+        self.pulse.is_doing(LoopStep::Committing);
         let (partition, patience) = (self.owned[i].partition.clone(), self.patience());
         let outcome =
             self.consumer.commit(&partition, offset, metadata, patience).map_err(|source| TaskError::Kafka {
@@ -226,13 +237,15 @@ impl Task {
                 self.commits_wait = true;
                 self.metrics.commit_failed();
                 if !std::mem::replace(&mut self.owned[i].commit_logged, true) {
-                    tracing::warn!(%partition, offset, "commit not accepted now, trying again while the partition is ours: {reason}");
+                    tracing::warn!(%partition, offset, "the broker does not accept the commit now; the task tries \
+                                                        again as long as it owns the partition: {reason}");
                 }
                 Ok(Some(Step::Wait))
             }
             CommitOutcome::Lost(reason) => {
                 self.metrics.commit_failed();
-                tracing::warn!(%partition, offset, "no longer a member of the group, the flush is the next owner's: {reason}");
+                tracing::warn!(%partition, offset, "the task is no longer a member of its group, so the next owner of \
+                                                    the partition repeats the flush: {reason}");
                 self.close(&partition);
                 Ok(Some(Step::Closed))
             }

@@ -27,7 +27,7 @@ use crate::convert::Converter;
 use crate::deadletter::DeadLetterQueue;
 use crate::kafka::Consumer;
 use crate::metrics::TaskMetrics;
-use crate::pulse::{LoopPlace, Pulse};
+use crate::pulse::{LoopStep, Pulse};
 use crate::sink::{ErrantRow, RetryLimits, SinkTask, TaskContext, TaskFactory};
 use crate::{Budget, Config, TopicPartition};
 
@@ -179,9 +179,12 @@ impl Task {
         for owned in self.owned.iter() {
             self.sink.close(&owned.partition);
         }
-        self.pulse.stands_at(LoopPlace::Leaving);
+        self.pulse.is_doing(LoopStep::Leaving);
         if !self.consumer.leave() {
-            tracing::warn!("the group did not let this member go in time; it expels it when its session is over");
+            tracing::warn!(
+                "the group coordinator did not answer in time when the task left its group; it removes the member when \
+                 the session times out"
+            );
         }
         result
     }
@@ -200,9 +203,9 @@ impl Task {
                 () = wake.notified() => {}
                 _ = tick.tick() => {}
             }
-            self.pulse.turn();
+            self.pulse.begin_pass();
             intake = self.consume()?;
-            self.pulse.stands_at(LoopPlace::Flushing);
+            self.pulse.is_doing(LoopStep::Flushing);
             self.errors.poll()?;
             let taking = self.taking;
             self.relieve_pressure()?;
@@ -284,15 +287,19 @@ impl Task {
         self.stopping.map_or(Duration::MAX, |since| self.shutdown_timeout.saturating_sub(since.elapsed()))
     }
 
+    /// What is not flushed, for each partition.
     fn unflushed(&self) -> Vec<String> {
+        let offset = |offset: Option<i64>| offset.map_or_else(|| "no offset".to_owned(), |at| format!("offset {at}"));
         let behind =
             self.owned.iter().filter(|o| o.flush.is_some() || o.position.is_some() && o.position != o.committed);
         behind
-            .map(|o| {
-                format!(
-                    "{} is committed to {:?} and read to {:?}, flush {:?}",
-                    o.partition, o.committed, o.position, o.flush
-                )
+            .map(|owned| {
+                let flush = owned.flush.as_ref().map_or_else(
+                    || "no flush is under way".to_owned(),
+                    |(flush, stage)| format!("the flush up to offset {} is at the stage {stage:?}", flush.end),
+                );
+                let (committed, read) = (offset(owned.committed), offset(owned.position));
+                format!("{} is committed up to {committed} and read up to {read}, and {flush}", owned.partition)
             })
             .collect()
     }

@@ -150,8 +150,10 @@ impl Task {
 
     fn open(&mut self, found: Committed) -> Result<(), TaskError> {
         let Committed { partition, offset, metadata, .. } = found;
-        let replay = intent::decode(&metadata)
-            .map_err(|e| TaskError::Assignment(format!("taking over {partition} at offset {offset:?}: {e}")))?;
+        let replay = intent::decode(&metadata).map_err(|error| {
+            let at = offset.map(|offset| format!(" at offset {offset}")).unwrap_or_default();
+            TaskError::Assignment(format!("taking over {partition}{at}: {error}"))
+        })?;
         let replay = match replay {
             Some(replay) => {
                 let config = self.config.with(&replay.settings).map_err(|e| {
@@ -164,7 +166,8 @@ impl Task {
             }
             None => None,
         };
-        tracing::info!(%partition, committed = offset, replay = replay.as_ref().map(|(r, _)| r.end), "partition assigned");
+        tracing::info!(%partition, committed = offset, replay = replay.as_ref().map(|(r, _)| r.end), "partition \
+                                                                                                      assigned");
         match self.sink.open(&partition, offset, replay.as_ref().map(|(replay, _)| replay)) {
             Ok(()) => {}
             Err(error) => return Err(error.into()),
@@ -203,7 +206,7 @@ impl Task {
     /// soon as that is known.
     pub(super) fn restart(&mut self, partition: &TopicPartition, reason: &str) {
         self.metrics.partition_restarted();
-        tracing::warn!(%partition, "starting again from the committed offset: {reason}");
+        tracing::warn!(%partition, "the task reads the partition again from its committed offset: {reason}");
         let committed = self.close(partition).and_then(|owned| owned.committed);
         self.reopening.push(Reopening { partition: partition.clone(), committed });
         self.consumer.look_up(partition, false);
@@ -215,8 +218,9 @@ impl Task {
         let Some(owned) = self.close(partition) else { return };
         tracing::warn!(
             %partition, committed = owned.committed, read_to = owned.position,
-            "the partition is dropped, for its topic does not exist any more ({reason}); what was read behind the committed offset is stored \
-             as far as the sink had already done so. The task goes on with its other partitions"
+            "the topic of the partition does not exist any more ({reason}): the task drops the partition and goes on \
+             with its other ones. Of the records after the committed offset, those that the sink has stored already \
+             stay stored"
         );
         self.reopening.push(Reopening { partition: partition.clone(), committed: None });
         self.consumer.look_up(partition, true);
@@ -233,7 +237,7 @@ impl Task {
         let (partition, start) = (found.partition.clone(), found.start());
         self.open(found)?;
         if let Err(error) = self.seek(&partition, start) {
-            tracing::debug!("{error}, trying again");
+            tracing::debug!("{error}; the task tries again");
             if let Some(i) = self.owned.position(partition.topic.as_bytes(), partition.partition) {
                 self.owned[i].seek = true;
                 self.starting_over.push(partition);
@@ -253,9 +257,10 @@ impl Task {
 /// its name.
 pub(super) fn made_anew(partition: &TopicPartition, committed: i64) -> TaskError {
     TaskError::OffsetOutOfRange(format!(
-        "the offset {committed}, which the group had committed for {partition}, has vanished: the topic was deleted and made anew while it was \
-         read, so the records that come now are not those that follow. No offset of the new topic is committed. Restart the connector to read \
-         it from its beginning; a sink that names what it writes by offsets (S3) needs a place without the old topic's objects first, such as \
+        "the offset {committed}, which the group had committed for {partition}, is gone: the topic was deleted and \
+         created again while the task read it, so the records that come now do not follow the earlier ones. The task \
+         commits no offset of the new topic. To read the new topic from its beginning, restart the connector. A sink \
+         that names what it writes by offsets (S3) first needs a place without the objects of the old topic, such as \
          another topics.dir"
     ))
 }

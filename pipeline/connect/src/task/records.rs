@@ -12,7 +12,7 @@ use crate::config::common::NullValues;
 use crate::convert::{Converter, RowFailure};
 use crate::deadletter::ErrorStage;
 use crate::kafka::{self, Batch, ConsumerError, Record};
-use crate::pulse::LoopPlace;
+use crate::pulse::LoopStep;
 use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord, TopicPartition};
 
 /// The number of events that are served before records get their turn.
@@ -28,7 +28,7 @@ impl Task {
     /// Serves the events of the consumer and takes the records that have come, as many as one pass allows.
     pub(super) fn consume(&mut self) -> Result<Intake, TaskError> {
         for _ in 0..BATCHES {
-            self.pulse.stands_at(LoopPlace::Polling);
+            self.pulse.is_doing(LoopStep::Polling);
             // Events come before records, because a record may be of a partition that was assigned just now.
             self.serve()?;
             if !self.taking {
@@ -37,7 +37,7 @@ impl Task {
             if self.sink.is_full()? {
                 return Ok(Intake::Full);
             }
-            self.pulse.stands_at(LoopPlace::Putting);
+            self.pulse.is_doing(LoopStep::Putting);
             let batch = self.consumer.take();
             let result = self.put_all(&batch);
             let full = batch.is_full();
@@ -91,7 +91,7 @@ impl Task {
             match self.consumer.poll() {
                 None => break,
                 Some(Err(error)) if is_fatal(&error) => {
-                    return Err(TaskError::Kafka { action: "consuming".into(), source: error });
+                    return Err(TaskError::Kafka { action: "polling the consumer".into(), source: error });
                 }
                 // librdkafka goes on trying. Its context has logged the reason.
                 Some(Ok(()) | Err(_)) => {}
@@ -114,10 +114,7 @@ impl Task {
         let source = KafkaError::MessageConsumption(error.code);
         if is_fatal(&source) {
             let at = if record.offset() < 0 { String::new() } else { format!(" at offset {}", record.offset()) };
-            return Err(TaskError::Kafka {
-                action: format!("consuming {}{at}: {}", record.place(), error.text),
-                source,
-            });
+            return Err(TaskError::Kafka { action: format!("reading {}{at}: {}", record.place(), error.text), source });
         }
         // librdkafka goes on trying.
         self.consumer.log(error);
@@ -137,10 +134,11 @@ impl Task {
             Some(format!("{place} offset {offset} is out of range: the partition holds {low} to {high}"))
         });
         TaskError::OffsetOutOfRange(format!(
-            "{}. Records between were deleted before they were consumed, or the topic was made anew. Nothing is skipped by itself: \
-             set the group's offset (kafka-consumer-groups --reset-offsets) to where it is to go on and restart the connector; if the topic \
-             was made anew, a sink that names what it writes by offsets (S3) first needs a place without the old topic's objects, such as \
-             another topics.dir",
+            "{}. Either the records were deleted before the task read them, or the topic was deleted and created \
+             again. The task skips no record by itself: set the group's offset with kafka-consumer-groups \
+             --reset-offsets to where the task is to go on, and restart the connector. If the topic was created again, \
+             a sink that names what it writes by offsets (S3) first needs a place without the objects of the old \
+             topic, such as another topics.dir",
             gone.unwrap_or_else(|| format!("the group's offset of {place} is out of range"))
         ))
     }
@@ -155,7 +153,7 @@ impl Task {
                 && let Err(error) = self.seek(&partition, self.owned[i].next())
             {
                 // The broker whose failure caused it is not back yet.
-                tracing::debug!("{error}, trying again");
+                tracing::debug!("{error}; the task tries again");
                 self.owned[i].seek = true;
                 self.starting_over.push(partition);
             }
@@ -245,8 +243,14 @@ impl Task {
 
 /// The error for a record whose value is null, where that fails the task.
 fn null_value(partition: &TopicPartition, offset: i64, error: &str) -> TaskError {
-    let error = format!("{error}; behavior.on.null.values is `fail`");
-    TaskError::Record { partition: partition.clone(), offset, row: None, error }
+    TaskError::Record {
+        partition: partition.clone(),
+        offset,
+        row: None,
+        error: error.to_owned(),
+        advice: "The task stops because behavior.on.null.values is `fail`; set that to `ignore` or `deadletter`, or \
+                 skip the record",
+    }
 }
 
 /// The rows of a message. Those that cannot be made are given to `failed`, with their index and text.

@@ -60,6 +60,8 @@ impl Tolerance {
                     Some(id) => format!("{} (request id {id})", failure.error),
                     None => failure.error,
                 },
+                advice: "The task stops because errors.tolerance is `none`; correct the producer and skip the record, \
+                         or set errors.tolerance to `all` with errors.deadletterqueue.topic.name",
             });
         }
         if self.log || self.dead_letters.is_none() {
@@ -70,7 +72,10 @@ impl Tolerance {
                 timestamp = failure.origin.timestamp, request_id = failure.request_id,
                 key = text(failure.origin.key.as_deref(), include).as_deref(),
                 value = text(failure.value, include).as_deref(),
-                "{}: {}", if self.dead_letters.is_some() { "to the dead-letter queue" } else { "skipped" }, failure.error,
+                "the {} {}: {}",
+                if failure.row.is_some() { "row" } else { "record" },
+                if self.dead_letters.is_some() { "goes to the dead-letter queue" } else { "is skipped" },
+                failure.error,
             );
         }
         match &mut self.dead_letters {

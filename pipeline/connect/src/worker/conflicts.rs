@@ -39,8 +39,8 @@ fn same_target(
     Some(later.spec.config.error(
         key,
         format!(
-            "connector `{}` ({}) writes topic `{topic}` to {place} as well, and its rows would be there twice; give one of the two another \
-             `{key}`, or other topics",
+            "connector `{}` ({}) writes topic `{topic}` to {place} as well, so its rows would be stored twice; give \
+             one of the two another `{key}`, or other topics",
             earlier.spec.name,
             earlier.definition.file.display(),
         ),
@@ -75,8 +75,9 @@ fn circle(connectors: &[CheckedConnector], last: usize) -> Option<ConfigError> {
             return Some(connectors[last].spec.config.error(
                 DEAD_LETTER_TOPIC,
                 format!(
-                    "is read by connector `{}`, and this connector reads the dead letters of `{}`: a record that none of them can store \
-                     would go round for ever; give one of them another dead-letter topic, or other topics",
+                    "is read by connector `{}`, and this connector reads the dead letters of `{}`: a record that none \
+                     of them can store would go round for ever; give one of them another dead-letter topic, or other \
+                     topics",
                     names.join("`, whose dead letters go to `"),
                     connectors[writer].spec.name,
                 ),

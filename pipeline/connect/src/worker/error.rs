@@ -25,10 +25,10 @@ pub enum StartError {
         problem: String,
     },
     /// The worker was told to stop before it had started. That is no failure.
-    #[error("stopped before it had started")]
+    #[error("the worker was stopped before it had started")]
     Stopped,
     /// The worker cannot listen at its address.
-    #[error("cannot listen at {host}:{port}: {error}; CONNECT_LISTENERS says where")]
+    #[error("the worker cannot listen at {host}:{port}: {error}; CONNECT_LISTENERS sets the address")]
     Listen {
         /// The host.
         host: String,
@@ -39,7 +39,7 @@ pub enum StartError {
         error: std::io::Error,
     },
     /// The operating system does not start a thread.
-    #[error("cannot start a thread: {0}")]
+    #[error("the operating system does not start a thread: {0}")]
     Threads(#[from] std::io::Error),
 }
 

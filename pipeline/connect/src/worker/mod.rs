@@ -1,9 +1,9 @@
 //! The worker: it checks every connector before it consumes anything, runs their tasks, each on a thread of its own,
 //! and reports how they are.
 //!
-//! A task that fails leaves the others running. After a failure that can be mended from outside it begins again by
-//! itself, with growing pauses; after one that would repeat itself it stays stopped until the worker is restarted.
-//! Meanwhile `/health` says 503 and why.
+//! A task that fails leaves the others running. After a failure whose cause can be repaired outside of the worker it
+//! restarts by itself, with growing pauses; after one that would repeat itself it stays stopped until the worker is
+//! restarted. Meanwhile `/health` answers with status 503 and the reason.
 
 mod client;
 mod conflicts;
@@ -139,7 +139,7 @@ impl Worker {
     ) -> WorkerOutcome {
         let Self { runtime, listener, address, status, rest, tasks, shutdown, shutdown_timeout, restart_backoff_max } =
             self;
-        info!(%address, "listening at http://{address}");
+        info!(%address, "the worker listens at http://{address}");
         // Made before the first task and within the runtime, so that no signal is missed from then on.
         let stop = {
             let _context = runtime.enter();
@@ -160,25 +160,31 @@ impl Worker {
             });
             match thread {
                 Ok(_) => drop(running.insert((name, task))),
-                Err(error) => fail(&status, &name, task, format!("cannot start its thread: {error}")),
+                Err(error) => fail(
+                    &status,
+                    &name,
+                    task,
+                    format!("the operating system does not start a thread for the task: {error}"),
+                ),
             }
         }
 
         let in_time = runtime.block_on(async {
             tokio::spawn(async move {
                 if let Err(error) = rest::serve(listener, rest).await {
-                    error!(%address, %error, "the REST interface has ended");
+                    error!(%address, %error, "the REST interface has ended, so `/health` and `/metrics` do not answer \
+                                              any more");
                 }
             });
             stop.await;
-            info!("stopping: tasks flush, commit and leave");
+            info!("the worker stops: its tasks flush, commit and leave their groups");
             // An error means that every task has ended by itself.
             let _ = shutdown.send(true);
             all_end(running, &mut ended, shutdown_timeout.saturating_add(LEAVE_TIMEOUT)).await
         });
         let failed = status.failed();
         runtime.shutdown_background();
-        info!(failed_tasks = failed, "stopped");
+        info!(failed_tasks = failed, "the worker has stopped");
         if in_time && failed == 0 { WorkerOutcome::Clean } else { WorkerOutcome::Failed }
     }
 }
@@ -246,7 +252,8 @@ async fn all_end(mut running: BTreeSet<TaskName>, ended: &mut UnboundedReceiver<
             Err(_) => {
                 let tasks: Vec<_> = running.iter().map(|(name, task)| format!("{name}-{task}")).collect();
                 error!(
-                    "not ended within task.shutdown.graceful.timeout.ms: {}; records that they have not committed are read again at the next start",
+                    "these tasks did not end within task.shutdown.graceful.timeout.ms: {}; the records that they have \
+                     not committed are read again at the next start",
                     tasks.join(", ")
                 );
                 return false;

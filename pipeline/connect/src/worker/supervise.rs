@@ -1,5 +1,5 @@
-//! A task's life: it runs, and after a failure that can be mended from outside it begins again by itself, with growing
-//! pauses.
+//! A task's life: it runs, and after a failure whose cause can be repaired outside of the worker it restarts by itself,
+//! with growing pauses.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,8 +13,8 @@ use crate::status::{Status, TaskState};
 use crate::task::{Recovery, TaskError, TaskSpec};
 
 /// Runs a task until it was told to stop and has stopped, or has failed for good, and keeps its status. After a failure
-/// that can be mended from outside, the task begins again by itself: from the committed offsets, as a new member of its
-/// group.
+/// whose cause can be repaired outside of the worker, the task restarts by itself: from the committed offsets, as a new
+/// member of its group.
 pub(super) fn supervise(
     spec: &TaskSpec,
     run: fn(TaskSpec) -> Result<(), TaskError>,
@@ -25,18 +25,24 @@ pub(super) fn supervise(
     let mut shutdown = spec.shutdown.clone();
     let mut restarts = Restarts::new(longest);
     loop {
-        spec.pulse.turn();
+        spec.pulse.begin_pass();
         let began = Instant::now();
         let (trace, reason) = match catch_unwind(AssertUnwindSafe(|| run(spec.clone()))) {
             Ok(Ok(())) => {
-                info!(connector = name, task, "task ended");
+                info!(connector = name, task, "the task has ended");
                 return status.set(name, task, TaskState::Unassigned);
             }
             Ok(Err(error)) => match error.recovery() {
                 Recovery::Restart(reason) => (error.to_string(), reason),
                 Recovery::Stop => return fail(status, name, task, error.to_string()),
             },
-            Err(panic) => (format!("panicked, which is a defect of the program: {}", text(&*panic)), "panic"),
+            Err(panic) => (
+                format!(
+                    "the task panicked, which is a defect of this program: {}; report it with the log",
+                    text(&*panic)
+                ),
+                "panic",
+            ),
         };
         // A task that fails while it stops is not started again.
         if *shutdown.borrow() {
@@ -50,7 +56,7 @@ pub(super) fn supervise(
             reason,
             restart = number,
             pause_ms = pause.as_millis(),
-            "task failed, and begins anew by itself: {trace}"
+            "the task failed and restarts by itself: {trace}"
         );
         metrics::task_restart(name, task, reason);
         let waiting = format!("{trace} (restart {number} by itself after {} s)", pause.as_secs_f64());
@@ -64,12 +70,12 @@ pub(super) fn supervise(
             return status.set(name, task, TaskState::Failed(trace));
         }
         status.set(name, task, TaskState::Running);
-        info!(connector = name, task, restart = number, "task begins anew");
+        info!(connector = name, task, restart = number, "the task restarts");
     }
 }
 
-/// How often a task began again, and how long it waits before the next time: a second at first, and then twice as long
-/// each time.
+/// How often a task has restarted, and how long it waits before the next time: a second at first, and then twice as
+/// long each time.
 struct Restarts {
     longest: Duration,
     number: u32,
@@ -95,7 +101,7 @@ impl Restarts {
 
 /// Notes and logs that a task has failed for good.
 pub(super) fn fail(status: &Status, name: &str, task: u32, trace: String) {
-    error!(connector = name, task, "task failed: {trace}");
+    error!(connector = name, task, "the task failed: {trace}");
     status.set(name, task, TaskState::Failed(trace));
 }
 

@@ -151,13 +151,13 @@ fn every_problem_of_every_connector_is_told_before_the_network_is_asked() {
     1.json: connector `b`: `table`: is missing: a table
     1.json: connector `b`: `tasks.max` = `0`: is out of range; allowed: an integer from 1 to 1000
     2.json: connector `c`: `converter.update.fields.template` = `pk`: `pk` is not of the form field=template
-    2.json: connector `c`: `consumer.override.group.id`: cannot be set: the group is always `connect-<name>`: offsets and intents belong to it
+    2.json: connector `c`: `consumer.override.group.id`: cannot be set: the consumer group is always `connect-<name>`, because offsets and intents belong to it
     ");
 }
 
 #[test]
 fn a_worker_that_is_told_to_stop_does_not_wait_for_its_cluster() {
-    // It takes connections and says nothing.
+    // The cluster accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let settings = settings(&silent.local_addr().unwrap().to_string());
     let connector = json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x"});
@@ -165,7 +165,7 @@ fn a_worker_that_is_told_to_stop_does_not_wait_for_its_cluster() {
     let started = std::time::Instant::now();
     let settings = Settings { cluster_timeout: Duration::from_mins(1), ..settings };
     let stopped = Worker::prepare(&settings, vec![definition], vec![Box::new(TestSink)], &watch::channel(true).1);
-    assert_snapshot!(stopped.unwrap_err()[0], @"stopped before it had started");
+    assert_snapshot!(stopped.unwrap_err()[0], @"the worker was stopped before it had started");
     // Far below the minute that the cluster would have been waited for.
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
@@ -204,10 +204,10 @@ fn a_topic_has_one_writer_at_a_place_that_takes_one() {
         connector("e", "exclusive2", "topics.regex", "fms\\..*"),
         connector("f", "exclusive2", "topics.regex", "fms\\..*"),
     ]), @r"
-    1.json: connector `b`: `table` = `exclusive`: connector `a` (0.json) writes topic `other` to the table exclusive as well, and its rows would be there twice; give one of the two another `table`, or other topics
-    2.json: connector `c`: `table` = `exclusive`: connector `a` (0.json) writes topic `fms.vehicle.real` to the table exclusive as well, and its rows would be there twice; give one of the two another `table`, or other topics
-    3.json: connector `d`: `table` = `exclusive`: connector `c` (2.json) writes topic `fms.adas.real` to the table exclusive as well, and its rows would be there twice; give one of the two another `table`, or other topics
-    5.json: connector `f`: `table` = `exclusive2`: connector `e` (4.json) writes topic `fms.adas.real` to the table exclusive2 as well, and its rows would be there twice; give one of the two another `table`, or other topics
+    1.json: connector `b`: `table` = `exclusive`: connector `a` (0.json) writes topic `other` to the table exclusive as well, so its rows would be stored twice; give one of the two another `table`, or other topics
+    2.json: connector `c`: `table` = `exclusive`: connector `a` (0.json) writes topic `fms.vehicle.real` to the table exclusive as well, so its rows would be stored twice; give one of the two another `table`, or other topics
+    3.json: connector `d`: `table` = `exclusive`: connector `c` (2.json) writes topic `fms.adas.real` to the table exclusive as well, so its rows would be stored twice; give one of the two another `table`, or other topics
+    5.json: connector `f`: `table` = `exclusive2`: connector `e` (4.json) writes topic `fms.adas.real` to the table exclusive2 as well, so its rows would be stored twice; give one of the two another `table`, or other topics
     ");
     for (one, other) in [
         (connector("a", "shared", "topics", "other"), connector("b", "shared", "topics", "other")),
@@ -286,10 +286,10 @@ fn a_failed_task_leaves_the_others_running_and_is_told_by_health() {
     assert_eq!(outcome, WorkerOutcome::Failed);
 }
 
-/// What can be mended outside, and even a panic, ends no task: it begins anew, as often as it has to, and says how
-/// often and why.
+/// A failure that can be repaired outside of the worker, and even a panic, ends no task: the task restarts as often as
+/// it has to, and reports how often and why.
 #[test]
-fn a_task_that_may_be_mended_begins_anew_by_itself() {
+fn a_task_whose_failure_can_be_repaired_restarts_by_itself() {
     let cluster = cluster(&["t"]);
     let connector = json!({"name": "mended", "connector.class": "TestSink", "topics": "t", "table": "x"});
     let worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
@@ -305,9 +305,9 @@ fn a_task_that_may_be_mended_begins_anew_by_itself() {
     assert_eq!(outcome, WorkerOutcome::Clean);
 }
 
-/// While it waits, the status and `/health` say so; a worker that is stopped then had a failed task.
+/// While a task waits for its restart, the status and `/health` say so. A worker that is stopped then had a failed task.
 #[test]
-fn a_task_that_waits_to_begin_anew_is_not_well() {
+fn a_task_that_waits_for_its_restart_is_not_well() {
     let cluster = cluster(&["t"]);
     let connector = json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x", "tasks.max": 4});
     let mut worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();

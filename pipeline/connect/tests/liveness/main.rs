@@ -78,7 +78,7 @@ fn connector(class: &str, topics: &str) -> Value {
     json!({"name": class.to_lowercase(), "connector.class": class, "topics.regex": topics})
 }
 
-/// What `test.mock` refuses once passes by: no task fails, and every record is stored.
+/// The broker answers some requests of this kind with these errors: no task fails, and every record is stored.
 fn passes_by(kind: RDKafkaApiKey, errors: &[Code]) {
     let broker = Broker::start(&[("a", 2), ("b", 1)]);
     for (topic, partition) in [("a", 0), ("a", 1), ("b", 0)] {
@@ -94,8 +94,8 @@ fn passes_by(kind: RDKafkaApiKey, errors: &[Code]) {
     worker.ends_cleanly();
 }
 
-/// A takeover while the coordinator stumbles: what is committed is asked for again, whatever the broker says that is
-/// not for good.
+/// The coordinator fails for a while: the task asks again for the committed offsets after every error that is not
+/// permanent.
 #[test]
 fn a_takeover_outlasts_a_coordinator_that_stumbles() {
     let errors = [
@@ -107,7 +107,7 @@ fn a_takeover_outlasts_a_coordinator_that_stumbles() {
     passes_by(RDKafkaApiKey::OffsetFetch, &errors);
 }
 
-/// A leader that does not say its earliest offset keeps no partition waiting: librdkafka goes on asking.
+/// A leader that does not report its earliest offset keeps no partition waiting, because librdkafka goes on asking.
 #[test]
 fn a_takeover_outlasts_a_leader_that_stumbles() {
     passes_by(RDKafkaApiKey::ListOffsets, &[Code::RD_KAFKA_RESP_ERR_UNKNOWN; 4]);

@@ -20,28 +20,33 @@ const KEYS: &[Key] = &[
     Key::new(
         TABLE,
         ValueType::Text,
-        "name or ARN of the table, which has to exist; the names and types of its key attributes are read from it",
+        "Rows are written to the table of this name or ARN, which has to exist. The names and types of its \
+         key attributes are read from it",
     )
     .required()
     .high(),
     Key::new(
         PARTITION_KEY,
         ValueType::Template,
-        "template of the partition key; by default the row's field of that attribute's name. Rows with equal keys become one item: \
-         within one owner of the Kafka partition the row with the highest offset stays, but a late call of a former owner can land \
-         after the new owner's and leave an older row",
+        "This template fills in the partition key. If it is unset, the row's field of the attribute's name is \
+         used. Rows with equal keys become one item: as long as one task owns the Kafka partition, the row \
+         with the highest offset stays, but after a rebalance a late call of the former owner can leave an \
+         older row",
     )
     .high()
-    .risk("only a key with `${@digest}` in one of the two templates keeps all rows that differ; `${@offset}` and `${@index}` name a place in Kafka \
-          instead, so that what a producer sends twice is two items; `${@key}` and `${@header.NAME}` have to be UTF-8 text, else the row is \
-          refused"),
+    .risk(
+        "All rows that differ are kept only if one of the two templates has `${@digest}`. `${@offset}` and \
+         `${@index}` name a place in Kafka instead, so a row that the producer sends twice becomes two items. \
+         `${@key}` and `${@header.NAME}` have to be UTF-8 text; otherwise the row is refused",
+    ),
     Key::new(
         SORT_KEY,
         ValueType::Template,
-        "template of the sort key, if the table has one; by default the row's field of that attribute's name",
+        "This template fills in the sort key, if the table has one. If it is unset, the row's field of the \
+         attribute's name is used",
     )
     .high()
-    .risk("rows with equal keys become one item, see `dynamodb.partition.key`"),
+    .risk("Rows with equal keys become one item, see `dynamodb.partition.key`"),
 ];
 
 /// The DynamoDB sink.

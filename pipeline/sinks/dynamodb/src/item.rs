@@ -37,7 +37,8 @@ pub enum ItemError {
     Row(ItemProblem),
     /// Over [`ITEM_BYTES`].
     #[error(
-        "the item has {bytes} bytes (names and values), DynamoDB stores at most {ITEM_BYTES}; the largest field, `{largest}`, is {largest_bytes} bytes of JSON"
+        "the item has {bytes} bytes (names and values), DynamoDB stores at most {ITEM_BYTES}; the largest field, \
+         `{largest}`, is {largest_bytes} bytes of JSON"
     )]
     TooLarge {
         /// Bytes of the item.
@@ -62,7 +63,8 @@ pub enum ItemProblem {
     },
     /// A string is not Unicode text.
     #[error(
-        "a string has half of a surrogate pair (\\u{unit:04x}) at byte {at} of the row, which is no character and cannot be stored"
+        "a string has half of a surrogate pair (\\u{unit:04x}) at byte {at} of the row, which is no character and \
+         cannot be stored"
     )]
     LoneSurrogate {
         /// The byte of the row's text at which the escape begins.
@@ -72,7 +74,8 @@ pub enum ItemProblem {
     },
     /// A value is inside of too many lists and objects.
     #[error(
-        "lists and objects are nested more than {limit} levels deep, which is DynamoDB's limit: flatten the value, or send it as a string"
+        "lists and objects are nested more than {limit} levels deep, which is DynamoDB's limit: flatten the value, or \
+         send it as a string"
     )]
     NestedTooDeep {
         /// DynamoDB's limit.
@@ -84,7 +87,8 @@ pub enum ItemProblem {
     Number(#[from] NumberError),
     /// An object has a field twice.
     #[error(
-        "{} has the field `{name}` twice, at bytes {first} and {second} of the row, of which DynamoDB can store only one",
+        "{} has the field `{name}` twice, at bytes {first} and {second} of the row, of which DynamoDB can store only \
+         one",
         if path.is_empty() { "the row".into() } else { format!("the object `{path}`") }
     )]
     DuplicateField {

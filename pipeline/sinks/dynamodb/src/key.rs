@@ -111,7 +111,8 @@ pub enum KeyError {
     EmptyKey(String),
     /// Too long.
     #[error(
-        "key attribute `{attribute}` has {bytes} bytes, DynamoDB stores at most {limit}; its template `{template}` ({setting}) is filled in{}",
+        "key attribute `{attribute}` has {bytes} bytes, DynamoDB stores at most {limit}; its template `{template}` \
+         ({setting}) is filled in{}",
         mostly_by(longest.as_ref())
     )]
     KeyTooLong {
@@ -138,8 +139,9 @@ pub enum KeyError {
     },
     /// Storing the key would change a field of the row.
     #[error(
-        "the row's own field `{attribute}` is {found}, but as a key attribute of type {kind} it would become `{value}`: nothing is changed in silence; \
-         rename the field, or set it to the key with `converter.update.fields.template`"
+        "the row's own field `{attribute}` is {found}, but as a key attribute of type {kind} it would become \
+         `{value}`: nothing is changed in silence; rename the field, or set it to the key with \
+         `converter.update.fields.template`"
     )]
     KeyConflict {
         /// Key attribute.

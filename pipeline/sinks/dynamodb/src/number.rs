@@ -28,7 +28,8 @@ pub enum NumberError {
     NotANumber(String),
     /// Too many digits.
     #[error(
-        "{text} has {digits} significant digits; DynamoDB stores at most {DIGITS} without changing the value: send fewer digits, or the number as a string"
+        "{text} has {digits} significant digits; DynamoDB stores at most {DIGITS} without changing the value: send \
+         fewer digits, or the number as a string"
     )]
     TooManyDigits {
         /// The number, shortened.

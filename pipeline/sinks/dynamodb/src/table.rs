@@ -76,12 +76,13 @@ impl DescribeError {
                 ) => "check the AWS credentials (environment, profile or role)",
                 (None, Verdict::Permanent) => "check the region (`AWS_REGION`) and the endpoint (`AWS_ENDPOINT_URL`)",
                 (None, Verdict::Transient("dispatch")) => {
-                    "check the AWS credentials: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile, or the role of the machine"
+                    "check the AWS credentials: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile, or the \
+                     role of the machine"
                 }
                 (_, Verdict::Throttled(_) | Verdict::Transient(_)) => {
                     "check that the endpoint (`AWS_ENDPOINT_URL`, `AWS_REGION`) can be reached from here"
                 }
-                (Some(_), Verdict::Permanent) => "see to what DynamoDB says",
+                (Some(_), Verdict::Permanent) => "repair what DynamoDB names",
             },
             Self::Status(_) => "wait until it is ACTIVE",
             Self::Empty => "check that the endpoint is DynamoDB's",
@@ -128,7 +129,8 @@ fn key_schema(config: &Config, table: &TableDescription) -> Result<KeySchema, Co
             return Err(config.error(
                 SORT_KEY,
                 format!(
-                    "table `{}` has no sort key (its partition key is `{}`); remove the key, or create the table with a sort key",
+                    "table `{}` has no sort key (its partition key is `{}`); remove the key, or create the table with \
+                     a sort key",
                     config.text(TABLE),
                     partition.name
                 ),
@@ -155,7 +157,10 @@ fn key_attribute(
             let kind = other.map_or("unknown", ScalarAttributeType::as_str);
             return Err(config.error(
                 TABLE,
-                format!("its key attribute `{name}` is of type {kind}; rows are JSON and can fill in the types S and N: create the table with one of these"),
+                format!(
+                    "its key attribute `{name}` is of type {kind}; rows are JSON and can fill in the types S and \
+                     N: create the table with one of these"
+                ),
             ));
         }
     };

@@ -136,7 +136,8 @@ impl Task {
         let mut reply = Reply {
             puts: batch,
             result: Err(SinkError::fatal(format!(
-                "a call to table `{}` ended without a result; this is a defect: report it with the log, then restart the task",
+                "a call to table `{}` ended without a result; this is a defect: report it with the log, then restart \
+                 the task",
                 self.table.name
             ))),
             answers: self.sender.clone(),

@@ -67,15 +67,15 @@ impl AttemptError {
     }
 
     fn advice(&self) -> &'static str {
-        let Self::Call(error) = self else { return "See to the cause" };
+        let Self::Call(error) = self else { return "Repair the cause" };
         match (error.code(), error.verdict()) {
             (Some("ResourceNotFoundException"), _) => "Create the table again, or correct `dynamodb.table`",
             (Some("AccessDeniedException"), _) => "Allow dynamodb:BatchWriteItem on the table for these credentials",
             (Some("UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException"), _) => {
                 "Check the AWS credentials"
             }
-            (_, Verdict::Transient(_)) => "See to the service being reachable, or raise `errors.retry.timeout`",
-            (_, Verdict::Throttled(_) | Verdict::Permanent) => "See to the cause",
+            (_, Verdict::Transient(_)) => "Make sure that the service can be reached, or raise `errors.retry.timeout`",
+            (_, Verdict::Throttled(_) | Verdict::Permanent) => "Repair the cause",
         }
     }
 }
@@ -218,8 +218,8 @@ fn failure(table: &Table, puts: &[Arc<Put>], left: &[usize], error: AttemptError
         offsets.iter().map(|(partition, (first, last))| format!("{partition} offsets {first} to {last}")).collect();
     let key = left.first().map(|at| puts[*at].key.to_string()).unwrap_or_default();
     let text = format!(
-        "cannot write {} item(s) to table `{}` (the first with key {key}; {}): {error}. {}; the task begins anew by itself, \
-         from the committed offsets",
+        "cannot write {} item(s) to table `{}` (the first with key {key}; {}): {error}. {}; the task restarts by \
+         itself, from the committed offsets",
         left.len(),
         table.name,
         offsets.join(", "),

@@ -335,21 +335,21 @@ fn refused_row_makes_a_flush_due() {
     assert_eq!(driver.due(0, Demand::Settings, None), None);
 }
 
-/// A table that is gone and made again costs nothing but time.
+/// A table that is deleted and created again delays rows, but loses none.
 #[test]
 fn a_table_that_is_made_again_is_written_to() {
     let lab = Lab::new();
     let mut driver = by_field(&lab);
     lab.runtime.block_on(lab.client.delete_table().table_name("t-1").send()).expect("deleted");
     driver.put(0, 41, r#"{"pk":"a"}"#);
-    // It has been refused, and is tried again.
+    // The call was refused, and is retried.
     lab.wire.wait_for(3);
     lab.table(("pk", S), None, None);
     assert_eq!(driver.flush(0), 42);
     assert_eq!(lab.items(), [json!({"pk": "a"})]);
 }
 
-/// A table that stays away stops the task with what is needed to act.
+/// A table that stays away fails the task, and the error says what to do.
 #[test]
 fn a_table_that_stays_away_fails_the_task() {
     let lab = Lab::new();
@@ -368,14 +368,14 @@ fn a_table_that_stays_away_fails_the_task() {
         "topic-0 offsets 41 to 41",
         "ResourceNotFoundException",
         "dynamodb.table",
-        "begins anew by itself",
+        "restarts by itself",
     ] {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }
     assert_eq!(driver.try_put(0, 42, r#"{"pk":"b"}"#).expect_err("failed").to_string(), *text);
 }
 
-/// A closed partition's rows are neither sent nor sent again, and its failures are nobody's.
+/// The rows of a closed partition are neither sent nor sent again, and their failures fail no task.
 #[test]
 fn closed_partition_is_left_alone() {
     let lab = Lab::new();

@@ -27,8 +27,8 @@ impl Extractor {
             "Record" => Ok(Self::Kafka),
             "Wallclock" => Err(config.error(
                 "timestamp.extractor",
-                "is refused: a replay after a crash would read another time and write the same rows into other objects; \
-                 take RecordField or Record",
+                "is refused: a replay after a crash would read another time and write the same rows into other \
+                 objects; take RecordField or Record",
             )),
             _ => Err(config.error("timestamp.extractor", "allowed are RecordField and Record")),
         }

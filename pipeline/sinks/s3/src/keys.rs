@@ -8,22 +8,42 @@ use crate::writer::Codec;
 /// The sink's own keys. Those with `in_intent` affect the names or bytes of objects: a flush is repeated with the
 /// values that they had.
 pub const KEYS: &[Key] = &[
-    Key::new("s3.bucket.name", ValueType::Text, "the bucket; it has to exist").required().in_intent().high(),
-    Key::new("s3.region", ValueType::Text, "the bucket's region; unset, that of the AWS environment or profile").in_intent(),
-    Key::new("topics.dir", ValueType::Text, "the folder above all topics, at most 200 bytes; empty is none")
-        .default("topics")
+    Key::new("s3.bucket.name", ValueType::Text, "Objects are stored in this bucket, which has to exist")
+        .required()
         .in_intent()
-        .high()
-        .risk("two connectors that write one topic to the same bucket and folder write over each other's objects"),
-    Key::new("s3.part.size", ValueType::Int(5_242_880, 1_073_741_824), "the size of an uploaded part; the default is the least that S3 takes")
-        .default("5242880")
-        .in_intent()
-        .low()
-        .unit("bytes")
-        .risk(
-            "a task holds up to one part for every object it has open, so a larger one costs that much `buffer.memory`; an object has \
-             at most 9,000 parts",
-        ),
+        .high(),
+    Key::new(
+        "s3.region",
+        ValueType::Text,
+        "The bucket is in this region, or, if the key is unset, in that of the AWS environment or profile",
+    )
+    .in_intent(),
+    Key::new(
+        "topics.dir",
+        ValueType::Text,
+        "This folder is above the folders of all topics and has at most 200 bytes. An empty one means that \
+         there is none",
+    )
+    .default("topics")
+    .in_intent()
+    .high()
+    .risk(
+        "If two connectors write one topic to the same bucket and folder, rows are stored twice, or tasks \
+         fail because the name of an object is taken",
+    ),
+    Key::new(
+        "s3.part.size",
+        ValueType::Int(5_242_880, 1_073_741_824),
+        "Large objects are uploaded in parts of this size. The default is the smallest that S3 accepts",
+    )
+    .default("5242880")
+    .in_intent()
+    .low()
+    .unit("bytes")
+    .risk(
+        "A task holds up to one part for each open object, so larger parts need that much more of \
+         `buffer.memory`. An object has at most 9,000 parts",
+    ),
     Key::new(
         "partitioner.class",
         ValueType::OneOf(&[
@@ -39,128 +59,154 @@ pub const KEYS: &[Key] = &[
             "io.confluent.connect.storage.partitioner.DailyPartitioner",
             "io.confluent.connect.storage.partitioner.HourlyPartitioner",
         ]),
-        "an object's folders: the Kafka partition, fields of the row, its event time, or fields and then event time",
+        "The folders of an object are the Kafka partition (Default), fields of the row (Field), its event \
+         time (TimeBased, Daily, Hourly), or fields and then the event time (FieldAndTime)",
     )
     .default("Default")
     .in_intent()
     .high()
-    .risk("folders of many values mean many open objects, each small and each holding memory"),
+    .risk("If folders have many values, many objects are open, and each of them is small and needs memory"),
     Key::new(
         "partition.field.name",
         ValueType::List,
-        "for Field and FieldAndTime: the fields, or paths such as `device.id`, in the order of the folders; a row without one of them goes \
-         to the dead letters",
+        "With Field and FieldAndTime, these fields, or paths such as `device.id`, become folders in this \
+         order. A row without one of them becomes a dead letter",
     )
     .in_intent()
     .high()
-    .risk("a field with many values, such as a vehicle's id, makes as many small objects"),
+    .risk("A field with many values, such as the id of a vehicle, makes as many small objects"),
     Key::new(
         "path.format",
         ValueType::Text,
-        "for TimeBased and FieldAndTime: `'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH`, or strftime's `year=%Y/month=%m/day=%d/hour=%H`",
+        "With TimeBased and FieldAndTime, the event time becomes folders of this form: \
+         `'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH` as in Kafka Connect, or \
+         `year=%Y/month=%m/day=%d/hour=%H` as in strftime",
     )
     .in_intent()
     .high(),
     Key::new(
         "partition.duration.ms",
         ValueType::Int(1, i64::MAX),
-        "for TimeBased and FieldAndTime: event time is rounded down to it, in local time",
+        "With TimeBased and FieldAndTime, the event time is rounded down to a multiple of this, in local time",
     )
     .in_intent()
     .unit("ms")
-    .risk("it should be what the last unit of `path.format` spans; another one leaves folders empty or fills them with other times"),
+    .risk(
+        "It should be what the last unit of `path.format` spans; otherwise some folders stay empty, or have \
+         rows of other times",
+    ),
     Key::new(
         "timezone",
         ValueType::Text,
-        "the IANA name (`UTC`, `Asia/Tokyo`) of the zone whose hours and days folders and `rotate.schedule.interval.ms` mean",
+        "The hours and days of folders and of `rotate.schedule.interval.ms` are those of the time zone with \
+         this IANA name, such as `UTC` or `Asia/Tokyo`",
     )
     .in_intent()
-    .risk("in a zone with summer time an hour's folder holds two hours once a year"),
+    .risk("In a zone with daylight saving time, the folder of one hour has the rows of two hours once a year"),
     Key::new(
         "timestamp.extractor",
         ValueType::Text,
-        "event time: `RecordField` (`timestamp.field`, else the envelope's time, else Kafka's) or `Record` (Kafka's alone)",
+        "With `RecordField`, the event time is that of `timestamp.field`, or else that of the envelope, or \
+         else Kafka's timestamp. With `Record`, it is Kafka's timestamp",
     )
     .default("RecordField")
     .in_intent(),
-    Key::new("timestamp.field", ValueType::Text, "for RecordField: the row's field, or path such as `position.fixTime`, that has its event time; a log line says when no row of a \
-             flush has it")
-        .default("timestamp")
-        .in_intent()
-        .risk("a field that rows do not have leaves them to the time of the envelope or of Kafka"),
+    Key::new(
+        "timestamp.field",
+        ValueType::Text,
+        "With RecordField, this field of the row, or path such as `position.fixTime`, holds the event time. \
+         The log says when no row of a flush has the field",
+    )
+    .default("timestamp")
+    .in_intent()
+    .risk("If rows do not have the field, the time of the envelope or of Kafka is used"),
     Key::new(
         "s3.compression.type",
         ValueType::OneOf(Codec::VARIANTS),
-        "how objects are compressed; their names end with .json, .json.gz or .json.zst",
+        "Objects are compressed in this way, and their names end with .json, .json.gz or .json.zst",
     )
     .default("none")
     .in_intent(),
     Key::new(
         "s3.compression.level",
         ValueType::Int(-1, 22),
-        "gzip: 0 to 9; zstd: 1 to 22; -1 is 5 for gzip and 3 for zstd",
+        "Gzip has the levels 0 to 9, and zstd has the levels 1 to 22. The level -1 stands for 5 with gzip and \
+         for 3 with zstd",
     )
     .default("-1")
     .in_intent()
     .low()
-    .risk("zstd over 9 holds up to 90 MiB for every open object"),
+    .risk("Zstd above level 9 needs up to 90 MiB of memory for each open object"),
     Key::new(
         "flush.size",
         ValueType::Int(1, i64::MAX),
-        "rows of an object after which it is flushed, and with it all objects of its Kafka partition; a message is never divided",
+        "When an object has this number of rows, it is flushed, together with all objects of its Kafka partition. A \
+         message is never divided",
     )
     .required()
     .high()
     .unit("rows")
-    .risk("a small one makes many small objects; without a rotation beside it, rows wait until so many have come"),
+    .risk(
+        "If it is small, there are many small objects. Without a rotation beside it, rows wait until there \
+         are so many",
+    ),
     Key::new(
         "rotate.interval.ms",
         ValueType::Int(-1, i64::MAX),
-        "event time, from an object's first row, that flushes before the record that reaches it; -1 is off",
+        "When a row's event time is this much later than that of the first row in its object, the rows before \
+         its record are flushed; -1 turns this off",
     )
     .default("-1")
     .unit("ms")
-    .risk("it needs a next record: the last rows of a topic that falls silent stay unwritten"),
+    .risk("It needs a next record: if a topic falls silent, its last rows stay unwritten"),
     Key::new(
         "rotate.schedule.interval.ms",
         ValueType::Int(-1, i64::MAX),
-        "wall-clock time, counted anew from each midnight in `timezone`, at whose multiples and at midnight is flushed; -1 is off",
+        "All rows are flushed at midnight in `timezone`, and at each multiple of this time since then; -1 \
+         turns this off",
     )
     .default("-1")
     .unit("ms"),
     Key::new(
         "rotate.idle.ms",
         ValueType::Int(-1, i64::MAX),
-        "flushes when the partition's end is reached and no record came for so long; -1 is off",
+        "When the end of a partition is reached and no record has come for this long, its rows are flushed; \
+         -1 turns this off",
     )
     .default("-1")
     .unit("ms")
-    .risk("off, the last rows of a topic that falls silent stay unwritten; short, a slow topic becomes many small objects"),
+    .risk(
+        "If it is off, the last rows of a topic that falls silent stay unwritten. If it is short, a slow \
+         topic becomes many small objects",
+    ),
     Key::new(
         "format.class",
         ValueType::Text,
-        "`Json`, or `io.confluent.connect.s3.format.json.JsonFormat`: a JSON object a line",
+        "Objects have one JSON object on each line. `Json` and \
+         `io.confluent.connect.s3.format.json.JsonFormat` both mean this",
     )
     .default("Json")
     .low(),
     Key::new(
         "storage.class",
         ValueType::OneOf(&["io.confluent.connect.s3.storage.S3Storage"]),
-        "accepted as Kafka Connect writes it",
+        "This setting is accepted so that a configuration of Kafka Connect can be used as it is",
     )
     .default("io.confluent.connect.s3.storage.S3Storage")
     .low(),
     Key::new(
         "schema.compatibility",
         ValueType::OneOf(&["NONE"]),
-        "accepted as Kafka Connect writes it: rows have no schema to compare",
+        "This setting is accepted so that a configuration of Kafka Connect can be used as it is. Rows have no \
+         schema to compare",
     )
     .default("NONE")
     .low(),
     Key::new(
         "locale",
         ValueType::OneOf(&["en-US", "en_US", "en"]),
-        "accepted as Kafka Connect writes it: `path.format` has only numbers",
+        "This setting is accepted so that a configuration of Kafka Connect can be used as it is. \
+         `path.format` has only numbers",
     )
     .default("en-US")
     .low(),

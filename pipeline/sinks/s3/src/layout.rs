@@ -89,8 +89,9 @@ impl Layout {
         Err(PlacementError::new(
             "KeyTooLong",
             format!(
-                "the fields that `partition.field.name` asks for give folders of {} bytes, the longest, of `{name}`, with {}, and so \
-                 an object key of up to {bytes} bytes; S3 takes {KEY_BYTES}: send less in it, or leave it out of `partition.field.name`",
+                "the fields that `partition.field.name` asks for give folders of {} bytes, the longest, of `{name}`, \
+                 with {}, and so an object key of up to {bytes} bytes; S3 takes {KEY_BYTES}: send less in it, or leave \
+                 it out of `partition.field.name`",
                 folders.len(),
                 longest.len()
             ),

@@ -63,8 +63,9 @@ impl Metrics {
         tracing::warn!(
             topic = &*partition.topic,
             partition = partition.partition,
-            "no row of a flush has the field `{field}` (timestamp.field): {from_envelope} rows have the envelope's `messaged_at` as event \
-             time and {from_kafka} that of Kafka; if that is not meant, name the field by its path, such as `position.fixTime`"
+            "no row of a flush has the field `{field}` (timestamp.field): {from_envelope} rows have the envelope's \
+             `messaged_at` as event time and {from_kafka} that of Kafka; if that is not meant, name the field by its \
+             path, such as `position.fixTime`"
         );
     }
 

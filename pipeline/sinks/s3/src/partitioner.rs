@@ -100,7 +100,8 @@ impl TimeFolders {
         let unusable = || {
             let zone = self.zone.iana_name().unwrap_or("UTC");
             let error = format!(
-                "event time {millis} (milliseconds since 1970) is not within the years 0 to 9999 of `timezone` = `{zone}`"
+                "event time {millis} (milliseconds since 1970) is not within the years 0 to 9999 of `timezone` = \
+                 `{zone}`"
             );
             PlacementError::new("TimeOutOfRange", error)
         };

@@ -82,21 +82,23 @@ fn check_effects(config: &Config, settings: &S3Settings) -> Result<(), ConfigErr
         )?;
     }
     if layout.extractor == Extractor::Kafka {
-        let problem = "has no effect with `timestamp.extractor` = `Record`, which takes Kafka's timestamp: remove it, or take RecordField";
+        let problem = "has no effect with `timestamp.extractor` = `Record`, which takes Kafka's timestamp: remove it, \
+                       or take RecordField";
         unread("timestamp.field", Some("timestamp"), problem)?;
     }
     let class = class(config);
     if !layout.partitioner.needs_time() && rotation.interval.is_none() {
         let problem = format!(
-            "has no effect: nothing reads event time with {class} and without `rotate.interval.ms`; remove it, or take a partitioner by time"
+            "has no effect: nothing reads event time with {class} and without `rotate.interval.ms`; remove it, or take \
+             a partitioner by time"
         );
         unread("timestamp.extractor", Some("RecordField"), &problem)?;
         unread("timestamp.field", Some("timestamp"), &problem)?;
     }
     if !layout.partitioner.needs_time() && rotation.schedule.is_none() {
         let problem = format!(
-            "has no effect: nothing reads a zone with {class} and without `rotate.schedule.interval.ms`; remove it, or take a partitioner \
-             by time"
+            "has no effect: nothing reads a zone with {class} and without `rotate.schedule.interval.ms`; remove it, or \
+             take a partitioner by time"
         );
         unread("timezone", None, &problem)?;
     }

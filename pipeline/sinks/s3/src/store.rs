@@ -186,7 +186,7 @@ impl Store {
             Ok(found) => found,
             Err(error) if error.status() == Some(404) => {
                 return Err(SinkError::restart(format!(
-                    "storing {target}: an object of that name was there and is gone"
+                    "storing {target}: there was an object of that name, which is gone now; the flush is repeated"
                 )));
             }
             Err(error) => return Err(failed("looking at the stored object of the same name as", target, &error)),
@@ -202,9 +202,10 @@ impl Store {
             Some(false) | None => self.read(target, content).await?,
         };
         match stored {
-            StoredObject::Same => tracing::info!("{target} was stored already"),
+            StoredObject::Same => tracing::info!("{target} is stored already, with the same content"),
             StoredObject::WithMore => tracing::warn!(
-                "{target} was stored before some of its records were compacted away, and stays as it is: it has their rows, too"
+                "{target} was stored before some of its records were compacted away, and stays as it is: it has their \
+                 rows, too"
             ),
             StoredObject::Other => return Err(taken(target, content.bytes, length)),
         }
@@ -313,10 +314,11 @@ fn taken(target: &ObjectTarget, bytes: u64, stored: Option<u64>) -> SinkError {
         None => format!("that is not the same (this one has {bytes} bytes)"),
     };
     SinkError::fatal(format!(
-        "storing {target}: another object {stored} is stored under that name, and nothing stored is replaced. The topic was made anew, \
-         the group's offsets were reset to before what was stored, or another connector writes the topic there. Move the objects of {} \
-         away, and the task goes on; or, to leave them, stop the worker, give it another `topics.dir` and set the group's offset of \
-         {partition} to {start} once more (kafka-consumer-groups --reset-offsets), which withdraws the flush that was announced",
+        "storing {target}: another object {stored} is stored under that name, and no stored object is replaced. Either \
+         the topic was deleted and created again, or the group's offsets were reset to before what was stored, or \
+         another connector writes the topic there. Move the objects of {} away, and the task goes on. To leave them \
+         where they are, stop the worker, give it another `topics.dir` and set the group's offset of {partition} to \
+         {start} once more (kafka-consumer-groups --reset-offsets), which withdraws the flush that was announced",
         partition.topic
     ))
 }
@@ -326,8 +328,10 @@ fn taken(target: &ObjectTarget, bytes: u64, stored: Option<u64>) -> SinkError {
 /// write, the partition starts over and writes the same again.
 fn failed(doing: &str, target: &ObjectTarget, error: &Error) -> SinkError {
     let failure = match error.code() {
-        Some("NoSuchUpload") => SinkError::restart(format!("{doing} {target}: {error}; the upload is no longer there")),
-        Some(CONFLICT) => SinkError::restart(format!("{doing} {target}: {error}; it is written again")),
+        Some("NoSuchUpload") => SinkError::restart(format!(
+            "{doing} {target}: {error}; the upload does not exist any more, and the flush is repeated"
+        )),
+        Some(CONFLICT) => SinkError::restart(format!("{doing} {target}: {error}; the flush is repeated")),
         _ => SinkError::fatal(format!("{doing} {target}: {error}; {}", advice(error))),
     };
     failure.caused_by(error.clone())
@@ -338,8 +342,8 @@ fn advice(error: &Error) -> &'static str {
     match (error.code(), error.status()) {
         (Some("NoSuchBucket"), _) => "create the bucket or correct `s3.bucket.name`",
         (Some("AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch"), _) | (None, Some(403)) => {
-            "check the worker's AWS credentials and grant s3:PutObject, s3:GetObject (to compare what is stored already), \
-             s3:AbortMultipartUpload and s3:ListBucketMultipartUploads"
+            "check the worker's AWS credentials and grant s3:PutObject, s3:GetObject (to compare what is stored \
+             already), s3:AbortMultipartUpload and s3:ListBucketMultipartUploads"
         }
         (Some("PermanentRedirect" | "AuthorizationHeaderMalformed"), _) | (None, Some(301)) => {
             "the bucket is in another region: set `s3.region`"
@@ -347,10 +351,11 @@ fn advice(error: &Error) -> &'static str {
         (_, status) => match (error.verdict(), status) {
             (Verdict::Permanent, None) => "check the worker's AWS credentials, region and endpoint",
             (Verdict::Permanent, Some(_)) => {
-                "nothing is lost: repair the cause; the task begins anew by itself, from the committed offset"
+                "nothing is lost: repair the cause; the task restarts by itself, from the committed offset"
             }
             (Verdict::Throttled(_) | Verdict::Transient(_), _) => {
-                "S3 did not recover within `errors.retry.timeout`; the task begins anew by itself, from the committed offset"
+                "S3 did not recover within `errors.retry.timeout`; the task restarts by itself, from the committed \
+                 offset"
             }
         },
     }

@@ -71,7 +71,8 @@ impl S3Task {
     fn on<T>(&mut self, id: &TopicPartition, call: impl FnOnce(&mut Partition) -> T) -> Result<T, SinkError> {
         let partition = self.partitions.get_mut(id).ok_or_else(|| {
             SinkError::fatal(format!(
-                "the S3 sink was called for {id}, which was not opened: a mistake in this program"
+                "the S3 sink was called for {id}, which was not opened; this is a defect of the runtime: report it \
+                 with the log"
             ))
         })?;
         let before = partition.waiting();
@@ -84,8 +85,9 @@ impl S3Task {
     fn repeat(&self, partition: &TopicPartition, replay: &Replay) -> Result<Repeat, SinkError> {
         let layout = Layout::of_intent(&self.config, replay).map_err(|error| {
             SinkError::fatal(format!(
-                "repeating the flush of {partition} up to offset {}, which a previous owner announced with settings that this version \
-                 does not understand: {error}; run the version that wrote the intent until it has completed it",
+                "repeating the flush of {partition} up to offset {}, which a previous owner announced with settings \
+                 that this version does not understand: {error}; run the version that wrote the intent until it has \
+                 completed it",
                 replay.end
             ))
         })?;
@@ -114,7 +116,7 @@ impl SinkTask for S3Task {
                 partition = partition.partition,
                 start,
                 end = repeat.end,
-                "repeating the flush that a previous owner announced"
+                "the task repeats the flush that a previous owner of the partition announced"
             );
         }
 
@@ -135,7 +137,7 @@ impl SinkTask for S3Task {
                         topic = &*id.topic,
                         partition = id.partition,
                         aborted,
-                        "aborted uploads left behind"
+                        "the task has aborted the uploads that the last owner of the partition left behind"
                     );
                     metrics.aborted(aborted);
                 }

@@ -127,7 +127,8 @@ impl Uploads {
                 && error.is_panic()
             {
                 let _ = self.failure.set(SinkError::fatal(format!(
-                    "an upload of {} panicked, a mistake in this program: {error}; restart the connector",
+                    "an upload of {} panicked, which is a defect of this program: {error}; report it with the log, and \
+                     restart the connector",
                     self.partition
                 )));
             }

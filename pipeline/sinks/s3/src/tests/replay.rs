@@ -141,9 +141,13 @@ fn another_object_is_not_replaced() {
             let text = error.to_string();
             assert!(matches!(error, SinkError::Fatal { .. }), "{text}");
             let length = format!("another object of {} bytes", other.len());
-            for part in
-                ["s3://raw/topics/t/partition=0/t+0+", "of t-0 from offset 0 on", &length, "`topics.dir`", "made anew"]
-            {
+            for part in [
+                "s3://raw/topics/t/partition=0/t+0+",
+                "of t-0 from offset 0 on",
+                &length,
+                "`topics.dir`",
+                "created again",
+            ] {
                 assert!(text.contains(part), "{part}: {text}");
             }
             assert_eq!(text.contains(&format!("this one has {bytes}")), other.len() != bytes, "{text}");
