@@ -49,15 +49,13 @@ fn scalar(text: &str) -> String {
     if is_quoted { crate::json::quoted(text) } else { text.to_owned() }
 }
 
-/// The content of a snapshot file, without its header; `None` if it cannot be read. A file without a header, such as
+/// The content of a snapshot file as insta reads it; `None` if the file cannot be read. A file without a header, such as
 /// one with the marks of a merge conflict, is content as a whole, so that the difference shows it.
 pub(super) fn read(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?.replace("\r\n", "\n");
-    let content = text
-        .strip_prefix("---\n")
-        .and_then(|rest| rest.split_once("\n---\n"))
-        .map_or(text.as_str(), |(_, content)| content);
-    Some(content.trim_end().to_owned())
+    let text = fs::read_to_string(path).ok()?;
+    let snapshot = text.starts_with("---").then(|| insta::Snapshot::from_file(path).ok()).flatten();
+    let content = snapshot.as_ref().and_then(|snapshot| snapshot.as_text()).map(ToString::to_string);
+    Some(content.unwrap_or_else(|| text.replace("\r\n", "\n").trim_end().to_owned()))
 }
 
 /// The names of the files in a folder; none if there is no folder.
