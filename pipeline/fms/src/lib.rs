@@ -2,6 +2,7 @@
 
 pub mod allocator;
 mod health;
+mod lake;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -51,6 +52,11 @@ enum Command {
         /// Connector files in Kafka Connect's JSON; a folder stands for its *.json files.
         #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
         config: Vec<PathBuf>,
+    },
+    /// Turn raw objects into typed, partitioned Parquet files.
+    Lake {
+        #[command(subcommand)]
+        command: lake::LakeCommand,
     },
     /// Ask a running worker how it is: exit status 0 if every task is well, else 1 with what is wrong. For health
     /// checks.
@@ -110,6 +116,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Connect { command: None, config } => config,
         Command::Health { url } => return health(&url),
+        Command::Lake { command } => return lake::run(command),
     };
     let stop = stop.unwrap_or_else(stop_signal);
     let started = start_log(arguments.log_format).map_err(|error| vec![format!("{error:#}")]);

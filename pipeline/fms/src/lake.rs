@@ -1,0 +1,152 @@
+//! `fms lake`: raw objects as typed, partitioned Parquet files.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use fms_lake::{Folder, Object, Report, Settings, TimeZone, convert_object};
+
+use crate::{FAILED, NOT_STARTED, say};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LakeCommand {
+    /// Convert raw objects, which are files of JSON lines, plain or compressed with gzip or zstd, into a lake in a folder.
+    Convert(ConvertArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArguments {
+    /// The raw objects; a folder stands for all files below it. Converting an object again replaces its files.
+    #[arg(required = true, value_name = "PATH")]
+    objects: Vec<PathBuf>,
+    /// The folder of the lake. It gets `formatted/`, `quarantine/` and `tables/`.
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+    /// The fields whose values decide a row's table.
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', default_value = "object,type,command")]
+    table_fields: Vec<String>,
+    /// The field with a row's event time. A row without it takes that of its `messaged_at`.
+    #[arg(long, value_name = "FIELD", default_value = "timestamp_iso")]
+    timestamp_field: String,
+    /// The columns by which rows are sorted.
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', default_value = "id,timestamp_iso")]
+    sort_fields: Vec<String>,
+    /// The time zone of the partitions' days and hours, such as `Asia/Seoul`.
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = time_zone)]
+    timezone: TimeZone,
+}
+
+fn time_zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|error| error.to_string())
+}
+
+/// Runs a command. The exit status is 0 if every object was converted, with or without rows in quarantine; 1 if one could
+/// not be; 2 if nothing was begun.
+pub(crate) fn run(command: LakeCommand) -> ExitCode {
+    let LakeCommand::Convert(arguments) = command;
+    let objects = match objects(&arguments.objects) {
+        Ok(objects) => objects,
+        Err(error) => {
+            say(&format!("fms lake convert: {error:#}"));
+            return NOT_STARTED.into();
+        }
+    };
+    let settings = Settings {
+        table_fields: arguments.table_fields,
+        time_field: arguments.timestamp_field,
+        zone: arguments.timezone,
+        sort_fields: arguments.sort_fields,
+        ..Settings::default()
+    };
+    let (mut sum, mut failed) = (Report::default(), 0);
+    for (path, key) in &objects {
+        let object = Object { bucket: String::new(), key: key.clone(), version_id: None };
+        let mut lake = Folder::new(&arguments.to, object.clone());
+        match convert_object(&settings, &object, || File::open(path), &mut lake) {
+            Ok(report) => add(&mut sum, report),
+            Err(error) => {
+                failed += 1;
+                say(&format!("{}: {error}", path.display()));
+            }
+        }
+    }
+    // An error means that nobody reads the output.
+    let _ = io::stdout().write_all(summary(objects.len(), failed, &sum).as_bytes());
+    if failed == 0 { ExitCode::SUCCESS } else { FAILED.into() }
+}
+
+/// The files with the keys of the objects that they are: the path below the folder that was named, or the file's name.
+fn objects(paths: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let mut objects = BTreeMap::new();
+    for path in paths {
+        let root = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(Path::new("")) };
+        for file in files(path).with_context(|| format!("cannot read {}", path.display()))? {
+            let key = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
+            if let Some(other) = objects.insert(key.clone(), file.clone()) {
+                anyhow::ensure!(
+                    other == file,
+                    "{} and {} would both be the object `{key}`; convert them by separate commands, or name the folder above both",
+                    other.display(),
+                    file.display()
+                );
+            }
+        }
+    }
+    anyhow::ensure!(!objects.is_empty(), "there is no file in what was named");
+    Ok(objects.into_iter().map(|(key, file)| (file, key)).collect())
+}
+
+/// The file itself, or all files below a folder.
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !path.metadata()?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    for entry in path.read_dir()? {
+        found.extend(files(&entry?.path())?);
+    }
+    Ok(found)
+}
+
+fn add(sum: &mut Report, report: Report) {
+    sum.lines += report.lines;
+    sum.rows += report.rows;
+    sum.files += report.files;
+    sum.grown.extend(report.grown);
+    for (reason, rows) in report.quarantined {
+        *sum.quarantined.entry(reason).or_default() += rows;
+    }
+}
+
+fn summary(objects: usize, failed: usize, sum: &Report) -> String {
+    let quarantined: u64 = sum.quarantined.values().sum();
+    let mut text = format!(
+        "{} converted: {} of {} in {}, {quarantined} in quarantine\n",
+        counted((objects - failed) as u64, "object"),
+        counted(sum.rows, "row"),
+        sum.lines,
+        counted(sum.files, "file"),
+    );
+    for identity in &sum.grown {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  created or given columns: {}", identity.table());
+    }
+    for ((reason, column), rows) in &sum.quarantined {
+        let column = if column.is_empty() { String::new() } else { format!(", column `{column}`") };
+        let _ = writeln!(text, "  in quarantine: {} because of {}{column}", counted(*rows, "row"), reason);
+    }
+    if failed > 0 {
+        let _ = writeln!(text, "  NOT converted: {}", counted(failed as u64, "object"));
+    }
+    text
+}
+
+
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,217 @@
+//! The values of one column, collected row by row straight from JSON text.
+//!
+//! A row that does not fit is taken back by [`Column::truncate`]: the column then does not know of it.
+
+use std::cmp::Ordering;
+
+use fms_record::json;
+use jiff::civil::Date;
+
+use crate::columns::{Columns, Context, Problem};
+use crate::json::elements;
+use crate::misfit::{Misfit, Reason};
+use crate::number;
+use crate::time::Instant;
+use crate::types::Type;
+
+/// The values of one column, of one field of a struct, or of the elements of an array.
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub data_type: Type,
+    /// Whether there is a value, for each row.
+    pub valid: Vec<bool>,
+    pub values: Values,
+}
+
+/// The values themselves. A row without a value has one that does not count.
+#[derive(Debug)]
+pub(crate) enum Values {
+    Boolean(Vec<bool>),
+    /// `int`, and `date` in days.
+    Int(Vec<i32>),
+    /// `bigint`, and `timestamp` in milliseconds.
+    Bigint(Vec<i64>),
+    Float(Vec<f32>),
+    Double(Vec<f64>),
+    Text {
+        /// Where each text ends in `bytes`.
+        ends: Vec<i32>,
+        bytes: Vec<u8>,
+    },
+    Array {
+        /// Where the elements of each array end.
+        ends: Vec<i32>,
+        elements: Box<Column>,
+    },
+    Struct(Columns),
+}
+
+impl Column {
+    /// A column without rows.
+    pub fn new(data_type: &Type) -> Self {
+        let values = match data_type {
+            Type::Boolean => Values::Boolean(Vec::new()),
+            Type::Int | Type::Date => Values::Int(Vec::new()),
+            Type::Bigint | Type::Timestamp => Values::Bigint(Vec::new()),
+            Type::Float => Values::Float(Vec::new()),
+            Type::Double => Values::Double(Vec::new()),
+            Type::String => Values::Text { ends: Vec::new(), bytes: Vec::new() },
+            Type::Array(element) => {
+                Values::Array { ends: Vec::new(), elements: Box::new(Self::new(element)) }
+            }
+            Type::Struct(fields) => Values::Struct(Columns::new(fields)),
+        };
+        Self { data_type: data_type.clone(), valid: Vec::new(), values }
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.valid.len()
+    }
+
+    /// Appends a row without a value.
+    pub fn push_null(&mut self) {
+        self.valid.push(false);
+        match &mut self.values {
+            Values::Boolean(values) => values.push(false),
+            Values::Int(values) => values.push(0),
+            Values::Bigint(values) => values.push(0),
+            Values::Float(values) => values.push(0.0),
+            Values::Double(values) => values.push(0.0),
+            Values::Text { ends, .. } | Values::Array { ends, .. } => ends.push(ends.last().copied().unwrap_or(0)),
+            Values::Struct(columns) => columns.push_nulls(),
+        }
+    }
+
+    /// Appends a value, given as JSON text, if the column's type holds it without loss. After an error, the column may
+    /// have a part of it, and [`Self::truncate`] has to be called.
+    ///
+    /// Gives the time if the value is one whose text says more than the instant.
+    pub fn push(&mut self, value: &str, context: &Context<'_>) -> Result<bool, Problem> {
+        if value == "null" {
+            self.push_null();
+            return Ok(false);
+        }
+        let mut says_more = false;
+        let fits = match &mut self.values {
+            Values::Boolean(values) => boolean(value).map(|value| values.push(value)),
+            Values::Int(values) if self.data_type == Type::Date => date(value).map(|days| values.push(days)),
+            Values::Int(values) => {
+                let value = number_text(value).and_then(number::integer).and_then(|value| i32::try_from(value).ok());
+                value.map(|value| values.push(value))
+            }
+            Values::Bigint(values) if self.data_type == Type::Timestamp => {
+                let instant = json::raw(value).and_then(Instant::parse);
+                says_more = instant.is_some_and(|instant| instant.says_more(context.zone));
+                instant.map(|instant| values.push(instant.millis))
+            }
+            Values::Bigint(values) => number_text(value).and_then(number::integer).map(|value| values.push(value)),
+            Values::Float(values) => number_text(value).and_then(number::float).map(|value| values.push(value)),
+            Values::Double(values) => number_text(value).and_then(number::double).map(|value| values.push(value)),
+            Values::Text { ends, bytes } => push_text(value, ends, bytes)?,
+            Values::Array { ends, elements } => {
+                if value.starts_with('[') { Some(push_elements(value, ends, elements, context)?) } else { None }
+            }
+            Values::Struct(columns) => {
+                if value.starts_with('{') { Some(columns.push_object(value, context)?) } else { None }
+            }
+        };
+        if fits.is_none() {
+            return Err(Misfit::new(Reason::Type, self.data_type.to_string(), value).into());
+        }
+        self.valid.push(true);
+        Ok(says_more)
+    }
+
+    /// Takes back all rows from the row `rows` on.
+    pub fn truncate(&mut self, rows: usize) {
+        self.valid.truncate(rows);
+        match &mut self.values {
+            Values::Boolean(values) => values.truncate(rows),
+            Values::Int(values) => values.truncate(rows),
+            Values::Bigint(values) => values.truncate(rows),
+            Values::Float(values) => values.truncate(rows),
+            Values::Double(values) => values.truncate(rows),
+            Values::Text { ends, bytes } => bytes.truncate(truncate_ends(ends, rows)),
+            Values::Array { ends, elements } => elements.truncate(truncate_ends(ends, rows)),
+            Values::Struct(columns) => columns.truncate(rows),
+        }
+    }
+
+    /// The order of two rows by the values of a scalar column: rows without a value come first.
+    pub fn compare(&self, a: usize, b: usize) -> Ordering {
+        let values = || match &self.values {
+            Values::Boolean(values) => values[a].cmp(&values[b]),
+            Values::Int(values) => values[a].cmp(&values[b]),
+            Values::Bigint(values) => values[a].cmp(&values[b]),
+            Values::Float(values) => values[a].total_cmp(&values[b]),
+            Values::Double(values) => values[a].total_cmp(&values[b]),
+            Values::Text { ends, bytes } => bytes[range(ends, a)].cmp(&bytes[range(ends, b)]),
+            Values::Array { .. } | Values::Struct(_) => Ordering::Equal,
+        };
+        self.valid[a].cmp(&self.valid[b]).then_with(values)
+    }
+}
+
+/// Where the text or the elements of a row are.
+fn range(ends: &[i32], row: usize) -> std::ops::Range<usize> {
+    let start = row.checked_sub(1).map_or(0, |before| ends[before]);
+    start.unsigned_abs() as usize..ends[row].unsigned_abs() as usize
+}
+
+/// Keeps the ends of the first rows. Gives where the last of them ends.
+fn truncate_ends(ends: &mut Vec<i32>, rows: usize) -> usize {
+    ends.truncate(rows);
+    ends.last().map_or(0, |end| end.unsigned_abs() as usize)
+}
+
+/// The end as Arrow counts it, if it can.
+fn end(length: usize) -> Result<i32, Problem> {
+    i32::try_from(length).map_err(|_| Problem::Full)
+}
+
+fn push_text(value: &str, ends: &mut Vec<i32>, bytes: &mut Vec<u8>) -> Result<Option<()>, Problem> {
+    match value.as_bytes()[0] {
+        b'"' => bytes.extend_from_slice(json::decode(&value[1..value.len() - 1]).map_err(Misfit::from)?.as_bytes()),
+        b'{' | b'[' => return Ok(None),
+        // The text of a number or boolean.
+        _ => bytes.extend_from_slice(value.as_bytes()),
+    }
+    ends.push(end(bytes.len())?);
+    Ok(Some(()))
+}
+
+fn push_elements(value: &str, ends: &mut Vec<i32>, column: &mut Column, context: &Context<'_>) -> Result<(), Problem> {
+    for element in elements(value).map_err(Misfit::from)? {
+        if column.push(element, context).map_err(|problem| problem.within("[]"))? {
+            // An element has no column beside it that could keep its original text.
+            let expected = format!("{} to the millisecond, in UTC or the fleet's zone", column.data_type);
+            return Err(Problem::from(Misfit::new(Reason::Type, expected, element)).within("[]"));
+        }
+    }
+    ends.push(end(column.len())?);
+    Ok(())
+}
+
+/// The text of a JSON number, or of a string that has the form of one.
+fn number_text(value: &str) -> Option<&str> {
+    match json::raw(value) {
+        Some(text) => Some(text).filter(|text| number::is_number(text)),
+        None => Some(value).filter(|value| value.starts_with(|first: char| first == '-' || first.is_ascii_digit())),
+    }
+}
+
+fn boolean(value: &str) -> Option<bool> {
+    match json::raw(value).unwrap_or(value) {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// The days from the Unix epoch to a date such as `"2023-01-31"`.
+fn date(value: &str) -> Option<i32> {
+    let text = json::raw(value).filter(|text| text.len() == "2023-01-31".len())?;
+    let date: Date = text.parse().ok()?;
+    date.since((jiff::Unit::Day, Date::constant(1970, 1, 1))).ok().map(|span| span.get_days())
+}

@@ -1,0 +1,366 @@
+//! The conversion of one raw object: its lines become the Parquet files of several tables. It does no I/O of its own.
+//!
+//! A table that has no column yet for a value of the object is not written. Instead, the conversion says which columns it
+//! needs; once the catalog has them, the object is converted again for that table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use fms_record::{EventTime, Message, MessageError, Parser, Row};
+use jiff::tz::TimeZone;
+use parquet::errors::ParquetError;
+use thiserror::Error;
+
+use crate::columns::{Context, Problem};
+use crate::file::{File, Format};
+use crate::lines::MAX_LINE;
+use crate::misfit::{Misfit, Reason};
+use crate::partition::{KEYS, Partition};
+use crate::quarantine::{Ledger, Object, Origin, Quarantine};
+use crate::shape::Fields;
+use crate::table::{Identity, Table};
+use crate::types::Field;
+
+/// The bytes that are shown of a line that is too long.
+const SHOWN: usize = 1024;
+
+/// How rows are told apart, sorted and held.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The fields whose values decide the table, `lake.table.fields`.
+    pub table_fields: Vec<String>,
+    /// The field with a row's event time, `lake.timestamp.field`; a row without it takes its envelope's `messaged_at`.
+    pub time_field: String,
+    /// The zone of the partitions' days and hours, `lake.timezone`.
+    pub zone: TimeZone,
+    /// The columns by which rows are sorted, `lake.sort.fields`.
+    pub sort_fields: Vec<String>,
+    /// The bytes of rows' text that are held at a time, over all files of the object. When there are more, the file with
+    /// the most of them writes a row group.
+    pub buffer: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Self {
+            table_fields: names(&["object", "type", "command"]),
+            time_field: "timestamp_iso".to_owned(),
+            zone: TimeZone::UTC,
+            sort_fields: names(&["id", "timestamp_iso"]),
+            buffer: 64 << 20,
+        }
+    }
+}
+
+/// What a file of a conversion is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// The rows of a table that are in one partition.
+    Rows(Identity, Partition),
+    /// The rows of a table that do not fit it.
+    Quarantine(Identity),
+    /// The lines that belong to no table.
+    Unclassified,
+}
+
+/// What a conversion needs from outside.
+pub trait Surroundings {
+    /// A file that is being written. If it is dropped before the conversion gives it back, nothing may remain of it.
+    type Out: Write + Send;
+
+    /// The table of this identity, if there is one.
+    fn table(&mut self, identity: &Identity) -> io::Result<Option<Table>>;
+
+    /// A new file.
+    fn create(&mut self, target: &Target) -> io::Result<Self::Out>;
+}
+
+/// Why a conversion cannot go on. Rows that do not fit are no such reason.
+#[derive(Debug, Error)]
+pub enum ConvertError {
+    /// The catalog did not say what a table is, or a file could not be begun.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A file could not be written.
+    #[error("cannot write the Parquet file: {0}")]
+    Parquet(#[from] ParquetError),
+}
+
+/// A file that a conversion has written.
+#[derive(Debug)]
+pub struct Written<W> {
+    /// What it is for.
+    pub target: Target,
+    /// The output, with all of its bytes.
+    pub out: W,
+    /// How many rows are in it.
+    pub rows: usize,
+}
+
+/// What became of the rows of one table.
+#[derive(Debug)]
+pub enum Outcome<W> {
+    /// Every row is in a file of the table or of the quarantine.
+    Written {
+        /// The files.
+        files: Vec<Written<W>>,
+        /// The version of the table by which they were written; `None` if there is no table, because no row has a column
+        /// for one.
+        version: Option<String>,
+        /// Why rows are in quarantine, and how many.
+        ledger: Ledger,
+    },
+    /// Nothing was written, because the table has to get columns first.
+    Grow {
+        /// The table as it was, if there was one.
+        table: Option<Table>,
+        /// The columns that it needs: those it has, and new ones behind them.
+        columns: Vec<Field>,
+    },
+}
+
+/// What became of an object.
+#[derive(Debug)]
+pub struct Conversion<W> {
+    /// The tables of the object's rows.
+    pub tables: BTreeMap<Identity, Outcome<W>>,
+    /// The file of the lines that belong to no table, and why they do not.
+    pub unclassified: Option<(Written<W>, Ledger)>,
+    /// How many lines there were, without empty ones.
+    pub lines: u64,
+}
+
+/// The conversion of an object that is being read.
+pub struct Converter<'s, S: Surroundings> {
+    settings: &'s Settings,
+    surroundings: &'s mut S,
+    parser: Parser,
+    tables: BTreeMap<Identity, Filling<S::Out>>,
+    unclassified: Quarantine<S::Out>,
+    /// Where the last line is.
+    origin: Origin<'s>,
+    /// The tables whose rows are converted; all of them and the lines without a table if it is `None`.
+    only: Option<&'s BTreeSet<Identity>>,
+    lines: u64,
+    /// The bytes of rows' text that all files hold.
+    held: usize,
+}
+
+impl<'s, S: Surroundings> Converter<'s, S> {
+    /// Begins the conversion of an object.
+    pub fn new(settings: &'s Settings, object: &'s Object, surroundings: &'s mut S) -> Self {
+        Self {
+            settings,
+            surroundings,
+            parser: Parser::new(None),
+            tables: BTreeMap::new(),
+            unclassified: Quarantine::default(),
+            origin: Origin { object, line: 0 },
+            only: None,
+            lines: 0,
+            held: 0,
+        }
+    }
+
+    /// Converts the rows of these tables only, if there are any given.
+    #[must_use]
+    pub fn only(mut self, tables: Option<&'s BTreeSet<Identity>>) -> Self {
+        self.only = tables;
+        self
+    }
+
+    /// Takes the next line of the object, without its line break. An empty line is no row.
+    pub fn line(&mut self, line: &[u8]) -> Result<(), ConvertError> {
+        self.origin.line += 1;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        self.lines += 1;
+        let mut parser = std::mem::replace(&mut self.parser, Parser::new(None));
+        let taken = self.parsed(parser.parse(line), line);
+        self.parser = parser;
+        taken
+    }
+
+    fn parsed(&mut self, message: Result<Message<'_>, MessageError>, line: &[u8]) -> Result<(), ConvertError> {
+        let misfit = match message.as_ref().map(|message| message.rows().next()) {
+            Ok(Some(Ok(row))) => match Identity::of(&row, &self.settings.table_fields) {
+                Ok(identity) => return self.row(identity, &row, line),
+                Err(misfit) => misfit,
+            },
+            Ok(Some(Err((_, error)))) => error.into(),
+            Ok(None) => return Ok(()),
+            Err(error) => error.clone().into(),
+        };
+        self.unclassified(line, &misfit)
+    }
+
+    /// Takes the beginning of the next line of the object, which is longer than the lake reads.
+    pub fn too_long(&mut self, start: &[u8], length: u64) -> Result<(), ConvertError> {
+        self.origin.line += 1;
+        self.lines += 1;
+        let shown = String::from_utf8_lossy(&start[..start.len().min(SHOWN)]);
+        let expected = format!("a line of at most {MAX_LINE} bytes");
+        self.unclassified(shown.as_bytes(), &Misfit::new(Reason::TooLong, expected, &format!("{length} bytes")))
+    }
+
+    fn unclassified(&mut self, line: &[u8], misfit: &Misfit) -> Result<(), ConvertError> {
+        if self.only.is_some() {
+            return Ok(());
+        }
+        let create = || self.surroundings.create(&Target::Unclassified);
+        Ok(self.unclassified.add(line, misfit, self.origin, create)?)
+    }
+
+    /// Stores a row in its table, learns from it, or puts it into quarantine.
+    fn row(&mut self, identity: Identity, row: &Row<'_>, line: &[u8]) -> Result<(), ConvertError> {
+        if self.only.is_some_and(|tables| !tables.contains(&identity)) {
+            return Ok(());
+        }
+        let filling = match self.tables.entry(identity.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let table = self.surroundings.table(&identity)?;
+                entry.insert(Filling::new(table, &self.settings.sort_fields)?)
+            }
+        };
+        let context = Context { zone: &self.settings.zone };
+        let stored = match partition(row, self.settings) {
+            Err(misfit) => Err(misfit.into()),
+            Ok(_) if filling.learned.is_some() => Err(Problem::Unknown),
+            Ok(partition) => {
+                let create = || self.surroundings.create(&Target::Rows(identity.clone(), partition));
+                filling.store(partition, row, line.len(), &context, &mut self.held, create)?
+            }
+        };
+        let learned = match stored {
+            Ok(()) => return self.limit(),
+            Err(Problem::Unknown) => {
+                self.held -= filling.discard();
+                filling.learn(row, &context)
+            }
+            Err(Problem::Misfit(misfit)) => Err(misfit),
+            Err(Problem::Full) => Err(Misfit::new(Reason::TooLong, "a row of less than 2 GiB", "a longer one")),
+        };
+        let Err(misfit) = learned else { return Ok(()) };
+        let create = || self.surroundings.create(&Target::Quarantine(identity));
+        Ok(filling.quarantine.add(line, &misfit, self.origin, create)?)
+    }
+
+    /// Lets the file with the most bytes write a row group, if all together hold too many.
+    fn limit(&mut self) -> Result<(), ConvertError> {
+        if self.held <= self.settings.buffer {
+            return Ok(());
+        }
+        let files = self.tables.values_mut().flat_map(|filling| filling.files.values_mut());
+        if let Some(file) = files.max_by_key(|file| file.bytes()) {
+            self.held -= file.bytes();
+            file.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the conversion: every file that is complete is written to its end.
+    pub fn finish(self) -> Result<Conversion<S::Out>, ConvertError> {
+        let mut tables = BTreeMap::new();
+        for (identity, filling) in self.tables {
+            let outcome = filling.finish(&identity)?;
+            tables.insert(identity, outcome);
+        }
+        let unclassified = self.unclassified.finish(Target::Unclassified);
+        Ok(Conversion { tables, unclassified, lines: self.lines })
+    }
+}
+
+/// The partition of a row's event time.
+fn partition(row: &Row<'_>, settings: &Settings) -> Result<Partition, Misfit> {
+    let time = EventTime::of(row, Some(&settings.time_field), None)?;
+    Partition::of(time.millis, &settings.zone).ok_or_else(|| {
+        let shown = time.millis.to_string();
+        Misfit::new(Reason::NoTime, "a time that calendars show", &shown).within(&settings.time_field)
+    })
+}
+
+/// A table that is being filled.
+struct Filling<W: Write + Send> {
+    table: Option<Table>,
+    /// The format of the files; `None` if there is no table yet.
+    format: Option<Arc<Format>>,
+    files: BTreeMap<Partition, File<W>>,
+    quarantine: Quarantine<W>,
+    /// What the rows have that the table lacks. While there is something, rows are learned from and not stored.
+    learned: Option<Fields>,
+}
+
+impl<W: Write + Send> Filling<W> {
+    fn new(table: Option<Table>, sort: &[String]) -> Result<Self, ParquetError> {
+        let format = table.as_ref().map(|table| Format::new(&table.columns, &table.version, sort)).transpose()?;
+        Ok(Self {
+            learned: table.is_none().then(Fields::default),
+            format: format.map(Arc::new),
+            table,
+            files: BTreeMap::new(),
+            quarantine: Quarantine::default(),
+        })
+    }
+
+    /// Appends a row of `bytes` bytes to the file of its partition, and counts what the file holds in `held`.
+    fn store(
+        &mut self,
+        partition: Partition,
+        row: &Row<'_>,
+        bytes: usize,
+        context: &Context<'_>,
+        held: &mut usize,
+        create: impl FnOnce() -> io::Result<W>,
+    ) -> Result<Result<(), Problem>, ConvertError> {
+        let Some(format) = &self.format else { return Ok(Err(Problem::Unknown)) };
+        let file = match self.files.entry(partition) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(File::new(Arc::clone(format), create()?)?),
+        };
+        let before = file.bytes();
+        if file.is_full() {
+            file.flush()?;
+        }
+        let mut pushed = file.push(row, bytes, context);
+        if matches!(pushed, Err(Problem::Full)) {
+            file.flush()?;
+            pushed = file.push(row, bytes, context);
+        }
+        *held = *held + file.bytes() - before;
+        Ok(pushed)
+    }
+
+    /// Notes what a row has that the table lacks.
+    fn learn(&mut self, row: &Row<'_>, context: &Context<'_>) -> Result<(), Misfit> {
+        let members: Vec<_> = row.fields().collect();
+        let columns = self.table.as_ref().map_or(&[][..], |table| &table.columns);
+        self.learned.get_or_insert_default().learn(&members, columns, &KEYS, context.zone)
+    }
+
+    /// Drops the files, of which none is complete. Gives the bytes that they held.
+    fn discard(&mut self) -> usize {
+        std::mem::take(&mut self.files).values().map(File::bytes).sum()
+    }
+
+    fn finish(self, identity: &Identity) -> Result<Outcome<W>, ConvertError> {
+        if let Some(learned) = &self.learned {
+            let mut columns = self.table.as_ref().map(|table| table.columns.clone()).unwrap_or_default();
+            if learned.grow(&mut columns) {
+                return Ok(Outcome::Grow { table: self.table, columns });
+            }
+        }
+        let (quarantine, ledger) = self.quarantine.finish(Target::Quarantine(identity.clone())).unzip();
+        let mut files: Vec<Written<W>> = quarantine.into_iter().collect();
+        for (partition, file) in self.files {
+            let (out, rows) = file.finish()?;
+            files.push(Written { target: Target::Rows(identity.clone(), partition), out, rows });
+        }
+        let version = self.table.map(|table| table.version);
+        Ok(Outcome::Written { files, version, ledger: ledger.unwrap_or_default() })
+    }
+}

@@ -1,0 +1,144 @@
+//! One Parquet file: rows are collected up to a row group, sorted, encoded and written.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use fms_record::Row;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::arrow;
+use crate::columns::{Columns, Context, Problem};
+use crate::partition::KEYS;
+use crate::types::{Field, Type};
+
+/// The key in a file's metadata under which the version of the table stands by which the file was written.
+pub const TABLE_VERSION: &str = "fms.table.version";
+
+/// The most rows of a row group, by which its memory is limited as well.
+const ROW_GROUP_ROWS: usize = 65_536;
+
+/// What the files of a table have in common.
+#[derive(Debug)]
+pub(crate) struct Format {
+    columns: Vec<Field>,
+    schema: Arc<Schema>,
+    properties: WriterProperties,
+    /// The columns by which rows are sorted within a row group.
+    sort: Vec<String>,
+}
+
+impl Format {
+    /// The format of a table with these columns in this version. Rows are sorted by those columns of `sort` that the table
+    /// has as scalars.
+    pub fn new(columns: &[Field], version: &str, sort: &[String]) -> Result<Self, ParquetError> {
+        let is_scalar = |field: &&Field| !matches!(field.data_type, Type::Array(_) | Type::Struct(_));
+        let has = |name: &&String| columns.iter().filter(is_scalar).any(|field| field.name == **name);
+        let sort: Vec<String> = sort.iter().filter(has).cloned().collect();
+        let sorting = sort.iter().filter_map(|name| leaf(columns, name)).map(|column_idx| SortingColumn {
+            column_idx,
+            descending: false,
+            nulls_first: true,
+        });
+        let mut properties = WriterProperties::builder()
+            .set_created_by("fms-lake".to_owned())
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_statistics_enabled(EnabledStatistics::Page)
+            .set_sorting_columns(Some(sorting.collect()))
+            .set_key_value_metadata(Some(vec![KeyValue::new(TABLE_VERSION.to_owned(), version.to_owned())]));
+        for path in doubles(columns) {
+            // Measured values are mostly distinct: a dictionary of them costs time and makes the file larger.
+            properties = properties.set_column_dictionary_enabled(path, false);
+        }
+        Ok(Self { columns: columns.to_vec(), schema: Arc::new(arrow::schema(columns)), properties: properties.build(), sort })
+    }
+}
+
+/// The place of a top-level scalar among the leaves of a schema.
+fn leaf(columns: &[Field], name: &str) -> Option<i32> {
+    let before = columns.iter().take_while(|field| field.name != name).map(|field| leaves(&field.data_type)).sum::<usize>();
+    i32::try_from(before).ok()
+}
+
+fn leaves(data_type: &Type) -> usize {
+    match data_type {
+        Type::Array(element) => leaves(element),
+        Type::Struct(fields) => fields.iter().map(|field| leaves(&field.data_type)).sum(),
+        _ => 1,
+    }
+}
+
+/// The paths of the top-level columns of floating-point numbers.
+fn doubles(columns: &[Field]) -> impl Iterator<Item = ColumnPath> {
+    let is_double = |field: &&Field| matches!(field.data_type, Type::Double | Type::Float);
+    columns.iter().filter(is_double).map(|field| ColumnPath::new(vec![field.name.clone()]))
+}
+
+/// A file that is being written.
+pub(crate) struct File<W: Write + Send> {
+    format: Arc<Format>,
+    /// The rows of the row group that is being collected.
+    columns: Columns,
+    /// The bytes of the rows' text, as the measure of the memory that they take.
+    bytes: usize,
+    /// Rows in row groups that are written.
+    written: usize,
+    writer: ArrowWriter<W>,
+}
+
+impl<W: Write + Send> File<W> {
+    /// A file that is written to `out`.
+    pub fn new(format: Arc<Format>, out: W) -> Result<Self, ParquetError> {
+        let writer = ArrowWriter::try_new(out, Arc::clone(&format.schema), Some(format.properties.clone()))?;
+        Ok(Self { columns: Columns::new(&format.columns), bytes: 0, written: 0, writer, format })
+    }
+
+    /// The bytes of the text of the rows that are collected.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Collects a row of `bytes` bytes. Nothing of it remains if there is a problem with it.
+    pub fn push(&mut self, row: &Row<'_>, bytes: usize, context: &Context<'_>) -> Result<(), Problem> {
+        let rows = self.columns.rows();
+        let members: Vec<_> = row.fields().collect();
+        let pushed = self.columns.push(&members, &KEYS, context);
+        match pushed {
+            Ok(()) => self.bytes += bytes,
+            Err(_) => self.columns.truncate(rows),
+        }
+        pushed
+    }
+
+    /// Whether the row group is full.
+    pub fn is_full(&self) -> bool {
+        self.columns.rows() >= ROW_GROUP_ROWS
+    }
+
+    /// Sorts and writes the rows that are collected as a row group.
+    pub fn flush(&mut self) -> Result<(), ParquetError> {
+        if self.columns.rows() == 0 {
+            return Ok(());
+        }
+        let columns = self.columns.take();
+        self.written += columns.rows();
+        self.bytes = 0;
+        let sort: Vec<&str> = self.format.sort.iter().map(String::as_str).collect();
+        let order = columns.order(&sort);
+        self.writer.write(&arrow::batch(&self.format.schema, columns, order)?)?;
+        self.writer.flush()
+    }
+
+    /// Writes the rest and the footer. Gives the output and the number of rows.
+    pub fn finish(mut self) -> Result<(W, usize), ParquetError> {
+        self.flush()?;
+        let rows = self.written;
+        Ok((self.writer.into_inner()?, rows))
+    }
+}

@@ -1,0 +1,170 @@
+//! Numbers as a column may hold them. A number fits a type if nothing of it is lost.
+
+/// The digits that every double holds.
+const DOUBLE_DIGITS: usize = 15;
+/// The digits that every float holds.
+const FLOAT_DIGITS: usize = 6;
+
+/// The integer that a JSON number is, in whatever form it is written (`1`, `1.0`, `10e-1`), if 64 bits hold it.
+pub(crate) fn integer(text: &str) -> Option<i64> {
+    if let Ok(value) = text.parse() {
+        return Some(value);
+    }
+    let (negative, digits, exponent) = decimal(text)?;
+    let zeros = u32::try_from(exponent).ok()?;
+    let mut value: i64 = 0;
+    // Counted below zero, where there is one integer more.
+    for digit in digits {
+        value = value.checked_mul(10)?.checked_sub(i64::from(digit - b'0'))?;
+    }
+    for _ in 0..zeros {
+        if value == 0 {
+            break;
+        }
+        value = value.checked_mul(10)?;
+    }
+    if negative { Some(value) } else { value.checked_neg() }
+}
+
+/// The double nearest to a JSON number, if it holds the number: written with as many digits as the number has, it gives
+/// the number again.
+pub(crate) fn double(text: &str) -> Option<f64> {
+    let value: f64 = text.parse().ok()?;
+    let fits = is_short(text, DOUBLE_DIGITS) || holds(text, value == 0.0, |digits| format!("{value:.digits$e}"));
+    (fits && value.is_finite()).then_some(value)
+}
+
+/// The float nearest to a JSON number, if it holds the number as [`double`] says it.
+pub(crate) fn float(text: &str) -> Option<f32> {
+    let value: f32 = text.parse().ok()?;
+    let fits = is_short(text, FLOAT_DIGITS) || holds(text, value == 0.0, |digits| format!("{value:.digits$e}"));
+    (fits && value.is_finite()).then_some(value)
+}
+
+/// Whether a text is that of a JSON number.
+pub(crate) fn is_number(text: &str) -> bool {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = split_exponent(unsigned);
+    let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(whole, part)| (whole, Some(part)));
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_digits(whole)
+        && (whole.len() == 1 || !whole.starts_with('0'))
+        && fraction.is_none_or(is_digits)
+        && exponent.is_none_or(|exponent| is_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)))
+}
+
+/// Whether a number has so few characters, and no exponent, that it cannot have more digits than these.
+fn is_short(text: &str, digits: usize) -> bool {
+    text.len() <= digits && !text.contains(['e', 'E'])
+}
+
+/// Whether the value that `write` writes in scientific form, with the digits it is asked for after the first, is the
+/// number of the text.
+fn holds(text: &str, is_zero: bool, write: impl Fn(usize) -> String) -> bool {
+    let Some(number) = decimal(text) else { return false };
+    if number.1.is_empty() || is_zero {
+        return number.1.is_empty() && is_zero;
+    }
+    decimal(&write(number.1.len() - 1)).is_some_and(|written| written == number)
+}
+
+/// A number as a sign, its digits without zeros at either end, and the power of ten of the last of them. Zero has no
+/// digits. `None` for an exponent that no number of this world has.
+fn decimal(text: &str) -> Option<(bool, Vec<u8>, i64)> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = split_exponent(unsigned);
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut power: i64 = exponent.map_or(Some(0), |exponent| exponent.parse().ok())?;
+    power = power.checked_sub(i64::try_from(fraction.len()).ok()?)?;
+    let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).skip_while(|&digit| digit == b'0').collect();
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    while digits.last() == Some(&b'0') {
+        digits.pop();
+        power = power.checked_add(1)?;
+    }
+    let is_zero = digits.is_empty();
+    Some((unsigned.len() < text.len() && !is_zero, digits, if is_zero { 0 } else { power }))
+}
+
+fn split_exponent(text: &str) -> (&str, Option<&str>) {
+    text.split_once(['e', 'E']).map_or((text, None), |(mantissa, exponent)| (mantissa, Some(exponent)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn integers_are_read_in_every_form_that_loses_nothing() {
+        for (text, expected) in [
+            ("1", Some(1)),
+            ("1.0", Some(1)),
+            ("-120e-1", Some(-12)),
+            ("1e18", Some(1_000_000_000_000_000_000)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808.0", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("1.5", None),
+            ("1e19", None),
+            ("1e-1", None),
+            ("0e999999", Some(0)),
+            ("-0.0", Some(0)),
+            ("1e99999999999999999999", None),
+        ] {
+            assert_eq!(integer(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn doubles_are_read_if_they_give_the_number_again() {
+        for (text, expected) in [
+            ("21.50", Some(21.5)),
+            ("0.1", Some(0.1)),
+            ("0.10000000000000001", Some(0.1)),
+            ("9007199254740992", Some(9_007_199_254_740_992.0)),
+            ("9007199254740993", None),
+            ("0.12345678901234567890123", None),
+            ("1e400", None),
+            ("1e-400", None),
+            ("0e-400", Some(0.0)),
+            ("1.7976931348623157e308", Some(f64::MAX)),
+            ("5e-324", Some(5e-324)),
+            ("126.98211700000002", Some(126.982_117_000_000_02)),
+            // No double has this as its nearest number of 17 digits.
+            ("126.98211700000001", None),
+        ] {
+            assert_eq!(double(text), expected, "{text}");
+        }
+        assert_eq!(double("-0.0").map(f64::is_sign_negative), Some(true));
+        assert_eq!((float("0.1"), float("16777217"), float("1e39")), (Some(0.1), None, None));
+    }
+
+    #[test]
+    fn only_the_numbers_of_json_are_numbers() {
+        for text in ["0", "-1", "1.5", "1e5", "1E+5", "-0.0e-0"] {
+            assert!(is_number(text), "{text}");
+        }
+        for text in ["", "-", "+1", "01", ".5", "1.", "1e", "NaN", "0x1", " 1", "1 ", "1e5.0", "inf"] {
+            assert!(!is_number(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_double_fits_as_it_is_commonly_written(value in any::<f64>().prop_filter("finite", |v| v.is_finite())) {
+            for text in [format!("{value}"), format!("{value:e}"), format!("{value:.16e}")] {
+                prop_assert_eq!(double(&text).map(f64::to_bits), Some(value.to_bits()), "{}", text);
+            }
+        }
+
+        #[test]
+        fn every_integer_fits(value in any::<i64>(), zeros in 0_usize..3) {
+            let text = format!("{value}.{}", "0".repeat(zeros + 1));
+            prop_assert_eq!(integer(&text), Some(value));
+        }
+    }
+}

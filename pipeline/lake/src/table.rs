@@ -1,0 +1,109 @@
+//! Which table a row belongs to, and where the table's files are.
+
+use std::fmt;
+
+use fms_record::{Row, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::misfit::{Misfit, Reason};
+use crate::types::Field;
+
+/// The most bytes of a table's name: what Redshift takes. Glue takes 255.
+const MAX_NAME: usize = 127;
+
+/// A table as the catalog has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// The columns, without the partition keys.
+    pub columns: Vec<Field>,
+    /// The catalog's version of the table. Files that are written by the same version of it have the same bytes.
+    pub version: String,
+}
+
+/// What tells the rows of one table from those of another: the values of the fields that `lake.table.fields` names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    fields: Vec<(String, String)>,
+}
+
+impl Identity {
+    /// The identity of a row. All fields have to be there, as strings, numbers or booleans that are not empty.
+    pub fn of(row: &Row<'_>, fields: &[String]) -> Result<Self, Misfit> {
+        let value = |field: &String| {
+            let value = row.find(field).unwrap_or("null");
+            let text = match json::raw(value) {
+                Some(text) => json::decode(text)?.into_owned(),
+                None if value.starts_with(['{', '[']) || value == "null" => String::new(),
+                None => value.to_owned(),
+            };
+            if text.is_empty() {
+                return Err(Misfit::new(Reason::NoTable, "a text or number that says the table", value).within(field));
+            }
+            Ok((field.clone(), text))
+        };
+        Ok(Self { fields: fields.iter().map(value).collect::<Result<_, _>>()? })
+    }
+
+    /// The table's name in the catalog: the values joined by `_`. No two identities share a name, for a hash follows where
+    /// that alone would not do: where a letter was not in lower case, another character than a letter of ASCII, a digit or `_`
+    /// had to be replaced, the name had to be cut, or a value before the last has a `_` of its own.
+    pub fn table(&self) -> String {
+        let values: Vec<&str> = self.fields.iter().map(|(_, value)| value.as_str()).collect();
+        let joined = values.join("_");
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let name: String = joined.to_lowercase().chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+        let is_ambiguous = values.iter().rev().skip(1).any(|value| value.contains('_'));
+        if name == joined && name.len() <= MAX_NAME && !is_ambiguous {
+            return name;
+        }
+        let hash = &hex::encode(Sha256::digest(&joined))[..8];
+        // The name is ASCII, so it can be cut anywhere.
+        format!("{}_{hash}", &name[..name.len().min(MAX_NAME - 1 - hash.len())])
+    }
+
+    /// The folders of the table's files: `object=vehicle/type=tire/command=report`, escaped as Hive does it.
+    pub fn folders(&self) -> String {
+        let mut folders = String::new();
+        for (field, value) in &self.fields {
+            if !folders.is_empty() {
+                folders.push('/');
+            }
+            fms_layout::Field::new(field).write(value, &mut folders);
+        }
+        folders
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.folders())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(values: [&str; 3]) -> Identity {
+        let fields = ["object", "type", "command"].into_iter().zip(values);
+        Identity { fields: fields.map(|(field, value)| (field.to_owned(), value.to_owned())).collect() }
+    }
+
+    #[test]
+    fn a_table_has_a_name_that_every_reader_takes_and_no_other_table_has() {
+        assert_eq!(identity(["vehicle", "tire", "report"]).table(), "vehicle_tire_report");
+        let long = "x".repeat(300);
+        let names = ["tire", "Tire", "TIRE", "tire-1", "tire.1", "타이어", &long, &format!("{long}x"), "a_b"];
+        let mut tables: Vec<String> = names.iter().map(|name| identity(["vehicle", name, "report"]).table()).collect();
+        tables.push(identity(["vehicle", "a", "b_report"]).table());
+        for table in &tables {
+            assert!(table.len() <= 127 && table.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{table}");
+            assert_eq!(tables.iter().filter(|other| *other == table).count(), 1, "{table}");
+        }
+    }
+
+    #[test]
+    fn the_folders_are_those_of_hive() {
+        assert_eq!(identity(["a/b", "t", "c"]).folders(), "object=a%2Fb/type=t/command=c");
+    }
+}

@@ -1,0 +1,82 @@
+//! Times of a row's own fields: RFC 3339 with a UTC offset, to the millisecond.
+
+use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::{Offset, TimeZone};
+
+/// A time as a text says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Instant {
+    /// Milliseconds since the Unix epoch, UTC. Finer parts are cut off, towards the past.
+    pub millis: i64,
+    /// Whether the text has parts that are finer than that.
+    is_finer: bool,
+    /// The UTC offset that the text has.
+    offset: Offset,
+}
+
+impl Instant {
+    /// The time of a text such as `2023-01-01T12:00:00.000+09:00`; `None` if it is no date and time with an offset.
+    pub fn parse(text: &str) -> Option<Self> {
+        // Every such text begins with the digits of a year, or with its sign. Most strings are none.
+        let [b'0'..=b'9' | b'+' | b'-', _, _, _, _, _, _, _, _, _, b'T' | b't' | b' ', ..] = text.as_bytes() else {
+            return None;
+        };
+        let pieces = Pieces::parse(text).ok()?;
+        if pieces.time_zone_annotation().is_some() {
+            return None;
+        }
+        let offset = pieces.to_numeric_offset()?;
+        let at = offset.to_timestamp(pieces.date().to_datetime(pieces.time()?)).ok()?;
+        let nanos = at.as_nanosecond();
+        let millis = i64::try_from(nanos.div_euclid(1_000_000)).ok()?;
+        Some(Self { millis, is_finer: nanos.rem_euclid(1_000_000) != 0 || text.as_bytes()[17..19] == *b"60", offset })
+    }
+
+    /// Whether the text says more than the instant and the zone do: a finer time, a leap second, or an offset that is
+    /// neither UTC's nor the zone's at that time.
+    pub fn says_more(self, zone: &TimeZone) -> bool {
+        let of_zone = || Timestamp::from_millisecond(self.millis).map(|at| zone.to_offset(at));
+        self.is_finer || (self.offset != Offset::UTC && of_zone().is_ok_and(|offset| offset != self.offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_needs_a_date_a_clock_and_an_offset() {
+        for (text, millis) in [
+            ("2023-01-01T12:00:00.000+09:00", Some(1_672_542_000_000)),
+            ("2023-01-01T03:00:00Z", Some(1_672_542_000_000)),
+            ("2023-01-01 03:00:00.123456Z", Some(1_672_542_000_123)),
+            ("1969-12-31T23:59:59.9999Z", Some(-1)),
+            ("2023-01-01T12:00:00", None),
+            ("2023-01-01", None),
+            ("20230101T120000Z", None),
+            ("2023-02-30T12:00:00Z", None),
+            ("2023-01-01T12:00:00+09:00[Asia/Seoul]", None),
+            ("12:00:00Z", None),
+            ("01GNNMCPNR6VXPD30Z0DG4WV5P", None),
+            ("", None),
+        ] {
+            assert_eq!(Instant::parse(text).map(|instant| instant.millis), millis, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_says_more_if_it_cannot_be_written_again_from_instant_and_zone() {
+        let seoul = TimeZone::get("Asia/Seoul").expect("a zone");
+        for (text, more) in [
+            ("2023-01-01T12:00:00.000+09:00", false),
+            ("2023-01-01T03:00:00Z", false),
+            ("2023-01-01T12:00:00.120000+09:00", false),
+            ("2023-01-01T12:00:00.120001+09:00", true),
+            ("2023-01-01T12:00:00+08:00", true),
+            ("2016-12-31T23:59:60Z", true),
+        ] {
+            assert_eq!(Instant::parse(text).map(|instant| instant.says_more(&seoul)), Some(more), "{text}");
+        }
+    }
+}

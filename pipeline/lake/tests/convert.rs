@@ -1,0 +1,221 @@
+//! A raw object becomes files, and every value of it is in them or in quarantine.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+use fms_lake::{Conversion, Converter, Field, Identity, Object, Outcome, Settings, Surroundings, Table, Target, Type};
+use jiff::tz::TimeZone;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use proptest::prelude::*;
+
+/// A catalog and a store in memory.
+#[derive(Debug, Default)]
+struct Memory {
+    tables: BTreeMap<String, Table>,
+}
+
+impl Surroundings for Memory {
+    type Out = Vec<u8>;
+
+    fn table(&mut self, identity: &Identity) -> io::Result<Option<Table>> {
+        Ok(self.tables.get(&identity.table()).cloned())
+    }
+
+    fn create(&mut self, _: &Target) -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+}
+
+impl Memory {
+    fn with(table: &str, columns: &str) -> Self {
+        let Ok(Type::Struct(columns)) = format!("struct<{columns}>").parse() else { panic!("{columns}") };
+        Self { tables: [(table.to_owned(), Table { columns, version: "0".into() })].into() }
+    }
+
+    fn once(&mut self, settings: &Settings, text: &str) -> Conversion<Vec<u8>> {
+        let object = Object { bucket: "raw".into(), key: "topics/t/o.json".into(), version_id: None };
+        let mut converter = Converter::new(settings, &object, self);
+        for line in text.split('\n') {
+            converter.line(line.as_bytes()).expect("converted");
+        }
+        converter.finish().expect("converted")
+    }
+
+    /// Converts until no table has to grow, as the lake does it. Gives the files by their names.
+    fn convert(&mut self, settings: &Settings, text: &str) -> BTreeMap<String, Vec<u8>> {
+        for round in 0.. {
+            let conversion = self.once(settings, text);
+            let mut files: BTreeMap<_, _> = conversion.unclassified.map(|(file, _)| ("unclassified".into(), file.out)).into_iter().collect();
+            let mut has_grown = false;
+            for (identity, outcome) in conversion.tables {
+                match outcome {
+                    Outcome::Grow { columns, table } => {
+                        let version = table.map_or(0, |table| table.version.parse::<u32>().expect("a number") + 1);
+                        self.tables.insert(identity.table(), Table { columns, version: version.to_string() });
+                        has_grown = true;
+                    }
+                    Outcome::Written { files: written, .. } => files.extend(written.into_iter().map(|file| {
+                        let name = match file.target {
+                            Target::Rows(identity, partition) => format!("{}/{partition}", identity.table()),
+                            Target::Quarantine(identity) => format!("{}/quarantine", identity.table()),
+                            Target::Unclassified => "unclassified".to_owned(),
+                        };
+                        (name, file.out)
+                    })),
+                }
+            }
+            if !has_grown {
+                return files;
+            }
+            assert!(round < 3, "the table grows again and again");
+        }
+        unreachable!("the loop ends by itself")
+    }
+}
+
+fn settings(zone: &str) -> Settings {
+    Settings { zone: TimeZone::get(zone).expect("a zone"), ..Settings::default() }
+}
+
+/// The rows of a Parquet file, as its reader shows them.
+fn rows(file: &[u8]) -> Vec<String> {
+    let reader = SerializedFileReader::new(Bytes::copy_from_slice(file)).expect("a Parquet file");
+    reader.get_row_iter(None).expect("rows").map(|row| row.expect("a row").to_string()).collect()
+}
+
+fn row(fields: &str) -> String {
+    format!(r#"{{"object":"o","type":"t","command":"c","id":7,"timestamp_iso":"2023-01-01T12:00:00.000+09:00",{fields}}}"#)
+}
+
+#[test]
+fn protocols_and_hours_are_files_of_their_own() {
+    let mut lake = Memory::default();
+    let text = [
+        r#"{"object":"vehicle","type":"tire","command":"report","id":1,"timestamp_iso":"2022-12-31T23:59:59.999+09:00","pressure":812.5}"#,
+        r#"{"object":"vehicle","type":"tire","command":"report","id":1,"timestamp_iso":"2023-01-01T00:00:00.000+09:00","pressure":813}"#,
+        "",
+        r#"{"object":"ADAS","type":"event-카","command":"report","id":1,"timestamp_iso":"2023-01-01T00:00:00Z","level":2}"#,
+    ]
+    .join("\n");
+    let files = lake.convert(&settings("Asia/Seoul"), &text);
+    let names: Vec<&String> = files.keys().collect();
+    assert_eq!(names[1..], ["vehicle_tire_report/ymd=2022-12-31/hour=23", "vehicle_tire_report/ymd=2023-01-01/hour=00"]);
+    assert!(names[0].starts_with("adas_event___report_") && names[0].ends_with("/ymd=2023-01-01/hour=09"), "{names:?}");
+    assert_eq!(
+        rows(&files[names[1]]),
+        [
+            "{object: \"vehicle\", type: \"tire\", command: \"report\", id: 1, \
+             timestamp_iso: 2022-12-31 14:59:59.999 +00:00, pressure: 812.5}"
+        ]
+    );
+}
+
+#[test]
+fn a_row_that_does_not_fit_is_quarantined_with_its_reason_and_the_others_are_stored() {
+    let mut lake = Memory::with(
+        "o_t_c",
+        "object:string,type:string,command:string,id:bigint,timestamp_iso:timestamp,n:bigint,s:struct<a:boolean>,l:array<double>",
+    );
+    let text = [
+        row(r#""n":1.0,"s":{"a":"true"},"l":["1.5",2]"#),
+        row(r#""n":1.5"#),
+        row(r#""n":[1]"#),
+        row(r#""s":true"#),
+        row(r#""s":{"a":1}"#),
+        row(r#""l":[1,"x"]"#),
+        row(r#""n":1,"N":2,"n":3"#),
+        r#"{"object":"o","type":"t","command":"c","n":1}"#.to_owned(),
+        r#"{"object":"o","n":1}"#.to_owned(),
+        "{\"cut".to_owned(),
+        row(r#""n":"2""#),
+    ]
+    .join("\n");
+    let files = lake.convert(&settings("UTC"), &text);
+    let stored = rows(&files["o_t_c/ymd=2023-01-01/hour=03"]);
+    assert_eq!(stored.len(), 2, "{stored:?}");
+    assert!(stored[0].contains("n: 1, s: {a: true}, l: [1.5, 2.0]") && stored[1].contains("n: 2,"), "{stored:?}");
+    let reasons = |file: &str| -> Vec<String> {
+        let text = String::from_utf8(files[file].clone()).expect("text");
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        lines.map(|l| format!("{}:{} {} {} {}", l["origin"]["line"], l["reason"], l["column"], l["expected"], l["found"])).collect()
+    };
+    insta::assert_debug_snapshot!((reasons("o_t_c/quarantine"), reasons("unclassified")));
+}
+
+#[test]
+fn a_table_grows_by_what_it_lacks_and_keeps_its_types() {
+    let mut lake = Memory::default();
+    lake.convert(&settings("UTC"), &row(r#""a":1,"b":null,"s":{"x":1}"#));
+    let before = lake.tables["o_t_c"].columns.clone();
+    let files = lake.convert(&settings("UTC"), &[row(r#""a":2.5"#), row(r#""b":true,"s":{"y":[]}"#), row(r#""s":{"y":["z"]}"#)].join("\n"));
+    let after = &lake.tables["o_t_c"].columns;
+    assert_eq!(after[..before.len() - 1], before[..before.len() - 1]);
+    let shown: Vec<String> = after[before.len() - 1..].iter().map(|field: &Field| format!("{}:{}", field.name, field.data_type)).collect();
+    assert_eq!(shown, ["s:struct<x:bigint,y:array<string>>", "b:boolean"]);
+    assert_eq!(rows(&files["o_t_c/ymd=2023-01-01/hour=03"]).len(), 2, "the row with a: 2.5 is in quarantine");
+    assert!(files.contains_key("o_t_c/quarantine"));
+}
+
+#[test]
+fn rows_are_sorted_by_vehicle_and_time_within_a_row_group_and_the_file_says_so() {
+    let line = |id: u32, second: u32| {
+        format!(r#"{{"object":"o","type":"t","command":"c","id":{id},"timestamp_iso":"2023-01-01T00:00:{second:02}Z"}}"#)
+    };
+    let text = [line(2, 5), line(1, 9), line(2, 1), line(1, 3)].join("\n");
+    let files = Memory::default().convert(&settings("UTC"), &text);
+    let file = &files["o_t_c/ymd=2023-01-01/hour=00"];
+    let stored = rows(file);
+    let order: Vec<&str> = stored.iter().filter_map(|row| row.split_once("id: ")).map(|(_, order)| order).collect();
+    let expected = |id, second| format!("{id}, timestamp_iso: 2023-01-01 00:00:{second:02}.000 +00:00}}");
+    assert_eq!(order, [expected(1, 3), expected(1, 9), expected(2, 1), expected(2, 5)]);
+    let reader = SerializedFileReader::new(Bytes::copy_from_slice(file)).expect("a file");
+    let sorting = reader.metadata().row_group(0).sorting_columns().expect("declared");
+    assert_eq!(sorting.iter().map(|column| column.column_idx).collect::<Vec<_>>(), [3, 4]);
+}
+
+/// JSON values that a row may have, small and of every kind.
+fn value() -> impl Strategy<Value = serde_json::Value> {
+    let scalar = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        (-3_i64..3).prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_filter("JSON", |value| value.is_finite()).prop_map(Into::into),
+        "[a가\"\\\\ 1.]{0,4}".prop_map(Into::into),
+        Just("2023-01-01T00:00:00.5Z".into()),
+    ];
+    scalar.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Into::into),
+            prop::collection::btree_map("[abA]", inner, 0..3)
+                .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    /// Whatever the rows are: the tables stop growing, each row is stored or quarantined once, and a second conversion gives the same bytes.
+    #[test]
+    fn every_row_is_stored_or_quarantined_once(
+        values in prop::collection::vec(prop::collection::btree_map("[abcABC]", value(), 0..4), 1..12),
+        buffer in Range::from(1_usize..400),
+    ) {
+        let line = |fields: &BTreeMap<String, serde_json::Value>| {
+            let fields = serde_json::to_string(fields).expect("JSON");
+            let separator = if fields == "{}" { "" } else { "," };
+            format!(r#"{{"object":"o","type":"t","command":"c","timestamp_iso":"2023-01-01T00:00:00Z"{separator}{}"#, &fields[1..])
+        };
+        let text = values.iter().map(line).collect::<Vec<_>>().join("\n");
+        let settings = Settings { buffer, ..Settings::default() };
+        let mut lake = Memory::default();
+        let files = lake.convert(&settings, &text);
+        let count = |(name, file): (&String, &Vec<u8>)| match name.ends_with("quarantine") {
+            true => file.iter().filter(|byte| **byte == b'\n').count(),
+            false => rows(file).len(),
+        };
+        prop_assert_eq!(files.iter().map(count).sum::<usize>(), values.len());
+        prop_assert_eq!(lake.convert(&settings, &text), files);
+    }
+}

@@ -1,0 +1,178 @@
+"""Reads a lake with DuckDB and pyarrow and compares every value with the raw rows.
+
+usage: readers.py RAW LAKE
+
+RAW is a folder of raw objects (JSON lines), LAKE the folder that they were converted into. A raw row has to be in the
+files of its table exactly once, or in quarantine exactly once. Prints what differs and ends with status 1.
+"""
+
+import datetime
+import glob
+import hashlib
+import json
+import os
+import re
+import sys
+from collections import Counter
+from decimal import Decimal
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+# An empty list or object in a field that has no column yet is no value: no type follows from it.
+EMPTY = ((), frozenset())
+TABLE_FIELDS = ["object", "type", "command"]
+
+
+def is_column(name):
+    plain = all(c == "_" or (c.isalnum() and c.lower() == c) for c in name)
+    return bool(name) and plain and len(name.encode()) <= 255
+
+
+def columns(names, reserved=()):
+    """The names of the columns of an object's fields, by the rule that docs/lake.md states."""
+    taken = set(reserved)
+    result = {name: name for name in names if is_column(name) and name not in reserved}
+    taken.update(result)
+    for name in sorted((n for n in names if n not in result), key=str.encode):
+        base = "".join(c if c.isalnum() else "_" for c in name.lower()) or "_"
+        column, number = base, 2
+        while column in taken:
+            column, number = f"{base}__{number}", number + 1
+        taken.add(column)
+        result[name] = column
+    return result
+
+
+def table_name(row):
+    """The name of the table of a row, by the rule that docs/lake.md states."""
+    values = [getattr(row[field], "text", row[field]) for field in TABLE_FIELDS]
+    joined = "_".join(values)
+    name = re.sub("[^a-z0-9_]", "_", joined.lower())
+    if name == joined and len(name) <= 127 and not any("_" in value for value in values[:-1]):
+        return name
+    return f"{name[:118]}_{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
+
+
+def read_type(text):
+    """A type such as `array<struct<a:bigint>>` as nested tuples."""
+    def at(i):
+        name = re.compile(r"[a-z]+").match(text, i).group()
+        i += len(name)
+        if name == "array":
+            element, i = at(i + 1)
+            return ("array", element), i + 1
+        if name == "struct":
+            fields, i = {}, i + 1
+            while True:
+                end = text.index(":", i)
+                fields[text[i:end]], end = at(end + 1)
+                if text[end] == ">":
+                    return ("struct", fields), end + 1
+                i = end + 1
+        return name, i
+    return at(0)[0]
+
+
+def millis(text):
+    time = datetime.datetime.fromisoformat(text.replace("Z", "+00:00").replace(":60", ":59"))
+    return (time - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(milliseconds=1)
+
+
+def expected(value, kind):
+    """What a column of this type holds for a JSON value."""
+    if value is None:
+        return None
+    if kind == "string":
+        return value if isinstance(value, str) else json.dumps(value) if isinstance(value, bool) else value.text
+    if kind == "boolean":
+        return value if isinstance(value, bool) else {"true": True, "false": False}[value]
+    if kind == "timestamp":
+        return millis(value)
+    if kind == "bigint":
+        return int(Decimal(getattr(value, "text", value)))
+    if kind == "double":
+        return float(getattr(value, "text", value))
+    if kind[0] == "array":
+        return tuple(expected(element, kind[1]) for element in value)
+    return record(value, kind[1])
+
+
+def record(value, fields, reserved=()):
+    """The values of an object that are neither null nor empty, by column."""
+    names = columns(list(value), reserved)
+    result = {}
+    for name, field in value.items():
+        column = names[name]
+        if column in fields and field is not None:
+            result[column] = expected(field, fields[column])
+    return frozenset((column, value) for column, value in result.items() if value not in EMPTY)
+
+
+class Number:
+    """A JSON number as it is written."""
+
+    def __init__(self, text):
+        self.text = text
+
+
+def found(value):
+    """A value that a reader gave, in the form of `expected`."""
+    if isinstance(value, dict):
+        values = ((name, found(field)) for name, field in value.items() if field is not None)
+        return frozenset((name, field) for name, field in values if field not in EMPTY)
+    if isinstance(value, (list, tuple)):
+        return tuple(found(element) for element in value)
+    if isinstance(value, datetime.datetime):
+        return millis(value.isoformat())
+    return value
+
+
+def rows(table, fields):
+    kept = [name for name in table.column_names if name in fields and not name.endswith("_raw")]
+    return Counter(found(row) for row in table.select(kept).to_pylist())
+
+
+def main(raw, lake):
+    quarantined = Counter()
+    for path in glob.glob(f"{lake}/quarantine/**/*.jsonl", recursive=True):
+        for line in open(path, encoding="utf-8"):
+            origin = json.loads(line)["origin"]
+            quarantined[origin["key"], origin["line"]] += 1
+    tables, locations = {}, {}
+    for path in glob.glob(f"{lake}/tables/*.json"):
+        table, name = json.load(open(path, encoding="utf-8")), os.path.basename(path)[:-5]
+        tables[name] = {column["name"]: read_type(column["type"]) for column in table["columns"]}
+        locations[name] = table["location"]
+    wanted, count, problems = {name: Counter() for name in tables}, 0, []
+    for path in sorted(glob.glob(f"{raw}/**/*.json", recursive=True)):
+        key = os.path.relpath(path, raw)
+        for number, line in enumerate(open(path, encoding="utf-8"), 1):
+            count += 1
+            if (key, number) in quarantined:
+                if quarantined[key, number] > 1:
+                    problems.append(f"{key}:{number} is in quarantine {quarantined[key, number]} times")
+                continue
+            row = json.loads(line, parse_int=Number, parse_float=Number)
+            name = table_name(row)
+            wanted[name][record(row, tables[name], ("ymd", "hour"))] += 1
+    stored = 0
+    for name, fields in tables.items():
+        folder = f"{lake}/{locations[name]}"
+        files = sorted(glob.glob(f"{folder}/**/*.parquet", recursive=True))
+        by_arrow = sum((rows(pq.ParquetFile(path).read(), fields) for path in files), Counter())
+        sql = f"select * from read_parquet('{folder}/**/*.parquet', union_by_name = true, hive_partitioning = false)"
+        by_duckdb = rows(duckdb.sql("set timezone = 'UTC'; " + sql).to_arrow_table(), fields)
+        stored += sum(wanted[name].values())
+        for reader, got in (("pyarrow", by_arrow), ("DuckDB", by_duckdb)):
+            for what, rest in (("misses", wanted[name] - got), ("has too many of", got - wanted[name])):
+                problems += [f"{name}: {reader} {what} {sorted(row, key=str)}" for row in list(rest)[:3]]
+    if problems:
+        sys.exit("\n".join(problems))
+    print(f"{count} raw rows: {stored} in {len(tables)} tables, {sum(quarantined.values())} in quarantine; "
+          f"pyarrow {pa.__version__} and DuckDB {duckdb.__version__} read every value as it was sent")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
