@@ -146,7 +146,6 @@ fn summary(objects: usize, failed: usize, sum: &Report) -> String {
     text
 }
 
-
 fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

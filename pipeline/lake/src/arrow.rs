@@ -46,7 +46,11 @@ fn element_field(element: &Type) -> ArrowField {
 }
 
 /// The rows of the columns in the given order, or in their own.
-pub(crate) fn batch(schema: &Arc<Schema>, columns: Columns, order: Option<Vec<u32>>) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn batch(
+    schema: &Arc<Schema>,
+    columns: Columns,
+    order: Option<Vec<u32>>,
+) -> Result<RecordBatch, ArrowError> {
     let order = order.map(UInt32Array::from);
     let arrays = columns.into_columns().map(|column| {
         let array = array(column)?;

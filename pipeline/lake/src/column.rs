@@ -6,8 +6,9 @@ use std::cmp::Ordering;
 
 use fms_record::json;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
-use crate::columns::{Columns, Context, Problem};
+use crate::columns::{Columns, Problem};
 use crate::json::elements;
 use crate::misfit::{Misfit, Reason};
 use crate::number;
@@ -56,9 +57,7 @@ impl Column {
             Type::Float => Values::Float(Vec::new()),
             Type::Double => Values::Double(Vec::new()),
             Type::String => Values::Text { ends: Vec::new(), bytes: Vec::new() },
-            Type::Array(element) => {
-                Values::Array { ends: Vec::new(), elements: Box::new(Self::new(element)) }
-            }
+            Type::Array(element) => Values::Array { ends: Vec::new(), elements: Box::new(Self::new(element)) },
             Type::Struct(fields) => Values::Struct(Columns::new(fields)),
         };
         Self { data_type: data_type.clone(), valid: Vec::new(), values }
@@ -87,7 +86,7 @@ impl Column {
     /// have a part of it, and [`Self::truncate`] has to be called.
     ///
     /// Gives the time if the value is one whose text says more than the instant.
-    pub fn push(&mut self, value: &str, context: &Context<'_>) -> Result<bool, Problem> {
+    pub fn push(&mut self, value: &str, zone: &TimeZone) -> Result<bool, Problem> {
         if value == "null" {
             self.push_null();
             return Ok(false);
@@ -102,7 +101,7 @@ impl Column {
             }
             Values::Bigint(values) if self.data_type == Type::Timestamp => {
                 let instant = json::raw(value).and_then(Instant::parse);
-                says_more = instant.is_some_and(|instant| instant.says_more(context.zone));
+                says_more = instant.is_some_and(|instant| instant.says_more(zone));
                 instant.map(|instant| values.push(instant.millis))
             }
             Values::Bigint(values) => number_text(value).and_then(number::integer).map(|value| values.push(value)),
@@ -110,10 +109,18 @@ impl Column {
             Values::Double(values) => number_text(value).and_then(number::double).map(|value| values.push(value)),
             Values::Text { ends, bytes } => push_text(value, ends, bytes)?,
             Values::Array { ends, elements } => {
-                if value.starts_with('[') { Some(push_elements(value, ends, elements, context)?) } else { None }
+                if value.starts_with('[') {
+                    Some(push_elements(value, ends, elements, zone)?)
+                } else {
+                    None
+                }
             }
             Values::Struct(columns) => {
-                if value.starts_with('{') { Some(columns.push_object(value, context)?) } else { None }
+                if value.starts_with('{') {
+                    Some(columns.push_object(value, zone)?)
+                } else {
+                    None
+                }
             }
         };
         if fits.is_none() {
@@ -181,9 +188,9 @@ fn push_text(value: &str, ends: &mut Vec<i32>, bytes: &mut Vec<u8>) -> Result<Op
     Ok(Some(()))
 }
 
-fn push_elements(value: &str, ends: &mut Vec<i32>, column: &mut Column, context: &Context<'_>) -> Result<(), Problem> {
+fn push_elements(value: &str, ends: &mut Vec<i32>, column: &mut Column, zone: &TimeZone) -> Result<(), Problem> {
     for element in elements(value).map_err(Misfit::from)? {
-        if column.push(element, context).map_err(|problem| problem.within("[]"))? {
+        if column.push(element, zone).map_err(|problem| problem.within("[]"))? {
             // An element has no column beside it that could keep its original text.
             let expected = format!("{} to the millisecond, in UTC or the fleet's zone", column.data_type);
             return Err(Problem::from(Misfit::new(Reason::Type, expected, element)).within("[]"));

@@ -14,13 +14,6 @@ use crate::name;
 use crate::shape::{Shape, original_of};
 use crate::types::{Field, Type};
 
-/// What reading a value depends on beside the value.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Context<'c> {
-    /// The zone of the fleet, whose offset says nothing that is worth keeping.
-    pub zone: &'c TimeZone,
-}
-
 /// What an object can meet beside columns that take all of it.
 #[derive(Debug)]
 pub(crate) enum Problem {
@@ -120,8 +113,8 @@ impl Columns {
     }
 
     /// Appends an object, given as JSON text. After a problem, [`Self::truncate`] has to be called.
-    pub fn push_object(&mut self, object: &str, context: &Context<'_>) -> Result<(), Problem> {
-        self.push(&members(object).map_err(Misfit::from)?, &[], context)
+    pub fn push_object(&mut self, object: &str, zone: &TimeZone) -> Result<(), Problem> {
+        self.push(&members(object).map_err(Misfit::from)?, &[], zone)
     }
 
     /// Appends an object, given as its names and the JSON texts of its values. `reserved` are names that no column has.
@@ -130,15 +123,15 @@ impl Columns {
         &mut self,
         members: &[(Cow<'_, str>, &str)],
         reserved: &[&str],
-        context: &Context<'_>,
+        zone: &TimeZone,
     ) -> Result<(), Problem> {
         if !self.knows(members) {
             self.learn(members, reserved)?;
         }
         for (member, (_, value)) in members.iter().enumerate() {
             match self.places[member] {
-                Some(place) => self.push_at(place, value, context)?,
-                None if Shape::of(value, context.zone)? == Shape::Nothing => {}
+                Some(place) => self.push_at(place, value, zone)?,
+                None if Shape::of(value, zone)? == Shape::Nothing => {}
                 None => return Err(Problem::Unknown),
             }
         }
@@ -149,15 +142,15 @@ impl Columns {
         Ok(())
     }
 
-    fn push_at(&mut self, place: usize, value: &str, context: &Context<'_>) -> Result<(), Problem> {
+    fn push_at(&mut self, place: usize, value: &str, zone: &TimeZone) -> Result<(), Problem> {
         let rows = self.rows;
         let Named { name, column, original } = &mut self.fields[place];
         if column.len() > rows {
             return Err(Misfit::name_twice(name).into());
         }
-        let says_more = column.push(value, context).map_err(|problem| problem.within(name))?;
+        let says_more = column.push(value, zone).map_err(|problem| problem.within(name))?;
         match (says_more, *original) {
-            (true, Some(original)) => self.push_at(original, value, context),
+            (true, Some(original)) => self.push_at(original, value, zone),
             (true, None) => Err(Problem::Unknown),
             (false, _) => Ok(()),
         }

@@ -3,8 +3,8 @@
 //! A table that has no column yet for a value of the object is not written. Instead, the conversion says which columns it
 //! needs; once the catalog has them, the object is converted again for that table.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use parquet::errors::ParquetError;
 use thiserror::Error;
 
-use crate::columns::{Context, Problem};
+use crate::columns::Problem;
 use crate::file::{File, Format};
 use crate::lines::MAX_LINE;
 use crate::misfit::{Misfit, Reason};
@@ -180,20 +180,20 @@ impl<'s, S: Surroundings> Converter<'s, S> {
         }
         self.lines += 1;
         let mut parser = std::mem::replace(&mut self.parser, Parser::new(None));
-        let taken = self.parsed(parser.parse(line), line);
+        let taken = self.parsed(parser.parse(line).as_ref(), line);
         self.parser = parser;
         taken
     }
 
-    fn parsed(&mut self, message: Result<Message<'_>, MessageError>, line: &[u8]) -> Result<(), ConvertError> {
-        let misfit = match message.as_ref().map(|message| message.rows().next()) {
+    fn parsed(&mut self, message: Result<&Message<'_>, &MessageError>, line: &[u8]) -> Result<(), ConvertError> {
+        let misfit = match message.map(|message| message.rows().next()) {
             Ok(Some(Ok(row))) => match Identity::of(&row, &self.settings.table_fields) {
                 Ok(identity) => return self.row(identity, &row, line),
                 Err(misfit) => misfit,
             },
             Ok(Some(Err((_, error)))) => error.into(),
             Ok(None) => return Ok(()),
-            Err(error) => error.clone().into(),
+            Err(error) => error.into(),
         };
         self.unclassified(line, &misfit)
     }
@@ -227,20 +227,20 @@ impl<'s, S: Surroundings> Converter<'s, S> {
                 entry.insert(Filling::new(table, &self.settings.sort_fields)?)
             }
         };
-        let context = Context { zone: &self.settings.zone };
+        let zone = &self.settings.zone;
         let stored = match partition(row, self.settings) {
             Err(misfit) => Err(misfit.into()),
             Ok(_) if filling.learned.is_some() => Err(Problem::Unknown),
             Ok(partition) => {
                 let create = || self.surroundings.create(&Target::Rows(identity.clone(), partition));
-                filling.store(partition, row, line.len(), &context, &mut self.held, create)?
+                filling.store(partition, row, line.len(), zone, &mut self.held, create)?
             }
         };
         let learned = match stored {
             Ok(()) => return self.limit(),
             Err(Problem::Unknown) => {
                 self.held -= filling.discard();
-                filling.learn(row, &context)
+                filling.learn(row, zone)
             }
             Err(Problem::Misfit(misfit)) => Err(misfit),
             Err(Problem::Full) => Err(Misfit::new(Reason::TooLong, "a row of less than 2 GiB", "a longer one")),
@@ -313,7 +313,7 @@ impl<W: Write + Send> Filling<W> {
         partition: Partition,
         row: &Row<'_>,
         bytes: usize,
-        context: &Context<'_>,
+        zone: &TimeZone,
         held: &mut usize,
         create: impl FnOnce() -> io::Result<W>,
     ) -> Result<Result<(), Problem>, ConvertError> {
@@ -326,20 +326,20 @@ impl<W: Write + Send> Filling<W> {
         if file.is_full() {
             file.flush()?;
         }
-        let mut pushed = file.push(row, bytes, context);
+        let mut pushed = file.push(row, bytes, zone);
         if matches!(pushed, Err(Problem::Full)) {
             file.flush()?;
-            pushed = file.push(row, bytes, context);
+            pushed = file.push(row, bytes, zone);
         }
         *held = *held + file.bytes() - before;
         Ok(pushed)
     }
 
     /// Notes what a row has that the table lacks.
-    fn learn(&mut self, row: &Row<'_>, context: &Context<'_>) -> Result<(), Misfit> {
+    fn learn(&mut self, row: &Row<'_>, zone: &TimeZone) -> Result<(), Misfit> {
         let members: Vec<_> = row.fields().collect();
         let columns = self.table.as_ref().map_or(&[][..], |table| &table.columns);
-        self.learned.get_or_insert_default().learn(&members, columns, &KEYS, context.zone)
+        self.learned.get_or_insert_default().learn(&members, columns, &KEYS, zone)
     }
 
     /// Drops the files, of which none is complete. Gives the bytes that they held.

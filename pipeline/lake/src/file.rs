@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_schema::Schema;
 use fms_record::Row;
+use jiff::tz::TimeZone;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -13,7 +14,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::arrow;
-use crate::columns::{Columns, Context, Problem};
+use crate::columns::{Columns, Problem};
 use crate::partition::KEYS;
 use crate::types::{Field, Type};
 
@@ -56,13 +57,19 @@ impl Format {
             // Measured values are mostly distinct: a dictionary of them costs time and makes the file larger.
             properties = properties.set_column_dictionary_enabled(path, false);
         }
-        Ok(Self { columns: columns.to_vec(), schema: Arc::new(arrow::schema(columns)), properties: properties.build(), sort })
+        Ok(Self {
+            columns: columns.to_vec(),
+            schema: Arc::new(arrow::schema(columns)),
+            properties: properties.build(),
+            sort,
+        })
     }
 }
 
 /// The place of a top-level scalar among the leaves of a schema.
 fn leaf(columns: &[Field], name: &str) -> Option<i32> {
-    let before = columns.iter().take_while(|field| field.name != name).map(|field| leaves(&field.data_type)).sum::<usize>();
+    let before =
+        columns.iter().take_while(|field| field.name != name).map(|field| leaves(&field.data_type)).sum::<usize>();
     i32::try_from(before).ok()
 }
 
@@ -105,10 +112,10 @@ impl<W: Write + Send> File<W> {
     }
 
     /// Collects a row of `bytes` bytes. Nothing of it remains if there is a problem with it.
-    pub fn push(&mut self, row: &Row<'_>, bytes: usize, context: &Context<'_>) -> Result<(), Problem> {
+    pub fn push(&mut self, row: &Row<'_>, bytes: usize, zone: &TimeZone) -> Result<(), Problem> {
         let rows = self.columns.rows();
         let members: Vec<_> = row.fields().collect();
-        let pushed = self.columns.push(&members, &KEYS, context);
+        let pushed = self.columns.push(&members, &KEYS, zone);
         match pushed {
             Ok(()) => self.bytes += bytes,
             Err(_) => self.columns.truncate(rows),

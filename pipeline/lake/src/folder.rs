@@ -50,9 +50,11 @@ impl Folder {
     fn read_table(&self, identity: &Identity) -> io::Result<Option<TableFile>> {
         let path = self.table_file(identity);
         match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| at("read the table", &path, error.into())),
+            Ok(text) => {
+                serde_json::from_slice(&text).map(Some).map_err(|error| at("read the table", &path, &error.into()))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at("read the table", &path, error)),
+            Err(error) => Err(at("read the table", &path, &error)),
         }
     }
 
@@ -60,13 +62,13 @@ impl Folder {
     fn temporary(&self) -> io::Result<NamedTempFile> {
         fs::create_dir_all(&self.root)
             .and_then(|()| NamedTempFile::with_prefix_in(".writing-", &self.root))
-            .map_err(|error| at("create a file in", &self.root, error))
+            .map_err(|error| at("create a file in", &self.root, &error))
     }
 
     fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(path);
-        fs::create_dir_all(folder).map_err(|error| at("create the folder", folder, error))?;
-        file.persist(path).map(drop).map_err(|error| at("write", path, error.error))
+        fs::create_dir_all(folder).map_err(|error| at("create the folder", folder, &error))?;
+        file.persist(path).map(drop).map_err(|error| at("write", path, &error.error))
     }
 }
 
@@ -77,7 +79,11 @@ impl Surroundings for Folder {
         let Some(TableFile { version, columns, .. }) = self.read_table(identity)? else { return Ok(None) };
         let field = |entry: ColumnEntry| {
             let data_type: Type = entry.data_type.parse().map_err(|error| {
-                at("use the table", &self.table_file(identity), io::Error::other(format!("column `{}`: {error}", entry.name)))
+                at(
+                    "use the table",
+                    &self.table_file(identity),
+                    &io::Error::other(format!("column `{}`: {error}", entry.name)),
+                )
             })?;
             Ok::<_, io::Error>(Field { name: entry.name, data_type })
         };
@@ -104,12 +110,12 @@ impl Lake for Folder {
     fn publish(&mut self, file: Written<Self::Out>, _: Option<&str>) -> io::Result<()> {
         let path = self.root.join(file.target.key(&self.object));
         let mut out = file.out;
-        out.flush().map_err(|error| at("write", &path, error))?;
-        let file = out.into_inner().map_err(|error| at("write", &path, error.into_error()))?;
+        out.flush().map_err(|error| at("write", &path, &error))?;
+        let file = out.into_inner().map_err(|error| at("write", &path, &error.into_error()))?;
         Self::persist(file, &path)
     }
 }
 
-fn at(doing: &str, path: &Path, error: io::Error) -> io::Error {
+fn at(doing: &str, path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {doing} {}: {error}", path.display()))
 }

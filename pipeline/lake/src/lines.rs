@@ -104,7 +104,8 @@ mod tests {
     fn every_way_of_compressing_gives_the_same_lines() {
         let text = b"{\"a\":1}\n{\"a\":2}\r\n\n{\"a\":3}";
         let members = [gzip(&text[..11]), gzip(&text[11..])].concat();
-        let frames = [zstd::encode_all(&text[..11], 3).expect("a frame"), zstd::encode_all(&text[11..], 3).expect("a frame")];
+        let frames =
+            [zstd::encode_all(&text[..11], 3).expect("a frame"), zstd::encode_all(&text[11..], 3).expect("a frame")];
         for object in [text.to_vec(), gzip(text), members, frames.concat()] {
             assert_eq!(lines(&object).expect("read"), ["{\"a\":1}", "{\"a\":2}", "", "{\"a\":3}"]);
         }

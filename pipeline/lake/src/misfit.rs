@@ -106,8 +106,8 @@ impl From<LoneSurrogate> for Misfit {
     }
 }
 
-impl From<MessageError> for Misfit {
-    fn from(error: MessageError) -> Self {
+impl From<&MessageError> for Misfit {
+    fn from(error: &MessageError) -> Self {
         let reason = if matches!(error, MessageError::Name(_)) { Reason::NameTwice } else { Reason::NotJson };
         Self::new(reason, "a JSON object on one line", &error.to_string())
     }

@@ -63,8 +63,8 @@ fn free(name: String, taken: &BTreeSet<Cow<'_, str>>) -> String {
         let suffix = format!("__{number}");
         format!("{}{suffix}", cut(&name, MAX_NAME - suffix.len()))
     };
-    // There are finitely many that are taken.
-    (2..).map(numbered).find(|name| !taken.contains(name.as_str())).unwrap_or(name)
+    // There are more numbers than names that are taken.
+    (2..taken.len() + 3).map(numbered).find(|name| !taken.contains(name.as_str())).unwrap_or(name)
 }
 
 fn cut(text: &str, length: usize) -> &str {

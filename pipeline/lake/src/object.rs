@@ -60,7 +60,9 @@ pub enum ObjectError {
         error: io::Error,
     },
     /// A table never got the columns that the object needs.
-    #[error("the table `{table}` lacks columns after it was changed {MAX_ROUNDS} times; do other writers take them away?")]
+    #[error(
+        "the table `{table}` lacks columns after it was changed {MAX_ROUNDS} times; do other writers take them away?"
+    )]
     NeverGrown {
         /// The table.
         table: String,

@@ -1,0 +1,112 @@
+//! `fms lake convert`: what it stores, and what it says.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// Runs the command in a folder. Gives its exit status, its output and its errors.
+fn convert(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fms"));
+    let output = command.args(["lake", "convert"]).args(arguments).current_dir(folder).output().expect("fms starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn tire(second: u32, pressure: &str) -> String {
+    format!(
+        r#"{{"object":"vehicle","type":"tire","command":"report","id":7,"timestamp_iso":"2022-12-25T11:00:{second:02}+09:00","pressure":{pressure}}}"#
+    )
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes()).expect("compressed");
+    encoder.finish().expect("compressed")
+}
+
+/// All files below a folder, as paths from it.
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).expect("below").display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn objects_become_files_and_what_does_not_fit_is_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let raw = folder.path().join("raw/topics");
+    fs::create_dir_all(&raw).expect("created");
+    let text = [tire(0, "812.5"), tire(1, "[812.5,810]"), tire(2, "811")].join("\n");
+    fs::write(raw.join("a.json.gz"), gzip(&text)).expect("written");
+    fs::write(raw.join("b.json"), "not JSON\n").expect("written");
+    let arguments = ["raw", "--to", "lake", "--timezone", "Asia/Seoul"];
+    let (status, said, errors) = convert(folder.path(), &arguments);
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    insta::assert_snapshot!(said, @"
+    2 objects converted: 2 rows of 4 in 1 file, 2 in quarantine
+      created or given columns: vehicle_tire_report
+      in quarantine: 1 row because of not-json
+      in quarantine: 1 row because of type, column `pressure`
+    ");
+    let stored = files(&folder.path().join("lake"));
+    insta::assert_snapshot!(stored.join("\n"), @"
+    formatted/object=vehicle/type=tire/command=report/ymd=2022-12-25/hour=11/a-dd9cb6fce4002e5d.parquet
+    quarantine/object=vehicle/type=tire/command=report/a-dd9cb6fce4002e5d.jsonl
+    quarantine/unclassified/b-8d3098675fc4eaff.jsonl
+    tables/vehicle_tire_report.json
+    ");
+    let read = || stored.iter().map(|name| fs::read(folder.path().join("lake").join(name)).expect("read")).collect();
+    let before: Vec<Vec<u8>> = read();
+    convert(folder.path(), &arguments);
+    assert_eq!(files(&folder.path().join("lake")), stored);
+    assert_eq!(before, read(), "a second conversion gives the same bytes");
+}
+
+#[test]
+fn an_object_that_cannot_be_read_is_named_and_the_others_are_converted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = gzip(&tire(0, "812.5"));
+    fs::write(folder.path().join("cut.json.gz"), &whole[..whole.len() - 4]).expect("written");
+    fs::write(folder.path().join("good.json.gz"), whole).expect("written");
+    let (status, said, errors) = convert(folder.path(), &["cut.json.gz", "good.json.gz", "--to", "lake"]);
+    assert_eq!(status, Some(1));
+    assert!(errors.starts_with("cut.json.gz: cannot read the object: "), "{errors}");
+    assert!(said.starts_with("1 object converted: 1 row of 1 in 1 file") && said.contains("NOT converted: 1 object"));
+    let left = files(&folder.path().join("lake"));
+    assert_eq!(left.iter().filter(|name| name.contains("writing")).count(), 0, "{left:?}");
+}
+
+#[test]
+fn what_is_wrong_with_the_command_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("a.json"), tire(0, "1")).expect("written");
+    fs::create_dir_all(folder.path().join("lake/tables")).expect("created");
+    let table = r#"{"location":"","version":1,"columns":[{"name":"pressure","type":"decimal(9,2)"}]}"#;
+    fs::write(folder.path().join("lake/tables/vehicle_tire_report.json"), table).expect("written");
+    for (arguments, status, says) in [
+        (&["none.json", "--to", "new"][..], 2, "cannot read none.json: No such file"),
+        (&["a.json"], 2, "--to <FOLDER>"),
+        (&["a.json", "--to", "new", "--timezone", "Mars/Olympus"], 2, "Mars/Olympus"),
+        (&["a.json", "--to", "a.json"], 1, "a.json"),
+        (&["a.json", "--to", "lake"], 1, "column `pressure`: the type `decimal` is not one that the lake writes"),
+    ] {
+        let (found, _, errors) = convert(folder.path(), arguments);
+        assert_eq!(found, Some(status), "{arguments:?}: {errors}");
+        assert!(errors.contains(says), "{arguments:?}: {errors}");
+    }
+}
