@@ -15,7 +15,8 @@ use crate::{FAILED, NOT_STARTED, say};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LakeCommand {
-    /// Convert raw objects, which are files of JSON lines, plain or compressed with gzip or zstd, into a lake in a folder.
+    /// Convert raw objects, which are files of JSON lines, plain or compressed with gzip or zstd, into a lake in a
+    /// folder.
     Convert(ConvertArguments),
 }
 
@@ -45,8 +46,8 @@ fn time_zone(name: &str) -> Result<TimeZone, String> {
     TimeZone::get(name).map_err(|error| error.to_string())
 }
 
-/// Runs a command. The exit status is 0 if every object was converted, with or without rows in quarantine; 1 if one could
-/// not be; 2 if nothing was begun.
+/// Runs a command. The exit status is 0 if every object was converted, with or without rows in quarantine; 1 if one
+/// could not be; 2 if nothing was begun.
 pub(crate) fn run(command: LakeCommand) -> ExitCode {
     let LakeCommand::Convert(arguments) = command;
     let objects = match objects(&arguments.objects) {
@@ -90,7 +91,8 @@ fn objects(paths: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, String)>> {
             if let Some(other) = objects.insert(key.clone(), file.clone()) {
                 anyhow::ensure!(
                     other == file,
-                    "{} and {} would both be the object `{key}`; convert them by separate commands, or name the folder above both",
+                    "{} and {} would both be the object `{key}`; convert them by separate commands, or name the \
+                     folder above both",
                     other.display(),
                     file.display()
                 );

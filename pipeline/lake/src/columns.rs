@@ -177,8 +177,8 @@ impl Columns {
         self.fields.iter_mut().for_each(|field| field.column.truncate(rows));
     }
 
-    /// The order of the rows by these columns, and by their own order where those are equal. `None` if they are in order
-    /// already.
+    /// The order of the rows by these columns, and by their own order where those are equal. `None` if they are in
+    /// order already.
     pub fn order(&self, by: &[&str]) -> Option<Vec<u32>> {
         let columns: Vec<&Column> = by.iter().filter_map(|name| self.get(name)).collect();
         let compare = |a: usize, b: usize| {

@@ -1,7 +1,7 @@
 //! The conversion of one raw object: its lines become the Parquet files of several tables. It does no I/O of its own.
 //!
-//! A table that has no column yet for a value of the object is not written. Instead, the conversion says which columns it
-//! needs; once the catalog has them, the object is converted again for that table.
+//! A table that has no column yet for a value of the object is not written. Instead, the conversion says which columns
+//! it needs; once the catalog has them, the object is converted again for that table.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,8 +37,8 @@ pub struct Settings {
     pub zone: TimeZone,
     /// The columns by which rows are sorted, `lake.sort.fields`.
     pub sort_fields: Vec<String>,
-    /// The bytes of rows' text that are held at a time, over all files of the object. When there are more, the file with
-    /// the most of them writes a row group.
+    /// The bytes of rows' text that are held at a time, over all files of the object. When there are more, the file
+    /// with the most of them writes a row group.
     pub buffer: usize,
 }
 
@@ -107,8 +107,8 @@ pub enum Outcome<W> {
     Written {
         /// The files.
         files: Vec<Written<W>>,
-        /// The version of the table by which they were written; `None` if there is no table, because no row has a column
-        /// for one.
+        /// The version of the table by which they were written; `None` if there is no table, because no row has a
+        /// column for one.
         version: Option<String>,
         /// Why rows are in quarantine, and how many.
         ledger: Ledger,

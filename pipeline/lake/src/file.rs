@@ -35,8 +35,8 @@ pub(crate) struct Format {
 }
 
 impl Format {
-    /// The format of a table with these columns in this version. Rows are sorted by those columns of `sort` that the table
-    /// has as scalars.
+    /// The format of a table with these columns in this version. Rows are sorted by those columns of `sort` that the
+    /// table has as scalars.
     pub fn new(columns: &[Field], version: &str, sort: &[String]) -> Result<Self, ParquetError> {
         let is_scalar = |field: &&Field| !matches!(field.data_type, Type::Array(_) | Type::Struct(_));
         let has = |name: &&String| columns.iter().filter(is_scalar).any(|field| field.name == **name);

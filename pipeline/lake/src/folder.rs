@@ -1,5 +1,5 @@
-//! A lake in a folder, without a service: files below `formatted/` and `quarantine/`, and the tables as JSON files below
-//! `tables/`. Query engines read it as it is.
+//! A lake in a folder, without a service: files below `formatted/` and `quarantine/`, and the tables as JSON files
+//! below `tables/`. Query engines read it as it is.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};

@@ -10,7 +10,8 @@ use crate::quarantine::Object;
 
 impl Target {
     /// The key of the file of a raw object:
-    /// `formatted/object=vehicle/type=tire/command=report/ymd=2022-12-25/hour=11/<name>.parquet`, or below `quarantine/`.
+    /// `formatted/object=vehicle/type=tire/command=report/ymd=2022-12-25/hour=11/<name>.parquet`, or below
+    /// `quarantine/`.
     pub fn key(&self, object: &Object) -> String {
         let extension = if matches!(self, Self::Rows(..)) { "parquet" } else { "jsonl" };
         format!("{self}/{}.{extension}", file_name(object))

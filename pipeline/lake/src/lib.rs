@@ -1,12 +1,12 @@
 //! The lake: raw objects of JSON lines become typed, partitioned Parquet files of one table for each protocol.
 //!
-//! The core is [`Converter`]: it takes the lines of one raw object and gives the files of several tables, the rows that do not
-//! fit them, and the columns that tables lack. It does no I/O of its own and depends on no clock, so converting an object twice
-//! by the same version of a table gives the same bytes.
+//! The core is [`Converter`]: it takes the lines of one raw object and gives the files of several tables, the rows that
+//! do not fit them, and the columns that tables lack. It does no I/O of its own and depends on no clock, so converting
+//! an object twice by the same version of a table gives the same bytes.
 //!
-//! Nothing is changed in silence. A value is stored only if its column holds all of it: `"12.5"` and `1` fit a `double`, and
-//! `9007199254740993` does not. A row that does not fit is put into quarantine, with the column, what was expected, what was
-//! found, and where it came from; the other rows of the object are stored.
+//! Nothing is changed in silence. A value is stored only if its column holds all of it: `"12.5"` and `1` fit a
+//! `double`, and `9007199254740993` does not. A row that does not fit is put into quarantine, with the column, what was
+//! expected, what was found, and where it came from; the other rows of the object are stored.
 
 mod arrow;
 mod column;

@@ -20,8 +20,8 @@ pub(crate) enum Line<'l> {
     TooLong(&'l [u8], u64),
 }
 
-/// Gives every line of an object to `each`. A compressed object may have several members; one that is cut off in a member is
-/// an error.
+/// Gives every line of an object to `each`. A compressed object may have several members; one that is cut off in a
+/// member is an error.
 pub(crate) fn each_line<E: From<io::Error>>(
     object: impl Read,
     mut each: impl FnMut(Line<'_>) -> Result<(), E>,

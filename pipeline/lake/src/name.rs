@@ -115,8 +115,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the names are: every column is one that the catalog takes, none is there twice, and the order of the fields does not
-        /// matter.
+        /// Whatever the names are: every column is one that the catalog takes, none is there twice, and the order of
+        /// the fields does not matter.
         #[test]
         fn columns_are_valid_distinct_and_independent_of_order(
             names in prop::collection::btree_set("[aAbB._ hour]{0,5}", 1..12)

@@ -21,8 +21,8 @@ pub trait Lake: Surroundings {
     /// another version by now, the columns that it lacks are added to that.
     fn grow(&mut self, identity: &Identity, known: Option<&Table>, columns: &[Field]) -> io::Result<()>;
 
-    /// Makes a complete file visible to readers, in place of what an earlier conversion of the same object left. `version`
-    /// is that of the table by which the file was written.
+    /// Makes a complete file visible to readers, in place of what an earlier conversion of the same object left.
+    /// `version` is that of the table by which the file was written.
     fn publish(&mut self, file: Written<Self::Out>, version: Option<&str>) -> io::Result<()>;
 }
 
@@ -120,8 +120,8 @@ fn convert_once<L: Lake>(
     Ok(converter.finish()?)
 }
 
-/// Publishes the files that are complete and lets tables grow. Gives the tables for which the object has to be converted
-/// again.
+/// Publishes the files that are complete and lets tables grow. Gives the tables for which the object has to be
+/// converted again.
 fn publish<L: Lake>(
     conversion: Conversion<L::Out>,
     lake: &mut L,

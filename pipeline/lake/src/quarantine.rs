@@ -1,4 +1,5 @@
-//! The rows that fit no table, as JSON lines with the reason and the origin of each, and how many there are of which kind.
+//! The rows that fit no table, as JSON lines with the reason and the origin of each, and how many there are of which
+//! kind.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -44,9 +44,9 @@ impl Identity {
         Ok(Self { fields: fields.iter().map(value).collect::<Result<_, _>>()? })
     }
 
-    /// The table's name in the catalog: the values joined by `_`. No two identities share a name, for a hash follows where
-    /// that alone would not do: where a letter was not in lower case, another character than a letter of ASCII, a digit or `_`
-    /// had to be replaced, the name had to be cut, or a value before the last has a `_` of its own.
+    /// The table's name in the catalog: the values joined by `_`. No two identities share a name, for a hash follows
+    /// where that alone would not do: where a letter was not in lower case, another character than a letter of ASCII, a
+    /// digit or `_` had to be replaced, the name had to be cut, or a value before the last has a `_` of its own.
     pub fn table(&self) -> String {
         let values: Vec<&str> = self.fields.iter().map(|(_, value)| value.as_str()).collect();
         let joined = values.join("_");

@@ -55,7 +55,8 @@ impl Field {
 pub enum TypeError {
     /// The catalog knows this type, or may know it, and the lake does not write it.
     #[error(
-        "the type `{0}` is not one that the lake writes: boolean, int, bigint, float, double, string, date, timestamp, array<…> or struct<…>"
+        "the type `{0}` is not one that the lake writes: boolean, int, bigint, float, double, string, date, \
+         timestamp, array<…> or struct<…>"
     )]
     Unknown(String),
     /// The brackets, commas or colons do not make a type.

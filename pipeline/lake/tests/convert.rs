@@ -209,7 +209,8 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
 }
 
 proptest! {
-    /// Whatever the rows are: the tables stop growing, each row is stored or quarantined once, and a second conversion gives the same bytes.
+    /// Whatever the rows are: the tables stop growing, each row is stored or quarantined once, and a second conversion
+    /// gives the same bytes.
     #[test]
     fn every_row_is_stored_or_quarantined_once(
         values in prop::collection::vec(prop::collection::btree_map("[abcABC]", value(), 0..4), 1..12),

@@ -1,8 +1,8 @@
-//! Readers that are not ours, DuckDB and pyarrow, read the rows of all fixtures of this fleet from the lake and compare every
-//! value with the raw rows.
+//! Readers that are not ours, `DuckDB` and pyarrow, read the rows of all fixtures of this fleet from the lake and
+//! compare every value with the raw rows.
 //!
-//! They need a Python with both packages: `python3`, or the one that `E2E_PYTHON` names. Without it the test says so and
-//! proves nothing.
+//! They need a Python with both packages: `python3`, or the one that `E2E_PYTHON` names. Without it the test says so
+//! and proves nothing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

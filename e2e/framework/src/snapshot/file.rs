@@ -49,8 +49,8 @@ fn scalar(text: &str) -> String {
     if is_quoted { crate::json::quoted(text) } else { text.to_owned() }
 }
 
-/// The content of a snapshot file as insta reads it; `None` if the file cannot be read. A file without a header, such as
-/// one with the marks of a merge conflict, is content as a whole, so that the difference shows it.
+/// The content of a snapshot file as insta reads it; `None` if the file cannot be read. A file without a header, such
+/// as one with the marks of a merge conflict, is content as a whole, so that the difference shows it.
 pub(super) fn read(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let snapshot = text.starts_with("---").then(|| insta::Snapshot::from_file(path).ok()).flatten();

@@ -1,9 +1,9 @@
 //! The snapshots beside a fixture: `snapshots/*.snap`, one for each section of what was observed.
 //!
-//! They are insta's files: insta reads them, and `cargo insta` reviews them. Only the plain schedule writes them, as insta's variables
-//! ask for it; every other schedule only reads the same files. The writing is done here and not by insta, for two
-//! reasons: insta writes into the file itself, so that a full disk leaves half of it; and insta's header names the
-//! place where this crate was compiled, which in other projects is a path of one machine.
+//! They are insta's files: insta reads them, and `cargo insta` reviews them. Only the plain schedule writes them, as
+//! insta's variables ask for it; every other schedule only reads the same files. The writing is done here and not by
+//! insta, for two reasons: insta writes into the file itself, so that a full disk leaves half of it; and insta's header
+//! names the place where this crate was compiled, which in other projects is a path of one machine.
 
 mod file;
 mod orders;
