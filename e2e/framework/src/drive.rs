@@ -137,6 +137,7 @@ impl Drive<'_> {
         let settling = self.settling(&subject);
         settling.said(text, self.case.settings.timeout)?;
         settling.failed(text, &goal)?;
+        settling.quiet();
         Ok(match self.schedule {
             Schedule::Plain => Disturbance::AsScheduled,
             _ => Disturbance::None("the case expects the pipeline to fail, and is run undisturbed".to_owned()),

@@ -48,6 +48,9 @@ impl Failure {
 }
 
 /// Runs a case. `repeat` is the command that runs it again.
+///
+/// Snapshots are written only in a process that [`crate::harness::main`] or [`crate::runner::main`] has begun. In every
+/// other process they are compared and left as they are.
 pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Outcome {
     carry_out(suite, id, options, repeat, |evidence| {
         let (case, observation, disturbance) = attempt(suite, id, options, evidence)?;

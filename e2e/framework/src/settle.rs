@@ -239,6 +239,17 @@ impl Settling<'_> {
     }
 }
 
+impl Settling<'_> {
+    /// Waits until no call is in flight, or for [`FAILURE_LIMIT`]: a service carries out a call even if its client has
+    /// ended meanwhile.
+    pub fn quiet(&self) {
+        let deadline = Instant::now() + FAILURE_LIMIT;
+        while !in_flight(self.stack).is_empty() && Instant::now() < deadline {
+            std::thread::sleep(ASK.0);
+        }
+    }
+}
+
 /// One line for every partition that a group has not finished. The text is empty when the goal is reached.
 fn behind(stack: &dyn Stack, goal: &Goal) -> Result<String, StackError> {
     let mut text = String::new();

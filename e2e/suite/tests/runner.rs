@@ -62,6 +62,8 @@ fn a_hint_names_the_project_that_root_named() {
     let text = run(&["--root", &root, "--json", "new", "things/four"]);
     assert!(text.contains("`--json` stands before the command `new`"), "{text}");
     assert!(!project.path().join("fixtures/things/four").exists());
+    let text = run(&["--root", &root, "init", "--subject", "false"]);
+    assert!(text.contains("`init` takes the folder of the new project as its argument"), "{text}");
 }
 
 #[test]

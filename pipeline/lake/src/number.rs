@@ -5,6 +5,9 @@ const DOUBLE_DIGITS: usize = 15;
 /// The digits that every float holds.
 const FLOAT_DIGITS: usize = 6;
 
+/// The most digits that a double has, written exactly. A number with more is none.
+const MOST_DIGITS: usize = 767;
+
 /// The integer that a JSON number is, in whatever form it is written (`1`, `1.0`, `10e-1`), if 64 bits hold it.
 pub(crate) fn integer(text: &str) -> Option<i64> {
     if let Ok(value) = text.parse() {
@@ -61,7 +64,7 @@ fn is_short(text: &str, digits: usize) -> bool {
 /// Whether the value that `write` writes in scientific form, with the digits it is asked for after the first, is the
 /// number of the text.
 fn holds(text: &str, is_zero: bool, write: impl Fn(usize) -> String) -> bool {
-    let Some(number) = decimal(text) else { return false };
+    let Some(number) = decimal(text).filter(|(_, digits, _)| digits.len() <= MOST_DIGITS) else { return false };
     if number.1.is_empty() || is_zero {
         return number.1.is_empty() && is_zero;
     }
@@ -129,6 +132,9 @@ mod tests {
             ("9007199254740993", None),
             ("0.12345678901234567890123", None),
             ("1e400", None),
+            ("1e-99999999999999999999", None),
+            ("1".repeat(100_000).as_str(), None),
+            (format!("0.{}", "1".repeat(100_000)).as_str(), None),
             ("1e-400", None),
             ("0e-400", Some(0.0)),
             ("1.7976931348623157e308", Some(f64::MAX)),

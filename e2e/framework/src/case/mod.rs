@@ -12,12 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub(crate) use error::FixtureError;
-pub(crate) use error::nearest;
+pub(crate) use error::{FixtureError, nearest};
 use messages::{Key, Message};
 pub use place::partition_of;
-pub(crate) use redact::{NamePattern, Place, Said, Target, is_request_id};
-pub(crate) use redact::{Redaction, Redactions};
+pub(crate) use redact::{NamePattern, Place, Redaction, Redactions, Said, Target, is_request_id};
 use settings::File;
 pub(crate) use settings::{Objects, Settings};
 

@@ -18,21 +18,35 @@ pub(crate) static ITEM: EntryKind =
 /// One section for every table.
 pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
     let section = |table: &Table| {
-        let entries = redactor.entries(Place::Items, lines(table, stack.scan(&table.name)?));
+        let entries = entries(table, stack.scan(&table.name)?, redactor);
         Ok(Section { name: safe(&["table", &table.name]), kind: &ITEM, entries })
     };
     case.settings.resources.tables.iter().map(section).collect()
 }
 
+/// The items of a table as lines, without what is redacted.
+fn entries(table: &Table, items: Vec<Value>, redactor: &Redactor<'_>) -> Vec<String> {
+    let mut entries = redactor.entries(Place::Items, lines(table, items));
+    // The order by a key that is redacted would be another one in every run.
+    if keys(table).any(|name| redactor.hides_field(Place::Items, name)) {
+        entries.sort();
+    }
+    entries
+}
+
 /// The items of a table as lines, sorted by partition key and sort key. In each line the key attributes come first, and
 /// the others follow in the order of their names.
 fn lines(table: &Table, mut items: Vec<Value>) -> Vec<String> {
-    let keys: Vec<&str> =
-        std::iter::once(&table.partition_key).chain(&table.sort_key).map(|(name, _)| name.as_str()).collect();
+    let keys: Vec<&str> = keys(table).collect();
     items.sort_by(|a, b| {
         keys.iter().map(|key| by_value(&a[*key], &b[*key])).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     });
     items.iter().map(|item| line(item, &keys)).collect()
+}
+
+/// The names of the partition key and the sort key.
+fn keys(table: &Table) -> impl Iterator<Item = &str> {
+    std::iter::once(&table.partition_key).chain(&table.sort_key).map(|(name, _)| name.as_str())
 }
 
 fn line(item: &Value, keys: &[&str]) -> String {
@@ -105,7 +119,21 @@ fn text_of(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::Redactions;
     use serde_json::json;
+
+    #[test]
+    fn a_key_that_is_redacted_decides_no_order() {
+        let table =
+            Table { name: "t".into(), partition_key: ("pk".into(), "S".into()), sort_key: None, indexes: Vec::new() };
+        let redactions = Redactions::of(&["$.items[*].pk"], &[]);
+        let shown = |keys: [&str; 2]| {
+            let item = |(key, name): (&str, &str)| json!({"pk": {"S": key}, "name": {"S": name}});
+            entries(&table, keys.into_iter().zip(["a", "b"]).map(item).collect(), &Redactor::new(&redactions))
+        };
+        assert_eq!(shown(["1", "2"]), [r#"{"pk":"[redacted]","name":"a"}"#, r#"{"pk":"[redacted]","name":"b"}"#]);
+        assert_eq!(shown(["1", "2"]), shown(["2", "1"]));
+    }
 
     #[test]
     fn keys_come_first_and_numbers_keep_their_text() {

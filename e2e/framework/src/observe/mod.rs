@@ -17,8 +17,7 @@ mod visible;
 
 use std::fmt::Write;
 
-pub(crate) use self::counts::counted;
-pub(crate) use self::counts::{Counts, plural};
+pub(crate) use self::counts::{Counts, counted, plural};
 pub(crate) use self::redactor::Redactor;
 #[cfg(test)]
 pub(crate) use self::{dead_letters::DEAD_LETTER, items::ITEM, objects::OBJECT, objects::ROW};
@@ -69,9 +68,9 @@ pub(crate) enum Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// Every entry has to be there as often as in the undisturbed run, in any order. If messages were sent twice, it
-    /// has to be there at least once.
+    /// has to be there at least as often.
     EachOnce,
-    /// Every entry has to be there at least once, in any order.
+    /// Every entry has to be there at least as often as in the undisturbed run, in any order.
     AtLeastOnce {
         /// The beginning of a line that names a record's offset, if entries have one. Such lines are not compared if
         /// other records may come before it than in the undisturbed run of the snapshot.

@@ -73,6 +73,12 @@ impl<'a> Redactor<'a> {
         redacted
     }
 
+    /// Whether a field, or a part of it, is redacted in this place.
+    pub(super) fn hides_field(&self, place: Place, name: &str) -> bool {
+        let hides = |target: &Target| matches!(target, Target::Field(of, path) if *of == place && path[0] == name);
+        self.values.iter().any(|redaction| hides(&redaction.what.target))
+    }
+
     /// Whether the timestamps of this place are redacted. Has to be called for a record that is there.
     pub(super) fn hides_timestamp(&self, place: Place) -> bool {
         self.hides(&Target::Timestamp(place))

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::new;
-use crate::{Program, machine};
+use crate::{Program, hint, machine};
 
 /// The files that are written below `fixtures/`. `PIPELINE` and `DEPENDENCY` are replaced in them.
 const FILES: [(&str, &str); 5] = [
@@ -48,7 +48,7 @@ impl Init {
              3. cd {}; cargo run --bin e2e shows what it stores, and --update accepts that\n  \
              4. cargo test, or cargo nextest run, runs every fixture as a test; cargo run --bin e2e -- new PROTOCOL/CASE adds one\n",
             fixtures.display(),
-            fixtures.display(),
+            hint::quoted(&fixtures.display().to_string()),
         ));
         Ok(ExitCode::SUCCESS)
     }

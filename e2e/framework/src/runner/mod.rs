@@ -103,6 +103,9 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
     }
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match arguments.command {
+        Some(Command::Init(_)) if project.root.is_some() => {
+            Err("`init` takes the folder of the new project as its argument, and no `--root`".to_owned())
+        }
         Some(Command::Init(init)) => init.write(),
         Some(Command::New(new)) => new.write(&suite()?, &runner),
         Some(Command::Parity(parity)) => parity.run(&suite()?, &runner),

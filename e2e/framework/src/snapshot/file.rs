@@ -8,7 +8,8 @@ use std::path::Path;
 use crate::case::Case;
 use crate::observe::Section;
 
-/// The `source` in every header. It is this repository's name of the module that writes snapshots, in every project.
+/// The `source` in every header, in every project. The module that writes snapshots once had this name; another text
+/// would change the header of every snapshot.
 const SOURCE: &str = "e2e/framework/src/snapshot.rs";
 
 /// The content of a section's snapshot: its text without white space at the end, as insta normalizes it.
@@ -50,9 +51,10 @@ fn scalar(text: &str) -> String {
 }
 
 /// The content of a snapshot file as insta reads it; `None` if the file cannot be read. A file without a header, such
-/// as one with the marks of a merge conflict, is content as a whole, so that the difference shows it.
+/// as one with the marks of a merge conflict, or one that is not UTF-8 is content as a whole, so that the difference
+/// shows it.
 pub(super) fn read(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = String::from_utf8_lossy(&fs::read(path).ok()?).into_owned();
     let snapshot = text.starts_with("---").then(|| insta::Snapshot::from_file(path).ok()).flatten();
     let content = snapshot.as_ref().and_then(|snapshot| snapshot.as_text()).map(ToString::to_string);
     Some(content.unwrap_or_else(|| text.replace("\r\n", "\n").trim_end().to_owned()))
@@ -118,7 +120,7 @@ mod tests {
         names
     }
 
-    /// The snapshots of this repository were written by insta itself.
+    /// Most snapshots of this repository were written by insta itself, and the others by this module.
     #[test]
     fn a_file_is_written_as_insta_writes_it() {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
@@ -140,6 +142,8 @@ mod tests {
             count += 1;
         }
         assert!(count > 100, "only {count} snapshots were compared");
+        let quoted = "---\nsource: e2e/framework/src/snapshot.rs\ndescription: \"a: b\"\ninput_file: f/p/c\n---\nrow\n";
+        assert_eq!(whole(Some("a: b"), "f/p/c", "row"), quoted);
     }
 
     #[test]

@@ -104,22 +104,22 @@ fn full_disk() -> Result<(), Failed> {
 
 fn before_a_failure() -> Result<(), Failed> {
     let project = project();
-    project.write(CASE, "messages.ndjson", "one\npoison\n");
+    project.write(CASE, "messages.ndjson", "one\ntwo\npoison\n");
     project.case("expect_failure = 'it is poison'").run("").fails_with(&[
         "three/snapshots: the case expects a failure, so nothing is compared with these snapshots",
         "write `compare_outputs = true`",
     ])?;
     let project = project.without_snapshots();
     project.case("expect_failure = 'it is poison'\ncompare_outputs = true");
-    project.run("").fails_with(&["3 snapshots differ", "snapshots/s3__raw__rows.snap: new, 1 row\n  + one"])?;
+    project.run("").fails_with(&["3 snapshots differ", "snapshots/s3__raw__rows.snap: new, 2 rows\n  + one"])?;
     project.accepts().passes()?;
-    project.has("table__rows", r#"{"id":"one","length":3}"#)?;
+    project.has("table__rows", "{\"id\":\"one\",\"length\":3}\n{\"id\":\"two\",\"length\":3}")?;
     project.run("").passes()?;
-    project.run("drops a row").passes()?;
+    project.run("drops a row").fails_with(&["snapshots/table__rows.snap: 1 item missing"])?;
     project.run("drops everything").fails_with(&["snapshots/table__rows.snap: nothing of this was observed"])
 }
 
-/// A run has drained only when the groups have read all topics, also under the schedules that send in two parts.
+/// A run has drained only when the groups have read all topics, also if messages are sent in two parts or twice.
 fn several_topics() -> Result<(), Failed> {
     let settings =
         "objects = 'rows only'\nenv = { TOPICS = 'in,control', OBJECT_NAMES = 'random' }\n[topics]\ncontrol = 2\n";
@@ -148,6 +148,7 @@ fn matches_nothing() -> Result<(), Failed> {
     )?;
     let project = project.under("restarted");
     project.run("").passes()?;
+    let project = project.under("plain");
     project.case("redact = ['$.items[*].length']").run("").passes()
 }
 
