@@ -50,7 +50,7 @@ fn time_zone(name: &str) -> Result<TimeZone, String> {
 /// could not be; 2 if nothing was begun.
 pub(crate) fn run(command: LakeCommand) -> ExitCode {
     let LakeCommand::Convert(arguments) = command;
-    let objects = match objects(&arguments.objects) {
+    let objects = match objects(&arguments.objects, &arguments.to) {
         Ok(objects) => objects,
         Err(error) => {
             say(&format!("fms lake convert: {error:#}"));
@@ -81,25 +81,22 @@ pub(crate) fn run(command: LakeCommand) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { FAILED.into() }
 }
 
-/// The files with the keys of the objects that they are: the path below the folder that was named, or the file's name.
-fn objects(paths: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, String)>> {
+/// The files with the keys of the objects that they are: the whole path, so that an object has the same key however it
+/// was named. Files of the lake itself are no raw objects.
+fn objects(paths: &[PathBuf], lake: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let lake = lake.canonicalize().unwrap_or_else(|_| lake.to_owned());
     let mut objects = BTreeMap::new();
     for path in paths {
-        let root = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(Path::new("")) };
-        for file in files(path).with_context(|| format!("cannot read {}", path.display()))? {
-            let key = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
-            if let Some(other) = objects.insert(key.clone(), file.clone()) {
-                anyhow::ensure!(
-                    other == file,
-                    "{} and {} would both be the object `{key}`; convert them by separate commands, or name the \
-                     folder above both",
-                    other.display(),
-                    file.display()
-                );
+        let reading = || format!("cannot read {}", path.display());
+        for file in files(path).with_context(reading)? {
+            let whole = file.canonicalize().with_context(reading)?;
+            if !whole.starts_with(&lake) {
+                let key = whole.to_string_lossy().trim_start_matches('/').to_owned();
+                objects.insert(key, file);
             }
         }
     }
-    anyhow::ensure!(!objects.is_empty(), "there is no file in what was named");
+    anyhow::ensure!(!objects.is_empty(), "there is no file in what was named, apart from those of the lake");
     Ok(objects.into_iter().map(|(key, file)| (file, key)).collect())
 }
 

@@ -92,22 +92,25 @@ impl Column {
             return Ok(false);
         }
         let mut says_more = false;
+        let decoded = json::raw(value).map(json::decode).transpose().map_err(Misfit::from)?;
+        let is_string = decoded.is_some();
+        let text = decoded.as_deref().unwrap_or(value);
         let fits = match &mut self.values {
-            Values::Boolean(values) => boolean(value).map(|value| values.push(value)),
-            Values::Int(values) if self.data_type == Type::Date => date(value).map(|days| values.push(days)),
+            Values::Boolean(values) => boolean(text).map(|value| values.push(value)),
+            Values::Int(values) if self.data_type == Type::Date => date(text).map(|days| values.push(days)),
             Values::Int(values) => {
-                let value = number_text(value).and_then(number::integer).and_then(|value| i32::try_from(value).ok());
-                value.map(|value| values.push(value))
+                let integer = number_text(text).and_then(number::integer).and_then(|value| i32::try_from(value).ok());
+                integer.map(|value| values.push(value))
             }
             Values::Bigint(values) if self.data_type == Type::Timestamp => {
-                let instant = json::raw(value).and_then(Instant::parse);
+                let instant = Some(text).filter(|_| is_string).and_then(Instant::parse);
                 says_more = instant.is_some_and(|instant| instant.says_more(zone));
                 instant.map(|instant| values.push(instant.millis))
             }
-            Values::Bigint(values) => number_text(value).and_then(number::integer).map(|value| values.push(value)),
-            Values::Float(values) => number_text(value).and_then(number::float).map(|value| values.push(value)),
-            Values::Double(values) => number_text(value).and_then(number::double).map(|value| values.push(value)),
-            Values::Text { ends, bytes } => push_text(value, ends, bytes)?,
+            Values::Bigint(values) => number_text(text).and_then(number::integer).map(|value| values.push(value)),
+            Values::Float(values) => number_text(text).and_then(number::float).map(|value| values.push(value)),
+            Values::Double(values) => number_text(text).and_then(number::double).map(|value| values.push(value)),
+            Values::Text { ends, bytes } => push_text(text, is_string, ends, bytes)?,
             Values::Array { ends, elements } => {
                 if value.starts_with('[') {
                     Some(push_elements(value, ends, elements, zone)?)
@@ -177,13 +180,12 @@ fn end(length: usize) -> Result<i32, Problem> {
     i32::try_from(length).map_err(|_| Problem::Full)
 }
 
-fn push_text(value: &str, ends: &mut Vec<i32>, bytes: &mut Vec<u8>) -> Result<Option<()>, Problem> {
-    match value.as_bytes()[0] {
-        b'"' => bytes.extend_from_slice(json::decode(&value[1..value.len() - 1]).map_err(Misfit::from)?.as_bytes()),
-        b'{' | b'[' => return Ok(None),
-        // The text of a number or boolean.
-        _ => bytes.extend_from_slice(value.as_bytes()),
+/// Appends a string, or the text of a number or boolean.
+fn push_text(text: &str, is_string: bool, ends: &mut Vec<i32>, bytes: &mut Vec<u8>) -> Result<Option<()>, Problem> {
+    if !is_string && text.starts_with(['{', '[']) {
+        return Ok(None);
     }
+    bytes.extend_from_slice(text.as_bytes());
     ends.push(end(bytes.len())?);
     Ok(Some(()))
 }
@@ -200,25 +202,21 @@ fn push_elements(value: &str, ends: &mut Vec<i32>, column: &mut Column, zone: &T
     Ok(())
 }
 
-/// The text of a JSON number, or of a string that has the form of one.
-fn number_text(value: &str) -> Option<&str> {
-    match json::raw(value) {
-        Some(text) => Some(text).filter(|text| number::is_number(text)),
-        None => Some(value).filter(|value| value.starts_with(|first: char| first == '-' || first.is_ascii_digit())),
-    }
+/// The text, if it is that of a JSON number.
+fn number_text(text: &str) -> Option<&str> {
+    Some(text).filter(|text| number::is_number(text))
 }
 
-fn boolean(value: &str) -> Option<bool> {
-    match json::raw(value).unwrap_or(value) {
+fn boolean(text: &str) -> Option<bool> {
+    match text {
         "true" => Some(true),
         "false" => Some(false),
         _ => None,
     }
 }
 
-/// The days from the Unix epoch to a date such as `"2023-01-31"`.
-fn date(value: &str) -> Option<i32> {
-    let text = json::raw(value).filter(|text| text.len() == "2023-01-31".len())?;
-    let date: Date = text.parse().ok()?;
+/// The days from the Unix epoch to a date such as `2023-01-31`.
+fn date(text: &str) -> Option<i32> {
+    let date: Date = Some(text).filter(|text| text.len() == "2023-01-31".len())?.parse().ok()?;
     date.since((jiff::Unit::Day, Date::constant(1970, 1, 1))).ok().map(|span| span.get_days())
 }

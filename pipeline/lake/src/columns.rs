@@ -68,8 +68,10 @@ impl Columns {
         let index: HashMap<String, usize> =
             fields.iter().enumerate().map(|(place, field)| (field.name.clone(), place)).collect();
         let original = |field: &Field| {
-            let is_time = field.data_type == Type::Timestamp;
-            index.get(&original_of(&field.name)).copied().filter(|_| is_time)
+            let place = index.get(&original_of(&field.name)).copied();
+            let is_pair =
+                |place: &usize| field.data_type == Type::Timestamp && fields[*place].data_type == Type::String;
+            place.filter(is_pair)
         };
         let named = |field: &Field| Named {
             name: field.name.clone(),
@@ -128,10 +130,10 @@ impl Columns {
         if !self.knows(members) {
             self.learn(members, reserved)?;
         }
-        for (member, (_, value)) in members.iter().enumerate() {
+        for (member, (name, value)) in members.iter().enumerate() {
             match self.places[member] {
                 Some(place) => self.push_at(place, value, zone)?,
-                None if Shape::of(value, zone)? == Shape::Nothing => {}
+                None if Shape::of(value, zone).map_err(|misfit| misfit.within(name))? == Shape::Nothing => {}
                 None => return Err(Problem::Unknown),
             }
         }

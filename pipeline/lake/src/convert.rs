@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use fms_record::{EventTime, Message, MessageError, Parser, Row};
+use fms_record::{EventTime, Message, MessageError, Parser, Row, RowError};
 use jiff::tz::TimeZone;
 use parquet::errors::ParquetError;
 use thiserror::Error;
@@ -37,8 +37,8 @@ pub struct Settings {
     pub zone: TimeZone,
     /// The columns by which rows are sorted, `lake.sort.fields`.
     pub sort_fields: Vec<String>,
-    /// The bytes of rows' text that are held at a time, over all files of the object. When there are more, the file
-    /// with the most of them writes a row group.
+    /// The bytes of lines that are held at a time, over all files of the object. When there are more, every file writes
+    /// a row group.
     pub buffer: usize,
 }
 
@@ -84,6 +84,16 @@ pub enum ConvertError {
     /// The catalog did not say what a table is, or a file could not be begun.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Rows have values without a column, and yet no column can be made of them. This is a defect of the lake.
+    #[error(
+        "{rows} rows of the table `{table}` have values for which the table has no column and gets none; this is a defect"
+    )]
+    NoColumn {
+        /// How many rows.
+        rows: u64,
+        /// The table.
+        table: String,
+    },
     /// A file could not be written.
     #[error("cannot write the Parquet file: {0}")]
     Parquet(#[from] ParquetError),
@@ -145,7 +155,7 @@ pub struct Converter<'s, S: Surroundings> {
     /// The tables whose rows are converted; all of them and the lines without a table if it is `None`.
     only: Option<&'s BTreeSet<Identity>>,
     lines: u64,
-    /// The bytes of rows' text that all files hold.
+    /// The bytes of the lines since all files wrote a row group.
     held: usize,
 }
 
@@ -182,7 +192,8 @@ impl<'s, S: Surroundings> Converter<'s, S> {
         let mut parser = std::mem::replace(&mut self.parser, Parser::new(None));
         let taken = self.parsed(parser.parse(line).as_ref(), line);
         self.parser = parser;
-        taken
+        taken?;
+        self.limit(line.len())
     }
 
     fn parsed(&mut self, message: Result<&Message<'_>, &MessageError>, line: &[u8]) -> Result<(), ConvertError> {
@@ -191,7 +202,7 @@ impl<'s, S: Surroundings> Converter<'s, S> {
                 Ok(identity) => return self.row(identity, &row, line),
                 Err(misfit) => misfit,
             },
-            Ok(Some(Err((_, error)))) => error.into(),
+            Ok(Some(Err((_, error)))) => Misfit::new(Reason::NotJson, "a JSON object on one line", &error.to_string()),
             Ok(None) => return Ok(()),
             Err(error) => error.into(),
         };
@@ -233,15 +244,12 @@ impl<'s, S: Surroundings> Converter<'s, S> {
             Ok(_) if filling.learned.is_some() => Err(Problem::Unknown),
             Ok(partition) => {
                 let create = || self.surroundings.create(&Target::Rows(identity.clone(), partition));
-                filling.store(partition, row, line.len(), zone, &mut self.held, create)?
+                filling.store(partition, row, zone, create)?
             }
         };
         let learned = match stored {
-            Ok(()) => return self.limit(),
-            Err(Problem::Unknown) => {
-                self.held -= filling.discard();
-                filling.learn(row, zone)
-            }
+            Ok(()) => return Ok(()),
+            Err(Problem::Unknown) => filling.learn(row, zone),
             Err(Problem::Misfit(misfit)) => Err(misfit),
             Err(Problem::Full) => Err(Misfit::new(Reason::TooLong, "a row of less than 2 GiB", "a longer one")),
         };
@@ -250,15 +258,15 @@ impl<'s, S: Surroundings> Converter<'s, S> {
         Ok(filling.quarantine.add(line, &misfit, self.origin, create)?)
     }
 
-    /// Lets the file with the most bytes write a row group, if all together hold too many.
-    fn limit(&mut self) -> Result<(), ConvertError> {
-        if self.held <= self.settings.buffer {
-            return Ok(());
-        }
-        let files = self.tables.values_mut().flat_map(|filling| filling.files.values_mut());
-        if let Some(file) = files.max_by_key(|file| file.bytes()) {
-            self.held -= file.bytes();
-            file.flush()?;
+    /// Lets every file write a row group when as many bytes of lines were read as may be held. It counts the lines of
+    /// the object and not what the files hold, so that row groups end at the same rows whichever tables are converted.
+    fn limit(&mut self, bytes: usize) -> Result<(), ConvertError> {
+        self.held += bytes;
+        if self.held > self.settings.buffer {
+            self.held = 0;
+            for file in self.tables.values_mut().flat_map(|filling| filling.files.values_mut()) {
+                file.flush()?;
+            }
         }
         Ok(())
     }
@@ -277,7 +285,13 @@ impl<'s, S: Surroundings> Converter<'s, S> {
 
 /// The partition of a row's event time.
 fn partition(row: &Row<'_>, settings: &Settings) -> Result<Partition, Misfit> {
-    let time = EventTime::of(row, Some(&settings.time_field), None)?;
+    let time = EventTime::of(row, Some(&settings.time_field), None).map_err(|error| match error {
+        RowError::MissingTime { .. } => {
+            Misfit::new(Reason::NoTime, "a time here or in `messaged_at`", "nothing in both")
+        }
+        other => Misfit::new(Reason::NoTime, "a time with a UTC offset", &other.to_string()),
+    });
+    let time = time.map_err(|misfit| misfit.within(&settings.time_field))?;
     Partition::of(time.millis, &settings.zone).ok_or_else(|| {
         let shown = time.millis.to_string();
         Misfit::new(Reason::NoTime, "a time that calendars show", &shown).within(&settings.time_field)
@@ -293,6 +307,8 @@ struct Filling<W: Write + Send> {
     quarantine: Quarantine<W>,
     /// What the rows have that the table lacks. While there is something, rows are learned from and not stored.
     learned: Option<Fields>,
+    /// The rows that were learned from and are in no file.
+    waiting: u64,
 }
 
 impl<W: Write + Send> Filling<W> {
@@ -304,17 +320,16 @@ impl<W: Write + Send> Filling<W> {
             table,
             files: BTreeMap::new(),
             quarantine: Quarantine::default(),
+            waiting: 0,
         })
     }
 
-    /// Appends a row of `bytes` bytes to the file of its partition, and counts what the file holds in `held`.
+    /// Appends a row to the file of its partition.
     fn store(
         &mut self,
         partition: Partition,
         row: &Row<'_>,
-        bytes: usize,
         zone: &TimeZone,
-        held: &mut usize,
         create: impl FnOnce() -> io::Result<W>,
     ) -> Result<Result<(), Problem>, ConvertError> {
         let Some(format) = &self.format else { return Ok(Err(Problem::Unknown)) };
@@ -322,29 +337,32 @@ impl<W: Write + Send> Filling<W> {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(File::new(Arc::clone(format), create()?)?),
         };
-        let before = file.bytes();
         if file.is_full() {
             file.flush()?;
         }
-        let mut pushed = file.push(row, bytes, zone);
+        let mut pushed = file.push(row, zone);
         if matches!(pushed, Err(Problem::Full)) {
             file.flush()?;
-            pushed = file.push(row, bytes, zone);
+            pushed = file.push(row, zone);
         }
-        *held = *held + file.bytes() - before;
         Ok(pushed)
     }
 
-    /// Notes what a row has that the table lacks.
+    /// Notes what a row has that the table lacks. From then on nothing is stored, and the files, of which none is
+    /// complete, are dropped. A row that does not fit in another way is an error, and nothing is noted.
     fn learn(&mut self, row: &Row<'_>, zone: &TimeZone) -> Result<(), Misfit> {
         let members: Vec<_> = row.fields().collect();
         let columns = self.table.as_ref().map_or(&[][..], |table| &table.columns);
-        self.learned.get_or_insert_default().learn(&members, columns, &KEYS, zone)
-    }
-
-    /// Drops the files, of which none is complete. Gives the bytes that they held.
-    fn discard(&mut self) -> usize {
-        std::mem::take(&mut self.files).values().map(File::bytes).sum()
+        let mut lacks = Fields::default();
+        lacks.learn(&members, columns, &KEYS, zone)?;
+        if self.learned.is_none() && !lacks.grow(&mut columns.to_vec()) {
+            let expected = "a value for which a column can be made";
+            return Err(Misfit::new(Reason::Type, expected, "one whose original text has a column of another type"));
+        }
+        self.learned.get_or_insert_default().merge(lacks);
+        self.waiting += 1;
+        self.files.clear();
+        Ok(())
     }
 
     fn finish(self, identity: &Identity) -> Result<Outcome<W>, ConvertError> {
@@ -353,6 +371,9 @@ impl<W: Write + Send> Filling<W> {
             if learned.grow(&mut columns) {
                 return Ok(Outcome::Grow { table: self.table, columns });
             }
+        }
+        if self.waiting > 0 {
+            return Err(ConvertError::NoColumn { rows: self.waiting, table: identity.table() });
         }
         let (quarantine, ledger) = self.quarantine.finish(Target::Quarantine(identity.clone())).unzip();
         let mut files: Vec<Written<W>> = quarantine.into_iter().collect();

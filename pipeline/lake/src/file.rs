@@ -21,8 +21,11 @@ use crate::types::{Field, Type};
 /// The key in a file's metadata under which the version of the table stands by which the file was written.
 pub const TABLE_VERSION: &str = "fms.table.version";
 
-/// The most rows of a row group, by which its memory is limited as well.
+/// The most rows of a row group.
 const ROW_GROUP_ROWS: usize = 65_536;
+
+/// The most values of a row group: a row of a wide table takes memory for every column, however short its text is.
+const ROW_GROUP_VALUES: usize = 8 << 20;
 
 /// What the files of a table have in common.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(crate) struct Format {
     properties: WriterProperties,
     /// The columns by which rows are sorted within a row group.
     sort: Vec<String>,
+    /// The most rows of a row group.
+    row_group_rows: usize,
 }
 
 impl Format {
@@ -46,10 +51,12 @@ impl Format {
             descending: false,
             nulls_first: true,
         });
+        let width: usize = columns.iter().map(|field| leaves(&field.data_type)).sum();
+        let row_group_rows = (ROW_GROUP_VALUES / width.max(1)).clamp(1, ROW_GROUP_ROWS);
         let mut properties = WriterProperties::builder()
             .set_created_by("fms-lake".to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_max_row_group_row_count(Some(row_group_rows))
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_sorting_columns(Some(sorting.collect()))
             .set_key_value_metadata(Some(vec![KeyValue::new(TABLE_VERSION.to_owned(), version.to_owned())]));
@@ -62,6 +69,7 @@ impl Format {
             schema: Arc::new(arrow::schema(columns)),
             properties: properties.build(),
             sort,
+            row_group_rows,
         })
     }
 }
@@ -92,8 +100,6 @@ pub(crate) struct File<W: Write + Send> {
     format: Arc<Format>,
     /// The rows of the row group that is being collected.
     columns: Columns,
-    /// The bytes of the rows' text, as the measure of the memory that they take.
-    bytes: usize,
     /// Rows in row groups that are written.
     written: usize,
     writer: ArrowWriter<W>,
@@ -103,29 +109,19 @@ impl<W: Write + Send> File<W> {
     /// A file that is written to `out`.
     pub fn new(format: Arc<Format>, out: W) -> Result<Self, ParquetError> {
         let writer = ArrowWriter::try_new(out, Arc::clone(&format.schema), Some(format.properties.clone()))?;
-        Ok(Self { columns: Columns::new(&format.columns), bytes: 0, written: 0, writer, format })
+        Ok(Self { columns: Columns::new(&format.columns), written: 0, writer, format })
     }
 
-    /// The bytes of the text of the rows that are collected.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Collects a row of `bytes` bytes. Nothing of it remains if there is a problem with it.
-    pub fn push(&mut self, row: &Row<'_>, bytes: usize, zone: &TimeZone) -> Result<(), Problem> {
+    /// Collects a row. Nothing of it remains if there is a problem with it.
+    pub fn push(&mut self, row: &Row<'_>, zone: &TimeZone) -> Result<(), Problem> {
         let rows = self.columns.rows();
         let members: Vec<_> = row.fields().collect();
-        let pushed = self.columns.push(&members, &KEYS, zone);
-        match pushed {
-            Ok(()) => self.bytes += bytes,
-            Err(_) => self.columns.truncate(rows),
-        }
-        pushed
+        self.columns.push(&members, &KEYS, zone).inspect_err(|_| self.columns.truncate(rows))
     }
 
     /// Whether the row group is full.
     pub fn is_full(&self) -> bool {
-        self.columns.rows() >= ROW_GROUP_ROWS
+        self.columns.rows() >= self.format.row_group_rows
     }
 
     /// Sorts and writes the rows that are collected as a row group.
@@ -135,7 +131,6 @@ impl<W: Write + Send> File<W> {
         }
         let columns = self.columns.take();
         self.written += columns.rows();
-        self.bytes = 0;
         let sort: Vec<&str> = self.format.sort.iter().map(String::as_str).collect();
         let order = columns.order(&sort);
         self.writer.write(&arrow::batch(&self.format.schema, columns, order)?)?;

@@ -1,14 +1,17 @@
 //! A lake in a folder, without a service: files below `formatted/` and `quarantine/`, and the tables as JSON files
 //! below `tables/`. Query engines read it as it is.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use crate::convert::{Surroundings, Target, Written};
+use crate::key::file_name;
 use crate::object::Lake;
 use crate::quarantine::Object;
 use crate::table::{Identity, Table};
@@ -61,7 +64,11 @@ impl Folder {
     /// A file that appears under its name when it is complete.
     fn temporary(&self) -> io::Result<NamedTempFile> {
         fs::create_dir_all(&self.root)
-            .and_then(|()| NamedTempFile::with_prefix_in(".writing-", &self.root))
+            // Everybody may read the lake, as far as the umask allows; temporary files are private otherwise.
+            .and_then(|()| {
+                let mut file = tempfile::Builder::new();
+                file.prefix(".writing-").permissions(Permissions::from_mode(0o666)).tempfile_in(&self.root)
+            })
             .map_err(|error| at("create a file in", &self.root, &error))
     }
 
@@ -114,6 +121,34 @@ impl Lake for Folder {
         let file = out.into_inner().map_err(|error| at("write", &path, &error.into_error()))?;
         Self::persist(file, &path)
     }
+
+    fn end(&mut self, published: &BTreeSet<Target>) -> io::Result<()> {
+        let name = file_name(&self.object);
+        let kept: BTreeSet<PathBuf> = published.iter().map(|target| self.root.join(target.key(&self.object))).collect();
+        for folder in ["formatted", "quarantine"].map(|folder| self.root.join(folder)) {
+            for file in files(&folder).map_err(|error| at("list", &folder, &error))? {
+                let is_of_object = file.file_stem().is_some_and(|stem| *stem == *name);
+                if is_of_object && !kept.contains(&file) {
+                    fs::remove_file(&file).map_err(|error| at("remove", &file, &error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All files below a folder; none if there is no folder.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let entries = match folder.read_dir() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
+    }
+    Ok(found)
 }
 
 fn at(doing: &str, path: &Path, error: &io::Error) -> io::Error {

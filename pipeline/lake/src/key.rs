@@ -30,9 +30,11 @@ impl fmt::Display for Target {
 }
 
 /// The raw object's own file name without its extensions, for people, and a hash of its bucket and key.
-fn file_name(object: &Object) -> String {
+pub(crate) fn file_name(object: &Object) -> String {
     let name = object.key.rsplit('/').next().unwrap_or_default();
     let stem = name.split_once(".json").map_or(name, |(stem, _)| stem);
+    // So that the whole is a file name of at most 255 bytes.
+    let stem = &stem[..stem.floor_char_boundary(200)];
     let hash = hex::encode(&Sha256::digest(format!("{}/{}", object.bucket, object.key))[..8]);
     format!("{stem}-{hash}")
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use fms_record::json::{Error, LoneSurrogate};
-use fms_record::{MessageError, RowError};
+use fms_record::{MessageError, NameError};
 use thiserror::Error as ThisError;
 
 /// The most bytes of a value that are shown.
@@ -108,13 +108,11 @@ impl From<LoneSurrogate> for Misfit {
 
 impl From<&MessageError> for Misfit {
     fn from(error: &MessageError) -> Self {
-        let reason = if matches!(error, MessageError::Name(_)) { Reason::NameTwice } else { Reason::NotJson };
+        let reason = match error {
+            MessageError::Name(NameError::LoneSurrogate { .. }) => Reason::NotUnicode,
+            MessageError::Name(_) => Reason::NameTwice,
+            _ => Reason::NotJson,
+        };
         Self::new(reason, "a JSON object on one line", &error.to_string())
-    }
-}
-
-impl From<RowError> for Misfit {
-    fn from(error: RowError) -> Self {
-        Self::new(Reason::NoTime, "a time with a UTC offset", &error.to_string())
     }
 }

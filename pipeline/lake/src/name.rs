@@ -2,19 +2,24 @@
 //!
 //! A name depends on the names in the same object alone, not on their order nor on what came before:
 //!
-//! - A name of lower-case letters, digits and `_` stays as it is.
-//! - In every other name, letters become lower case and other characters `_`.
+//! - A name of lower-case letters, digits and `_` stays as it is, unless it ends in `__raw`.
+//! - In every other name, letters become lower case and other characters `_`. If it then ends in `__raw`, which is kept
+//!   for   the original texts of times, another `_` follows.
 //! - Where two names in an object become the same, or one is that of a partition key, the name that stays as it is has
 //!   it, then the others by the order of their bytes: `a`, `a__2`, `a__3`.
-//! - A name of more than 255 bytes, Glue's limit, is cut and ends with a hash of the whole.
+//! - A name of more than 250 bytes is cut and ends with a hash of the whole. With `__raw` it has the 255 bytes that
+//!   Glue   takes.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
-/// The most bytes of a name in the Glue catalog.
-pub(crate) const MAX_NAME: usize = 255;
+/// What is appended to the name of a time for the column of its original texts. No field has a column that ends so.
+pub(crate) const ORIGINAL: &str = "__raw";
+
+/// The most bytes of a name: with [`ORIGINAL`], those that the Glue catalog takes.
+const MAX_NAME: usize = 255 - ORIGINAL.len();
 
 /// The name of the column for each field of an object, in the order of the fields. `reserved` are names that none may
 /// have. The error is a name that the object has twice.
@@ -29,8 +34,12 @@ pub(crate) fn columns<'n>(names: &[&'n str], reserved: &[&str]) -> Result<Vec<Co
         }
     }
     let mut columns: Vec<Cow<'n, str>> = names.iter().map(|name| Cow::Borrowed(*name)).collect();
+    // The number that comes next for a name that several become.
+    let mut numbers = BTreeMap::new();
     for (name, place) in changed {
-        let column = free(column(name), &taken);
+        let column = column(name);
+        let number = numbers.entry(column.clone()).or_insert(2);
+        let column = free(column, &taken, number);
         taken.insert(column.clone().into());
         columns[place] = column.into();
     }
@@ -40,13 +49,16 @@ pub(crate) fn columns<'n>(names: &[&'n str], reserved: &[&str]) -> Result<Vec<Co
 /// Whether a name stays as it is.
 pub(crate) fn is_column(name: &str) -> bool {
     let is_lower = |c: char| c == '_' || (c.is_alphanumeric() && c.to_lowercase().eq([c]));
-    !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(is_lower)
+    !name.is_empty() && name.len() <= MAX_NAME && !name.ends_with(ORIGINAL) && name.chars().all(is_lower)
 }
 
 /// A field's name as a column may have it.
 fn column(name: &str) -> String {
     let lower = name.to_lowercase();
-    let column: String = lower.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+    let mut column: String = lower.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+    if column.ends_with(ORIGINAL) {
+        column.push('_');
+    }
     match column.len() {
         0 => "_".to_owned(),
         1..=MAX_NAME => column,
@@ -54,17 +66,19 @@ fn column(name: &str) -> String {
     }
 }
 
-/// The name itself, or the first free one of `name__2`, `name__3` and so on.
-fn free(name: String, taken: &BTreeSet<Cow<'_, str>>) -> String {
+/// The name itself, or the first free one of `name__2`, `name__3` and so on, from `number` on.
+fn free(name: String, taken: &BTreeSet<Cow<'_, str>>, number: &mut usize) -> String {
     if !taken.contains(name.as_str()) {
         return name;
     }
-    let numbered = |number: usize| {
+    loop {
         let suffix = format!("__{number}");
-        format!("{}{suffix}", cut(&name, MAX_NAME - suffix.len()))
-    };
-    // There are more numbers than names that are taken.
-    (2..taken.len() + 3).map(numbered).find(|name| !taken.contains(name.as_str())).unwrap_or(name)
+        let numbered = format!("{}{suffix}", cut(&name, MAX_NAME - suffix.len()));
+        *number += 1;
+        if !taken.contains(numbered.as_str()) {
+            return numbered;
+        }
+    }
 }
 
 fn cut(text: &str, length: usize) -> &str {
@@ -90,6 +104,7 @@ mod tests {
     fn names_become_those_of_the_catalog() {
         assert_eq!(of(&["speed", "accel_x", "속도", "2nd"]), ["speed", "accel_x", "속도", "2nd"]);
         assert_eq!(of(&["Speed", "a.b c", "é-Ü", ""]), ["speed", "a_b_c", "é_ü", "_"]);
+        assert_eq!(of(&["x_raw", "x__raw", "X--raw"]), ["x_raw", "x__raw___2", "x__raw_"]);
     }
 
     #[test]
@@ -109,6 +124,16 @@ mod tests {
     }
 
     #[test]
+    fn names_that_all_become_the_same_are_numbered_in_linear_time() {
+        let marks = ["!", "?", "-", "+", "*", "/", "=", "~"];
+        let names: Vec<String> =
+            (0..4096_usize).map(|n| (0..4).map(|digit| marks[n >> (3 * digit) & 7]).collect()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let columns = of(&names);
+        assert!(columns.contains(&"____".to_owned()) && columns.contains(&"______4096".to_owned()));
+    }
+
+    #[test]
     fn a_name_that_is_there_twice_is_refused() {
         assert_eq!(columns(&["a", "b", "a"], &[]), Err("a".to_owned()));
         assert_eq!(columns(&["A", "A"], &[]), Err("A".to_owned()));
@@ -119,7 +144,7 @@ mod tests {
         /// the fields does not matter.
         #[test]
         fn columns_are_valid_distinct_and_independent_of_order(
-            names in prop::collection::btree_set("[aAbB._ hour]{0,5}", 1..12)
+            names in prop::collection::btree_set("[aAbB._ hourw]{0,6}", 1..12)
         ) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let columns = of(&names);

@@ -29,18 +29,20 @@ pub(crate) fn integer(text: &str) -> Option<i64> {
     if negative { Some(value) } else { value.checked_neg() }
 }
 
-/// The double nearest to a JSON number, if it holds the number: written with as many digits as the number has, it gives
-/// the number again.
+/// The double nearest to a JSON number, if it holds the number: written as short as it can be, or with as many digits
+/// as the number has, it gives the number again. Programs write doubles in one of both ways.
 pub(crate) fn double(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
-    let fits = is_short(text, DOUBLE_DIGITS) || holds(text, value == 0.0, |digits| format!("{value:.digits$e}"));
+    let fits = is_short(text, DOUBLE_DIGITS)
+        || holds(text, value == 0.0, &format!("{value:e}"), |digits| format!("{value:.digits$e}"));
     (fits && value.is_finite()).then_some(value)
 }
 
 /// The float nearest to a JSON number, if it holds the number as [`double`] says it.
 pub(crate) fn float(text: &str) -> Option<f32> {
     let value: f32 = text.parse().ok()?;
-    let fits = is_short(text, FLOAT_DIGITS) || holds(text, value == 0.0, |digits| format!("{value:.digits$e}"));
+    let fits = is_short(text, FLOAT_DIGITS)
+        || holds(text, value == 0.0, &format!("{value:e}"), |digits| format!("{value:.digits$e}"));
     (fits && value.is_finite()).then_some(value)
 }
 
@@ -61,14 +63,15 @@ fn is_short(text: &str, digits: usize) -> bool {
     text.len() <= digits && !text.contains(['e', 'E'])
 }
 
-/// Whether the value that `write` writes in scientific form, with the digits it is asked for after the first, is the
-/// number of the text.
-fn holds(text: &str, is_zero: bool, write: impl Fn(usize) -> String) -> bool {
+/// Whether a value is the number of the text. `shortest` is the value as short as it can be written, and `write` writes
+/// it with the digits that it is asked for after the first.
+fn holds(text: &str, is_zero: bool, shortest: &str, write: impl Fn(usize) -> String) -> bool {
     let Some(number) = decimal(text).filter(|(_, digits, _)| digits.len() <= MOST_DIGITS) else { return false };
     if number.1.is_empty() || is_zero {
         return number.1.is_empty() && is_zero;
     }
-    decimal(&write(number.1.len() - 1)).is_some_and(|written| written == number)
+    let is_number = |written: &str| decimal(written).is_some_and(|written| written == number);
+    is_number(shortest) || is_number(&write(number.1.len() - 1))
 }
 
 /// A number as a sign, its digits without zeros at either end, and the power of ten of the last of them. Zero has no
@@ -128,6 +131,8 @@ mod tests {
             ("21.50", Some(21.5)),
             ("0.1", Some(0.1)),
             ("0.10000000000000001", Some(0.1)),
+            // Of 17 digits, the nearest to this double ends in 2; that it is written so is enough.
+            ("-2033345841273709.3", Some(-2_033_345_841_273_709.3)),
             ("9007199254740992", Some(9_007_199_254_740_992.0)),
             ("9007199254740993", None),
             ("0.12345678901234567890123", None),

@@ -24,6 +24,9 @@ pub trait Lake: Surroundings {
     /// Makes a complete file visible to readers, in place of what an earlier conversion of the same object left.
     /// `version` is that of the table by which the file was written.
     fn publish(&mut self, file: Written<Self::Out>, version: Option<&str>) -> io::Result<()>;
+
+    /// Removes what earlier conversions of the object left in other files than these, which were published now.
+    fn end(&mut self, published: &BTreeSet<Target>) -> io::Result<()>;
 }
 
 /// What became of an object.
@@ -67,6 +70,9 @@ pub enum ObjectError {
         /// The table.
         table: String,
     },
+    /// What an earlier conversion left could not be removed.
+    #[error("cannot remove the files of an earlier conversion, so rows may be there twice: {0}")]
+    End(#[source] io::Error),
     /// A file could not be made visible.
     #[error("cannot publish the file of {target}: {error}")]
     Publish {
@@ -92,12 +98,14 @@ pub fn convert_object<L: Lake, R: Read>(
     lake: &mut L,
 ) -> Result<Report, ObjectError> {
     let mut report = Report::default();
+    let mut published = BTreeSet::new();
     let mut left: Option<BTreeSet<Identity>> = None;
     for _ in 0..MAX_ROUNDS {
         let conversion = convert_once(settings, object, open()?, lake, left.as_ref())?;
         report.lines = conversion.lines;
-        left = Some(publish(conversion, lake, &mut report)?);
+        left = Some(publish(conversion, lake, &mut report, &mut published)?);
         if left.as_ref().is_some_and(BTreeSet::is_empty) {
+            lake.end(&published).map_err(ObjectError::End)?;
             return Ok(report);
         }
     }
@@ -126,6 +134,7 @@ fn publish<L: Lake>(
     conversion: Conversion<L::Out>,
     lake: &mut L,
     report: &mut Report,
+    published: &mut BTreeSet<Target>,
 ) -> Result<BTreeSet<Identity>, ObjectError> {
     let mut left = BTreeSet::new();
     let unclassified = conversion.unclassified.map(|(file, ledger)| (vec![file], None, ledger));
@@ -144,6 +153,7 @@ fn publish<L: Lake>(
     for (files, version, ledger) in complete {
         for file in files {
             let target = file.target.clone();
+            published.insert(target.clone());
             if let Target::Rows(..) = target {
                 report.files += 1;
                 report.rows += file.rows as u64;

@@ -8,13 +8,14 @@ use jiff::tz::TimeZone;
 
 use crate::json::{elements, members};
 use crate::misfit::Misfit;
+use crate::name::{self, ORIGINAL};
+use crate::number;
 use crate::time::Instant;
 use crate::types::{Field, Type};
-use crate::{name, number};
 
 /// The name of the column beside a time that keeps the text of those times that say more than their instant.
 pub(crate) fn original_of(name: &str) -> String {
-    format!("{name}_raw")
+    format!("{name}{ORIGINAL}")
 }
 
 /// What the values of one column or field have in common.
@@ -109,7 +110,7 @@ impl Shape {
         match (self, other) {
             (Self::Nothing, shape) | (shape, Self::Nothing) => shape,
             (Self::Struct(mut fields), Self::Struct(others)) => {
-                others.shapes.into_iter().for_each(|(name, shape)| fields.add(&name, shape));
+                fields.merge(others);
                 Self::Struct(fields)
             }
             (Self::Array(element), Self::Array(other)) => Self::Array(Box::new(element.and(*other))),
@@ -162,6 +163,11 @@ impl Fields {
             self.add(name, shape.map_err(|misfit| misfit.within(name))?);
         }
         Ok(())
+    }
+
+    /// Adds what other objects have shown.
+    pub fn merge(&mut self, others: Self) {
+        others.shapes.into_iter().for_each(|(name, shape)| self.add(&name, shape));
     }
 
     /// The shape of the object; nothing if no field has one.
@@ -260,7 +266,7 @@ mod tests {
             (&["\"x\"", "1"], "a:string"),
             (&["true", "1"], "a:string"),
             (&["\"2023-01-01T00:00:00Z\""], "a:timestamp"),
-            (&["\"2023-01-01T00:00:00+09:00\"", "\"2023-01-01T00:00:00Z\""], "a:timestamp a_raw:string"),
+            (&["\"2023-01-01T00:00:00+09:00\"", "\"2023-01-01T00:00:00Z\""], "a:timestamp a__raw:string"),
             (&["\"2023-01-01T00:00:00Z\"", "\"soon\""], "a:string"),
             (&["null", "[]", "{}", "{\"b\":null}"], ""),
             (&["[]", "[1]", "[2.5]"], "a:array<double>"),
@@ -286,7 +292,7 @@ mod tests {
         assert!(has_grown);
         assert_eq!(
             columns,
-            "a:bigint s:struct<b:int,d:boolean> l:array<struct<c:int,e:string>> t:timestamp t_raw:string hour__2:bigint"
+            "a:bigint s:struct<b:int,d:boolean> l:array<struct<c:int,e:string>> t:timestamp t__raw:string hour__2:bigint"
         );
     }
 

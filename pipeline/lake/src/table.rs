@@ -56,7 +56,8 @@ impl Identity {
         if name == joined && name.len() <= MAX_NAME && !is_ambiguous {
             return name;
         }
-        let hash = &hex::encode(Sha256::digest(&joined))[..8];
+        // Of the list of values, for the joined text may be that of others too.
+        let hash = &hex::encode(Sha256::digest(serde_json::json!(values).to_string()))[..8];
         // The name is ASCII, so it can be cut anywhere.
         format!("{}_{hash}", &name[..name.len().min(MAX_NAME - 1 - hash.len())])
     }
@@ -96,6 +97,7 @@ mod tests {
         let names = ["tire", "Tire", "TIRE", "tire-1", "tire.1", "타이어", &long, &format!("{long}x"), "a_b"];
         let mut tables: Vec<String> = names.iter().map(|name| identity(["vehicle", name, "report"]).table()).collect();
         tables.push(identity(["vehicle", "a", "b_report"]).table());
+        tables.push(identity(["vehicle_a", "b", "report"]).table());
         for table in &tables {
             assert!(table.len() <= 127 && table.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{table}");
             assert_eq!(tables.iter().filter(|other| *other == table).count(), 1, "{table}");

@@ -9,7 +9,7 @@ use jiff::tz::{Offset, TimeZone};
 pub(crate) struct Instant {
     /// Milliseconds since the Unix epoch, UTC. Finer parts are cut off, towards the past.
     pub millis: i64,
-    /// Whether the text has parts that are finer than that.
+    /// Whether the text has parts that are finer than that, or a leap second.
     is_finer: bool,
     /// The UTC offset that the text has.
     offset: Offset,
@@ -18,19 +18,22 @@ pub(crate) struct Instant {
 impl Instant {
     /// The time of a text such as `2023-01-01T12:00:00.000+09:00`; `None` if it is no date and time with an offset.
     pub fn parse(text: &str) -> Option<Self> {
-        // Every such text begins with the digits of a year, or with its sign. Most strings are none.
-        let [b'0'..=b'9' | b'+' | b'-', _, _, _, _, _, _, _, _, _, b'T' | b't' | b' ', ..] = text.as_bytes() else {
+        // RFC 3339 has all of these marks, and no annotation in brackets. What is parsed below also has other forms.
+        let [b'0'..=b'9', _, _, _, b'-', _, _, b'-', _, _, b'T' | b't' | b' ', _, _, b':', _, _, b':', second @ ..] =
+            text.as_bytes()
+        else {
             return None;
         };
-        let pieces = Pieces::parse(text).ok()?;
-        if pieces.time_zone_annotation().is_some() {
+        if text.contains('[') {
             return None;
         }
+        let is_leap = second.starts_with(b"60");
+        let pieces = Pieces::parse(text).ok()?;
         let offset = pieces.to_numeric_offset()?;
         let at = offset.to_timestamp(pieces.date().to_datetime(pieces.time()?)).ok()?;
         let nanos = at.as_nanosecond();
         let millis = i64::try_from(nanos.div_euclid(1_000_000)).ok()?;
-        Some(Self { millis, is_finer: nanos.rem_euclid(1_000_000) != 0 || text.as_bytes()[17..19] == *b"60", offset })
+        Some(Self { millis, is_finer: is_leap || nanos.rem_euclid(1_000_000) != 0, offset })
     }
 
     /// Whether the text says more than the instant and the zone do: a finer time, a leap second, or an offset that is
@@ -58,6 +61,12 @@ mod tests {
             ("2023-02-30T12:00:00Z", None),
             ("2023-01-01T12:00:00+09:00[Asia/Seoul]", None),
             ("12:00:00Z", None),
+            ("2023-01-01T12:00Z", None),
+            ("2023-01-01T12Z", None),
+            ("2023-01-01T120000Z", None),
+            ("2016-12-31T235960+0000", None),
+            ("2023-01-01T00:00:00Z[foo=bar]", None),
+            ("2023-01-01T12:00:", None),
             ("01GNNMCPNR6VXPD30Z0DG4WV5P", None),
             ("", None),
         ] {

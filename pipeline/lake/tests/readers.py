@@ -27,7 +27,7 @@ TABLE_FIELDS = ["object", "type", "command"]
 
 def is_column(name):
     plain = all(c == "_" or (c.isalnum() and c.lower() == c) for c in name)
-    return bool(name) and plain and len(name.encode()) <= 255
+    return bool(name) and plain and len(name.encode()) <= 250 and not name.endswith("__raw")
 
 
 def columns(names, reserved=()):
@@ -52,7 +52,8 @@ def table_name(row):
     name = re.sub("[^a-z0-9_]", "_", joined.lower())
     if name == joined and len(name) <= 127 and not any("_" in value for value in values[:-1]):
         return name
-    return f"{name[:118]}_{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
+    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return f"{name[:118]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def read_type(text):
@@ -107,7 +108,25 @@ def record(value, fields, reserved=()):
         column = names[name]
         if column in fields and field is not None:
             result[column] = expected(field, fields[column])
+            original = fields[column] == "timestamp" and original_text(field)
+            if original:
+                result[f"{column}__raw"] = original
+        elif column not in fields and not is_empty(field):
+            sys.exit(f"the table has no column `{column}` for {name} = {json.dumps(field, default=str)}")
     return frozenset((column, value) for column, value in result.items() if value not in EMPTY)
+
+
+def is_empty(value):
+    """Whether no type follows from a value, so that no column is made for it."""
+    if isinstance(value, list):
+        return all(is_empty(element) for element in value)
+    return value is None or isinstance(value, dict) and all(is_empty(field) for field in value.values())
+
+
+def original_text(text):
+    """The text of a time if it says more than its instant, the fleet's zone being nine hours ahead of UTC."""
+    finer = re.search(r"\.\d{3}\d*[1-9]", text) or text[17:19] == "60"
+    return text if finer or not re.search(r"([zZ]|[+-]00:00|\+09:00)$", text) else None
 
 
 class Number:
@@ -130,16 +149,18 @@ def found(value):
 
 
 def rows(table, fields):
-    kept = [name for name in table.column_names if name in fields and not name.endswith("_raw")]
+    kept = [name for name in table.column_names if name in fields]
     return Counter(found(row) for row in table.select(kept).to_pylist())
 
 
 def main(raw, lake):
-    quarantined = Counter()
+    quarantined, texts = Counter(), {}
     for path in glob.glob(f"{lake}/quarantine/**/*.jsonl", recursive=True):
         for line in open(path, encoding="utf-8"):
-            origin = json.loads(line)["origin"]
-            quarantined[origin["key"], origin["line"]] += 1
+            entry = json.loads(line)
+            place = entry["origin"]["key"], entry["origin"]["line"]
+            quarantined[place] += 1
+            texts[place] = entry["row"]
     tables, locations = {}, {}
     for path in glob.glob(f"{lake}/tables/*.json"):
         table, name = json.load(open(path, encoding="utf-8")), os.path.basename(path)[:-5]
@@ -153,6 +174,8 @@ def main(raw, lake):
             if (key, number) in quarantined:
                 if quarantined[key, number] > 1:
                     problems.append(f"{key}:{number} is in quarantine {quarantined[key, number]} times")
+                if texts[key, number] != line.rstrip("\n"):
+                    problems.append(f"{key}:{number} is in quarantine with another text")
                 continue
             row = json.loads(line, parse_int=Number, parse_float=Number)
             name = table_name(row)
@@ -168,6 +191,8 @@ def main(raw, lake):
         for reader, got in (("pyarrow", by_arrow), ("DuckDB", by_duckdb)):
             for what, rest in (("misses", wanted[name] - got), ("has too many of", got - wanted[name])):
                 problems += [f"{name}: {reader} {what} {sorted(row, key=str)}" for row in list(rest)[:3]]
+    if stored < 10 * len(texts):
+        problems.append(f"{stored} rows are stored and {len(texts)} in quarantine: that proves too little")
     if problems:
         sys.exit("\n".join(problems))
     print(f"{count} raw rows: {stored} in {len(tables)} tables, {sum(quarantined.values())} in quarantine; "
