@@ -122,7 +122,8 @@ fn what_is_wrong_with_the_command_is_said() {
         (&["none.json", "--to", "new"][..], 2, "cannot read none.json: No such file"),
         (&["a.json"], 2, "--to <FOLDER>"),
         (&["a.json", "--to", "new", "--timezone", "Mars/Olympus"], 2, "Mars/Olympus"),
-        (&["a.json", "--to", "a.json"], 1, "a.json"),
+        (&["a.json", "--to", "a.json"], 2, "there is no file in what was named, apart from those of the lake"),
+        (&["lake", "--to", "lake"], 2, "there is no file in what was named, apart from those of the lake"),
         (&["a.json", "--to", "lake"], 1, "column `pressure`: the type `decimal` is not one that the lake writes"),
     ] {
         let (found, _, errors) = convert(folder.path(), arguments);

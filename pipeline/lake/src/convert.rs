@@ -379,7 +379,10 @@ impl<W: Write + Send> Filling<W> {
         let mut files: Vec<Written<W>> = quarantine.into_iter().collect();
         for (partition, file) in self.files {
             let (out, rows) = file.finish()?;
-            files.push(Written { target: Target::Rows(identity.clone(), partition), out, rows });
+            // Of a partition whose rows are all in quarantine, there is no file.
+            if rows > 0 {
+                files.push(Written { target: Target::Rows(identity.clone(), partition), out, rows });
+            }
         }
         let version = self.table.map(|table| table.version);
         Ok(Outcome::Written { files, version, ledger: ledger.unwrap_or_default() })

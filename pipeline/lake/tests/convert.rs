@@ -193,6 +193,13 @@ fn a_row_that_lacks_a_column_and_does_not_fit_either_takes_no_other_row_along() 
 }
 
 #[test]
+fn a_partition_whose_rows_are_all_in_quarantine_has_no_file() {
+    let columns = "object:string,type:string,command:string,id:bigint,timestamp_iso:timestamp,n:bigint";
+    let files = Memory::with("o_t_c", columns).convert(&settings("UTC"), &row(r#""n":"many""#));
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["o_t_c/quarantine"]);
+}
+
+#[test]
 fn a_field_that_is_named_like_an_original_text_has_a_column_of_its_own() {
     let mut lake = Memory::default();
     let text = [
