@@ -107,8 +107,9 @@ impl Wire {
             Some("PutItem") => vec![json!({ "PutRequest": { "Item": body["Item"] } })],
             _ => return inner.call(request).await,
         };
-        self.writes.lock().expect("no test thread panicked").push(items.clone());
+        // The fault is taken first: a test that has seen a write may send the next one, which is to have the next fault.
         let fault = self.faults.lock().expect("no test thread panicked").pop_front();
+        self.writes.lock().expect("no test thread panicked").push(items.clone());
         match fault {
             None => inner.call(request).await,
             Some(Fault::Hold(permits)) => {
