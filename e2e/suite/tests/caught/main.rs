@@ -133,7 +133,7 @@ fn trials() -> Vec<Trial> {
             project.write(
                 "fixtures",
                 "suite.toml",
-                &suite.replace("SESSION_TIMEOUT_MS = '1000'", "SESSION_TIMEOUT_MS = '30000'"),
+                &suite.replace("SESSION_TIMEOUT_MS = '2000'", "SESSION_TIMEOUT_MS = '30000'"),
             );
             project.run("").fails_with(&["until its session has timed out", "set a short one in `env_when_restarted`"])
         }),
@@ -312,7 +312,7 @@ impl Project {
     fn timeout(self, timeout: &str) -> Self {
         let suite = format!(
             "topic = 'in'\ngroups = ['copy']\nbuckets = ['raw']\ntimeout = '{timeout}'\n\
-             env = {{ SESSION_TIMEOUT_MS = '30000' }}\nenv_when_restarted = {{ SESSION_TIMEOUT_MS = '1000' }}\n\
+             env = {{ SESSION_TIMEOUT_MS = '30000' }}\nenv_when_restarted = {{ SESSION_TIMEOUT_MS = '2000' }}\n\
              [topics]\nin = 1\n[tables.rows]\npartition_key = 'id'\n"
         );
         self.write("fixtures", "suite.toml", &suite);
