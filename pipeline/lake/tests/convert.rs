@@ -139,7 +139,18 @@ fn a_row_that_does_not_fit_is_quarantined_with_its_reason_and_the_others_are_sto
             })
             .collect()
     };
-    insta::assert_debug_snapshot!((reasons("o_t_c/quarantine"), reasons("unclassified")));
+    let reasons = [reasons("o_t_c/quarantine"), reasons("unclassified")].concat();
+    insta::assert_snapshot!(reasons.join("\n"), @r#"
+    2:"type" "n" "bigint" "1.5"
+    3:"type" "n" "bigint" "[1]"
+    4:"type" "s" "struct<a:boolean>" "true"
+    5:"type" "s.a" "boolean" "1"
+    6:"type" "l[]" "double" "\"x\""
+    8:"no-time" "timestamp_iso" "a time here or in `messaged_at`" "nothing in both"
+    7:"name-twice" "" "a JSON object on one line" "in the envelope, field `n` appears twice, at byte offsets 94 and 106 of the message: which one is meant cannot be known"
+    9:"no-table" "type" "a text or number that says the table" "null"
+    10:"not-json" "" "a JSON object on one line" "the JSON is cut off at its end, line 1 column 6 (byte offset 5 of the message): expected `\"` to close a string after `{\"cut`; was the message truncated on its way?"
+    "#);
 }
 
 #[test]
