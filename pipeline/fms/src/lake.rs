@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use fms_lake::{Folder, Object, Report, Settings, TimeZone, convert_object};
+use fms_lake::{Folder, Object, Report, Settings, TimeZone, convert_object, files};
 
 use crate::{FAILED, NOT_STARTED, say};
 
@@ -64,12 +64,12 @@ pub(crate) fn run(command: LakeCommand) -> ExitCode {
         sort_fields: arguments.sort_fields,
         ..Settings::default()
     };
+    let mut lake = Folder::new(&arguments.to);
     let (mut sum, mut failed) = (Report::default(), 0);
     for (path, key) in &objects {
         let object = Object { bucket: String::new(), key: key.clone(), version_id: None };
-        let mut lake = Folder::new(&arguments.to, object.clone());
         match convert_object(&settings, &object, || File::open(path), &mut lake) {
-            Ok(report) => add(&mut sum, report),
+            Ok(report) => sum.add(report),
             Err(error) => {
                 failed += 1;
                 say(&format!("{}: {error}", path.display()));
@@ -98,28 +98,6 @@ fn objects(paths: &[PathBuf], lake: &Path) -> anyhow::Result<Vec<(PathBuf, Strin
     }
     anyhow::ensure!(!objects.is_empty(), "there is no file in what was named, apart from those of the lake");
     Ok(objects.into_iter().map(|(key, file)| (file, key)).collect())
-}
-
-/// The file itself, or all files below a folder.
-fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if !path.metadata()?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut found = Vec::new();
-    for entry in path.read_dir()? {
-        found.extend(files(&entry?.path())?);
-    }
-    Ok(found)
-}
-
-fn add(sum: &mut Report, report: Report) {
-    sum.lines += report.lines;
-    sum.rows += report.rows;
-    sum.files += report.files;
-    sum.grown.extend(report.grown);
-    for (reason, rows) in report.quarantined {
-        *sum.quarantined.entry(reason).or_default() += rows;
-    }
 }
 
 fn summary(objects: usize, failed: usize, sum: &Report) -> String {

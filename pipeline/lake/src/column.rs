@@ -95,11 +95,13 @@ impl Column {
         let decoded = json::raw(value).map(json::decode).transpose().map_err(Misfit::from)?;
         let is_string = decoded.is_some();
         let text = decoded.as_deref().unwrap_or(value);
+        // Nothing but a number reads like one outside of quotes.
+        let number = Some(text).filter(|text| !is_string || number::is_number(text));
         let fits = match &mut self.values {
             Values::Boolean(values) => boolean(text).map(|value| values.push(value)),
             Values::Int(values) if self.data_type == Type::Date => date(text).map(|days| values.push(days)),
             Values::Int(values) => {
-                let integer = number_text(text).and_then(number::integer).and_then(|value| i32::try_from(value).ok());
+                let integer = number.and_then(number::integer).and_then(|value| i32::try_from(value).ok());
                 integer.map(|value| values.push(value))
             }
             Values::Bigint(values) if self.data_type == Type::Timestamp => {
@@ -107,9 +109,9 @@ impl Column {
                 says_more = instant.is_some_and(|instant| instant.says_more(zone));
                 instant.map(|instant| values.push(instant.millis))
             }
-            Values::Bigint(values) => number_text(text).and_then(number::integer).map(|value| values.push(value)),
-            Values::Float(values) => number_text(text).and_then(number::float).map(|value| values.push(value)),
-            Values::Double(values) => number_text(text).and_then(number::double).map(|value| values.push(value)),
+            Values::Bigint(values) => number.and_then(number::integer).map(|value| values.push(value)),
+            Values::Float(values) => number.and_then(number::float).map(|value| values.push(value)),
+            Values::Double(values) => number.and_then(number::double).map(|value| values.push(value)),
             Values::Text { ends, bytes } => push_text(text, is_string, ends, bytes)?,
             Values::Array { ends, elements } => {
                 if value.starts_with('[') {
@@ -200,11 +202,6 @@ fn push_elements(value: &str, ends: &mut Vec<i32>, column: &mut Column, zone: &T
     }
     ends.push(end(column.len())?);
     Ok(())
-}
-
-/// The text, if it is that of a JSON number.
-fn number_text(text: &str) -> Option<&str> {
-    Some(text).filter(|text| number::is_number(text))
 }
 
 fn boolean(text: &str) -> Option<bool> {

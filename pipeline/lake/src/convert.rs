@@ -84,16 +84,6 @@ pub enum ConvertError {
     /// The catalog did not say what a table is, or a file could not be begun.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Rows have values without a column, and yet no column can be made of them. This is a defect of the lake.
-    #[error(
-        "{rows} rows of the table `{table}` have values for which the table has no column and gets none; this is a defect"
-    )]
-    NoColumn {
-        /// How many rows.
-        rows: u64,
-        /// The table.
-        table: String,
-    },
     /// A file could not be written.
     #[error("cannot write the Parquet file: {0}")]
     Parquet(#[from] ParquetError),
@@ -307,20 +297,17 @@ struct Filling<W: Write + Send> {
     quarantine: Quarantine<W>,
     /// What the rows have that the table lacks. While there is something, rows are learned from and not stored.
     learned: Option<Fields>,
-    /// The rows that were learned from and are in no file.
-    waiting: u64,
 }
 
 impl<W: Write + Send> Filling<W> {
     fn new(table: Option<Table>, sort: &[String]) -> Result<Self, ParquetError> {
         let format = table.as_ref().map(|table| Format::new(&table.columns, &table.version, sort)).transpose()?;
         Ok(Self {
-            learned: table.is_none().then(Fields::default),
+            learned: None,
             format: format.map(Arc::new),
             table,
             files: BTreeMap::new(),
             quarantine: Quarantine::default(),
-            waiting: 0,
         })
     }
 
@@ -360,7 +347,6 @@ impl<W: Write + Send> Filling<W> {
             return Err(Misfit::new(Reason::Type, expected, "one whose original text has a column of another type"));
         }
         self.learned.get_or_insert_default().merge(lacks);
-        self.waiting += 1;
         self.files.clear();
         Ok(())
     }
@@ -368,12 +354,8 @@ impl<W: Write + Send> Filling<W> {
     fn finish(self, identity: &Identity) -> Result<Outcome<W>, ConvertError> {
         if let Some(learned) = &self.learned {
             let mut columns = self.table.as_ref().map(|table| table.columns.clone()).unwrap_or_default();
-            if learned.grow(&mut columns) {
-                return Ok(Outcome::Grow { table: self.table, columns });
-            }
-        }
-        if self.waiting > 0 {
-            return Err(ConvertError::NoColumn { rows: self.waiting, table: identity.table() });
+            learned.grow(&mut columns);
+            return Ok(Outcome::Grow { table: self.table, columns });
         }
         let (quarantine, ledger) = self.quarantine.finish(Target::Quarantine(identity.clone())).unzip();
         let mut files: Vec<Written<W>> = quarantine.into_iter().collect();

@@ -1,7 +1,8 @@
 //! A lake in a folder, without a service: files below `formatted/` and `quarantine/`, and the tables as JSON files
 //! below `tables/`. Query engines read it as it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -21,7 +22,8 @@ use crate::types::{Field, Type};
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
-    object: Object,
+    /// The files of each raw object, by their name. They are listed once, before the first ones are removed.
+    files: Option<HashMap<OsString, Vec<PathBuf>>>,
 }
 
 /// A table as its file has it.
@@ -41,9 +43,24 @@ struct ColumnEntry {
 }
 
 impl Folder {
-    /// The lake in a folder, which is created when the first file is written, for the conversion of `object`.
-    pub fn new(root: impl Into<PathBuf>, object: Object) -> Self {
-        Self { root: root.into(), object }
+    /// The lake in a folder, which is created when the first file is written.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), files: None }
+    }
+
+    fn files(&mut self) -> io::Result<&mut HashMap<OsString, Vec<PathBuf>>> {
+        let found = match &mut self.files {
+            Some(found) => return Ok(found),
+            none => none,
+        };
+        let mut by_name: HashMap<OsString, Vec<PathBuf>> = HashMap::new();
+        for folder in ["formatted", "quarantine"].map(|folder| self.root.join(folder)) {
+            let files = if folder.exists() { files(&folder) } else { Ok(Vec::new()) };
+            for file in files.map_err(|error| at("list", &folder, &error))? {
+                by_name.entry(file.file_stem().unwrap_or_default().to_owned()).or_default().push(file);
+            }
+        }
+        Ok(found.insert(by_name))
     }
 
     fn table_file(&self, identity: &Identity) -> PathBuf {
@@ -114,39 +131,32 @@ impl Lake for Folder {
         Self::persist(file, &self.table_file(identity))
     }
 
-    fn publish(&mut self, file: Written<Self::Out>, _: Option<&str>) -> io::Result<()> {
-        let path = self.root.join(file.target.key(&self.object));
+    fn publish(&mut self, object: &Object, file: Written<Self::Out>, _: Option<&str>) -> io::Result<()> {
+        let path = self.root.join(file.target.key(object));
         let mut out = file.out;
         out.flush().map_err(|error| at("write", &path, &error))?;
         let file = out.into_inner().map_err(|error| at("write", &path, &error.into_error()))?;
         Self::persist(file, &path)
     }
 
-    fn end(&mut self, published: &BTreeSet<Target>) -> io::Result<()> {
-        let name = file_name(&self.object);
-        let kept: BTreeSet<PathBuf> = published.iter().map(|target| self.root.join(target.key(&self.object))).collect();
-        for folder in ["formatted", "quarantine"].map(|folder| self.root.join(folder)) {
-            for file in files(&folder).map_err(|error| at("list", &folder, &error))? {
-                let is_of_object = file.file_stem().is_some_and(|stem| *stem == *name);
-                if is_of_object && !kept.contains(&file) {
-                    fs::remove_file(&file).map_err(|error| at("remove", &file, &error))?;
-                }
-            }
+    fn end(&mut self, object: &Object, published: &BTreeSet<Target>) -> io::Result<()> {
+        let kept: BTreeSet<PathBuf> = published.iter().map(|target| self.root.join(target.key(object))).collect();
+        let found = self.files()?.insert(file_name(object).into(), kept.iter().cloned().collect());
+        for file in found.into_iter().flatten().filter(|file| !kept.contains(file)) {
+            fs::remove_file(&file).map_err(|error| at("remove", &file, &error))?;
         }
         Ok(())
     }
 }
 
-/// All files below a folder; none if there is no folder.
-fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// The file itself, or all files below a folder.
+pub fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !path.metadata()?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
     let mut found = Vec::new();
-    let entries = match folder.read_dir() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        entries => entries?,
-    };
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
+    for entry in path.read_dir()? {
+        found.extend(files(&entry?.path())?);
     }
     Ok(found)
 }

@@ -33,7 +33,7 @@ pub use jiff::tz::TimeZone;
 
 pub use convert::{Conversion, ConvertError, Converter, Outcome, Settings, Surroundings, Target, Written};
 pub use file::TABLE_VERSION;
-pub use folder::Folder;
+pub use folder::{Folder, files};
 pub use misfit::{Misfit, Reason};
 pub use object::{Lake, ObjectError, Report, convert_object};
 pub use partition::{KEYS as PARTITION_KEYS, Partition};

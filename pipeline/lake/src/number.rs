@@ -1,5 +1,8 @@
 //! Numbers as a column may hold them. A number fits a type if nothing of it is lost.
 
+use std::fmt::LowerExp;
+use std::str::FromStr;
+
 /// The digits that every double holds.
 const DOUBLE_DIGITS: usize = 15;
 /// The digits that every float holds.
@@ -32,18 +35,18 @@ pub(crate) fn integer(text: &str) -> Option<i64> {
 /// The double nearest to a JSON number, if it holds the number: written as short as it can be, or with as many digits
 /// as the number has, it gives the number again. Programs write doubles in one of both ways.
 pub(crate) fn double(text: &str) -> Option<f64> {
-    let value: f64 = text.parse().ok()?;
-    let fits = is_short(text, DOUBLE_DIGITS)
-        || holds(text, value == 0.0, &format!("{value:e}"), |digits| format!("{value:.digits$e}"));
-    (fits && value.is_finite()).then_some(value)
+    nearest(text, DOUBLE_DIGITS)
 }
 
 /// The float nearest to a JSON number, if it holds the number as [`double`] says it.
 pub(crate) fn float(text: &str) -> Option<f32> {
-    let value: f32 = text.parse().ok()?;
-    let fits = is_short(text, FLOAT_DIGITS)
-        || holds(text, value == 0.0, &format!("{value:e}"), |digits| format!("{value:.digits$e}"));
-    (fits && value.is_finite()).then_some(value)
+    nearest(text, FLOAT_DIGITS)
+}
+
+/// The nearest value, if it holds the number. A value of this type holds every number of up to `digits` digits.
+fn nearest<F: FromStr + LowerExp + Default + PartialEq>(text: &str, digits: usize) -> Option<F> {
+    let value = text.parse().ok()?;
+    (is_short(text, digits) || holds(text, &value)).then_some(value)
 }
 
 /// Whether a text is that of a JSON number.
@@ -63,15 +66,16 @@ fn is_short(text: &str, digits: usize) -> bool {
     text.len() <= digits && !text.contains(['e', 'E'])
 }
 
-/// Whether a value is the number of the text. `shortest` is the value as short as it can be written, and `write` writes
-/// it with the digits that it is asked for after the first.
-fn holds(text: &str, is_zero: bool, shortest: &str, write: impl Fn(usize) -> String) -> bool {
+/// Whether a value, written in one of the two ways, is the number of the text. Infinity is none.
+fn holds<F: LowerExp + Default + PartialEq>(text: &str, value: &F) -> bool {
     let Some(number) = decimal(text).filter(|(_, digits, _)| digits.len() <= MOST_DIGITS) else { return false };
+    let is_zero = *value == F::default();
     if number.1.is_empty() || is_zero {
         return number.1.is_empty() && is_zero;
     }
     let is_number = |written: &str| decimal(written).is_some_and(|written| written == number);
-    is_number(shortest) || is_number(&write(number.1.len() - 1))
+    let digits = number.1.len() - 1;
+    is_number(&format!("{value:e}")) || is_number(&format!("{value:.digits$e}"))
 }
 
 /// A number as a sign, its digits without zeros at either end, and the power of ten of the last of them. Zero has no

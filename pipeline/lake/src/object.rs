@@ -21,12 +21,12 @@ pub trait Lake: Surroundings {
     /// another version by now, the columns that it lacks are added to that.
     fn grow(&mut self, identity: &Identity, known: Option<&Table>, columns: &[Field]) -> io::Result<()>;
 
-    /// Makes a complete file visible to readers, in place of what an earlier conversion of the same object left.
+    /// Makes a complete file of an object visible to readers, in place of what an earlier conversion of it left.
     /// `version` is that of the table by which the file was written.
-    fn publish(&mut self, file: Written<Self::Out>, version: Option<&str>) -> io::Result<()>;
+    fn publish(&mut self, object: &Object, file: Written<Self::Out>, version: Option<&str>) -> io::Result<()>;
 
     /// Removes what earlier conversions of the object left in other files than these, which were published now.
-    fn end(&mut self, published: &BTreeSet<Target>) -> io::Result<()>;
+    fn end(&mut self, object: &Object, published: &BTreeSet<Target>) -> io::Result<()>;
 }
 
 /// What became of an object.
@@ -42,6 +42,23 @@ pub struct Report {
     pub quarantined: Ledger,
     /// Tables that were created or got columns.
     pub grown: BTreeSet<Identity>,
+}
+
+impl Report {
+    /// Adds what became of another object.
+    pub fn add(&mut self, other: Self) {
+        self.lines += other.lines;
+        self.rows += other.rows;
+        self.files += other.files;
+        self.grown.extend(other.grown);
+        self.add_quarantined(other.quarantined);
+    }
+
+    fn add_quarantined(&mut self, ledger: Ledger) {
+        for (reason, rows) in ledger {
+            *self.quarantined.entry(reason).or_default() += rows;
+        }
+    }
 }
 
 /// Why an object could not be converted. The files of other tables may have been published.
@@ -103,9 +120,9 @@ pub fn convert_object<L: Lake, R: Read>(
     for _ in 0..MAX_ROUNDS {
         let conversion = convert_once(settings, object, open()?, lake, left.as_ref())?;
         report.lines = conversion.lines;
-        left = Some(publish(conversion, lake, &mut report, &mut published)?);
+        left = Some(publish(object, conversion, lake, &mut report, &mut published)?);
         if left.as_ref().is_some_and(BTreeSet::is_empty) {
-            lake.end(&published).map_err(ObjectError::End)?;
+            lake.end(object, &published).map_err(ObjectError::End)?;
             return Ok(report);
         }
     }
@@ -131,6 +148,7 @@ fn convert_once<L: Lake>(
 /// Publishes the files that are complete and lets tables grow. Gives the tables for which the object has to be
 /// converted again.
 fn publish<L: Lake>(
+    object: &Object,
     conversion: Conversion<L::Out>,
     lake: &mut L,
     report: &mut Report,
@@ -158,11 +176,9 @@ fn publish<L: Lake>(
                 report.files += 1;
                 report.rows += file.rows as u64;
             }
-            lake.publish(file, version.as_deref()).map_err(|error| ObjectError::Publish { target, error })?;
+            lake.publish(object, file, version.as_deref()).map_err(|error| ObjectError::Publish { target, error })?;
         }
-        for (reason, count) in ledger {
-            *report.quarantined.entry(reason).or_default() += count;
-        }
+        report.add_quarantined(ledger);
     }
     Ok(left)
 }

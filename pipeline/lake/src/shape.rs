@@ -59,16 +59,7 @@ impl Shape {
                 fields.learn(&members(value)?, &[], &[], zone)?;
                 fields.into_shape()
             }
-            Some(b'[') => {
-                let shapes = elements(value)?.into_iter().map(|element| Self::of(element, zone));
-                let element = shapes.reduce(|known, next| Ok(known?.and(next?))).transpose()?.unwrap_or_default();
-                match element {
-                    Self::Nothing => Self::Nothing,
-                    // An element has no column beside it that could keep its original text.
-                    Self::Timestamp { .. } => Self::Array(Box::new(Self::Text)),
-                    element => Self::Array(Box::new(element)),
-                }
-            }
+            Some(b'[') => Self::array(elements(value)?.into_iter().map(|element| Self::of(element, zone)))?,
             Some(b'"') => {
                 let text = json::raw(value).map_or(Ok(Cow::Borrowed("")), json::decode);
                 let instant = Instant::parse(&text?);
@@ -92,15 +83,24 @@ impl Shape {
                 fields.into_shape()
             }
             (Type::Array(element), Some(b'[')) => {
-                let shapes = elements(value)?.into_iter().map(|value| Self::missing_in(element, value, zone));
-                let element = shapes.reduce(|known, next| Ok(known?.and(next?))).transpose()?.unwrap_or_default();
-                if element == Self::Nothing { element } else { Self::Array(Box::new(element)) }
+                Self::array(elements(value)?.into_iter().map(|value| Self::missing_in(element, value, zone)))?
             }
             (Type::Timestamp, Some(b'"')) => match Self::of(value, zone)? {
                 shape @ Self::Timestamp { original: true } => shape,
                 _ => Self::Nothing,
             },
             _ => Self::Nothing,
+        })
+    }
+
+    /// The shape of an array whose elements have these shapes.
+    fn array(elements: impl Iterator<Item = Result<Self, Misfit>>) -> Result<Self, Misfit> {
+        let element = elements.reduce(|known, next| Ok(known?.and(next?))).transpose()?.unwrap_or_default();
+        Ok(match element {
+            Self::Nothing => Self::Nothing,
+            // An element has no column beside it that could keep its original text.
+            Self::Timestamp { .. } => Self::Array(Box::new(Self::Text)),
+            element => Self::Array(Box::new(element)),
         })
     }
 

@@ -50,7 +50,7 @@ impl Lake for Memory {
         Ok(())
     }
 
-    fn publish(&mut self, file: Written<Vec<u8>>, _: Option<&str>) -> io::Result<()> {
+    fn publish(&mut self, _: &Object, file: Written<Vec<u8>>, _: Option<&str>) -> io::Result<()> {
         let name = match file.target {
             Target::Rows(identity, partition) => format!("{}/{partition}", identity.table()),
             Target::Quarantine(identity) => format!("{}/quarantine", identity.table()),
@@ -60,7 +60,7 @@ impl Lake for Memory {
         Ok(())
     }
 
-    fn end(&mut self, published: &BTreeSet<Target>) -> io::Result<()> {
+    fn end(&mut self, _: &Object, published: &BTreeSet<Target>) -> io::Result<()> {
         assert_eq!(published.len(), self.files.len());
         Ok(())
     }
