@@ -1,7 +1,9 @@
-//! The embedded stack: Kafka, DynamoDB, S3 and the recording proxy in the test's own process, ready in milliseconds,
-//! without Docker.
+//! The embedded stack: Kafka, DynamoDB, S3, Glue and the recording proxy in the test's own process, ready in
+//! milliseconds, without Docker.
 
 pub(crate) mod dynamodb;
+pub(crate) mod glue;
+mod json_service;
 pub(crate) mod kafka;
 pub mod s3;
 
@@ -19,11 +21,12 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use self::dynamodb::Tables;
+use self::glue::Catalog;
 use self::kafka::Kafka;
 use self::s3::Store;
 use super::{Commits, Record, Resources, Stack, StackError};
 use crate::calls::Calls;
-use crate::proxy::service::{DYNAMODB, S3, Service};
+use crate::proxy::service::{DYNAMODB, GLUE, S3, Service};
 use crate::proxy::{self, Proxy, Upstreams};
 use crate::tls::Trust;
 use crate::upstream::Upstream;
@@ -32,6 +35,9 @@ use crate::upstream::Upstream;
 const REGION: &str = "us-east-1";
 const ACCESS_KEY: &str = "embedded";
 const SECRET_KEY: &str = "embedded-secret";
+
+/// The account that owns everything: the one that stand-ins for AWS use.
+const ACCOUNT: &str = "000000000000";
 
 /// The services of one test. They use ports of 127.0.0.1 that the kernel picks, and threads of their own. One process
 /// can have any number of such stacks. Dropping a stack ends its services.
@@ -54,11 +60,12 @@ impl Embedded {
         Self::start_with(Vec::new())
     }
 
-    /// Starts all services, and these in addition to DynamoDB and S3.
+    /// Starts all services, and these in addition to AWS's.
     pub(crate) fn start_with(more: Vec<(&'static Service, Server)>) -> Result<Self, StackError> {
         let kafka = Kafka::start()?;
         let tables = Tables::new()?;
         let store = Store::default();
+        let catalog = Catalog::default();
         let calls = Calls::default();
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -66,9 +73,10 @@ impl Embedded {
             .enable_all()
             .build()
             .map_err(|error| StackError::new("starting the embedded stack's threads", error))?;
-        let (served_tables, served_store) = (tables.clone(), store.clone());
+        let (served_tables, served_store, served_catalog) = (tables.clone(), store.clone(), catalog.clone());
         let mut servers: Vec<(&'static Service, Server)> = vec![
             (&DYNAMODB, Box::new(|listener| Box::pin(dynamodb::serve(listener, served_tables)))),
+            (&GLUE, Box::new(|listener| Box::pin(glue::serve(listener, served_catalog)))),
             (&S3, Box::new(|listener| Box::pin(s3::serve(listener, served_store, ACCESS_KEY, SECRET_KEY)))),
         ];
         servers.extend(more);
