@@ -40,6 +40,11 @@ pub struct Call {
     pub target: String,
     /// What the call does to the service.
     pub effect: Effect,
+    /// The name of the process of the pipeline that made the call. It is empty for the first process, and for one whose
+    /// requests do not name it.
+    pub process: String,
+    /// How many messages the call takes out of a queue.
+    pub deletes: usize,
     /// When the request arrived.
     pub started: Instant,
     /// When the answer was sent, with its HTTP status or [`CLIENT_GONE`]. It is `None` as long as the call is not
@@ -83,6 +88,9 @@ impl CallName {
 
 /// The function that a hold runs when it has reached its call. Typically it kills the subject. It may block.
 pub(crate) type Hook = Box<dyn FnOnce() + Send>;
+
+/// Like [`Hook`], with the name of the process that made the call.
+pub(crate) type HookOfProcess = Box<dyn FnOnce(&str) + Send>;
 
 /// The point of a call at which a [`Fault::Hold`] takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,7 +140,7 @@ pub enum Fault {
         /// How far the call proceeds.
         moment: Moment,
         /// What is run at that moment.
-        hook: Hook,
+        hook: HookOfProcess,
     },
 }
 
@@ -177,7 +185,7 @@ struct State {
     calls: Vec<Call>,
     throttles: Vec<Counted<Hits>>,
     unprocessed: Vec<Counted<Hits>>,
-    holds: Vec<Counted<(CallName, Moment, Hook)>>,
+    holds: Vec<Counted<(CallName, Moment, HookOfProcess)>>,
     refused: usize,
 }
 
@@ -218,7 +226,8 @@ impl State {
         }
         if let Some(at) = held {
             let (_, moment, hook) = self.holds.swap_remove(at).fault;
-            return Plan::Hold(moment, hook);
+            let process = call.process.clone();
+            return Plan::Hold(moment, Box::new(move || hook(&process)));
         }
         match (throttled, unprocessed) {
             (true, _) => {
@@ -286,16 +295,18 @@ impl Calls {
     }
 
     /// Records a call that has arrived, and decides what the proxy does with it.
-    pub(crate) fn begin(&self, service: &str, request: Request) -> (InFlight, Plan) {
+    pub(crate) fn begin(&self, service: &str, process: &str, request: Request) -> (InFlight, Plan) {
         let mut state = self.state();
         let number = state.calls.len() + 1;
-        let Request { operation, target, effect, can_be_partial } = request;
+        let Request { operation, target, effect, can_be_partial, deletes } = request;
         state.calls.push(Call {
             number,
             service: service.to_owned(),
             operation,
             target,
             effect,
+            process: process.to_owned(),
+            deletes,
             started: Instant::now(),
             finished: None,
             request_bytes: 0,
@@ -339,6 +350,8 @@ pub(crate) struct Request {
     pub effect: Effect,
     /// Whether the service may process only a part of the call and say so, see [`Fault::Unprocessed`].
     pub can_be_partial: bool,
+    /// See [`Call::deletes`].
+    pub deletes: usize,
 }
 
 /// A call that is not answered yet. If this value is dropped without an answer, the client has closed the connection.
@@ -379,7 +392,8 @@ mod tests {
 
     fn begin(calls: &Calls, operation: &str, effect: Effect) -> (InFlight, Plan) {
         let target = "raw/a".to_owned();
-        calls.begin("s3", Request { operation: operation.to_owned(), target, effect, can_be_partial: false })
+        let operation = operation.to_owned();
+        calls.begin("s3", "", Request { operation, target, effect, can_be_partial: false, deletes: 0 })
     }
 
     fn write(calls: &Calls) -> (InFlight, Plan) {
@@ -389,7 +403,7 @@ mod tests {
     fn hold(calls: &Calls, nth: usize, target: Option<&str>) {
         let target = target.map(str::to_owned);
         let call = CallName { service: "s3".into(), operation: "PutObject".into(), nth, target };
-        calls.inject(Fault::Hold { call, moment: Moment::After, hook: Box::new(|| ()) });
+        calls.inject(Fault::Hold { call, moment: Moment::After, hook: Box::new(|_| ()) });
     }
 
     #[test]
@@ -444,8 +458,9 @@ mod tests {
         hold(&calls, 1, Some("raw/b"));
         assert!(matches!(write(&calls).1, Plan::Forward));
         let target = "raw/b/1".to_owned();
-        let request = Request { operation: "PutObject".into(), target, effect: Effect::Write, can_be_partial: false };
-        assert!(matches!(calls.begin("s3", request).1, Plan::Hold(..)));
+        let (operation, effect) = ("PutObject".to_owned(), Effect::Write);
+        let request = Request { operation, target, effect, can_be_partial: false, deletes: 0 };
+        assert!(matches!(calls.begin("s3", "", request).1, Plan::Hold(..)));
     }
 
     #[test]

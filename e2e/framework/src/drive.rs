@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::calls::{CallName, Fault, Hits};
-use crate::case::{Case, Expectation};
+use crate::case::{Case, Expectation, SeedObject};
 use crate::evidence::{Evidence, Phase};
 use crate::hearing::Hearing;
 use crate::observe::counted;
 use crate::schedule::{CrashPoint, Schedule};
-use crate::settle::{Goal, STOP_LIMIT, SettleError, Settling};
+use crate::settle::{DrainedQueue, Goal, STOP_LIMIT, SettleError, Settling};
 use crate::stack::{Record, Stack, StackError};
 use crate::subject::{Killer, Program, Subject, SubjectError};
 use crate::suite::Suite;
@@ -42,6 +42,10 @@ const SESSION_HINT: &str = "this schedule starts the subject more than once, and
     no other until its session has timed out, which takes 45 s by default; let the pipeline read its session timeout from the environment, \
     and set a short one in `env_when_restarted`\n";
 
+/// The variable from which the SDK of every language takes a name for its program, and sends it with each request. The
+/// recording proxy tells the processes of a pipeline apart by it.
+const PROCESS: &str = "AWS_SDK_UA_APP_ID";
+
 /// Whether a schedule disturbed a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Disturbance {
@@ -64,6 +68,7 @@ impl Drive<'_> {
     /// Runs the case until its subject has drained and stopped, or has failed as the case expects.
     pub(crate) fn run(&self) -> Result<Disturbance, DriveError> {
         let records = &self.case.records;
+        self.put_objects()?;
         if let Expectation::Failure { text, .. } = &self.case.expectation {
             return self.expecting_failure(text);
         }
@@ -83,6 +88,13 @@ impl Drive<'_> {
         Ok(Disturbance::AsScheduled)
     }
 
+    /// Puts the objects of the case into S3.
+    fn put_objects(&self) -> Result<(), DriveError> {
+        self.evidence.phase(Phase::Sending);
+        let mut objects = self.case.objects.iter();
+        Ok(objects.try_for_each(|object| self.stack.put_object(&object.bucket, &object.key, &object.body))?)
+    }
+
     /// Sends records. The returned goal has the ends that the partitions then have.
     fn send(&self, records: &[Record]) -> Result<Goal, DriveError> {
         self.evidence.phase(Phase::Sending);
@@ -90,38 +102,70 @@ impl Drive<'_> {
         let topics: Vec<String> = self.case.topics().into_iter().map(str::to_owned).collect();
         let mut ends = self.stack.end_offsets(&topics)?;
         ends.retain(|_, end| *end > 0);
-        let goal = Goal { groups: self.case.settings.groups.clone(), ends };
+        let settings = &self.case.settings;
+        let queues = settings.drained_queues.iter().map(|queue| self.drained_queue(queue)).collect();
+        let goal = Goal { groups: settings.groups.clone(), ends, queues };
         self.evidence.found().goal = Some(goal.clone());
         Ok(goal)
     }
 
-    fn start_subject(&self) -> Result<Subject, DriveError> {
+    fn drained_queue(&self, name: &str) -> DrainedQueue {
+        let resources = &self.case.settings.resources;
+        let notifications = resources.notifications.iter().filter(|notification| notification.queue == name);
+        let notifications: Vec<_> = notifications.cloned().collect();
+        let tells_of = |object: &SeedObject| {
+            let object = format!("{}/{}", object.bucket, object.key);
+            notifications.iter().filter(|notification| notification.tells_of(&object)).count()
+        };
+        // S3 sends a test event for each notification when it is configured.
+        let others = notifications.len() + self.case.objects.iter().map(tells_of).sum::<usize>();
+        let dead_letters = resources.queues.get(name).and_then(|queue| queue.dead_letters.as_ref());
+        let dead_letters = dead_letters.map(|dead_letters| dead_letters.queue.clone());
+        DrainedQueue { name: name.to_owned(), notifications, others, dead_letters }
+    }
+
+    /// Starts every process of the pipeline.
+    fn start(&self) -> Result<Vec<Subject>, DriveError> {
         self.evidence.phase(Phase::StartingSubject);
+        let further = self.case.settings.subjects.iter().map(|subject| subject.name.as_str());
+        std::iter::once("").chain(further).map(|name| self.start_one(name)).collect()
+    }
+
+    /// Starts the process of this name; the name is empty for the subject itself.
+    fn start_one(&self, name: &str) -> Result<Subject, DriveError> {
+        let Suite { program, own, root, .. } = self.suite;
+        let settings = &self.case.settings;
         let mut environment = self.stack.environment();
-        environment.extend(self.case.settings.env.clone());
+        environment.extend(settings.env.clone());
         if self.schedule.restarts() {
-            environment.extend(self.case.settings.env_when_restarted.clone());
+            environment.extend(settings.env_when_restarted.clone());
         }
-        let Suite { program, root, .. } = self.suite;
-        Ok(Subject::start(program, &self.case.settings.args, &environment, root, &self.evidence.log)?)
+        let further = settings.subjects.iter().find(|subject| subject.name.as_str() == name);
+        let (program, args) = match further {
+            Some(subject) => (&subject.program(own), &subject.args),
+            None => (program, &settings.args),
+        };
+        if further.is_some() {
+            environment.insert(PROCESS.to_owned(), name.to_owned());
+        }
+        Ok(Subject::start(program, args, &environment, root, &self.evidence.log.of(name))?)
     }
 
-    fn settling<'s>(&'s self, subject: &'s Subject) -> Settling<'s> {
-        Settling { stack: self.stack, subject: Some(subject), log: &self.evidence.log }
+    fn settling<'s>(&'s self, subjects: &'s [Subject]) -> Settling<'s> {
+        Settling { stack: self.stack, subjects, log: &self.evidence.log }
     }
 
-    /// Starts a subject, lets it drain and stops it.
+    /// Starts the pipeline, lets it drain and stops it.
     fn drain(&self, goal: &Goal) -> Result<(), DriveError> {
         if self.suite.program == Program::Running {
             self.evidence.phase(Phase::Draining);
-            let settling = Settling { stack: self.stack, subject: None, log: &self.evidence.log };
-            return Ok(settling.drained(&mut goal.clone(), self.case.settings.timeout).map(drop)?);
+            return Ok(self.settling(&[]).drained(&mut goal.clone(), self.case.settings.timeout).map(drop)?);
         }
-        self.drain_with(&self.start_subject()?, goal)
+        self.drain_with(&self.start()?, goal)
     }
 
-    fn drain_with(&self, subject: &Subject, goal: &Goal) -> Result<(), DriveError> {
-        let settling = self.settling(subject);
+    fn drain_with(&self, subjects: &[Subject], goal: &Goal) -> Result<(), DriveError> {
+        let settling = self.settling(subjects);
         self.evidence.phase(Phase::Draining);
         let mut goal = goal.clone();
         let covered = settling.drained(&mut goal, self.case.settings.timeout)?;
@@ -132,9 +176,9 @@ impl Drive<'_> {
 
     fn expecting_failure(&self, text: &str) -> Result<Disturbance, DriveError> {
         let goal = self.send(&self.case.records)?;
-        let subject = self.start_subject()?;
+        let subjects = self.start()?;
         self.evidence.phase(Phase::AwaitingFailure);
-        let settling = self.settling(&subject);
+        let settling = self.settling(&subjects);
         settling.said(text, self.case.settings.timeout)?;
         settling.failed(text, &goal)?;
         settling.quiet();
@@ -156,39 +200,52 @@ impl Drive<'_> {
         Ok(Disturbance::AsScheduled)
     }
 
-    /// Kills a subject at a call, then starts a second subject and lets it drain.
+    /// Kills the process that makes a call at that call, then starts it once more and lets the pipeline drain.
     fn killed(&self, goal: &Goal, point: &CrashPoint) -> Result<Disturbance, DriveError> {
-        let killer: Arc<OnceLock<Killer>> = Arc::default();
+        let killers: Arc<OnceLock<Vec<(String, Killer)>>> = Arc::default();
         let was_killed = Arc::new(AtomicBool::new(false));
         let hook = {
-            let (killer, was_killed) = (Arc::clone(&killer), Arc::clone(&was_killed));
+            let (killers, was_killed) = (Arc::clone(&killers), Arc::clone(&was_killed));
             let (log, point) = (self.evidence.log.clone(), point.clone());
-            move || {
+            move |process: &str| {
                 was_killed.store(true, Ordering::SeqCst);
-                log.note(format!("-- SIGKILL at {point}"));
-                killer.wait().kill();
+                let of = if process.is_empty() { String::new() } else { format!(" of {process}") };
+                log.note(format!("-- SIGKILL{of} at {point}"));
+                if let Some((_, killer)) = killers.wait().iter().find(|(name, _)| name == process) {
+                    killer.kill();
+                }
             }
         };
         let mut call = point.call.clone();
         call.target = call.target.map(|target| format!("{}{target}", self.stack.namespace()));
         self.stack.calls().inject(Fault::Hold { call, moment: point.moment, hook: Box::new(hook) });
-        let subject = self.start_subject()?;
-        let _ = killer.set(subject.killer());
-        match self.drain_with(&subject, goal) {
+        let mut subjects = self.start()?;
+        let _ = killers.set(subjects.iter().map(|subject| (subject.name().to_owned(), subject.killer())).collect());
+        match self.drain_with(&subjects, goal) {
             // The subject may also have made this call while it was stopping.
             Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. }))
                 if was_killed.load(Ordering::SeqCst) =>
             {
-                let hearing = Hearing::before_start(&self.evidence.log);
-                let successor = self.start_subject()?;
-                // If its predecessor had done all the work, the successor is asked to stop at once.
-                hearing.wait(&successor, &self.evidence.log, STOP_LIMIT);
-                self.drain_with(&successor, goal).map_err(with_session_hint)?;
+                self.start_again(&mut subjects)?;
+                self.drain_with(&subjects, goal).map_err(with_session_hint)?;
                 Ok(Disturbance::AsScheduled)
             }
             Ok(()) => Ok(Disturbance::None(no_such_call(&point.call, &self.stack.calls().names()))),
             Err(error) => Err(error),
         }
+    }
+
+    /// Starts successors of the processes that have ended.
+    fn start_again(&self, subjects: &mut [Subject]) -> Result<(), DriveError> {
+        self.evidence.phase(Phase::StartingSubject);
+        for subject in subjects.iter_mut().filter(|subject| subject.status().is_some()) {
+            let name = subject.name().to_owned();
+            let hearing = Hearing::before_start(self.evidence.log.of(&name));
+            *subject = self.start_one(&name)?;
+            // If its predecessor had done all the work, the successor is asked to stop at once.
+            hearing.wait(subject, STOP_LIMIT);
+        }
+        Ok(())
     }
 }
 

@@ -170,8 +170,10 @@ impl Evidence {
                 Some((end, status)) => format!("{status} after {:.1} ms", (end - call.started).as_secs_f64() * 1e3),
                 None => "in flight".to_owned(),
             };
-            let Call { number, service, operation, target, request_bytes, .. } = call;
-            let _ = writeln!(text, "{at:9.3} #{number} {service} {operation} {target} ({request_bytes} bytes): {took}");
+            let Call { number, service, operation, target, process, request_bytes, .. } = call;
+            let by = if process.is_empty() { String::new() } else { format!(" by {process}") };
+            let _ =
+                writeln!(text, "{at:9.3} #{number}{by} {service} {operation} {target} ({request_bytes} bytes): {took}");
         }
         text
     }

@@ -11,36 +11,32 @@ use crate::subject::{Log, Subject};
 /// The interval at which the subject is checked while it runs.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Remembers how many lines the subjects of a run had printed before the next subject was started.
+/// Remembers how many lines a process had printed in a run before it was started again.
 pub(crate) struct Hearing {
+    log: Log,
     lines_before: usize,
 }
 
 impl Hearing {
-    /// Counts the lines printed so far. It has to be called before the subject is started.
-    pub(crate) fn before_start(log: &Log) -> Self {
-        Self { lines_before: printed_lines(log) }
+    /// Counts the lines that the process of this log has printed so far. It has to be called before the subject is
+    /// started.
+    pub(crate) fn before_start(log: Log) -> Self {
+        Self { lines_before: log.printed(), log }
     }
 
     /// Waits until the subject handles SIGTERM. If its predecessors printed anything, the subject also has to have
     /// printed something, because the runtimes of some languages handle signals before the program itself does. Returns
     /// early when the subject ends, and at the latest after `limit`: a subject that never handles SIGTERM fails later,
     /// when it is sent the signal.
-    pub(crate) fn wait(&self, subject: &Subject, log: &Log, limit: Duration) {
+    pub(crate) fn wait(&self, subject: &Subject, limit: Duration) {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
-            let has_printed = self.lines_before == 0 || printed_lines(log) > self.lines_before;
+            let has_printed = self.lines_before == 0 || self.log.printed() > self.lines_before;
             if has_printed && subject.handles_sigterm() || subject.wait(Instant::now() + LOOK).is_some() {
                 return;
             }
         }
     }
-}
-
-/// How many lines of the log were printed by subjects. The framework's own lines begin with `--` and are not counted.
-fn printed_lines(log: &Log) -> usize {
-    let own = |line: &str| line.trim_start().split_once(' ').is_some_and(|(_, text)| text.starts_with("-- "));
-    log.text().lines().filter(|line| !own(line)).count()
 }
 
 #[cfg(test)]
@@ -54,16 +50,19 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_subject_that_is_slow_to_install_its_handler_is_waited_for() {
+        let start = |command: &str, log: &Log| {
+            let program = Program::Shell(command.to_owned());
+            Subject::start(&program, &[], &BTreeMap::new(), Path::new("/"), log).expect("started")
+        };
         let log = Log::default();
-        for line in ["earlier", "-- SIGKILL"] {
-            log.note(line.to_owned());
-        }
-        let hearing = Hearing::before_start(&log);
+        log.note("-- SIGKILL".to_owned());
+        let earlier = start("echo earlier", &log);
+        assert!(earlier.wait(Instant::now() + Duration::from_secs(20)).is_some());
+        let hearing = Hearing::before_start(log.clone());
         assert_eq!(hearing.lines_before, 1, "the framework's own lines are none of the subject's");
         let command = "sh -c 'sleep 0.3; trap \"exit 0\" TERM; echo ready; while :; do sleep 0.05; done'";
-        let program = Program::Shell(command.to_owned());
-        let subject = Subject::start(&program, &[], &BTreeMap::new(), Path::new("/"), &log).expect("started");
-        hearing.wait(&subject, &log, Duration::from_secs(20));
+        let subject = start(command, &log);
+        hearing.wait(&subject, Duration::from_secs(20));
         subject.terminate();
         let status = subject.wait(Instant::now() + Duration::from_secs(20)).expect("ended");
         assert_eq!(describe(status), "exit status 0");

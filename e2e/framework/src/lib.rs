@@ -85,7 +85,8 @@
 //!
 //! # Features
 //!
-//! `docker` adds the stack of containers. The embedded stack and the external one need no feature.
+//! - `docker` adds the stack of containers. The embedded stack and the external one need no feature.
+//! - `parquet` shows the rows, the columns and the layout of objects whose names end in `.parquet`.
 
 #![warn(unreachable_pub)]
 

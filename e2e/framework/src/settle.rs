@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use crate::calls::{Call, Effect};
-use crate::stack::{Stack, StackError};
+use crate::calls::{CLIENT_GONE, Call, Effect};
+use crate::proxy::service::S3;
+use crate::stack::{Notification, QueueDepth, Stack, StackError};
 use crate::subject::{Subject, Waited, describe};
 
 /// How long a subject may take from SIGTERM to its exit.
@@ -22,13 +24,66 @@ const ASK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mill
 /// After this time, partitions whose end is not reached are read, to find out whether there are records up to that end.
 const LOOK_FOR_RECORDS: Duration = Duration::from_secs(1);
 
-/// What a run has to reach: every group has committed the end of every partition that has records.
+/// What a run has to reach: every group has committed the end of every partition that has records, and then the queues
+/// are empty.
 #[derive(Debug, Clone)]
 pub struct Goal {
     /// Consumer groups.
     pub groups: Vec<String>,
     /// End offsets by topic and partition, none of them 0.
     pub ends: BTreeMap<(String, i32), i64>,
+    /// SQS queues that have to be empty then.
+    pub queues: Vec<DrainedQueue>,
+}
+
+/// A queue that has to become empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainedQueue {
+    /// Its name.
+    pub name: String,
+    /// The objects of which it is told.
+    pub notifications: Vec<Notification>,
+    /// The messages that it gets apart from those about objects of the pipeline: one for each notification that is
+    /// configured, and those about objects that the case puts there.
+    pub others: usize,
+    /// Where messages go that were received too often.
+    pub dead_letters: Option<String>,
+}
+
+impl DrainedQueue {
+    /// How many messages are still to come. S3 sends an event some time after it has created an object, so a queue may be
+    /// empty although the pipeline has something left to do.
+    fn to_come(&self, stack: &dyn Stack) -> Result<usize, StackError> {
+        if self.notifications.is_empty() {
+            return Ok(0);
+        }
+        let (mut sent, mut gone) = (self.others, 0);
+        let namespace = stack.namespace();
+        for call in stack.calls().snapshot() {
+            let target = call.target.strip_prefix(namespace).unwrap_or(&call.target);
+            let status = call.finished.map(|(_, status)| status);
+            if call.deletes > 0 && target == self.name && matches!(status, Some(200 | CLIENT_GONE)) {
+                gone += call.deletes;
+            }
+            let creates = ["PutObject", "CopyObject", "CompleteMultipartUpload"].contains(&call.operation.as_str());
+            if creates && call.service == S3.name && status == Some(200) {
+                sent += self.notifications.iter().filter(|notification| notification.tells_of(target)).count();
+            }
+        }
+        if let Some(dead_letters) = &self.dead_letters {
+            gone += usize::try_from(stack.queue(dead_letters)?.visible).unwrap_or(usize::MAX);
+        }
+        Ok(sent.saturating_sub(gone))
+    }
+}
+
+/// When a run was first seen to have reached its goal.
+#[derive(Debug, Clone, Copy)]
+pub struct Covered {
+    /// When the committed offsets covered everything.
+    offsets: Instant,
+    /// When the queues were empty, too.
+    queues: Instant,
 }
 
 impl Goal {
@@ -115,72 +170,92 @@ fn last(log: &str) -> String {
     format!("\nits last lines:\n{log}")
 }
 
-/// A run that is under way: its services, its subject and the subject's log.
+/// A run that is under way: its services, the processes of its pipeline and their log.
 pub struct Settling<'a> {
     /// The services.
     pub stack: &'a dyn Stack,
-    /// The process of the pipeline. It is `None` for a pipeline that was running before and that the framework did not
-    /// start.
-    pub subject: Option<&'a Subject>,
-    /// The log of what the subject prints.
+    /// The processes of the pipeline, the subject itself first. There is none for a pipeline that was running before and
+    /// that the framework did not start.
+    pub subjects: &'a [Subject],
+    /// The log of what they print.
     pub log: &'a crate::subject::Log,
 }
 
 impl Settling<'_> {
-    /// Waits until the goal is reached and no call is in flight. Returns the moment at which the committed offsets were
-    /// first seen to cover everything: no write may begin after that moment. If the end of a partition lies behind
-    /// transaction markers only, this method lowers that end in `goal`.
-    pub fn drained(&self, goal: &mut Goal, limit: Duration) -> Result<Instant, SettleError> {
+    /// Waits until the goal is reached and no call is in flight. Returns the moments at which it was first seen to be
+    /// reached: no write may begin after them. If the end of a partition lies behind transaction markers only, this
+    /// method lowers that end in `goal`.
+    pub fn drained(&self, goal: &mut Goal, limit: Duration) -> Result<Covered, SettleError> {
         let started = Instant::now();
-        let mut covered = None;
+        let mut offsets = None;
         let mut looked = false;
         loop {
-            if covered.is_none() && !looked && started.elapsed() > LOOK_FOR_RECORDS {
+            if offsets.is_none() && !looked && started.elapsed() > LOOK_FOR_RECORDS {
                 looked = true;
                 goal.take_back_to_records(self.stack)?;
             }
-            if covered.is_none() && behind(self.stack, goal)?.is_empty() {
-                covered = Some(Instant::now());
+            if offsets.is_none() && behind(self.stack, goal)?.is_empty() {
+                offsets = Some(Instant::now());
             }
-            if let Some(at) = covered
+            // What is in a queue may follow from what the offsets cover, and a call that is in flight may fill one.
+            if let Some(offsets) = offsets
                 && in_flight(self.stack).is_empty()
+                && waiting(self.stack, goal)?.is_empty()
             {
-                return Ok(at);
+                let queues = Instant::now();
+                if in_flight(self.stack).is_empty() {
+                    return Ok(Covered { offsets, queues });
+                }
             }
             let interval = (started.elapsed() / 20).clamp(ASK.0, ASK.1);
-            let ended = if let Some(subject) = self.subject {
-                subject.wait(Instant::now() + interval)
-            } else {
-                std::thread::sleep(interval);
-                None
-            };
-            if let Some(status) = ended {
-                let status = self.subject.map_or_else(|| describe(status), |subject| subject.end(status));
+            if let Some((subject, status)) = self.wait_for_end(Instant::now() + interval) {
+                let status = named(subject, &subject.end(status));
                 return Err(SettleError::Ended { status, log: self.log.last(LAST_LINES) });
             }
             if started.elapsed() > limit {
-                let behind = behind(self.stack, goal)? + &describe_in_flight(&in_flight(self.stack));
+                let mut behind = behind(self.stack, goal)? + &waiting(self.stack, goal)?;
+                behind.push_str(&describe_in_flight(&in_flight(self.stack)));
                 return Err(SettleError::Behind { limit, behind, log: self.log.last(LAST_LINES) });
             }
         }
     }
 
-    /// Stops the subject, which has to exit with status 0 within [`STOP_LIMIT`].
-    pub fn stop(&self) -> Result<(), SettleError> {
-        let Some(subject) = self.subject else { return Ok(()) };
-        self.log.note("-- SIGTERM".to_owned());
-        subject.stop(STOP_LIMIT).map_err(|problem| SettleError::Stop { problem, log: self.log.last(LAST_LINES) })
+    /// Waits until a process has ended. Returns `None` at the deadline.
+    fn wait_for_end(&self, deadline: Instant) -> Option<(&Subject, ExitStatus)> {
+        let Some((first, others)) = self.subjects.split_first() else {
+            std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+            return None;
+        };
+        let ended = others.iter().find(|subject| subject.status().is_some());
+        let waited = ended.and_then(|subject| Some((subject, subject.wait(Instant::now())?)));
+        waited.or_else(|| Some((first, first.wait(deadline)?)))
     }
 
-    /// Has to be called after [`Self::stop`]. It is an error if a write began after `covered`, or if a committed offset
-    /// is lower than before.
-    pub fn settled(&self, goal: &Goal, covered: Instant) -> Result<(), SettleError> {
+    /// Stops all processes, each of which has to exit with status 0 within [`STOP_LIMIT`].
+    pub fn stop(&self) -> Result<(), SettleError> {
+        for subject in self.subjects {
+            self.log
+                .note(format!("-- SIGTERM{}", if subject.name().is_empty() { "" } else { " to " }) + subject.name());
+            let stopped = subject.stop(STOP_LIMIT).map_err(|problem| named(subject, &problem));
+            stopped.map_err(|problem| SettleError::Stop { problem, log: self.log.last(LAST_LINES) })?;
+        }
+        Ok(())
+    }
+
+    /// Has to be called after [`Self::stop`]. It is an error if a write began after what covers it, or if a committed
+    /// offset is lower than before.
+    pub fn settled(&self, goal: &Goal, covered: Covered) -> Result<(), SettleError> {
+        // Where other processes empty the queues, the subject itself has nothing to write after its commits.
+        let covers = |call: &Call| match call.process.is_empty() && self.subjects.len() > 1 {
+            true => covered.offsets,
+            false => covered.queues,
+        };
         let late: Vec<String> = self
             .stack
             .calls()
             .snapshot()
             .iter()
-            .filter(|call| call.effect == Effect::Write && call.started > covered)
+            .filter(|call| call.effect == Effect::Write && call.started > covers(call))
             .map(|call| format!("{} {}", call.operation, call.target))
             .collect();
         if !late.is_empty() {
@@ -196,7 +271,8 @@ impl Settling<'_> {
 
     /// Waits until the subject prints a line that contains `text`.
     pub fn said(&self, text: &str, limit: Duration) -> Result<(), SettleError> {
-        let waited = self.subject.map(|subject| (subject, subject.wait_for_line(text, Instant::now() + limit)));
+        let waited =
+            self.subjects.first().map(|subject| (subject, subject.wait_for_line(text, Instant::now() + limit)));
         let problem = match waited {
             None => "what a pipeline says that runs already is not known".to_owned(),
             Some((_, Waited::Found(_))) => return Ok(()),
@@ -215,7 +291,7 @@ impl Settling<'_> {
     /// if it ends by itself, or if its groups do not reach the goal within [`FAILURE_LIMIT`], which happens when one of
     /// its tasks has failed. A subject without consumer groups has to end by itself.
     pub fn failed(&self, text: &str, goal: &Goal) -> Result<(), SettleError> {
-        let Some(subject) = self.subject else { return Ok(()) };
+        let Some(subject) = self.subjects.first() else { return Ok(()) };
         let deadline = Instant::now() + FAILURE_LIMIT;
         let problem = loop {
             if subject.wait(Instant::now() + ASK.1).is_some() {
@@ -272,6 +348,35 @@ fn behind(stack: &dyn Stack, goal: &Goal) -> Result<String, StackError> {
         }
     }
     Ok(text)
+}
+
+/// One line for every queue that is not empty.
+fn waiting(stack: &dyn Stack, goal: &Goal) -> Result<String, StackError> {
+    let mut text = String::new();
+    for queue in &goal.queues {
+        let QueueDepth { visible, in_flight, delayed } = stack.queue(&queue.name)?;
+        let name = &queue.name;
+        if visible + in_flight + delayed > 0 {
+            let _ = writeln!(
+                text,
+                "queue `{name}` is not empty: {visible} visible, {in_flight} received and not deleted, {delayed} delayed"
+            );
+        } else {
+            let to_come = queue.to_come(stack)?;
+            if to_come > 0 {
+                let _ = writeln!(
+                    text,
+                    "queue `{name}` is empty, but {to_come} more have to be deleted from it: an event has not come yet"
+                );
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// What happened to a process, with its name if there are several.
+fn named(subject: &Subject, what: &str) -> String {
+    if subject.name().is_empty() { what.to_owned() } else { format!("{}: {what}", subject.name()) }
 }
 
 fn records(count: i64) -> String {

@@ -17,6 +17,9 @@ pub struct Suite {
     pub fixtures: PathBuf,
     /// What is started as the pipeline.
     pub program: Program,
+    /// The suite's own pipeline, which is `program` unless another one is tested. It is what `[[subjects]]` of the
+    /// fixtures are that name no command.
+    pub own: Program,
 }
 
 impl Suite {
@@ -25,7 +28,7 @@ impl Suite {
         let root = root.into();
         // Paths are shown to people, so `/project/e2e/suite/../..` becomes `/project`.
         let root = root.canonicalize().unwrap_or(root);
-        Self { fixtures: root.join("fixtures"), root, program }
+        Self { fixtures: root.join("fixtures"), root, own: program.clone(), program }
     }
 
     /// The folder for evidence and reports: `CARGO_TARGET_DIR` or, if that is not set, `target` below the root.

@@ -3,10 +3,13 @@
 mod error;
 mod messages;
 mod place;
+mod queues;
 mod redact;
 #[cfg(test)]
 mod schema;
+mod seed;
 mod settings;
+mod subjects;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,6 +19,7 @@ pub(crate) use error::{FixtureError, nearest};
 use messages::{Key, Message};
 pub use place::partition_of;
 pub(crate) use redact::{NamePattern, Place, Redaction, Redactions, Said, Target, is_request_id};
+pub(crate) use seed::SeedObject;
 use settings::File;
 pub(crate) use settings::{Objects, Settings};
 
@@ -30,7 +34,7 @@ pub(crate) const MAX_RECORD_BYTES: usize = 4 << 20;
 
 /// What a case folder may contain, apart from Markdown and hidden files. Anything else is refused, because a misspelt
 /// name would be ignored silently.
-const ENTRIES: [&str; 4] = ["case.toml", "messages.ndjson", "messages", "snapshots"];
+const ENTRIES: [&str; 5] = ["case.toml", "messages.ndjson", "messages", "objects", "snapshots"];
 
 /// The name of a case, shown as `protocol::name`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,6 +93,8 @@ pub struct Case {
     pub expectation: Expectation,
     /// The records to send, in order, each with its partition and its expected offset.
     pub records: Vec<Record>,
+    /// The objects that are put into S3 before the pipeline starts.
+    pub objects: Vec<SeedObject>,
 }
 
 impl Case {
@@ -105,14 +111,17 @@ impl Case {
         let settings = Settings::merge([&suite, &protocol, &case], &case_path)?;
         let expectation = expectation(&case, &case_path)?;
         check_snapshots(&folder.join("snapshots"), &expectation)?;
-        if settings.groups.is_empty() && !matches!(expectation, Expectation::Failure { .. }) {
-            let problem =
-                "no `groups`, here or in protocol.toml or suite.toml: whose committed offsets say that it has drained?";
+        let objects = seed::read(&folder.join("objects"), &settings.resources.buckets)?;
+        let drains = !settings.groups.is_empty() || !settings.drained_queues.is_empty();
+        if !drains && !matches!(expectation, Expectation::Failure { .. }) {
+            let problem = "no `groups` and no `drained_queues`, here or in protocol.toml or suite.toml: whose committed \
+                           offsets, or which queue, say that it has drained?";
             return Err(FixtureError::new(&case_path, problem));
         }
-        let (source, messages) = read_messages(&folder)?;
+        let (source, messages) = read_messages(&folder, !objects.is_empty())?;
         Ok(Self {
             records: place(&source, messages, &settings)?,
+            objects,
             expectation,
             description: case.description,
             id: id.clone(),
@@ -152,7 +161,8 @@ fn check_entries(folder: &Path) -> Result<(), FixtureError> {
         if !known {
             let near = nearest(&name, ENTRIES).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             let problem = format!(
-                "a fixture folder holds `case.toml`, `messages.ndjson` or `messages/`, `snapshots/` and Markdown{near}"
+                "a fixture folder holds `case.toml`, `messages.ndjson` or `messages/`, `objects/`, `snapshots/` and \
+                 Markdown{near}"
             );
             return Err(FixtureError::new(&entry.path(), problem));
         }
@@ -160,12 +170,14 @@ fn check_entries(folder: &Path) -> Result<(), FixtureError> {
     Ok(())
 }
 
-fn read_messages(folder: &Path) -> Result<(PathBuf, Vec<Message>), FixtureError> {
+/// Reads the messages, which may be absent if the case has objects.
+fn read_messages(folder: &Path, has_objects: bool) -> Result<(PathBuf, Vec<Message>), FixtureError> {
     let (lines, files) = (folder.join("messages.ndjson"), folder.join("messages"));
     match (lines.exists(), files.exists()) {
         (true, false) => messages::read_lines(&lines).map(|messages| (lines, messages)),
         (false, true) => messages::read_files(&files).map(|messages| (files, messages)),
         (true, true) => Err(FixtureError::new(folder, "has both `messages.ndjson` and `messages/`; keep one of them")),
+        (false, false) if has_objects => Ok((lines, Vec::new())),
         (false, false) => {
             let problem = "has no messages: write `messages.ndjson` (one message a line) or put one message a file into `messages/`";
             Err(FixtureError::new(folder, problem))

@@ -79,6 +79,8 @@ pub(crate) enum Place {
     DeadLetters,
     /// The records of all output topics.
     Records,
+    /// The messages of all queues.
+    Messages,
 }
 
 impl fmt::Display for Redaction {
@@ -93,8 +95,8 @@ impl TryFrom<String> for Redaction {
     fn try_from(path: String) -> Result<Self, String> {
         let target = target(&path).ok_or_else(|| {
             format!(
-                "`{path}`: a redaction is `$.items[*].FIELD`, `$.rows[*].FIELD`, or `timestamp`, `headers.NAME` or \
-                 `value.FIELD` after `$.records[*].` or `$.dead_letters[*].`; FIELD may be a path such as `a.b`"
+                "`{path}`: a redaction is `$.items[*].FIELD`, `$.rows[*].FIELD`, `$.messages[*].FIELD`, or `timestamp`, \
+                 `headers.NAME` or `value.FIELD` after `$.records[*].` or `$.dead_letters[*].`; FIELD may be a path such as `a.b`"
             )
         })?;
         Ok(Self { path, target })
@@ -110,6 +112,7 @@ fn target(path: &str) -> Option<Target> {
     let place = match place {
         "items" => return field(Place::Items, path),
         "rows" => return field(Place::Rows, path),
+        "messages" => return field(Place::Messages, path),
         "dead_letters" => Place::DeadLetters,
         "records" => Place::Records,
         _ => return None,
@@ -151,6 +154,7 @@ mod tests {
         for (text, expected) in [
             ("$.items[*].a.b", Target::Field(Place::Items, path(&["a", "b"]))),
             ("$.rows[*].value", Target::Field(Place::Rows, path(&["value"]))),
+            ("$.messages[*].time", Target::Field(Place::Messages, path(&["time"]))),
             ("$.dead_letters[*].timestamp", Target::Timestamp(Place::DeadLetters)),
             ("$.dead_letters[*].headers.x.y", Target::Header(Place::DeadLetters, "x.y".into())),
             ("$.dead_letters[*].value.a", Target::Field(Place::DeadLetters, path(&["a"]))),

@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use super::error::{FixtureError, nearest, with_nearest_key};
 use super::place::KeyTemplate;
+use super::queues::{self, NotificationSettings, QueueSettings};
 use super::redact::{NamePattern, Redaction, Redactions, Said};
+use super::subjects::{FurtherSubject, check as check_subjects};
 use crate::stack::{Resources, Table, namespace};
 
 /// How long a case may take to drain when no file says `timeout`.
@@ -31,6 +33,9 @@ pub struct Settings {
     /// the values of `env` and in `groups`, `${namespace}` stands for the prefix of the names of topics, tables and
     /// buckets on services that tests share.
     pub args: Vec<String>,
+    /// `subjects`: the processes that belong to the pipeline beside the subject itself. They are started with it, in
+    /// this order, and have the same environment.
+    pub subjects: Vec<FurtherSubject>,
     /// `env`: environment variables of the subject, in addition to the stack's endpoints.
     pub env: BTreeMap<String, String>,
     /// `env_when_restarted`: variables that override `env` on schedules that start the subject more than once. A member
@@ -48,6 +53,8 @@ pub struct Settings {
     pub redactions: Redactions,
     /// `groups`: the consumer groups that have to commit the end of every partition that has records.
     pub groups: Vec<String>,
+    /// `drained_queues`: the SQS queues that have to be empty, without messages that are hidden or delayed.
+    pub drained_queues: Vec<String>,
     /// `timeout`: how long the subject may take until it has drained.
     pub timeout: Duration,
 }
@@ -80,6 +87,9 @@ pub(super) struct File {
     key: Option<KeyTemplate>,
     /// Arguments of the suite's own subject; a command that `--subject` names does not get them.
     args: Option<Vec<String>>,
+    /// Processes that belong to the pipeline beside the subject itself. They are started with it, in this order, with
+    /// the same environment.
+    subjects: Option<Vec<FurtherSubject>>,
     /// Environment of the subject, beside the addresses of the services. `${namespace}` in a value is what stands before the names of
     /// topics, tables and buckets on services that tests share.
     env: BTreeMap<String, String>,
@@ -89,6 +99,12 @@ pub(super) struct File {
     tables: BTreeMap<String, Keys>,
     /// S3 buckets to create and observe.
     buckets: Option<Vec<String>>,
+    /// SQS queues to create and observe.
+    queues: BTreeMap<String, QueueSettings>,
+    /// Which queues are told of new objects in which buckets.
+    notifications: Option<Vec<NotificationSettings>>,
+    /// Databases of the Glue catalog to create and observe.
+    databases: Option<Vec<String>>,
     /// How S3 objects are observed: `exact`, with their names and sizes and the order of their rows, or `rows only`, for
     /// a pipeline whose objects depend on the time.
     objects: Option<Objects>,
@@ -98,6 +114,8 @@ pub(super) struct File {
     dead_letters: Option<Vec<String>>,
     /// Consumer groups that have to commit the end of every partition that has records.
     groups: Option<Vec<String>>,
+    /// SQS queues that have to be empty for a run to have drained, without messages that are hidden or delayed.
+    drained_queues: Option<Vec<String>>,
     /// How long the subject may take until it has drained, such as `500ms`, `20s` or `2m`.
     timeout: Option<Timeout>,
     /// What the case is about, for people.
@@ -231,6 +249,7 @@ impl Settings {
             args: self.args.iter().map(fill_in).collect(),
             env: variables(&self.env),
             env_when_restarted: variables(&self.env_when_restarted),
+            subjects: self.subjects.iter().map(|subject| subject.within(namespace)).collect(),
             groups: self.groups.iter().map(|group| namespace::group(group, namespace)).collect(),
             ..self.clone()
         }
@@ -244,11 +263,18 @@ impl Settings {
         for (file, by_case) in files.into_iter().zip([false, false, true]) {
             replace(&mut settings.topic, file.topic.as_ref());
             replace(&mut settings.args, file.args.as_ref());
+            replace(&mut settings.subjects, file.subjects.as_ref());
             replace(&mut settings.resources.buckets, file.buckets.as_ref());
+            replace(&mut settings.resources.databases, file.databases.as_ref());
+            if let Some(notifications) = &file.notifications {
+                settings.resources.notifications =
+                    notifications.iter().map(NotificationSettings::notification).collect();
+            }
             replace(&mut settings.objects, file.objects.as_ref());
             replace(&mut settings.output_topics, file.output_topics.as_ref());
             replace(&mut settings.dead_letters, file.dead_letters.as_ref());
             replace(&mut settings.groups, file.groups.as_ref());
+            replace(&mut settings.drained_queues, file.drained_queues.as_ref());
             replace(&mut settings.timeout, file.timeout.map(|timeout| timeout.0).as_ref());
             settings.key = file.key.clone().or(settings.key);
             settings.resources.topics.extend(file.topics.iter().map(|(name, partitions)| (name.clone(), partitions.0)));
@@ -258,6 +284,8 @@ impl Settings {
             settings.redactions.values.extend(file.redact.iter().map(|what| Said { what: what.clone(), by_case }));
             settings.redactions.names.extend(file.redact_names.iter().map(|what| Said { what: what.clone(), by_case }));
         }
+        settings.resources.queues =
+            queues::merge(files.map(|file| &file.queues)).map_err(|problem| FixtureError::new(path, problem))?;
         settings.resources.tables = tables
             .into_iter()
             .map(|(name, keys)| {
@@ -278,6 +306,9 @@ impl Settings {
                 format!("`{topic}` is among `output_topics` and among `dead_letters`; name it in one of them");
             return Err(FixtureError::new(path, problem));
         }
+        check_subjects(&settings.subjects)
+            .and_then(|()| queues::check(&settings.resources, &settings.drained_queues))
+            .map_err(|problem| FixtureError::new(path, problem))?;
         if settings.topic.is_empty() {
             return Err(FixtureError::new(
                 path,

@@ -1,16 +1,20 @@
-//! Observes what a run has left behind, as one canonical document: items, rows, objects, unfinished uploads, records of
-//! output topics and dead letters.
+//! Observes what a run has left behind, as one canonical document: items, rows, objects, unfinished uploads, tables of
+//! the catalog, messages of queues, records of output topics and dead letters.
 //!
 //! A document is a list of sections, each of which becomes a snapshot. Two runs with the same result give the same
 //! document, byte for byte. One module observes each kind of thing. A new kind needs such a module and an entry in
 //! [`OBSERVERS`].
 
+mod catalog;
 mod counts;
 mod dead_letters;
 mod items;
 mod name;
 mod objects;
 mod output_topics;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod queues;
 mod record;
 mod redactor;
 mod visible;
@@ -25,8 +29,14 @@ use crate::case::Case;
 use crate::stack::{Stack, StackError};
 
 /// Everything that the framework observes, in the order of the document.
-const OBSERVERS: [Observer<'static>; 4] =
-    [&items::sections, &objects::sections, &output_topics::sections, &dead_letters::sections];
+const OBSERVERS: [Observer<'static>; 6] = [
+    &items::sections,
+    &objects::sections,
+    &catalog::sections,
+    &queues::sections,
+    &output_topics::sections,
+    &dead_letters::sections,
+];
 
 /// The names of the sections that are compared on the plain schedule only, see [`Rule::PlainOnly`].
 pub(crate) const PLAIN_ONLY: [&str; 1] = [objects::LISTING];

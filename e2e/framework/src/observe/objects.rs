@@ -3,6 +3,7 @@
 //! The extension of an object's name decides how it is decoded. Each line of its content is a row.
 
 use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
 use std::io::Read;
 
 use base64::Engine;
@@ -13,6 +14,7 @@ use super::visible::visible;
 use super::{EntryKind, Key, Redactor, Rule, Section, counted};
 use crate::case::{Case, Objects, Place};
 use crate::json::quoted;
+use crate::stack::namespace::take_off;
 use crate::stack::{Stack, StackError};
 
 /// A row of an object.
@@ -33,7 +35,7 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) 
     let mut sections = Vec::new();
     let (mut listing, mut uploads) = (Vec::new(), Vec::new());
     for bucket in &case.settings.resources.buckets {
-        let objects = in_order(stack.objects(bucket)?, redactor);
+        let objects = in_order(stack.objects(bucket)?, stack.namespace(), redactor);
         if case.settings.objects == Objects::Exact {
             listing.extend(objects.iter().map(|object| object.listed(bucket)));
         }
@@ -62,17 +64,24 @@ impl Object {
     /// Its line in the listing.
     fn listed(&self, bucket: &str) -> String {
         let Decoded { rows, bytes, remark } = &self.content;
-        let remark = remark.as_ref().map(|remark| format!(", {remark}")).unwrap_or_default();
-        let (rows, bytes) = (counted(rows.len(), "row"), counted(*bytes, "byte"));
-        visible(&format!("{bucket}/{}: {rows}, {bytes} uncompressed{remark}", self.name))
+        let mut line = format!("{bucket}/{}: {}", self.name, counted(rows.len(), "row"));
+        if let Some(bytes) = bytes {
+            let _ = write!(line, ", {} uncompressed", counted(*bytes, "byte"));
+        }
+        if let Some(remark) = remark {
+            let _ = write!(line, ", {remark}");
+        }
+        visible(&line)
     }
 }
 
-/// Objects in the order in which they are shown, without what is redacted.
-fn in_order(objects: Vec<(String, Vec<u8>)>, redactor: &Redactor<'_>) -> Vec<Object> {
+/// Objects in the order in which they are shown, without what is redacted, and without the namespace where rows name
+/// what the test has created.
+fn in_order(objects: Vec<(String, Vec<u8>)>, namespace: &str, redactor: &Redactor<'_>) -> Vec<Object> {
     let show = |(key, body): (String, Vec<u8>)| {
         let decoded = decode(&key, &body);
-        let rows = redactor.entries(Place::Rows, decoded.rows);
+        let rows = decoded.rows.into_iter().map(|row| take_off(&row, namespace)).collect();
+        let rows = redactor.entries(Place::Rows, rows);
         Object { name: redactor.name(&key), content: Decoded { rows, ..decoded } }
     };
     let mut objects: Vec<Object> = objects.into_iter().map(show).collect();
@@ -104,15 +113,24 @@ fn folders(objects: Vec<Object>, how: Objects) -> BTreeMap<String, Vec<String>> 
 struct Decoded {
     /// The lines of the content, exactly as in the object. A line that is not UTF-8 is shown as `{"base64":"…"}`.
     rows: Vec<String>,
-    /// The number of bytes of the uncompressed content. If it cannot be decoded, it is the size of the object.
-    bytes: usize,
-    /// A remark about something unusual: the object cannot be decoded, or its last line has no line break.
+    /// The number of bytes of the uncompressed content. If it cannot be decoded, it is the size of the object. Of a
+    /// Parquet file it is `None`: its size depends on the version of the library that wrote it.
+    bytes: Option<usize>,
+    /// The layout of a Parquet file, or a remark about something unusual: the object cannot be decoded, or its last
+    /// line has no line break.
     remark: Option<String>,
 }
 
-/// Decodes an object by the extension of its key: `.gz` or `.zst`. Any other object is taken as it is.
+impl Decoded {
+    fn not(body: &[u8], problem: impl Display) -> Self {
+        Self { rows: Vec::new(), bytes: Some(body.len()), remark: Some(format!("cannot be decoded: {problem}")) }
+    }
+}
+
+/// Decodes an object by the extension of its key: `.parquet`, `.gz` or `.zst`. Any other object is taken as it is.
 fn decode(key: &str, body: &[u8]) -> Decoded {
     let content = match key.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("parquet") => return parquet(body),
         Some("gz") => {
             let mut content = Vec::new();
             flate2::read::MultiGzDecoder::new(body).read_to_end(&mut content).map(|_| content)
@@ -123,13 +141,24 @@ fn decode(key: &str, body: &[u8]) -> Decoded {
     match content {
         Ok(content) => Decoded {
             rows: rows(&content),
-            bytes: content.len(),
+            bytes: Some(content.len()),
             remark: (!content.is_empty() && !content.ends_with(b"\n")).then(|| "no line break at its end".to_owned()),
         },
-        Err(error) => {
-            Decoded { rows: Vec::new(), bytes: body.len(), remark: Some(format!("cannot be decoded: {error}")) }
-        }
+        Err(error) => Decoded::not(body, error),
     }
+}
+
+#[cfg(feature = "parquet")]
+fn parquet(body: &[u8]) -> Decoded {
+    match super::parquet::show(body) {
+        Ok(super::parquet::Shown { rows, layout }) => Decoded { rows, bytes: None, remark: Some(layout) },
+        Err(error) => Decoded::not(body, error),
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(body: &[u8]) -> Decoded {
+    Decoded::not(body, "this program was compiled without Parquet; enable the feature `parquet` of the crate `e2e`")
 }
 
 fn rows(content: &[u8]) -> Vec<String> {
@@ -155,11 +184,11 @@ fn folder(key: &str) -> &str {
 mod tests {
     use super::*;
     use crate::case::Redactions;
-    use std::io::Write;
+    use std::io::Write as _;
 
     fn objects(objects: &[(&str, &str)], names: &[&str]) -> Vec<Object> {
         let objects = objects.iter().map(|(key, body)| ((*key).to_owned(), body.as_bytes().to_vec())).collect();
-        in_order(objects, &Redactor::new(&Redactions::of(&[], names)))
+        in_order(objects, "", &Redactor::new(&Redactions::of(&[], names)))
     }
 
     #[test]
@@ -204,7 +233,10 @@ mod tests {
         let gzip = gzip.finish().expect("compressed");
         let zstd = zstd::encode_all(&content[..], 1).expect("compressed");
         let plain = decode("a.json", content);
-        assert_eq!(plain, Decoded { rows: vec!["{\"a\":1.50}".into(), "{\"a\":2}".into()], bytes: 19, remark: None });
+        assert_eq!(
+            plain,
+            Decoded { rows: vec!["{\"a\":1.50}".into(), "{\"a\":2}".into()], bytes: Some(19), remark: None }
+        );
         assert_eq!(decode("a.json.gz", &gzip), plain);
         assert_eq!(decode("a.json.zst", &zstd), plain);
     }
@@ -214,6 +246,6 @@ mod tests {
         assert_eq!(decode("a", b"x").remark.as_deref(), Some("no line break at its end"));
         assert!(decode("a.gz", b"no gzip").remark.expect("odd").starts_with("cannot be decoded"));
         assert_eq!(decode("a", b"\xff\n").rows, ["{\"base64\":\"/w==\"}"]);
-        assert_eq!(decode("a", b""), Decoded { rows: vec![], bytes: 0, remark: None });
+        assert_eq!(decode("a", b""), Decoded { rows: vec![], bytes: Some(0), remark: None });
     }
 }

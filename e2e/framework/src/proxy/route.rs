@@ -6,7 +6,7 @@ use std::future;
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, StatusCode, Uri};
@@ -42,8 +42,9 @@ impl Route {
     pub(crate) async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
         let (head, body) = request.into_parts();
         let to = self.addressee(&head);
+        let process = process(&head.headers);
         if to.service.streams {
-            let (call, plan) = self.calls.begin(&to.name, (to.service.request)(&head, &[]));
+            let (call, plan) = self.calls.begin(&to.name, &process, (to.service.request)(&head, &[]));
             let (calls, number) = (self.calls.clone(), call.number());
             let counted = body.map_frame(move |frame| {
                 calls.add_request_bytes(number, frame.data_ref().map_or(0, Bytes::len));
@@ -56,7 +57,7 @@ impl Route {
             // The client left while it was sending, so no service got the request, and nobody reads this answer.
             Err(error) => return Answer::to(None, bad_gateway(&error.to_string())),
         };
-        let (call, plan) = self.calls.begin(&to.name, (to.service.request)(&head, &body));
+        let (call, plan) = self.calls.begin(&to.name, &process, (to.service.request)(&head, &body));
         self.calls.add_request_bytes(call.number(), body.len());
         if let Plan::Unprocessed = plan {
             return self.leave_one_unprocessed(&to, call, head, body).await;
@@ -210,6 +211,16 @@ impl Route {
         head.headers.remove("x-amz-crc32");
         Answer::to(call, Response::from_parts(head, whole(batch.add_to(answer))))
     }
+}
+
+/// The name of the process that made a request: what its SDK has read from `AWS_SDK_UA_APP_ID`, which every SDK adds to
+/// its user agent as `app/NAME`. It is empty where there is no such part.
+fn process(headers: &HeaderMap) -> String {
+    let of = |name: HeaderName| headers.get(name).and_then(|agent| agent.to_str().ok());
+    let agents = [of(HeaderName::from_static("x-amz-user-agent")), of(USER_AGENT)];
+    let name =
+        agents.into_iter().flatten().flat_map(|agent| agent.split(' ')).find_map(|part| part.strip_prefix("app/"));
+    name.unwrap_or_default().to_owned()
 }
 
 /// Runs the hook, then keeps the call in flight until its client leaves. Hyper drops this future when the client

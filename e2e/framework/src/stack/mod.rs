@@ -1,4 +1,4 @@
-//! The services of one test: Kafka, DynamoDB and S3, isolated from every other test, and the endpoints that a subject
+//! The services of one test: Kafka, DynamoDB, S3, SQS and Glue, isolated from every other test, and the endpoints that a subject
 //! is given.
 
 mod credentials;
@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 pub(crate) use self::error::StackError;
 pub use self::kind::{Isolation, StackKind};
 pub(crate) use self::resources::index_name;
+pub(crate) use self::resources::{DeadLetterQueue, Notification, Queue};
 pub use self::resources::{Resources, Table};
 use crate::calls::Calls;
 
@@ -45,6 +46,17 @@ pub struct Record {
 /// What a group has committed for each topic and partition: offset and metadata.
 pub(crate) type Commits = BTreeMap<(String, i32), (i64, String)>;
 
+/// How many messages a queue has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Messages that can be received.
+    pub visible: u64,
+    /// Messages that were received and are hidden until they are deleted, or visible again.
+    pub in_flight: u64,
+    /// Messages that cannot be received yet.
+    pub delayed: u64,
+}
+
 /// The services of one test. Dropping a stack ends its services, or deletes what the test has created in them.
 pub trait Stack: Send + Sync {
     /// The environment variables that lead the subject to these services: `KAFKA_BOOTSTRAP_SERVERS`, `AWS_ENDPOINT_URL`
@@ -52,7 +64,7 @@ pub trait Stack: Send + Sync {
     /// All AWS calls of the subject go through the recording proxy.
     fn environment(&self) -> BTreeMap<String, String>;
 
-    /// The prefix of the names of this test's topics, groups, tables and buckets on services that it shares with other
+    /// The prefix of the names of this test's topics, groups, tables, buckets, queues and databases on services that it shares with other
     /// tests; empty where the services are its own.
     ///
     /// All other methods take and return names without this prefix, except for consumer groups, which only the subject
@@ -70,11 +82,14 @@ pub trait Stack: Send + Sync {
     /// The AWS calls of the subject, as the recording proxy records them.
     fn calls(&self) -> &Calls;
 
-    /// Creates the topics, tables and buckets that a test needs. They can be used when this method returns.
+    /// Creates the topics, tables, buckets, queues and databases that a test needs. They can be used when this method returns.
     fn provide(&self, resources: &Resources) -> Result<(), StackError>;
 
     /// Sends records, each to its partition, and waits until all are acknowledged.
     fn produce(&self, records: &[Record]) -> Result<(), StackError>;
+
+    /// Puts an object into a bucket.
+    fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), StackError>;
 
     /// The end offset of every partition of these topics.
     fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError>;
@@ -91,6 +106,15 @@ pub trait Stack: Send + Sync {
 
     /// Keys of a bucket, sorted, with the body of each.
     fn objects(&self, bucket: &str) -> Result<Vec<(String, Vec<u8>)>, StackError>;
+
+    /// How many messages a queue has.
+    fn queue(&self, name: &str) -> Result<QueueDepth, StackError>;
+
+    /// The bodies of the messages of a queue that can be received.
+    fn messages(&self, queue: &str) -> Result<Vec<String>, StackError>;
+
+    /// The tables of a database, each as Glue gives it, with its partitions as `Partitions`.
+    fn catalog(&self, database: &str) -> Result<Vec<serde_json::Value>, StackError>;
 
     /// Keys of the multipart uploads of a bucket that are neither completed nor aborted, sorted.
     fn open_uploads(&self, bucket: &str) -> Result<Vec<String>, StackError>;

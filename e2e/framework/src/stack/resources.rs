@@ -1,4 +1,4 @@
-//! What a test needs of its services: topics, tables and buckets.
+//! What a test needs of its services: topics, tables, buckets, queues and databases.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,12 @@ pub struct Resources {
     pub tables: Vec<Table>,
     /// S3 buckets.
     pub buckets: Vec<String>,
+    /// SQS queues.
+    pub queues: BTreeMap<String, Queue>,
+    /// What fills queues with events of new objects.
+    pub notifications: Vec<Notification>,
+    /// Databases of the Glue catalog.
+    pub databases: Vec<String>,
 }
 
 impl Resources {
@@ -27,6 +33,47 @@ impl Resources {
     /// Resources that consist of one bucket.
     pub fn bucket(name: &str) -> Self {
         Self { buckets: vec![name.to_owned()], ..Self::default() }
+    }
+}
+
+/// An SQS queue to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// For how many seconds a received message is hidden.
+    pub visibility_timeout: u32,
+    /// Where messages go that were received too often.
+    pub dead_letters: Option<DeadLetterQueue>,
+}
+
+/// The queue for the messages of another queue that were received too often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterQueue {
+    /// The queue.
+    pub queue: String,
+    /// How often a message is received before it goes there.
+    pub max_receives: u32,
+}
+
+/// Events of the objects that are created in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// The bucket.
+    pub bucket: String,
+    /// The queue that gets the events.
+    pub queue: String,
+    /// How the keys of the objects begin.
+    pub prefix: String,
+    /// How the keys of the objects end.
+    pub suffix: String,
+}
+
+impl Notification {
+    /// Whether the queue is told of an object, which is given as bucket and key joined by a slash.
+    pub(crate) fn tells_of(&self, object: &str) -> bool {
+        object
+            .strip_prefix(&self.bucket)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .is_some_and(|key| key.starts_with(&self.prefix) && key.ends_with(&self.suffix))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The lines that a subject prints, in the order in which they arrive, each with its time.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,47 +12,82 @@ use crate::stack::namespace::take_off;
 
 /// Everything a subject has printed to standard output and standard error, and notes of the framework's own.
 ///
-/// A log outlives the processes that write to it: a case that restarts its subject has one log.
+/// A log outlives the processes that write to it: a case that restarts its subject has one log. Several processes share
+/// a log, each with a [label](Self::of) of its own.
 #[derive(Debug, Clone)]
 pub struct Log {
     started: Instant,
     shared: Arc<(Mutex<Printed>, Condvar)>,
+    /// The name of the process whose lines are added here; empty if there is only one.
+    label: String,
 }
 
 #[derive(Debug, Default)]
 struct Printed {
-    lines: Vec<(Duration, String)>,
-    open_streams: usize,
+    lines: Vec<Line>,
+    /// How many streams of the process with this label have not ended.
+    open_streams: BTreeMap<String, usize>,
     /// What is left out when a line is looked for.
     namespace: String,
 }
 
+#[derive(Debug)]
+struct Line {
+    at: Duration,
+    /// The label of the process that printed it; `None` for a line of the framework's own.
+    of: Option<String>,
+    text: String,
+}
+
 impl Default for Log {
     fn default() -> Self {
-        Self { started: Instant::now(), shared: Arc::default() }
+        Self { started: Instant::now(), shared: Arc::default(), label: String::new() }
     }
 }
 
 impl Log {
-    /// Reads a stream on a thread of its own until it ends.
+    /// The same log, for the process of this name, whose lines then begin with the name.
+    pub(crate) fn of(&self, label: &str) -> Self {
+        Self { label: label.to_owned(), ..self.clone() }
+    }
+
+    /// The name of the process whose lines are added here.
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// How many lines the process has printed.
+    pub(crate) fn printed(&self) -> usize {
+        lock(&self.shared.0).lines.iter().filter(|line| line.of.as_deref() == Some(&self.label)).count()
+    }
+
+    /// Reads a stream of the process on a thread of its own until it ends.
     pub(super) fn follow(&self, stream: impl Read + Send + 'static) {
-        self.change(|printed| printed.open_streams += 1);
+        self.change(|printed| *printed.open_streams.entry(self.label.clone()).or_default() += 1);
         let log = self.clone();
         thread::spawn(move || {
             let mut stream = BufReader::new(stream);
             let mut line = Vec::new();
             while matches!(stream.read_until(b'\n', &mut line), Ok(1..)) {
-                log.note(shown(String::from_utf8_lossy(&line).trim_end()));
+                log.add(Some(log.label.clone()), shown(String::from_utf8_lossy(&line).trim_end()));
                 line.clear();
             }
-            log.change(|printed| printed.open_streams -= 1);
+            log.change(|printed| {
+                if let Some(open) = printed.open_streams.get_mut(&log.label) {
+                    *open -= 1;
+                }
+            });
         });
     }
 
     /// Appends a line of the framework's own, such as a signal that was sent.
     pub fn note(&self, text: String) {
+        self.add(None, text);
+    }
+
+    fn add(&self, of: Option<String>, text: String) {
         let at = self.started.elapsed();
-        self.change(|printed| printed.lines.push((at, text)));
+        self.change(|printed| printed.lines.push(Line { at, of, text }));
     }
 
     fn change(&self, change: impl FnOnce(&mut Printed)) {
@@ -65,10 +101,12 @@ impl Log {
         let _ = self.shared.1.wait_timeout(printed, at_most);
     }
 
-    /// Returns when every stream has ended, at `deadline` at the latest; whether all of them have.
+    /// Returns when every stream of the process has ended, at `deadline` at the latest; whether all of them have.
     pub(super) fn wait_for_end(&self, deadline: Instant) -> bool {
         let wait = deadline.saturating_duration_since(Instant::now());
-        let waited = self.shared.1.wait_timeout_while(lock(&self.shared.0), wait, |printed| printed.open_streams > 0);
+        let waited = self.shared.1.wait_timeout_while(lock(&self.shared.0), wait, |printed| {
+            printed.open_streams.get(&self.label).is_some_and(|open| *open > 0)
+        });
         waited.map_or(true, |(_, timeout)| !timeout.timed_out())
     }
 
@@ -80,7 +118,7 @@ impl Log {
     /// The first line that contains `text`.
     pub fn find(&self, text: &str) -> Option<String> {
         let Printed { lines, namespace, .. } = &*lock(&self.shared.0);
-        lines.iter().map(|(_, line)| line).find(|line| take_off(line, namespace).contains(text)).cloned()
+        lines.iter().map(|line| &line.text).find(|line| take_off(line, namespace).contains(text)).cloned()
     }
 
     /// The whole log: a line each, after its time since the log began in seconds.
@@ -93,8 +131,12 @@ impl Log {
         let printed = lock(&self.shared.0);
         let skipped = printed.lines.len().saturating_sub(count);
         let mut text = String::new();
-        for (at, line) in &printed.lines[skipped..] {
-            let _ = writeln!(text, "{:9.3} {line}", at.as_secs_f64());
+        for Line { at, of, text: line } in &printed.lines[skipped..] {
+            let _ = write!(text, "{:9.3} ", at.as_secs_f64());
+            if let Some(label) = of.as_ref().filter(|label| !label.is_empty()) {
+                let _ = write!(text, "{label}: ");
+            }
+            let _ = writeln!(text, "{line}");
         }
         text
     }

@@ -89,6 +89,11 @@ impl Subject {
         Ok(Self { process, log: log.clone(), _thread: PhantomData })
     }
 
+    /// The name that tells it from the other processes of the pipeline; empty for the first one.
+    pub(crate) fn name(&self) -> &str {
+        self.log.label()
+    }
+
     /// The exit status of the process that was started, once it has ended.
     pub fn status(&self) -> Option<ExitStatus> {
         lock(&self.process.child).try_wait().ok().flatten()

@@ -239,8 +239,8 @@ fn transactions() -> Result<(), Failed> {
     let topic = place.name("t");
     let worker = place.worker(&[("topics", &topic), ("rotate.idle.ms", "200")])?;
     place.await_rows(&["a", "b"])?;
-    let mut goal = Goal { groups: vec![place.group()], ends };
-    let settling = Settling { stack: &*place.stack, subject: Some(&worker), log: &place.log };
+    let mut goal = Goal { groups: vec![place.group()], ends, queues: Vec::new() };
+    let settling = Settling { stack: &*place.stack, subjects: std::slice::from_ref(&worker), log: &place.log };
     let covered = settling.drained(&mut goal, LIMIT)?;
     place.ends_well(&worker)?;
     Ok(settling.settled(&goal, covered)?)

@@ -6,6 +6,7 @@
 
 mod fixtures;
 mod pipeline;
+mod processes;
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
             e2e::harness::main_of(&Suite::new(root, program))
         }
         _ => {
-            let trials = trials().into_iter().chain(fixtures::trials()).collect();
+            let trials = trials().into_iter().chain(fixtures::trials()).chain(processes::trials()).collect();
             libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
         }
     }

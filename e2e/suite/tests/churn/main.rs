@@ -27,6 +27,8 @@ const GROUPS: [&str; 2] = ["connect-dynamodb", "connect-s3"];
 /// Rows of a message. With the `flush.size` below, a flush has only a few messages, so hundreds of flushes can be
 /// interrupted.
 const ROWS: usize = 3;
+/// How often the engine is asked to pause a container whose processes could not be frozen in time.
+const FREEZE_ATTEMPTS: usize = 20;
 const ROUNDS: usize = 24;
 const SESSION: Duration = Duration::from_millis(1200);
 /// The session on the containers' broker: the broker sets it for the protocol `consumer`, and members ask for it with
@@ -307,7 +309,7 @@ impl Churn {
         }
         let time = self.session * self.random.u32(10..200) / 100;
         self.workers.iter().for_each(await_start);
-        self.container("pause", service)?;
+        self.freeze_container(service)?;
         self.actions.push(format!("pause {} {} ms", service.name(), time.as_millis()));
         self.paused.push((service, Instant::now() + time));
         Ok(())
@@ -329,14 +331,26 @@ impl Churn {
         Ok(())
     }
 
-    fn container(&self, verb: &str, service: ContainerService) -> Result<(), Failed> {
+    /// Pauses a container. The kernel gives up freezing its processes if one of them does not stop in time, as on a busy
+    /// machine. The engine then leaves the container as it was and says so, and it is asked again.
+    fn freeze_container(&self, service: ContainerService) -> Result<(), String> {
+        let mut attempts = 1;
+        loop {
+            match self.container("pause", service) {
+                Err(error) if attempts < FREEZE_ATTEMPTS && error.contains("unable to freeze") => attempts += 1,
+                done => return done,
+            }
+        }
+    }
+
+    fn container(&self, verb: &str, service: ContainerService) -> Result<(), String> {
         let of = |set: &Set| set.containers.iter().find(|found| found.service == service).map(|found| found.id.clone());
         let id = self.containers.as_ref().and_then(of).ok_or("the services have no such container")?;
-        let output = Command::new("docker").args([verb, &id]).output()?;
+        let output = Command::new("docker").args([verb, &id]).output().map_err(|error| format!("docker: {error}"))?;
         if output.status.success() {
             return Ok(());
         }
-        Err(format!("docker {verb} {id}: {}", String::from_utf8_lossy(&output.stderr)).into())
+        Err(format!("docker {verb} {id}: {}", String::from_utf8_lossy(&output.stderr)))
     }
 
     fn send(&mut self, round: usize) -> Result<(), Failed> {

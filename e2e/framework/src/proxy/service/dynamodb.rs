@@ -27,7 +27,7 @@ pub(crate) static DYNAMODB: Service = Service {
     request: |head, body| {
         let operation = operation(head, body);
         let effect = if begins_with_any(&operation, &READS) { Effect::Read } else { Effect::Write };
-        Request { target: tables(body), effect, can_be_partial: operation == BATCH, operation }
+        Request { target: tables(body), effect, can_be_partial: operation == BATCH, deletes: 0, operation }
     },
     throttled: Refusal {
         status: StatusCode::BAD_REQUEST,

@@ -17,7 +17,7 @@ pub(crate) static GLUE: Service = Service {
     request: |head, body| {
         let operation = operation(head, body);
         let effect = if begins_with_any(&operation, &READS) { Effect::Read } else { Effect::Write };
-        Request { operation, target: table(body), effect, can_be_partial: false }
+        Request { operation, target: table(body), effect, can_be_partial: false, deletes: 0 }
     },
     throttled: Refusal {
         status: StatusCode::BAD_REQUEST,

@@ -117,6 +117,7 @@ static UNKNOWN: Service = Service {
         target: String::new(),
         effect: Effect::Write,
         can_be_partial: false,
+        deletes: 0,
     },
     throttled: Refusal {
         status: StatusCode::BAD_REQUEST,

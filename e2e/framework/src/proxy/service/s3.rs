@@ -18,7 +18,7 @@ pub(crate) static S3: Service = Service {
     request: |head, _| {
         let (operation, target) = operation(&head.method, &head.uri, &head.headers);
         let effect = if begins_with_any(operation, &READS) { Effect::Read } else { Effect::Write };
-        Request { operation: operation.to_owned(), target, effect, can_be_partial: false }
+        Request { operation: operation.to_owned(), target, effect, can_be_partial: false, deletes: 0 }
     },
     throttled: Refusal {
         status: StatusCode::SERVICE_UNAVAILABLE,

@@ -20,7 +20,12 @@ pub(crate) static SQS: Service = Service {
             name if begins_with_any(name, &["Get", "List"]) => Effect::Read,
             _ => Effect::Write,
         };
-        Request { operation, target: queue(body), effect, can_be_partial: false }
+        let deletes = match operation.as_str() {
+            "DeleteMessage" => 1,
+            "DeleteMessageBatch" => entries(body),
+            _ => 0,
+        };
+        Request { operation, target: queue(body), effect, can_be_partial: false, deletes }
     },
     throttled: Refusal {
         status: StatusCode::BAD_REQUEST,
@@ -30,6 +35,16 @@ pub(crate) static SQS: Service = Service {
     },
     shorten: None,
 };
+
+/// The number of entries of a batch. Those of a form are not counted.
+fn entries(body: &[u8]) -> usize {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "PascalCase", default)]
+    struct Batch {
+        entries: Vec<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice::<Batch>(body).unwrap_or_default().entries.len()
+}
 
 /// The name of the queue that a request is about; empty if it names none.
 fn queue(body: &[u8]) -> String {
@@ -65,6 +80,15 @@ mod tests {
         assert_eq!(call("ListQueues", b"{}").target, "");
         let form = (SQS.request)(&head("POST", "/", &[]), b"Action=SendMessage&QueueUrl=http%3A%2F%2Fh%2F0%2Fevents");
         assert_eq!((form.operation.as_str(), form.target.as_str()), ("SendMessage", "events"));
+    }
+
+    #[test]
+    fn the_messages_that_are_deleted_are_counted() {
+        let batch =
+            br#"{"QueueUrl":"http://h/0/q","Entries":[{"Id":"a","ReceiptHandle":"1"},{"Id":"b","ReceiptHandle":"2"}]}"#;
+        assert_eq!(call("DeleteMessageBatch", batch).deletes, 2);
+        assert_eq!(call("DeleteMessage", b"{}").deletes, 1);
+        assert_eq!(call("SendMessageBatch", batch).deletes, 0);
     }
 
     #[test]

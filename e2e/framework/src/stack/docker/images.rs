@@ -27,12 +27,13 @@ impl ContainerService {
         }
     }
 
-    /// The AWS services in this container. LocalStack answers for every service that has no container of its own.
+    /// The AWS services in this container. LocalStack's image without a token has no Glue, which the framework serves
+    /// itself.
     pub(crate) fn aws_services(self) -> impl Iterator<Item = &'static service::Service> {
         service::ALL.into_iter().filter(move |aws| match self {
             Self::Kafka => false,
             Self::DynamoDb => aws.name == service::DYNAMODB.name,
-            Self::LocalStack => aws.name != service::DYNAMODB.name,
+            Self::LocalStack => [service::S3.name, service::SQS.name].contains(&aws.name),
         })
     }
 

@@ -24,7 +24,7 @@ use self::dynamodb::Tables;
 use self::glue::Catalog;
 use self::kafka::Kafka;
 use self::s3::Store;
-use super::{Commits, Record, Resources, Stack, StackError};
+use super::{Commits, QueueDepth, Record, Resources, Stack, StackError};
 use crate::calls::Calls;
 use crate::proxy::service::{DYNAMODB, GLUE, S3, Service};
 use crate::proxy::{self, Proxy, Upstreams};
@@ -47,6 +47,7 @@ pub struct Embedded {
     kafka: Kafka,
     tables: Tables,
     store: Store,
+    catalog: Catalog,
     /// It is `None` only while the stack is dropped.
     runtime: Option<Runtime>,
 }
@@ -84,7 +85,7 @@ impl Embedded {
             .map_err(|error| StackError::new("opening the embedded stack's ports", error))?;
         let mut environment = proxy.environment(REGION, ACCESS_KEY, SECRET_KEY);
         environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), kafka.client().bootstrap().to_owned());
-        Ok(Self { environment, calls, kafka, tables, store, runtime: Some(runtime) })
+        Ok(Self { environment, calls, kafka, tables, store, catalog, runtime: Some(runtime) })
     }
 
     /// Sets the time after which a silent member is removed from its group, and the interval of its heartbeats. This is
@@ -122,6 +123,10 @@ impl Drop for Embedded {
     }
 }
 
+fn no_queue(queue: &str) -> StackError {
+    StackError::new(format!("using queue {queue}"), "the queue does not exist")
+}
+
 fn no_bucket(action: &str, bucket: &str) -> StackError {
     StackError::new(format!("{action} of bucket {bucket}"), "the bucket does not exist")
 }
@@ -136,17 +141,31 @@ impl Stack for Embedded {
     }
 
     fn provide(&self, resources: &Resources) -> Result<(), StackError> {
-        let Resources { topics, tables, buckets } = resources;
+        let Resources { topics, tables, buckets, queues, notifications, databases } = resources;
         topics.iter().try_for_each(|(topic, partitions)| self.kafka.create_topic(topic, *partitions))?;
         tables.iter().try_for_each(|table| self.tables.create(table))?;
         for bucket in buckets {
             self.store.create_bucket(bucket);
         }
+        for database in databases {
+            self.catalog.create_database(database);
+        }
+        if let Some(queue) = queues.keys().next() {
+            return Err(no_queue(queue));
+        }
+        let _ = notifications;
         Ok(())
     }
 
     fn produce(&self, records: &[Record]) -> Result<(), StackError> {
         self.kafka.produce(records)
+    }
+
+    fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), StackError> {
+        // The runtime is taken only in `drop`, and then no reference to this value exists any more.
+        let runtime = self.runtime.as_ref().expect("the stack's threads live as long as the stack");
+        let put = runtime.block_on(self.store.put(bucket, key, body.to_vec()));
+        put.map_err(|problem| StackError::new(format!("putting the object {bucket}/{key}"), problem))
     }
 
     fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError> {
@@ -168,6 +187,21 @@ impl Stack for Embedded {
     fn objects(&self, bucket: &str) -> Result<Vec<(String, Vec<u8>)>, StackError> {
         let objects = self.store.objects(bucket).ok_or_else(|| no_bucket("reading the objects", bucket))?;
         Ok(objects.into_iter().map(|(key, body)| (key, body.to_vec())).collect())
+    }
+
+    fn queue(&self, name: &str) -> Result<QueueDepth, StackError> {
+        Err(no_queue(name))
+    }
+
+    fn messages(&self, queue: &str) -> Result<Vec<String>, StackError> {
+        Err(no_queue(queue))
+    }
+
+    fn catalog(&self, database: &str) -> Result<Vec<Value>, StackError> {
+        let tables = self.catalog.tables(database);
+        tables.ok_or_else(|| {
+            StackError::new(format!("reading the tables of database {database}"), "the database does not exist")
+        })
     }
 
     fn open_uploads(&self, bucket: &str) -> Result<Vec<String>, StackError> {

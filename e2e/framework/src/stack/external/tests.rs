@@ -28,7 +28,7 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::calls::{Calls, Fault, Hits};
-use crate::proxy::service::SQS;
+use crate::proxy::service::{GLUE, SQS};
 use crate::proxy::{self, Proxy, Upstreams};
 use crate::resign::Signer;
 use crate::stack::embedded::dynamodb::{self, Tables};
@@ -211,7 +211,10 @@ impl Cloud {
     fn stack(&self, kafka: &Kafka, provider: SharedCredentialsProvider, bundle: Option<&Path>) -> Remote {
         let endpoints = Endpoints {
             kafka: kafka.client().bootstrap().to_owned(),
-            services: vec![(&DYNAMODB, self.dynamodb[HTTPS].clone()), (&S3, self.s3[HTTPS].clone())],
+            // As where S3 is, if nothing else is said of the others.
+            services: [(&DYNAMODB, &self.dynamodb), (&S3, &self.s3), (&SQS, &self.s3), (&GLUE, &self.s3)]
+                .map(|(service, at): (&'static Service, _)| (service, at[HTTPS].clone()))
+                .into(),
             region: REGION.to_owned(),
             access: Access::Credentials { provider, trust: Trust::system(bundle).unwrap() },
         };

@@ -1,6 +1,6 @@
 //! Deletes what a test has created in services that outlive it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -23,6 +23,8 @@ pub(super) struct Created {
     pub tables: BTreeSet<String>,
     pub buckets: BTreeSet<String>,
     pub groups: BTreeSet<String>,
+    /// The queues: the names that the test uses, and their URLs.
+    pub queues: BTreeMap<String, String>,
 }
 
 impl Remote {
@@ -53,8 +55,15 @@ impl Remote {
         let buckets = join_all(created.buckets.iter().map(|bucket| async move {
             self.remove_bucket(bucket).await.err().map(|error| format!("bucket {bucket}: {error}"))
         }));
-        let (mut left, tables, buckets) = tokio::join!(topics, tables, buckets);
-        left.extend(tables.into_iter().chain(buckets).flatten());
+        let queues = join_all(created.queues.iter().map(|(name, url)| async move {
+            match self.sqs.delete_queue().queue_url(url).send().await {
+                Ok(_) => None,
+                Err(error) if error.as_service_error().is_some_and(|error| error.is_queue_does_not_exist()) => None,
+                Err(error) => Some(format!("queue {}: {}", self.real(name), with_causes(&error))),
+            }
+        }));
+        let (mut left, tables, buckets, queues) = tokio::join!(topics, tables, buckets, queues);
+        left.extend(tables.into_iter().chain(buckets).chain(queues).flatten());
         left
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 
-use crate::proxy::service::{DYNAMODB, S3, Service};
+use crate::proxy::service::{DYNAMODB, S3, SQS, Service};
 use crate::stack::StackError;
 use crate::tls::Trust;
 use crate::upstream::Upstream;
@@ -80,4 +80,9 @@ pub(crate) fn dynamodb(endpoints: &Endpoints) -> Result<aws_sdk_dynamodb::Client
 pub(crate) fn s3(endpoints: &Endpoints) -> Result<aws_sdk_s3::Client, StackError> {
     let config = aws_sdk_s3::config::Builder::from(&sdk(endpoints, endpoints.of(&S3)?)?).force_path_style(true);
     Ok(aws_sdk_s3::Client::from_conf(config.build()))
+}
+
+/// A client of SQS itself, which does not use the proxy.
+pub(crate) fn sqs(endpoints: &Endpoints) -> Result<aws_sdk_sqs::Client, StackError> {
+    Ok(aws_sdk_sqs::Client::new(&sdk(endpoints, endpoints.of(&SQS)?)?))
 }

@@ -5,6 +5,7 @@ mod clean_up;
 mod clients;
 mod create;
 mod items;
+mod queues;
 mod running;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use aws_sdk_s3::error::DisplayErrorContext;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use hyper::http::uri::Authority;
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
@@ -21,14 +23,18 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 use self::clean_up::Created;
+use self::clients::sqs;
 pub(crate) use self::clients::{Access, Endpoints, dynamodb, s3};
 use self::running::Before;
+use super::embedded::glue::{self, Catalog};
 use super::kafka::Client as Kafka;
-use super::{Commits, Record, Resources, Stack, StackError, namespace};
+use super::{Commits, QueueDepth, Record, Resources, Stack, StackError, namespace};
 use crate::calls::Calls;
-use crate::proxy::{Proxy, Upstreams};
+use crate::proxy::service::{GLUE, Service};
+use crate::proxy::{self, Proxy, Upstreams};
 use crate::resign::Signer;
 use crate::tls::Trust;
+use crate::upstream::Upstream;
 
 /// The largest record that a topic accepts, in bytes: as much as the embedded broker keeps of a partition.
 const MAX_MESSAGE_BYTES: &str = "5242880";
@@ -38,6 +44,9 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// The key that a subject gets if its requests are signed again. No service knows this key.
 const NOBODYS_KEY: &str = "e2e";
+
+/// Why there are no databases.
+const NO_CATALOG: &str = "the framework creates and observes Glue databases on the stacks embedded and docker only; run the case on one of them";
 
 /// How many objects are read at once.
 const READS: usize = 8;
@@ -65,6 +74,9 @@ pub(crate) struct Remote {
     admin: AdminClient<DefaultClientContext>,
     dynamodb: aws_sdk_dynamodb::Client,
     s3: aws_sdk_s3::Client,
+    sqs: aws_sdk_sqs::Client,
+    /// The Glue catalog in this process, where the services have none.
+    catalog: Option<Catalog>,
     region: String,
     created: Mutex<Created>,
     backing: Box<dyn Backing>,
@@ -100,7 +112,9 @@ impl Remote {
                 (Some(signer), trust.clone(), NOBODYS_KEY, NOBODYS_KEY)
             }
         };
-        let upstreams = Upstreams { services: endpoints.services.clone(), signer, trust };
+        let mut services = endpoints.services.clone();
+        let catalog = serve_catalog(&runtime, &mut services)?;
+        let upstreams = Upstreams { services, signer, trust };
         let calls = Calls::default();
         let proxy = Proxy::start(runtime.handle(), &upstreams, &calls)
             .map_err(|error| StackError::new("opening the recording proxy's ports", error))?;
@@ -115,6 +129,8 @@ impl Remote {
             admin,
             dynamodb: dynamodb(endpoints)?,
             s3: s3(endpoints)?,
+            sqs: sqs(endpoints)?,
+            catalog,
             region: endpoints.region.clone(),
             created: Mutex::default(),
             backing,
@@ -150,6 +166,15 @@ impl Remote {
 
     fn created<T>(&self, change: impl FnOnce(&mut Created) -> T) -> T {
         change(&mut self.created.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn create_databases(&self, databases: &[String]) -> Result<(), StackError> {
+        for database in databases {
+            let catalog = self.catalog.as_ref();
+            let failed = || StackError::new(format!("creating database {database}"), NO_CATALOG);
+            catalog.ok_or_else(failed)?.create_database(&self.real(database));
+        }
+        Ok(())
     }
 
     async fn read_object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, StackError> {
@@ -212,11 +237,13 @@ impl Stack for Remote {
         if let Some(before) = &self.before {
             return self.note_what_is_there(before, resources);
         }
-        let Resources { topics, tables, buckets } = resources;
+        let Resources { topics, tables, buckets, queues, notifications, databases } = resources;
+        self.create_databases(databases)?;
         self.block_on(async {
             let tables = try_join_all(tables.iter().map(|table| self.create_table(table)));
             let buckets = try_join_all(buckets.iter().map(|bucket| self.create_bucket(bucket)));
-            tokio::try_join!(self.create_topics(topics), tables, buckets)
+            tokio::try_join!(self.create_topics(topics), tables, buckets, self.create_queues(queues))?;
+            self.notify(notifications).await
         })?;
         self.await_topics(topics)
     }
@@ -224,6 +251,13 @@ impl Stack for Remote {
     fn produce(&self, records: &[Record]) -> Result<(), StackError> {
         let named = |record: &Record| Record { topic: self.real(&record.topic), ..record.clone() };
         self.kafka.produce(&records.iter().map(named).collect::<Vec<_>>())
+    }
+
+    fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), StackError> {
+        let bucket = self.real(bucket);
+        let put = self.s3.put_object().bucket(&bucket).key(key).body(body.to_vec().into()).send();
+        let done = self.block_on(put);
+        done.map(drop).map_err(|error| StackError::sdk(format!("putting the object {bucket}/{key}"), error))
     }
 
     fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError> {
@@ -285,6 +319,24 @@ impl Stack for Remote {
         Ok(objects)
     }
 
+    fn queue(&self, name: &str) -> Result<QueueDepth, StackError> {
+        self.block_on(self.depth(name))
+    }
+
+    fn messages(&self, queue: &str) -> Result<Vec<String>, StackError> {
+        let bodies = self.block_on(self.bodies(queue))?;
+        Ok(bodies.iter().map(|body| self.without_namespace(body)).collect())
+    }
+
+    fn catalog(&self, database: &str) -> Result<Vec<Value>, StackError> {
+        let action = || format!("reading the tables of database {database}");
+        let catalog = self.catalog.as_ref().ok_or_else(|| StackError::new(action(), NO_CATALOG))?;
+        let tables = catalog.tables(&self.real(database));
+        let tables = tables.ok_or_else(|| StackError::new(action(), "the database does not exist"))?;
+        let named = |table: Value| serde_json::from_str(&self.without_namespace(&table.to_string()));
+        tables.into_iter().map(named).collect::<Result<_, _>>().map_err(|error| StackError::new(action(), error))
+    }
+
     fn open_uploads(&self, bucket: &str) -> Result<Vec<String>, StackError> {
         let uploads = self.block_on(self.uploads(&self.real(bucket)))?;
         let mut keys: Vec<String> = uploads.into_iter().map(|(key, _)| self.without_namespace(&key)).collect();
@@ -307,6 +359,24 @@ impl Drop for Remote {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Serves the embedded Glue in this process if the services have no Glue, and adds it to them.
+fn serve_catalog(
+    runtime: &Runtime,
+    services: &mut Vec<(&'static Service, Upstream)>,
+) -> Result<Option<Catalog>, StackError> {
+    if services.iter().any(|(service, _)| service.name == GLUE.name) {
+        return Ok(None);
+    }
+    let _context = runtime.enter();
+    let failed = |error| StackError::new("opening the port of the Glue catalog", error);
+    let (listener, address) = proxy::bind().map_err(failed)?;
+    let authority = Authority::try_from(address.to_string()).map_err(|error| failed(std::io::Error::other(error)))?;
+    let catalog = Catalog::default();
+    runtime.spawn(glue::serve(listener, catalog.clone()));
+    services.push((&GLUE, Upstream::http(authority)));
+    Ok(Some(catalog))
 }
 
 /// The text of an SDK's error with its causes, because its own text is only `service error`.

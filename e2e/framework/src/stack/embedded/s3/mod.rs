@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use hyper::body::Bytes;
+use hyper::http::Extensions;
+use hyper::{HeaderMap, Method, Uri};
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket as ListedBucket, Checksum, ChecksumAlgorithm,
@@ -23,10 +25,10 @@ use s3s::dto::{
     ETagCondition, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
     HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
     ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput,
-    Metadata, PutObjectInput, PutObjectOutput, UploadPartInput, UploadPartOutput,
+    Metadata, PutObjectInput, PutObjectOutput, StreamingBlob, UploadPartInput, UploadPartOutput,
 };
 use s3s::service::S3ServiceBuilder;
-use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
+use s3s::{Body, S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 use tokio::net::TcpListener;
 
 use crate::stack::http;
@@ -135,6 +137,24 @@ impl Store {
             objects: BTreeMap::new(),
             uploads: BTreeMap::new(),
         });
+    }
+
+    /// Puts an object as a client does. The error says why S3 would refuse it.
+    pub(crate) async fn put(&self, bucket: &str, key: &str, body: Vec<u8>) -> Result<(), String> {
+        let input = PutObjectInput::builder().bucket(bucket.to_owned()).key(key.to_owned());
+        let input = input.body(Some(StreamingBlob::from(Body::from(Bytes::from(body))))).build();
+        let request = S3Request {
+            input: input.map_err(|error| error.to_string())?,
+            method: Method::PUT,
+            uri: Uri::default(),
+            headers: HeaderMap::default(),
+            extensions: Extensions::default(),
+            credentials: None,
+            region: None,
+            service: None,
+            trailing_headers: None,
+        };
+        self.put_object(request).await.map(drop).map_err(|error| error.to_string())
     }
 
     /// The keys of a bucket, sorted, each with its body. It is `None` if there is no such bucket.

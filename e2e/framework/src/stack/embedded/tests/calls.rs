@@ -86,7 +86,7 @@ async fn objects_while_held(moment: Moment) -> usize {
     let stack = start();
     stack.provide(&Resources::bucket("lake")).unwrap();
     let (reached, held) = mpsc::channel();
-    let hook = Box::new(move || reached.send(()).unwrap());
+    let hook = Box::new(move |_: &str| reached.send(()).unwrap());
     let call = CallName { service: "s3".into(), operation: "PutObject".into(), nth: 1, target: None };
     stack.calls().inject(Fault::Hold { call, moment, hook });
     let body = vec![0; 3 * MIB];

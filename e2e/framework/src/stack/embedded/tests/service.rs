@@ -27,6 +27,7 @@ static NOTES: Service = Service {
         target: head.uri.path().trim_start_matches('/').to_owned(),
         effect: Effect::Write,
         can_be_partial: false,
+        deletes: 0,
     },
     throttled: Refusal { status: StatusCode::TOO_MANY_REQUESTS, content_type: "text/plain", body: "too fast" },
     shorten: None,
@@ -84,7 +85,7 @@ fn a_new_service_is_recorded_throttled_crashed_at_and_observed() {
     assert_eq!(add(&stack, "refused").as_deref(), Some("429"));
     let point: crate::schedule::CrashPoint = "notes.AddNote:1:after@queue".parse().unwrap();
     let (reached, killed) = mpsc::channel();
-    let hook = Box::new(move || reached.send(()).unwrap());
+    let hook = Box::new(move |_: &str| reached.send(()).unwrap());
     stack.calls().inject(Fault::Hold { call: point.call, moment: point.moment, hook });
     assert_eq!(add(&stack, "second"), None);
     killed.recv_timeout(PATIENCE).unwrap();
