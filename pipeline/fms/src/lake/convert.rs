@@ -1,4 +1,4 @@
-//! `fms lake`: raw objects as typed, partitioned Parquet files.
+//! `fms lake convert`: raw objects on disk become a lake in a folder.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,20 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::Args;
 use fms_lake::{Folder, Object, Report, Settings, TimeZone, convert_object, files};
 
 use crate::{FAILED, NOT_STARTED, say};
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum LakeCommand {
-    /// Convert raw objects, which are files of JSON lines, plain or compressed with gzip or zstd, into a lake in a
-    /// folder.
-    Convert(ConvertArguments),
-}
-
 #[derive(Debug, Args)]
-pub(crate) struct ConvertArguments {
+pub(crate) struct Arguments {
     /// The raw objects; a folder stands for all files below it. Converting an object again replaces its files.
     #[arg(required = true, value_name = "PATH")]
     objects: Vec<PathBuf>,
@@ -46,10 +39,9 @@ fn time_zone(name: &str) -> Result<TimeZone, String> {
     TimeZone::get(name).map_err(|error| error.to_string())
 }
 
-/// Runs a command. The exit status is 0 if every object was converted, with or without rows in quarantine; 1 if one
+/// Converts the objects. The exit status is 0 if every object was converted, with or without rows in quarantine; 1 if one
 /// could not be; 2 if nothing was begun.
-pub(crate) fn run(command: LakeCommand) -> ExitCode {
-    let LakeCommand::Convert(arguments) = command;
+pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let objects = match objects(&arguments.objects, &arguments.to) {
         Ok(objects) => objects,
         Err(error) => {

@@ -1,0 +1,21 @@
+//! `fms lake`: raw objects as typed, partitioned Parquet files. A module for each command.
+
+mod convert;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LakeCommand {
+    /// Convert raw objects, which are files of JSON lines, plain or compressed with gzip or zstd, into a lake in a
+    /// folder.
+    Convert(convert::Arguments),
+}
+
+/// Runs a command and gives the exit status of the process.
+pub(crate) fn run(command: LakeCommand) -> ExitCode {
+    match command {
+        LakeCommand::Convert(arguments) => convert::run(arguments),
+    }
+}
