@@ -1,4 +1,4 @@
-//! `fms lake convert`: what it stores, and what it says.
+//! `fms lake`: what its commands store, and what they say.
 
 use std::fs;
 use std::io::Write;
@@ -8,10 +8,14 @@ use std::process::Command;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Runs the command in a folder. Gives its exit status, its output and its errors.
 fn convert(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fms"));
-    let output = command.args(["lake", "convert"]).args(arguments).current_dir(folder).output().expect("fms starts");
+    lake(folder, "convert", arguments)
+}
+
+/// Runs a command of `fms lake` in a folder. Gives its exit status, its output and its errors.
+fn lake(folder: &Path, command: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut fms = Command::new(env!("CARGO_BIN_EXE_fms"));
+    let output = fms.args(["lake", command]).args(arguments).current_dir(folder).output().expect("fms starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
@@ -130,4 +134,41 @@ fn what_is_wrong_with_the_command_is_said() {
         assert_eq!(found, Some(status), "{arguments:?}: {errors}");
         assert!(errors.contains(says), "{arguments:?}: {errors}");
     }
+}
+
+#[test]
+fn the_tables_of_a_lake_are_created_in_other_engines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("raw.json"), tire(0, "812.5")).expect("written");
+    let (status, _, errors) = convert(folder.path(), &["raw.json", "--to", "lake"]);
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    let ddl = |more: &[&str]| {
+        let common = ["--location", "s3://bucket/lake/", "--database", "fleet", "--engine", "athena"];
+        lake(folder.path(), "ddl", &[&common, more].concat())
+    };
+    let (status, said, errors) = ddl(&["--lake", "lake"]);
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    insta::assert_snapshot!(said, @"
+    create external table if not exists `fleet`.`vehicle_tire_report` (
+      `object` string,
+      `type` string,
+      `command` string,
+      `id` bigint,
+      `timestamp_iso` timestamp,
+      `timestamp_iso__raw` string,
+      `pressure` double
+    )
+    partitioned by (`ymd` string, `hour` string)
+    stored as parquet
+    location 's3://bucket/lake/formatted/object=vehicle/type=tire/command=report/'
+    tblproperties (
+      'classification' = 'parquet'
+    );
+    ");
+    let (status, _, errors) = ddl(&["--lake", "lake", "vehicle_tyre_report"]);
+    assert_eq!(status, Some(2));
+    assert!(errors.contains("has no table `vehicle_tyre_report`; it has vehicle_tire_report"), "{errors}");
+    let (status, _, errors) = ddl(&["--lake", "elsewhere"]);
+    assert_eq!(status, Some(2));
+    assert!(errors.contains("cannot list elsewhere/tables"), "{errors}");
 }

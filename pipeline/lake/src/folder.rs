@@ -1,7 +1,7 @@
 //! A lake in a folder, without a service: files below `formatted/` and `quarantine/`, and the tables as JSON files
 //! below `tables/`. Query engines read it as it is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io::{self, BufWriter, Write};
@@ -17,6 +17,9 @@ use crate::object::Lake;
 use crate::quarantine::Object;
 use crate::table::{Identity, Table};
 use crate::types::{Field, Type};
+
+/// The folder of the tables' files.
+const TABLES: &str = "tables";
 
 /// A lake in a folder. One process at a time may write to it.
 #[derive(Debug)]
@@ -42,6 +45,30 @@ struct ColumnEntry {
     data_type: String,
 }
 
+impl TableFile {
+    /// Reads the file of a table; `None` if there is no such table.
+    fn read(path: &Path) -> io::Result<Option<Self>> {
+        match fs::read(path) {
+            Ok(text) => {
+                serde_json::from_slice(&text).map(Some).map_err(|error| at("read the table", path, &error.into()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at("read the table", path, &error)),
+        }
+    }
+
+    fn table(self, path: &Path) -> io::Result<Table> {
+        let field = |entry: ColumnEntry| {
+            let data_type: Type = entry.data_type.parse().map_err(|error| {
+                at("use the table", path, &io::Error::other(format!("column `{}`: {error}", entry.name)))
+            })?;
+            Ok::<_, io::Error>(Field { name: entry.name, data_type })
+        };
+        let columns = self.columns.into_iter().map(field).collect::<Result<_, _>>()?;
+        Ok(Table { columns, version: self.version.to_string() })
+    }
+}
+
 impl Folder {
     /// The lake in a folder, which is created when the first file is written.
     pub fn new(root: impl Into<PathBuf>) -> Self {
@@ -63,19 +90,21 @@ impl Folder {
         Ok(found.insert(by_name))
     }
 
-    fn table_file(&self, identity: &Identity) -> PathBuf {
-        self.root.join("tables").join(format!("{}.json", identity.table()))
+    /// The tables by name, each with the folder of its files below that of the lake.
+    pub fn tables(&self) -> io::Result<BTreeMap<String, (String, Table)>> {
+        let folder = self.root.join(TABLES);
+        let mut tables = BTreeMap::new();
+        for path in files(&folder).map_err(|error| at("list", &folder, &error))? {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json")) else { continue };
+            if let Some(file) = TableFile::read(&path)? {
+                tables.insert(name.to_owned(), (file.location.clone(), file.table(&path)?));
+            }
+        }
+        Ok(tables)
     }
 
-    fn read_table(&self, identity: &Identity) -> io::Result<Option<TableFile>> {
-        let path = self.table_file(identity);
-        match fs::read(&path) {
-            Ok(text) => {
-                serde_json::from_slice(&text).map(Some).map_err(|error| at("read the table", &path, &error.into()))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at("read the table", &path, &error)),
-        }
+    fn table_file(&self, identity: &Identity) -> PathBuf {
+        self.root.join(TABLES).join(format!("{}.json", identity.table()))
     }
 
     /// A file that appears under its name when it is complete.
@@ -100,19 +129,8 @@ impl Surroundings for Folder {
     type Out = BufWriter<NamedTempFile>;
 
     fn table(&mut self, identity: &Identity) -> io::Result<Option<Table>> {
-        let Some(TableFile { version, columns, .. }) = self.read_table(identity)? else { return Ok(None) };
-        let field = |entry: ColumnEntry| {
-            let data_type: Type = entry.data_type.parse().map_err(|error| {
-                at(
-                    "use the table",
-                    &self.table_file(identity),
-                    &io::Error::other(format!("column `{}`: {error}", entry.name)),
-                )
-            })?;
-            Ok::<_, io::Error>(Field { name: entry.name, data_type })
-        };
-        let columns = columns.into_iter().map(field).collect::<Result<_, _>>()?;
-        Ok(Some(Table { columns, version: version.to_string() }))
+        let path = self.table_file(identity);
+        TableFile::read(&path)?.map(|file| file.table(&path)).transpose()
     }
 
     fn create(&mut self, _: &Target) -> io::Result<Self::Out> {
@@ -122,7 +140,7 @@ impl Surroundings for Folder {
 
 impl Lake for Folder {
     fn grow(&mut self, identity: &Identity, _: Option<&Table>, columns: &[Field]) -> io::Result<()> {
-        let version = self.read_table(identity)?.map_or(0, |table| table.version + 1);
+        let version = TableFile::read(&self.table_file(identity))?.map_or(0, |table| table.version + 1);
         let entry = |field: &Field| ColumnEntry { name: field.name.clone(), data_type: field.data_type.to_string() };
         let location = format!("formatted/{}", identity.folders());
         let table = TableFile { location, version, columns: columns.iter().map(entry).collect() };

@@ -12,6 +12,7 @@ mod arrow;
 mod column;
 mod columns;
 mod convert;
+mod ddl;
 mod file;
 mod folder;
 mod json;
@@ -32,6 +33,7 @@ mod types;
 pub use jiff::tz::TimeZone;
 
 pub use convert::{Conversion, ConvertError, Converter, Outcome, Settings, Surroundings, Target, Written};
+pub use ddl::{Engine, External};
 pub use file::TABLE_VERSION;
 pub use folder::{Folder, files};
 pub use misfit::{Misfit, Reason};

@@ -1,6 +1,7 @@
 //! `fms lake`: raw objects as typed, partitioned Parquet files. A module for each command.
 
 mod convert;
+mod ddl;
 
 use std::process::ExitCode;
 
@@ -11,11 +12,14 @@ pub(crate) enum LakeCommand {
     /// Convert raw objects, which are files of JSON lines, plain or compressed with gzip or zstd, into a lake in a
     /// folder.
     Convert(convert::Arguments),
+    /// Print the statements that create the tables of a lake in Redshift, Athena or Trino.
+    Ddl(ddl::Arguments),
 }
 
 /// Runs a command and gives the exit status of the process.
 pub(crate) fn run(command: LakeCommand) -> ExitCode {
     match command {
         LakeCommand::Convert(arguments) => convert::run(arguments),
+        LakeCommand::Ddl(arguments) => ddl::run(&arguments),
     }
 }
