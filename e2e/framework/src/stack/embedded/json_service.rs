@@ -34,6 +34,8 @@ pub(super) trait JsonService: Clone + Send + Sync + 'static {
 pub(super) struct Call {
     /// The name of the operation.
     pub operation: String,
+    /// The host to which it was sent: the recording proxy, or the service itself.
+    pub host: String,
     body: Bytes,
 }
 
@@ -41,7 +43,7 @@ impl Call {
     /// A call for tests.
     #[cfg(test)]
     pub(super) fn new(operation: &str, input: &Value) -> Self {
-        Self { operation: operation.to_owned(), body: input.to_string().into() }
+        Self { operation: operation.to_owned(), host: "localhost".to_owned(), body: input.to_string().into() }
     }
 
     /// The input of the call. Members that are not known here are refused rather than ignored.
@@ -85,7 +87,8 @@ async fn answer<S: JsonService>(service: &S, request: Request<Incoming>) -> Resp
     let operation = target.strip_prefix(S::TARGET).and_then(|rest| rest.strip_prefix('.'));
     let outcome = match (operation, body.collect().await) {
         (Some(operation), Ok(body)) => {
-            service.call(Call { operation: operation.to_owned(), body: body.to_bytes() }).await
+            let host = text("host").unwrap_or("localhost").to_owned();
+            service.call(Call { operation: operation.to_owned(), host, body: body.to_bytes() }).await
         }
         (None, _) => Err(unknown::<S>(target)),
         (_, Err(error)) => Err(Refusal::new("SerializationException", format!("the body ended early: {error}"))),

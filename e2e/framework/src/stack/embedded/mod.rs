@@ -1,4 +1,4 @@
-//! The embedded stack: Kafka, DynamoDB, S3, Glue and the recording proxy in the test's own process, ready in
+//! The embedded stack: Kafka, DynamoDB, S3, SQS, Glue and the recording proxy in the test's own process, ready in
 //! milliseconds, without Docker.
 
 pub(crate) mod dynamodb;
@@ -6,6 +6,7 @@ pub(crate) mod glue;
 mod json_service;
 pub(crate) mod kafka;
 pub mod s3;
+pub(crate) mod sqs;
 
 #[cfg(test)]
 mod tests;
@@ -24,9 +25,10 @@ use self::dynamodb::Tables;
 use self::glue::Catalog;
 use self::kafka::Kafka;
 use self::s3::Store;
+use self::sqs::Queues;
 use super::{Commits, QueueDepth, Record, Resources, Stack, StackError};
 use crate::calls::Calls;
-use crate::proxy::service::{DYNAMODB, GLUE, S3, Service};
+use crate::proxy::service::{DYNAMODB, GLUE, S3, SQS, Service};
 use crate::proxy::{self, Proxy, Upstreams};
 use crate::tls::Trust;
 use crate::upstream::Upstream;
@@ -47,6 +49,7 @@ pub struct Embedded {
     kafka: Kafka,
     tables: Tables,
     store: Store,
+    queues: Queues,
     catalog: Catalog,
     /// It is `None` only while the stack is dropped.
     runtime: Option<Runtime>,
@@ -65,6 +68,7 @@ impl Embedded {
     pub(crate) fn start_with(more: Vec<(&'static Service, Server)>) -> Result<Self, StackError> {
         let kafka = Kafka::start()?;
         let tables = Tables::new()?;
+        let queues = Queues::default();
         let store = Store::default();
         let catalog = Catalog::default();
         let calls = Calls::default();
@@ -74,18 +78,20 @@ impl Embedded {
             .enable_all()
             .build()
             .map_err(|error| StackError::new("starting the embedded stack's threads", error))?;
-        let (served_tables, served_store, served_catalog) = (tables.clone(), store.clone(), catalog.clone());
+        let (served_tables, served_store) = (tables.clone(), store.clone());
+        let (served_queues, served_catalog) = (queues.clone(), catalog.clone());
         let mut servers: Vec<(&'static Service, Server)> = vec![
             (&DYNAMODB, Box::new(|listener| Box::pin(dynamodb::serve(listener, served_tables)))),
             (&GLUE, Box::new(|listener| Box::pin(glue::serve(listener, served_catalog)))),
             (&S3, Box::new(|listener| Box::pin(s3::serve(listener, served_store, ACCESS_KEY, SECRET_KEY)))),
+            (&SQS, Box::new(|listener| Box::pin(sqs::serve(listener, served_queues)))),
         ];
         servers.extend(more);
         let proxy = listen(&runtime, servers, &calls)
             .map_err(|error| StackError::new("opening the embedded stack's ports", error))?;
         let mut environment = proxy.environment(REGION, ACCESS_KEY, SECRET_KEY);
         environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), kafka.client().bootstrap().to_owned());
-        Ok(Self { environment, calls, kafka, tables, store, catalog, runtime: Some(runtime) })
+        Ok(Self { environment, calls, kafka, tables, store, queues, catalog, runtime: Some(runtime) })
     }
 
     /// Sets the time after which a silent member is removed from its group, and the interval of its heartbeats. This is

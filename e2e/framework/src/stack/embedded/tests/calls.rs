@@ -18,7 +18,9 @@ async fn every_call_is_recorded_on_either_endpoint() {
     let _ = dynamodb(&stack).put_item().table_name("none").set_item(Some(item("2"))).send().await;
     let mut other = TcpStream::connect(any.replace("http://", "")).unwrap();
     other
-        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.SendMessage\r\nContent-Length: 2\r\n\r\n{}")
+        .write_all(
+            b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: Kinesis_20131202.PutRecord\r\nContent-Length: 2\r\n\r\n{}",
+        )
         .unwrap();
     assert!(stack.calls().wait_until(soon(), |calls| calls.len() == 7));
 
@@ -33,7 +35,7 @@ async fn every_call_is_recorded_on_either_endpoint() {
             ("dynamodb", "PutItem", "rows", Some(200)),
             ("dynamodb", "BatchWriteItem", "rows", Some(200)),
             ("dynamodb", "PutItem", "none", Some(400)),
-            ("sqs", "SendMessage", "", Some(501)),
+            ("unknown", "PutRecord", "", Some(501)),
         ]
     );
     assert_eq!(calls[0].request_bytes, 5);

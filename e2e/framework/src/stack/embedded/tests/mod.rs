@@ -1,10 +1,11 @@
-//! Tests of the embedded stack with real clients: librdkafka, aws-sdk-s3 and aws-sdk-dynamodb.
+//! Tests of the embedded stack with real clients: librdkafka and the AWS SDKs.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod calls;
 mod kafka;
 mod s3;
 mod service;
+mod sqs;
 
 use std::collections::HashMap;
 use std::io::Write as _;
