@@ -69,7 +69,7 @@ impl Embedded {
         let kafka = Kafka::start()?;
         let tables = Tables::new()?;
         let queues = Queues::default();
-        let store = Store::default();
+        let store = Store::announcing_to(queues.clone());
         let catalog = Catalog::default();
         let calls = Calls::default();
         let runtime = Builder::new_multi_thread()

@@ -7,6 +7,7 @@
 mod checksum;
 mod listing;
 mod multipart;
+mod notifications;
 mod objects;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 use tokio::net::TcpListener;
 
+use self::notifications::Notification;
+use super::sqs::Queues;
 use crate::stack::http;
 
 /// Serves `store` until this future is dropped. Requests have to be signed with this key.
@@ -51,12 +54,17 @@ struct State {
     buckets: BTreeMap<String, Bucket>,
     /// Counts uploads. It makes their ids unique, and orders them by the time of their initiation, as S3 lists them.
     uploads_begun: u64,
+    /// Counts the objects that were created, to order the messages that announce them.
+    created: u64,
+    /// The queues that notifications name.
+    queues: Queues,
 }
 
 #[derive(Debug)]
 struct Bucket {
     created: SystemTime,
     objects: BTreeMap<String, Object>,
+    notifications: Vec<Notification>,
     /// The unfinished uploads, by key and upload id.
     uploads: BTreeMap<(String, String), Upload>,
 }
@@ -130,11 +138,17 @@ struct Part {
 }
 
 impl Store {
+    /// A store whose buckets can announce their objects to these queues.
+    pub(crate) fn announcing_to(queues: Queues) -> Self {
+        Self { state: Arc::new(Mutex::new(State { queues, ..State::default() })) }
+    }
+
     /// Creates a bucket. A bucket that exists already is left unchanged, as S3 does in us-east-1.
     pub fn create_bucket(&self, name: &str) {
         self.state().buckets.entry(name.to_owned()).or_insert_with(|| Bucket {
             created: SystemTime::now(),
             objects: BTreeMap::new(),
+            notifications: Vec::new(),
             uploads: BTreeMap::new(),
         });
     }

@@ -15,6 +15,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::checksum::{composite, own_checksum, receive};
 use super::listing::{MAX_PAGE, page};
+use super::notifications::Creation;
 use super::{Attributes, Object, Part, Store, Upload, attributes, count, declared, hex, no_such_upload};
 
 /// The smallest size of a part that is not the last one: 5 MiB, as in S3.
@@ -136,7 +137,7 @@ pub(super) fn complete(
     let object =
         Object { body, etag: etag.clone(), modified: SystemTime::now(), attributes, checksum: checksum.clone(), parts };
     bucket.uploads.remove(&(input.key.clone(), input.upload_id));
-    bucket.objects.insert(input.key.clone(), object);
+    state.create(&input.bucket, input.key.clone(), object, Creation::CompleteMultipartUpload);
     Ok(S3Response::new(CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", input.bucket, input.key)),
         bucket: Some(input.bucket),

@@ -12,6 +12,7 @@ use s3s::dto::{
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::checksum::receive;
+use super::notifications::Creation;
 use super::{Attributes, Object, Store, attributes, count, declared, hex, names};
 
 /// The answer to a GET or HEAD of an object, or of a range or a part of it, without the body; and the range of the
@@ -104,7 +105,7 @@ pub(super) async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3
         checksum: received.checksum,
         parts: Vec::new(),
     };
-    bucket.objects.insert(input.key, object);
+    state.create(&input.bucket, input.key, object, Creation::Put);
     Ok(S3Response::new(PutObjectOutput {
         e_tag: Some(etag),
         checksum_crc32: checksum.checksum_crc32,
@@ -145,7 +146,8 @@ pub(super) fn copy(store: &Store, input: CopyObjectInput) -> S3Result<S3Response
         e_tag: Some(ETag::Strong(object.etag.clone())),
         last_modified: Some(object.modified.into()),
     };
-    state.bucket(&input.bucket)?.objects.insert(input.key, object);
+    state.bucket(&input.bucket)?;
+    state.create(&input.bucket, input.key, object, Creation::Copy);
     Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() }))
 }
 

@@ -80,7 +80,6 @@ impl Queues {
     }
 
     /// Sends a message. It returns false if there is no such queue.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no fixture has queues yet"))]
     pub(crate) fn send(&self, name: &str, body: &str) -> bool {
         let sent = messages::put(&mut self.state(), name, &Outgoing::text(body)).is_ok();
         self.shared.changed.notify_waiters();

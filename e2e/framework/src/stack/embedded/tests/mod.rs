@@ -3,6 +3,7 @@
 
 mod calls;
 mod kafka;
+mod notifications;
 mod s3;
 mod service;
 mod sqs;

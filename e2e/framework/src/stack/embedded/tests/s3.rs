@@ -212,3 +212,24 @@ async fn a_multipart_upload_appears_when_it_is_completed() {
     assert_eq!(code(abort().await), "NoSuchUpload");
     assert_eq!(stack.open_uploads("lake").unwrap(), ["p/1", "p/2", "q"]);
 }
+
+#[tokio::test]
+async fn completing_an_upload_can_be_bound_to_what_the_key_has() {
+    let stack = start();
+    stack.provide(&Resources::bucket("lake")).unwrap();
+    let client = s3(&stack);
+    let begun = client.create_multipart_upload().bucket("lake").key("k").send().await.unwrap();
+    let id = begun.upload_id().unwrap();
+    let part = client.upload_part().bucket("lake").key("k").upload_id(id).part_number(1).body(b"part".to_vec().into());
+    let etag = part.send().await.unwrap().e_tag;
+    let parts = CompletedPart::builder().part_number(1).set_e_tag(etag).build();
+    let parts = CompletedMultipartUpload::builder().parts(parts).build();
+    let complete = client.complete_multipart_upload().bucket("lake").key("k").upload_id(id).multipart_upload(parts);
+    assert_eq!(code(complete.clone().if_match("\"x\"").send().await), "NoSuchKey");
+    let put = client.put_object().bucket("lake").key("k").body(b"put".to_vec().into()).send().await.unwrap();
+    assert_eq!(code(complete.clone().if_none_match("*").send().await), "PreconditionFailed");
+    assert_eq!(code(complete.clone().if_match("\"x\"").send().await), "PreconditionFailed");
+    assert_eq!(stack.objects("lake").unwrap(), [("k".to_owned(), b"put".to_vec())]);
+    complete.if_match(put.e_tag().unwrap()).send().await.unwrap();
+    assert_eq!(stack.objects("lake").unwrap(), [("k".to_owned(), b"part".to_vec())]);
+}
