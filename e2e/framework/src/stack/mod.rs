@@ -110,7 +110,7 @@ pub trait Stack: Send + Sync {
     /// How many messages a queue has.
     fn queue(&self, name: &str) -> Result<QueueDepth, StackError>;
 
-    /// The bodies of the messages of a queue that can be received.
+    /// The bodies of the messages of a queue.
     fn messages(&self, queue: &str) -> Result<Vec<String>, StackError>;
 
     /// The tables of a database, each as Glue gives it, with its partitions as `Partitions`.

@@ -25,17 +25,17 @@ pub fn trials() -> Vec<Trial> {
 }
 
 impl Project {
-    fn snapshot(&self, name: &str) -> PathBuf {
+    pub fn snapshot(&self, name: &str) -> PathBuf {
         self.root.path().join(SNAPSHOTS).join(format!("{name}.snap"))
     }
 
     /// Runs the case and accepts what it observes.
-    fn accepts(&self) -> Verdict {
+    pub fn accepts(&self) -> Verdict {
         Verdict::of(self.command(&[], "").env("INSTA_UPDATE", "force"))
     }
 
     /// Fails unless a snapshot that was accepted has this content.
-    fn has(&self, name: &str, content: &str) -> Result<(), Failed> {
+    pub fn has(&self, name: &str, content: &str) -> Result<(), Failed> {
         let text = fs::read_to_string(self.snapshot(name)).map_err(|error| format!("{name}: {error}"))?;
         let found = text.split_once("\n---\n").map_or("", |(_, content)| content.trim_end());
         if found == content { Ok(()) } else { Err(format!("{name} should be\n{content}\nbut is\n{found}").into()) }

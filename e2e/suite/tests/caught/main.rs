@@ -5,6 +5,7 @@
 //! that project's pipeline.
 
 mod fixtures;
+mod loader;
 mod pipeline;
 mod processes;
 
@@ -22,6 +23,7 @@ const ROOT: &str = "CAUGHT_ROOT";
 
 fn main() -> ExitCode {
     match std::env::var(ROLE).as_deref() {
+        Ok("pipeline") if std::env::args().any(|argument| argument == "load") => loader::main(),
         Ok("pipeline") => pipeline::main(),
         Ok("project") => {
             let root = std::env::var_os(ROOT).unwrap_or_default();

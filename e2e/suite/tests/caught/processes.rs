@@ -2,7 +2,7 @@
 
 use libtest_mimic::{Failed, Trial};
 
-use super::{Project, project};
+use super::{CASE, Project, project};
 
 /// A process that only waits until it is asked to stop, and then exits with this status.
 fn idle(status: u8) -> String {
@@ -26,7 +26,26 @@ pub fn trials() -> Vec<Trial> {
                 "loader: no such queue",
             ])
         }),
-        Trial::test("the_process_that_makes_a_call_is_the_one_that_is_killed_at_it", two_consumers),
+        Trial::test("a_run_has_drained_when_its_queue_is_empty_as_well", with_a_loader),
+        Trial::test("a_queue_that_nobody_reads_is_not_drained", || {
+            project().timeout("1s").with_events("").run("").fails_with(&[
+                "not drained after 1.0 s",
+                "queue `events` is not empty: 4 visible, 0 received and not deleted, 0 delayed",
+            ])
+        }),
+        Trial::test("what_is_left_in_a_queue_is_observed", || {
+            let project = project().with_events("");
+            let case = std::fs::read_to_string(project.root.path().join(CASE).join("case.toml"))?;
+            project.case(&case.replace("drained_queues = ['events']", ""));
+            project.accepts().passes()?;
+            let left = std::fs::read_to_string(project.snapshot("queue__events"))?;
+            // Each event has a time and an id of its own.
+            let keys = ["0000000000", "0000000001", "0000000002"].map(|name| format!("rows/{name}.json"));
+            match keys.iter().find(|key| !left.contains(*key)) {
+                Some(missing) => Err(format!("{missing} should be in\n{left}").into()),
+                None => Ok(()),
+            }
+        }),
         Trial::test("processes_that_cannot_be_told_apart_are_refused", || {
             project()
                 .beside("args = []")
@@ -44,10 +63,37 @@ impl Project {
     }
 }
 
-/// Both processes consume one topic of one partition, so one of them makes all calls; the group decides which one.
-fn two_consumers() -> Result<(), Failed> {
-    for schedule in ["killed:s3.PutObject:2", "killed:s3.PutObject:2:after"] {
-        project().beside("args = ['the same once more']").under(schedule).run("").passes()?;
+impl Project {
+    /// Lets S3 tell a queue of each new object; `more` is added to the case.
+    fn with_events(self, more: &str) -> Self {
+        self.case(&format!(
+            "drained_queues = ['events']\n{more}\n[queues.events]\nvisibility_timeout = 1\n\
+             [[notifications]]\nbucket = 'raw'\nqueue = 'events'\nprefix = 'rows/'\n"
+        ));
+        self
+    }
+}
+
+/// The loader stores what it is told of, whatever happens to it or to the other process on the way. The process that makes
+/// a call is killed at it: if it were the other one, the call would never be answered, and the queue never be empty.
+fn with_a_loader() -> Result<(), Failed> {
+    let project = || {
+        let project = project().with_events("");
+        let case = std::fs::read_to_string(project.root.path().join(CASE).join("case.toml"))?;
+        let loader = "[[subjects]]\nname = 'loader'\nargs = ['load']\n[tables.loaded]\npartition_key = 'id'\n";
+        project.case(&format!("{case}{loader}"));
+        Ok::<_, Failed>(project)
+    };
+    let undisturbed = project()?;
+    undisturbed.accepts().passes()?;
+    let loaded = ["0000000000", "0000000001", "0000000002"].map(|name| format!("{{\"id\":\"rows/{name}.json\"}}"));
+    undisturbed.has("table__loaded", &loaded.join("\n"))?;
+    for schedule in
+        ["killed:sqs.DeleteMessage:2", "killed:sqs.DeleteMessage:3:after", "killed:sqs.ReceiveMessage:2:after"]
+    {
+        let disturbed = project()?;
+        std::fs::copy(undisturbed.snapshot("table__loaded"), disturbed.snapshot("table__loaded"))?;
+        disturbed.under(schedule).run("").passes().map_err(|error| format!("{schedule}: {error:?}"))?;
     }
     Ok(())
 }

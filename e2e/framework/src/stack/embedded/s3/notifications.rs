@@ -33,8 +33,8 @@ pub(super) enum Creation {
 
 impl Store {
     /// From now on, sends a message to `queue` for every object that is created in `bucket` with this prefix and suffix
-    /// of its key. As S3 does, it sends an `s3:TestEvent` first, and refuses two notifications of a bucket that an object
-    /// could match both. A notification that exists already is left unchanged.
+    /// of its key. As S3 does, it sends an `s3:TestEvent` first, and refuses two notifications of a bucket that one
+    /// object could match both. A notification that exists already is left unchanged.
     pub fn notify(&self, bucket: &str, queue: &str, prefix: &str, suffix: &str) -> Result<(), StackError> {
         let refused = |problem: String| {
             StackError::new(format!("setting a notification of bucket {bucket} to queue {queue}"), problem)

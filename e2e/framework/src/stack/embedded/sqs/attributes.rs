@@ -29,8 +29,8 @@ pub(super) struct Attribute {
 }
 
 impl Attribute {
-    /// The kind of the value as the digest has it, and its bytes. It is `None` if they do not agree with the type, which
-    /// may have a custom label after a dot.
+    /// The kind of the value as the digest has it, and its bytes. It is `None` if they do not agree with the type,
+    /// which may have a custom label after a dot.
     fn value(&self) -> Option<(u8, Vec<u8>)> {
         let kind = self.data_type.split('.').next();
         let value = match (kind, &self.string_value, &self.binary_value) {

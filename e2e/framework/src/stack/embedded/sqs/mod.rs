@@ -73,7 +73,6 @@ pub(crate) fn arn(queue: &str) -> String {
 impl Queues {
     /// Creates a queue with these attributes. A queue that exists already with the same attributes is left unchanged.
     /// The queue of a `RedrivePolicy` has to exist.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no fixture has queues yet"))]
     pub(crate) fn create(&self, name: &str, attributes: &BTreeMap<String, String>) -> Result<(), StackError> {
         queues::ensure(&mut self.state(), name, attributes)
             .map_err(|refusal| StackError::new(format!("creating queue {name}"), refusal.message))
@@ -87,14 +86,12 @@ impl Queues {
     }
 
     /// Counts the messages of a queue. It is `None` if there is no such queue.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no fixture has queues yet"))]
     pub(crate) fn depth(&self, name: &str) -> Option<Depth> {
         Some(self.state().queues.get_mut(name)?.depth(Instant::now()))
     }
 
-    /// The bodies of all messages of a queue, in the order in which they were sent, also of those that are hidden. It is
-    /// `None` if there is no such queue.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no fixture has queues yet"))]
+    /// The bodies of all messages of a queue, in the order in which they were sent, also of those that are hidden. It
+    /// is `None` if there is no such queue.
     pub(crate) fn messages(&self, name: &str) -> Option<Vec<String>> {
         Some(self.state().queues.get_mut(name)?.bodies(Instant::now()))
     }

@@ -75,7 +75,10 @@ fn attributes_are_read_set_together_and_checked() {
     set(json!({"VisibilityTimeout": "7", "RedrivePolicy": ""})).unwrap();
     let shown = get(&["VisibilityTimeout", "RedrivePolicy"]).unwrap();
     assert_eq!(shown, json!({"Attributes": {"VisibilityTimeout": "7"}}));
-    let redrive = |target: String, max: Value| json!({"RedrivePolicy": json!({"deadLetterTargetArn": target, "maxReceiveCount": max}).to_string()});
+    let redrive = |target: String, max: Value| {
+        let policy = json!({"deadLetterTargetArn": target, "maxReceiveCount": max});
+        json!({"RedrivePolicy": policy.to_string()})
+    };
     for (attributes, kind) in [
         (json!({"VisibilityTimeout": "8", "DelaySeconds": "901"}), "InvalidAttributeValue"),
         (json!({"VisibilityTimeout": "8", "FifoQueue": "true"}), "InvalidAttributeName"),
