@@ -7,7 +7,7 @@ pub use crate::machine::prepare;
 pub use crate::runner::cases::run_all;
 pub use crate::settle::{Goal, Settling};
 pub use crate::stack::embedded::{Embedded, s3};
-pub use crate::stack::{Record, Resources, Stack, Table};
+pub use crate::stack::{DeadLetterQueue, Notification, Queue, Record, Resources, Stack, Table};
 pub use crate::subject::{Log, Subject, Waited};
 pub use crate::variables::{kept, options};
 

@@ -19,8 +19,7 @@ use std::collections::BTreeMap;
 pub(crate) use self::error::StackError;
 pub use self::kind::{Isolation, StackKind};
 pub(crate) use self::resources::index_name;
-pub(crate) use self::resources::{DeadLetterQueue, Notification, Queue};
-pub use self::resources::{Resources, Table};
+pub use self::resources::{DeadLetterQueue, Notification, Queue, Resources, Table};
 use crate::calls::Calls;
 
 /// A Kafka record to send, or one that was read back.

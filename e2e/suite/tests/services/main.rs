@@ -7,6 +7,7 @@
 
 mod answers;
 mod dynamodb;
+mod events;
 mod kafka;
 mod s3;
 
@@ -73,6 +74,8 @@ fn tests() -> ExitCode {
             trial.with_ignored_flag(!asked)
         })
         .collect();
+    let alike = Trial::test("queues_events_and_the_catalog_are_observed_alike", queues_and_events);
+    trials.push(alike.with_ignored_flag(!asked));
     trials.push(Trial::test("the_comparison_finds_every_kind_of_difference", || Ok(answers::check_the_comparison()?)));
     trials.push(Trial::test("the_table_of_differences_is_of_these_services", move || {
         match table()?.keys().find(|named| services.iter().all(|(service, _)| service != named)) {
@@ -112,6 +115,15 @@ fn parity(service: &str, calls: Calls) -> Result<(), Failed> {
         return Ok(());
     }
     Err(format!("{} of {} answers:\n  {}", problems.len(), real.count(), problems.join("\n  ")).into())
+}
+
+/// Compares what both stacks let a test observe of queues, of the events that fill them and of the catalog.
+fn queues_and_events() -> Result<(), Failed> {
+    let options = Options { keep: internals::kept(), ..Options::default() };
+    let (real, _) = docker::start(&options, &fms_e2e::suite().docker_folder())?;
+    let embedded = events::observed(&Embedded::start()?)?;
+    let real = events::observed(real.as_ref())?;
+    if embedded == real { Ok(()) } else { Err(format!("embedded: {embedded:#?}\nreal: {real:#?}").into()) }
 }
 
 /// The listed differences, by service and call.
