@@ -40,8 +40,8 @@ pub struct Call {
     pub target: String,
     /// What the call does to the service.
     pub effect: Effect,
-    /// The name of the process of the pipeline that made the call. It is empty for the first process, and for one whose
-    /// requests do not name it.
+    /// The name that the call's request carries for the program that sent it. Every process of the pipeline but the first
+    /// is told to use the name that the fixture gives it.
     pub process: String,
     /// How many messages the call takes out of a queue.
     pub deletes: usize,

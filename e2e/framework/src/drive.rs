@@ -209,9 +209,12 @@ impl Drive<'_> {
             let (log, point) = (self.evidence.log.clone(), point.clone());
             move |process: &str| {
                 was_killed.store(true, Ordering::SeqCst);
-                let of = if process.is_empty() { String::new() } else { format!(" of {process}") };
-                log.note(format!("-- SIGKILL{of} at {point}"));
-                if let Some((_, killer)) = killers.wait().iter().find(|(name, _)| name == process) {
+                let killers = killers.wait();
+                // A name that none of the processes was given is one that the first process has chosen for itself.
+                let killer = killers.iter().find(|(name, _)| name == process).or(killers.first());
+                if let Some((name, killer)) = killer {
+                    let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
+                    log.note(format!("-- SIGKILL{of} at {point}"));
                     killer.kill();
                 }
             }

@@ -245,10 +245,12 @@ impl Settling<'_> {
     /// Has to be called after [`Self::stop`]. It is an error if a write began after what covers it, or if a committed
     /// offset is lower than before.
     pub fn settled(&self, goal: &Goal, covered: Covered) -> Result<(), SettleError> {
-        // Where other processes empty the queues, the subject itself has nothing to write after its commits.
-        let covers = |call: &Call| match call.process.is_empty() && self.subjects.len() > 1 {
-            true => covered.offsets,
-            false => covered.queues,
+        // Where other processes empty the queues, the subject itself has nothing to write after its commits. Its calls are
+        // those that carry the name of none of the others.
+        let further = self.subjects.get(1..).unwrap_or_default();
+        let covers = |call: &Call| {
+            let is_of_further = further.is_empty() || further.iter().any(|subject| subject.name() == call.process);
+            if is_of_further { covered.queues } else { covered.offsets }
         };
         let late: Vec<String> = self
             .stack

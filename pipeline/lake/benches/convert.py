@@ -137,7 +137,7 @@ def run(command, environment):
 
 def count(out):
     code = ("import duckdb,sys;print(duckdb.sql(\"select count(*) from read_parquet('\"+sys.argv[1]+\"/**/*.parquet', "
-            "union_by_name = true)\").fetchone()[0])")
+            "union_by_name = true)\").fetchall()[0][0])")
     return int(subprocess.run([sys.executable, "-c", code, out], check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 

@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use jiff::Timestamp;
 use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
@@ -41,7 +41,7 @@ fn read(body: &[u8]) -> Result<Shown, ParquetError> {
 fn layout(file: &ParquetMetaData) -> String {
     let schema = file.file_metadata().schema();
     let mut text = counted(file.num_row_groups(), "row group");
-    let chunks = file.row_groups().iter().flat_map(|group| group.columns());
+    let chunks = file.row_groups().iter().flat_map(RowGroupMetaData::columns);
     let mut codecs: Vec<String> = chunks.map(|chunk| codec(chunk.compression())).collect();
     codecs.sort();
     codecs.dedup();

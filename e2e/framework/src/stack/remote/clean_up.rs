@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use aws_sdk_sqs::operation::delete_queue::DeleteQueueError;
 use futures_util::future::join_all;
 use rdkafka::admin::AdminOptions;
 use rdkafka::types::RDKafkaErrorCode;
@@ -58,7 +59,7 @@ impl Remote {
         let queues = join_all(created.queues.iter().map(|(name, url)| async move {
             match self.sqs.delete_queue().queue_url(url).send().await {
                 Ok(_) => None,
-                Err(error) if error.as_service_error().is_some_and(|error| error.is_queue_does_not_exist()) => None,
+                Err(error) if error.as_service_error().is_some_and(DeleteQueueError::is_queue_does_not_exist) => None,
                 Err(error) => Some(format!("queue {}: {}", self.real(name), with_causes(&error))),
             }
         }));
