@@ -199,11 +199,11 @@ impl Settling<'_> {
             }
             // What is in a queue may follow from what the offsets cover, and a call that is in flight may fill one.
             if let Some(offsets) = offsets
-                && in_flight(self.stack).is_empty()
+                && self.stack.calls().in_flight() == 0
                 && waiting(self.stack, goal)?.is_empty()
             {
                 let queues = Instant::now();
-                if in_flight(self.stack).is_empty() {
+                if self.stack.calls().in_flight() == 0 {
                     return Ok(Covered { offsets, queues });
                 }
             }
@@ -322,7 +322,7 @@ impl Settling<'_> {
     /// ended meanwhile.
     pub fn quiet(&self) {
         let deadline = Instant::now() + FAILURE_LIMIT;
-        while !in_flight(self.stack).is_empty() && Instant::now() < deadline {
+        while self.stack.calls().in_flight() > 0 && Instant::now() < deadline {
             std::thread::sleep(ASK.0);
         }
     }

@@ -38,8 +38,13 @@ impl FixtureError {
     }
 }
 
+/// The end of a message about a name that is not known: the candidate that is most like it, or nothing if none is alike.
+pub(super) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, candidates).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
+}
+
 /// The candidate that is most like `name`, if one is alike at all.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
@@ -51,10 +56,8 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
 /// A serde message with the nearest known key added: "unknown field `a`, expected one of `b`, `c`" names both sides in backquotes.
 pub(crate) fn with_nearest_key(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
-    match quoted.next().filter(|_| message.starts_with("unknown field")).and_then(|name| nearest(name, quoted)) {
-        Some(key) => format!("{message}; did you mean `{key}`?"),
-        None => message.to_owned(),
-    }
+    let name = quoted.next().filter(|_| message.starts_with("unknown field"));
+    message.to_owned() + &name.map(|name| did_you_mean(name, quoted)).unwrap_or_default()
 }
 
 #[cfg(test)]

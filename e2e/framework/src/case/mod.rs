@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub(crate) use error::{FixtureError, nearest};
+pub(crate) use error::FixtureError;
+use error::did_you_mean;
 use messages::{Key, Message};
 pub use place::partition_of;
 pub(crate) use redact::{NamePattern, Place, Redaction, Redactions, Said, Target, is_request_id};
@@ -159,7 +160,7 @@ fn check_entries(folder: &Path) -> Result<(), FixtureError> {
             || name.starts_with('.')
             || Path::new(name.as_ref()).extension().is_some_and(|e| e == "md");
         if !known {
-            let near = nearest(&name, ENTRIES).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let near = did_you_mean(&name, ENTRIES);
             let problem = format!(
                 "a fixture folder holds `case.toml`, `messages.ndjson` or `messages/`, `objects/`, `snapshots/` and \
                  Markdown{near}"

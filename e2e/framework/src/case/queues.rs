@@ -1,10 +1,10 @@
-//! The queues of a fixture and what fills them: `[queues.NAME]` and `[[notifications]]`.
+//! The queues of a fixture, `[queues.NAME]`, and what is said of queues elsewhere.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::error::nearest;
+use super::error::did_you_mean;
 use crate::stack::{DeadLetterQueue, Notification, Queue, Resources};
 
 /// How long SQS hides a received message, in seconds, unless a file says something else. It is AWS's own default.
@@ -23,23 +23,6 @@ pub(super) struct QueueSettings {
     max_receives: Option<u32>,
 }
 
-/// A notification as a file describes it.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(super) struct NotificationSettings {
-    /// The bucket whose new objects are told.
-    bucket: String,
-    /// The queue that is told of them.
-    queue: String,
-    /// How the keys of these objects begin.
-    #[serde(default)]
-    prefix: String,
-    /// How the keys of these objects end.
-    #[serde(default)]
-    suffix: String,
-}
-
 impl QueueSettings {
     /// The queue; the error says what is missing.
     pub(super) fn queue(&self, name: &str) -> Result<Queue, String> {
@@ -53,13 +36,6 @@ impl QueueSettings {
             }
         };
         Ok(Queue { visibility_timeout: self.visibility_timeout.unwrap_or(VISIBILITY_TIMEOUT), dead_letters })
-    }
-}
-
-impl NotificationSettings {
-    pub(super) fn notification(&self) -> Notification {
-        let Self { bucket, queue, prefix, suffix } = self.clone();
-        Notification { bucket, queue, prefix, suffix }
     }
 }
 
@@ -82,8 +58,7 @@ fn known(what: &str, name: &String, place: &str, names: &[&String]) -> Result<()
     if names.contains(&name) {
         return Ok(());
     }
-    let near = nearest(name, names.iter().map(|name| name.as_str()));
-    let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let near = did_you_mean(name, names.iter().map(|name| name.as_str()));
     Err(format!("{what} has `{name}`, which is not among `{place}`{near}"))
 }
 
@@ -122,7 +97,7 @@ mod tests {
         resources.queues = merge([&BTreeMap::from([("events".to_owned(), QueueSettings::default())])]).expect("valid");
         let notification = |bucket: &str, queue: &str| {
             let text = format!("bucket = '{bucket}'\nqueue = '{queue}'\nprefix = 'topics/'");
-            toml::from_str::<NotificationSettings>(&text).expect("valid").notification()
+            toml::from_str::<Notification>(&text).expect("valid")
         };
         resources.notifications = vec![notification("raw", "events")];
         assert_eq!(check(&resources, &["events".to_owned()]), Ok(()));

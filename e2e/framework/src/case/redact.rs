@@ -96,7 +96,8 @@ impl TryFrom<String> for Redaction {
         let target = target(&path).ok_or_else(|| {
             format!(
                 "`{path}`: a redaction is `$.items[*].FIELD`, `$.rows[*].FIELD`, `$.messages[*].FIELD`, or `timestamp`, \
-                 `headers.NAME` or `value.FIELD` after `$.records[*].` or `$.dead_letters[*].`; FIELD may be a path such as `a.b`"
+                 `headers.NAME` or `value.FIELD` after `$.records[*].` or `$.dead_letters[*].`; FIELD may be a path \
+                 such as `a.b`"
             )
         })?;
         Ok(Self { path, target })

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::error::{FixtureError, nearest};
+use super::error::{FixtureError, did_you_mean};
 
 /// An object that is there before the pipeline starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,7 @@ pub(super) fn read(folder: &Path, buckets: &[String]) -> Result<Vec<SeedObject>,
             return Err(FixtureError::new(&path, "`objects/` has one folder for each bucket, and this is a file"));
         }
         if !buckets.contains(&name) {
-            let near = nearest(&name, buckets.iter().map(String::as_str));
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let near = did_you_mean(&name, buckets.iter().map(String::as_str));
             return Err(FixtureError::new(&path, format!("`{name}` is not among `buckets`{near}")));
         }
         read_bucket(&path, &name, "", &mut objects)?;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::error::{FixtureError, nearest, with_nearest_key};
+use super::error::{FixtureError, did_you_mean, with_nearest_key};
 use super::place::KeyTemplate;
-use super::queues::{self, NotificationSettings, QueueSettings};
+use super::queues::{self, QueueSettings};
 use super::redact::{NamePattern, Redaction, Redactions, Said};
 use super::subjects::{FurtherSubject, check as check_subjects};
-use crate::stack::{Resources, Table, namespace};
+use crate::stack::{Notification, Resources, Table, namespace};
 
 /// How long a case may take to drain when no file says `timeout`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -102,7 +102,7 @@ pub(super) struct File {
     /// SQS queues to create and observe.
     queues: BTreeMap<String, QueueSettings>,
     /// Which queues are told of new objects in which buckets.
-    notifications: Option<Vec<NotificationSettings>>,
+    notifications: Option<Vec<Notification>>,
     /// Databases of the Glue catalog to create and observe.
     databases: Option<Vec<String>>,
     /// How S3 objects are observed: `exact`, with their names and sizes and the order of their rows, or `rows only`, for
@@ -266,10 +266,7 @@ impl Settings {
             replace(&mut settings.subjects, file.subjects.as_ref());
             replace(&mut settings.resources.buckets, file.buckets.as_ref());
             replace(&mut settings.resources.databases, file.databases.as_ref());
-            if let Some(notifications) = &file.notifications {
-                settings.resources.notifications =
-                    notifications.iter().map(NotificationSettings::notification).collect();
-            }
+            replace(&mut settings.resources.notifications, file.notifications.as_ref());
             replace(&mut settings.objects, file.objects.as_ref());
             replace(&mut settings.output_topics, file.output_topics.as_ref());
             replace(&mut settings.dead_letters, file.dead_letters.as_ref());
@@ -323,8 +320,7 @@ impl Settings {
     pub(super) fn partitions(&self, topic: &str) -> Result<i32, String> {
         let topics = &self.resources.topics;
         topics.get(topic).copied().ok_or_else(|| {
-            let near = nearest(topic, topics.keys().map(String::as_str));
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let near = did_you_mean(topic, topics.keys().map(String::as_str));
             format!("`topic` is `{topic}`, which is not among `topics`{near}")
         })
     }

@@ -14,8 +14,8 @@ static LINE: EntryKind = EntryKind { noun: "catalog entry", is_block: false, key
 /// The parameters of tables that Glue or its crawlers set by the clock.
 const VOLATILE: [&str; 2] = ["transient_lastDdlTime", "last_modified_time"];
 
-/// One section for every table. The lines are sorted, because the order of columns depends on which object was first to
-/// have them.
+/// One section for every table. Its columns are sorted, because their order depends on which object was first to have
+/// them.
 pub(super) fn sections(case: &Case, stack: &dyn Stack, _: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
     let mut sections = Vec::new();
     for database in &case.settings.resources.databases {

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+use serde_json::json;
+
 /// Everything that a stack creates for a test before the test begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resources {
@@ -30,6 +33,15 @@ impl Resources {
         Self { tables: vec![table], ..Self::default() }
     }
 
+    /// The queues in the order in which they are created: those that take the messages of others come first, as the
+    /// others name them.
+    pub(crate) fn queues_in_order(&self) -> impl Iterator<Item = (&String, &Queue)> {
+        let with = |has_dead_letters: bool| {
+            self.queues.iter().filter(move |(_, queue)| queue.dead_letters.is_some() == has_dead_letters)
+        };
+        with(false).chain(with(true))
+    }
+
     /// Resources that consist of one bucket.
     pub fn bucket(name: &str) -> Self {
         Self { buckets: vec![name.to_owned()], ..Self::default() }
@@ -45,6 +57,21 @@ pub struct Queue {
     pub dead_letters: Option<DeadLetterQueue>,
 }
 
+impl Queue {
+    /// The attributes with which the queue is created. `arn` gives the name by which policies know a queue.
+    pub(crate) fn attributes<E>(
+        &self,
+        arn: impl FnOnce(&str) -> Result<String, E>,
+    ) -> Result<BTreeMap<String, String>, E> {
+        let mut attributes = BTreeMap::from([("VisibilityTimeout".to_owned(), self.visibility_timeout.to_string())]);
+        if let Some(DeadLetterQueue { queue, max_receives }) = &self.dead_letters {
+            let policy = json!({"deadLetterTargetArn": arn(queue)?, "maxReceiveCount": max_receives});
+            attributes.insert("RedrivePolicy".to_owned(), policy.to_string());
+        }
+        Ok(attributes)
+    }
+}
+
 /// The queue for the messages of another queue that were received too often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterQueue {
@@ -55,25 +82,32 @@ pub struct DeadLetterQueue {
 }
 
 /// Events of the objects that are created in a bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct Notification {
-    /// The bucket.
+    /// The bucket whose new objects are told.
     pub bucket: String,
-    /// The queue that gets the events.
+    /// The queue that is told of them.
     pub queue: String,
-    /// How the keys of the objects begin.
+    /// How the keys of these objects begin.
+    #[serde(default)]
     pub prefix: String,
-    /// How the keys of the objects end.
+    /// How the keys of these objects end.
+    #[serde(default)]
     pub suffix: String,
 }
 
 impl Notification {
+    /// Whether the queue is told of the objects of its bucket with this key.
+    pub(crate) fn matches(&self, key: &str) -> bool {
+        key.starts_with(&self.prefix) && key.ends_with(&self.suffix)
+    }
+
     /// Whether the queue is told of an object, which is given as bucket and key joined by a slash.
     pub(crate) fn tells_of(&self, object: &str) -> bool {
-        object
-            .strip_prefix(&self.bucket)
-            .and_then(|rest| rest.strip_prefix('/'))
-            .is_some_and(|key| key.starts_with(&self.prefix) && key.ends_with(&self.suffix))
+        let key = object.strip_prefix(&self.bucket).and_then(|rest| rest.strip_prefix('/'));
+        key.is_some_and(|key| self.matches(key))
     }
 }
 

@@ -9,15 +9,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::pipeline::run_to_its_end;
+
 pub fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.context("starting tokio").and_then(|runtime| runtime.block_on(run())) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::from(3)
-        }
-    }
+    run_to_its_end(run())
 }
 
 async fn run() -> Result<()> {

@@ -24,8 +24,13 @@ use tokio::signal::unix::{SignalKind, signal};
 const VICTIM: i64 = 1;
 
 pub fn main() -> ExitCode {
+    run_to_its_end(run())
+}
+
+/// Runs a process of the pipeline. If it fails, it says why and exits with status 3.
+pub fn run_to_its_end(process: impl Future<Output = Result<()>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let end = runtime.context("starting tokio").and_then(|runtime| runtime.block_on(run()));
+    let end = runtime.context("starting tokio").and_then(|runtime| runtime.block_on(process));
     match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,7 +2,13 @@
 
 use libtest_mimic::{Failed, Trial};
 
-use super::{CASE, Project, project};
+use super::{Project, project};
+
+/// The queue has to be empty before a run has drained.
+const DRAINED: &str = "drained_queues = ['events']";
+
+/// The process that reads the queue, and what it stores.
+const LOADER: &str = "[[subjects]]\nname = 'loader'\nargs = ['load']\n[tables.loaded]\npartition_key = 'id'\n";
 
 /// A process that only waits until it is asked to stop, and then exits with this status.
 fn idle(status: u8) -> String {
@@ -28,15 +34,13 @@ pub fn trials() -> Vec<Trial> {
         }),
         Trial::test("a_run_has_drained_when_its_queue_is_empty_as_well", with_a_loader),
         Trial::test("a_queue_that_nobody_reads_is_not_drained", || {
-            project().timeout("1s").with_events("").run("").fails_with(&[
+            project().timeout("1s").with_events(DRAINED, "").run("").fails_with(&[
                 "not drained after 1.0 s",
                 "queue `events` is not empty: 4 visible, 0 received and not deleted, 0 delayed",
             ])
         }),
         Trial::test("what_is_left_in_a_queue_is_observed", || {
-            let project = project().with_events("");
-            let case = std::fs::read_to_string(project.root.path().join(CASE).join("case.toml"))?;
-            project.case(&case.replace("drained_queues = ['events']", ""));
+            let project = project().with_events("", "");
             project.accepts().passes()?;
             let left = std::fs::read_to_string(project.snapshot("queue__events"))?;
             // Each event has a time and an id of its own.
@@ -61,14 +65,12 @@ impl Project {
         self.case(&format!("[[subjects]]\nname = 'loader'\n{process}\n"));
         self
     }
-}
 
-impl Project {
-    /// Lets S3 tell a queue of each new object; `more` is added to the case.
-    fn with_events(self, more: &str) -> Self {
+    /// Lets S3 tell a queue of each new object. The case begins with `keys` and ends with `tables`.
+    fn with_events(self, keys: &str, tables: &str) -> Self {
         self.case(&format!(
-            "drained_queues = ['events']\n{more}\n[queues.events]\nvisibility_timeout = 1\n\
-             [[notifications]]\nbucket = 'raw'\nqueue = 'events'\nprefix = 'rows/'\n"
+            "{keys}\n[queues.events]\nvisibility_timeout = 1\n\
+             [[notifications]]\nbucket = 'raw'\nqueue = 'events'\nprefix = 'rows/'\n{tables}"
         ));
         self
     }
@@ -77,21 +79,18 @@ impl Project {
 /// The loader stores what it is told of, whatever happens to it or to the other process on the way. The process that makes
 /// a call is killed at it: if it were the other one, the call would never be answered, and the queue never be empty.
 fn with_a_loader() -> Result<(), Failed> {
-    let project = || {
-        let project = project().with_events("");
-        let case = std::fs::read_to_string(project.root.path().join(CASE).join("case.toml"))?;
-        let loader = "[[subjects]]\nname = 'loader'\nargs = ['load']\n[tables.loaded]\npartition_key = 'id'\n";
-        project.case(&format!("{case}{loader}"));
-        Ok::<_, Failed>(project)
-    };
-    let undisturbed = project()?;
+    let project = || project().with_events(DRAINED, LOADER);
+    let undisturbed = project();
     undisturbed.accepts().passes()?;
     let loaded = ["0000000000", "0000000001", "0000000002"].map(|name| format!("{{\"id\":\"rows/{name}.json\"}}"));
     undisturbed.has("table__loaded", &loaded.join("\n"))?;
-    for schedule in
-        ["killed:sqs.DeleteMessage:2", "killed:sqs.DeleteMessage:3:after", "killed:sqs.ReceiveMessage:2:after"]
-    {
-        let disturbed = project()?;
+    for schedule in [
+        "killed:s3.PutObject:2",
+        "killed:sqs.DeleteMessage:2",
+        "killed:sqs.DeleteMessage:3:after",
+        "killed:sqs.ReceiveMessage:2:after",
+    ] {
+        let disturbed = project();
         std::fs::copy(undisturbed.snapshot("table__loaded"), disturbed.snapshot("table__loaded"))?;
         disturbed.under(schedule).run("").passes().map_err(|error| format!("{schedule}: {error:?}"))?;
     }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use e2e::internals::{self, Embedded, Resources, Stack as _, docker};
+use e2e::internals::{self, Embedded, Resources, Stack, docker};
 use e2e::{Options, StackKind};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rdkafka::ClientConfig;
@@ -119,8 +119,7 @@ fn parity(service: &str, calls: Calls) -> Result<(), Failed> {
 
 /// Compares what both stacks let a test observe of queues, of the events that fill them and of the catalog.
 fn queues_and_events() -> Result<(), Failed> {
-    let options = Options { keep: internals::kept(), ..Options::default() };
-    let (real, _) = docker::start(&options, &fms_e2e::suite().docker_folder())?;
+    let real = containers()?;
     let embedded = events::observed(&Embedded::start()?)?;
     let real = events::observed(real.as_ref())?;
     if embedded == real { Ok(()) } else { Err(format!("embedded: {embedded:#?}\nreal: {real:#?}").into()) }
@@ -137,12 +136,17 @@ fn namespace() -> String {
     format!("e2e{}x{:07}-", std::process::id(), since.as_micros() % 10_000_000)
 }
 
+/// The containers that the tests of the run share.
+fn containers() -> Result<Box<dyn Stack>, String> {
+    let options = Options { keep: internals::kept(), ..Options::default() };
+    let started = docker::start(&options, &fms_e2e::suite().docker_folder());
+    started.map(|(stack, _)| stack).map_err(|error| error.to_string())
+}
+
 /// The real services, which are the containers that the tests of the run share. Topics get Kafka's default limit for
 /// messages.
 fn real() -> Result<Endpoints, String> {
-    let folder = fms_e2e::suite().docker_folder();
-    let options = Options { keep: internals::kept(), ..Options::default() };
-    let (stack, _) = docker::start(&options, &folder).map_err(|error| error.to_string())?;
+    let stack = containers()?;
     let environment = stack.environment();
     let kafka = environment.get("KAFKA_BOOTSTRAP_SERVERS").cloned().unwrap_or_default();
     let create_topic = move |topic: &str, partitions: i32| {

@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use hyper::http::uri::Authority;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -26,7 +26,7 @@ use self::glue::Catalog;
 use self::kafka::Kafka;
 use self::s3::Store;
 use self::sqs::Queues;
-use super::{Commits, Notification, Queue, QueueDepth, Record, Resources, Stack, StackError};
+use super::{Commits, QueueDepth, Record, Resources, Stack, StackError};
 use crate::calls::Calls;
 use crate::proxy::service::{DYNAMODB, GLUE, S3, SQS, Service};
 use crate::proxy::{self, Proxy, Upstreams};
@@ -108,18 +108,6 @@ impl Embedded {
     }
 }
 
-impl Embedded {
-    fn create_queue(&self, name: &str, queue: &Queue) -> Result<(), StackError> {
-        let mut attributes = BTreeMap::from([("VisibilityTimeout".to_owned(), queue.visibility_timeout.to_string())]);
-        if let Some(dead_letters) = &queue.dead_letters {
-            let target = sqs::arn(&dead_letters.queue);
-            let policy = json!({"deadLetterTargetArn": target, "maxReceiveCount": dead_letters.max_receives});
-            attributes.insert("RedrivePolicy".to_owned(), policy.to_string());
-        }
-        self.queues.create(name, &attributes)
-    }
-}
-
 /// Serves each service on a port of its own, and all of them through one proxy.
 fn listen(runtime: &Runtime, servers: Vec<(&'static Service, Server)>, calls: &Calls) -> io::Result<Proxy> {
     let _context = runtime.enter();
@@ -159,7 +147,7 @@ impl Stack for Embedded {
     }
 
     fn provide(&self, resources: &Resources) -> Result<(), StackError> {
-        let Resources { topics, tables, buckets, queues, notifications, databases } = resources;
+        let Resources { topics, tables, buckets, queues: _, notifications, databases } = resources;
         topics.iter().try_for_each(|(topic, partitions)| self.kafka.create_topic(topic, *partitions))?;
         tables.iter().try_for_each(|table| self.tables.create(table))?;
         for bucket in buckets {
@@ -168,11 +156,12 @@ impl Stack for Embedded {
         for database in databases {
             self.catalog.create_database(database);
         }
-        // A queue that takes the messages of others comes first, as the others name it.
-        let (others, last): (Vec<_>, Vec<_>) = queues.iter().partition(|(_, queue)| queue.dead_letters.is_some());
-        last.into_iter().chain(others).try_for_each(|(name, queue)| self.create_queue(name, queue))?;
-        for Notification { bucket, queue, prefix, suffix } in notifications {
-            self.store.notify(bucket, queue, prefix, suffix)?;
+        for (name, queue) in resources.queues_in_order() {
+            let attributes = queue.attributes(|target| Ok::<_, StackError>(sqs::arn(target)))?;
+            self.queues.create(name, &attributes)?;
+        }
+        for notification in notifications {
+            self.store.notify(notification)?;
         }
         Ok(())
     }
@@ -210,10 +199,7 @@ impl Stack for Embedded {
     }
 
     fn queue(&self, name: &str) -> Result<QueueDepth, StackError> {
-        let depth = self.queues.depth(name).ok_or_else(|| no_queue(name))?;
-        let count = |messages: usize| u64::try_from(messages).unwrap_or(u64::MAX);
-        let (visible, in_flight, delayed) = (count(depth.visible), count(depth.in_flight), count(depth.delayed));
-        Ok(QueueDepth { visible, in_flight, delayed })
+        self.queues.depth(name).ok_or_else(|| no_queue(name))
     }
 
     fn messages(&self, queue: &str) -> Result<Vec<String>, StackError> {

@@ -237,12 +237,12 @@ impl Stack for Remote {
         if let Some(before) = &self.before {
             return self.note_what_is_there(before, resources);
         }
-        let Resources { topics, tables, buckets, queues, notifications, databases } = resources;
+        let Resources { topics, tables, buckets, queues: _, notifications, databases } = resources;
         self.create_databases(databases)?;
         self.block_on(async {
             let tables = try_join_all(tables.iter().map(|table| self.create_table(table)));
             let buckets = try_join_all(buckets.iter().map(|bucket| self.create_bucket(bucket)));
-            tokio::try_join!(self.create_topics(topics), tables, buckets, self.create_queues(queues))?;
+            tokio::try_join!(self.create_topics(topics), tables, buckets, self.create_queues(resources))?;
             self.notify(notifications).await
         })?;
         self.await_topics(topics)

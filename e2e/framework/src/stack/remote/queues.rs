@@ -7,19 +7,16 @@ use aws_sdk_s3::types::{
     S3KeyFilter,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
-use serde_json::json;
 
 use super::Remote;
-use crate::stack::{Notification, Queue, QueueDepth, StackError};
+use crate::stack::{Notification, Queue, QueueDepth, Resources, StackError};
 
 /// The most messages that SQS gives at once.
 const BATCH: i32 = 10;
 
 impl Remote {
-    /// Creates the queues. Those that take the messages of others come first, as the others name them.
-    pub(super) async fn create_queues(&self, queues: &BTreeMap<String, Queue>) -> Result<(), StackError> {
-        let (others, last): (Vec<_>, Vec<_>) = queues.iter().partition(|(_, queue)| queue.dead_letters.is_some());
-        for (name, queue) in last.into_iter().chain(others) {
+    pub(super) async fn create_queues(&self, resources: &Resources) -> Result<(), StackError> {
+        for (name, queue) in resources.queues_in_order() {
             self.create_queue(name, queue).await?;
         }
         Ok(())
@@ -28,13 +25,12 @@ impl Remote {
     async fn create_queue(&self, name: &str, queue: &Queue) -> Result<(), StackError> {
         let real = self.real(name);
         let action = || format!("creating queue {real}");
-        let mut attributes =
-            HashMap::from([(QueueAttributeName::VisibilityTimeout, queue.visibility_timeout.to_string())]);
-        if let Some(dead_letters) = &queue.dead_letters {
-            let target = self.queue_arn(&dead_letters.queue).await?;
-            let policy = json!({"deadLetterTargetArn": target, "maxReceiveCount": dead_letters.max_receives});
-            attributes.insert(QueueAttributeName::RedrivePolicy, policy.to_string());
-        }
+        let target = match &queue.dead_letters {
+            Some(dead_letters) => self.queue_arn(&dead_letters.queue).await?,
+            None => String::new(),
+        };
+        let attributes = queue.attributes(|_| Ok::<_, StackError>(target))?;
+        let attributes = attributes.into_iter().map(|(name, value)| (name.as_str().into(), value)).collect();
         let created = self.sqs.create_queue().queue_name(&real).set_attributes(Some(attributes)).send().await;
         let url = created.map_err(|error| StackError::sdk(action(), error))?.queue_url;
         let url = url.ok_or_else(|| StackError::new(action(), "the answer has no URL"))?;

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::page::{self, Page};
 use super::tables::Table;
-use super::{ACCOUNT, CatalogId, Name, Refusal, check_members, described, done, exists, not_found, now};
+use super::{
+    ACCOUNT, CatalogId, Databases, Name, Refusal, check_members, database, described, done, exists, not_found, now,
+};
 
 /// A database with its tables.
 #[derive(Debug)]
@@ -29,9 +31,6 @@ impl Database {
         Self { description: described(input, added), tables: BTreeMap::new() }
     }
 }
-
-/// The databases of the catalog, by name.
-type Databases = BTreeMap<String, Database>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -71,8 +70,7 @@ pub(super) struct One {
 }
 
 pub(super) fn get(state: &mut Databases, input: &One) -> Result<Value, Refusal> {
-    let database = state.get(&input.name.0).ok_or_else(|| not_found("Database", &input.name.0))?;
-    Ok(json!({"Database": database.description}))
+    Ok(json!({"Database": database(state, &input.name)?.description}))
 }
 
 pub(super) fn delete(state: &mut Databases, input: One) -> Result<Value, Refusal> {

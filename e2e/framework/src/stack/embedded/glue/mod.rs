@@ -30,7 +30,7 @@ use super::json_service::{self, Call, JsonService, Refusal, unknown};
 /// The whole catalog of one account. Clones share the same catalog.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Catalog {
-    databases: Arc<Mutex<BTreeMap<String, Database>>>,
+    databases: Arc<Mutex<Databases>>,
 }
 
 /// Serves `catalog` until this future is dropped.
@@ -58,7 +58,7 @@ impl Catalog {
         Some(tables.values().map(whole).collect())
     }
 
-    fn state(&self) -> MutexGuard<'_, BTreeMap<String, Database>> {
+    fn state(&self) -> MutexGuard<'_, Databases> {
         self.databases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -141,14 +141,17 @@ fn constraint(problem: impl Into<String>) -> Refusal {
     Refusal::new("ValidationException", format!("1 validation error detected: {}", problem.into()))
 }
 
+/// The databases of the catalog, by name.
+type Databases = BTreeMap<String, Database>;
+
+/// The database that a request names.
+fn database<'a>(state: &'a mut Databases, name: &Name) -> Result<&'a mut Database, Refusal> {
+    state.get_mut(&name.0).ok_or_else(|| not_found("Database", &name.0))
+}
+
 /// The table that a request names.
-fn table<'a>(
-    state: &'a mut BTreeMap<String, Database>,
-    database: &Name,
-    table: &Name,
-) -> Result<&'a mut Table, Refusal> {
-    let database = state.get_mut(&database.0).ok_or_else(|| not_found("Database", &database.0))?;
-    database.tables.get_mut(&table.0).ok_or_else(|| not_found("Table", &table.0))
+fn table<'a>(state: &'a mut Databases, of: &Name, name: &Name) -> Result<&'a mut Table, Refusal> {
+    database(state, of)?.tables.get_mut(&name.0).ok_or_else(|| not_found("Table", &name.0))
 }
 
 /// The time as Glue's answers have it: seconds since the Unix epoch, with milliseconds.

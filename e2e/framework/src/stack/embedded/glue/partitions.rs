@@ -1,22 +1,17 @@
 //! Partitions: single calls, batches with an error for each entry that fails, and listings by an expression.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::databases::Database;
 use super::expression::Filter;
 use super::page::{self, Page};
 use super::tables::{Table, check_columns};
 use super::{
-    ACCOUNT, CatalogId, Name, Refusal, check_members, constraint, described, done, exists, invalid, not_found, now,
-    table,
+    ACCOUNT, CatalogId, Databases, Name, Refusal, check_members, constraint, described, done, exists, invalid,
+    not_found, now, table,
 };
-
-/// The databases of the catalog, by name.
-type Databases = BTreeMap<String, Database>;
 
 /// The members of a `PartitionInput`.
 const MEMBERS: [&str; 5] = ["Values", "LastAccessTime", "LastAnalyzedTime", "StorageDescriptor", "Parameters"];

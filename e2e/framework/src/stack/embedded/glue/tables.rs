@@ -6,11 +6,10 @@ use regex::RegexBuilder;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::databases::Database;
 use super::page::{self, Page};
 use super::{
-    ACCOUNT, CatalogId, Name, Refusal, check_members, column_type, described, done, exists, invalid, not_found, now,
-    table,
+    ACCOUNT, CatalogId, Databases, Name, Refusal, check_members, column_type, database, described, done, exists,
+    invalid, not_found, now, table,
 };
 
 /// The largest description of a table, as JSON.
@@ -112,13 +111,6 @@ impl TableInput {
         }
         Ok(table)
     }
-}
-
-/// The databases of the catalog, by name.
-type Databases = BTreeMap<String, Database>;
-
-fn database<'a>(state: &'a mut Databases, name: &Name) -> Result<&'a mut Database, Refusal> {
-    state.get_mut(&name.0).ok_or_else(|| not_found("Database", &name.0))
 }
 
 #[derive(Deserialize)]

@@ -32,9 +32,8 @@ use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 use tokio::net::TcpListener;
 
-use self::notifications::Notification;
 use super::sqs::Queues;
-use crate::stack::http;
+use crate::stack::{Notification, http};
 
 /// Serves `store` until this future is dropped. Requests have to be signed with this key.
 pub async fn serve(listener: TcpListener, store: Store, access_key: &str, secret_key: &str) {

@@ -8,20 +8,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::{Object, State, Store};
-use crate::stack::StackError;
 use crate::stack::embedded::REGION;
+use crate::stack::{Notification, StackError};
 
 /// The characters of a key that a message has as they are. A space becomes a plus sign afterwards.
 const PLAIN_IN_MESSAGES: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'*').remove(b' ');
-
-/// Which objects of a bucket are announced, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Notification {
-    queue: String,
-    prefix: String,
-    suffix: String,
-}
 
 /// How an object was created.
 #[derive(Debug, Clone, Copy)]
@@ -32,20 +24,20 @@ pub(super) enum Creation {
 }
 
 impl Store {
-    /// From now on, sends a message to `queue` for every object that is created in `bucket` with this prefix and suffix
-    /// of its key. As S3 does, it sends an `s3:TestEvent` first, and refuses two notifications of a bucket that one
+    /// From now on, sends a message to the queue for every object that is created in the bucket and that matches. As S3 does, it sends an `s3:TestEvent` first, and refuses two notifications of a bucket that one
     /// object could match both. A notification that exists already is left unchanged.
-    pub fn notify(&self, bucket: &str, queue: &str, prefix: &str, suffix: &str) -> Result<(), StackError> {
+    pub(crate) fn notify(&self, new: &Notification) -> Result<(), StackError> {
+        let Notification { bucket, queue, .. } = new;
         let refused = |problem: String| {
             StackError::new(format!("setting a notification of bucket {bucket} to queue {queue}"), problem)
         };
         let state = &mut *self.state();
         let there = state.buckets.get_mut(bucket).ok_or_else(|| refused("the bucket does not exist".to_owned()))?;
-        let new = Notification { queue: queue.to_owned(), prefix: prefix.to_owned(), suffix: suffix.to_owned() };
-        if there.notifications.contains(&new) {
+        if there.notifications.contains(new) {
             return Ok(());
         }
-        if let Some(Notification { queue, prefix, suffix }) = there.notifications.iter().find(|old| old.overlaps(&new))
+        if let Some(Notification { queue, prefix, suffix, .. }) =
+            there.notifications.iter().find(|old| overlap(old, new))
         {
             return Err(refused(format!(
                 "it overlaps with the one to queue {queue} for prefix `{prefix}` and suffix `{suffix}`; \
@@ -63,7 +55,7 @@ impl Store {
         if !state.queues.send(queue, &test.to_string()) {
             return Err(refused("the queue does not exist; create it first".to_owned()));
         }
-        there.notifications.push(new);
+        there.notifications.push(new.clone());
         Ok(())
     }
 }
@@ -81,17 +73,11 @@ impl State {
     }
 }
 
-impl Notification {
-    fn matches(&self, key: &str) -> bool {
-        key.starts_with(&self.prefix) && key.ends_with(&self.suffix)
-    }
-
-    /// Whether a key could match both.
-    fn overlaps(&self, other: &Self) -> bool {
-        let one_begins = self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix);
-        let one_ends = self.suffix.ends_with(&other.suffix) || other.suffix.ends_with(&self.suffix);
-        one_begins && one_ends
-    }
+/// Whether a key could match both.
+fn overlap(a: &Notification, b: &Notification) -> bool {
+    let one_begins = a.prefix.starts_with(&b.prefix) || b.prefix.starts_with(&a.prefix);
+    let one_ends = a.suffix.ends_with(&b.suffix) || b.suffix.ends_with(&a.suffix);
+    one_begins && one_ends
 }
 
 /// The message that announces an object. Of two objects of the same key, the later one has the greater sequencer.

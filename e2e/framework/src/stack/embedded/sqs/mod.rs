@@ -27,7 +27,7 @@ use self::messages::Outgoing;
 use self::queue::Queue;
 use super::json_service::{self, Call, JsonService, Refusal, unknown};
 use super::{ACCOUNT, REGION};
-use crate::stack::StackError;
+use crate::stack::{QueueDepth, StackError};
 
 /// All queues. Clones share the same queues.
 #[derive(Debug, Clone, Default)]
@@ -47,17 +47,6 @@ struct State {
     queues: BTreeMap<String, Queue>,
     /// Counts the messages of all queues. The number of a message orders its queue and is part of its id.
     sent: u64,
-}
-
-/// How many messages a queue has, by what keeps them from being received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Depth {
-    /// Nothing does.
-    pub visible: usize,
-    /// They were received, and are hidden until they are deleted or their visibility timeout ends.
-    pub in_flight: usize,
-    /// They were sent with a delay that has not ended.
-    pub delayed: usize,
 }
 
 /// Serves `queues` until this future is dropped.
@@ -86,7 +75,7 @@ impl Queues {
     }
 
     /// Counts the messages of a queue. It is `None` if there is no such queue.
-    pub(crate) fn depth(&self, name: &str) -> Option<Depth> {
+    pub(crate) fn depth(&self, name: &str) -> Option<QueueDepth> {
         Some(self.state().queues.get_mut(name)?.depth(Instant::now()))
     }
 

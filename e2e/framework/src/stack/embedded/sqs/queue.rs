@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::Depth;
 use super::attributes::Attributes;
 use super::settings::Settings;
+use crate::stack::QueueDepth;
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -105,9 +105,9 @@ impl Queue {
         self.messages.values().map(|message| message.visible_from).filter(|at| *at > now).min()
     }
 
-    pub(super) fn depth(&mut self, now: Instant) -> Depth {
+    pub(super) fn depth(&mut self, now: Instant) -> QueueDepth {
         self.expire(now);
-        let mut depth = Depth { visible: 0, in_flight: 0, delayed: 0 };
+        let mut depth = QueueDepth::default();
         for message in self.messages.values() {
             let count = match message {
                 _ if message.visible_from <= now => &mut depth.visible,
@@ -167,8 +167,8 @@ mod tests {
         (queue, now)
     }
 
-    fn depth(visible: usize, in_flight: usize, delayed: usize) -> Depth {
-        Depth { visible, in_flight, delayed }
+    fn depth(visible: u64, in_flight: u64, delayed: u64) -> QueueDepth {
+        QueueDepth { visible, in_flight, delayed }
     }
 
     #[test]

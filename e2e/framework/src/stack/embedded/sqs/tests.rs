@@ -24,8 +24,8 @@ fn with_queue() -> Queues {
     queues
 }
 
-fn depth(queues: &Queues, name: &str) -> (usize, usize, usize) {
-    let Depth { visible, in_flight, delayed } = queues.depth(name).unwrap();
+fn depth(queues: &Queues, name: &str) -> (u64, u64, u64) {
+    let QueueDepth { visible, in_flight, delayed } = queues.depth(name).unwrap();
     (visible, in_flight, delayed)
 }
 

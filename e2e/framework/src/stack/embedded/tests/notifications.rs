@@ -1,6 +1,7 @@
 //! Tests of the messages with which the embedded S3 announces objects in queues.
 
 use super::*;
+use crate::stack::Notification;
 
 /// What the messages of a queue say of the objects that were created, and the sequencers of all of them. The messages
 /// of other kinds are left out.
@@ -23,15 +24,19 @@ fn announced(stack: &Embedded, queue: &str) -> (Vec<Value>, Vec<String>) {
 async fn a_bucket_announces_each_object_that_is_created_to_its_queue() {
     let stack = start();
     stack.provide(&Resources::bucket("lake")).unwrap();
-    assert!(stack.store.notify("lake", "events", "up/", ".gz").unwrap_err().to_string().contains("queue events"));
+    let notify = |bucket: &str, queue: &str, prefix: &str, suffix: &str| {
+        let [bucket, queue, prefix, suffix] = [bucket, queue, prefix, suffix].map(str::to_owned);
+        stack.store.notify(&Notification { bucket, queue, prefix, suffix })
+    };
+    assert!(notify("lake", "events", "up/", ".gz").unwrap_err().to_string().contains("queue events"));
     stack.queues.create("events", &BTreeMap::new()).unwrap();
     stack.queues.create("others", &BTreeMap::new()).unwrap();
-    stack.store.notify("lake", "events", "up/", ".gz").unwrap();
-    stack.store.notify("lake", "events", "up/", ".gz").unwrap();
-    stack.store.notify("lake", "others", "down/", "").unwrap();
-    let overlap = stack.store.notify("lake", "others", "up/x", "").unwrap_err().to_string();
+    notify("lake", "events", "up/", ".gz").unwrap();
+    notify("lake", "events", "up/", ".gz").unwrap();
+    notify("lake", "others", "down/", "").unwrap();
+    let overlap = notify("lake", "others", "up/x", "").unwrap_err().to_string();
     assert!(overlap.contains("overlaps with the one to queue events"), "{overlap}");
-    assert!(stack.store.notify("sea", "events", "", "").unwrap_err().to_string().contains("bucket sea"));
+    assert!(notify("sea", "events", "", "").unwrap_err().to_string().contains("bucket sea"));
     let tests = stack.queues.messages("events").unwrap();
     let test: Value = serde_json::from_str(&tests[0]).unwrap();
     assert_eq!((tests.len(), &test["Event"], &test["Bucket"]), (1, &json!("s3:TestEvent"), &json!("lake")));
