@@ -132,7 +132,9 @@ fn answered(code: Option<&str>, status: Option<u16>) -> Verdict {
             | "BandwidthLimitExceeded"
             | "PriorRequestNotComplete",
         ) => Verdict::Throttled("throttling"),
-        Some("RequestTimeout" | "RequestTimeoutException") => Verdict::Transient("timeout"),
+        Some("RequestTimeout" | "RequestTimeoutException" | "OperationTimeoutException") => {
+            Verdict::Transient("timeout")
+        }
         // Before the next attempt the SDK fetches new credentials, and learns the clock's skew from this answer.
         Some("ExpiredToken" | "ExpiredTokenException") => Verdict::Transient("expired-token"),
         Some("RequestTimeTooSkewed") => Verdict::Transient("clock-skew"),
@@ -218,6 +220,9 @@ mod tests {
             ("InternalServerError", 500, Verdict::Transient("server-error")),
             ("Unheard", 429, Verdict::Throttled("throttling")),
             ("RequestTimeout", 400, Verdict::Transient("timeout")),
+            ("OperationTimeoutException", 400, Verdict::Transient("timeout")),
+            // Repeating the call would not help: the caller has to read again what it wants to change.
+            ("ConcurrentModificationException", 400, Verdict::Permanent),
             ("ValidationException", 400, Verdict::Permanent),
             ("AccessDeniedException", 400, DENIED),
             ("Unheard", 403, DENIED),
