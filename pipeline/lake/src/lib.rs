@@ -37,7 +37,7 @@ pub use ddl::{Engine, External};
 pub use file::TABLE_VERSION;
 pub use folder::{Folder, files};
 pub use misfit::{Misfit, Reason};
-pub use object::{Lake, ObjectError, Report, convert_object};
+pub use object::{Lake, ObjectError, Published, Report, convert_object};
 pub use partition::{KEYS as PARTITION_KEYS, Partition};
 pub use quarantine::{Ledger, Object};
 pub use table::{Identity, Table};
