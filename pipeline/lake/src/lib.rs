@@ -9,6 +9,7 @@
 //! expected, what was found, and where it came from; the other rows of the object are stored.
 
 mod arrow;
+mod bucket;
 mod column;
 mod columns;
 mod convert;
@@ -32,6 +33,7 @@ mod types;
 // The type of a setting.
 pub use jiff::tz::TimeZone;
 
+pub use bucket::{Bucket, CallFailed, Conflict, Raw, S3Url};
 pub use convert::{Conversion, ConvertError, Converter, Outcome, Settings, Surroundings, Target, Written};
 pub use ddl::{Engine, External};
 pub use file::TABLE_VERSION;
