@@ -116,7 +116,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Connect { command: None, config } => config,
         Command::Health { url } => return health(&url),
-        Command::Lake { command } => return lake::run(command),
+        Command::Lake { command } => return lake::run(command, arguments.log_format),
     };
     let stop = stop.unwrap_or_else(stop_signal);
     let started = start_log(arguments.log_format).map_err(|error| vec![format!("{error:#}")]);

@@ -1,5 +1,6 @@
 //! `fms lake`: raw objects as typed, partitioned Parquet files. A module for each command.
 
+mod bucket;
 mod convert;
 mod ddl;
 
@@ -7,19 +8,21 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::LogFormat;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum LakeCommand {
     /// Convert raw objects, which are files of JSON lines, plain or compressed with gzip or zstd, into a lake in a
-    /// folder.
+    /// folder or in S3.
     Convert(convert::Arguments),
     /// Print the statements that create the tables of a lake in Redshift, Athena or Trino.
     Ddl(ddl::Arguments),
 }
 
 /// Runs a command and gives the exit status of the process.
-pub(crate) fn run(command: LakeCommand) -> ExitCode {
+pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
     match command {
-        LakeCommand::Convert(arguments) => convert::run(arguments),
+        LakeCommand::Convert(arguments) => convert::run(arguments, log_format),
         LakeCommand::Ddl(arguments) => ddl::run(&arguments),
     }
 }
