@@ -13,6 +13,7 @@ mod column;
 mod columns;
 mod convert;
 mod ddl;
+mod event;
 mod file;
 mod folder;
 mod json;
@@ -34,6 +35,7 @@ pub use jiff::tz::TimeZone;
 
 pub use convert::{Conversion, ConvertError, Converter, Outcome, Settings, Surroundings, Target, Written};
 pub use ddl::{Engine, External};
+pub use event::{Created, EventError, created_objects, event_of};
 pub use file::TABLE_VERSION;
 pub use folder::{Folder, files};
 pub use misfit::{Misfit, Reason};
