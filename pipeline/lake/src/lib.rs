@@ -24,6 +24,7 @@ mod name;
 mod number;
 mod object;
 mod partition;
+pub mod poll;
 mod quarantine;
 mod shape;
 mod table;
