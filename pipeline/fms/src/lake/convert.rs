@@ -9,8 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use fms_lake::{Folder, Object, Report, Settings, TimeZone, convert_object, files};
+use fms_lake::{Folder, Object, Report, Settings, convert_object, files};
 
+use super::counted;
+use super::settings::ConversionArguments;
 use crate::{FAILED, NOT_STARTED, say};
 
 #[derive(Debug, Args)]
@@ -21,22 +23,8 @@ pub(crate) struct Arguments {
     /// The folder of the lake. It gets `formatted/`, `quarantine/` and `tables/`.
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
-    /// The fields whose values decide a row's table.
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',', default_value = "object,type,command")]
-    table_fields: Vec<String>,
-    /// The field with a row's event time. A row without it takes that of its `messaged_at`.
-    #[arg(long, value_name = "FIELD", default_value = "timestamp_iso")]
-    timestamp_field: String,
-    /// The columns by which rows are sorted.
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',', default_value = "id,timestamp_iso")]
-    sort_fields: Vec<String>,
-    /// The time zone of the partitions' days and hours, such as `Asia/Seoul`.
-    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = time_zone)]
-    timezone: TimeZone,
-}
-
-fn time_zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|error| error.to_string())
+    #[command(flatten)]
+    conversion: ConversionArguments,
 }
 
 /// Converts the objects. The exit status is 0 if every object was converted, with or without rows in quarantine; 1 if one
@@ -49,13 +37,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
             return NOT_STARTED.into();
         }
     };
-    let settings = Settings {
-        table_fields: arguments.table_fields,
-        time_field: arguments.timestamp_field,
-        zone: arguments.timezone,
-        sort_fields: arguments.sort_fields,
-        ..Settings::default()
-    };
+    let settings = Settings::from(arguments.conversion);
     let mut lake = Folder::new(&arguments.to);
     let (mut sum, mut failed) = (Report::default(), 0);
     for (path, key) in &objects {
@@ -113,8 +95,4 @@ fn summary(objects: usize, failed: usize, sum: &Report) -> String {
         let _ = writeln!(text, "  NOT converted: {}", counted(failed as u64, "object"));
     }
     text
-}
-
-fn counted(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -18,6 +18,7 @@ mod testing;
 mod tests;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
@@ -76,7 +77,8 @@ impl Settings {
 /// How a poller ended that was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopped {
-    /// Messages that were under way when the time was up. They are visible again.
+    /// Messages that are visible again: those that were under way when the time was up, and those that came when it
+    /// was told to stop.
     pub returned: usize,
 }
 
@@ -177,26 +179,28 @@ impl<Q: Queue> Poll<Q> {
         }
     }
 
-    /// Makes messages visible again, all of them at a time. Gives how many they were.
+    /// Makes messages visible again, all of them at a time. Gives how many are.
     async fn put_back(&self, receipts: impl Iterator<Item = String>) -> usize {
         let queue = &self.handler.queue;
         let put_back = receipts.map(async |receipt| match queue.hide(&receipt, Duration::ZERO).await {
-            Ok(()) => metrics::returned(),
-            Err(problem) => warn!("a message stays invisible for as long as it was to be: {problem}"),
+            Ok(()) => {
+                metrics::returned();
+                true
+            }
+            Err(problem) => {
+                warn!("a message stays invisible for as long as it was to be: {problem}");
+                false
+            }
         });
-        let put_back: Vec<_> = put_back.collect();
-        let messages = put_back.len();
-        if timeout(RETURNING, join_all(put_back)).await.is_err() {
-            warn!(
-                messages,
-                "the queue did not answer in time, so messages stay invisible for as long as they were to be"
-            );
-        }
-        messages
+        let Ok(put_back) = timeout(RETURNING, join_all(put_back)).await else {
+            warn!("the queue did not answer in time, so messages stay invisible for as long as they were to be");
+            return 0;
+        };
+        put_back.into_iter().filter(|visible| *visible).count()
     }
 
     /// Asks both queues how many messages they have, again and again, for the metrics.
-    pub async fn measure(&self) {
+    pub async fn measure(&self) -> Infallible {
         loop {
             for (name, queue) in [("main", &self.handler.queue), ("fallback", &self.handler.fallback)] {
                 match queue.depth().await {

@@ -10,8 +10,8 @@ use fms_aws::{Error, Retry, Verdict};
 use super::metrics;
 use super::queue::{Depth, Message, Queue, QueueError};
 
-/// How long SQS waits for a message, seconds. Up to 20 are allowed; the poller stops after this time at the earliest.
-const WAIT: i32 = 10;
+/// How long SQS waits for a message, seconds. It may be up to 20, but a poller without messages stops as late as that.
+const WAIT: i32 = 3;
 /// How long a call is retried. Then the message stays as it is, and the same is done again some time later.
 const RETRIED_FOR: Duration = Duration::from_secs(20);
 /// The longest pause between two attempts of a call.
