@@ -50,13 +50,13 @@ impl Error {
     /// What the error means for a retry. A throttled call had no effect; a call with a transient error may have been
     /// executed nevertheless.
     ///
-    /// Denied access and a missing bucket or table are transient: they were in order when the program started (see
+    /// Denied access and a missing bucket, table or queue are transient: they were in order when the program started (see
     /// [`verdict_at_start`](Self::verdict_at_start)), so somebody changed them and can change them back.
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// The verdict for a call at the program's start, where denied access and a missing bucket or table are permanent:
+    /// The verdict for a call at the program's start, where denied access and a missing bucket, table or queue are permanent:
     /// they are reported at once.
     pub fn verdict_at_start(&self) -> Verdict {
         match self.verdict {
@@ -146,7 +146,12 @@ fn answered(code: Option<&str>, status: Option<u16>) -> Verdict {
             | "UnrecognizedClientException"
             | "InvalidSignatureException",
         ) => DENIED,
-        Some("NoSuchBucket" | "ResourceNotFoundException") => MISSING,
+        Some(
+            "NoSuchBucket"
+            | "ResourceNotFoundException"
+            | "QueueDoesNotExist"
+            | "AWS.SimpleQueueService.NonExistentQueue",
+        ) => MISSING,
         // The request's body was damaged on its way.
         Some("BadDigest" | "CRC32CheckFailed") => Verdict::Transient("checksum"),
         _ => match status {
@@ -227,6 +232,7 @@ mod tests {
             ("AccessDeniedException", 400, DENIED),
             ("Unheard", 403, DENIED),
             ("NoSuchBucket", 404, MISSING),
+            ("AWS.SimpleQueueService.NonExistentQueue", 400, MISSING),
             ("NoSuchUpload", 404, Verdict::Permanent),
         ];
         for (code, status, verdict) in cases {

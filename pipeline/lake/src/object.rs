@@ -126,6 +126,24 @@ pub enum ObjectError {
     },
 }
 
+impl ObjectError {
+    /// The kind of the error, in a word. A raw object that is not there, of which [`io::ErrorKind::NotFound`] tells, is
+    /// `missing`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Read(error) if error.kind() == io::ErrorKind::NotFound => "missing",
+            Self::Read(_) => "read",
+            Self::Convert(_) => "convert",
+            Self::Table(_) => "table",
+            Self::Grow { .. } => "grow",
+            Self::NeverGrown { .. } => "never-grown",
+            Self::Announce(_) => "announce",
+            Self::End(_) => "stale-files",
+            Self::Publish { .. } => "publish",
+        }
+    }
+}
+
 impl From<io::Error> for ObjectError {
     fn from(error: io::Error) -> Self {
         Self::Read(error)

@@ -10,7 +10,8 @@ use fms_aws::Retry;
 use fms_lake::{Bucket, ObjectError, Raw, Report, S3Url, Settings};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, pin_mut, stream};
 
-use super::convert::{Tally, counted};
+use super::convert::Tally;
+use super::counted;
 use crate::say;
 
 /// How long a call is repeated. An object for which that is not enough is reported, and the next ones are converted.

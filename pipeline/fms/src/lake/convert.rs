@@ -10,9 +10,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use fms_lake::{Folder, Object, Report, S3Url, Settings, TimeZone, convert_object, files};
+use fms_lake::{Folder, Object, Report, S3Url, Settings, convert_object, files};
 
 use super::bucket::{self, Job};
+use super::counted;
+use super::settings::ConversionArguments;
 use crate::{FAILED, LogFormat, NOT_STARTED, say, start_log};
 
 #[derive(Debug, Args)]
@@ -34,22 +36,8 @@ pub(crate) struct Arguments {
     /// How many objects in S3 are converted at a time, 4 if it is not given. Each may need 200 MB of memory.
     #[arg(long, value_name = "NUMBER")]
     at_once: Option<NonZeroUsize>,
-    /// The fields whose values decide a row's table.
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',', default_value = "object,type,command")]
-    table_fields: Vec<String>,
-    /// The field with a row's event time. A row without it takes that of its `messaged_at`.
-    #[arg(long, value_name = "FIELD", default_value = "timestamp_iso")]
-    timestamp_field: String,
-    /// The columns by which rows are sorted.
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',', default_value = "id,timestamp_iso")]
-    sort_fields: Vec<String>,
-    /// The time zone of the partitions' days and hours, such as `Asia/Seoul`.
-    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = time_zone)]
-    timezone: TimeZone,
-}
-
-fn time_zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|error| error.to_string())
+    #[command(flatten)]
+    conversion: ConversionArguments,
 }
 
 /// Converts the objects. The exit status is 0 if every object was converted, with or without rows in quarantine; 1 if
@@ -67,13 +55,7 @@ pub(super) fn run(arguments: Arguments, log_format: LogFormat) -> ExitCode {
 
 impl Arguments {
     fn settings(self) -> Settings {
-        Settings {
-            table_fields: self.table_fields,
-            time_field: self.timestamp_field,
-            zone: self.timezone,
-            sort_fields: self.sort_fields,
-            ..Settings::default()
-        }
+        self.conversion.into()
     }
 }
 
@@ -189,8 +171,4 @@ impl Tally {
         }
         text
     }
-}
-
-pub(super) fn counted(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -3,6 +3,11 @@
 mod bucket;
 mod convert;
 mod ddl;
+mod poll;
+mod queues;
+mod raw;
+mod redrive;
+mod settings;
 
 use std::process::ExitCode;
 
@@ -17,6 +22,10 @@ pub(crate) enum LakeCommand {
     Convert(convert::Arguments),
     /// Print the statements that create the tables of a lake in Redshift, Athena or Trino.
     Ddl(ddl::Arguments),
+    /// Convert raw objects in S3 as messages of an SQS queue name them, into a lake in a folder, until SIGTERM.
+    Poll(poll::Arguments),
+    /// Send messages of the fallback queue back to the queue, so that their objects are converted again.
+    Redrive(redrive::Arguments),
 }
 
 /// Runs a command and gives the exit status of the process.
@@ -24,5 +33,11 @@ pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
     match command {
         LakeCommand::Convert(arguments) => convert::run(arguments, log_format),
         LakeCommand::Ddl(arguments) => ddl::run(&arguments),
+        LakeCommand::Poll(arguments) => poll::run(arguments, log_format),
+        LakeCommand::Redrive(arguments) => redrive::run(arguments, log_format),
     }
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
