@@ -50,13 +50,13 @@ impl Error {
     /// What the error means for a retry. A throttled call had no effect; a call with a transient error may have been
     /// executed nevertheless.
     ///
-    /// Denied access and a missing bucket or table are transient: they were in order when the program started (see
+    /// Denied access and a missing bucket, table or queue are transient: they were in order when the program started (see
     /// [`verdict_at_start`](Self::verdict_at_start)), so somebody changed them and can change them back.
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// The verdict for a call at the program's start, where denied access and a missing bucket or table are permanent:
+    /// The verdict for a call at the program's start, where denied access and a missing bucket, table or queue are permanent:
     /// they are reported at once.
     pub fn verdict_at_start(&self) -> Verdict {
         match self.verdict {
@@ -132,7 +132,9 @@ fn answered(code: Option<&str>, status: Option<u16>) -> Verdict {
             | "BandwidthLimitExceeded"
             | "PriorRequestNotComplete",
         ) => Verdict::Throttled("throttling"),
-        Some("RequestTimeout" | "RequestTimeoutException") => Verdict::Transient("timeout"),
+        Some("RequestTimeout" | "RequestTimeoutException" | "OperationTimeoutException") => {
+            Verdict::Transient("timeout")
+        }
         // Before the next attempt the SDK fetches new credentials, and learns the clock's skew from this answer.
         Some("ExpiredToken" | "ExpiredTokenException") => Verdict::Transient("expired-token"),
         Some("RequestTimeTooSkewed") => Verdict::Transient("clock-skew"),
@@ -144,7 +146,12 @@ fn answered(code: Option<&str>, status: Option<u16>) -> Verdict {
             | "UnrecognizedClientException"
             | "InvalidSignatureException",
         ) => DENIED,
-        Some("NoSuchBucket" | "ResourceNotFoundException") => MISSING,
+        Some(
+            "NoSuchBucket"
+            | "ResourceNotFoundException"
+            | "QueueDoesNotExist"
+            | "AWS.SimpleQueueService.NonExistentQueue",
+        ) => MISSING,
         // The request's body was damaged on its way.
         Some("BadDigest" | "CRC32CheckFailed") => Verdict::Transient("checksum"),
         _ => match status {
@@ -218,10 +225,14 @@ mod tests {
             ("InternalServerError", 500, Verdict::Transient("server-error")),
             ("Unheard", 429, Verdict::Throttled("throttling")),
             ("RequestTimeout", 400, Verdict::Transient("timeout")),
+            ("OperationTimeoutException", 400, Verdict::Transient("timeout")),
+            // Repeating the call would not help: the caller has to read again what it wants to change.
+            ("ConcurrentModificationException", 400, Verdict::Permanent),
             ("ValidationException", 400, Verdict::Permanent),
             ("AccessDeniedException", 400, DENIED),
             ("Unheard", 403, DENIED),
             ("NoSuchBucket", 404, MISSING),
+            ("AWS.SimpleQueueService.NonExistentQueue", 400, MISSING),
             ("NoSuchUpload", 404, Verdict::Permanent),
         ];
         for (code, status, verdict) in cases {

@@ -2,33 +2,25 @@
 //! Prometheus.
 //!
 //! With the `metrics` facade a sink counts from anywhere without being given a registry, and a handle costs one atomic
-//! addition on the hot path. `metrics-exporter-prometheus` renders the metrics; its own HTTP listener is not used,
-//! because the worker has one already. This module has the names of the runtime's metrics; each sink has those of its
-//! own. The families `kafka_connect_sink_task_*` and `kafka_connect_task_error_*` are named as the JMX exporter names
-//! Kafka Connect's `sink-task-metrics` and `task-error-metrics`; `fms_*` are this worker's own.
+//! addition on the hot path; `fms-serve` collects and renders the metrics. This module has the names of the runtime's
+//! metrics; each sink has those of its own. The families `kafka_connect_sink_task_*` and `kafka_connect_task_error_*`
+//! are named as the JMX exporter names Kafka Connect's `sink-task-metrics` and `task-error-metrics`; `fms_*` are this
+//! worker's own.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use fms_serve::PrometheusHandle;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::TopicPartition;
 
 /// Collects every metric of this process from now on, and returns what renders them, which is always the same. Handles
 /// that were made before the first call count into nothing.
 pub fn install() -> &'static PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    HANDLE.get_or_init(|| {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let handle = recorder.handle();
-        if metrics::set_global_recorder(recorder).is_err() {
-            tracing::error!("this process collects metrics elsewhere already: `/metrics` will be empty");
-        }
-        describe();
-        handle
-    })
+    let handle = fms_serve::recorder();
+    describe();
+    handle
 }
 
 fn describe() {
@@ -327,6 +319,8 @@ fn to_f64(number: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
     use super::*;
 
     fn rendered(count: impl FnOnce()) -> String {

@@ -116,7 +116,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Connect { command: None, config } => config,
         Command::Health { url } => return health(&url),
-        Command::Lake { command } => return lake::run(command),
+        Command::Lake { command } => return lake::run(command, arguments.log_format),
     };
     let stop = stop.unwrap_or_else(stop_signal);
     let started = start_log(arguments.log_format).map_err(|error| vec![format!("{error:#}")]);
@@ -124,7 +124,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(WorkerOutcome::Clean) => ExitCode::SUCCESS,
         Ok(WorkerOutcome::Failed) => FAILED.into(),
         Err(problems) => {
-            report(&problems, arguments.log_format);
+            report("fms connect", &problems, arguments.log_format);
             NOT_STARTED.into()
         }
     }
@@ -168,10 +168,10 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-fn report(problems: &[String], format: LogFormat) {
+fn report(command: &str, problems: &[String], format: LogFormat) {
     match format {
-        LogFormat::Text => say(&format!("fms connect does not start:\n- {}", problems.join("\n- "))),
-        LogFormat::Json => tracing::error!(?problems, "fms connect does not start"),
+        LogFormat::Text => say(&format!("{command} does not start:\n- {}", problems.join("\n- "))),
+        LogFormat::Json => tracing::error!(?problems, "{command} does not start"),
     }
 }
 
@@ -275,7 +275,7 @@ fn stop_signal() -> io::Result<watch::Receiver<bool>> {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            info!("the worker received {name}");
+            info!("received {name}");
             let _ = stop.send(true);
             stop.closed().await;
         });

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
+use e2e::internals::{Embedded, Resources, Stack as _};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -127,6 +128,10 @@ fn what_is_wrong_with_the_command_is_said() {
         (&["a.json"], 2, "--to <FOLDER>"),
         (&["a.json", "--to", "new", "--timezone", "Mars/Olympus"], 2, "Mars/Olympus"),
         (&["a.json", "--to", "a.json"], 2, "there is no file in what was named, apart from those of the lake"),
+        (&["a.json", "--to", "new", "--again"], 2, "are for a lake in S3"),
+        (&["s3://raw/a.json", "--to", "new"], 2, "is in S3, so the lake has to be, too"),
+        (&["a.json", "--to", "s3://lake", "--database", "l"], 2, "`a.json` does not begin with `s3://`"),
+        (&["s3://raw", "--to", "s3://lake"], 2, "needs --database"),
         (&["lake", "--to", "lake"], 2, "there is no file in what was named, apart from those of the lake"),
         (&["a.json", "--to", "lake"], 1, "column `pressure`: the type `decimal` is not one that the lake writes"),
     ] {
@@ -171,4 +176,70 @@ fn the_tables_of_a_lake_are_created_in_other_engines() {
     let (status, _, errors) = ddl(&["--lake", "elsewhere"]);
     assert_eq!(status, Some(2));
     assert!(errors.contains("cannot list elsewhere/tables"), "{errors}");
+}
+
+/// Runs `fms lake convert` against the services.
+fn convert_in(services: &Embedded, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fms"));
+    command.args(["lake", "convert"]).args(arguments).envs(services.environment()).env("RUST_LOG", "warn");
+    let output = command.output().expect("fms starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn objects_in_s3_become_a_lake_in_s3_with_tables_in_glue() {
+    let services = Embedded::start().expect("the services");
+    let buckets = ["raw", "lake"].map(ToOwned::to_owned).into();
+    let resources = Resources { buckets, databases: vec!["fleet".to_owned()], ..Resources::default() };
+    services.provide(&resources).expect("buckets and a database");
+    let put = |key: &str, body: &[u8]| services.put_object("raw", key, body).expect("put");
+    put("topics/a.json.gz", &gzip(&[tire(0, "812.5"), tire(1, "[812.5,810]"), tire(2, "811")].join("\n")));
+    put("topics/b.json", b"not JSON\n");
+    put("elsewhere/c.json", tire(3, "812").as_bytes());
+
+    let arguments = ["s3://raw/topics", "--to", "s3://lake/v1", "--database", "fleet", "--timezone", "Asia/Seoul"];
+    let (status, said, errors) = convert_in(&services, &arguments);
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    insta::assert_snapshot!(said, @"
+    2 objects converted: 2 rows of 4 in 1 file, 2 in quarantine
+      created or given columns: vehicle_tire_report
+      in quarantine: 1 row because of not-json
+      in quarantine: 1 row because of type, column `pressure`
+    ");
+    let tables = services.catalog("fleet").expect("the database");
+    assert_eq!(tables[0]["Name"], "vehicle_tire_report");
+    assert_eq!(tables[0]["Partitions"][0]["Values"], serde_json::json!(["2022-12-25", "11"]));
+    let stored = services.objects("lake").expect("the bucket");
+    assert!(stored.iter().all(|(key, _)| key.starts_with("v1/")), "{stored:?}");
+
+    let (status, said, _) = convert_in(&services, &arguments);
+    assert!(status == Some(0) && said.contains("converted before and left as they are: 2 objects"), "{said}");
+    let (status, said, _) = convert_in(&services, &[&arguments[..], &["--again", "--at-once", "1"]].concat());
+    assert!(status == Some(0) && said.starts_with("2 objects converted: 2 rows of 4"), "{said}");
+    assert_eq!(services.objects("lake").expect("the bucket"), stored, "nothing was changed by it");
+
+    let whole = gzip(&tire(0, "812.5"));
+    put("topics/cut.json.gz", &whole[..whole.len() - 4]);
+    let (status, said, errors) = convert_in(&services, &arguments);
+    assert!(status == Some(1) && said.contains("NOT converted: 1 object"), "{said}");
+    assert!(errors.starts_with("s3://raw/topics/cut.json.gz: cannot read the object: "), "{errors}");
+}
+
+#[test]
+fn nothing_is_begun_in_s3_without_a_bucket_a_database_and_objects() {
+    let services = Embedded::start().expect("the services");
+    let buckets = ["raw", "lake"].map(ToOwned::to_owned).into();
+    let resources = Resources { buckets, databases: vec!["fleet".to_owned()], ..Resources::default() };
+    services.provide(&resources).expect("buckets and a database");
+    for (from, to, database, says) in [
+        ("s3://raw", "s3://none", "fleet", "there is no bucket `none`"),
+        ("s3://raw", "s3://lake", "none", "there is no database `none` in Glue"),
+        ("s3://raw/x", "s3://lake", "fleet", "there is no object at s3://raw/x"),
+        ("s3://none", "s3://lake", "fleet", "cannot list s3://none/"),
+    ] {
+        let (status, _, errors) = convert_in(&services, &[from, "--to", to, "--database", database]);
+        assert_eq!(status, Some(2), "{errors}");
+        assert!(errors.contains(says), "{errors}");
+    }
 }

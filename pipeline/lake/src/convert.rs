@@ -71,7 +71,7 @@ pub trait Surroundings {
     /// A file that is being written. If it is dropped before the conversion gives it back, nothing may remain of it.
     type Out: Write + Send;
 
-    /// The table of this identity, if there is one.
+    /// The table of this identity, if there is one. An error is one of this table alone: others are still converted.
     fn table(&mut self, identity: &Identity) -> io::Result<Option<Table>>;
 
     /// A new file.
@@ -81,7 +81,7 @@ pub trait Surroundings {
 /// Why a conversion cannot go on. Rows that do not fit are no such reason.
 #[derive(Debug, Error)]
 pub enum ConvertError {
-    /// The catalog did not say what a table is, or a file could not be begun.
+    /// A file could not be begun or written.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A file could not be written.
@@ -127,6 +127,8 @@ pub enum Outcome<W> {
 pub struct Conversion<W> {
     /// The tables of the object's rows.
     pub tables: BTreeMap<Identity, Outcome<W>>,
+    /// The tables that could not be asked for, and why. Their rows were left out.
+    pub failed: BTreeMap<Identity, io::Error>,
     /// The file of the lines that belong to no table, and why they do not.
     pub unclassified: Option<(Written<W>, Ledger)>,
     /// How many lines there were, without empty ones.
@@ -139,6 +141,8 @@ pub struct Converter<'s, S: Surroundings> {
     surroundings: &'s mut S,
     parser: Parser,
     tables: BTreeMap<Identity, Filling<S::Out>>,
+    /// The tables that could not be asked for, and why.
+    failed: BTreeMap<Identity, io::Error>,
     unclassified: Quarantine<S::Out>,
     /// Where the last line is.
     origin: Origin<'s>,
@@ -157,6 +161,7 @@ impl<'s, S: Surroundings> Converter<'s, S> {
             surroundings,
             parser: Parser::new(None),
             tables: BTreeMap::new(),
+            failed: BTreeMap::new(),
             unclassified: Quarantine::default(),
             origin: Origin { object, line: 0 },
             only: None,
@@ -218,13 +223,19 @@ impl<'s, S: Surroundings> Converter<'s, S> {
 
     /// Stores a row in its table, learns from it, or puts it into quarantine.
     fn row(&mut self, identity: Identity, row: &Row<'_>, line: &[u8]) -> Result<(), ConvertError> {
-        if self.only.is_some_and(|tables| !tables.contains(&identity)) {
+        if self.only.is_some_and(|tables| !tables.contains(&identity)) || self.failed.contains_key(&identity) {
             return Ok(());
         }
         let filling = match self.tables.entry(identity.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let table = self.surroundings.table(&identity)?;
+                let table = match self.surroundings.table(&identity) {
+                    Ok(table) => table,
+                    Err(error) => {
+                        self.failed.insert(identity, error);
+                        return Ok(());
+                    }
+                };
                 entry.insert(Filling::new(table, &self.settings.sort_fields)?)
             }
         };
@@ -269,7 +280,7 @@ impl<'s, S: Surroundings> Converter<'s, S> {
             tables.insert(identity, outcome);
         }
         let unclassified = self.unclassified.finish(Target::Unclassified);
-        Ok(Conversion { tables, unclassified, lines: self.lines })
+        Ok(Conversion { tables, failed: self.failed, unclassified, lines: self.lines })
     }
 }
 

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 
 use crate::convert::{Surroundings, Target, Written};
 use crate::key::file_name;
-use crate::object::Lake;
+use crate::object::{Lake, Published};
 use crate::quarantine::Object;
 use crate::table::{Identity, Table};
 use crate::types::{Field, Type};
@@ -149,12 +149,20 @@ impl Lake for Folder {
         Self::persist(file, &self.table_file(identity))
     }
 
-    fn publish(&mut self, object: &Object, file: Written<Self::Out>, _: Option<&str>) -> io::Result<()> {
-        let path = self.root.join(file.target.key(object));
-        let mut out = file.out;
-        out.flush().map_err(|error| at("write", &path, &error))?;
-        let file = out.into_inner().map_err(|error| at("write", &path, &error.into_error()))?;
-        Self::persist(file, &path)
+    fn announce(&mut self, _: &Object, _: &BTreeSet<Target>) -> io::Result<()> {
+        // The files of an object are found by their name.
+        Ok(())
+    }
+
+    fn publish(&mut self, object: &Object, files: Vec<Written<Self::Out>>, _: Option<&str>) -> io::Result<Published> {
+        for file in files {
+            let path = self.root.join(file.target.key(object));
+            let mut out = file.out;
+            out.flush().map_err(|error| at("write", &path, &error))?;
+            let file = out.into_inner().map_err(|error| at("write", &path, &error.into_error()))?;
+            Self::persist(file, &path)?;
+        }
+        Ok(Published::Visible)
     }
 
     fn end(&mut self, object: &Object, published: &BTreeSet<Target>) -> io::Result<()> {

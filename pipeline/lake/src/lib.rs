@@ -9,10 +9,12 @@
 //! expected, what was found, and where it came from; the other rows of the object are stored.
 
 mod arrow;
+mod bucket;
 mod column;
 mod columns;
 mod convert;
 mod ddl;
+mod event;
 mod file;
 mod folder;
 mod json;
@@ -23,6 +25,7 @@ mod name;
 mod number;
 mod object;
 mod partition;
+pub mod poll;
 mod quarantine;
 mod shape;
 mod table;
@@ -32,12 +35,14 @@ mod types;
 // The type of a setting.
 pub use jiff::tz::TimeZone;
 
+pub use bucket::{Bucket, CallFailed, Conflict, Raw, S3Url};
 pub use convert::{Conversion, ConvertError, Converter, Outcome, Settings, Surroundings, Target, Written};
 pub use ddl::{Engine, External};
+pub use event::{Created, EventError, created_objects, event_of};
 pub use file::TABLE_VERSION;
 pub use folder::{Folder, files};
 pub use misfit::{Misfit, Reason};
-pub use object::{Lake, ObjectError, Report, convert_object};
+pub use object::{Lake, ObjectError, Published, Report, convert_object};
 pub use partition::{KEYS as PARTITION_KEYS, Partition};
 pub use quarantine::{Ledger, Object};
 pub use table::{Identity, Table};

@@ -21,12 +21,31 @@ pub trait Lake: Surroundings {
     /// another version by now, the columns that it lacks are added to that.
     fn grow(&mut self, identity: &Identity, known: Option<&Table>, columns: &[Field]) -> io::Result<()>;
 
-    /// Makes a complete file of an object visible to readers, in place of what an earlier conversion of it left.
-    /// `version` is that of the table by which the file was written.
-    fn publish(&mut self, object: &Object, file: Written<Self::Out>, version: Option<&str>) -> io::Result<()>;
+    /// Says which files will be published next, so that they are found by [`end`](Self::end) of a later conversion even
+    /// if this one does not get that far.
+    fn announce(&mut self, object: &Object, targets: &BTreeSet<Target>) -> io::Result<()>;
+
+    /// Makes the complete files of a table visible to readers, in place of what earlier conversions of the object left.
+    /// `version` is that of the table by which the files were written.
+    fn publish(
+        &mut self,
+        object: &Object,
+        files: Vec<Written<Self::Out>>,
+        version: Option<&str>,
+    ) -> io::Result<Published>;
 
     /// Removes what earlier conversions of the object left in other files than these, which were published now.
     fn end(&mut self, object: &Object, published: &BTreeSet<Target>) -> io::Result<()>;
+}
+
+/// What became of the files of a table that were to be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// Readers see them.
+    Visible,
+    /// There are files of the object that were written by a newer version of the table. They stay, and the object has
+    /// to be converted for this table again.
+    Outdated,
 }
 
 /// What became of an object.
@@ -67,9 +86,12 @@ pub enum ObjectError {
     /// The object could not be read to its end.
     #[error("cannot read the object: {0}")]
     Read(#[source] io::Error),
-    /// A file could not be written or a table not be asked for.
+    /// A file could not be written.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// The catalog did not say what a table is.
+    #[error(transparent)]
+    Table(io::Error),
     /// A table could not be created or changed.
     #[error("cannot add columns to the table `{table}`: {error}")]
     Grow {
@@ -87,18 +109,39 @@ pub enum ObjectError {
         /// The table.
         table: String,
     },
+    /// It could not be noted which files the object has.
+    #[error("cannot note which files are being published: {0}")]
+    Announce(#[source] io::Error),
     /// What an earlier conversion left could not be removed.
     #[error("cannot remove the files of an earlier conversion, so rows may be there twice: {0}")]
     End(#[source] io::Error),
-    /// A file could not be made visible.
-    #[error("cannot publish the file of {target}: {error}")]
+    /// The files of a table, or the one of the lines without a table, could not be made visible.
+    #[error("cannot publish the files of {table}: {error}")]
     Publish {
-        /// What the file is for.
-        target: Target,
+        /// The table.
+        table: String,
         /// What went wrong.
         #[source]
         error: io::Error,
     },
+}
+
+impl ObjectError {
+    /// The kind of the error, in a word. A raw object that is not there, of which [`io::ErrorKind::NotFound`] tells, is
+    /// `missing`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Read(error) if error.kind() == io::ErrorKind::NotFound => "missing",
+            Self::Read(_) => "read",
+            Self::Convert(_) => "convert",
+            Self::Table(_) => "table",
+            Self::Grow { .. } => "grow",
+            Self::NeverGrown { .. } => "never-grown",
+            Self::Announce(_) => "announce",
+            Self::End(_) => "stale-files",
+            Self::Publish { .. } => "publish",
+        }
+    }
 }
 
 impl From<io::Error> for ObjectError {
@@ -108,23 +151,29 @@ impl From<io::Error> for ObjectError {
 }
 
 /// Converts an object, which `open` opens from its first byte as often as it is called.
+///
+/// A table that cannot be used does not keep the others from being published. The error is then that of the first such
+/// table, and a further conversion of the object is needed.
 pub fn convert_object<L: Lake, R: Read>(
     settings: &Settings,
     object: &Object,
     mut open: impl FnMut() -> io::Result<R>,
     lake: &mut L,
 ) -> Result<Report, ObjectError> {
-    let mut report = Report::default();
-    let mut published = BTreeSet::new();
+    let mut progress = Progress::default();
     let mut left: Option<BTreeSet<Identity>> = None;
     for _ in 0..MAX_ROUNDS {
         let conversion = convert_once(settings, object, open()?, lake, left.as_ref())?;
-        report.lines = conversion.lines;
-        left = Some(publish(object, conversion, lake, &mut report, &mut published)?);
-        if left.as_ref().is_some_and(BTreeSet::is_empty) {
-            lake.end(object, &published).map_err(ObjectError::End)?;
-            return Ok(report);
+        progress.report.lines = conversion.lines;
+        let again = progress.publish(object, conversion, lake)?;
+        if again.is_empty() {
+            if let Some(error) = progress.failed {
+                return Err(error);
+            }
+            lake.end(object, &progress.published).map_err(ObjectError::End)?;
+            return Ok(progress.report);
         }
+        left = Some(again);
     }
     let table = left.into_iter().flatten().next().map(|identity| identity.table()).unwrap_or_default();
     Err(ObjectError::NeverGrown { table })
@@ -145,40 +194,91 @@ fn convert_once<L: Lake>(
     Ok(converter.finish()?)
 }
 
-/// Publishes the files that are complete and lets tables grow. Gives the tables for which the object has to be
-/// converted again.
-fn publish<L: Lake>(
-    object: &Object,
-    conversion: Conversion<L::Out>,
-    lake: &mut L,
-    report: &mut Report,
-    published: &mut BTreeSet<Target>,
-) -> Result<BTreeSet<Identity>, ObjectError> {
-    let mut left = BTreeSet::new();
-    let unclassified = conversion.unclassified.map(|(file, ledger)| (vec![file], None, ledger));
-    let mut complete: Vec<_> = unclassified.into_iter().collect();
-    for (identity, outcome) in conversion.tables {
-        match outcome {
-            Outcome::Written { files, version, ledger } => complete.push((files, version, ledger)),
-            Outcome::Grow { table, columns } => {
-                lake.grow(&identity, table.as_ref(), &columns)
-                    .map_err(|error| ObjectError::Grow { table: identity.table(), error })?;
-                report.grown.insert(identity.clone());
-                left.insert(identity);
+/// What has become of an object so far.
+#[derive(Debug, Default)]
+struct Progress {
+    report: Report,
+    published: BTreeSet<Target>,
+    /// The first error of a table.
+    failed: Option<ObjectError>,
+}
+
+/// The complete files of a table, or the one of the lines without a table.
+struct Complete<W> {
+    identity: Option<Identity>,
+    files: Vec<Written<W>>,
+    version: Option<String>,
+    ledger: Ledger,
+}
+
+impl Progress {
+    /// Publishes the files that are complete and lets tables grow. Gives the tables for which the object has to be
+    /// converted again.
+    fn publish<L: Lake>(
+        &mut self,
+        object: &Object,
+        conversion: Conversion<L::Out>,
+        lake: &mut L,
+    ) -> Result<BTreeSet<Identity>, ObjectError> {
+        let (mut left, mut growing, mut complete) = (BTreeSet::new(), Vec::new(), Vec::new());
+        if let Some((file, ledger)) = conversion.unclassified {
+            complete.push(Complete { identity: None, files: vec![file], version: None, ledger });
+        }
+        for (identity, outcome) in conversion.tables {
+            match outcome {
+                Outcome::Written { files, version, ledger } => {
+                    complete.push(Complete { identity: Some(identity), files, version, ledger });
+                }
+                Outcome::Grow { table, columns } => growing.push((identity, table, columns)),
             }
         }
+        self.failed(conversion.failed.into_values().map(ObjectError::Table).next());
+
+        let targets: BTreeSet<Target> =
+            complete.iter().flat_map(|table| &table.files).map(|file| file.target.clone()).collect();
+        if !targets.is_empty() {
+            lake.announce(object, &targets).map_err(ObjectError::Announce)?;
+        }
+        for table in complete {
+            left.extend(self.publish_table(object, table, lake));
+        }
+        for (identity, table, columns) in growing {
+            match lake.grow(&identity, table.as_ref(), &columns) {
+                Ok(()) => {
+                    self.report.grown.insert(identity.clone());
+                    left.insert(identity);
+                }
+                Err(error) => self.failed(Some(ObjectError::Grow { table: identity.table(), error })),
+            }
+        }
+        Ok(left)
     }
-    for (files, version, ledger) in complete {
-        for file in files {
-            let target = file.target.clone();
-            published.insert(target.clone());
+
+    /// Publishes the files of a table. Gives the table if the object has to be converted for it again.
+    fn publish_table<L: Lake>(&mut self, object: &Object, table: Complete<L::Out>, lake: &mut L) -> Option<Identity> {
+        let Complete { identity, files, version, ledger } = table;
+        let kept: Vec<(Target, usize)> = files.iter().map(|file| (file.target.clone(), file.rows)).collect();
+        match lake.publish(object, files, version.as_deref()) {
+            Ok(Published::Outdated) => return identity,
+            Ok(Published::Visible) => {}
+            Err(error) => {
+                let table = identity.map_or_else(|| "no table".to_owned(), |identity| identity.table());
+                self.failed(Some(ObjectError::Publish { table, error }));
+                return None;
+            }
+        }
+        for (target, rows) in kept {
             if let Target::Rows(..) = target {
-                report.files += 1;
-                report.rows += file.rows as u64;
+                self.report.files += 1;
+                self.report.rows += rows as u64;
             }
-            lake.publish(object, file, version.as_deref()).map_err(|error| ObjectError::Publish { target, error })?;
+            self.published.insert(target);
         }
-        report.add_quarantined(ledger);
+        self.report.add_quarantined(ledger);
+        None
     }
-    Ok(left)
+
+    fn failed(&mut self, error: Option<ObjectError>) {
+        self.failed = self.failed.take().or(error);
+    }
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use bytes::Bytes;
-use fms_lake::{Field, Identity, Lake, Object, Settings, Surroundings, Table, Target, Type, Written, convert_object};
+use fms_lake::{
+    Field, Identity, Lake, Object, ObjectError, Published, Report, Settings, Surroundings, Table, Target, Type,
+    Written, convert_object,
+};
 use jiff::tz::TimeZone;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
@@ -14,13 +17,19 @@ use proptest::prelude::*;
 struct Memory {
     tables: BTreeMap<String, Table>,
     files: BTreeMap<String, Vec<u8>>,
+    announced: BTreeSet<Target>,
+    /// A table that cannot be used.
+    broken: Option<&'static str>,
 }
 
 impl Surroundings for Memory {
     type Out = Vec<u8>;
 
     fn table(&mut self, identity: &Identity) -> io::Result<Option<Table>> {
-        Ok(self.tables.get(&identity.table()).cloned())
+        match self.broken {
+            Some(table) if table == identity.table() => Err(io::Error::other("the table is broken")),
+            _ => Ok(self.tables.get(&identity.table()).cloned()),
+        }
     }
 
     fn create(&mut self, _: &Target) -> io::Result<Vec<u8>> {
@@ -36,10 +45,14 @@ impl Memory {
 
     /// Converts an object. Gives its files by their names.
     fn convert(&mut self, settings: &Settings, text: &str) -> BTreeMap<String, Vec<u8>> {
+        self.try_convert(settings, text).expect("converted");
+        self.files.clone()
+    }
+
+    fn try_convert(&mut self, settings: &Settings, text: &str) -> Result<Report, ObjectError> {
         self.files.clear();
         let object = Object { bucket: "raw".into(), key: "topics/t/o.json".into(), version_id: None };
-        convert_object(settings, &object, || Ok(text.as_bytes()), self).expect("converted");
-        self.files.clone()
+        convert_object(settings, &object, || Ok(text.as_bytes()), self)
     }
 }
 
@@ -50,14 +63,22 @@ impl Lake for Memory {
         Ok(())
     }
 
-    fn publish(&mut self, _: &Object, file: Written<Vec<u8>>, _: Option<&str>) -> io::Result<()> {
-        let name = match file.target {
-            Target::Rows(identity, partition) => format!("{}/{partition}", identity.table()),
-            Target::Quarantine(identity) => format!("{}/quarantine", identity.table()),
-            Target::Unclassified => "unclassified".to_owned(),
-        };
-        assert!(self.files.insert(name.clone(), file.out).is_none(), "{name} is published twice");
+    fn announce(&mut self, _: &Object, targets: &BTreeSet<Target>) -> io::Result<()> {
+        self.announced.extend(targets.iter().cloned());
         Ok(())
+    }
+
+    fn publish(&mut self, _: &Object, files: Vec<Written<Vec<u8>>>, _: Option<&str>) -> io::Result<Published> {
+        for file in files {
+            assert!(self.announced.contains(&file.target), "{} is published and was not announced", file.target);
+            let name = match file.target {
+                Target::Rows(identity, partition) => format!("{}/{partition}", identity.table()),
+                Target::Quarantine(identity) => format!("{}/quarantine", identity.table()),
+                Target::Unclassified => "unclassified".to_owned(),
+            };
+            assert!(self.files.insert(name.clone(), file.out).is_none(), "{name} is published twice");
+        }
+        Ok(Published::Visible)
     }
 
     fn end(&mut self, _: &Object, published: &BTreeSet<Target>) -> io::Result<()> {
@@ -104,6 +125,19 @@ fn protocols_and_hours_are_files_of_their_own() {
         ["{object: \"vehicle\", type: \"tire\", command: \"report\", id: 1, \
              timestamp_iso: 2022-12-31 14:59:59.999 +00:00, pressure: 812.5}"]
     );
+}
+
+#[test]
+fn a_table_that_cannot_be_used_keeps_no_other_table_from_its_files() {
+    let mut lake = Memory { broken: Some("a_t_c"), ..Memory::default() };
+    let row = |object: &str| {
+        format!(r#"{{"object":"{object}","type":"t","command":"c","timestamp_iso":"2023-01-01T03:00:00Z","n":1}}"#)
+    };
+    let text = [row("a"), row("b"), row("a"), "no JSON".to_owned()].join("\n");
+    let error = lake.try_convert(&settings("UTC"), &text).expect_err("an error");
+    assert_eq!(error.to_string(), "the table is broken");
+    let names: Vec<&String> = lake.files.keys().collect();
+    assert_eq!(names, ["b_t_c/ymd=2023-01-01/hour=03", "unclassified"]);
 }
 
 #[test]

@@ -171,7 +171,7 @@ impl Worker {
 
         let in_time = runtime.block_on(async {
             tokio::spawn(async move {
-                if let Err(error) = rest::serve(listener, rest).await {
+                if let Err(error) = fms_serve::serve(listener, rest::router(rest)).await {
                     error!(%address, %error, "the REST interface has ended, so `/health` and `/metrics` do not answer \
                                               any more");
                 }

@@ -1,25 +1,43 @@
 //! `fms lake`: raw objects as typed, partitioned Parquet files. A module for each command.
 
+mod bucket;
 mod convert;
 mod ddl;
+mod poll;
+mod queues;
+mod raw;
+mod redrive;
+mod settings;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::LogFormat;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum LakeCommand {
     /// Convert raw objects, which are files of JSON lines, plain or compressed with gzip or zstd, into a lake in a
-    /// folder.
+    /// folder or in S3.
     Convert(convert::Arguments),
     /// Print the statements that create the tables of a lake in Redshift, Athena or Trino.
     Ddl(ddl::Arguments),
+    /// Convert raw objects in S3 as messages of an SQS queue name them, into a lake in a folder, until SIGTERM.
+    Poll(poll::Arguments),
+    /// Send messages of the fallback queue back to the queue, so that their objects are converted again.
+    Redrive(redrive::Arguments),
 }
 
 /// Runs a command and gives the exit status of the process.
-pub(crate) fn run(command: LakeCommand) -> ExitCode {
+pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
     match command {
-        LakeCommand::Convert(arguments) => convert::run(arguments),
+        LakeCommand::Convert(arguments) => convert::run(arguments, log_format),
         LakeCommand::Ddl(arguments) => ddl::run(&arguments),
+        LakeCommand::Poll(arguments) => poll::run(arguments, log_format),
+        LakeCommand::Redrive(arguments) => redrive::run(arguments, log_format),
     }
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,0 +1,108 @@
+//! The conversion of raw objects in S3 into a lake in S3, whose tables are in the Glue catalog.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use fms_aws::Retry;
+use fms_lake::{Bucket, ObjectError, Raw, Report, S3Url, Settings};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, pin_mut, stream};
+
+use super::convert::Tally;
+use super::counted;
+use crate::say;
+
+/// How long a call is repeated. An object for which that is not enough is reported, and the next ones are converted.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// The longest wait between two attempts of a call.
+const DELAY_MAX: Duration = Duration::from_secs(10);
+/// How often it is said how many objects are done.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// What to convert, and into which lake.
+pub(super) struct Job {
+    pub objects: Vec<S3Url>,
+    pub to: S3Url,
+    pub database: String,
+    pub settings: Settings,
+    /// Whether objects that are on record are converted as well.
+    pub again: bool,
+    /// How many objects are converted at a time.
+    pub at_once: usize,
+}
+
+/// Converts the objects. An error says why nothing was begun.
+pub(super) fn run(job: Job) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.context("cannot start threads")?;
+    let aws = fms_aws::load(runtime.handle());
+    let retry = Retry::new("fms lake convert", Some(PATIENCE), DELAY_MAX, |_| {});
+    let bucket = Bucket::new(&aws, &job.to, &job.database, retry);
+    runtime.block_on(async {
+        bucket.check().await?;
+        convert(&bucket, job).await
+    })
+}
+
+async fn convert(bucket: &Bucket, job: Job) -> anyhow::Result<ExitCode> {
+    let Job { objects, settings, again, at_once, .. } = job;
+    let names = objects.iter().map(S3Url::to_string).collect::<Vec<_>>().join(", ");
+    let settings = Arc::new(settings);
+    let done = raws(bucket, objects).map(|raw| {
+        let settings = &settings;
+        async move {
+            let raw = raw?;
+            let result = bucket.convert(settings, &raw, again).await;
+            Ok::<_, io::Error>((raw, result))
+        }
+    });
+    let done = done.buffer_unordered(at_once);
+    pin_mut!(done);
+    let (mut tally, mut listed, mut said) = (Tally::default(), true, Instant::now());
+    while let Some(object) = done.next().await {
+        match object {
+            Ok((raw, result)) => note(&mut tally, &raw, result),
+            Err(error) if tally.objects() == 0 => return Err(error.into()),
+            Err(error) => {
+                say(&format!("not all objects were found: {error}"));
+                listed = false;
+            }
+        }
+        if said.elapsed() >= PROGRESS {
+            said = Instant::now();
+            say(&format!("{} so far", counted(tally.objects(), "object")));
+        }
+    }
+    anyhow::ensure!(tally.objects() > 0 || !listed, "there is no object at {names}");
+    let exit = tally.print();
+    Ok(if listed { exit } else { crate::FAILED.into() })
+}
+
+fn note(tally: &mut Tally, raw: &Raw, result: Result<Option<Report>, ObjectError>) {
+    match result {
+        Ok(Some(report)) => tally.converted(report),
+        Ok(None) => tally.on_record += 1,
+        Err(error) => {
+            tally.failed += 1;
+            say(&format!("{raw}: {error}"));
+        }
+    }
+}
+
+/// All raw objects of these keys or below them.
+fn raws(bucket: &Bucket, urls: Vec<S3Url>) -> impl Stream<Item = io::Result<Raw>> {
+    stream::iter(urls).flat_map(move |url| {
+        let pages = stream::try_unfold(Some(None), move |next: Option<Option<String>>| {
+            let url = url.clone();
+            async move {
+                let Some(next) = next else { return Ok(None) };
+                let (page, next) = bucket.raws(&url, next).await?;
+                let page = stream::iter(page.into_iter().map(Ok));
+                Ok::<_, io::Error>(Some((page, next.map(Some))))
+            }
+        });
+        pages.try_flatten()
+    })
+}

@@ -1,0 +1,229 @@
+//! `fms lake poll` and `fms lake redrive` with the S3 and SQS of the embedded stack.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use e2e::internals::{Embedded, Notification, Queue, Resources, Stack};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A bucket that announces its objects to the queue `events`, and a fallback queue.
+fn stack() -> Embedded {
+    let stack = Embedded::start().expect("a stack");
+    let queue = |name: &str| (name.to_owned(), Queue { visibility_timeout: 30, dead_letters: None });
+    let notification = Notification {
+        bucket: "raw-data".into(),
+        queue: "events".into(),
+        prefix: String::new(),
+        suffix: String::new(),
+    };
+    let resources = Resources {
+        queues: [queue("events"), queue("failed")].into(),
+        notifications: vec![notification],
+        ..Resources::bucket("raw-data")
+    };
+    stack.provide(&resources).expect("a bucket and queues");
+    stack
+}
+
+fn url(name: &str) -> String {
+    format!("http://sqs.invalid/000000000000/{name}")
+}
+
+fn fms(stack: &Embedded, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fms"));
+    command.args(["lake"]).args(arguments).envs(stack.environment());
+    command.env("FMS_LAKE_QUEUE_URL", url("events")).env("FMS_LAKE_FALLBACK_QUEUE_URL", url("failed"));
+    command.env_remove("RUST_LOG");
+    command
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "no {what} within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A poller that has started, and the address at which it listens.
+struct Poller(Child, String);
+
+impl Poller {
+    fn start(stack: &Embedded, lake: &Path) -> Self {
+        let mut command = fms(stack, &["poll", "--listen", "127.0.0.1:0", "--to"]);
+        let mut child = command.arg(lake).stderr(Stdio::piped()).spawn().expect("fms starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+        let mut said = Vec::new();
+        let address = loop {
+            let line = lines.next().unwrap_or_else(|| panic!("fms lake poll has ended: {said:#?}"));
+            if let Some((_, address)) = line.split_once("listens at http://") {
+                break address.split_whitespace().next().expect("an address").to_owned();
+            }
+            said.push(line);
+        };
+        // What nobody reads would end up in a pipe that is full.
+        thread::spawn(move || lines.for_each(drop));
+        Self(child, address)
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.1).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    fn stop(mut self) -> Option<i32> {
+        let pid = Pid::from_raw(i32::try_from(self.0.id()).expect("a process id"));
+        kill(pid, Signal::SIGTERM).expect("it runs");
+        until("end", || self.0.try_wait().expect("a child")).code()
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        // It has ended unless the test failed.
+        let _ = self.0.kill();
+    }
+}
+
+fn messages(stack: &Embedded, queue: &str) -> u64 {
+    let depth = stack.queue(queue).expect("a queue");
+    depth.visible + depth.in_flight + depth.delayed
+}
+
+fn redrive(stack: &Embedded, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = fms(stack, &["redrive"]).args(arguments).output().expect("fms starts");
+    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
+/// Sends a message as the SDKs do.
+fn send(stack: &Embedded, queue: &str, body: &str) {
+    let environment = stack.environment();
+    let address = environment["AWS_ENDPOINT_URL"].trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let body = serde_json::json!({"QueueUrl": url(queue), "MessageBody": body}).to_string();
+    let mut stream = TcpStream::connect(&address).expect("the stack listens");
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nx-amz-target: AmazonSQS.SendMessage\r\n\
+         content-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+fn row(second: u32) -> String {
+    format!(
+        r#"{{"object":"vehicle","type":"tire","command":"report","id":7,"timestamp_iso":"2022-12-25T11:00:{second:02}Z"}}"#
+    )
+}
+
+/// How many files there are below a folder, by the folder's first level.
+fn files(folder: &Path) -> BTreeMap<String, usize> {
+    fn count(path: &Path) -> usize {
+        if path.is_dir() {
+            fs::read_dir(path).expect("a folder").map(|entry| count(&entry.expect("an entry").path())).sum()
+        } else {
+            1
+        }
+    }
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), count(&entry.path()))).collect()
+}
+
+#[test]
+fn objects_that_a_queue_names_become_a_lake_and_what_fails_is_converted_later() {
+    let (stack, folder) = (stack(), tempfile::tempdir().expect("a folder"));
+    let lake = folder.path().join("lake");
+    let put = |key: &str, body: &[u8]| stack.put_object("raw-data", key, body).expect("an object");
+    put("topics/a b+c.json", row(0).as_bytes());
+    put("formatted/of-the-lake.parquet", b"PAR1");
+    // The beginning of a gzip file.
+    put("topics/cut.json.gz", &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
+    let poller = Poller::start(&stack, &lake);
+    until("empty queue", || (messages(&stack, "events") == 0).then_some(()));
+    assert!(poller.get("/health").starts_with("HTTP/1.0 200 "));
+    // The fourth message is the test event. A call is counted a moment after it has its effect.
+    for expected in [
+        "\nfms_lake_objects_total{outcome=\"converted\"} 1\n",
+        "\nfms_lake_objects_total{outcome=\"not-raw\"} 1\n",
+        "\nfms_lake_failures_total{reason=\"read\"} 1\n",
+        "\nfms_lake_conversion_seconds_bucket{le=\"+Inf\"} 1\n",
+        "\nfms_lake_queue_calls_total{operation=\"DeleteMessage\",result=\"ok\"} 4\n",
+    ] {
+        until(expected, || poller.get("/metrics").contains(expected).then_some(()));
+    }
+    assert_eq!(files(&lake), BTreeMap::from([("formatted".into(), 1), ("tables".into(), 1)]));
+    let letters = stack.messages("failed").expect("a queue");
+    assert_eq!(letters.len(), 1);
+    let letter = r#""object":{"bucket":"raw-data","key":"topics/cut.json.gz"},"reason":"read","error":"cannot read"#;
+    assert!(letters[0].contains(letter), "{letters:?}");
+
+    let (status, said) = redrive(&stack, &["--dry-run", "--reason", "^missing"]);
+    assert_eq!(
+        (status, said.as_str()),
+        (Some(0), "0 messages would be sent back, 1 kept\n  kept: 1 because of read\n")
+    );
+    assert_eq!(messages(&stack, "failed"), 1);
+    put("topics/cut.json.gz", row(1).as_bytes());
+    until("object that was put again", || (files(&lake)["formatted"] == 2).then_some(()));
+    let (status, said) = redrive(&stack, &["--reason", "^read", "--prefix", "topics/"]);
+    assert_eq!((status, said.as_str()), (Some(0), "1 message sent back, 0 kept\n  sent: 1 because of read\n"));
+    let again = "\nfms_lake_objects_total{outcome=\"converted\"} 3\n";
+    until("conversion of what was sent back", || poller.get("/metrics").contains(again).then_some(()));
+    assert_eq!(files(&lake)["formatted"], 2, "a second conversion replaces the files of the first");
+    until("empty queue", || (messages(&stack, "events") == 0).then_some(()));
+    assert_eq!(messages(&stack, "failed"), 0);
+    assert_eq!(poller.stop(), Some(0));
+}
+
+#[test]
+fn an_object_that_is_gone_is_told_by_its_reason() {
+    let (stack, folder) = (stack(), tempfile::tempdir().expect("a folder"));
+    let object = serde_json::json!({"bucket": {"name": "raw-data"}, "object": {"key": "topics/gone"}});
+    let record = serde_json::json!({"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": object});
+    send(&stack, "events", &serde_json::json!({"Records": [record]}).to_string());
+    let poller = Poller::start(&stack, &folder.path().join("lake"));
+    let letters = until("letter", || stack.messages("failed").ok().filter(|letters| !letters.is_empty()));
+    assert!(letters[0].contains(r#""reason":"missing""#), "{letters:?}");
+    assert_eq!(poller.stop(), Some(0));
+}
+
+#[test]
+fn what_is_wrong_is_said_at_once_and_all_of_it() {
+    let (stack, folder) = (stack(), tempfile::tempdir().expect("a folder"));
+    let lake = folder.path().display().to_string();
+    let start = |queue: &str, fallback: &str, more: &[&str]| {
+        let mut command = fms(&stack, &["poll", "--to", &lake, "--listen", "127.0.0.1:0"]);
+        let output =
+            command.args(["--queue", queue, "--fallback-queue", fallback]).args(more).output().expect("fms starts");
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).expect("UTF-8")
+    };
+    let said = start(&url("none"), &url("neither"), &[]);
+    assert!(
+        said.starts_with(
+            "fms lake poll does not start:\n- cannot find the queue http://sqs.invalid/000000000000/none: "
+        ),
+        "{said}"
+    );
+    assert_eq!(said.matches("check the URL of the queue").count(), 2, "{said}");
+    let said = start(&url("events"), &url("events"), &["--memory", "100"]);
+    assert!(said.contains("one conversion takes up to 160") && said.contains("are the same queue"), "{said}");
+}

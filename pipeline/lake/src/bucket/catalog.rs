@@ -1,0 +1,157 @@
+//! The tables in Glue: how they are read, created and given columns while others do the same.
+//!
+//! A table is only ever replaced in the version that was read; if somebody was faster, it is read again. Partitions
+//! have columns of their own, which readers compare with the table's, so a table that got columns has its partitions
+//! brought up after it. In between, its parameter `fms.partitions.version` is behind, and whoever meets such a table
+//! finishes the work. That is how a crash leaves nothing behind.
+
+use std::io;
+use std::sync::Arc;
+
+use fms_glue::{Glue, TableInput, already_exists, modified_meanwhile};
+
+use super::failure;
+use super::partitions::Known;
+use super::schema::{self, PARTITIONS_VERSION, Version};
+use crate::table::{Identity, Table};
+use crate::types::Field;
+
+/// How often a table is read again because others changed it. Each time at least one of them has got what it wanted.
+pub(super) const MAX_ROUNDS: usize = 100;
+
+/// The tables of a lake.
+#[derive(Debug, Clone)]
+pub(super) struct Catalog {
+    pub glue: Glue,
+    pub database: Arc<str>,
+    /// The folder of the tables' files: `s3://bucket/prefix/formatted/`.
+    pub root: Arc<str>,
+    pub known: Arc<Known>,
+}
+
+impl Catalog {
+    /// Checks that the database exists.
+    pub async fn check(&self) -> io::Result<()> {
+        let database = &*self.database;
+        let found = self.glue.database(database).await;
+        match found.map_err(|error| failure::glue(format!("look at the database `{database}`"), error))? {
+            Some(_) => Ok(()),
+            None => Err(io::Error::other(format!("there is no database `{database}` in Glue; create it"))),
+        }
+    }
+
+    /// The table of this identity, if there is one. Its partitions have its columns.
+    pub async fn table(&self, identity: &Identity) -> io::Result<Option<Table>> {
+        let name = identity.table();
+        let Some(mut table) = self.find(&name).await? else { return Ok(None) };
+        let location = self.location(identity);
+        let mut read = self.usable(&table, schema::read(&table, &location))?;
+        if schema::lags(&table) {
+            table = self.settle(&name).await?;
+            read = self.usable(&table, schema::read(&table, &location))?;
+        }
+        Ok(Some(read))
+    }
+
+    /// Creates a table, or adds what it lacks of these columns.
+    pub async fn grow(&self, identity: &Identity, columns: &[Field]) -> io::Result<()> {
+        let name = identity.table();
+        let location = self.location(identity);
+        for _ in 0..MAX_ROUNDS {
+            let Some(table) = self.find(&name).await? else {
+                if self.create(&schema::create(name.clone(), location.clone(), columns)).await? {
+                    return Ok(());
+                }
+                continue;
+            };
+            self.usable(&table, schema::read(&table, &location))?;
+            let version = table.version_id.clone();
+            let grown = schema::grow(table.clone(), columns);
+            let is_done = match self.usable(&table, grown)? {
+                Some(input) => self.replace(&input, version.as_deref()).await?,
+                None => true,
+            };
+            if is_done {
+                return self.settle(&name).await.map(drop);
+            }
+        }
+        Err(self.restless(&name))
+    }
+
+    /// Gives all partitions of a table its columns, and notes that it was done. Gives the table.
+    ///
+    /// The columns may change meanwhile, and somebody faster may note it for the new ones. So that no partition keeps
+    /// the columns that were written here, this ends only when they are still those of the table.
+    async fn settle(&self, name: &str) -> io::Result<fms_glue::Table> {
+        let mut written: Option<Version> = None;
+        for _ in 0..MAX_ROUNDS {
+            let table = self.existing(name).await?;
+            let version = Version::of(&table);
+            if !schema::lags(&table) && written.is_none_or(|written| written == version) {
+                return Ok(table);
+            }
+            self.bring_up(&table).await?;
+            written = Some(version);
+            if schema::lags(&table) {
+                let glue_version = table.version_id.clone();
+                let mut input = table.into_input();
+                input.parameters.insert(PARTITIONS_VERSION.to_owned(), version.to_string());
+                self.replace(&input, glue_version.as_deref()).await?;
+            }
+        }
+        Err(self.restless(name))
+    }
+
+    /// The table of this name.
+    pub async fn existing(&self, name: &str) -> io::Result<fms_glue::Table> {
+        let gone = || io::Error::other(format!("the table {} was deleted; convert the object again", self.shown(name)));
+        self.find(name).await?.ok_or_else(gone)
+    }
+
+    async fn find(&self, name: &str) -> io::Result<Option<fms_glue::Table>> {
+        let found = self.glue.table(&self.database, name).await;
+        found.map_err(|error| failure::glue(format!("read the table {}", self.shown(name)), error))
+    }
+
+    /// Creates a table. Gives whether it did not exist.
+    async fn create(&self, table: &TableInput) -> io::Result<bool> {
+        match self.glue.create_table(&self.database, table).await {
+            Ok(()) => {
+                self.known.forget(&table.name);
+                Ok(true)
+            }
+            Err(error) if already_exists(&error) => Ok(false),
+            Err(error) => Err(failure::glue(format!("create the table {}", self.shown(&table.name)), error)),
+        }
+    }
+
+    /// Replaces a table. Gives whether it had the version.
+    async fn replace(&self, table: &TableInput, version: Option<&str>) -> io::Result<bool> {
+        match self.glue.update_table(&self.database, table, version).await {
+            Ok(()) => Ok(true),
+            Err(error) if modified_meanwhile(&error) => Ok(false),
+            Err(error) => Err(failure::glue(format!("change the table {}", self.shown(&table.name)), error)),
+        }
+    }
+
+    fn usable<T>(&self, table: &fms_glue::Table, result: Result<T, String>) -> io::Result<T> {
+        let name = &table.name;
+        result.map_err(|problem| io::Error::other(format!("cannot use the table {}: {problem}", self.shown(name))))
+    }
+
+    pub fn restless(&self, name: &str) -> io::Error {
+        let shown = self.shown(name);
+        io::Error::other(format!(
+            "the table {shown} was changed by others {MAX_ROUNDS} times in a row; convert it later"
+        ))
+    }
+
+    /// A table as errors name it.
+    pub fn shown(&self, name: &str) -> String {
+        format!("`{}.{name}`", self.database)
+    }
+
+    fn location(&self, identity: &Identity) -> String {
+        format!("{}{}/", self.root, identity.folders())
+    }
+}

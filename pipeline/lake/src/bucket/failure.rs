@@ -1,0 +1,65 @@
+//! The errors of calls to S3 and Glue, as the lake reports them.
+
+use std::io;
+
+use fms_aws::{Error, Verdict};
+use thiserror::Error;
+
+/// A call that failed after all retries: what was being done, why it failed, and what to do about it.
+#[derive(Debug, Clone, Error)]
+#[error("cannot {doing}: {error}; {advice}")]
+pub struct CallFailed {
+    doing: String,
+    advice: &'static str,
+    /// The error of the last attempt.
+    #[source]
+    pub error: Error,
+}
+
+/// Another conversion of the same object wrote at the same time. The object has to be converted again, from the start.
+#[derive(Debug, Clone, Copy, Error)]
+#[error("another conversion of the object was under way at the same time; convert it again")]
+pub struct Conflict;
+
+impl From<Conflict> for io::Error {
+    fn from(conflict: Conflict) -> Self {
+        io::Error::new(io::ErrorKind::ResourceBusy, conflict)
+    }
+}
+
+/// The error for a call to Glue.
+pub(super) fn glue(doing: String, error: Error) -> io::Error {
+    let advice = match error.code() {
+        Some("EntityNotFoundException") => "create the database, or correct its name",
+        Some("AccessDeniedException") => {
+            "grant glue:GetDatabase, glue:GetTable, glue:CreateTable, glue:UpdateTable, glue:GetPartitions, \
+             glue:BatchGetPartition, glue:BatchCreatePartition and glue:BatchUpdatePartition"
+        }
+        _ => general(&error),
+    };
+    io::Error::other(CallFailed { doing, advice, error })
+}
+
+/// The error for a call to S3.
+pub(super) fn s3(doing: String, error: Error) -> io::Error {
+    let advice = match (error.code(), error.status()) {
+        (Some("NoSuchBucket"), _) => "create the bucket, or correct its name",
+        (Some("AccessDenied"), _) | (None, Some(403)) => {
+            "grant s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket, without \
+             which S3 denies access to objects that do not exist"
+        }
+        (Some("PermanentRedirect" | "AuthorizationHeaderMalformed"), _) | (None, Some(301)) => {
+            "the bucket is in another region: set AWS_REGION"
+        }
+        _ => general(&error),
+    };
+    io::Error::other(CallFailed { doing, advice, error })
+}
+
+fn general(error: &Error) -> &'static str {
+    match error.verdict() {
+        Verdict::Permanent if error.status().is_none() => "check the AWS credentials, region and endpoint",
+        Verdict::Permanent => "repair the cause, and convert the object again",
+        Verdict::Throttled(_) | Verdict::Transient(_) => "it did not pass by itself; convert the object again later",
+    }
+}

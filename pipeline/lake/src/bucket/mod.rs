@@ -1,0 +1,228 @@
+//! A lake in S3 with a Glue catalog. Any number of processes may write to it at the same time.
+//!
+//! - `catalog`, `partitions`: tables and partitions, and how they are changed while others change them too;
+//! - `store`: files, which are replaced only in the state in which they were seen;
+//! - `record`: which files a raw object has, so that a conversion can be resumed, skipped, or replaced by another;
+//! - `raw`: raw objects.
+
+mod catalog;
+mod failure;
+mod partitions;
+mod raw;
+mod record;
+mod schema;
+mod spool;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use fms_aws::Retry;
+use fms_glue::Glue;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::runtime::Handle;
+
+use self::catalog::Catalog;
+use self::raw::Reading;
+use self::record::{Record, Source};
+use self::schema::Version;
+use self::spool::Spool;
+use self::store::{Put, Store};
+use crate::convert::{Settings, Surroundings, Target, Written};
+use crate::object::{Lake, ObjectError, Published, Report, convert_object};
+use crate::partition::Partition;
+use crate::quarantine::Object;
+use crate::table::{Identity, Table};
+use crate::types::Field;
+
+pub use failure::{CallFailed, Conflict};
+pub use raw::{Raw, S3Url};
+
+/// How many files of a table are stored at a time.
+const PUTS: usize = 8;
+
+/// How often an object is converted again because another conversion of it was under way.
+const MAX_CONFLICTS: usize = 5;
+
+/// A lake in a bucket, whose tables are in a database of the Glue catalog. Clones share what they know.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    store: Store,
+    catalog: Catalog,
+    reading: Reading,
+}
+
+impl Bucket {
+    /// The lake at `place`, with its tables in `database`. Every call is retried by `retry`.
+    pub fn new(aws: &SdkConfig, place: &S3Url, database: &str, retry: Retry) -> Self {
+        let client = store::client(aws);
+        let slash = if place.key.is_empty() || place.key.ends_with('/') { "" } else { "/" };
+        let prefix = format!("{}{slash}", place.key);
+        let catalog = Catalog {
+            glue: Glue::new(aws, retry.clone()),
+            database: database.into(),
+            root: format!("s3://{}/{prefix}formatted/", place.bucket).into(),
+            known: Arc::default(),
+        };
+        let reading = Reading { client: client.clone(), retry: retry.clone() };
+        let store = Store { client, bucket: place.bucket.as_str().into(), prefix: prefix.into(), retry };
+        Self { store, catalog, reading }
+    }
+
+    /// Checks that the bucket and the database exist.
+    pub async fn check(&self) -> io::Result<()> {
+        self.store.check().await?;
+        self.catalog.check().await
+    }
+
+    /// The raw objects of this key or below it, without what belongs to the lake itself, as far as one answer of S3 has
+    /// them; and what the next call has to be given to go on, if there are more.
+    pub async fn raws(&self, url: &S3Url, next: Option<String>) -> io::Result<(Vec<Raw>, Option<String>)> {
+        let (mut raws, next) = self.reading.list(url, next).await?;
+        raws.retain(|raw| !self.is_own(&raw.object));
+        Ok((raws, next))
+    }
+
+    fn is_own(&self, object: &Object) -> bool {
+        let below = object.key.strip_prefix(&*self.store.prefix).filter(|_| *object.bucket == *self.store.bucket);
+        let folders = ["formatted/", "quarantine/", "conversions/"];
+        below.is_some_and(|path| folders.iter().any(|folder| path.starts_with(folder)))
+    }
+
+    /// The state of a raw object, in the version that it names or in the current one.
+    pub async fn raw(&self, object: Object) -> io::Result<Raw> {
+        self.reading.find(object).await
+    }
+
+    /// Converts a raw object. `None` if it is on record that the same bytes were converted by the same settings, unless
+    /// it is to be converted `again`.
+    ///
+    /// The work is done on a thread of its own, so that this may be called in an async context.
+    pub async fn convert(
+        &self,
+        settings: &Arc<Settings>,
+        raw: &Raw,
+        again: bool,
+    ) -> Result<Option<Report>, ObjectError> {
+        let (bucket, settings, raw) = (self.clone(), Arc::clone(settings), Arc::new(raw.clone()));
+        let handle = Handle::current();
+        let converting = tokio::task::spawn_blocking(move || bucket.convert_here(&settings, &raw, again, &handle));
+        converting.await.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(ObjectError::Read(io::Error::other(error))),
+        })
+    }
+
+    fn convert_here(
+        &self,
+        settings: &Settings,
+        raw: &Arc<Raw>,
+        again: bool,
+        handle: &Handle,
+    ) -> Result<Option<Report>, ObjectError> {
+        let source = Source::new(&raw.etag, settings, &self.catalog.database);
+        let mut conflicts = 0;
+        loop {
+            let record = handle.block_on(Record::read(&self.store, &raw.object)).map_err(ObjectError::Announce)?;
+            // After a conflict, the other conversion may have done all of it.
+            if record.is_result_of(&source) && (!again || conflicts > 0) {
+                return Ok(None);
+            }
+            let mut conversion = Conversion {
+                bucket: self,
+                handle: handle.clone(),
+                source: source.clone(),
+                record,
+                published_by: BTreeMap::new(),
+            };
+            let open = || self.reading.open(raw, handle.clone());
+            match convert_object(settings, &raw.object, open, &mut conversion) {
+                Err(error) if is_conflict(&error) && conflicts < MAX_CONFLICTS => conflicts += 1,
+                result => return result.map(Some),
+            }
+        }
+    }
+}
+
+fn is_conflict(error: &ObjectError) -> bool {
+    let (ObjectError::Announce(error) | ObjectError::End(error)) = error else { return false };
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Conflict>)
+}
+
+/// The conversion of one object, on a thread that may block.
+struct Conversion<'b> {
+    bucket: &'b Bucket,
+    handle: Handle,
+    source: Source,
+    record: Record,
+    /// The version of each table by which files were published last.
+    published_by: BTreeMap<Identity, Version>,
+}
+
+impl Surroundings for Conversion<'_> {
+    type Out = Spool;
+
+    fn table(&mut self, identity: &Identity) -> io::Result<Option<Table>> {
+        self.handle.block_on(self.bucket.catalog.table(identity))
+    }
+
+    fn create(&mut self, _: &Target) -> io::Result<Spool> {
+        Ok(Spool::new())
+    }
+}
+
+impl Lake for Conversion<'_> {
+    fn grow(&mut self, identity: &Identity, _: Option<&Table>, columns: &[Field]) -> io::Result<()> {
+        self.handle.block_on(self.bucket.catalog.grow(identity, columns))
+    }
+
+    fn announce(&mut self, object: &Object, targets: &BTreeSet<Target>) -> io::Result<()> {
+        let files = targets.iter().map(|target| target.key(object)).collect();
+        self.handle.block_on(self.record.announce(&self.bucket.store, &self.source, &files))
+    }
+
+    fn publish(&mut self, object: &Object, files: Vec<Written<Spool>>, version: Option<&str>) -> io::Result<Published> {
+        let version: Option<Version> = version.and_then(|version| version.parse().ok());
+        let mut table: Option<Identity> = None;
+        let mut partitions: BTreeSet<Partition> = BTreeSet::new();
+        for file in &files {
+            match &file.target {
+                Target::Unclassified => {}
+                Target::Quarantine(identity) => table = Some(identity.clone()),
+                Target::Rows(identity, partition) => {
+                    table = Some(identity.clone());
+                    partitions.insert(*partition);
+                }
+            }
+        }
+        // The table was read again, and it is not newer: it was deleted and created since the files were written.
+        let is_newest = table.as_ref().zip(version).is_some_and(|(table, version)| {
+            let before = self.published_by.insert(table.clone(), version);
+            before == Some(version)
+        });
+        let Bucket { store, catalog, .. } = self.bucket;
+        let puts = files.into_iter().map(|mut file| {
+            let path = file.target.key(object);
+            // A file that was announced only now is most likely not there.
+            let put = Put { version, is_newest, is_new: !self.record.had(&path) };
+            async move { store.put(&path, &mut file.out, put).await }
+        });
+        self.handle.block_on(async {
+            let stored: Vec<Published> = stream::iter(puts).buffer_unordered(PUTS).try_collect().await?;
+            if stored.contains(&Published::Outdated) {
+                return Ok(Published::Outdated);
+            }
+            if let Some(identity) = table.filter(|_| !partitions.is_empty()) {
+                catalog.add_partitions(&identity, &partitions).await?;
+            }
+            Ok(Published::Visible)
+        })
+    }
+
+    fn end(&mut self, object: &Object, published: &BTreeSet<Target>) -> io::Result<()> {
+        let files = published.iter().map(|target| target.key(object)).collect();
+        self.handle.block_on(self.record.end(&self.bucket.store, object, &self.source, files))
+    }
+}

@@ -1,0 +1,136 @@
+//! The partitions of tables in Glue: they are created when their first file is there, and have the table's columns.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use fms_glue::{Failed, PartitionInput};
+
+use super::catalog::{Catalog, MAX_ROUNDS};
+use super::failure;
+use super::schema::{Version, columns, same_columns};
+use crate::partition::Partition;
+use crate::table::Identity;
+
+/// How long a partition is taken to exist after it was seen. People drop partitions that became old; a file that comes
+/// late for one of them is seen again after this time at the latest, when the next file comes.
+const TRUSTED: Duration = Duration::from_mins(10);
+
+/// The partitions that were seen a short time ago, so that not every object asks for them again.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    seen: Mutex<HashMap<(String, Partition), Instant>>,
+}
+
+impl Known {
+    fn unseen(&self, table: &str, partitions: &BTreeSet<Partition>) -> Vec<Partition> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|_, at| at.elapsed() < TRUSTED);
+        partitions.iter().copied().filter(|partition| !seen.contains_key(&(table.to_owned(), *partition))).collect()
+    }
+
+    /// Forgets the partitions of a table that was created, perhaps after it was deleted.
+    pub fn forget(&self, table: &str) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| of != table);
+    }
+
+    fn add(&self, table: &str, partitions: &[Partition]) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.extend(partitions.iter().map(|partition| ((table.to_owned(), *partition), Instant::now())));
+    }
+}
+
+impl Catalog {
+    /// Sees to it that these partitions of a table exist with its columns.
+    ///
+    /// The table may get columns while a partition is created with the ones before, after those who gave them had gone
+    /// through the partitions. So this ends only when all partitions have the columns of a table that did not change.
+    pub async fn add_partitions(&self, identity: &Identity, partitions: &BTreeSet<Partition>) -> io::Result<()> {
+        let name = identity.table();
+        let unseen = self.known.unseen(&name, partitions);
+        if unseen.is_empty() {
+            return Ok(());
+        }
+        let mut table = self.existing(&name).await?;
+        for _ in 0..MAX_ROUNDS {
+            let existing = self.create_partitions(&table, &unseen).await?;
+            let stale = self.stale(&table, &existing).await?;
+            let now = self.existing(&name).await?;
+            if Version::of(&now) == Version::of(&table) {
+                if stale.is_empty() {
+                    self.known.add(&name, &unseen);
+                    return Ok(());
+                }
+                self.update(&name, &stale).await?;
+            }
+            table = now;
+        }
+        Err(self.restless(&name))
+    }
+
+    /// Gives all partitions of a table its columns.
+    pub async fn bring_up(&self, table: &fms_glue::Table) -> io::Result<()> {
+        let all = self.glue.partitions(&self.database, &table.name, None).await;
+        let all = all.map_err(|error| failure::glue(self.of("read", &table.name), error))?;
+        let stale: Vec<_> = all.into_iter().filter_map(|partition| with_columns(partition, table)).collect();
+        self.update(&table.name, &stale).await
+    }
+
+    /// Creates partitions. Gives the values of those that exist already.
+    async fn create_partitions(
+        &self,
+        table: &fms_glue::Table,
+        partitions: &[Partition],
+    ) -> io::Result<Vec<Vec<String>>> {
+        let inputs: Vec<_> = partitions.iter().map(|partition| input(table, *partition)).collect();
+        let failed = self.glue.create_partitions(&self.database, &table.name, &inputs).await;
+        let failed = failed.map_err(|error| failure::glue(self.of("create", &table.name), error))?;
+        let (existing, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(Failed::already_exists);
+        self.none(&failed, "create", &table.name)?;
+        Ok(existing.into_iter().map(|failed| failed.values).collect())
+    }
+
+    /// Those of some partitions that have not the table's columns, as they should be.
+    async fn stale(&self, table: &fms_glue::Table, values: &[Vec<String>]) -> io::Result<Vec<PartitionInput>> {
+        let found = self.glue.partitions_by_values(&self.database, &table.name, values).await;
+        let found = found.map_err(|error| failure::glue(self.of("read", &table.name), error))?;
+        Ok(found.into_iter().filter_map(|partition| with_columns(partition, table)).collect())
+    }
+
+    /// Replaces partitions. One that was deleted meanwhile needs nothing.
+    async fn update(&self, table: &str, partitions: &[PartitionInput]) -> io::Result<()> {
+        let failed = self.glue.update_partitions(&self.database, table, partitions).await;
+        let mut failed = failed.map_err(|error| failure::glue(self.of("change", table), error))?;
+        failed.retain(|failed| !failed.missing());
+        self.none(&failed, "change", table)
+    }
+
+    fn none(&self, failed: &[Failed], doing: &str, table: &str) -> io::Result<()> {
+        let Some(first) = failed.first() else { return Ok(()) };
+        let more = if failed.len() > 1 { format!(", and {} more", failed.len() - 1) } else { String::new() };
+        Err(io::Error::other(format!("cannot {}: {first}{more}", self.of(doing, table))))
+    }
+
+    fn of(&self, doing: &str, table: &str) -> String {
+        format!("{doing} partitions of the table {}", self.shown(table))
+    }
+}
+
+/// A partition of the lake with the table's columns.
+fn input(table: &fms_glue::Table, partition: Partition) -> PartitionInput {
+    let mut storage = table.storage_descriptor.clone().unwrap_or_default();
+    storage.location = storage.location.map(|location| format!("{}/{partition}/", location.trim_end_matches('/')));
+    PartitionInput { values: partition.values().into(), storage_descriptor: Some(storage), ..PartitionInput::default() }
+}
+
+/// A partition as it should be; `None` if it has the table's columns.
+fn with_columns(partition: fms_glue::Partition, table: &fms_glue::Table) -> Option<PartitionInput> {
+    let mut input = partition.into_input();
+    let storage = input.storage_descriptor.get_or_insert_default();
+    if same_columns(&storage.columns, columns(table)) {
+        return None;
+    }
+    storage.columns = columns(table).to_vec();
+    Some(input)
+}

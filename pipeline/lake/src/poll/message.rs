@@ -1,0 +1,132 @@
+//! One message, from its receipt to its deletion: its objects are converted, what fails goes to the fallback queue, and
+//! only then is it deleted.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use super::letter::Letter;
+use super::metrics;
+use super::queue::{Message, Queue};
+use super::{Convert, Settings};
+use crate::event::{Created, EventError, created_objects};
+use crate::object::Report;
+use crate::quarantine::Object;
+
+/// How long a message stays invisible is extended after this part of the time, so that two calls may fail.
+const BEATS: u32 = 3;
+
+/// What messages are handled with.
+pub(super) struct Handler<Q> {
+    pub queue: Arc<Q>,
+    pub fallback: Arc<Q>,
+    pub convert: Convert,
+    pub settings: Settings,
+}
+
+/// Why an object was not converted.
+struct Failure {
+    reason: &'static str,
+    error: String,
+}
+
+impl<Q: Queue> Handler<Q> {
+    /// Does with a message what is to be done. If it is not deleted in the end, it becomes visible again by itself, and
+    /// all of it is done again.
+    pub(super) async fn handle(&self, message: &Message) {
+        let beats = beat(&*self.queue, &message.receipt, self.settings.visibility);
+        tokio::select! {
+            () = self.finish(message) => {}
+            never = beats => match never {},
+        }
+    }
+
+    async fn finish(&self, message: &Message) {
+        for created in created_objects(&message.body) {
+            let Err(letter) = self.created(message, created).await else { continue };
+            warn!(
+                message = message.id,
+                reason = letter.reason(),
+                key = letter.key(),
+                "the lake gives up: {}",
+                letter.error()
+            );
+            if let Err(error) = self.fallback.send(&letter.text()).await {
+                warn!(message = message.id, "the message stays in its queue and will be received again: {error}");
+                return;
+            }
+            metrics::letter_sent();
+        }
+        match self.queue.delete(&message.receipt).await {
+            Ok(()) => metrics::deleted(),
+            Err(error) => warn!(
+                message = message.id,
+                "the message is done, but will be received again and converted to the same: {error}"
+            ),
+        }
+    }
+
+    /// Converts an object that a message names, if it is a raw one. The letter says why that was not possible.
+    async fn created(&self, message: &Message, created: Result<Created, EventError>) -> Result<(), Letter> {
+        let letter = |object, failure: Failure| {
+            metrics::failed(failure.reason, Option::is_some(&object));
+            Letter::new(&message.body, object, failure.reason, failure.error, message.attempts)
+        };
+        let Created { object, size } =
+            created.map_err(|error| letter(None, Failure { reason: "unreadable", error: error.to_string() }))?;
+        if !self.settings.is_raw(&object.key) {
+            debug!(key = object.key, "this is no raw object");
+            metrics::not_raw();
+            return Ok(());
+        }
+        let converted = if message.attempts > self.settings.max_attempts {
+            Err(self.too_often(message.attempts))
+        } else {
+            self.convert(object.clone(), size).await
+        };
+        converted.map_err(|failure| letter(Some(object), failure))
+    }
+
+    async fn convert(&self, object: Object, size: Option<u64>) -> Result<(), Failure> {
+        let (convert, key) = (Arc::clone(&self.convert), object.key.clone());
+        let started = Instant::now();
+        let converted = tokio::task::spawn_blocking(move || convert(&object)).await;
+        let took = started.elapsed();
+        match converted {
+            Ok(Ok(report)) => {
+                log(&key, &report, took);
+                metrics::converted(&report, size, took);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Failure { reason: error.reason(), error: error.to_string() }),
+            Err(panic) => Err(Failure { reason: "panic", error: format!("the conversion ended by itself: {panic}") }),
+        }
+    }
+
+    fn too_often(&self, attempts: u32) -> Failure {
+        let most = self.settings.max_attempts;
+        let error = format!(
+            "the message was received {attempts} times, of which {most} are allowed: each time, the conversion was not \
+             ended, as when its process is killed for lack of memory, or the message could not be deleted"
+        );
+        Failure { reason: "too-many-attempts", error }
+    }
+}
+
+fn log(key: &str, report: &Report, took: Duration) {
+    let quarantined: u64 = report.quarantined.values().sum();
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    info!(key, rows = report.rows, lines = report.lines, files = report.files, quarantined, millis, "object converted");
+}
+
+/// Keeps a message invisible while it is being handled.
+async fn beat(queue: &impl Queue, receipt: &str, visibility: Duration) -> Infallible {
+    loop {
+        tokio::time::sleep(visibility / BEATS).await;
+        if let Err(error) = queue.hide(receipt, visibility).await {
+            warn!("a message may be received again while its objects are being converted: {error}");
+        }
+    }
+}
