@@ -1,10 +1,8 @@
 //! `fms lake poll` and `fms lake redrive` with the S3 and SQS of the embedded stack.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +13,7 @@ use nix::unistd::Pid;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A bucket that announces its objects to the queue `events`, and a fallback queue.
+/// A bucket that announces its objects to the queue `events`, a fallback queue, and what a lake needs.
 fn stack() -> Embedded {
     let stack = Embedded::start().expect("a stack");
     let queue = |name: &str| (name.to_owned(), Queue { visibility_timeout: 30, dead_letters: None });
@@ -28,7 +26,9 @@ fn stack() -> Embedded {
     let resources = Resources {
         queues: [queue("events"), queue("failed")].into(),
         notifications: vec![notification],
-        ..Resources::bucket("raw-data")
+        buckets: ["raw-data", "lake"].map(ToOwned::to_owned).into(),
+        databases: vec!["fleet".to_owned()],
+        ..Resources::default()
     };
     stack.provide(&resources).expect("a bucket and queues");
     stack
@@ -42,6 +42,9 @@ fn fms(stack: &Embedded, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fms"));
     command.args(["lake"]).args(arguments).envs(stack.environment());
     command.env("FMS_LAKE_QUEUE_URL", url("events")).env("FMS_LAKE_FALLBACK_QUEUE_URL", url("failed"));
+    if arguments[0] == "poll" {
+        command.env("FMS_LAKE_TO", "s3://lake").env("FMS_LAKE_DATABASE", "fleet");
+    }
     command.env_remove("RUST_LOG");
     command
 }
@@ -61,9 +64,9 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 struct Poller(Child, String);
 
 impl Poller {
-    fn start(stack: &Embedded, lake: &Path) -> Self {
-        let mut command = fms(stack, &["poll", "--listen", "127.0.0.1:0", "--to"]);
-        let mut child = command.arg(lake).stderr(Stdio::piped()).spawn().expect("fms starts");
+    fn start(stack: &Embedded) -> Self {
+        let mut command = fms(stack, &["poll", "--listen", "127.0.0.1:0"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("fms starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
         let mut said = Vec::new();
         let address = loop {
@@ -134,29 +137,25 @@ fn row(second: u32) -> String {
     )
 }
 
-/// How many files there are below a folder, by the folder's first level.
-fn files(folder: &Path) -> BTreeMap<String, usize> {
-    fn count(path: &Path) -> usize {
-        if path.is_dir() {
-            fs::read_dir(path).expect("a folder").map(|entry| count(&entry.expect("an entry").path())).sum()
-        } else {
-            1
-        }
+/// How many objects the lake has, by the first part of their keys.
+fn files(stack: &Embedded) -> BTreeMap<String, usize> {
+    let mut files = BTreeMap::new();
+    for (key, _) in stack.objects("lake").expect("the bucket of the lake") {
+        let folder = key.split('/').next().unwrap_or_default().to_owned();
+        *files.entry(folder).or_default() += 1;
     }
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
-    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), count(&entry.path()))).collect()
+    files
 }
 
 #[test]
 fn objects_that_a_queue_names_become_a_lake_and_what_fails_is_converted_later() {
-    let (stack, folder) = (stack(), tempfile::tempdir().expect("a folder"));
-    let lake = folder.path().join("lake");
+    let stack = stack();
     let put = |key: &str, body: &[u8]| stack.put_object("raw-data", key, body).expect("an object");
     put("topics/a b+c.json", row(0).as_bytes());
-    put("formatted/of-the-lake.parquet", b"PAR1");
+    put("elsewhere/of-another.parquet", b"PAR1");
     // The beginning of a gzip file.
     put("topics/cut.json.gz", &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
-    let poller = Poller::start(&stack, &lake);
+    let poller = Poller::start(&stack);
     until("empty queue", || (messages(&stack, "events") == 0).then_some(()));
     assert!(poller.get("/health").starts_with("HTTP/1.0 200 "));
     // The fourth message is the test event. A call is counted a moment after it has its effect.
@@ -169,7 +168,11 @@ fn objects_that_a_queue_names_become_a_lake_and_what_fails_is_converted_later() 
     ] {
         until(expected, || poller.get("/metrics").contains(expected).then_some(()));
     }
-    assert_eq!(files(&lake), BTreeMap::from([("formatted".into(), 1), ("tables".into(), 1)]));
+    // The object that was cut has a record, for the files that an interrupted conversion might have left.
+    let expected = BTreeMap::from([("formatted".into(), 1), ("conversions".into(), 1)]);
+    assert_eq!(files(&stack), expected);
+    let tables = stack.catalog("fleet").expect("the database");
+    assert_eq!(tables[0]["Name"], "vehicle_tire_report");
     let letters = stack.messages("failed").expect("a queue");
     assert_eq!(letters.len(), 1);
     let letter = r#""object":{"bucket":"raw-data","key":"topics/cut.json.gz"},"reason":"read","error":"cannot read"#;
@@ -182,12 +185,12 @@ fn objects_that_a_queue_names_become_a_lake_and_what_fails_is_converted_later() 
     );
     assert_eq!(messages(&stack, "failed"), 1);
     put("topics/cut.json.gz", row(1).as_bytes());
-    until("object that was put again", || (files(&lake)["formatted"] == 2).then_some(()));
+    until("object that was put again", || (files(&stack)["formatted"] == 2).then_some(()));
     let (status, said) = redrive(&stack, &["--reason", "^read", "--prefix", "topics/"]);
     assert_eq!((status, said.as_str()), (Some(0), "1 message sent back, 0 kept\n  sent: 1 because of read\n"));
-    let again = "\nfms_lake_objects_total{outcome=\"converted\"} 3\n";
-    until("conversion of what was sent back", || poller.get("/metrics").contains(again).then_some(()));
-    assert_eq!(files(&lake)["formatted"], 2, "a second conversion replaces the files of the first");
+    let again = "\nfms_lake_objects_total{outcome=\"on-record\"} 1\n";
+    until("message that was sent back", || poller.get("/metrics").contains(again).then_some(()));
+    assert_eq!(files(&stack)["formatted"], 2, "nothing is converted twice");
     until("empty queue", || (messages(&stack, "events") == 0).then_some(()));
     assert_eq!(messages(&stack, "failed"), 0);
     assert_eq!(poller.stop(), Some(0));
@@ -195,11 +198,11 @@ fn objects_that_a_queue_names_become_a_lake_and_what_fails_is_converted_later() 
 
 #[test]
 fn an_object_that_is_gone_is_told_by_its_reason() {
-    let (stack, folder) = (stack(), tempfile::tempdir().expect("a folder"));
+    let stack = stack();
     let object = serde_json::json!({"bucket": {"name": "raw-data"}, "object": {"key": "topics/gone"}});
     let record = serde_json::json!({"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": object});
     send(&stack, "events", &serde_json::json!({"Records": [record]}).to_string());
-    let poller = Poller::start(&stack, &folder.path().join("lake"));
+    let poller = Poller::start(&stack);
     let letters = until("letter", || stack.messages("failed").ok().filter(|letters| !letters.is_empty()));
     assert!(letters[0].contains(r#""reason":"missing""#), "{letters:?}");
     assert_eq!(poller.stop(), Some(0));
@@ -207,10 +210,9 @@ fn an_object_that_is_gone_is_told_by_its_reason() {
 
 #[test]
 fn what_is_wrong_is_said_at_once_and_all_of_it() {
-    let (stack, folder) = (stack(), tempfile::tempdir().expect("a folder"));
-    let lake = folder.path().display().to_string();
+    let stack = stack();
     let start = |queue: &str, fallback: &str, more: &[&str]| {
-        let mut command = fms(&stack, &["poll", "--to", &lake, "--listen", "127.0.0.1:0"]);
+        let mut command = fms(&stack, &["poll", "--listen", "127.0.0.1:0"]);
         let output =
             command.args(["--queue", queue, "--fallback-queue", fallback]).args(more).output().expect("fms starts");
         assert_eq!(output.status.code(), Some(2));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
 use aws_runtime::auth::{SigV4OperationSigningConfig, SigningOptions};
+use aws_runtime::user_agent::{ApiMetadata, UserAgentInterceptor};
 use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -95,6 +96,8 @@ fn operation(config: &SdkConfig) -> Result<Operation<Request, Value, ErrorMetada
         name: Some(SigningName::from_static("glue")),
         signing_options: SigningOptions::default(),
     });
+    layer.store_put(ApiMetadata::new("glue", env!("CARGO_PKG_VERSION")));
+    layer.store_or_unset(config.app_name().cloned());
 
     let mut builder = Operation::builder()
         .service_name("Glue")
@@ -103,6 +106,7 @@ fn operation(config: &SdkConfig) -> Result<Operation<Request, Value, ErrorMetada
         .http_client(http)
         .endpoint_url(&url)
         .no_retry()
+        .interceptor(UserAgentInterceptor::new())
         .with_connection_poisoning()
         .runtime_plugin(StaticRuntimePlugin::new().with_config(layer.freeze()).with_runtime_components(components));
     if let Some(timeouts) = config.timeout_config() {

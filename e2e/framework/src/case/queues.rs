@@ -1,4 +1,4 @@
-//! The queues of a fixture, `[queues.NAME]`, and what is said of queues elsewhere.
+//! The queues of a fixture, `[queues.NAME]`, and what is said of queues and buckets elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -39,8 +39,8 @@ impl QueueSettings {
     }
 }
 
-/// Checks that what queues and notifications name is created, and that the queues to drain are.
-pub(super) fn check(resources: &Resources, drained: &[String]) -> Result<(), String> {
+/// Checks that what queues, notifications, `drained_queues` and `unobserved_objects` name is created.
+pub(super) fn check(resources: &Resources, drained: &[String], unobserved: &[String]) -> Result<(), String> {
     let queues: Vec<&String> = resources.queues.keys().collect();
     let buckets: Vec<&String> = resources.buckets.iter().collect();
     let dead_letters = resources.queues.values().filter_map(|queue| queue.dead_letters.as_ref());
@@ -50,6 +50,12 @@ pub(super) fn check(resources: &Resources, drained: &[String]) -> Result<(), Str
     for Notification { bucket, queue, .. } in &resources.notifications {
         known("a notification", bucket, "buckets", &buckets)?;
         known("a notification", queue, "queues", &queues)?;
+    }
+    for prefix in unobserved {
+        let (bucket, _) = prefix.split_once('/').ok_or_else(|| {
+            format!("`unobserved_objects` has `{prefix}`; write a bucket and the beginning of keys, as `bucket/state/`")
+        })?;
+        known("`unobserved_objects`", &bucket.to_owned(), "buckets", &buckets)?;
     }
     drained.iter().try_for_each(|queue| known("`drained_queues`", queue, "queues", &queues))
 }
@@ -100,10 +106,10 @@ mod tests {
             toml::from_str::<Notification>(&text).expect("valid")
         };
         resources.notifications = vec![notification("raw", "events")];
-        assert_eq!(check(&resources, &["events".to_owned()]), Ok(()));
-        let error = check(&resources, &["event".to_owned()]).expect_err("unknown");
+        assert_eq!(check(&resources, &["events".to_owned()], &["raw/state/".to_owned()]), Ok(()));
+        let error = check(&resources, &["event".to_owned()], &[]).expect_err("unknown");
         assert!(error.contains("`event`, which is not among `queues`; did you mean `events`?"), "{error}");
         resources.notifications = vec![notification("rww", "events")];
-        assert!(check(&resources, &[]).expect_err("unknown").contains("`rww`, which is not among `buckets`"));
+        assert!(check(&resources, &[], &[]).expect_err("unknown").contains("`rww`, which is not among `buckets`"));
     }
 }

@@ -45,6 +45,9 @@ pub struct Settings {
     pub env_when_restarted: BTreeMap<String, String>,
     /// `objects`: how S3 objects are observed.
     pub objects: Objects,
+    /// `unobserved_objects`: what the pipeline keeps in S3 for itself, such as the state of its own work, each as
+    /// `bucket/prefix` of its keys.
+    pub unobserved_objects: Vec<String>,
     /// `output_topics`: the topics to observe to which the pipeline sends what it makes of messages.
     pub output_topics: Vec<String>,
     /// `dead_letters`: the dead-letter topics to observe.
@@ -108,6 +111,8 @@ pub(super) struct File {
     /// How S3 objects are observed: `exact`, with their names and sizes and the order of their rows, or `rows only`, for
     /// a pipeline whose objects depend on the time.
     objects: Option<Objects>,
+    /// Objects that are not observed because the pipeline keeps them for itself, each as `bucket/prefix` of their keys.
+    unobserved_objects: Option<Vec<String>>,
     /// Topics to create and observe to which the pipeline sends what it makes of messages.
     output_topics: Option<Vec<String>>,
     /// Dead-letter topics to create and observe.
@@ -268,6 +273,7 @@ impl Settings {
             replace(&mut settings.resources.databases, file.databases.as_ref());
             replace(&mut settings.resources.notifications, file.notifications.as_ref());
             replace(&mut settings.objects, file.objects.as_ref());
+            replace(&mut settings.unobserved_objects, file.unobserved_objects.as_ref());
             replace(&mut settings.output_topics, file.output_topics.as_ref());
             replace(&mut settings.dead_letters, file.dead_letters.as_ref());
             replace(&mut settings.groups, file.groups.as_ref());
@@ -304,7 +310,7 @@ impl Settings {
             return Err(FixtureError::new(path, problem));
         }
         check_subjects(&settings.subjects)
-            .and_then(|()| queues::check(&settings.resources, &settings.drained_queues))
+            .and_then(|()| queues::check(&settings.resources, &settings.drained_queues, &settings.unobserved_objects))
             .map_err(|problem| FixtureError::new(path, problem))?;
         if settings.topic.is_empty() {
             return Err(FixtureError::new(

@@ -35,7 +35,9 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) 
     let mut sections = Vec::new();
     let (mut listing, mut uploads) = (Vec::new(), Vec::new());
     for bucket in &case.settings.resources.buckets {
-        let objects = in_order(stack.objects(bucket)?, stack.namespace(), redactor);
+        let mut objects = stack.objects(bucket)?;
+        objects.retain(|(key, _)| !is_unobserved(bucket, key, &case.settings.unobserved_objects));
+        let objects = in_order(objects, stack.namespace(), redactor);
         if case.settings.objects == Objects::Exact {
             listing.extend(objects.iter().map(|object| object.listed(bucket)));
         }
@@ -49,6 +51,10 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) 
     sections.push(Section { name: LISTING.to_owned(), kind: &OBJECT, entries: listing });
     sections.push(Section { name: "open-uploads".to_owned(), kind: &OPEN_UPLOAD, entries: uploads });
     Ok(sections)
+}
+
+fn is_unobserved(bucket: &str, key: &str, prefixes: &[String]) -> bool {
+    prefixes.iter().filter_map(|prefix| prefix.split_once('/')).any(|(b, prefix)| b == bucket && key.starts_with(prefix))
 }
 
 /// An object as it is shown. Objects are ordered by their names and then by their content, so that the order does not
@@ -239,6 +245,16 @@ mod tests {
         );
         assert_eq!(decode("a.json.gz", &gzip), plain);
         assert_eq!(decode("a.json.zst", &zstd), plain);
+    }
+
+    #[test]
+    fn what_the_pipeline_keeps_for_itself_is_named_by_bucket_and_prefix() {
+        let prefixes = ["lake/state/".to_owned(), "other/".to_owned()];
+        for (bucket, key, unobserved) in
+            [("lake", "state/a", true), ("lake", "rows/state/a", false), ("raw", "state/a", false), ("other", "a", true)]
+        {
+            assert_eq!(is_unobserved(bucket, key, &prefixes), unobserved, "{bucket}/{key}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use aws_config::profile::region::ProfileFileRegionProvider;
 
 use super::remote::{self, Access, Backing, Endpoints, Remote};
 use super::{Stack, StackError, credentials, namespace};
-use crate::proxy::service::{self, DYNAMODB, S3, Service};
+use crate::proxy::service::{self, DYNAMODB, GLUE, S3, Service};
 use crate::tls::Trust;
 use crate::upstream::Upstream;
 
@@ -42,6 +42,8 @@ impl Backing for RunningServices {
 /// - DynamoDB and S3 are at `AWS_ENDPOINT_URL_DYNAMODB` and `AWS_ENDPOINT_URL_S3`, or both at `AWS_ENDPOINT_URL`. If
 ///   neither is set, AWS's own are used. The same holds for every other service that the proxy knows, except that
 ///   without a variable of its own it is taken to be where S3 is.
+/// - Glue is the framework's own, in the process of the test, unless `AWS_ENDPOINT_URL_GLUE` is set or S3 is AWS's own:
+///   hardly any service that stands in for S3 has a catalog.
 /// - The region is `AWS_REGION` or `AWS_DEFAULT_REGION` or, with AWS or HTTPS, the region of the profile. With AWS a
 ///   region has to be set.
 /// - With AWS or HTTPS the credentials are those of the SDK's default chain, which are found now and again before they
@@ -96,6 +98,10 @@ impl Services {
         let s3 = endpoint(&S3)?;
         let mut aws = Vec::new();
         for service in service::ALL {
+            let stands_in = s3.as_ref().is_some_and(|s3| !s3.is_aws());
+            if service.name == GLUE.name && stands_in && variable(&GLUE.endpoint_variable()).is_none() {
+                continue;
+            }
             let found = endpoint(service)?;
             let observed = OBSERVED.iter().any(|observed| observed.name == service.name);
             aws.push((service, if observed { found } else { found.or_else(|| s3.clone()) }));

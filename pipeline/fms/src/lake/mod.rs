@@ -5,7 +5,6 @@ mod convert;
 mod ddl;
 mod poll;
 mod queues;
-mod raw;
 mod redrive;
 mod settings;
 
@@ -22,7 +21,7 @@ pub(crate) enum LakeCommand {
     Convert(convert::Arguments),
     /// Print the statements that create the tables of a lake in Redshift, Athena or Trino.
     Ddl(ddl::Arguments),
-    /// Convert raw objects in S3 as messages of an SQS queue name them, into a lake in a folder, until SIGTERM.
+    /// Convert raw objects in S3 as messages of an SQS queue name them, into a lake in S3, until SIGTERM.
     Poll(poll::Arguments),
     /// Send messages of the fallback queue back to the queue, so that their objects are converted again.
     Redrive(redrive::Arguments),

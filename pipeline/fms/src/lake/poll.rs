@@ -1,46 +1,49 @@
-//! `fms lake poll`: raw objects in S3 are converted as messages of a queue name them, into a lake in a folder.
+//! `fms lake poll`: raw objects in S3 are converted as messages of a queue name them, into a lake in S3.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use clap::{Args, value_parser};
+use fms_aws::Retry;
 use fms_lake::poll::{Convert, Health, Poll, Settings as PollSettings, Stopped};
-use fms_lake::{Folder, Settings, convert_object};
+use fms_lake::{Bucket, Object, ObjectError, Report, S3Url, Settings};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::queues::QueueArguments;
-use super::raw::Raw;
 use super::settings::ConversionArguments;
 use crate::{LogFormat, NOT_STARTED, report, start_log, stop_signal};
 
 /// What a conversion takes of memory, in parts of the bytes of lines that it may hold: the columns, a sorted copy of
 /// them and the row groups that are being compressed. Measured: 2.2.
 const MEMORY_OF_BUFFER: (usize, usize) = (5, 2);
-/// The folders of a lake, which hold no raw objects.
-const LAKE_PREFIXES: [&str; 3] = ["formatted/", "quarantine/", "tables/"];
+/// How long a call to S3 or Glue is repeated. An object for which that is not enough goes to the fallback queue.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The longest wait between two attempts of a call.
+const DELAY_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     queues: QueueArguments,
-    /// The folder of the lake. It gets `formatted/`, `quarantine/` and `tables/`. One process at a time may write to
-    /// it.
-    #[arg(long, env = "FMS_LAKE_TO", value_name = "FOLDER")]
-    to: PathBuf,
+    /// The lake, as `s3://bucket/prefix`. It gets `formatted/`, `quarantine/` and `conversions/`. Any number of processes
+    /// may write to it.
+    #[arg(long, env = "FMS_LAKE_TO", value_name = "URL")]
+    to: S3Url,
+    /// The database of the Glue catalog that gets the tables. It has to exist.
+    #[arg(long, env = "FMS_LAKE_DATABASE", value_name = "NAME")]
+    database: String,
     #[command(flatten)]
     conversion: ConversionArguments,
     /// The objects whose keys begin with this are raw objects. Messages about others are deleted.
@@ -60,7 +63,7 @@ pub(crate) struct Arguments {
         env = "FMS_LAKE_VISIBILITY_TIMEOUT",
         value_name = "SECONDS",
         default_value_t = 120,
-        value_parser = value_parser!(u64).range(10..=43_200)
+        value_parser = value_parser!(u64).range(1..=43_200)
     )]
     visibility_timeout: u64,
     /// How often a message may be received. If the process has died with it that often, it goes to the fallback queue.
@@ -104,9 +107,15 @@ fn poll(arguments: Arguments, stop: watch::Receiver<bool>) -> Result<(), Vec<Str
     let listener = listen(arguments.listen)
         .map_err(|error| vec![format!("cannot listen at {}, which `--listen` names: {error}", arguments.listen)]);
     let (at_a_time, queues, (listener, address)) = all(at_a_time, queues, listener)?;
+    let retry = Retry::new("fms lake poll", Some(PATIENCE), DELAY_MAX, |_| {});
+    let bucket = Bucket::new(&aws, &arguments.to, &arguments.database, retry);
     let found = runtime.block_on(async {
+        let checks = async {
+            let (queues, bucket) = tokio::join!(queues.check(), bucket.check());
+            all(queues, bucket.map_err(|error| vec![error.to_string()]), Ok(()))
+        };
         tokio::select! {
-            found = queues.check() => found.map(|()| true),
+            found = checks => found.map(|_| true),
             () = stopped(stop.clone()) => Ok(false),
         }
     })?;
@@ -117,7 +126,8 @@ fn poll(arguments: Arguments, stop: watch::Receiver<bool>) -> Result<(), Vec<Str
     let settings = settings(&arguments, at_a_time);
     let version = env!("CARGO_PKG_VERSION");
     info!(version, at_a_time, "fms lake poll starts and listens at http://{address}");
-    let convert = converter(&aws, &runtime, arguments.to, arguments.conversion.into());
+    let convert =
+        Converter { bucket, settings: Arc::new(arguments.conversion.into()), raw_prefix: arguments.raw_prefix };
     let poll = Poll::new(queues.main, queues.fallback, convert, settings);
     let router = router(poll.health(), metrics);
     runtime.spawn(async move {
@@ -172,8 +182,6 @@ fn at_a_time(arguments: &Arguments, settings: &Settings) -> Result<usize, Vec<St
 
 fn settings(arguments: &Arguments, at_a_time: usize) -> PollSettings {
     PollSettings {
-        raw_prefix: arguments.raw_prefix.clone(),
-        lake_prefixes: LAKE_PREFIXES.map(str::to_owned).into(),
         at_a_time,
         visibility: Duration::from_secs(arguments.visibility_timeout),
         max_attempts: arguments.max_attempts,
@@ -188,24 +196,21 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-/// Converts raw objects of S3 into a lake in a folder. Objects are fetched at the same time, and written one after
-/// another, because a folder may have one writer.
-fn converter(aws: &SdkConfig, runtime: &Runtime, to: PathBuf, settings: Settings) -> Convert {
-    let raw = Raw::new(aws, runtime.handle().clone());
-    let lake = Mutex::new(Folder::new(to));
-    Arc::new(move |object| {
-        let file = raw.fetch(object)?;
-        // What a panic left behind is replaced when the object is converted again.
-        let mut lake = lake.lock().unwrap_or_else(PoisonError::into_inner);
-        convert_object(&settings, object, || again(&file), &mut *lake)
-    })
+/// Converts raw objects into the lake.
+struct Converter {
+    bucket: Bucket,
+    settings: Arc<Settings>,
+    raw_prefix: String,
 }
 
-/// Another reader of a file, from its beginning.
-fn again(file: &std::fs::File) -> io::Result<std::fs::File> {
-    let mut file = file.try_clone()?;
-    io::Seek::rewind(&mut file)?;
-    Ok(file)
+impl Convert for Converter {
+    fn is_raw(&self, object: &Object) -> bool {
+        object.key.starts_with(&self.raw_prefix) && !self.bucket.has(object)
+    }
+
+    async fn convert(&self, object: &Object) -> Result<Option<Report>, ObjectError> {
+        self.bucket.convert_current(&self.settings, object).await
+    }
 }
 
 fn router(health: Health, metrics: &'static fms_serve::PrometheusHandle) -> Router {

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use aws_config::SdkConfig;
-use clap::Args;
+use clap::{Args, value_parser};
 use fms_lake::poll::Sqs;
 
 #[derive(Debug, Args)]
@@ -13,6 +13,16 @@ pub(super) struct QueueArguments {
     /// The URL of the SQS queue that gets what could not be converted, with the reason.
     #[arg(long, env = "FMS_LAKE_FALLBACK_QUEUE_URL", value_name = "URL")]
     fallback_queue: String,
+    /// How long a receive waits for a message, from 1 to 20 seconds. A shorter time means more calls, and a longer
+    /// one means that the program ends later after SIGTERM.
+    #[arg(
+        long,
+        env = "FMS_LAKE_WAIT_TIME",
+        value_name = "SECONDS",
+        default_value_t = 3,
+        value_parser = value_parser!(u16).range(1..=20)
+    )]
+    wait_time: u16,
 }
 
 pub(super) struct Queues {
@@ -26,7 +36,8 @@ impl QueueArguments {
             self.queue != self.fallback_queue,
             "`--queue` and `--fallback-queue` are the same queue, so what fails would be tried again without end"
         );
-        Ok(Queues { main: Sqs::new(config, &self.queue), fallback: Sqs::new(config, &self.fallback_queue) })
+        let sqs = |url: &str| Sqs::new(config, url, self.wait_time);
+        Ok(Queues { main: sqs(&self.queue), fallback: sqs(&self.fallback_queue) })
     }
 }
 

@@ -5,6 +5,8 @@ use std::io;
 use fms_aws::{Error, Verdict};
 use thiserror::Error;
 
+use super::raw::Raw;
+
 /// A call that failed after all retries: what was being done, why it failed, and what to do about it.
 #[derive(Debug, Clone, Error)]
 #[error("cannot {doing}: {error}; {advice}")]
@@ -27,6 +29,11 @@ impl From<Conflict> for io::Error {
     }
 }
 
+/// A raw object was replaced while it was being read, so its new bytes have to be converted.
+#[derive(Debug, Clone, Error)]
+#[error("{0} has been replaced since it was found; convert it again")]
+pub(super) struct Replaced(pub Raw);
+
 /// The error for a call to Glue.
 pub(super) fn glue(doing: String, error: Error) -> io::Error {
     let advice = match error.code() {
@@ -40,7 +47,7 @@ pub(super) fn glue(doing: String, error: Error) -> io::Error {
     io::Error::other(CallFailed { doing, advice, error })
 }
 
-/// The error for a call to S3.
+/// The error for a call to S3. That an object or its version does not exist is [`io::ErrorKind::NotFound`].
 pub(super) fn s3(doing: String, error: Error) -> io::Error {
     let advice = match (error.code(), error.status()) {
         (Some("NoSuchBucket"), _) => "create the bucket, or correct its name",
@@ -48,12 +55,17 @@ pub(super) fn s3(doing: String, error: Error) -> io::Error {
             "grant s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket, without \
              which S3 denies access to objects that do not exist"
         }
+        (Some("NoSuchKey" | "NoSuchVersion" | "NotFound"), _) => "it was deleted; put it again to have it converted",
         (Some("PermanentRedirect" | "AuthorizationHeaderMalformed"), _) | (None, Some(301)) => {
             "the bucket is in another region: set AWS_REGION"
         }
         _ => general(&error),
     };
-    io::Error::other(CallFailed { doing, advice, error })
+    let kind = match error.code() {
+        Some("NoSuchKey" | "NoSuchVersion" | "NotFound") => io::ErrorKind::NotFound,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, CallFailed { doing, advice, error })
 }
 
 fn general(error: &Error) -> &'static str {

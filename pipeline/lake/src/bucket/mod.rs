@@ -25,6 +25,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::Handle;
 
 use self::catalog::Catalog;
+use self::failure::Replaced;
 use self::raw::Reading;
 use self::record::{Record, Source};
 use self::schema::Version;
@@ -45,6 +46,9 @@ const PUTS: usize = 8;
 
 /// How often an object is converted again because another conversion of it was under way.
 const MAX_CONFLICTS: usize = 5;
+
+/// How often an object is looked at again because it was replaced while it was being read.
+const MAX_REPLACED: usize = 5;
 
 /// A lake in a bucket, whose tables are in a database of the Glue catalog. Clones share what they know.
 #[derive(Debug, Clone)]
@@ -81,11 +85,12 @@ impl Bucket {
     /// them; and what the next call has to be given to go on, if there are more.
     pub async fn raws(&self, url: &S3Url, next: Option<String>) -> io::Result<(Vec<Raw>, Option<String>)> {
         let (mut raws, next) = self.reading.list(url, next).await?;
-        raws.retain(|raw| !self.is_own(&raw.object));
+        raws.retain(|raw| !self.has(&raw.object));
         Ok((raws, next))
     }
 
-    fn is_own(&self, object: &Object) -> bool {
+    /// Whether an object belongs to the lake itself, and so is no raw object.
+    pub fn has(&self, object: &Object) -> bool {
         let below = object.key.strip_prefix(&*self.store.prefix).filter(|_| *object.bucket == *self.store.bucket);
         let folders = ["formatted/", "quarantine/", "conversions/"];
         below.is_some_and(|path| folders.iter().any(|folder| path.starts_with(folder)))
@@ -113,6 +118,23 @@ impl Bucket {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(error) => Err(ObjectError::Read(io::Error::other(error))),
         })
+    }
+
+    /// Finds a raw object and converts it, as [`convert`](Self::convert) does. One that is replaced meanwhile is found
+    /// again.
+    pub async fn convert_current(
+        &self,
+        settings: &Arc<Settings>,
+        object: &Object,
+    ) -> Result<Option<Report>, ObjectError> {
+        let mut replaced = 0;
+        loop {
+            let raw = self.raw(object.clone()).await?;
+            match self.convert(settings, &raw, false).await {
+                Err(ObjectError::Read(error)) if is::<Replaced>(&error) && replaced < MAX_REPLACED => replaced += 1,
+                result => return result,
+            }
+        }
     }
 
     fn convert_here(
@@ -148,7 +170,11 @@ impl Bucket {
 
 fn is_conflict(error: &ObjectError) -> bool {
     let (ObjectError::Announce(error) | ObjectError::End(error)) = error else { return false };
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Conflict>)
+    is::<Conflict>(error)
+}
+
+fn is<E: std::error::Error + 'static>(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<E>)
 }
 
 /// The conversion of one object, on a thread that may block.

@@ -14,7 +14,7 @@ use bytes::{Buf as _, Bytes};
 use fms_aws::{Error, Retry};
 use tokio::runtime::Handle;
 
-use super::failure;
+use super::failure::{self, Replaced};
 use crate::quarantine::Object;
 
 /// How often reading goes on after a broken connection without a byte in between.
@@ -122,7 +122,7 @@ impl Reading {
         match self.retry.run(format!("GetObject {raw}"), Error::verdict, call).await {
             Ok(found) => Ok(found.body),
             Err(error) if error.status() == Some(412) => {
-                Err(io::Error::other(format!("{raw} has been replaced since it was found; convert it again")))
+                Err(io::Error::other(Replaced(raw.clone())))
             }
             Err(error) => Err(failure::s3(format!("read {raw}"), error)),
         }

@@ -1,10 +1,13 @@
 //! One message, from its receipt to its deletion: its objects are converted, what fails goes to the fallback queue, and
 //! only then is it deleted.
 
+use std::any::Any;
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tracing::{debug, info, warn};
 
 use super::letter::Letter;
@@ -19,10 +22,10 @@ use crate::quarantine::Object;
 const BEATS: u32 = 3;
 
 /// What messages are handled with.
-pub(super) struct Handler<Q> {
+pub(super) struct Handler<Q, C> {
     pub queue: Arc<Q>,
     pub fallback: Arc<Q>,
-    pub convert: Convert,
+    pub convert: C,
     pub settings: Settings,
 }
 
@@ -32,7 +35,7 @@ struct Failure {
     error: String,
 }
 
-impl<Q: Queue> Handler<Q> {
+impl<Q: Queue, C: Convert> Handler<Q, C> {
     /// Does with a message what is to be done. If it is not deleted in the end, it becomes visible again by itself, and
     /// all of it is done again.
     pub(super) async fn handle(&self, message: &Message) {
@@ -76,7 +79,7 @@ impl<Q: Queue> Handler<Q> {
         };
         let Created { object, size } =
             created.map_err(|error| letter(None, Failure { reason: "unreadable", error: error.to_string() }))?;
-        if !self.settings.is_raw(&object.key) {
+        if !self.convert.is_raw(&object) {
             debug!(key = object.key, "this is no raw object");
             metrics::not_raw();
             return Ok(());
@@ -84,24 +87,29 @@ impl<Q: Queue> Handler<Q> {
         let converted = if message.attempts > self.settings.max_attempts {
             Err(self.too_often(message.attempts))
         } else {
-            self.convert(object.clone(), size).await
+            self.convert(&object, size).await
         };
         converted.map_err(|failure| letter(Some(object), failure))
     }
 
-    async fn convert(&self, object: Object, size: Option<u64>) -> Result<(), Failure> {
-        let (convert, key) = (Arc::clone(&self.convert), object.key.clone());
+    async fn convert(&self, object: &Object, size: Option<u64>) -> Result<(), Failure> {
         let started = Instant::now();
-        let converted = tokio::task::spawn_blocking(move || convert(&object)).await;
+        // A conversion that panics leaves nothing that another would see.
+        let converted = AssertUnwindSafe(self.convert.convert(object)).catch_unwind().await;
         let took = started.elapsed();
         match converted {
-            Ok(Ok(report)) => {
-                log(&key, &report, took);
+            Ok(Ok(Some(report))) => {
+                log(&object.key, &report, took);
                 metrics::converted(&report, size, took);
                 Ok(())
             }
+            Ok(Ok(None)) => {
+                debug!(key = object.key, "the object was converted before");
+                metrics::on_record();
+                Ok(())
+            }
             Ok(Err(error)) => Err(Failure { reason: error.reason(), error: error.to_string() }),
-            Err(panic) => Err(Failure { reason: "panic", error: format!("the conversion ended by itself: {panic}") }),
+            Err(panic) => Err(Failure { reason: "panic", error: panicked(&*panic) }),
         }
     }
 
@@ -113,6 +121,11 @@ impl<Q: Queue> Handler<Q> {
         );
         Failure { reason: "too-many-attempts", error }
     }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("the conversion panicked, which is a bug: {}", text.unwrap_or("without a text"))
 }
 
 fn log(key: &str, report: &Report, took: Duration) {

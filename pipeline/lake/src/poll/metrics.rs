@@ -25,7 +25,7 @@ const CALLS: &str = "fms_lake_queue_calls_total";
 const RETRIES: &str = "fms_lake_queue_retries_total";
 
 const COUNTERS: &[(&str, &str)] = &[
-    (OBJECTS, "Objects that messages named, by outcome: converted, failed, or not-raw."),
+    (OBJECTS, "Objects that messages named, by outcome: converted, on-record (converted before), failed, or not-raw."),
     (FAILURES, "Objects that were not converted and messages that could not be read, by reason."),
     (ROWS, "Rows stored in files of tables."),
     (FILES, "Files of tables stored."),
@@ -57,7 +57,7 @@ pub(super) fn describe() {
     for name in [ROWS, FILES, BYTES, RECEIVED, DELETED, RETURNED, LETTERS] {
         counter!(name).increment(0);
     }
-    for outcome in ["converted", "failed", "not-raw"] {
+    for outcome in ["converted", "on-record", "failed", "not-raw"] {
         counter!(OBJECTS, "outcome" => outcome).increment(0);
     }
     under_way(0);
@@ -73,6 +73,10 @@ pub(super) fn converted(report: &Report, size: Option<u64>, took: Duration) {
     for ((reason, _), rows) in &report.quarantined {
         counter!(QUARANTINED, "reason" => reason.as_str()).increment(*rows);
     }
+}
+
+pub(super) fn on_record() {
+    counter!(OBJECTS, "outcome" => "on-record").increment(1);
 }
 
 pub(super) fn not_raw() {

@@ -48,16 +48,19 @@ const RETURNING: Duration = Duration::from_secs(5);
 /// How often the queues are asked how many messages they have. The numbers are about a minute old in SQS itself.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Converts a raw object. It is called on threads of its own, as many at a time as the settings say.
-pub type Convert = Arc<dyn Fn(&Object) -> Result<Report, ObjectError> + Send + Sync>;
+/// What is done with the objects that messages name.
+pub trait Convert: Send + Sync + 'static {
+    /// Whether an object is a raw one. There is nothing to do for others.
+    fn is_raw(&self, object: &Object) -> bool;
+
+    /// Converts a raw object. `None` if it is on record that this was done already. It is called for as many objects at
+    /// a time as the settings say.
+    fn convert(&self, object: &Object) -> impl Future<Output = Result<Option<Report>, ObjectError>> + Send;
+}
 
 /// How messages are handled.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The objects whose keys begin with this are raw objects.
-    pub raw_prefix: String,
-    /// Those whose keys begin with one of these are files of the lake and never raw objects.
-    pub lake_prefixes: Vec<String>,
     /// How many messages are handled at a time, each of which has its objects converted one after another.
     pub at_a_time: usize,
     /// How long a message is invisible to others if the process ends. While it is being handled, that is extended.
@@ -66,12 +69,6 @@ pub struct Settings {
     pub max_attempts: u32,
     /// How long messages under way may take after the poller was told to stop.
     pub shutdown_limit: Duration,
-}
-
-impl Settings {
-    fn is_raw(&self, key: &str) -> bool {
-        key.starts_with(&self.raw_prefix) && !self.lake_prefixes.iter().any(|prefix| key.starts_with(prefix))
-    }
 }
 
 /// How a poller ended that was told to stop.
@@ -83,20 +80,20 @@ pub struct Stopped {
 }
 
 /// Receives messages until it is told to stop.
-pub struct Poll<Q> {
-    handler: Arc<Handler<Q>>,
+pub struct Poll<Q, C> {
+    handler: Arc<Handler<Q, C>>,
     health: Health,
 }
 
-impl<Q> fmt::Debug for Poll<Q> {
+impl<Q, C> fmt::Debug for Poll<Q, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Poll").field("settings", &self.handler.settings).finish_non_exhaustive()
     }
 }
 
-impl<Q: Queue> Poll<Q> {
+impl<Q: Queue, C: Convert> Poll<Q, C> {
     /// A poller of `queue` that puts what it cannot do into `fallback`. The metrics' recorder must be there already.
-    pub fn new(queue: Q, fallback: Q, convert: Convert, settings: Settings) -> Self {
+    pub fn new(queue: Q, fallback: Q, convert: C, settings: Settings) -> Self {
         metrics::describe();
         let (queue, fallback) = (Arc::new(queue), Arc::new(fallback));
         Self { handler: Arc::new(Handler { queue, fallback, convert, settings }), health: Health::default() }
@@ -232,7 +229,7 @@ impl UnderWay {
         self.receipts.len()
     }
 
-    fn start<Q: Queue>(&mut self, handler: Arc<Handler<Q>>, message: Message) {
+    fn start<Q: Queue, C: Convert>(&mut self, handler: Arc<Handler<Q, C>>, message: Message) {
         let receipt = message.receipt.clone();
         let started = self.tasks.spawn(async move { handler.handle(&message).await });
         self.receipts.insert(started.id(), receipt);

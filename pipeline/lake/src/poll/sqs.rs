@@ -10,8 +10,6 @@ use fms_aws::{Error, Retry, Verdict};
 use super::metrics;
 use super::queue::{Depth, Message, Queue, QueueError};
 
-/// How long SQS waits for a message, seconds. It may be up to 20, but a poller without messages stops as late as that.
-const WAIT: i32 = 3;
 /// How long a call is retried. Then the message stays as it is, and the same is done again some time later.
 const RETRIED_FOR: Duration = Duration::from_secs(20);
 /// The longest pause between two attempts of a call.
@@ -22,14 +20,16 @@ const DELAY_MAX: Duration = Duration::from_secs(5);
 pub struct Sqs {
     client: Client,
     url: String,
+    wait: u16,
     retry: Retry,
 }
 
 impl Sqs {
-    /// The queue with this URL. `config` is that of [`fms_aws::load`], which retries nothing by itself.
-    pub fn new(config: &SdkConfig, url: impl Into<String>) -> Self {
+    /// The queue with this URL. `config` is that of [`fms_aws::load`], which retries nothing by itself. A receive waits
+    /// for a message as long as `wait`, seconds, which may be 20 at most (the limit of SQS).
+    pub fn new(config: &SdkConfig, url: impl Into<String>, wait: u16) -> Self {
         let retry = Retry::new("fms lake", Some(RETRIED_FOR), DELAY_MAX, metrics::retried);
-        Self { client: Client::new(config), url: url.into(), retry }
+        Self { client: Client::new(config), url: url.into(), wait, retry }
     }
 
     /// Whether the queue is there. An error says what can be done.
@@ -87,7 +87,7 @@ fn hint(error: &Error) -> Option<&'static str> {
 impl Queue for Sqs {
     async fn receive(&self, most: usize, visibility: Duration) -> Result<Vec<Message>, QueueError> {
         let call = || async {
-            let request = self.client.receive_message().queue_url(&self.url).wait_time_seconds(WAIT);
+            let request = self.client.receive_message().queue_url(&self.url).wait_time_seconds(self.wait.into());
             let request = request
                 .max_number_of_messages(i32::try_from(most).unwrap_or(i32::MAX))
                 .visibility_timeout(seconds(visibility))

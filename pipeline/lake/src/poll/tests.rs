@@ -28,12 +28,27 @@ fn event(keys: &[&str]) -> String {
 
 fn settings() -> Settings {
     Settings {
-        raw_prefix: "topics/".into(),
-        lake_prefixes: vec!["topics/lake/".into()],
         at_a_time: 2,
         visibility: LONG,
         max_attempts: 3,
         shutdown_limit: LONG,
+    }
+}
+
+/// Converts by a function that may block. Raw objects are those below `topics/`, but not below `topics/lake/`.
+struct By<F>(Arc<F>);
+
+impl<F: Fn(&Object) -> Result<Option<Report>, ObjectError> + Send + Sync + 'static> Convert for By<F> {
+    fn is_raw(&self, object: &Object) -> bool {
+        object.key.starts_with("topics/") && !object.key.starts_with("topics/lake/")
+    }
+
+    async fn convert(&self, object: &Object) -> Result<Option<Report>, ObjectError> {
+        let (convert, object) = (Arc::clone(&self.0), object.clone());
+        match tokio::task::spawn_blocking(move || convert(&object)).await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 }
 
@@ -47,23 +62,24 @@ impl Converted {
     }
 
     /// Notes what is converted. A key that ends with a kind of I/O error fails with it.
-    fn convert(&self) -> Convert {
+    fn convert(&self) -> By<impl Fn(&Object) -> Result<Option<Report>, ObjectError> + use<>> {
         let noted = self.clone();
-        Arc::new(move |object| {
+        By(Arc::new(move |object: &Object| {
             noted.0.lock().expect("no panic").push(object.key.clone());
             match object.key.rsplit('/').next() {
                 Some("missing") => Err(io::Error::from(io::ErrorKind::NotFound).into()),
                 Some("broken") => Err(io::Error::other("cut off").into()),
                 Some("panic") => panic!("a bug"),
-                _ => Ok(Report {
+                Some("done") => Ok(None),
+                _ => Ok(Some(Report {
                     lines: 3,
                     rows: 2,
                     files: 1,
                     quarantined: [((Reason::Type, "a".into()), 1)].into(),
                     ..Report::default()
-                }),
+                })),
             }
-        })
+        }))
     }
 }
 
@@ -76,7 +92,7 @@ struct Running {
     ended: JoinHandle<Stopped>,
 }
 
-fn start(main: Fake, convert: Convert, settings: Settings) -> Running {
+fn start(main: Fake, convert: impl Convert, settings: Settings) -> Running {
     let fallback = Fake::new(&[]);
     let poll = Poll::new(main.clone(), fallback.clone(), convert, settings);
     let (health, (stop, stopping)) = (poll.health(), watch::channel(false));
@@ -127,6 +143,7 @@ async fn what_fails_goes_to_the_fallback_queue_and_nothing_else_of_the_message()
     let expected = [("topics/missing", "missing"), ("topics/panic", "panic"), ("topics/broken", "read")];
     assert_eq!(reasons(&letters), expected);
     assert_eq!(converted.keys().len(), 5);
+    assert_eq!(letters[1]["error"], "the conversion panicked, which is a bug: a bug");
     assert_eq!(letters[2]["error"], "cannot read the object: cut off");
     assert_eq!((&letters[2]["attempts"], &letters[2]["version"]), (&json!(1), &json!(1)));
     assert_eq!(letters[2]["event"]["Records"].as_array().map(Vec::len), Some(5));
@@ -174,11 +191,11 @@ async fn a_message_is_kept_invisible_while_its_object_is_converted() {
     let (go_on, wait) = mpsc::channel::<()>();
     let (wait, conversions) = (Mutex::new(wait), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&conversions);
-    let convert: Convert = Arc::new(move |_| {
+    let convert = By(Arc::new(move |_: &Object| {
         counted.fetch_add(1, Ordering::Relaxed);
         let _ = wait.lock().expect("no panic").recv();
-        Ok(Report::default())
-    });
+        Ok(None)
+    }));
     let running = start(Fake::new(&[&event(&["topics/a"])]), convert, Settings { visibility, ..settings() });
     let kept = Done::Hidden("0".into(), visibility);
     let beats = |main: &Fake| main.done().iter().filter(|done| **done == kept).count();
@@ -196,11 +213,11 @@ async fn no_more_is_received_than_can_be_converted_at_a_time() {
     let (wait, seen) = (Mutex::new(wait), main.clone());
     let hidden_most = Arc::new(AtomicUsize::new(0));
     let most = Arc::clone(&hidden_most);
-    let convert: Convert = Arc::new(move |_| {
+    let convert = By(Arc::new(move |_: &Object| {
         most.fetch_max(seen.len() - seen.visible().len(), Ordering::Relaxed);
         let _ = wait.lock().expect("no panic").recv();
-        Ok(Report::default())
-    });
+        Ok(None)
+    }));
     let running = start(main.clone(), convert, settings());
     main.until("two of them received", |main| main.visible().len() == 7).await;
     (0..9).for_each(|_| go_on.send(()).expect("conversions wait"));
@@ -213,10 +230,10 @@ async fn when_it_is_stopped_it_ends_what_is_under_way_and_begins_nothing() {
     let main = Fake::new(&[&event(&["topics/a"]), &event(&["topics/b"])]);
     let (go_on, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
-    let convert: Convert = Arc::new(move |_| {
+    let convert = By(Arc::new(move |_: &Object| {
         let _ = wait.lock().expect("no panic").recv();
-        Ok(Report::default())
-    });
+        Ok(None)
+    }));
     let running = start(main.clone(), convert, Settings { at_a_time: 1, ..settings() });
     main.until("the first one received", |main| main.visible().len() == 1).await;
     running.stop.send_replace(true);
@@ -231,11 +248,11 @@ async fn what_is_not_done_in_time_is_visible_at_once() {
     let main = Fake::new(&[&event(&["topics/a"])]);
     let (_go_on, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
-    let convert: Convert = Arc::new(move |_| {
+    let convert = By(Arc::new(move |_: &Object| {
         // Nobody sends; the end of the test drops the sender.
         let _ = wait.lock().expect("no panic").recv();
-        Ok(Report::default())
-    });
+        Ok(None)
+    }));
     let running = start(main.clone(), convert, Settings { shutdown_limit: Duration::ZERO, ..settings() });
     main.until("received", |main| main.visible().is_empty()).await;
     let fallback = running.fallback.clone();
@@ -276,7 +293,7 @@ async fn everything_is_counted() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let _guard = ::metrics::set_default_local_recorder(&recorder);
     let converted = Converted::default();
-    let main = Fake::new(&[&event(&["topics/a", "other/b", "topics/broken"]), "hello"]);
+    let main = Fake::new(&[&event(&["topics/a", "other/b", "topics/broken", "topics/done"]), "hello"]);
     start(main, converted.convert(), settings()).letters().await;
     let text = recorder.handle().render();
     let mut counted: Vec<_> = text
@@ -294,6 +311,7 @@ async fn everything_is_counted() {
     fms_lake_objects_total{outcome="converted"} 1
     fms_lake_objects_total{outcome="failed"} 1
     fms_lake_objects_total{outcome="not-raw"} 1
+    fms_lake_objects_total{outcome="on-record"} 1
     fms_lake_quarantined_rows_total{reason="type"} 1
     fms_lake_rows_total 2
     "#);
