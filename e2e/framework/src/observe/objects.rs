@@ -54,7 +54,10 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) 
 }
 
 fn is_unobserved(bucket: &str, key: &str, prefixes: &[String]) -> bool {
-    prefixes.iter().filter_map(|prefix| prefix.split_once('/')).any(|(b, prefix)| b == bucket && key.starts_with(prefix))
+    prefixes
+        .iter()
+        .filter_map(|prefix| prefix.split_once('/'))
+        .any(|(b, prefix)| b == bucket && key.starts_with(prefix))
 }
 
 /// An object as it is shown. Objects are ordered by their names and then by their content, so that the order does not
@@ -250,9 +253,12 @@ mod tests {
     #[test]
     fn what_the_pipeline_keeps_for_itself_is_named_by_bucket_and_prefix() {
         let prefixes = ["lake/state/".to_owned(), "other/".to_owned()];
-        for (bucket, key, unobserved) in
-            [("lake", "state/a", true), ("lake", "rows/state/a", false), ("raw", "state/a", false), ("other", "a", true)]
-        {
+        for (bucket, key, unobserved) in [
+            ("lake", "state/a", true),
+            ("lake", "rows/state/a", false),
+            ("raw", "state/a", false),
+            ("other", "a", true),
+        ] {
             assert_eq!(is_unobserved(bucket, key, &prefixes), unobserved, "{bucket}/{key}");
         }
     }

@@ -22,7 +22,7 @@ pub(crate) enum LakeCommand {
     /// Print the statements that create the tables of a lake in Redshift, Athena or Trino.
     Ddl(ddl::Arguments),
     /// Convert raw objects in S3 as messages of an SQS queue name them, into a lake in S3, until SIGTERM.
-    Poll(poll::Arguments),
+    Poll(Box<poll::Arguments>),
     /// Send messages of the fallback queue back to the queue, so that their objects are converted again.
     Redrive(redrive::Arguments),
 }
@@ -32,7 +32,7 @@ pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
     match command {
         LakeCommand::Convert(arguments) => convert::run(arguments, log_format),
         LakeCommand::Ddl(arguments) => ddl::run(&arguments),
-        LakeCommand::Poll(arguments) => poll::run(arguments, log_format),
+        LakeCommand::Poll(arguments) => poll::run(*arguments, log_format),
         LakeCommand::Redrive(arguments) => redrive::run(arguments, log_format),
     }
 }

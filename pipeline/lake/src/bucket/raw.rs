@@ -121,9 +121,7 @@ impl Reading {
         };
         match self.retry.run(format!("GetObject {raw}"), Error::verdict, call).await {
             Ok(found) => Ok(found.body),
-            Err(error) if error.status() == Some(412) => {
-                Err(io::Error::other(Replaced(raw.clone())))
-            }
+            Err(error) if error.status() == Some(412) => Err(io::Error::other(Replaced(raw.clone()))),
             Err(error) => Err(failure::s3(format!("read {raw}"), error)),
         }
     }

@@ -27,12 +27,7 @@ fn event(keys: &[&str]) -> String {
 }
 
 fn settings() -> Settings {
-    Settings {
-        at_a_time: 2,
-        visibility: LONG,
-        max_attempts: 3,
-        shutdown_limit: LONG,
-    }
+    Settings { at_a_time: 2, visibility: LONG, max_attempts: 3, shutdown_limit: LONG }
 }
 
 /// Converts by a function that may block. Raw objects are those below `topics/`, but not below `topics/lake/`.
