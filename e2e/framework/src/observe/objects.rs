@@ -85,13 +85,16 @@ impl Object {
 }
 
 /// Objects in the order in which they are shown, without what is redacted, and without the namespace where rows name
-/// what the test has created.
+/// what the test has created. Neither do their bytes count the namespace.
 fn in_order(objects: Vec<(String, Vec<u8>)>, namespace: &str, redactor: &Redactor<'_>) -> Vec<Object> {
     let show = |(key, body): (String, Vec<u8>)| {
         let decoded = decode(&key, &body);
-        let rows = decoded.rows.into_iter().map(|row| take_off(&row, namespace)).collect();
+        let length = |rows: &[String]| rows.iter().map(String::len).sum::<usize>();
+        let rows: Vec<String> = decoded.rows.iter().map(|row| take_off(row, namespace)).collect();
+        let taken_off = length(&decoded.rows) - length(&rows);
+        let bytes = decoded.bytes.map(|bytes| bytes - taken_off);
         let rows = redactor.entries(Place::Rows, rows);
-        Object { name: redactor.name(&key), content: Decoded { rows, ..decoded } }
+        Object { name: redactor.name(&key), content: Decoded { rows, bytes, ..decoded } }
     };
     let mut objects: Vec<Object> = objects.into_iter().map(show).collect();
     objects.sort();
@@ -248,6 +251,16 @@ mod tests {
         );
         assert_eq!(decode("a.json.gz", &gzip), plain);
         assert_eq!(decode("a.json.zst", &zstd), plain);
+    }
+
+    #[test]
+    fn neither_rows_nor_bytes_have_the_namespace() {
+        let objects = |namespace: &str| {
+            let body = format!("{{\"bucket\":\"{namespace}raw\"}}\n").into_bytes();
+            in_order(vec![("a.jsonl".to_owned(), body)], namespace, &Redactor::new(&Redactions::of(&[], &[])))
+        };
+        assert_eq!(objects("e2e-x-"), objects(""));
+        assert_eq!(objects("")[0].content.bytes, Some(17));
     }
 
     #[test]

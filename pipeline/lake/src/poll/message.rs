@@ -40,13 +40,18 @@ impl<Q: Queue, C: Convert> Handler<Q, C> {
     /// all of it is done again.
     pub(super) async fn handle(&self, message: &Message) {
         let beats = beat(&*self.queue, &message.receipt, self.settings.visibility);
-        tokio::select! {
-            () = self.finish(message) => {}
+        let is_done = tokio::select! {
+            is_done = self.finish(message) => is_done,
             never = beats => match never {},
+        };
+        if is_done {
+            // Nothing keeps the message invisible any longer: a beat of a message that is deleted would be an error.
+            self.delete(message).await;
         }
     }
 
-    async fn finish(&self, message: &Message) {
+    /// Converts the objects of a message and sends letters about those that fail. Gives whether all of that was done.
+    async fn finish(&self, message: &Message) -> bool {
         for created in created_objects(&message.body) {
             let Err(letter) = self.created(message, created).await else { continue };
             warn!(
@@ -58,10 +63,14 @@ impl<Q: Queue, C: Convert> Handler<Q, C> {
             );
             if let Err(error) = self.fallback.send(&letter.text()).await {
                 warn!(message = message.id, "the message stays in its queue and will be received again: {error}");
-                return;
+                return false;
             }
             metrics::letter_sent();
         }
+        true
+    }
+
+    async fn delete(&self, message: &Message) {
         match self.queue.delete(&message.receipt).await {
             Ok(()) => metrics::deleted(),
             Err(error) => warn!(
