@@ -38,7 +38,17 @@ impl Remote {
         Ok(())
     }
 
-    /// The URL of a queue that this test has created.
+    /// Finds the queue of a pipeline that runs already.
+    pub(super) async fn find_queue(&self, name: &str) -> Result<(), StackError> {
+        let action = || format!("finding queue {name}");
+        let found = self.sqs.get_queue_url().queue_name(name).send().await;
+        let url = found.map_err(|error| StackError::sdk(action(), error))?.queue_url;
+        let url = url.ok_or_else(|| StackError::new(action(), "the answer has no URL"))?;
+        self.created(|created| created.queues.insert(name.to_owned(), url));
+        Ok(())
+    }
+
+    /// The URL of a queue that this test has created or found.
     fn queue_url(&self, name: &str) -> Result<String, StackError> {
         let url = self.created(|created| created.queues.get(name).cloned());
         url.ok_or_else(|| StackError::new(format!("using queue {name}"), "the test has not created it"))

@@ -23,13 +23,16 @@ impl Before {
 }
 
 impl Remote {
-    /// Notes which records and objects exist already, and removes all items of the tables.
+    /// Notes which records and objects exist already, finds the queues, and removes all items of the tables.
     pub(super) fn note_what_is_there(&self, before: &Mutex<Before>, resources: &Resources) -> Result<(), StackError> {
         let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
         before.ends = self.kafka.end_offsets(&resources.topics.keys().cloned().collect::<Vec<_>>())?;
         for bucket in &resources.buckets {
             let keys = self.block_on(self.keys(bucket))?;
             before.keys.extend(keys.into_iter().map(|key| (bucket.clone(), key)));
+        }
+        for queue in resources.queues.keys() {
+            self.block_on(self.find_queue(queue))?;
         }
         resources.tables.iter().try_for_each(|table| self.block_on(self.empty(table)))
     }
