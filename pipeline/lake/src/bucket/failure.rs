@@ -49,22 +49,20 @@ pub(super) fn glue(doing: String, error: Error) -> io::Error {
 
 /// The error for a call to S3. That an object or its version does not exist is [`io::ErrorKind::NotFound`].
 pub(super) fn s3(doing: String, error: Error) -> io::Error {
+    let is_missing = matches!(error.code(), Some("NoSuchKey" | "NoSuchVersion" | "NotFound"));
     let advice = match (error.code(), error.status()) {
         (Some("NoSuchBucket"), _) => "create the bucket, or correct its name",
         (Some("AccessDenied"), _) | (None, Some(403)) => {
             "grant s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket, without \
              which S3 denies access to objects that do not exist"
         }
-        (Some("NoSuchKey" | "NoSuchVersion" | "NotFound"), _) => "it was deleted; put it again to have it converted",
+        _ if is_missing => "it was deleted; put it again to have it converted",
         (Some("PermanentRedirect" | "AuthorizationHeaderMalformed"), _) | (None, Some(301)) => {
             "the bucket is in another region: set AWS_REGION"
         }
         _ => general(&error),
     };
-    let kind = match error.code() {
-        Some("NoSuchKey" | "NoSuchVersion" | "NotFound") => io::ErrorKind::NotFound,
-        _ => io::ErrorKind::Other,
-    };
+    let kind = if is_missing { io::ErrorKind::NotFound } else { io::ErrorKind::Other };
     io::Error::new(kind, CallFailed { doing, advice, error })
 }
 
