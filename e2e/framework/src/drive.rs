@@ -68,6 +68,7 @@ impl Drive<'_> {
     /// Runs the case until its subject has drained and stopped, or has failed as the case expects.
     pub(crate) fn run(&self) -> Result<Disturbance, DriveError> {
         let records = &self.case.records;
+        self.create_tables()?;
         self.put_objects()?;
         if let Expectation::Failure { text, .. } = &self.case.expectation {
             return self.expecting_failure(text);
@@ -86,6 +87,17 @@ impl Drive<'_> {
             }
         }
         Ok(Disturbance::AsScheduled)
+    }
+
+    /// Creates the Glue tables of the case.
+    fn create_tables(&self) -> Result<(), DriveError> {
+        for table in &self.case.tables {
+            let failed =
+                |error| StackError::new(format!("creating the table {}.{}", table.database, table.name), error);
+            let input = table.input(self.stack.namespace()).map_err(failed)?;
+            self.stack.create_catalog_table(&table.database, input)?;
+        }
+        Ok(())
     }
 
     /// Puts the objects of the case into S3.

@@ -1,5 +1,6 @@
 //! Reads and checks a fixture folder: what to send, what to observe and what to expect.
 
+mod catalog;
 mod error;
 mod messages;
 mod place;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub(crate) use catalog::SeedTable;
 pub(crate) use error::FixtureError;
 use error::did_you_mean;
 use messages::{Key, Message};
@@ -35,7 +37,7 @@ pub(crate) const MAX_RECORD_BYTES: usize = 4 << 20;
 
 /// What a case folder may contain, apart from Markdown and hidden files. Anything else is refused, because a misspelt
 /// name would be ignored silently.
-const ENTRIES: [&str; 5] = ["case.toml", "messages.ndjson", "messages", "objects", "snapshots"];
+const ENTRIES: [&str; 6] = ["case.toml", "messages.ndjson", "messages", "objects", "catalog", "snapshots"];
 
 /// The name of a case, shown as `protocol::name`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,6 +98,8 @@ pub struct Case {
     pub records: Vec<Record>,
     /// The objects that are put into S3 before the pipeline starts.
     pub objects: Vec<SeedObject>,
+    /// The Glue tables that are created before the pipeline starts.
+    pub tables: Vec<SeedTable>,
 }
 
 impl Case {
@@ -113,6 +117,7 @@ impl Case {
         let expectation = expectation(&case, &case_path)?;
         check_snapshots(&folder.join("snapshots"), &expectation)?;
         let objects = seed::read(&folder.join("objects"), &settings.resources.buckets)?;
+        let tables = catalog::read(&folder.join("catalog"), &settings.resources.databases)?;
         let drains = !settings.groups.is_empty() || !settings.drained_queues.is_empty();
         if !drains && !matches!(expectation, Expectation::Failure { .. }) {
             let problem = "no `groups` and no `drained_queues`, here or in protocol.toml or suite.toml: whose committed \
@@ -123,6 +128,7 @@ impl Case {
         Ok(Self {
             records: place(&source, messages, &settings)?,
             objects,
+            tables,
             expectation,
             description: case.description,
             id: id.clone(),
@@ -162,8 +168,8 @@ fn check_entries(folder: &Path) -> Result<(), FixtureError> {
         if !known {
             let near = did_you_mean(&name, ENTRIES);
             let problem = format!(
-                "a fixture folder holds `case.toml`, `messages.ndjson` or `messages/`, `objects/`, `snapshots/` and \
-                 Markdown{near}"
+                "a fixture folder holds `case.toml`, `messages.ndjson` or `messages/`, `objects/`, `catalog/`, \
+                 `snapshots/` and Markdown{near}"
             );
             return Err(FixtureError::new(&entry.path(), problem));
         }

@@ -51,7 +51,7 @@ fn read_bucket(folder: &Path, bucket: &str, prefix: &str, objects: &mut Vec<Seed
 }
 
 /// What is in a folder, sorted by name.
-fn entries(folder: &Path) -> Result<Vec<(String, std::path::PathBuf)>, FixtureError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<(String, std::path::PathBuf)>, FixtureError> {
     let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut named = Vec::new();
     for entry in entries.map_err(|error| FixtureError::io(folder, "list", &error))? {

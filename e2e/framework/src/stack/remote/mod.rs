@@ -170,11 +170,15 @@ impl Remote {
 
     fn create_databases(&self, databases: &[String]) -> Result<(), StackError> {
         for database in databases {
-            let catalog = self.catalog.as_ref();
-            let failed = || StackError::new(format!("creating database {database}"), NO_CATALOG);
-            catalog.ok_or_else(failed)?.create_database(&self.real(database));
+            let catalog = self.the_catalog(|| format!("creating database {database}"))?;
+            catalog.create_database(&self.real(database));
         }
         Ok(())
+    }
+
+    /// The Glue catalog, which is needed for `action`.
+    fn the_catalog(&self, action: impl Fn() -> String) -> Result<&Catalog, StackError> {
+        self.catalog.as_ref().ok_or_else(|| StackError::new(action(), NO_CATALOG))
     }
 
     async fn read_object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, StackError> {
@@ -260,6 +264,13 @@ impl Stack for Remote {
         done.map(drop).map_err(|error| StackError::sdk(format!("putting the object {bucket}/{key}"), error))
     }
 
+    fn create_catalog_table(&self, database: &str, table: Value) -> Result<(), StackError> {
+        let database = self.real(database);
+        let action = || format!("creating a table in the database {database}");
+        let created = self.the_catalog(action)?.create_table(&database, table);
+        created.map_err(|problem| StackError::new(action(), problem))
+    }
+
     fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError> {
         let topics: Vec<String> = topics.iter().map(|topic| self.real(topic)).collect();
         let ends = self.kafka.end_offsets(&topics)?;
@@ -330,7 +341,7 @@ impl Stack for Remote {
 
     fn catalog(&self, database: &str) -> Result<Vec<Value>, StackError> {
         let action = || format!("reading the tables of database {database}");
-        let catalog = self.catalog.as_ref().ok_or_else(|| StackError::new(action(), NO_CATALOG))?;
+        let catalog = self.the_catalog(action)?;
         let tables = catalog.tables(&self.real(database));
         let tables = tables.ok_or_else(|| StackError::new(action(), "the database does not exist"))?;
         let named = |table: Value| serde_json::from_str(&self.without_namespace(&table.to_string()));

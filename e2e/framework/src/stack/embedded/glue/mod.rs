@@ -45,6 +45,14 @@ impl Catalog {
         self.state().entry(name.clone()).or_insert_with(|| Database::named(&name));
     }
 
+    /// Creates a table, of which a `TableInput` is given. An error is what Glue would say.
+    pub(crate) fn create_table(&self, database: &str, table: Value) -> Result<(), String> {
+        let input = serde_json::from_value(json!({"DatabaseName": database, "TableInput": table}));
+        let input = input.map_err(|error| format!("it is no TableInput of Glue: {error}"))?;
+        let created = tables::create(&mut self.state(), input);
+        created.map(drop).map_err(|Refusal { kind, message, .. }| format!("{kind}: {message}"))
+    }
+
     /// Each table of a database as Glue gives it, with its partitions as `Partitions`, sorted by name and by values. It
     /// is `None` if there is no such database.
     pub(crate) fn tables(&self, database: &str) -> Option<Vec<Value>> {
