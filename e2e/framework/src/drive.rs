@@ -95,7 +95,7 @@ impl Drive<'_> {
             let failed =
                 |error| StackError::new(format!("creating the table {}.{}", table.database, table.name), error);
             let input = table.input(self.stack.namespace()).map_err(failed)?;
-            self.stack.create_catalog_table(&table.database, input)?;
+            self.stack.create_catalog_table(&table.database, &input)?;
         }
         Ok(())
     }

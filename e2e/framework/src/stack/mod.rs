@@ -91,7 +91,7 @@ pub trait Stack: Send + Sync {
     fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), StackError>;
 
     /// Creates a table in a Glue database. `table` is a `TableInput` of Glue's API.
-    fn create_catalog_table(&self, database: &str, table: serde_json::Value) -> Result<(), StackError>;
+    fn create_catalog_table(&self, database: &str, table: &serde_json::Value) -> Result<(), StackError>;
 
     /// The end offset of every partition of these topics.
     fn end_offsets(&self, topics: &[String]) -> Result<BTreeMap<(String, i32), i64>, StackError>;

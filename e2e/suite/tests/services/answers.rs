@@ -2,8 +2,19 @@
 //! differences.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use serde::Deserialize;
+
+/// Shows the error with which a service answered: its code and the status.
+pub fn refusal<E: ProvideErrorMetadata + Debug>(error: &SdkError<E, HttpResponse>) -> String {
+    match error.raw_response() {
+        Some(response) => format!("error {} {}", error.code().unwrap_or("without a code"), response.status().as_u16()),
+        None => format!("no answer: {error:?}"),
+    }
+}
 
 /// The answers of one service on one stack, in the order of the calls.
 #[derive(Debug)]

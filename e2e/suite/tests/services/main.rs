@@ -8,8 +8,10 @@
 mod answers;
 mod dynamodb;
 mod events;
+mod glue;
 mod kafka;
 mod s3;
+mod sqs;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -65,8 +67,12 @@ fn tests() -> ExitCode {
             "the comparisons are ignored: they need the Docker stack; use nextest's profile `docker` or set E2E_STACK=docker"
         );
     }
-    let services: [(&str, Calls); 3] =
-        [("dynamodb", |runtime, at| Ok(dynamodb::calls(runtime, at))), ("s3", s3::calls), ("kafka", kafka::calls)];
+    let services: [(&str, Calls); 4] = [
+        ("dynamodb", |runtime, at| Ok(dynamodb::calls(runtime, at))),
+        ("s3", s3::calls),
+        ("sqs", sqs::calls),
+        ("kafka", kafka::calls),
+    ];
     let mut trials: Vec<Trial> = services
         .into_iter()
         .map(|(service, calls)| {
@@ -76,9 +82,11 @@ fn tests() -> ExitCode {
         .collect();
     let alike = Trial::test("queues_events_and_the_catalog_are_observed_alike", queues_and_events);
     trials.push(alike.with_ignored_flag(!asked));
+    trials.push(Trial::test("glue_answers_alike", catalogs).with_ignored_flag(!asked));
     trials.push(Trial::test("the_comparison_finds_every_kind_of_difference", || Ok(answers::check_the_comparison()?)));
     trials.push(Trial::test("the_table_of_differences_is_of_these_services", move || {
-        match table()?.keys().find(|named| services.iter().all(|(service, _)| service != named)) {
+        let services: Vec<&str> = services.iter().map(|(service, _)| *service).chain(["glue"]).collect();
+        match table()?.keys().find(|named| !services.contains(&named.as_str())) {
             Some(named) => Err(format!("differences.toml has a table {named}, which is no service").into()),
             None => Ok(()),
         }
@@ -110,11 +118,28 @@ fn parity(service: &str, calls: Calls) -> Result<(), Failed> {
         known.len(),
         started.elapsed()
     );
-    let problems = compare(&embedded, &real, &known);
+    verdict(&embedded, &real, &known)
+}
+
+/// An error that tells every difference that is not listed, and every listed one that is gone.
+fn verdict(embedded: &Answers, real: &Answers, known: &Known) -> Result<(), Failed> {
+    let problems = compare(embedded, real, known);
     if problems.is_empty() {
         return Ok(());
     }
     Err(format!("{} of {} answers:\n  {}", problems.len(), real.count(), problems.join("\n  ")).into())
+}
+
+/// Compares the embedded Glue with moto's, as LocalStack's free image has none.
+fn catalogs() -> Result<(), Failed> {
+    let runtime = Runtime::new()?;
+    let stack = Embedded::start()?;
+    let embedded = glue::calls(&runtime, stack.environment().get("AWS_ENDPOINT_URL_GLUE").map_or("", String::as_str))?;
+    let moto = glue::Moto::start()?;
+    let real = glue::calls(&runtime, &moto.endpoint)?;
+    let known = table()?.remove("glue").unwrap_or_default();
+    println!("glue: {} calls, {} known differences", real.count(), known.len());
+    verdict(&embedded, &real, &known)
 }
 
 /// Compares what both stacks let a test observe of queues, of the events that fill them and of the catalog.

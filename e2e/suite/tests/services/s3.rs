@@ -21,7 +21,7 @@ use base64::prelude::BASE64_STANDARD;
 use tokio::runtime::Runtime;
 
 use crate::Endpoints;
-use crate::answers::Answers;
+use crate::answers::{Answers, refusal};
 
 /// The smallest size of a part that another part may follow.
 const PART: usize = 5 * 1024 * 1024;
@@ -585,13 +585,6 @@ impl Bucket {
         let etag = etag.ok_or_else(|| format!("{call}: there is no part to go on with: {answer:?}"));
         self.note(call, answer);
         etag
-    }
-}
-
-fn refusal<E: ProvideErrorMetadata + Debug>(error: &SdkError<E, HttpResponse>) -> String {
-    match error.raw_response() {
-        Some(response) => format!("error {} {}", error.code().unwrap_or("without a code"), response.status().as_u16()),
-        None => format!("no answer: {error:?}"),
     }
 }
 

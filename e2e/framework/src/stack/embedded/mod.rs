@@ -177,7 +177,7 @@ impl Stack for Embedded {
         put.map_err(|problem| StackError::new(format!("putting the object {bucket}/{key}"), problem))
     }
 
-    fn create_catalog_table(&self, database: &str, table: Value) -> Result<(), StackError> {
+    fn create_catalog_table(&self, database: &str, table: &Value) -> Result<(), StackError> {
         let created = self.catalog.create_table(database, table);
         created.map_err(|problem| StackError::new(format!("creating a table in the database {database}"), problem))
     }

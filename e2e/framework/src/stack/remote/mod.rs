@@ -264,7 +264,7 @@ impl Stack for Remote {
         done.map(drop).map_err(|error| StackError::sdk(format!("putting the object {bucket}/{key}"), error))
     }
 
-    fn create_catalog_table(&self, database: &str, table: Value) -> Result<(), StackError> {
+    fn create_catalog_table(&self, database: &str, table: &Value) -> Result<(), StackError> {
         let database = self.real(database);
         let action = || format!("creating a table in the database {database}");
         let created = self.the_catalog(action)?.create_table(&database, table);

@@ -46,7 +46,7 @@ impl Catalog {
     }
 
     /// Creates a table, of which a `TableInput` is given. An error is what Glue would say.
-    pub(crate) fn create_table(&self, database: &str, table: Value) -> Result<(), String> {
+    pub(crate) fn create_table(&self, database: &str, table: &Value) -> Result<(), String> {
         let input = serde_json::from_value(json!({"DatabaseName": database, "TableInput": table}));
         let input = input.map_err(|error| format!("it is no TableInput of Glue: {error}"))?;
         let created = tables::create(&mut self.state(), input);
