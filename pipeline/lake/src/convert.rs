@@ -55,6 +55,18 @@ impl Default for Settings {
     }
 }
 
+/// What a conversion takes of memory, in parts of the bytes of lines that it may hold: the columns, a sorted copy of
+/// them and the row groups that are being compressed. Measured: 2.2.
+const MEMORY_OF_BUFFER: (usize, usize) = (5, 2);
+
+impl Settings {
+    /// The most memory that one conversion takes, MiB.
+    pub fn memory(&self) -> usize {
+        let (times, of) = MEMORY_OF_BUFFER;
+        (self.buffer * times / of) >> 20
+    }
+}
+
 /// What a file of a conversion is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {

@@ -14,8 +14,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use clap::{Args, value_parser};
 use fms_aws::Retry;
-use fms_lake::poll::{Convert, Health, Poll, Settings as PollSettings, Stopped};
-use fms_lake::{Bucket, Object, ObjectError, Report, S3Url, Settings};
+use fms_lake::poll::{Health, Poll, Raws, Settings as PollSettings, Stopped};
+use fms_lake::{Bucket, S3Url, Settings};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -25,9 +25,6 @@ use super::queues::QueueArguments;
 use super::settings::ConversionArguments;
 use crate::{LogFormat, NOT_STARTED, report, start_log, stop_signal};
 
-/// What a conversion takes of memory, in parts of the bytes of lines that it may hold: the columns, a sorted copy of
-/// them and the row groups that are being compressed. Measured: 2.2.
-const MEMORY_OF_BUFFER: (usize, usize) = (5, 2);
 /// How long a call to S3 or Glue is repeated. An object for which that is not enough goes to the fallback queue.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The longest wait between two attempts of a call.
@@ -126,9 +123,8 @@ fn poll(arguments: Arguments, stop: watch::Receiver<bool>) -> Result<(), Vec<Str
     let settings = settings(&arguments, at_a_time);
     let version = env!("CARGO_PKG_VERSION");
     info!(version, at_a_time, "fms lake poll starts and listens at http://{address}");
-    let convert =
-        Converter { bucket, settings: Arc::new(arguments.conversion.into()), raw_prefix: arguments.raw_prefix };
-    let poll = Poll::new(queues.main, queues.fallback, convert, settings);
+    let raws = Raws { bucket, settings: Arc::new(arguments.conversion.into()), prefix: arguments.raw_prefix };
+    let poll = Poll::new(queues.main, queues.fallback, raws, settings);
     let router = router(poll.health(), metrics);
     runtime.spawn(async move {
         if let Err(error) = fms_serve::serve(listener, router).await {
@@ -167,8 +163,7 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 
 /// How many conversions there may be at a time.
 fn at_a_time(arguments: &Arguments, settings: &Settings) -> Result<usize, Vec<String>> {
-    let (times, of) = MEMORY_OF_BUFFER;
-    let one = (settings.buffer * times / of) >> 20;
+    let one = settings.memory();
     let by_memory = arguments.memory / one;
     if by_memory == 0 {
         let given = arguments.memory;
@@ -194,23 +189,6 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok((listener, address))
-}
-
-/// Converts raw objects into the lake.
-struct Converter {
-    bucket: Bucket,
-    settings: Arc<Settings>,
-    raw_prefix: String,
-}
-
-impl Convert for Converter {
-    fn is_raw(&self, object: &Object) -> bool {
-        object.key.starts_with(&self.raw_prefix) && !self.bucket.has(object)
-    }
-
-    async fn convert(&self, object: &Object) -> Result<Option<Report>, ObjectError> {
-        self.bucket.convert_current(&self.settings, object).await
-    }
 }
 
 fn router(health: Health, metrics: &'static fms_serve::PrometheusHandle) -> Router {

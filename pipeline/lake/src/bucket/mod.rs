@@ -113,7 +113,10 @@ impl Bucket {
     ) -> Result<Option<Report>, ObjectError> {
         let (bucket, settings, raw) = (self.clone(), Arc::clone(settings), Arc::new(raw.clone()));
         let handle = Handle::current();
-        let converting = tokio::task::spawn_blocking(move || bucket.convert_here(&settings, &raw, again, &handle));
+        // What the log says on that thread belongs to whatever this conversion belongs to.
+        let span = tracing::Span::current();
+        let converting =
+            tokio::task::spawn_blocking(move || span.in_scope(|| bucket.convert_here(&settings, &raw, again, &handle)));
         converting.await.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(error) => Err(ObjectError::Read(io::Error::other(error))),
