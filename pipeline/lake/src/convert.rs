@@ -203,6 +203,11 @@ impl<'s, S: Surroundings> Converter<'s, S> {
         self.limit(line.len())
     }
 
+    /// Passes over the next line of the object, as if it were empty.
+    pub fn skip(&mut self) {
+        self.origin.line += 1;
+    }
+
     fn parsed(&mut self, message: Result<&Message<'_>, &MessageError>, line: &[u8]) -> Result<(), ConvertError> {
         let misfit = match message.map(|message| message.rows().next()) {
             Ok(Some(Ok(row))) => match Identity::of(&row, &self.settings.table_fields) {

@@ -3,6 +3,7 @@
 mod bucket;
 mod convert;
 mod ddl;
+mod explain;
 mod poll;
 mod queues;
 mod redrive;
@@ -21,6 +22,9 @@ pub(crate) enum LakeCommand {
     Convert(convert::Arguments),
     /// Print the statements that create the tables of a lake in Redshift, Athena or Trino.
     Ddl(ddl::Arguments),
+    /// Tell what raw objects would add to a lake, put into quarantine and conflict with, by firmware and schema version.
+    /// Nothing is written.
+    Explain(explain::Arguments),
     /// Convert raw objects in S3 as messages of an SQS queue name them, into a lake in S3, until SIGTERM.
     Poll(Box<poll::Arguments>),
     /// Send messages of the fallback queue back to the queue, so that their objects are converted again.
@@ -32,6 +36,7 @@ pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
     match command {
         LakeCommand::Convert(arguments) => convert::run(arguments, log_format),
         LakeCommand::Ddl(arguments) => ddl::run(&arguments),
+        LakeCommand::Explain(arguments) => explain::run(arguments, log_format),
         LakeCommand::Poll(arguments) => poll::run(*arguments, log_format),
         LakeCommand::Redrive(arguments) => redrive::run(arguments, log_format),
     }

@@ -53,6 +53,12 @@ impl Catalog {
         Ok(Some(read))
     }
 
+    /// The table of this identity as it is, if there is one. Nothing is changed, so its partitions may lag.
+    pub async fn seen(&self, identity: &Identity) -> io::Result<Option<Table>> {
+        let Some(table) = self.find(&identity.table()).await? else { return Ok(None) };
+        self.usable(&table, schema::read(&table, &self.location(identity))).map(Some)
+    }
+
     /// Creates a table, or adds what it lacks of these columns.
     pub async fn grow(&self, identity: &Identity, columns: &[Field]) -> io::Result<()> {
         let name = identity.table();

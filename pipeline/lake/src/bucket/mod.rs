@@ -32,6 +32,7 @@ use self::schema::Version;
 use self::spool::Spool;
 use self::store::{Put, Store};
 use crate::convert::{Settings, Surroundings, Target, Written};
+use crate::explain::Explained;
 use crate::object::{Lake, ObjectError, Published, Report, convert_object};
 use crate::partition::Partition;
 use crate::quarantine::Object;
@@ -138,6 +139,26 @@ impl Bucket {
                 result => return result,
             }
         }
+    }
+
+    /// The table of this identity as it is, if there is one. Nothing is changed.
+    pub async fn table(&self, identity: &Identity) -> io::Result<Option<Table>> {
+        self.catalog.seen(identity).await
+    }
+
+    /// Adds to `explained` what a raw object would do to the lake, of which nothing is changed. It blocks, so it must not
+    /// be called in an async context.
+    pub fn explain(
+        &self,
+        settings: &Settings,
+        by: &[String],
+        raw: &Raw,
+        handle: &Handle,
+        explained: &mut Explained,
+    ) -> Result<(), ObjectError> {
+        let raw = Arc::new(raw.clone());
+        let open = || self.reading.open(&raw, handle.clone());
+        explained.add(settings, by, &raw.object, open, |identity| handle.block_on(self.table(identity)))
     }
 
     fn convert_here(
