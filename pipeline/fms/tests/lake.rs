@@ -243,3 +243,33 @@ fn nothing_is_begun_in_s3_without_a_bucket_a_database_and_objects() {
         assert!(errors.contains(says), "{errors}");
     }
 }
+
+#[test]
+fn a_locked_table_keeps_new_fields_in_the_rest_until_it_is_unlocked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, more: &str| {
+        fs::write(folder.path().join(name), tire(0, &format!("812.5{more}"))).expect("written");
+    };
+    write("a.json", "");
+    write("b.json", r#","wear":{"mm":3}"#);
+    assert_eq!(convert(folder.path(), &["a.json", "--to", "lake"]).0, Some(0));
+    let lock = |command: &str, table: &str| lake(folder.path(), command, &[table, "--lake", "lake"]);
+    let (status, _, said) = lock("lock", "vehicle_tire_report");
+    assert_eq!((status, said.as_str()), (Some(0), "the table `vehicle_tire_report` is locked\n"));
+    let (_, said, _) = convert(folder.path(), &["b.json", "--to", "lake"]);
+    assert!(said.contains("  with a part in `_rest` of vehicle_tire_report: 1 row\n"), "{said}");
+    let columns = || {
+        let file = folder.path().join("lake/tables/vehicle_tire_report.json");
+        let table: serde_json::Value = serde_json::from_slice(&fs::read(file).expect("read")).expect("JSON");
+        let names = table["columns"].as_array().expect("columns").iter().map(|column| column["name"].to_string());
+        names.collect::<Vec<_>>().split_off(5).join(" ")
+    };
+    assert_eq!(columns(), r#""pressure" "_rest""#);
+    assert_eq!(lock("unlock", "vehicle_tire_report").0, Some(0));
+    assert_eq!(lock("unlock", "vehicle_tire_report").2, "the table `vehicle_tire_report` is open, as it was\n");
+    let (_, said, _) = convert(folder.path(), &["b.json", "--to", "lake"]);
+    assert!(!said.contains("_rest"), "{said}");
+    assert_eq!(columns(), r#""pressure" "_rest" "wear""#);
+    let (status, _, said) = lock("lock", "none");
+    assert!(status == Some(2) && said.contains("there is no table"), "{said}");
+}

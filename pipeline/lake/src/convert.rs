@@ -17,9 +17,10 @@ use crate::columns::Problem;
 use crate::file::{File, Format};
 use crate::lines::MAX_LINE;
 use crate::misfit::{Misfit, Reason};
-use crate::partition::{KEYS, Partition};
+use crate::partition::Partition;
 use crate::quarantine::{Ledger, Object, Origin, Quarantine};
-use crate::shape::Fields;
+use crate::rest::{RESERVED, REST};
+use crate::shape::{Fields, Shape};
 use crate::table::{Identity, Table};
 use crate::types::Field;
 
@@ -98,6 +99,8 @@ pub struct Written<W> {
     pub out: W,
     /// How many rows are in it.
     pub rows: usize,
+    /// Of these rows, how many have something in the column for what has no column.
+    pub with_rest: usize,
 }
 
 /// What became of the rows of one table.
@@ -312,7 +315,7 @@ struct Filling<W: Write + Send> {
 
 impl<W: Write + Send> Filling<W> {
     fn new(table: Option<Table>, sort: &[String]) -> Result<Self, ParquetError> {
-        let format = table.as_ref().map(|table| Format::new(&table.columns, &table.version, sort)).transpose()?;
+        let format = table.as_ref().map(|table| Format::new(table, sort)).transpose()?;
         Ok(Self {
             learned: None,
             format: format.map(Arc::new),
@@ -352,7 +355,12 @@ impl<W: Write + Send> Filling<W> {
         let members: Vec<_> = row.fields().collect();
         let columns = self.table.as_ref().map_or(&[][..], |table| &table.columns);
         let mut lacks = Fields::default();
-        lacks.learn(&members, columns, &KEYS, zone)?;
+        if self.table.as_ref().is_none_or(|table| table.growth.is_open()) {
+            lacks.learn(&members, columns, &RESERVED, zone)?;
+        } else {
+            // Such a table gets no column but the one in which the row is kept.
+            lacks.add(REST, Shape::Text);
+        }
         if self.learned.is_none() && !lacks.grow(&mut columns.to_vec()) {
             let expected = "a value for which a column can be made";
             return Err(Misfit::new(Reason::Type, expected, "one whose original text has a column of another type"));
@@ -368,15 +376,16 @@ impl<W: Write + Send> Filling<W> {
             learned.grow(&mut columns);
             return Ok(Outcome::Grow { table: self.table, columns });
         }
-        let (quarantine, ledger) = self.quarantine.finish(Target::Quarantine(identity.clone())).unzip();
-        let mut files: Vec<Written<W>> = quarantine.into_iter().collect();
+        let mut files = Vec::new();
         for (partition, file) in self.files {
-            let (out, rows) = file.finish()?;
+            let file = file.finish(Target::Rows(identity.clone(), partition))?;
             // Of a partition whose rows are all in quarantine, there is no file.
-            if rows > 0 {
-                files.push(Written { target: Target::Rows(identity.clone(), partition), out, rows });
+            if file.rows > 0 {
+                files.push(file);
             }
         }
+        let (quarantine, ledger) = self.quarantine.finish(Target::Quarantine(identity.clone())).unzip();
+        files.extend(quarantine);
         let version = self.table.map(|table| table.version);
         Ok(Outcome::Written { files, version, ledger: ledger.unwrap_or_default() })
     }

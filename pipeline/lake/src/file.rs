@@ -15,7 +15,8 @@ use parquet::schema::types::ColumnPath;
 
 use crate::arrow;
 use crate::columns::{Columns, Problem};
-use crate::partition::KEYS;
+use crate::convert::{Target, Written};
+use crate::table::Table;
 use crate::types::{Field, Type};
 
 /// The key in a file's metadata under which the version of the table stands by which the file was written.
@@ -31,6 +32,8 @@ const ROW_GROUP_VALUES: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct Format {
     columns: Vec<Field>,
+    /// Whether values without a column are kept in one for the rest.
+    keeps_rest: bool,
     schema: Arc<Schema>,
     properties: WriterProperties,
     /// The columns by which rows are sorted within a row group.
@@ -40,9 +43,9 @@ pub(crate) struct Format {
 }
 
 impl Format {
-    /// The format of a table with these columns in this version. Rows are sorted by those columns of `sort` that the
-    /// table has as scalars.
-    pub fn new(columns: &[Field], version: &str, sort: &[String]) -> Result<Self, ParquetError> {
+    /// The format of a table. Rows are sorted by those columns of `sort` that the table has as scalars.
+    pub fn new(table: &Table, sort: &[String]) -> Result<Self, ParquetError> {
+        let Table { columns, version, growth } = table;
         let is_scalar = |field: &&Field| !matches!(field.data_type, Type::Array(_) | Type::Struct(_));
         let has = |name: &&String| columns.iter().filter(is_scalar).any(|field| field.name == **name);
         let sort: Vec<String> = sort.iter().filter(has).cloned().collect();
@@ -59,13 +62,14 @@ impl Format {
             .set_max_row_group_row_count(Some(row_group_rows))
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_sorting_columns(Some(sorting.collect()))
-            .set_key_value_metadata(Some(vec![KeyValue::new(TABLE_VERSION.to_owned(), version.to_owned())]));
+            .set_key_value_metadata(Some(vec![KeyValue::new(TABLE_VERSION.to_owned(), version.clone())]));
         for path in doubles(columns) {
             // Measured values are mostly distinct: a dictionary of them costs time and makes the file larger.
             properties = properties.set_column_dictionary_enabled(path, false);
         }
         Ok(Self {
-            columns: columns.to_vec(),
+            columns: columns.clone(),
+            keeps_rest: !growth.is_open(),
             schema: Arc::new(arrow::schema(columns)),
             properties: properties.build(),
             sort,
@@ -102,6 +106,8 @@ pub(crate) struct File<W: Write + Send> {
     columns: Columns,
     /// Rows in row groups that are written.
     written: usize,
+    /// Rows of which something is in the column for the rest.
+    with_rest: usize,
     writer: ArrowWriter<W>,
 }
 
@@ -109,14 +115,17 @@ impl<W: Write + Send> File<W> {
     /// A file that is written to `out`.
     pub fn new(format: Arc<Format>, out: W) -> Result<Self, ParquetError> {
         let writer = ArrowWriter::try_new(out, Arc::clone(&format.schema), Some(format.properties.clone()))?;
-        Ok(Self { columns: Columns::new(&format.columns), written: 0, writer, format })
+        let columns = Columns::new(&format.columns, format.keeps_rest);
+        Ok(Self { columns, written: 0, with_rest: 0, writer, format })
     }
 
     /// Collects a row. Nothing of it remains if there is a problem with it.
     pub fn push(&mut self, row: &Row<'_>, zone: &TimeZone) -> Result<(), Problem> {
         let rows = self.columns.rows();
         let members: Vec<_> = row.fields().collect();
-        self.columns.push(&members, &KEYS, zone).inspect_err(|_| self.columns.truncate(rows))
+        let has_rest = self.columns.push_row(&members, zone).inspect_err(|_| self.columns.truncate(rows))?;
+        self.with_rest += usize::from(has_rest);
+        Ok(())
     }
 
     /// Whether the row group is full.
@@ -137,10 +146,10 @@ impl<W: Write + Send> File<W> {
         self.writer.flush()
     }
 
-    /// Writes the rest and the footer. Gives the output and the number of rows.
-    pub fn finish(mut self) -> Result<(W, usize), ParquetError> {
+    /// Writes what is left to write and the footer.
+    pub fn finish(mut self, target: Target) -> Result<Written<W>, ParquetError> {
         self.flush()?;
-        let rows = self.written;
-        Ok((self.writer.into_inner()?, rows))
+        let (rows, with_rest) = (self.written, self.with_rest);
+        Ok(Written { target, out: self.writer.into_inner()?, rows, with_rest })
     }
 }

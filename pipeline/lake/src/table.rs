@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fms_record::{Row, json};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::misfit::{Misfit, Reason};
@@ -18,6 +19,30 @@ pub struct Table {
     pub columns: Vec<Field>,
     /// The catalog's version of the table. Files that are written by the same version of it have the same bytes.
     pub version: String,
+    /// Whether data may add columns.
+    pub growth: Growth,
+}
+
+/// Whether data may add columns to a table. Where it may not, what has no column is kept as JSON in the column `_rest`,
+/// which is added if it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Growth {
+    /// Every new field becomes a column.
+    #[default]
+    Open,
+    /// Somebody has locked the table.
+    Locked,
+    /// The table has as many columns as a catalog takes.
+    Full,
+}
+
+impl Growth {
+    /// Whether every new field becomes a column.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    pub(crate) fn is_open(&self) -> bool {
+        *self == Self::Open
+    }
 }
 
 /// What tells the rows of one table from those of another: the values of the fields that `lake.table.fields` names.

@@ -159,6 +159,9 @@ impl Tally {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "  created or given columns: {}", identity.table());
         }
+        for (identity, rows) in &sum.with_rest {
+            let _ = writeln!(text, "  with a part in `_rest` of {}: {}", identity.table(), counted(*rows, "row"));
+        }
         for ((reason, column), rows) in &sum.quarantined {
             let column = if column.is_empty() { String::new() } else { format!(", column `{column}`") };
             let _ = writeln!(text, "  in quarantine: {} because of {}{column}", counted(*rows, "row"), reason);

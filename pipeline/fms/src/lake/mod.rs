@@ -3,6 +3,8 @@
 mod bucket;
 mod convert;
 mod ddl;
+mod lock;
+mod place;
 mod poll;
 mod queues;
 mod redrive;
@@ -21,6 +23,10 @@ pub(crate) enum LakeCommand {
     Convert(convert::Arguments),
     /// Print the statements that create the tables of a lake in Redshift, Athena or Trino.
     Ddl(ddl::Arguments),
+    /// Lock tables: data adds no columns to them any more, and what has no column is kept as JSON in `_rest`.
+    Lock(lock::Arguments),
+    /// Let tables get columns from data again that were locked or full.
+    Unlock(lock::Arguments),
     /// Convert raw objects in S3 as messages of an SQS queue name them, into a lake in S3, until SIGTERM.
     Poll(Box<poll::Arguments>),
     /// Send messages of the fallback queue back to the queue, so that their objects are converted again.
@@ -32,6 +38,8 @@ pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
     match command {
         LakeCommand::Convert(arguments) => convert::run(arguments, log_format),
         LakeCommand::Ddl(arguments) => ddl::run(&arguments),
+        LakeCommand::Lock(arguments) => lock::run(&arguments, true, log_format),
+        LakeCommand::Unlock(arguments) => lock::run(&arguments, false, log_format),
         LakeCommand::Poll(arguments) => poll::run(*arguments, log_format),
         LakeCommand::Redrive(arguments) => redrive::run(arguments, log_format),
     }

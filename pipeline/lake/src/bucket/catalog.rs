@@ -78,6 +78,22 @@ impl Catalog {
         Err(self.restless(&name))
     }
 
+    /// Locks the table of this name, so that data adds no columns to it, or lets it grow again. Gives whether that
+    /// changed anything.
+    pub async fn lock(&self, name: &str, is_locked: bool) -> io::Result<bool> {
+        for _ in 0..MAX_ROUNDS {
+            let Some(table) = self.find(name).await? else {
+                return Err(io::Error::other(format!("there is no table {}", self.shown(name))));
+            };
+            let version = table.version_id.clone();
+            let Some(input) = self.usable(&table, schema::lock(table.clone(), is_locked))? else { return Ok(false) };
+            if self.replace(&input, version.as_deref()).await? {
+                return self.settle(name).await.map(|_| true);
+            }
+        }
+        Err(self.restless(name))
+    }
+
     /// Gives all partitions of a table its columns, and notes that it was done. Gives the table.
     ///
     /// The columns may change meanwhile, and somebody faster may note it for the new ones. So that no partition keeps

@@ -81,6 +81,12 @@ impl Bucket {
         self.catalog.check().await
     }
 
+    /// Locks the table of this name, so that data adds no columns to it, or lets it grow again. Gives whether that
+    /// changed anything.
+    pub async fn lock(&self, table: &str, is_locked: bool) -> io::Result<bool> {
+        self.catalog.lock(table, is_locked).await
+    }
+
     /// The raw objects of this key or below it, without what belongs to the lake itself, as far as one answer of S3 has
     /// them; and what the next call has to be given to go on, if there are more.
     pub async fn raws(&self, url: &S3Url, next: Option<String>) -> io::Result<(Vec<Raw>, Option<String>)> {

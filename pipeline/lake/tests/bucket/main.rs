@@ -1,6 +1,7 @@
 //! A lake in S3 with a Glue catalog: several converters at once, converters that die, and objects that change.
 
 mod harness;
+mod locked;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
