@@ -273,3 +273,53 @@ fn a_locked_table_keeps_new_fields_in_the_rest_until_it_is_unlocked() {
     let (status, _, said) = lock("lock", "none");
     assert!(status == Some(2) && said.contains("there is no table"), "{said}");
 }
+
+#[test]
+fn rows_in_quarantine_are_listed_explained_and_stored_when_they_fit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("a.json"), tire(0, "812")).expect("written");
+    let rows = [tire(1, "812.5"), tire(2, "1.5"), "no JSON".to_owned()].join("\n");
+    fs::write(folder.path().join("b.json"), rows).expect("written");
+    for object in ["a.json", "b.json"] {
+        assert_eq!(convert(folder.path(), &[object, "--to", "lake"]).0, Some(0));
+    }
+    let quarantine = |arguments: &[&str]| {
+        let (status, said, errors) = lake(folder.path(), "quarantine", &[arguments, &["--lake", "lake"]].concat());
+        assert!(status == Some(0) || !errors.is_empty(), "{arguments:?}");
+        let root = folder.path().canonicalize().expect("a path").display().to_string();
+        (status, said.replace(&root, "…"), errors.replace(&root, "…"))
+    };
+    let (_, listed, _) = quarantine(&["list"]);
+    let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((lines.len(), lines[0][..4].join(" ")), (3, "TABLE REASON COLUMN ROWS".to_owned()), "{listed}");
+    assert_eq!(lines[1][..4], ["unclassified", "not-json", "-", "1"], "{listed}");
+    assert_eq!(lines[2][..4], ["vehicle_tire_report", "type", "pressure", "2"], "{listed}");
+    assert_eq!(lines[2][6..].join(" "), "expected bigint, found 812.5, in …/b.json line 1", "{listed}");
+    let (_, explained, _) = quarantine(&["explain", "--reason", "type", "--limit", "1"]);
+    let why = "vehicle_tire_report: type, column `pressure`: expected bigint, found 812.5";
+    assert_eq!(explained, format!("…/b.json line 1: {why}\n  {}\n", tire(1, "812.5")));
+    let (_, json, _) = quarantine(&["list", "--format", "json", "--column", "pressure"]);
+    let kind: serde_json::Value = serde_json::from_str(&json).expect("one line");
+    assert_eq!((&kind["rows"], &kind["table"]), (&2.into(), &"vehicle_tire_report".into()));
+
+    // Somebody makes the column a double.
+    let table = folder.path().join("lake/tables/vehicle_tire_report.json");
+    let text = fs::read_to_string(&table).expect("read");
+    let place = text.find("pressure").expect("the column");
+    fs::write(&table, text[..place].to_owned() + &text[place..].replace("bigint", "double")).expect("written");
+    let (_, _, said) = quarantine(&["replay", "--dry-run"]);
+    assert_eq!(said, "3 rows in quarantine, of 1 object\n  …/b.json\n");
+    let (status, said, _) = quarantine(&["replay", "--table", "vehicle_tire_report"]);
+    assert!(
+        status == Some(0) && said.starts_with("1 object converted: 2 rows of 3 in 1 file, 1 in quarantine"),
+        "{said}"
+    );
+    assert_eq!(quarantine(&["list"]).1.lines().count(), 2, "the heads, and the line that is no JSON");
+
+    fs::remove_file(folder.path().join("b.json")).expect("removed");
+    let (status, _, said) = quarantine(&["replay"]);
+    assert!(status == Some(1) && said.contains("…/b.json: cannot read the object: No such file"), "{said}");
+    assert!(said.contains("its rows stay in quarantine"), "{said}");
+    let (status, _, said) = lake(folder.path(), "quarantine", &["list", "--lake", "none"]);
+    assert!(status == Some(2) && said.contains("there is no folder none"), "{said}");
+}

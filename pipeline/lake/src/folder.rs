@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
@@ -16,6 +17,7 @@ use crate::growth::{self, Grown};
 use crate::key::file_name;
 use crate::object::{Lake, Published};
 use crate::quarantine::Object;
+use crate::review::{FOLDER, QuarantineFile, Selection};
 use crate::table::{Growth, Identity, Table};
 use crate::types::{Field, Type};
 
@@ -92,6 +94,32 @@ impl Folder {
             }
         }
         Ok(found.insert(by_name))
+    }
+
+    /// Reads the files in quarantine that have rows of a selection, and gives what `read` makes of each, in the order
+    /// of their paths.
+    pub fn quarantine<T>(
+        &self,
+        selection: &Selection,
+        read: impl Fn(&QuarantineFile, &mut dyn Read) -> io::Result<T>,
+    ) -> io::Result<Vec<T>> {
+        let folder = self.root.join(FOLDER);
+        let found = if folder.exists() { files(&folder) } else { Ok(Vec::new()) };
+        let mut paths = found.map_err(|error| at("list", &folder, &error))?;
+        paths.sort();
+        let mut all = Vec::new();
+        for path in paths {
+            let failed = |error: io::Error| at("read", &path, &error);
+            let stored = path.metadata().and_then(|file| file.modified()).map_err(failed)?;
+            let stored = Timestamp::try_from(stored).and_then(|time| Timestamp::from_second(time.as_second()));
+            let stored = stored.map_err(|error| failed(io::Error::other(error)))?;
+            let below = path.strip_prefix(&self.root).unwrap_or(&path).to_string_lossy().into_owned();
+            let file = QuarantineFile { path: below, stored };
+            if selection.has_file(&file) {
+                all.push(File::open(&path).and_then(|mut bytes| read(&file, &mut bytes)).map_err(failed)?);
+            }
+        }
+        Ok(all)
     }
 
     /// The tables by name, each with the folder of its files below that of the lake.

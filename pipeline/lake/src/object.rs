@@ -114,6 +114,12 @@ pub enum ObjectError {
         /// The table.
         table: String,
     },
+    /// The object was converted by other settings before, and it was to be converted once more by the same ones.
+    #[error(
+        "the object was converted by other settings before; give the options for table fields, event time, time zone \
+         and order that were given then"
+    )]
+    OtherSettings,
     /// It could not be noted which files the object has.
     #[error("cannot note which files are being published: {0}")]
     Announce(#[source] io::Error),
@@ -142,6 +148,7 @@ impl ObjectError {
             Self::Table(_) => "table",
             Self::Grow { .. } => "grow",
             Self::NeverGrown { .. } => "never-grown",
+            Self::OtherSettings => "other-settings",
             Self::Announce(_) => "announce",
             Self::End(_) => "stale-files",
             Self::Publish { .. } => "publish",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fms_layout::Value;
 use fms_record::{Row, json};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -69,6 +70,18 @@ impl Identity {
         Ok(Self { fields: fields.iter().map(value).collect::<Result<_, _>>()? })
     }
 
+    /// The identity whose folders these are; `None` if they are of none, or a value was too long to be kept whole.
+    pub(crate) fn of_folders(folders: &str) -> Option<Self> {
+        let field = |folder: &str| {
+            let (name, value) = folder.split_once('=')?;
+            match (fms_layout::unescape(name)?, fms_layout::unescape(value)?) {
+                (Value::Whole(name), Value::Whole(value)) => Some((name, value)),
+                _ => None,
+            }
+        };
+        Some(Self { fields: folders.split('/').map(field).collect::<Option<_>>()? })
+    }
+
     /// The table's name in the catalog: the values joined by `_`. No two identities share a name, for a hash follows
     /// where that alone would not do: where a letter was not in lower case, another character than a letter of ASCII, a
     /// digit or `_` had to be replaced, the name had to be cut, or a value before the last has a `_` of its own.
@@ -131,6 +144,9 @@ mod tests {
 
     #[test]
     fn the_folders_are_those_of_hive() {
-        assert_eq!(identity(["a/b", "t", "c"]).folders(), "object=a%2Fb/type=t/command=c");
+        let identity = identity(["a/b", "t=", "가"]);
+        assert_eq!(identity.folders(), "object=a%2Fb/type=t%3D/command=%EA%B0%80");
+        assert_eq!(Identity::of_folders(&identity.folders()), Some(identity));
+        assert_eq!(Identity::of_folders("unclassified"), None);
     }
 }

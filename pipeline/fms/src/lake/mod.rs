@@ -6,6 +6,7 @@ mod ddl;
 mod lock;
 mod place;
 mod poll;
+mod quarantine;
 mod queues;
 mod redrive;
 mod settings;
@@ -29,6 +30,9 @@ pub(crate) enum LakeCommand {
     Unlock(lock::Arguments),
     /// Convert raw objects in S3 as messages of an SQS queue name them, into a lake in S3, until SIGTERM.
     Poll(Box<poll::Arguments>),
+    /// List and explain the rows in quarantine, and store those that fit after tables have changed.
+    #[command(subcommand)]
+    Quarantine(quarantine::QuarantineCommand),
     /// Send messages of the fallback queue back to the queue, so that their objects are converted again.
     Redrive(redrive::Arguments),
 }
@@ -41,6 +45,7 @@ pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
         LakeCommand::Lock(arguments) => lock::run(&arguments, true, log_format),
         LakeCommand::Unlock(arguments) => lock::run(&arguments, false, log_format),
         LakeCommand::Poll(arguments) => poll::run(*arguments, log_format),
+        LakeCommand::Quarantine(command) => quarantine::run(command, log_format),
         LakeCommand::Redrive(arguments) => redrive::run(arguments, log_format),
     }
 }

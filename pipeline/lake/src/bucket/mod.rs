@@ -3,11 +3,13 @@
 //! - `catalog`, `partitions`: tables and partitions, and how they are changed while others change them too;
 //! - `store`: files, which are replaced only in the state in which they were seen;
 //! - `record`: which files a raw object has, so that a conversion can be resumed, skipped, or replaced by another;
-//! - `raw`: raw objects.
+//! - `raw`: raw objects;
+//! - `quarantine`: what is in quarantine, and how it is converted once more.
 
 mod catalog;
 mod failure;
 mod partitions;
+mod quarantine;
 mod raw;
 mod record;
 mod schema;
@@ -49,6 +51,17 @@ const MAX_CONFLICTS: usize = 5;
 
 /// How often an object is looked at again because it was replaced while it was being read.
 const MAX_REPLACED: usize = 5;
+
+/// What is done with an object that is on record as converted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// It is left as it is.
+    No,
+    /// It is converted.
+    Yes,
+    /// It is converted if the settings are those of before, whatever other conversions do at the same time.
+    Replay,
+}
 
 /// A lake in a bucket, whose tables are in a database of the Glue catalog. Clones share what they know.
 #[derive(Debug, Clone)]
@@ -117,6 +130,15 @@ impl Bucket {
         raw: &Raw,
         again: bool,
     ) -> Result<Option<Report>, ObjectError> {
+        self.convert_as(settings, raw, if again { Again::Yes } else { Again::No }).await
+    }
+
+    async fn convert_as(
+        &self,
+        settings: &Arc<Settings>,
+        raw: &Raw,
+        again: Again,
+    ) -> Result<Option<Report>, ObjectError> {
         let (bucket, settings, raw) = (self.clone(), Arc::clone(settings), Arc::new(raw.clone()));
         let handle = Handle::current();
         let converting = tokio::task::spawn_blocking(move || bucket.convert_here(&settings, &raw, again, &handle));
@@ -133,10 +155,19 @@ impl Bucket {
         settings: &Arc<Settings>,
         object: &Object,
     ) -> Result<Option<Report>, ObjectError> {
+        self.convert_current_as(settings, object, Again::No).await
+    }
+
+    async fn convert_current_as(
+        &self,
+        settings: &Arc<Settings>,
+        object: &Object,
+        again: Again,
+    ) -> Result<Option<Report>, ObjectError> {
         let mut replaced = 0;
         loop {
             let raw = self.raw(object.clone()).await?;
-            match self.convert(settings, &raw, false).await {
+            match self.convert_as(settings, &raw, again).await {
                 Err(ObjectError::Read(error)) if is::<Replaced>(&error) && replaced < MAX_REPLACED => replaced += 1,
                 result => return result,
             }
@@ -147,16 +178,20 @@ impl Bucket {
         &self,
         settings: &Settings,
         raw: &Arc<Raw>,
-        again: bool,
+        again: Again,
         handle: &Handle,
     ) -> Result<Option<Report>, ObjectError> {
         let source = Source::new(&raw.etag, settings, &self.catalog.database);
         let mut conflicts = 0;
         loop {
             let record = handle.block_on(Record::read(&self.store, &raw.object)).map_err(ObjectError::Announce)?;
-            // After a conflict, the other conversion may have done all of it.
-            if record.is_result_of(&source) && (!again || conflicts > 0) {
-                return Ok(None);
+            match again {
+                Again::Replay if record.is_of_other_version(&raw.object) => return Ok(None),
+                Again::Replay if record.is_by_other_settings(&source) => return Err(ObjectError::OtherSettings),
+                Again::No if record.is_result_of(&source) => return Ok(None),
+                // After a conflict, the other conversion may have done all of it.
+                Again::Yes if record.is_result_of(&source) && conflicts > 0 => return Ok(None),
+                _ => {}
             }
             let mut conversion = Conversion {
                 bucket: self,
@@ -175,12 +210,24 @@ impl Bucket {
 }
 
 fn is_conflict(error: &ObjectError) -> bool {
-    let (ObjectError::Announce(error) | ObjectError::End(error)) = error else { return false };
+    let (ObjectError::Announce(error) | ObjectError::End(error) | ObjectError::Publish { error, .. }) = error else {
+        return false;
+    };
     is::<Conflict>(error)
 }
 
 fn is<E: std::error::Error + 'static>(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<E>)
+}
+
+/// Whether all files are stored as they are.
+async fn are_stored(store: &Store, files: &[(String, Written<Spool>)]) -> io::Result<bool> {
+    for (path, file) in files {
+        if !store.has(path, &file.out.digest()).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The conversion of one object, on a thread that may block.
@@ -235,19 +282,34 @@ impl Lake for Conversion<'_> {
             before == Some(version)
         });
         let Bucket { store, catalog, .. } = self.bucket;
-        let puts = files.into_iter().map(|mut file| {
-            let path = file.target.key(object);
-            // A file that was announced only now is most likely not there.
-            let put = Put { version, is_newest, is_new: !self.record.had(&path) };
-            async move { store.put(&path, &mut file.out, put).await }
-        });
+        let (record, source) = (&mut self.record, &self.source);
+        let files: Vec<(String, Written<Spool>)> =
+            files.into_iter().map(|file| (file.target.key(object), file)).collect();
         self.handle.block_on(async {
-            let stored: Vec<Published> = stream::iter(puts).buffer_unordered(PUTS).try_collect().await?;
+            if record.is_result_of(source) && !are_stored(store, &files).await? {
+                record.reopen(store).await?;
+            }
+            let (rows, quarantine): (Vec<_>, Vec<_>) =
+                files.into_iter().partition(|(_, file)| matches!(file.target, Target::Rows(..)));
+            let put = |(path, mut file): (String, Written<Spool>)| {
+                // A file that was announced only now is most likely not there.
+                let put = Put { version, is_newest, is_new: !record.had(&path) };
+                async move { store.put(&path, &mut file.out, put).await }
+            };
+            // What was in quarantine is visible elsewhere before it leaves it, and whoever looks for what is left of a
+            // replay that has died finds it there.
+            let stored: Vec<Published> =
+                stream::iter(rows.into_iter().map(put)).buffer_unordered(PUTS).try_collect().await?;
             if stored.contains(&Published::Outdated) {
                 return Ok(Published::Outdated);
             }
             if let Some(identity) = table.filter(|_| !partitions.is_empty()) {
                 catalog.add_partitions(&identity, &partitions).await?;
+            }
+            for file in quarantine {
+                if put(file).await? == Published::Outdated {
+                    return Ok(Published::Outdated);
+                }
             }
             Ok(Published::Visible)
         })

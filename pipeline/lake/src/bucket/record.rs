@@ -85,6 +85,23 @@ impl Record {
         self.content.converted.as_ref() == Some(source)
     }
 
+    /// Whether it is that of another version of the object.
+    pub fn is_of_other_version(&self, object: &Object) -> bool {
+        self.content.object != *object
+    }
+
+    /// Whether the object is converted, and by other settings than these.
+    pub fn is_by_other_settings(&self, source: &Source) -> bool {
+        self.content.converted.as_ref().is_some_and(|converted| converted.settings != source.settings)
+    }
+
+    /// Notes that the object is not converted any more, because its files are about to change. Whoever finds the record
+    /// after this process has died converts the object.
+    pub async fn reopen(&mut self, store: &Store) -> io::Result<()> {
+        let next = Content { converted: None, ..self.content.clone() };
+        self.write(store, next).await
+    }
+
     /// Whether an earlier conversion of the object may have left this file.
     pub fn had(&self, path: &str) -> bool {
         self.before.contains(path)

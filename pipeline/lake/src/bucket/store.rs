@@ -123,6 +123,12 @@ impl Store {
         )))
     }
 
+    /// Whether a file with these bytes is stored.
+    pub async fn has(&self, path: &str, digest: &str) -> io::Result<bool> {
+        let found = self.head(&self.key(path)).await?;
+        Ok(found.is_some_and(|found| found.metadata().and_then(|all| all.get(DIGEST)).is_some_and(|of| of == digest)))
+    }
+
     async fn head(&self, key: &str) -> io::Result<Option<HeadObjectOutput>> {
         let call = || async {
             let request = self.client.head_object().bucket(&*self.bucket).key(key);

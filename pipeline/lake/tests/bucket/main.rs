@@ -2,6 +2,7 @@
 
 mod harness;
 mod locked;
+mod replay;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
