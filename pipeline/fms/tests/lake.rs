@@ -275,6 +275,21 @@ fn a_locked_table_keeps_new_fields_in_the_rest_until_it_is_unlocked() {
 }
 
 #[test]
+fn rows_without_names_of_their_own_have_a_table_by_the_folder_of_their_object() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().canonicalize().expect("a path").display().to_string();
+    fs::create_dir_all(folder.path().join("raw/acme")).expect("created");
+    fs::write(folder.path().join("raw/acme/a.json"), r#"{"at":"2022-12-25T11:00:00Z","rpm":900}"#).expect("written");
+    let template = format!("{}/raw/{{vendor}}/", root.trim_start_matches('/'));
+    let arguments = ["raw", "--to", "lake", "--timestamp-field", "at", "--raw-key-template", &template];
+    let (status, _, said) = convert(folder.path(), &arguments);
+    assert!(status == Some(2) && said.contains("the field `vendor`, which decides no table"), "{said}");
+    let (_, said, errors) = convert(folder.path(), &[&arguments[..], &["--table-fields", "vendor"]].concat());
+    assert!(said.starts_with("1 object converted: 1 row of 1") && said.contains("columns: acme"), "{said}{errors}");
+    assert!(files(&folder.path().join("lake")).iter().any(|path| path.starts_with("formatted/vendor=acme/ymd=")));
+}
+
+#[test]
 fn rows_in_quarantine_are_listed_explained_and_stored_when_they_fit() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("a.json"), tire(0, "812")).expect("written");

@@ -19,6 +19,7 @@ use crate::lines::MAX_LINE;
 use crate::misfit::{Misfit, Reason};
 use crate::partition::Partition;
 use crate::quarantine::{Ledger, Object, Origin, Quarantine};
+use crate::raw_key::KeyTemplate;
 use crate::rest::{RESERVED, REST};
 use crate::shape::{Fields, Shape};
 use crate::table::{Identity, Table};
@@ -32,6 +33,8 @@ const SHOWN: usize = 1024;
 pub struct Settings {
     /// The fields whose values decide the table, `lake.table.fields`.
     pub table_fields: Vec<String>,
+    /// Which of these fields are read from the key of the raw object instead of from the row.
+    pub key_template: Option<KeyTemplate>,
     /// The field with a row's event time, `lake.timestamp.field`; a row without it takes its envelope's `messaged_at`.
     pub time_field: String,
     /// The zone of the partitions' days and hours, `lake.timezone`.
@@ -48,6 +51,7 @@ impl Default for Settings {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         Self {
             table_fields: names(&["object", "type", "command"]),
+            key_template: None,
             time_field: "timestamp_iso".to_owned(),
             zone: TimeZone::UTC,
             sort_fields: names(&["id", "timestamp_iso"]),
@@ -143,6 +147,8 @@ pub struct Converter<'s, S: Surroundings> {
     settings: &'s Settings,
     surroundings: &'s mut S,
     parser: Parser,
+    /// The fields that the object's key gives, or why it gives none.
+    of_key: Result<BTreeMap<String, String>, Misfit>,
     tables: BTreeMap<Identity, Filling<S::Out>>,
     /// The tables that could not be asked for, and why.
     failed: BTreeMap<Identity, io::Error>,
@@ -163,6 +169,7 @@ impl<'s, S: Surroundings> Converter<'s, S> {
             settings,
             surroundings,
             parser: Parser::new(None),
+            of_key: settings.key_template.as_ref().map_or(Ok(BTreeMap::new()), |template| template.read(&object.key)),
             tables: BTreeMap::new(),
             failed: BTreeMap::new(),
             unclassified: Quarantine::default(),
@@ -196,10 +203,13 @@ impl<'s, S: Surroundings> Converter<'s, S> {
 
     fn parsed(&mut self, message: Result<&Message<'_>, &MessageError>, line: &[u8]) -> Result<(), ConvertError> {
         let misfit = match message.map(|message| message.rows().next()) {
-            Ok(Some(Ok(row))) => match Identity::of(&row, &self.settings.table_fields) {
-                Ok(identity) => return self.row(identity, &row, line),
-                Err(misfit) => misfit,
-            },
+            Ok(Some(Ok(row))) => {
+                let fields = &self.settings.table_fields;
+                match self.of_key.as_ref().map_err(Clone::clone).and_then(|of_key| Identity::of(&row, fields, of_key)) {
+                    Ok(identity) => return self.row(identity, &row, line),
+                    Err(misfit) => misfit,
+                }
+            }
             Ok(Some(Err((_, error)))) => Misfit::new(Reason::NotJson, "a JSON object on one line", &error.to_string()),
             Ok(None) => return Ok(()),
             Err(error) => error.into(),

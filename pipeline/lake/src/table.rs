@@ -1,5 +1,6 @@
 //! Which table a row belongs to, and where the table's files are.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use fms_layout::Value;
@@ -53,9 +54,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity of a row. All fields have to be there, as strings, numbers or booleans that are not empty.
-    pub fn of(row: &Row<'_>, fields: &[String]) -> Result<Self, Misfit> {
+    /// The identity of a row, whose object's key has given these values. All other fields have to be in the row, as
+    /// strings, numbers or booleans that are not empty.
+    pub fn of(row: &Row<'_>, fields: &[String], of_key: &BTreeMap<String, String>) -> Result<Self, Misfit> {
         let value = |field: &String| {
+            if let Some(value) = of_key.get(field) {
+                return Ok((field.clone(), value.clone()));
+            }
             let value = row.find(field).unwrap_or("null");
             let text = match json::raw(value) {
                 Some(text) => json::decode(text)?.into_owned(),

@@ -54,8 +54,8 @@ pub(super) fn run(arguments: Arguments, log_format: LogFormat) -> ExitCode {
 }
 
 impl Arguments {
-    fn settings(self) -> Settings {
-        self.conversion.into()
+    fn settings(&self) -> anyhow::Result<Settings> {
+        self.conversion.settings()
     }
 }
 
@@ -70,7 +70,7 @@ fn in_bucket(arguments: Arguments, to: S3Url, log_format: LogFormat) -> anyhow::
         database,
         again: arguments.again,
         at_once: arguments.at_once.map_or(4, NonZeroUsize::get),
-        settings: arguments.settings(),
+        settings: arguments.settings()?,
     })
 }
 
@@ -83,7 +83,7 @@ fn in_folder(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let paths: Vec<PathBuf> = arguments.objects.iter().map(PathBuf::from).collect();
     let objects = objects(&paths, Path::new(&arguments.to))?;
     let mut lake = Folder::new(&arguments.to);
-    let settings = arguments.settings();
+    let settings = arguments.settings()?;
     let mut tally = Tally::default();
     for (path, key) in &objects {
         let object = Object { bucket: String::new(), key: key.clone(), version_id: None };

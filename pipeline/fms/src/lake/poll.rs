@@ -103,6 +103,7 @@ fn poll(arguments: Arguments, stop: watch::Receiver<bool>) -> Result<(), Vec<Str
     let runtime = Runtime::new().map_err(|error| vec![format!("cannot start threads: {error}")])?;
     let aws = fms_aws::load(runtime.handle());
     let at_a_time = at_a_time(&arguments, &Settings::default());
+    let conversion = arguments.conversion.settings().map_err(|error| vec![error.to_string()])?;
     let queues = arguments.queues.queues(&aws).map_err(|error| vec![error.to_string()]);
     let listener = listen(arguments.listen)
         .map_err(|error| vec![format!("cannot listen at {}, which `--listen` names: {error}", arguments.listen)]);
@@ -126,8 +127,7 @@ fn poll(arguments: Arguments, stop: watch::Receiver<bool>) -> Result<(), Vec<Str
     let settings = settings(&arguments, at_a_time);
     let version = env!("CARGO_PKG_VERSION");
     info!(version, at_a_time, "fms lake poll starts and listens at http://{address}");
-    let convert =
-        Converter { bucket, settings: Arc::new(arguments.conversion.into()), raw_prefix: arguments.raw_prefix };
+    let convert = Converter { bucket, settings: Arc::new(conversion), raw_prefix: arguments.raw_prefix };
     let poll = Poll::new(queues.main, queues.fallback, convert, settings);
     let router = router(poll.health(), metrics);
     runtime.spawn(async move {

@@ -1,7 +1,7 @@
 //! What every command that converts can be told about rows and tables.
 
 use clap::Args;
-use fms_lake::{Settings, TimeZone};
+use fms_lake::{KeyTemplate, Settings, TimeZone};
 
 #[derive(Debug, Args)]
 pub(super) struct ConversionArguments {
@@ -14,6 +14,10 @@ pub(super) struct ConversionArguments {
         default_value = "object,type,command"
     )]
     table_fields: Vec<String>,
+    /// The folders with which the keys of raw objects begin, with fields that are read from them instead of from the
+    /// rows, such as `topics/{topic}/`. `*` stands for any folder. Each of the fields has to be among `--table-fields`.
+    #[arg(long, env = "FMS_LAKE_RAW_KEY_TEMPLATE", value_name = "TEMPLATE")]
+    raw_key_template: Option<KeyTemplate>,
     /// The field with a row's event time. A row without it takes that of its `messaged_at`.
     #[arg(long, env = "FMS_LAKE_TIMESTAMP_FIELD", value_name = "FIELD", default_value = "timestamp_iso")]
     timestamp_field: String,
@@ -35,14 +39,23 @@ fn time_zone(name: &str) -> Result<TimeZone, String> {
     TimeZone::get(name).map_err(|error| error.to_string())
 }
 
-impl From<ConversionArguments> for Settings {
-    fn from(arguments: ConversionArguments) -> Self {
-        Self {
-            table_fields: arguments.table_fields,
-            time_field: arguments.timestamp_field,
-            zone: arguments.timezone,
-            sort_fields: arguments.sort_fields,
-            ..Self::default()
+impl ConversionArguments {
+    /// The settings. An error says which options do not go together.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        let mut of_key = self.raw_key_template.iter().flat_map(KeyTemplate::fields);
+        if let Some(unused) = of_key.find(|field| !self.table_fields.iter().any(|name| name == field)) {
+            anyhow::bail!(
+                "`--raw-key-template` has the field `{unused}`, which decides no table; add it to `--table-fields`, or \
+                 write `*` in its place"
+            );
         }
+        Ok(Settings {
+            table_fields: self.table_fields.clone(),
+            key_template: self.raw_key_template.clone(),
+            time_field: self.timestamp_field.clone(),
+            zone: self.timezone.clone(),
+            sort_fields: self.sort_fields.clone(),
+            ..Settings::default()
+        })
     }
 }

@@ -37,9 +37,13 @@ impl Source {
     /// The bytes with this `ETag`, converted by these settings into this database.
     pub fn new(etag: &str, settings: &Settings, database: &str) -> Self {
         let zone = settings.zone.iana_name().map_or_else(|| format!("{:?}", settings.zone), ToOwned::to_owned);
-        let Settings { table_fields, time_field, sort_fields, .. } = settings;
-        let all = serde_json::json!([FORMAT, table_fields, time_field, zone, sort_fields, database]).to_string();
-        Self { etag: etag.to_owned(), settings: hex::encode(&Sha256::digest(all)[..8]) }
+        let Settings { table_fields, key_template, time_field, sort_fields, .. } = settings;
+        let mut all = serde_json::json!([FORMAT, table_fields, time_field, zone, sort_fields, database]);
+        // Without a template, the digest is what it was before there were any.
+        if let (Some(all), Some(template)) = (all.as_array_mut(), key_template) {
+            all.push(template.to_string().into());
+        }
+        Self { etag: etag.to_owned(), settings: hex::encode(&Sha256::digest(all.to_string())[..8]) }
     }
 }
 
@@ -170,6 +174,7 @@ mod tests {
             Source::new("e", &settings, "mart"),
             Source::new("e", &Settings { zone, ..settings.clone() }, "lake"),
             Source::new("e", &Settings { sort_fields: vec!["x".into()], ..settings.clone() }, "lake"),
+            Source::new("e", &Settings { key_template: "{object}/".parse().ok(), ..settings.clone() }, "lake"),
         ] {
             assert_ne!(source, other);
         }

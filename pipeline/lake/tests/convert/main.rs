@@ -140,6 +140,22 @@ fn a_row_that_lacks_a_column_and_does_not_fit_either_takes_no_other_row_along() 
 }
 
 #[test]
+fn a_field_of_the_key_decides_the_table_of_rows_that_have_none() {
+    let of_key = |template: &str| Settings {
+        table_fields: vec!["topic".into()],
+        key_template: Some(template.parse().expect("a template")),
+        ..settings("UTC")
+    };
+    let text = r#"{"topic":"its own","id":1,"timestamp_iso":"2023-01-01T03:00:00Z"}"#;
+    let mut lake = Memory::default();
+    let files = lake.convert(&of_key("topics/{topic}/"), text);
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["t/ymd=2023-01-01/hour=03"]);
+    let files = lake.convert(&of_key("other/{topic}/"), text);
+    let quarantine = String::from_utf8_lossy(&files["unclassified"]).into_owned();
+    assert!(quarantine.contains(r#""reason":"no-table""#) && quarantine.contains("`other/{topic}/`"), "{quarantine}");
+}
+
+#[test]
 fn a_partition_whose_rows_are_all_in_quarantine_has_no_file() {
     let columns = "object:string,type:string,command:string,id:bigint,timestamp_iso:timestamp,n:bigint";
     let files = Memory::with("o_t_c", columns).convert(&settings("UTC"), &row(r#""n":"many""#));

@@ -57,7 +57,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut tally = Tally::default();
-    let settings = Settings::from(conversion);
+    let settings = conversion.settings()?;
     match place {
         Place::Folder(mut folder) => {
             for object in &objects {
