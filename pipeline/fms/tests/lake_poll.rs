@@ -165,6 +165,9 @@ fn objects_that_a_queue_names_become_a_lake_and_what_fails_is_converted_later() 
         "\nfms_lake_failures_total{reason=\"read\"} 1\n",
         "\nfms_lake_conversion_seconds_bucket{le=\"+Inf\"} 1\n",
         "\nfms_lake_queue_calls_total{operation=\"DeleteMessage\",result=\"ok\"} 4\n",
+        "\nfms_lake_s3_calls_total{operation=\"HeadBucket\",result=\"ok\"} 1\n",
+        "\nfms_lake_glue_calls_total{operation=\"CreateTable\",result=\"ok\"} 1\n",
+        "\nfms_lake_table_version{table=\"vehicle_tire_report\"} 1\n",
     ] {
         until(expected, || poller.get("/metrics").contains(expected).then_some(()));
     }

@@ -39,7 +39,7 @@ mod types;
 // The type of a setting.
 pub use jiff::tz::TimeZone;
 
-pub use bucket::{Bucket, CallFailed, Conflict, Raw, S3Url};
+pub use bucket::{Bucket, CallFailed, Conflict, Raw, S3Url, Storage, count_retry};
 pub use convert::{Conversion, ConvertError, Converter, Outcome, Settings, Surroundings, Target, Written};
 pub use ddl::{Engine, External};
 pub use event::{Created, EventError, created_objects, event_of};

@@ -10,11 +10,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use fms_lake::{Folder, Object, Report, S3Url, Settings, convert_object, files};
+use fms_lake::{Folder, Object, Report, S3Url, Settings, Storage, convert_object, files};
 
 use super::bucket::{self, Job};
 use super::counted;
 use super::settings::ConversionArguments;
+use super::storage::StorageArguments;
 use crate::{FAILED, LogFormat, NOT_STARTED, say, start_log};
 
 #[derive(Debug, Args)]
@@ -38,6 +39,8 @@ pub(crate) struct Arguments {
     at_once: Option<NonZeroUsize>,
     #[command(flatten)]
     conversion: ConversionArguments,
+    #[command(flatten)]
+    storage: StorageArguments,
 }
 
 /// Converts the objects. The exit status is 0 if every object was converted, with or without rows in quarantine; 1 if
@@ -71,12 +74,17 @@ fn in_bucket(arguments: Arguments, to: S3Url, log_format: LogFormat) -> anyhow::
         again: arguments.again,
         at_once: arguments.at_once.map_or(4, NonZeroUsize::get),
         settings: arguments.settings()?,
+        storage: arguments.storage.storage(),
     })
 }
 
 fn in_folder(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let only_s3 = arguments.database.is_some() || arguments.again || arguments.at_once.is_some();
     anyhow::ensure!(!only_s3, "--database, --again and --at-once are for a lake in S3; write `--to s3://…`");
+    anyhow::ensure!(
+        arguments.storage.storage() == Storage::default(),
+        "--sse-kms-key-id, --storage-class, --tag and --expected-bucket-owner are for a lake in S3; write `--to s3://…`"
+    );
     if let Some(url) = arguments.objects.iter().find(|object| object.starts_with("s3://")) {
         anyhow::bail!("{url} is in S3, so the lake has to be, too; write `--to s3://…`");
     }

@@ -10,6 +10,7 @@ mod quarantine;
 mod queues;
 mod redrive;
 mod settings;
+mod storage;
 
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ use crate::LogFormat;
 pub(crate) enum LakeCommand {
     /// Convert raw objects, which are files of JSON lines, plain or compressed with gzip or zstd, into a lake in a
     /// folder or in S3.
-    Convert(convert::Arguments),
+    Convert(Box<convert::Arguments>),
     /// Print the statements that create the tables of a lake in Redshift, Athena or Trino.
     Ddl(ddl::Arguments),
     /// Lock tables: data adds no columns to them any more, and what has no column is kept as JSON in `_rest`.
@@ -40,7 +41,7 @@ pub(crate) enum LakeCommand {
 /// Runs a command and gives the exit status of the process.
 pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
     match command {
-        LakeCommand::Convert(arguments) => convert::run(arguments, log_format),
+        LakeCommand::Convert(arguments) => convert::run(*arguments, log_format),
         LakeCommand::Ddl(arguments) => ddl::run(&arguments),
         LakeCommand::Lock(arguments) => lock::run(&arguments, true, log_format),
         LakeCommand::Unlock(arguments) => lock::run(&arguments, false, log_format),

@@ -15,7 +15,7 @@ use axum::routing::get;
 use clap::{Args, value_parser};
 use fms_aws::Retry;
 use fms_lake::poll::{Convert, Health, Poll, Settings as PollSettings, Stopped};
-use fms_lake::{Bucket, Object, ObjectError, Report, S3Url, Settings};
+use fms_lake::{Bucket, Object, ObjectError, Report, S3Url, Settings, count_retry};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ use tracing::{error, info};
 
 use super::queues::QueueArguments;
 use super::settings::ConversionArguments;
+use super::storage::StorageArguments;
 use crate::{LogFormat, NOT_STARTED, report, start_log, stop_signal};
 
 /// What a conversion takes of memory, in parts of the bytes of lines that it may hold: the columns, a sorted copy of
@@ -46,6 +47,8 @@ pub(crate) struct Arguments {
     database: String,
     #[command(flatten)]
     conversion: ConversionArguments,
+    #[command(flatten)]
+    storage: StorageArguments,
     /// The objects whose keys begin with this are raw objects. Messages about others are deleted.
     #[arg(long, env = "FMS_LAKE_RAW_PREFIX", value_name = "PREFIX", default_value = "topics/")]
     raw_prefix: String,
@@ -108,8 +111,8 @@ fn poll(arguments: Arguments, stop: watch::Receiver<bool>) -> Result<(), Vec<Str
     let listener = listen(arguments.listen)
         .map_err(|error| vec![format!("cannot listen at {}, which `--listen` names: {error}", arguments.listen)]);
     let (at_a_time, queues, (listener, address)) = all(at_a_time, queues, listener)?;
-    let retry = Retry::new("fms lake poll", Some(PATIENCE), DELAY_MAX, |_| {});
-    let bucket = Bucket::new(&aws, &arguments.to, &arguments.database, retry);
+    let retry = Retry::new("fms lake poll", Some(PATIENCE), DELAY_MAX, count_retry);
+    let bucket = Bucket::new(&aws, &arguments.to, &arguments.database, retry).storing(arguments.storage.storage());
     let found = runtime.block_on(async {
         let checks = async {
             let (queues, bucket) = tokio::join!(queues.check(), bucket.check());

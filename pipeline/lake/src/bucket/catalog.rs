@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use fms_glue::{Glue, TableInput, already_exists, modified_meanwhile};
 
+use super::calls;
 use super::failure;
 use super::partitions::Known;
 use super::schema::{self, PARTITIONS_VERSION, Version};
@@ -50,6 +51,7 @@ impl Catalog {
             table = self.settle(&name).await?;
             read = self.usable(&table, schema::read(&table, &location))?;
         }
+        calls::note_version(&name, Version::of(&table).number());
         Ok(Some(read))
     }
 

@@ -6,6 +6,7 @@
 //! - `raw`: raw objects;
 //! - `quarantine`: what is in quarantine, and how it is converted once more.
 
+mod calls;
 mod catalog;
 mod failure;
 mod partitions;
@@ -14,6 +15,7 @@ mod raw;
 mod record;
 mod schema;
 mod spool;
+mod storage;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,8 +42,12 @@ use crate::quarantine::Object;
 use crate::table::{Identity, Table};
 use crate::types::Field;
 
+pub(crate) use calls::describe;
+
+pub use calls::count_retry;
 pub use failure::{CallFailed, Conflict};
 pub use raw::{Raw, S3Url};
+pub use storage::Storage;
 
 /// How many files of a table are stored at a time.
 const PUTS: usize = 8;
@@ -78,14 +84,27 @@ impl Bucket {
         let slash = if place.key.is_empty() || place.key.ends_with('/') { "" } else { "/" };
         let prefix = format!("{}{slash}", place.key);
         let catalog = Catalog {
-            glue: Glue::new(aws, retry.clone()),
+            glue: Glue::new(aws, retry.clone()).counting(calls::count_glue),
             database: database.into(),
             root: format!("s3://{}/{prefix}formatted/", place.bucket).into(),
             known: Arc::default(),
         };
         let reading = Reading { client: client.clone(), retry: retry.clone() };
-        let store = Store { client, bucket: place.bucket.as_str().into(), prefix: prefix.into(), retry };
+        let store = Store {
+            client,
+            bucket: place.bucket.as_str().into(),
+            prefix: prefix.into(),
+            retry,
+            storage: Arc::default(),
+        };
         Self { store, catalog, reading }
+    }
+
+    /// The same lake, whose files are stored in this way from now on.
+    #[must_use]
+    pub fn storing(mut self, storage: Storage) -> Self {
+        self.store.storage = Arc::new(storage);
+        self
     }
 
     /// Checks that the bucket and the database exist.

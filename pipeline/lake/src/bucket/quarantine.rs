@@ -53,6 +53,7 @@ impl Bucket {
         let prefix = format!("{}{FOLDER}", store.prefix);
         let call = || async {
             let request = store.client.list_objects_v2().bucket(&*store.bucket).prefix(&prefix);
+            let request = request.set_expected_bucket_owner(store.storage.owner());
             request.set_continuation_token(token.clone()).send().await.map_err(Error::from)
         };
         let shown = format!("s3://{}/{prefix}", store.bucket);

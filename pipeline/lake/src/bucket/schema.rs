@@ -37,6 +37,11 @@ impl Version {
         Self { number, digest: digest(columns(table), growth(table).unwrap_or_default()) }
     }
 
+    /// How often the lake has changed the columns.
+    pub fn number(self) -> u64 {
+        self.number
+    }
+
     /// Whether the columns have been changed since the other version, as far as that is known.
     pub fn is_newer_than(self, other: Self) -> bool {
         self.number > other.number

@@ -13,9 +13,11 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPa
 use bytes::Bytes;
 use fms_aws::{Error, Retry, Verdict};
 
+use super::calls::CountS3;
 use super::failure;
 use super::schema::Version;
 use super::spool::Spool;
+use super::storage::Storage;
 use crate::object::Published;
 
 /// The metadata of a file with the version of the table by which it was written.
@@ -34,7 +36,9 @@ const MAX_ROUNDS: usize = 16;
 /// bucket.
 pub(super) fn client(aws: &SdkConfig) -> Client {
     let own_endpoint = aws.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
-    Client::from_conf(aws_sdk_s3::config::Builder::from(aws).force_path_style(own_endpoint).build())
+    Client::from_conf(
+        aws_sdk_s3::config::Builder::from(aws).force_path_style(own_endpoint).interceptor(CountS3).build(),
+    )
 }
 
 /// The calls to one bucket, below a prefix.
@@ -45,6 +49,7 @@ pub(super) struct Store {
     /// Empty, or ends with `/`.
     pub prefix: Arc<str>,
     pub retry: Retry,
+    pub storage: Arc<Storage>,
 }
 
 /// What is known of a file that is to be stored.
@@ -78,7 +83,15 @@ enum Before {
 impl Store {
     /// Checks that the bucket exists.
     pub async fn check(&self) -> io::Result<()> {
-        let call = || async { self.client.head_bucket().bucket(&*self.bucket).send().await.map_err(Error::from) };
+        let call = || async {
+            self.client
+                .head_bucket()
+                .bucket(&*self.bucket)
+                .set_expected_bucket_owner(self.storage.owner())
+                .send()
+                .await
+                .map_err(Error::from)
+        };
         let what = format!("HeadBucket s3://{}", self.bucket);
         match self.retry.run(what, Error::verdict_at_start, call).await {
             Ok(_) => Ok(()),
@@ -132,7 +145,7 @@ impl Store {
     async fn head(&self, key: &str) -> io::Result<Option<HeadObjectOutput>> {
         let call = || async {
             let request = self.client.head_object().bucket(&*self.bucket).key(key);
-            request.send().await.map_err(Error::from)
+            request.set_expected_bucket_owner(self.storage.owner()).send().await.map_err(Error::from)
         };
         match self.retry.run(format!("HeadObject {}", self.shown(key)), Error::verdict, call).await {
             Ok(found) => Ok(Some(found)),
@@ -157,22 +170,31 @@ impl Store {
     }
 
     async fn put_whole(&self, file: &mut File<'_>, before: &Before) -> io::Result<Result<(), Error>> {
-        let body = file.body.read(0, PART)?;
+        let (storage, body) = (&self.storage, file.body.read(0, PART)?);
         let (if_match, if_none_match) = before.conditions();
         let call = || async {
             let request = self.client.put_object().bucket(&*self.bucket).key(&file.key).body(body.clone().into());
             let request = request.content_type(file.content_type).set_metadata(Some(file.metadata()));
             let request = request.set_if_match(if_match.clone()).set_if_none_match(if_none_match.clone());
-            request.send().await.map_err(Error::from)
+            let request = request.set_storage_class(storage.class()).set_tagging(storage.tagging());
+            let request = request
+                .set_server_side_encryption(storage.encryption())
+                .set_ssekms_key_id(storage.sse_kms_key_id.clone());
+            request.set_expected_bucket_owner(storage.owner()).send().await.map_err(Error::from)
         };
         Ok(self.retry.run(format!("PutObject {}", self.shown(&file.key)), verdict, call).await.map(drop))
     }
 
     async fn put_parts(&self, file: &mut File<'_>, before: &Before) -> io::Result<Result<(), Error>> {
-        let shown = self.shown(&file.key);
+        let (storage, shown) = (&self.storage, self.shown(&file.key));
         let call = || async {
             let request = self.client.create_multipart_upload().bucket(&*self.bucket).key(&file.key);
             let request = request.content_type(file.content_type).set_metadata(Some(file.metadata()));
+            let request = request.set_storage_class(storage.class()).set_tagging(storage.tagging());
+            let request = request
+                .set_server_side_encryption(storage.encryption())
+                .set_ssekms_key_id(storage.sse_kms_key_id.clone())
+                .set_expected_bucket_owner(storage.owner());
             // Otherwise S3 refuses parts that have a checksum.
             request.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await.map_err(Error::from)
         };
@@ -185,6 +207,7 @@ impl Store {
             // S3 stores the parts, and charges for them, until the upload is aborted. The error that is given is the
             // one that led here.
             let request = self.client.abort_multipart_upload().bucket(&*self.bucket).key(&file.key).upload_id(&upload);
+            let request = request.set_expected_bucket_owner(storage.owner());
             if let Err(error) = request.send().await.map_err(Error::from) {
                 tracing::warn!("the unfinished upload of {shown} could not be aborted: {error}");
             }
@@ -201,6 +224,7 @@ impl Store {
             let call = || async {
                 let request = self.client.upload_part().bucket(&*self.bucket).key(&file.key).upload_id(upload);
                 let request = request.part_number(number).body(ByteStream::from(body.clone()));
+                let request = request.set_expected_bucket_owner(self.storage.owner());
                 request.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await.map_err(Error::from)
             };
             match self.retry.run(format!("UploadPart {number} of {shown}"), Error::verdict, call).await {
@@ -219,6 +243,7 @@ impl Store {
         let call = || async {
             let request = self.client.complete_multipart_upload().bucket(&*self.bucket).key(&file.key);
             let request = request.upload_id(upload).multipart_upload(parts.clone());
+            let request = request.set_expected_bucket_owner(self.storage.owner());
             let request = request.set_if_match(if_match.clone()).set_if_none_match(if_none_match.clone());
             request.send().await.map_err(Error::from)
         };
@@ -229,7 +254,8 @@ impl Store {
     pub async fn get(&self, path: &str) -> io::Result<Option<(Bytes, String)>> {
         let key = self.key(path);
         let call = || async {
-            let found = self.client.get_object().bucket(&*self.bucket).key(&key).send().await.map_err(Error::from)?;
+            let request = self.client.get_object().bucket(&*self.bucket).key(&key);
+            let found = request.set_expected_bucket_owner(self.storage.owner()).send().await.map_err(Error::from)?;
             let etag = found.e_tag.unwrap_or_default();
             let body = found.body.collect().await.map_err(super::raw::interrupted)?;
             Ok((body.into_bytes(), etag))
@@ -249,7 +275,10 @@ impl Store {
         let (if_match, if_none_match) = before.conditions();
         let call = || async {
             let request = self.client.put_object().bucket(&*self.bucket).key(&key).body(body.clone().into());
-            let request = request.content_type("application/json");
+            let request = request.content_type("application/json").set_expected_bucket_owner(self.storage.owner());
+            let request = request
+                .set_server_side_encryption(self.storage.encryption())
+                .set_ssekms_key_id(self.storage.sse_kms_key_id.clone());
             let request = request.set_if_match(if_match.clone()).set_if_none_match(if_none_match.clone());
             request.send().await.map_err(Error::from)
         };
@@ -265,7 +294,7 @@ impl Store {
         let key = self.key(path);
         let call = || async {
             let request = self.client.delete_object().bucket(&*self.bucket).key(&key);
-            request.send().await.map_err(Error::from)
+            request.set_expected_bucket_owner(self.storage.owner()).send().await.map_err(Error::from)
         };
         let deleted = self.retry.run(format!("DeleteObject {}", self.shown(&key)), Error::verdict, call).await;
         deleted.map(drop).map_err(|error| failure::s3(format!("remove {}", self.shown(&key)), error))

@@ -55,6 +55,7 @@ pub(super) fn describe() {
     for (name, text) in GAUGES {
         describe_gauge!(*name, *text);
     }
+    crate::bucket::describe();
     describe_histogram!(SECONDS, "Seconds that the conversion of an object took.");
     for name in [ROWS, FILES, WITH_REST, BYTES, RECEIVED, DELETED, RETURNED, LETTERS] {
         counter!(name).increment(0);

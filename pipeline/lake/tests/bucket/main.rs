@@ -3,6 +3,7 @@
 mod harness;
 mod locked;
 mod replay;
+mod storage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

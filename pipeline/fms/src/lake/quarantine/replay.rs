@@ -15,6 +15,7 @@ use super::super::convert::Tally;
 use super::super::counted;
 use super::super::place::Place;
 use super::super::settings::ConversionArguments;
+use super::super::storage::StorageArguments;
 use super::{RowArguments, read};
 use crate::say;
 
@@ -30,12 +31,14 @@ pub(crate) struct Arguments {
     dry_run: bool,
     #[command(flatten)]
     conversion: ConversionArguments,
+    #[command(flatten)]
+    storage: StorageArguments,
 }
 
 /// Converts the objects. The exit status is 1 if one could not be.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { rows, dry_run, conversion } = arguments;
-    let (selection, place) = (rows.selection(), rows.place.find("fms lake quarantine")?);
+    let Arguments { rows, dry_run, conversion, storage } = arguments;
+    let (selection, place) = (rows.selection(), rows.place.find_storing("fms lake quarantine", storage.storage())?);
     let selected = selection.clone();
     let files = read(&place, &selection, move |_, bytes| {
         let mut objects: BTreeMap<Name, (Object, u64)> = BTreeMap::new();
