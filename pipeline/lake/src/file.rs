@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use fms_record::Row;
 use jiff::tz::TimeZone;
@@ -26,6 +27,9 @@ const ROW_GROUP_ROWS: usize = 65_536;
 
 /// The most values of a row group: a row of a wide table takes memory for every column, however short its text is.
 const ROW_GROUP_VALUES: usize = 8 << 20;
+
+/// The memory that a row group of sorted rows may take while it is being written.
+const ROW_GROUP_MEMORY: usize = 64 << 20;
 
 /// What the files of a table have in common.
 #[derive(Debug)]
@@ -93,6 +97,49 @@ fn leaves(data_type: &Type) -> usize {
 fn doubles(columns: &[Field]) -> impl Iterator<Item = ColumnPath> {
     let is_double = |field: &&Field| matches!(field.data_type, Type::Double | Type::Float);
     columns.iter().filter(is_double).map(|field| ColumnPath::new(vec![field.name.clone()]))
+}
+
+impl Format {
+    /// The schema of the files.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The columns by which rows are sorted.
+    pub fn sort(&self) -> &[String] {
+        &self.sort
+    }
+}
+
+/// A file of rows that come in their order, and that is being written.
+pub(crate) struct SortedFile<W: Write + Send> {
+    writer: ArrowWriter<W>,
+    rows: u64,
+}
+
+impl<W: Write + Send> SortedFile<W> {
+    /// A file that is written to `out`.
+    pub fn new(format: &Format, out: W) -> Result<Self, ParquetError> {
+        let writer = ArrowWriter::try_new(out, Arc::clone(&format.schema), Some(format.properties.clone()))?;
+        Ok(Self { writer, rows: 0 })
+    }
+
+    /// Writes the next rows. A row group ends when it has as many rows, or takes as much memory, as one may.
+    pub fn write(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
+        self.rows += rows.num_rows() as u64;
+        self.writer.write(rows)?;
+        if self.writer.memory_size() > ROW_GROUP_MEMORY { self.writer.flush() } else { Ok(()) }
+    }
+
+    /// How large the file is so far, about.
+    pub fn size(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    /// Writes the footer. Gives the output and the number of rows.
+    pub fn finish(self) -> Result<(W, u64), ParquetError> {
+        Ok((self.writer.into_inner()?, self.rows))
+    }
 }
 
 /// A file that is being written.

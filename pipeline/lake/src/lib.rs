@@ -12,6 +12,7 @@ mod arrow;
 mod bucket;
 mod column;
 mod columns;
+mod compact;
 mod convert;
 mod ddl;
 mod event;
@@ -32,10 +33,12 @@ mod table;
 mod time;
 mod types;
 
-// The type of a setting.
+// The types of settings.
+pub use jiff::Timestamp;
 pub use jiff::tz::TimeZone;
 
 pub use bucket::{Bucket, CallFailed, Conflict, Raw, S3Url};
+pub use compact::{Compact, Compacted, Compacting, Expire, Expired, Expiring};
 pub use convert::{Conversion, ConvertError, Converter, Outcome, Settings, Surroundings, Target, Written};
 pub use ddl::{Engine, External};
 pub use event::{Created, EventError, created_objects, event_of};

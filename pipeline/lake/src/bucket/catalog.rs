@@ -21,10 +21,10 @@ pub(super) const MAX_ROUNDS: usize = 100;
 
 /// The tables of a lake.
 #[derive(Debug, Clone)]
-pub(super) struct Catalog {
+pub(crate) struct Catalog {
     pub glue: Glue,
     pub database: Arc<str>,
-    /// The folder of the tables' files: `s3://bucket/prefix/formatted/`.
+    /// The folder of the lake: `s3://bucket/prefix/`.
     pub root: Arc<str>,
     pub known: Arc<Known>,
 }
@@ -51,6 +51,35 @@ impl Catalog {
             read = self.usable(&table, schema::read(&table, &location))?;
         }
         Ok(Some(read))
+    }
+
+    /// The tables of the lake with their folders, such as `object=vehicle/type=tire/command=report`: those of these
+    /// names, or all.
+    pub async fn tables(&self, names: &[String]) -> io::Result<Vec<(String, String)>> {
+        let found = self.glue.tables(&self.database).await;
+        let found = found.map_err(|error| failure::glue(format!("list the tables of `{}`", self.database), error))?;
+        let lakes =
+            found.iter().filter_map(|table| Some((table.name.clone(), schema::folders(table, &self.root)?.to_owned())));
+        let mut tables: Vec<(String, String)> = lakes.collect();
+        if let Some(missing) = names.iter().find(|name| !tables.iter().any(|(table, _)| table == *name)) {
+            return Err(io::Error::other(format!(
+                "{} is no table of the lake at {}; correct its name, or the lake",
+                self.shown(missing),
+                self.root
+            )));
+        }
+        tables.retain(|(table, _)| names.is_empty() || names.contains(table));
+        Ok(tables)
+    }
+
+    /// A table of the lake by its name. Its partitions have its columns.
+    pub async fn named(&self, name: &str) -> io::Result<Table> {
+        let mut table = self.existing(name).await?;
+        if schema::lags(&table) {
+            table = self.settle(name).await?;
+        }
+        let location = table.storage_descriptor.as_ref().and_then(|storage| storage.location.clone());
+        self.usable(&table, schema::read(&table, &location.unwrap_or_default()))
     }
 
     /// Creates a table, or adds what it lacks of these columns.
@@ -152,6 +181,11 @@ impl Catalog {
     }
 
     fn location(&self, identity: &Identity) -> String {
-        format!("{}{}/", self.root, identity.folders())
+        self.url(&format!("formatted/{}/", identity.folders()))
+    }
+
+    /// The URL of a path below the lake.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.root)
     }
 }

@@ -2,17 +2,20 @@
 //!
 //! - `catalog`, `partitions`: tables and partitions, and how they are changed while others change them too;
 //! - `store`: files, which are replaced only in the state in which they were seen;
+//! - `manifest`, `deliver`: where the files of a partition are that was compacted, and how new files get there;
 //! - `record`: which files a raw object has, so that a conversion can be resumed, skipped, or replaced by another;
 //! - `raw`: raw objects.
 
-mod catalog;
+pub(crate) mod catalog;
+mod deliver;
 mod failure;
+pub(crate) mod manifest;
 mod partitions;
 mod raw;
 mod record;
-mod schema;
-mod spool;
-mod store;
+pub(crate) mod schema;
+pub(crate) mod spool;
+pub(crate) mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -26,6 +29,7 @@ use tokio::runtime::Handle;
 
 use self::catalog::Catalog;
 use self::failure::Replaced;
+use self::manifest::Place;
 use self::raw::Reading;
 use self::record::{Record, Source};
 use self::schema::Version;
@@ -53,8 +57,8 @@ const MAX_REPLACED: usize = 5;
 /// A lake in a bucket, whose tables are in a database of the Glue catalog. Clones share what they know.
 #[derive(Debug, Clone)]
 pub struct Bucket {
-    store: Store,
-    catalog: Catalog,
+    pub(crate) store: Store,
+    pub(crate) catalog: Catalog,
     reading: Reading,
 }
 
@@ -67,7 +71,7 @@ impl Bucket {
         let catalog = Catalog {
             glue: Glue::new(aws, retry.clone()),
             database: database.into(),
-            root: format!("s3://{}/{prefix}formatted/", place.bucket).into(),
+            root: format!("s3://{}/{prefix}", place.bucket).into(),
             known: Arc::default(),
         };
         let reading = Reading { client: client.clone(), retry: retry.clone() };
@@ -92,7 +96,7 @@ impl Bucket {
     /// Whether an object belongs to the lake itself, and so is no raw object.
     pub fn has(&self, object: &Object) -> bool {
         let below = object.key.strip_prefix(&*self.store.prefix).filter(|_| *object.bucket == *self.store.bucket);
-        let folders = ["formatted/", "quarantine/", "conversions/"];
+        let folders = ["formatted/", "compacted/", "quarantine/", "conversions/"];
         below.is_some_and(|path| folders.iter().any(|folder| path.starts_with(folder)))
     }
 
@@ -212,15 +216,10 @@ impl Lake for Conversion<'_> {
     fn publish(&mut self, object: &Object, files: Vec<Written<Spool>>, version: Option<&str>) -> io::Result<Published> {
         let version: Option<Version> = version.and_then(|version| version.parse().ok());
         let mut table: Option<Identity> = None;
-        let mut partitions: BTreeSet<Partition> = BTreeSet::new();
         for file in &files {
             match &file.target {
                 Target::Unclassified => {}
-                Target::Quarantine(identity) => table = Some(identity.clone()),
-                Target::Rows(identity, partition) => {
-                    table = Some(identity.clone());
-                    partitions.insert(*partition);
-                }
+                Target::Quarantine(identity) | Target::Rows(identity, _) => table = Some(identity.clone()),
             }
         }
         // The table was read again, and it is not newer: it was deleted and created since the files were written.
@@ -233,15 +232,22 @@ impl Lake for Conversion<'_> {
             let path = file.target.key(object);
             // A file that was announced only now is most likely not there.
             let put = Put { version, is_newest, is_new: !self.record.had(&path) };
-            async move { store.put(&path, &mut file.out, put).await }
+            async move {
+                let Some((place, name)) = Place::of(&path) else {
+                    return Ok((store.put(&path, &mut file.out, put).await?, None));
+                };
+                let delivered = deliver::put(store, (&place, name), &mut file.out, put).await?;
+                Ok::<_, io::Error>((delivered.published, Some((place.partition, delivered.location))))
+            }
         });
         self.handle.block_on(async {
-            let stored: Vec<Published> = stream::iter(puts).buffer_unordered(PUTS).try_collect().await?;
-            if stored.contains(&Published::Outdated) {
+            let stored: Vec<_> = stream::iter(puts).buffer_unordered(PUTS).try_collect().await?;
+            if stored.iter().any(|(published, _)| *published == Published::Outdated) {
                 return Ok(Published::Outdated);
             }
-            if let Some(identity) = table.filter(|_| !partitions.is_empty()) {
-                catalog.add_partitions(&identity, &partitions).await?;
+            let locations: BTreeMap<Partition, String> = stored.into_iter().filter_map(|(_, place)| place).collect();
+            if let Some(identity) = table.filter(|_| !locations.is_empty()) {
+                catalog.add_partitions(&identity, &locations).await?;
             }
             Ok(Published::Visible)
         })

@@ -15,7 +15,9 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::deliver;
 use super::failure::Conflict;
+use super::manifest::Place;
 use super::store::Store;
 use crate::convert::Settings;
 use crate::key::file_name;
@@ -117,7 +119,10 @@ impl Record {
                     self.path
                 )));
             }
-            store.delete(path).await?;
+            match Place::of(path) {
+                Some(file) => deliver::remove(store, (&file.0, file.1)).await?,
+                None => store.delete(path).await?,
+            }
         }
         let next = Content { object: object.clone(), converted: Some(source.clone()), files: published };
         self.write(store, next).await

@@ -11,16 +11,16 @@ use crate::table::Table;
 use crate::types::{Field, Type};
 
 /// The parameter of a table that counts the changes of its columns. Tables that the lake did not make lack it.
-pub(super) const COLUMNS_VERSION: &str = "fms.columns.version";
+pub(crate) const COLUMNS_VERSION: &str = "fms.columns.version";
 
 /// The parameter of a table that says which version of the columns all partitions have.
-pub(super) const PARTITIONS_VERSION: &str = "fms.partitions.version";
+pub(crate) const PARTITIONS_VERSION: &str = "fms.partitions.version";
 
 /// The version of a table's columns. Its text is `7-1a2b3c4d`: how often the lake changed them, and a digest of them,
 /// because people change columns by hand without counting. Glue's own version is no use here: any change of a table
 /// moves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Version {
+pub(crate) struct Version {
     number: u64,
     digest: u32,
 }
@@ -65,34 +65,45 @@ fn digest(columns: &[Column]) -> u32 {
 }
 
 /// The columns of a table.
-pub(super) fn columns(table: &fms_glue::Table) -> &[Column] {
+pub(crate) fn columns(table: &fms_glue::Table) -> &[Column] {
     table.storage_descriptor.as_ref().map_or(&[], |storage| &storage.columns)
 }
 
 /// Whether two lists of columns are the same to a reader of files, whatever the comments are.
-pub(super) fn same_columns(a: &[Column], b: &[Column]) -> bool {
+pub(crate) fn same_columns(a: &[Column], b: &[Column]) -> bool {
     let plain = |column: &Column| (column.name.clone(), column.data_type.clone());
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| plain(a) == plain(b))
 }
 
 /// Whether there may be partitions with the columns of an older version. What others made is left to them.
-pub(super) fn lags(table: &fms_glue::Table) -> bool {
+pub(crate) fn lags(table: &fms_glue::Table) -> bool {
     table.parameters.contains_key(COLUMNS_VERSION)
         && table.parameters.get(PARTITIONS_VERSION) != Some(&Version::of(table).to_string())
 }
 
 /// A table as the converter needs it. The error says why the lake cannot write to it.
-pub(super) fn read(table: &fms_glue::Table, location: &str) -> Result<Table, String> {
+pub(crate) fn read(table: &fms_glue::Table, location: &str) -> Result<Table, String> {
     let storage = table.storage_descriptor.as_ref().ok_or("it says nothing of files")?;
     let found = storage.location.as_deref().unwrap_or_default();
     if found.trim_end_matches('/') != location.trim_end_matches('/') {
         return Err(format!("its files are at `{found}`, and the lake would write them to `{location}`"));
     }
-    let keys: Vec<&str> = table.partition_keys.iter().map(|key| key.name.as_str()).collect();
+    let keys = keys(table);
     if keys != KEYS {
         return Err(format!("its partition keys are `{}`, and those of the lake `{}`", keys.join(","), KEYS.join(",")));
     }
     Ok(Table { columns: fields(&storage.columns)?, version: Version::of(table).to_string() })
+}
+
+fn keys(table: &fms_glue::Table) -> Vec<&str> {
+    table.partition_keys.iter().map(|key| key.name.as_str()).collect()
+}
+
+/// The folders of a table whose files the lake at `root` has; `None` if it is not such a table.
+pub(crate) fn folders<'t>(table: &'t fms_glue::Table, root: &str) -> Option<&'t str> {
+    let location = table.storage_descriptor.as_ref()?.location.as_deref()?;
+    let folders = location.strip_prefix(root)?.strip_prefix("formatted/")?.trim_end_matches('/');
+    (!folders.is_empty() && keys(table) == KEYS).then_some(folders)
 }
 
 fn fields(columns: &[Column]) -> Result<Vec<Field>, String> {
@@ -104,7 +115,7 @@ fn fields(columns: &[Column]) -> Result<Vec<Field>, String> {
 }
 
 /// A new table with these columns and no partitions.
-pub(super) fn create(name: String, location: String, fields: &[Field]) -> TableInput {
+pub(crate) fn create(name: String, location: String, fields: &[Field]) -> TableInput {
     let column = |field: &Field| Column::new(&field.name, field.data_type.to_string());
     let columns: Vec<Column> = fields.iter().map(column).collect();
     let version = Version { number: 1, digest: digest(&columns) };
@@ -141,7 +152,7 @@ pub(super) fn create(name: String, location: String, fields: &[Field]) -> TableI
 /// Adds what a table lacks of these columns, behind those that it has. `None` if it lacks nothing.
 ///
 /// A type never changes: where the table has another one by now, it stays, and the rows will be converted by it.
-pub(super) fn grow(table: fms_glue::Table, wanted: &[Field]) -> Result<Option<TableInput>, String> {
+pub(crate) fn grow(table: fms_glue::Table, wanted: &[Field]) -> Result<Option<TableInput>, String> {
     let number = Version::of(&table).number;
     let mut input = table.into_input();
     let storage = input.storage_descriptor.get_or_insert_default();

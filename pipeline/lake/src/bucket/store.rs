@@ -2,12 +2,13 @@
 //! an older version of its table.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
@@ -39,7 +40,7 @@ pub(super) fn client(aws: &SdkConfig) -> Client {
 
 /// The calls to one bucket, below a prefix.
 #[derive(Debug, Clone)]
-pub(super) struct Store {
+pub(crate) struct Store {
     pub client: Client,
     pub bucket: Arc<str>,
     /// Empty, or ends with `/`.
@@ -47,9 +48,32 @@ pub(super) struct Store {
     pub retry: Retry,
 }
 
+/// A file as a listing has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Its path below the lake.
+    pub path: String,
+    pub etag: String,
+    pub bytes: u64,
+    /// When it was stored, in seconds since the Unix epoch.
+    pub modified: i64,
+}
+
+impl Listed {
+    /// The name of the file in its folder.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The path of its folder, which ends with `/`.
+    pub fn folder(&self) -> &str {
+        self.path.strip_suffix(self.name()).unwrap_or_default()
+    }
+}
+
 /// What is known of a file that is to be stored.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Put {
+pub(crate) struct Put {
     /// The version of the table by which it was written.
     pub version: Option<Version>,
     /// Whether that is known to be the newest version, so that even a file by a newer one is replaced.
@@ -251,6 +275,82 @@ impl Store {
             Ok(stored) => Ok(Some(stored.e_tag.unwrap_or_default())),
             Err(error) if was_changed(&error) => Ok(None),
             Err(error) => Err(failure::s3(format!("store {}", self.shown(&key)), error)),
+        }
+    }
+
+    /// The files whose paths begin so.
+    pub async fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        let mut files = Vec::new();
+        self.each_page(prefix, None, |page| {
+            files.extend(page.contents().iter().filter_map(|found| {
+                Some(Listed {
+                    path: found.key()?.strip_prefix(&*self.prefix)?.to_owned(),
+                    etag: found.e_tag()?.to_owned(),
+                    bytes: found.size().unwrap_or_default().unsigned_abs(),
+                    modified: found.last_modified().map_or(i64::MAX, aws_sdk_s3::primitives::DateTime::secs),
+                })
+            }));
+        })
+        .await?;
+        Ok(files)
+    }
+
+    /// The folders in a folder: their paths, which end with `/`.
+    pub async fn folders(&self, folder: &str) -> io::Result<Vec<String>> {
+        let mut folders = Vec::new();
+        self.each_page(folder, Some("/"), |page| {
+            let found = page.common_prefixes().iter().filter_map(|found| found.prefix()?.strip_prefix(&*self.prefix));
+            folders.extend(found.map(ToOwned::to_owned));
+        })
+        .await?;
+        Ok(folders)
+    }
+
+    async fn each_page(
+        &self,
+        prefix: &str,
+        delimiter: Option<&str>,
+        mut page: impl FnMut(&ListObjectsV2Output),
+    ) -> io::Result<()> {
+        let prefix = self.key(prefix);
+        let mut token: Option<String> = None;
+        loop {
+            let call = || async {
+                let request = self.client.list_objects_v2().bucket(&*self.bucket).prefix(&prefix);
+                let request = request.set_delimiter(delimiter.map(ToOwned::to_owned));
+                request.set_continuation_token(token.clone()).send().await.map_err(Error::from)
+            };
+            let found = self.retry.run(format!("ListObjectsV2 {}", self.shown(&prefix)), Error::verdict, call).await;
+            let found = found.map_err(|error| failure::s3(format!("list {}", self.shown(&prefix)), error))?;
+            page(&found);
+            token = found.next_continuation_token;
+            if token.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A temporary file with the bytes of a file that is still the one with this `ETag`, and the SHA-256 that it was
+    /// stored with; `None` if it is not.
+    pub async fn download(&self, path: &str, etag: &str) -> io::Result<Option<(std::fs::File, Option<String>)>> {
+        let key = self.key(path);
+        let call = || async {
+            let request = self.client.get_object().bucket(&*self.bucket).key(&key).if_match(etag);
+            let mut found = request.send().await.map_err(Error::from)?;
+            let written = async {
+                let mut file = tempfile::tempfile()?;
+                while let Some(bytes) = found.body.next().await {
+                    file.write_all(&bytes.map_err(io::Error::other)?)?;
+                }
+                Ok::<_, io::Error>(file)
+            };
+            let file = written.await.map_err(super::raw::interrupted)?;
+            Ok((file, found.metadata.as_mut().and_then(|all| all.remove(DIGEST))))
+        };
+        match self.retry.run(format!("GetObject {}", self.shown(&key)), Error::verdict, call).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if was_changed(&error) => Ok(None),
+            Err(error) => Err(failure::s3(format!("read {}", self.shown(&key)), error)),
         }
     }
 
