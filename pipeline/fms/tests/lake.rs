@@ -180,8 +180,14 @@ fn the_tables_of_a_lake_are_created_in_other_engines() {
 
 /// Runs `fms lake convert` against the services.
 fn convert_in(services: &Embedded, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fms"));
-    command.args(["lake", "convert"]).args(arguments).envs(services.environment()).env("RUST_LOG", "warn");
+    lake_in(services, "convert", arguments)
+}
+
+/// Runs a command of `fms lake` against the services.
+fn lake_in(services: &Embedded, command: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut fms = Command::new(env!("CARGO_BIN_EXE_fms"));
+    let command = fms.args(["lake", command]).args(arguments);
+    command.envs(services.environment()).env("RUST_LOG", "warn");
     let output = command.output().expect("fms starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -242,4 +248,48 @@ fn nothing_is_begun_in_s3_without_a_bucket_a_database_and_objects() {
         assert_eq!(status, Some(2), "{errors}");
         assert!(errors.contains(says), "{errors}");
     }
+}
+
+#[test]
+fn hours_that_are_over_are_compacted_and_leave_the_lake_when_they_are_old() {
+    let services = Embedded::start().expect("the services");
+    let buckets = ["raw", "lake"].map(ToOwned::to_owned).into();
+    let resources = Resources { buckets, databases: vec!["fleet".to_owned()], ..Resources::default() };
+    services.provide(&resources).expect("buckets and a database");
+    for (key, second) in [("topics/a.json", 0), ("topics/b.json", 1), ("topics/c.json", 1)] {
+        services.put_object("raw", key, tire(second, "812.5").as_bytes()).expect("put");
+    }
+    let zone = ["--timezone", "Asia/Seoul"];
+    let into = [&["s3://raw/topics", "--to", "s3://lake/v1", "--database", "fleet"][..], &zone].concat();
+    let (status, said, errors) = convert_in(&services, &into);
+    assert_eq!(status, Some(0), "{said}{errors}");
+
+    let lake = [&["--lake", "s3://lake/v1", "--database", "fleet"][..], &zone].concat();
+    let stored = || services.objects("lake").expect("the bucket");
+    let before = stored();
+    let (status, said, errors) = lake_in(&services, "compact", &[&lake[..], &["--dry-run"]].concat());
+    assert!(said.starts_with("1 partition would be compacted: 3 files of "), "{said}{errors}");
+    assert_eq!((status, stored()), (Some(0), before));
+    let (status, said, errors) = lake_in(&services, "compact", &lake);
+    let parts = ["1 partition compacted: 3 files of ", " became 1 file of ", " with 2 rows; 1 repeat removed\n"];
+    assert!(status == Some(0) && parts.iter().all(|part| said.contains(part)), "{said}{errors}");
+    let (status, said, _) = lake_in(&services, "compact", &[&lake[..], &["--grace", "0s"]].concat());
+    assert_eq!(status, Some(0));
+    insta::assert_snapshot!(said, @"
+    0 partitions compacted: 0 files of 0 bytes became 0 files of 0 bytes with 0 rows; 0 repeats removed
+      1 partition: nothing to merge
+      3 files: removed that had been replaced before
+    ");
+
+    let (status, said, errors) = lake_in(&services, "expire", &[&lake[..], &["--older-than", "36500d"]].concat());
+    assert!(status == Some(0) && said.starts_with("0 partitions left the lake"), "{said}{errors}");
+    let (status, said, _) = lake_in(&services, "expire", &[&lake[..], &["--older-than", "90d"]].concat());
+    assert!(status == Some(0) && said.starts_with("1 partition left the lake: 1 file, and 0 files"), "{said}");
+    assert!(stored().iter().all(|(key, _)| key.starts_with("v1/conversions/")));
+
+    let wrong = [&lake[..], &["--table", "none"]].concat();
+    let (status, _, errors) = lake_in(&services, "compact", &wrong);
+    assert!(status == Some(2) && errors.contains("`fleet.none` is no table of the lake"), "{errors}");
+    let (status, _, errors) = lake_in(&services, "expire", &[&lake[..], &["--older-than", "90"]].concat());
+    assert!(status == Some(2) && errors.contains("such as `90d`"), "{errors}");
 }

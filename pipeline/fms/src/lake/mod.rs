@@ -1,12 +1,16 @@
 //! `fms lake`: raw objects as typed, partitioned Parquet files. A module for each command.
 
+mod age;
 mod bucket;
+mod compact;
 mod convert;
 mod ddl;
+mod expire;
 mod poll;
 mod queues;
 mod redrive;
 mod settings;
+mod work;
 
 use std::process::ExitCode;
 
@@ -19,6 +23,10 @@ pub(crate) enum LakeCommand {
     /// Convert raw objects, which are files of JSON lines, plain or compressed with gzip or zstd, into a lake in a
     /// folder or in S3.
     Convert(convert::Arguments),
+    /// Merge the small files of hours that are over into few large ones, in a lake in S3.
+    Compact(compact::Arguments),
+    /// Let old hours leave a lake in S3.
+    Expire(expire::Arguments),
     /// Print the statements that create the tables of a lake in Redshift, Athena or Trino.
     Ddl(ddl::Arguments),
     /// Convert raw objects in S3 as messages of an SQS queue name them, into a lake in S3, until SIGTERM.
@@ -31,6 +39,8 @@ pub(crate) enum LakeCommand {
 pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
     match command {
         LakeCommand::Convert(arguments) => convert::run(arguments, log_format),
+        LakeCommand::Compact(arguments) => compact::run(arguments, log_format),
+        LakeCommand::Expire(arguments) => expire::run(arguments, log_format),
         LakeCommand::Ddl(arguments) => ddl::run(&arguments),
         LakeCommand::Poll(arguments) => poll::run(*arguments, log_format),
         LakeCommand::Redrive(arguments) => redrive::run(arguments, log_format),
