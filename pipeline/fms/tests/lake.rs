@@ -180,8 +180,14 @@ fn the_tables_of_a_lake_are_created_in_other_engines() {
 
 /// Runs `fms lake convert` against the services.
 fn convert_in(services: &Embedded, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fms"));
-    command.args(["lake", "convert"]).args(arguments).envs(services.environment()).env("RUST_LOG", "warn");
+    lake_in(services, "convert", arguments)
+}
+
+/// Runs a command of `fms lake` against the services.
+fn lake_in(services: &Embedded, command: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut fms = Command::new(env!("CARGO_BIN_EXE_fms"));
+    let command = fms.args(["lake", command]).args(arguments);
+    command.envs(services.environment()).env("RUST_LOG", "warn");
     let output = command.output().expect("fms starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -242,4 +248,143 @@ fn nothing_is_begun_in_s3_without_a_bucket_a_database_and_objects() {
         assert_eq!(status, Some(2), "{errors}");
         assert!(errors.contains(says), "{errors}");
     }
+}
+
+#[test]
+fn a_locked_table_keeps_new_fields_in_the_rest_until_it_is_unlocked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, more: &str| {
+        fs::write(folder.path().join(name), tire(0, &format!("812.5{more}"))).expect("written");
+    };
+    write("a.json", "");
+    write("b.json", r#","wear":{"mm":3}"#);
+    assert_eq!(convert(folder.path(), &["a.json", "--to", "lake"]).0, Some(0));
+    let lock = |command: &str, table: &str| lake(folder.path(), command, &[table, "--lake", "lake"]);
+    let (status, _, said) = lock("lock", "vehicle_tire_report");
+    assert_eq!((status, said.as_str()), (Some(0), "the table `vehicle_tire_report` is locked\n"));
+    let (_, said, _) = convert(folder.path(), &["b.json", "--to", "lake"]);
+    assert!(said.contains("  with a part in `_rest` of vehicle_tire_report: 1 row\n"), "{said}");
+    let columns = || {
+        let file = folder.path().join("lake/tables/vehicle_tire_report.json");
+        let table: serde_json::Value = serde_json::from_slice(&fs::read(file).expect("read")).expect("JSON");
+        let names = table["columns"].as_array().expect("columns").iter().map(|column| column["name"].to_string());
+        names.collect::<Vec<_>>().split_off(6).join(" ")
+    };
+    assert_eq!(columns(), r#""pressure" "_rest""#);
+    assert_eq!(lock("unlock", "vehicle_tire_report").0, Some(0));
+    assert_eq!(lock("unlock", "vehicle_tire_report").2, "the table `vehicle_tire_report` is open, as it was\n");
+    let (_, said, _) = convert(folder.path(), &["b.json", "--to", "lake"]);
+    assert!(!said.contains("_rest"), "{said}");
+    assert_eq!(columns(), r#""pressure" "_rest" "wear""#);
+    let (status, _, said) = lock("lock", "none");
+    assert!(status == Some(2) && said.contains("there is no table"), "{said}");
+}
+
+#[test]
+fn rows_without_names_of_their_own_have_a_table_by_the_folder_of_their_object() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().canonicalize().expect("a path").display().to_string();
+    fs::create_dir_all(folder.path().join("raw/acme")).expect("created");
+    fs::write(folder.path().join("raw/acme/a.json"), r#"{"at":"2022-12-25T11:00:00Z","rpm":900}"#).expect("written");
+    let template = format!("{}/raw/{{vendor}}/", root.trim_start_matches('/'));
+    let arguments = ["raw", "--to", "lake", "--timestamp-field", "at", "--raw-key-template", &template];
+    let (status, _, said) = convert(folder.path(), &arguments);
+    assert!(status == Some(2) && said.contains("the field `vendor`, which decides no table"), "{said}");
+    let (_, said, errors) = convert(folder.path(), &[&arguments[..], &["--table-fields", "vendor"]].concat());
+    assert!(said.starts_with("1 object converted: 1 row of 1") && said.contains("columns: acme"), "{said}{errors}");
+    assert!(files(&folder.path().join("lake")).iter().any(|path| path.starts_with("formatted/vendor=acme/ymd=")));
+}
+
+#[test]
+fn rows_in_quarantine_are_listed_explained_and_stored_when_they_fit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("a.json"), tire(0, "812")).expect("written");
+    let rows = [tire(1, "812.5"), tire(2, "1.5"), "no JSON".to_owned()].join("\n");
+    fs::write(folder.path().join("b.json"), rows).expect("written");
+    for object in ["a.json", "b.json"] {
+        assert_eq!(convert(folder.path(), &[object, "--to", "lake"]).0, Some(0));
+    }
+    let quarantine = |arguments: &[&str]| {
+        let (status, said, errors) = lake(folder.path(), "quarantine", &[arguments, &["--lake", "lake"]].concat());
+        assert!(status == Some(0) || !errors.is_empty(), "{arguments:?}");
+        let root = folder.path().canonicalize().expect("a path").display().to_string();
+        (status, said.replace(&root, "…"), errors.replace(&root, "…"))
+    };
+    let (_, listed, _) = quarantine(&["list"]);
+    let lines: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((lines.len(), lines[0][..4].join(" ")), (3, "TABLE REASON COLUMN ROWS".to_owned()), "{listed}");
+    assert_eq!(lines[1][..4], ["unclassified", "not-json", "-", "1"], "{listed}");
+    assert_eq!(lines[2][..4], ["vehicle_tire_report", "type", "pressure", "2"], "{listed}");
+    assert_eq!(lines[2][6..].join(" "), "expected bigint, found 812.5, in …/b.json line 1", "{listed}");
+    let (_, explained, _) = quarantine(&["explain", "--reason", "type", "--limit", "1"]);
+    let why = "vehicle_tire_report: type, column `pressure`: expected bigint, found 812.5";
+    assert_eq!(explained, format!("…/b.json line 1: {why}\n  {}\n", tire(1, "812.5")));
+    let (_, json, _) = quarantine(&["list", "--format", "json", "--column", "pressure"]);
+    let kind: serde_json::Value = serde_json::from_str(&json).expect("one line");
+    assert_eq!((&kind["rows"], &kind["table"]), (&2.into(), &"vehicle_tire_report".into()));
+
+    // Somebody makes the column a double.
+    let table = folder.path().join("lake/tables/vehicle_tire_report.json");
+    let text = fs::read_to_string(&table).expect("read");
+    let place = text.find("pressure").expect("the column");
+    fs::write(&table, text[..place].to_owned() + &text[place..].replace("bigint", "double")).expect("written");
+    let (_, _, said) = quarantine(&["replay", "--dry-run"]);
+    assert_eq!(said, "3 rows in quarantine, of 1 object\n  …/b.json\n");
+    let (status, said, _) = quarantine(&["replay", "--table", "vehicle_tire_report"]);
+    assert!(
+        status == Some(0) && said.starts_with("1 object converted: 2 rows of 3 in 1 file, 1 in quarantine"),
+        "{said}"
+    );
+    assert_eq!(quarantine(&["list"]).1.lines().count(), 2, "the heads, and the line that is no JSON");
+
+    fs::remove_file(folder.path().join("b.json")).expect("removed");
+    let (status, _, said) = quarantine(&["replay"]);
+    assert!(status == Some(1) && said.contains("…/b.json: cannot read the object: No such file"), "{said}");
+    assert!(said.contains("its rows stay in quarantine"), "{said}");
+    let (status, _, said) = lake(folder.path(), "quarantine", &["list", "--lake", "none"]);
+    assert!(status == Some(2) && said.contains("there is no folder none"), "{said}");
+}
+
+#[test]
+fn hours_that_are_over_are_compacted_and_leave_the_lake_when_they_are_old() {
+    let services = Embedded::start().expect("the services");
+    let buckets = ["raw", "lake"].map(ToOwned::to_owned).into();
+    let resources = Resources { buckets, databases: vec!["fleet".to_owned()], ..Resources::default() };
+    services.provide(&resources).expect("buckets and a database");
+    for (key, second) in [("topics/a.json", 0), ("topics/b.json", 1), ("topics/c.json", 1)] {
+        services.put_object("raw", key, tire(second, "812.5").as_bytes()).expect("put");
+    }
+    let zone = ["--timezone", "Asia/Seoul"];
+    let into = [&["s3://raw/topics", "--to", "s3://lake/v1", "--database", "fleet"][..], &zone].concat();
+    let (status, said, errors) = convert_in(&services, &into);
+    assert_eq!(status, Some(0), "{said}{errors}");
+
+    let lake = [&["--lake", "s3://lake/v1", "--database", "fleet"][..], &zone].concat();
+    let stored = || services.objects("lake").expect("the bucket");
+    let before = stored();
+    let (status, said, errors) = lake_in(&services, "compact", &[&lake[..], &["--dry-run"]].concat());
+    assert!(said.starts_with("1 partition would be compacted: 3 files of "), "{said}{errors}");
+    assert_eq!((status, stored()), (Some(0), before));
+    let (status, said, errors) = lake_in(&services, "compact", &lake);
+    let parts = ["1 partition compacted: 3 files of ", " became 1 file of ", " with 2 rows; 1 repeat removed\n"];
+    assert!(status == Some(0) && parts.iter().all(|part| said.contains(part)), "{said}{errors}");
+    let (status, said, _) = lake_in(&services, "compact", &[&lake[..], &["--grace", "0s"]].concat());
+    assert_eq!(status, Some(0));
+    insta::assert_snapshot!(said, @"
+    0 partitions compacted: 0 files of 0 bytes became 0 files of 0 bytes with 0 rows; 0 repeats removed
+      1 partition: nothing to merge
+      3 files: removed that had been replaced before
+    ");
+
+    let (status, said, errors) = lake_in(&services, "expire", &[&lake[..], &["--older-than", "36500d"]].concat());
+    assert!(status == Some(0) && said.starts_with("0 partitions left the lake"), "{said}{errors}");
+    let (status, said, _) = lake_in(&services, "expire", &[&lake[..], &["--older-than", "90d"]].concat());
+    assert!(status == Some(0) && said.starts_with("1 partition left the lake: 1 file, and 0 files"), "{said}");
+    assert!(stored().iter().all(|(key, _)| key.starts_with("v1/conversions/")));
+
+    let wrong = [&lake[..], &["--table", "none"]].concat();
+    let (status, _, errors) = lake_in(&services, "compact", &wrong);
+    assert!(status == Some(2) && errors.contains("`fleet.none` is no table of the lake"), "{errors}");
+    let (status, _, errors) = lake_in(&services, "expire", &[&lake[..], &["--older-than", "90"]].concat());
+    assert!(status == Some(2) && errors.contains("such as `90d`"), "{errors}");
 }

@@ -43,7 +43,7 @@ fn fms(stack: &Embedded, arguments: &[&str]) -> Command {
     command.args(["lake"]).args(arguments).envs(stack.environment());
     command.env("FMS_LAKE_QUEUE_URL", url("events")).env("FMS_LAKE_FALLBACK_QUEUE_URL", url("failed"));
     if arguments[0] == "poll" {
-        command.env("FMS_LAKE_TO", "s3://lake").env("FMS_LAKE_DATABASE", "fleet");
+        command.env("FMS_LAKE_TO", "s3://lake").env("FMS_LAKE_DATABASE", "fleet").env("FMS_LAKE_RAW_PREFIX", "topics/");
     }
     command.env_remove("RUST_LOG");
     command
@@ -165,6 +165,9 @@ fn objects_that_a_queue_names_become_a_lake_and_what_fails_is_converted_later() 
         "\nfms_lake_failures_total{reason=\"read\"} 1\n",
         "\nfms_lake_conversion_seconds_bucket{le=\"+Inf\"} 1\n",
         "\nfms_lake_queue_calls_total{operation=\"DeleteMessage\",result=\"ok\"} 4\n",
+        "\nfms_lake_s3_calls_total{operation=\"HeadBucket\",result=\"ok\"} 1\n",
+        "\nfms_lake_glue_calls_total{operation=\"CreateTable\",result=\"ok\"} 1\n",
+        "\nfms_lake_table_version{table=\"vehicle_tire_report\"} 1\n",
     ] {
         until(expected, || poller.get("/metrics").contains(expected).then_some(()));
     }

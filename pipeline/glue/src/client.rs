@@ -33,7 +33,11 @@ pub struct Glue {
     /// The error of every call if it cannot be known whom to ask.
     operation: Result<Arc<Operation<Request, Value, ErrorMetadata>>, &'static str>,
     retry: Retry,
+    count: Option<Count>,
 }
+
+/// Is told of the end of every attempt of a call.
+type Count = fn(operation: &'static str, answer: Result<(), &Error>);
 
 #[derive(Debug)]
 struct Request {
@@ -45,7 +49,13 @@ impl Glue {
     /// A client with the HTTP client, credentials, region, endpoint and timeouts of `config`. A region or credentials
     /// that are missing are an error of the first call.
     pub fn new(config: &SdkConfig, retry: Retry) -> Self {
-        Self { operation: operation(config).map(Arc::new), retry }
+        Self { operation: operation(config).map(Arc::new), retry, count: None }
+    }
+
+    /// The same client, which calls `count` after every attempt of a call, with the operation and what came of it.
+    #[must_use]
+    pub fn counting(self, count: fn(&'static str, Result<(), &Error>)) -> Self {
+        Self { count: Some(count), ..self }
     }
 
     /// Calls an operation on something, such as a table, which the log names.
@@ -55,7 +65,13 @@ impl Glue {
         target: &str,
         body: &Value,
     ) -> Result<T, Error> {
-        let call = || async { self.attempt(operation, body).await.map_err(Error::from) };
+        let call = || async {
+            let answer = self.attempt(operation, body).await.map_err(Error::from);
+            if let Some(count) = self.count {
+                count(operation, answer.as_ref().map(drop));
+            }
+            answer
+        };
         let answer = self.retry.run(format!("{operation} {target}"), Error::verdict, call).await?;
         serde_json::from_value(answer).map_err(|error| unsent(format!("Glue's answer cannot be understood: {error}")))
     }

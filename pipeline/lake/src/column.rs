@@ -12,6 +12,7 @@ use crate::columns::{Columns, Problem};
 use crate::json::elements;
 use crate::misfit::{Misfit, Reason};
 use crate::number;
+use crate::rest::{Elements, Left};
 use crate::time::Instant;
 use crate::types::Type;
 
@@ -48,8 +49,8 @@ pub(crate) enum Values {
 }
 
 impl Column {
-    /// A column without rows.
-    pub fn new(data_type: &Type) -> Self {
+    /// A column without rows. If it `keeps_rest`, fields that its structs lack are left over instead of being unknown.
+    pub fn new(data_type: &Type, keeps_rest: bool) -> Self {
         let values = match data_type {
             Type::Boolean => Values::Boolean(Vec::new()),
             Type::Int | Type::Date => Values::Int(Vec::new()),
@@ -57,8 +58,10 @@ impl Column {
             Type::Float => Values::Float(Vec::new()),
             Type::Double => Values::Double(Vec::new()),
             Type::String => Values::Text { ends: Vec::new(), bytes: Vec::new() },
-            Type::Array(element) => Values::Array { ends: Vec::new(), elements: Box::new(Self::new(element)) },
-            Type::Struct(fields) => Values::Struct(Columns::new(fields)),
+            Type::Array(element) => {
+                Values::Array { ends: Vec::new(), elements: Box::new(Self::new(element, keeps_rest)) }
+            }
+            Type::Struct(fields) => Values::Struct(Columns::new(fields, keeps_rest)),
         };
         Self { data_type: data_type.clone(), valid: Vec::new(), values }
     }
@@ -85,13 +88,13 @@ impl Column {
     /// Appends a value, given as JSON text, if the column's type holds it without loss. After an error, the column may
     /// have a part of it, and [`Self::truncate`] has to be called.
     ///
-    /// Gives the time if the value is one whose text says more than the instant.
-    pub fn push(&mut self, value: &str, zone: &TimeZone) -> Result<bool, Problem> {
+    /// Gives what the column does not take of the value.
+    pub fn push(&mut self, value: &str, zone: &TimeZone) -> Result<Left, Problem> {
         if value == "null" {
             self.push_null();
-            return Ok(false);
+            return Ok(Left::Nothing);
         }
-        let mut says_more = false;
+        let mut left = Left::Nothing;
         let decoded = json::raw(value).map(json::decode).transpose().map_err(Misfit::from)?;
         let is_string = decoded.is_some();
         let text = decoded.as_deref().unwrap_or(value);
@@ -106,7 +109,9 @@ impl Column {
             }
             Values::Bigint(values) if self.data_type == Type::Timestamp => {
                 let instant = Some(text).filter(|_| is_string).and_then(Instant::parse);
-                says_more = instant.is_some_and(|instant| instant.says_more(zone));
+                if instant.is_some_and(|instant| instant.says_more(zone)) {
+                    left = Left::Original;
+                }
                 instant.map(|instant| values.push(instant.millis))
             }
             Values::Bigint(values) => number.and_then(number::integer).map(|value| values.push(value)),
@@ -115,14 +120,16 @@ impl Column {
             Values::Text { ends, bytes } => push_text(text, is_string, ends, bytes)?,
             Values::Array { ends, elements } => {
                 if value.starts_with('[') {
-                    Some(push_elements(value, ends, elements, zone)?)
+                    left = push_elements(value, ends, elements, zone)?.into();
+                    Some(())
                 } else {
                     None
                 }
             }
             Values::Struct(columns) => {
                 if value.starts_with('{') {
-                    Some(columns.push_object(value, zone)?)
+                    left = columns.push_object(value, zone)?.into();
+                    Some(())
                 } else {
                     None
                 }
@@ -132,7 +139,7 @@ impl Column {
             return Err(Misfit::new(Reason::Type, self.data_type.to_string(), value).into());
         }
         self.valid.push(true);
-        Ok(says_more)
+        Ok(left)
     }
 
     /// Takes back all rows from the row `rows` on.
@@ -192,16 +199,27 @@ fn push_text(text: &str, is_string: bool, ends: &mut Vec<i32>, bytes: &mut Vec<u
     Ok(Some(()))
 }
 
-fn push_elements(value: &str, ends: &mut Vec<i32>, column: &mut Column, zone: &TimeZone) -> Result<(), Problem> {
-    for element in elements(value).map_err(Misfit::from)? {
-        if column.push(element, zone).map_err(|problem| problem.within("[]"))? {
-            // An element has no column beside it that could keep its original text.
-            let expected = format!("{} to the millisecond, in UTC or the fleet's zone", column.data_type);
-            return Err(Problem::from(Misfit::new(Reason::Type, expected, element)).within("[]"));
+/// Appends an array. Gives what is left of it.
+fn push_elements(
+    value: &str,
+    ends: &mut Vec<i32>,
+    column: &mut Column,
+    zone: &TimeZone,
+) -> Result<Option<String>, Problem> {
+    let mut left = Elements::default();
+    for (place, element) in elements(value).map_err(Misfit::from)?.into_iter().enumerate() {
+        match column.push(element, zone).map_err(|problem| problem.within("[]"))? {
+            Left::Nothing => {}
+            Left::Part(part) => left.add(place, &part),
+            Left::Original => {
+                // An element has no column beside it that could keep its original text.
+                let expected = format!("{} to the millisecond, in UTC or the fleet's zone", column.data_type);
+                return Err(Problem::from(Misfit::new(Reason::Type, expected, element)).within("[]"));
+            }
         }
     }
     ends.push(end(column.len())?);
-    Ok(())
+    Ok(left.finish())
 }
 
 fn boolean(text: &str) -> Option<bool> {

@@ -11,6 +11,7 @@ use crate::column::Column;
 use crate::json::members;
 use crate::misfit::Misfit;
 use crate::name;
+use crate::rest::{Left, Members, RESERVED, REST};
 use crate::shape::{Shape, original_of};
 use crate::types::{Field, Type};
 
@@ -52,6 +53,8 @@ pub(crate) struct Columns {
     known: Vec<String>,
     /// For each of `known`, the place of its column; `None` if there is none.
     places: Vec<Option<usize>>,
+    /// Whether values without a column are left over instead of being unknown.
+    keeps_rest: bool,
 }
 
 #[derive(Debug)]
@@ -63,8 +66,9 @@ struct Named {
 }
 
 impl Columns {
-    /// Columns of these names and types, without rows.
-    pub fn new(fields: &[Field]) -> Self {
+    /// Columns of these names and types, without rows. If they `keep_rest`, values without a column are left over
+    /// instead of being unknown.
+    pub fn new(fields: &[Field], keeps_rest: bool) -> Self {
         let index: HashMap<String, usize> =
             fields.iter().enumerate().map(|(place, field)| (field.name.clone(), place)).collect();
         let original = |field: &Field| {
@@ -75,11 +79,11 @@ impl Columns {
         };
         let named = |field: &Field| Named {
             name: field.name.clone(),
-            column: Column::new(&field.data_type),
+            column: Column::new(&field.data_type, keeps_rest),
             original: original(field),
         };
         let fields = fields.iter().map(named).collect();
-        Self { fields, index: Arc::new(index), rows: 0, known: Vec::new(), places: Vec::new() }
+        Self { fields, index: Arc::new(index), rows: 0, known: Vec::new(), places: Vec::new(), keeps_rest }
     }
 
     /// How many rows there are.
@@ -91,12 +95,19 @@ impl Columns {
     pub fn take(&mut self) -> Self {
         let empty = |field: &Named| Named {
             name: field.name.clone(),
-            column: Column::new(&field.column.data_type),
+            column: Column::new(&field.column.data_type, self.keeps_rest),
             original: field.original,
         };
         let fields = self.fields.iter().map(empty).collect();
-        let (known, places) = (self.known.clone(), self.places.clone());
-        std::mem::replace(self, Self { fields, index: Arc::clone(&self.index), rows: 0, known, places })
+        let empty = Self {
+            fields,
+            index: Arc::clone(&self.index),
+            rows: 0,
+            known: self.known.clone(),
+            places: self.places.clone(),
+            keeps_rest: self.keeps_rest,
+        };
+        std::mem::replace(self, empty)
     }
 
     /// The columns in their order.
@@ -114,47 +125,79 @@ impl Columns {
         self.rows += 1;
     }
 
-    /// Appends an object, given as JSON text. After a problem, [`Self::truncate`] has to be called.
-    pub fn push_object(&mut self, object: &str, zone: &TimeZone) -> Result<(), Problem> {
-        self.push(&members(object).map_err(Misfit::from)?, &[], zone)
+    /// Appends a row, given as the names of its fields and the JSON texts of their values. What is left of it goes into
+    /// the column [`REST`], and whether there was anything is given. After a problem, [`Self::truncate`] has to be
+    /// called.
+    pub fn push_row(&mut self, members: &[(Cow<'_, str>, &str)], zone: &TimeZone) -> Result<bool, Problem> {
+        let rest = self.push_members(members, &RESERVED, zone)?;
+        if let Some(rest) = &rest {
+            let &place = self.index.get(REST).ok_or(Problem::Unknown)?;
+            self.push_at(place, &serde_json::Value::from(rest.as_str()).to_string(), zone)?;
+        }
+        self.end_row();
+        Ok(rest.is_some())
     }
 
-    /// Appends an object, given as its names and the JSON texts of its values. `reserved` are names that no column has.
-    /// After a problem, [`Self::truncate`] has to be called.
-    pub fn push(
+    /// Appends an object, given as JSON text, and gives what is left of it. After a problem, [`Self::truncate`] has to
+    /// be called.
+    pub fn push_object(&mut self, object: &str, zone: &TimeZone) -> Result<Option<String>, Problem> {
+        let left = self.push_members(&members(object).map_err(Misfit::from)?, &[], zone)?;
+        self.end_row();
+        Ok(left)
+    }
+
+    /// Appends the fields of an object to their columns. `reserved` are names that no column of a field has.
+    fn push_members(
         &mut self,
         members: &[(Cow<'_, str>, &str)],
         reserved: &[&str],
         zone: &TimeZone,
-    ) -> Result<(), Problem> {
+    ) -> Result<Option<String>, Problem> {
         if !self.knows(members) {
             self.learn(members, reserved)?;
         }
+        let mut left = Members::default();
         for (member, (name, value)) in members.iter().enumerate() {
             match self.places[member] {
-                Some(place) => self.push_at(place, value, zone)?,
-                None if Shape::of(value, zone).map_err(|misfit| misfit.within(name))? == Shape::Nothing => {}
-                None => return Err(Problem::Unknown),
+                Some(place) => {
+                    if let Some(part) = self.push_at(place, value, zone)? {
+                        left.add(name, &part);
+                    }
+                }
+                None => match Shape::of(value, zone).map_err(|misfit| misfit.within(name))? {
+                    // As in a column, a null is as good as no field.
+                    _ if self.keeps_rest && *value == "null" => {}
+                    _ if self.keeps_rest => left.add(name, value),
+                    Shape::Nothing => {}
+                    _ => return Err(Problem::Unknown),
+                },
             }
         }
+        Ok(left.finish())
+    }
+
+    /// Completes a row: the columns that got no value get a null.
+    fn end_row(&mut self) {
         for field in self.fields.iter_mut().filter(|field| field.column.len() == self.rows) {
             field.column.push_null();
         }
         self.rows += 1;
-        Ok(())
     }
 
-    fn push_at(&mut self, place: usize, value: &str, zone: &TimeZone) -> Result<(), Problem> {
+    /// Appends a value to the column at a place. Gives what is left of it.
+    fn push_at(&mut self, place: usize, value: &str, zone: &TimeZone) -> Result<Option<String>, Problem> {
         let rows = self.rows;
         let Named { name, column, original } = &mut self.fields[place];
         if column.len() > rows {
             return Err(Misfit::name_twice(name).into());
         }
-        let says_more = column.push(value, zone).map_err(|problem| problem.within(name))?;
-        match (says_more, *original) {
-            (true, Some(original)) => self.push_at(original, value, zone),
-            (true, None) => Err(Problem::Unknown),
-            (false, _) => Ok(()),
+        let left = column.push(value, zone).map_err(|problem| problem.within(name))?;
+        match (left, *original) {
+            (Left::Nothing, _) => Ok(None),
+            (Left::Part(part), _) => Ok(Some(part)),
+            (Left::Original, Some(original)) => self.push_at(original, value, zone),
+            (Left::Original, None) if self.keeps_rest => Ok(Some(value.to_owned())),
+            (Left::Original, None) => Err(Problem::Unknown),
         }
     }
 

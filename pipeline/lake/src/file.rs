@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use fms_record::Row;
 use jiff::tz::TimeZone;
@@ -15,7 +16,8 @@ use parquet::schema::types::ColumnPath;
 
 use crate::arrow;
 use crate::columns::{Columns, Problem};
-use crate::partition::KEYS;
+use crate::convert::{Target, Written};
+use crate::table::Table;
 use crate::types::{Field, Type};
 
 /// The key in a file's metadata under which the version of the table stands by which the file was written.
@@ -27,10 +29,15 @@ const ROW_GROUP_ROWS: usize = 65_536;
 /// The most values of a row group: a row of a wide table takes memory for every column, however short its text is.
 const ROW_GROUP_VALUES: usize = 8 << 20;
 
+/// The memory that a row group of sorted rows may take while it is being written.
+const ROW_GROUP_MEMORY: usize = 64 << 20;
+
 /// What the files of a table have in common.
 #[derive(Debug)]
 pub(crate) struct Format {
     columns: Vec<Field>,
+    /// Whether values without a column are kept in one for the rest.
+    keeps_rest: bool,
     schema: Arc<Schema>,
     properties: WriterProperties,
     /// The columns by which rows are sorted within a row group.
@@ -40,9 +47,9 @@ pub(crate) struct Format {
 }
 
 impl Format {
-    /// The format of a table with these columns in this version. Rows are sorted by those columns of `sort` that the
-    /// table has as scalars.
-    pub fn new(columns: &[Field], version: &str, sort: &[String]) -> Result<Self, ParquetError> {
+    /// The format of a table. Rows are sorted by those columns of `sort` that the table has as scalars.
+    pub fn new(table: &Table, sort: &[String]) -> Result<Self, ParquetError> {
+        let Table { columns, version, growth } = table;
         let is_scalar = |field: &&Field| !matches!(field.data_type, Type::Array(_) | Type::Struct(_));
         let has = |name: &&String| columns.iter().filter(is_scalar).any(|field| field.name == **name);
         let sort: Vec<String> = sort.iter().filter(has).cloned().collect();
@@ -59,13 +66,14 @@ impl Format {
             .set_max_row_group_row_count(Some(row_group_rows))
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_sorting_columns(Some(sorting.collect()))
-            .set_key_value_metadata(Some(vec![KeyValue::new(TABLE_VERSION.to_owned(), version.to_owned())]));
+            .set_key_value_metadata(Some(vec![KeyValue::new(TABLE_VERSION.to_owned(), version.clone())]));
         for path in doubles(columns) {
             // Measured values are mostly distinct: a dictionary of them costs time and makes the file larger.
             properties = properties.set_column_dictionary_enabled(path, false);
         }
         Ok(Self {
-            columns: columns.to_vec(),
+            columns: columns.clone(),
+            keeps_rest: !growth.is_open(),
             schema: Arc::new(arrow::schema(columns)),
             properties: properties.build(),
             sort,
@@ -95,6 +103,49 @@ fn doubles(columns: &[Field]) -> impl Iterator<Item = ColumnPath> {
     columns.iter().filter(is_double).map(|field| ColumnPath::new(vec![field.name.clone()]))
 }
 
+impl Format {
+    /// The schema of the files.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The columns by which rows are sorted.
+    pub fn sort(&self) -> &[String] {
+        &self.sort
+    }
+}
+
+/// A file of rows that come in their order, and that is being written.
+pub(crate) struct SortedFile<W: Write + Send> {
+    writer: ArrowWriter<W>,
+    rows: u64,
+}
+
+impl<W: Write + Send> SortedFile<W> {
+    /// A file that is written to `out`.
+    pub fn new(format: &Format, out: W) -> Result<Self, ParquetError> {
+        let writer = ArrowWriter::try_new(out, Arc::clone(&format.schema), Some(format.properties.clone()))?;
+        Ok(Self { writer, rows: 0 })
+    }
+
+    /// Writes the next rows. A row group ends when it has as many rows, or takes as much memory, as one may.
+    pub fn write(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
+        self.rows += rows.num_rows() as u64;
+        self.writer.write(rows)?;
+        if self.writer.memory_size() > ROW_GROUP_MEMORY { self.writer.flush() } else { Ok(()) }
+    }
+
+    /// How large the file is so far, about.
+    pub fn size(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    /// Writes the footer. Gives the output and the number of rows.
+    pub fn finish(self) -> Result<(W, u64), ParquetError> {
+        Ok((self.writer.into_inner()?, self.rows))
+    }
+}
+
 /// A file that is being written.
 pub(crate) struct File<W: Write + Send> {
     format: Arc<Format>,
@@ -102,6 +153,8 @@ pub(crate) struct File<W: Write + Send> {
     columns: Columns,
     /// Rows in row groups that are written.
     written: usize,
+    /// Rows of which something is in the column for the rest.
+    with_rest: usize,
     writer: ArrowWriter<W>,
 }
 
@@ -109,14 +162,17 @@ impl<W: Write + Send> File<W> {
     /// A file that is written to `out`.
     pub fn new(format: Arc<Format>, out: W) -> Result<Self, ParquetError> {
         let writer = ArrowWriter::try_new(out, Arc::clone(&format.schema), Some(format.properties.clone()))?;
-        Ok(Self { columns: Columns::new(&format.columns), written: 0, writer, format })
+        let columns = Columns::new(&format.columns, format.keeps_rest);
+        Ok(Self { columns, written: 0, with_rest: 0, writer, format })
     }
 
     /// Collects a row. Nothing of it remains if there is a problem with it.
     pub fn push(&mut self, row: &Row<'_>, zone: &TimeZone) -> Result<(), Problem> {
         let rows = self.columns.rows();
         let members: Vec<_> = row.fields().collect();
-        self.columns.push(&members, &KEYS, zone).inspect_err(|_| self.columns.truncate(rows))
+        let has_rest = self.columns.push_row(&members, zone).inspect_err(|_| self.columns.truncate(rows))?;
+        self.with_rest += usize::from(has_rest);
+        Ok(())
     }
 
     /// Whether the row group is full.
@@ -137,10 +193,10 @@ impl<W: Write + Send> File<W> {
         self.writer.flush()
     }
 
-    /// Writes the rest and the footer. Gives the output and the number of rows.
-    pub fn finish(mut self) -> Result<(W, usize), ParquetError> {
+    /// Writes what is left to write and the footer.
+    pub fn finish(mut self, target: Target) -> Result<Written<W>, ParquetError> {
         self.flush()?;
-        let rows = self.written;
-        Ok((self.writer.into_inner()?, rows))
+        let (rows, with_rest) = (self.written, self.with_rest);
+        Ok(Written { target, out: self.writer.into_inner()?, rows, with_rest })
     }
 }

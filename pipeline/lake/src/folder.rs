@@ -3,19 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use crate::convert::{Surroundings, Target, Written};
+use crate::growth::{self, Grown};
 use crate::key::file_name;
 use crate::object::{Lake, Published};
 use crate::quarantine::Object;
-use crate::table::{Identity, Table};
+use crate::review::{FOLDER, QuarantineFile, Selection};
+use crate::table::{Growth, Identity, Table};
 use crate::types::{Field, Type};
 
 /// The folder of the tables' files.
@@ -35,6 +38,9 @@ struct TableFile {
     /// The folder of the table's files, below that of the lake.
     location: String,
     version: u64,
+    /// Whether data may add columns.
+    #[serde(default, skip_serializing_if = "Growth::is_open")]
+    schema: Growth,
     columns: Vec<ColumnEntry>,
 }
 
@@ -65,7 +71,7 @@ impl TableFile {
             Ok::<_, io::Error>(Field { name: entry.name, data_type })
         };
         let columns = self.columns.into_iter().map(field).collect::<Result<_, _>>()?;
-        Ok(Table { columns, version: self.version.to_string() })
+        Ok(Table { columns, version: self.version.to_string(), growth: self.schema })
     }
 }
 
@@ -90,6 +96,32 @@ impl Folder {
         Ok(found.insert(by_name))
     }
 
+    /// Reads the files in quarantine that have rows of a selection, and gives what `read` makes of each, in the order
+    /// of their paths.
+    pub fn quarantine<T>(
+        &self,
+        selection: &Selection,
+        read: impl Fn(&QuarantineFile, &mut dyn Read) -> io::Result<T>,
+    ) -> io::Result<Vec<T>> {
+        let folder = self.root.join(FOLDER);
+        let found = if folder.exists() { files(&folder) } else { Ok(Vec::new()) };
+        let mut paths = found.map_err(|error| at("list", &folder, &error))?;
+        paths.sort();
+        let mut all = Vec::new();
+        for path in paths {
+            let failed = |error: io::Error| at("read", &path, &error);
+            let stored = path.metadata().and_then(|file| file.modified()).map_err(failed)?;
+            let stored = Timestamp::try_from(stored).and_then(|time| Timestamp::from_second(time.as_second()));
+            let stored = stored.map_err(|error| failed(io::Error::other(error)))?;
+            let below = path.strip_prefix(&self.root).unwrap_or(&path).to_string_lossy().into_owned();
+            let file = QuarantineFile { path: below, stored };
+            if selection.has_file(&file) {
+                all.push(File::open(&path).and_then(|mut bytes| read(&file, &mut bytes)).map_err(failed)?);
+            }
+        }
+        Ok(all)
+    }
+
     /// The tables by name, each with the folder of its files below that of the lake.
     pub fn tables(&self) -> io::Result<BTreeMap<String, (String, Table)>> {
         let folder = self.root.join(TABLES);
@@ -101,6 +133,28 @@ impl Folder {
             }
         }
         Ok(tables)
+    }
+
+    /// Locks the table of this name, so that data adds no columns to it, or lets it grow again. Gives whether that
+    /// changed anything.
+    pub fn lock(&self, name: &str, is_locked: bool) -> io::Result<bool> {
+        let path = self.root.join(TABLES).join(format!("{name}.json"));
+        let Some(mut table) = TableFile::read(&path)? else {
+            return Err(io::Error::other(format!("there is no table {}", path.display())));
+        };
+        let wanted = if is_locked { Growth::Locked } else { Growth::Open };
+        if table.schema == wanted {
+            return Ok(false);
+        }
+        // Files that are written from now on may differ from those by the version before.
+        (table.schema, table.version) = (wanted, table.version + 1);
+        self.write_table(&table, &path).map(|()| true)
+    }
+
+    fn write_table(&self, table: &TableFile, path: &Path) -> io::Result<()> {
+        let mut file = self.temporary()?;
+        serde_json::to_writer_pretty(&mut file, table)?;
+        Self::persist(file, path)
     }
 
     fn table_file(&self, identity: &Identity) -> PathBuf {
@@ -140,13 +194,16 @@ impl Surroundings for Folder {
 
 impl Lake for Folder {
     fn grow(&mut self, identity: &Identity, _: Option<&Table>, columns: &[Field]) -> io::Result<()> {
-        let version = TableFile::read(&self.table_file(identity))?.map_or(0, |table| table.version + 1);
+        let path = self.table_file(identity);
+        let before = TableFile::read(&path)?;
+        let version = before.as_ref().map_or(0, |table| table.version + 1);
+        let before = before.map(|table| table.table(&path)).transpose()?;
+        let (known, growth) = before.map_or((Vec::new(), Growth::Open), |table| (table.columns, table.growth));
+        let Grown { columns, growth } = growth::grow(&known, growth, columns);
         let entry = |field: &Field| ColumnEntry { name: field.name.clone(), data_type: field.data_type.to_string() };
         let location = format!("formatted/{}", identity.folders());
-        let table = TableFile { location, version, columns: columns.iter().map(entry).collect() };
-        let mut file = self.temporary()?;
-        serde_json::to_writer_pretty(&mut file, &table)?;
-        Self::persist(file, &self.table_file(identity))
+        let columns = columns.iter().map(entry).collect();
+        self.write_table(&TableFile { location, version, schema: growth, columns }, &path)
     }
 
     fn announce(&mut self, _: &Object, _: &BTreeSet<Target>) -> io::Result<()> {

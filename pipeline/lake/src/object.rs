@@ -1,6 +1,6 @@
 //! One raw object, from its first byte to its published files: it is converted again for tables that had to grow.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
 use thiserror::Error;
@@ -61,6 +61,8 @@ pub struct Report {
     pub quarantined: Ledger,
     /// Tables that were created or got columns.
     pub grown: BTreeSet<Identity>,
+    /// Rows that have something in the column `_rest` of their table, which gets no other column.
+    pub with_rest: BTreeMap<Identity, u64>,
 }
 
 impl Report {
@@ -70,6 +72,9 @@ impl Report {
         self.rows += other.rows;
         self.files += other.files;
         self.grown.extend(other.grown);
+        for (table, rows) in other.with_rest {
+            *self.with_rest.entry(table).or_default() += rows;
+        }
         self.add_quarantined(other.quarantined);
     }
 
@@ -109,6 +114,12 @@ pub enum ObjectError {
         /// The table.
         table: String,
     },
+    /// The object was converted by other settings before, and it was to be converted once more by the same ones.
+    #[error(
+        "the object was converted by other settings before; give the options for table fields, event time, time zone \
+         and order that were given then"
+    )]
+    OtherSettings,
     /// It could not be noted which files the object has.
     #[error("cannot note which files are being published: {0}")]
     Announce(#[source] io::Error),
@@ -137,6 +148,7 @@ impl ObjectError {
             Self::Table(_) => "table",
             Self::Grow { .. } => "grow",
             Self::NeverGrown { .. } => "never-grown",
+            Self::OtherSettings => "other-settings",
             Self::Announce(_) => "announce",
             Self::End(_) => "stale-files",
             Self::Publish { .. } => "publish",
@@ -257,7 +269,7 @@ impl Progress {
     /// Publishes the files of a table. Gives the table if the object has to be converted for it again.
     fn publish_table<L: Lake>(&mut self, object: &Object, table: Complete<L::Out>, lake: &mut L) -> Option<Identity> {
         let Complete { identity, files, version, ledger } = table;
-        let kept: Vec<(Target, usize)> = files.iter().map(|file| (file.target.clone(), file.rows)).collect();
+        let kept: Vec<_> = files.iter().map(|file| (file.target.clone(), file.rows, file.with_rest)).collect();
         match lake.publish(object, files, version.as_deref()) {
             Ok(Published::Outdated) => return identity,
             Ok(Published::Visible) => {}
@@ -267,10 +279,13 @@ impl Progress {
                 return None;
             }
         }
-        for (target, rows) in kept {
-            if let Target::Rows(..) = target {
+        for (target, rows, with_rest) in kept {
+            if let Target::Rows(identity, _) = &target {
                 self.report.files += 1;
                 self.report.rows += rows as u64;
+                if with_rest > 0 {
+                    *self.report.with_rest.entry(identity.clone()).or_default() += with_rest as u64;
+                }
             }
             self.published.insert(target);
         }

@@ -175,7 +175,8 @@ impl Fields {
         if self.shapes.iter().all(|(_, shape)| *shape == Shape::Nothing) { Shape::Nothing } else { Shape::Struct(self) }
     }
 
-    fn add(&mut self, name: &str, shape: Shape) {
+    /// Adds what a field of this column has shown.
+    pub fn add(&mut self, name: &str, shape: Shape) {
         if let Some(&place) = self.places.get(name) {
             let known = std::mem::take(&mut self.shapes[place].1);
             self.shapes[place].1 = known.and(shape);

@@ -1,8 +1,11 @@
 //! Which table a row belongs to, and where the table's files are.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use fms_layout::Value;
 use fms_record::{Row, json};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::misfit::{Misfit, Reason};
@@ -18,6 +21,30 @@ pub struct Table {
     pub columns: Vec<Field>,
     /// The catalog's version of the table. Files that are written by the same version of it have the same bytes.
     pub version: String,
+    /// Whether data may add columns.
+    pub growth: Growth,
+}
+
+/// Whether data may add columns to a table. Where it may not, what has no column is kept as JSON in the column `_rest`,
+/// which is added if it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Growth {
+    /// Every new field becomes a column.
+    #[default]
+    Open,
+    /// Somebody has locked the table.
+    Locked,
+    /// The table has as many columns as a catalog takes.
+    Full,
+}
+
+impl Growth {
+    /// Whether every new field becomes a column.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    pub(crate) fn is_open(&self) -> bool {
+        *self == Self::Open
+    }
 }
 
 /// What tells the rows of one table from those of another: the values of the fields that `lake.table.fields` names.
@@ -27,9 +54,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity of a row. All fields have to be there, as strings, numbers or booleans that are not empty.
-    pub fn of(row: &Row<'_>, fields: &[String]) -> Result<Self, Misfit> {
+    /// The identity of a row, whose object's key has given these values. All other fields have to be in the row, as
+    /// strings, numbers or booleans that are not empty.
+    pub fn of(row: &Row<'_>, fields: &[String], of_key: &BTreeMap<String, String>) -> Result<Self, Misfit> {
         let value = |field: &String| {
+            if let Some(value) = of_key.get(field) {
+                return Ok((field.clone(), value.clone()));
+            }
             let value = row.find(field).unwrap_or("null");
             let text = match json::raw(value) {
                 Some(text) => json::decode(text)?.into_owned(),
@@ -42,6 +73,18 @@ impl Identity {
             Ok((field.clone(), text))
         };
         Ok(Self { fields: fields.iter().map(value).collect::<Result<_, _>>()? })
+    }
+
+    /// The identity whose folders these are; `None` if they are of none, or a value was too long to be kept whole.
+    pub(crate) fn of_folders(folders: &str) -> Option<Self> {
+        let field = |folder: &str| {
+            let (name, value) = folder.split_once('=')?;
+            match (fms_layout::unescape(name)?, fms_layout::unescape(value)?) {
+                (Value::Whole(name), Value::Whole(value)) => Some((name, value)),
+                _ => None,
+            }
+        };
+        Some(Self { fields: folders.split('/').map(field).collect::<Option<_>>()? })
     }
 
     /// The table's name in the catalog: the values joined by `_`. No two identities share a name, for a hash follows
@@ -106,6 +149,9 @@ mod tests {
 
     #[test]
     fn the_folders_are_those_of_hive() {
-        assert_eq!(identity(["a/b", "t", "c"]).folders(), "object=a%2Fb/type=t/command=c");
+        let identity = identity(["a/b", "t=", "가"]);
+        assert_eq!(identity.folders(), "object=a%2Fb/type=t%3D/command=%EA%B0%80");
+        assert_eq!(Identity::of_folders(&identity.folders()), Some(identity));
+        assert_eq!(Identity::of_folders("unclassified"), None);
     }
 }

@@ -74,7 +74,7 @@ impl Value {
 }
 
 /// The value that was escaped as this text; `None` for a text that [`escape`] does not write.
-pub(crate) fn unescape(text: &str) -> Option<Value> {
+pub fn unescape(text: &str) -> Option<Value> {
     if text.len() > WHOLE {
         return is_shortened(text).then(|| Value::Shortened(text.into()));
     }

@@ -27,7 +27,7 @@ mod file_name;
 mod path_format;
 mod template;
 
-pub use escape::{Value, escape};
+pub use escape::{Value, escape, unescape};
 pub use file_name::{Extension, FileName, FileNameError};
 pub use path_format::PathFormat;
 pub use template::{Field, Folder, Name, ParseError, Template};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use fms_aws::Retry;
-use fms_lake::{Bucket, ObjectError, Raw, Report, S3Url, Settings};
+use fms_lake::{Bucket, ObjectError, Raw, Report, S3Url, Settings, Storage};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, pin_mut, stream};
 
 use super::convert::Tally;
@@ -27,6 +27,7 @@ pub(super) struct Job {
     pub to: S3Url,
     pub database: String,
     pub settings: Settings,
+    pub storage: Storage,
     /// Whether objects that are on record are converted as well.
     pub again: bool,
     /// How many objects are converted at a time.
@@ -39,7 +40,7 @@ pub(super) fn run(job: Job) -> anyhow::Result<ExitCode> {
     let runtime = runtime.context("cannot start threads")?;
     let aws = fms_aws::load(runtime.handle());
     let retry = Retry::new("fms lake convert", Some(PATIENCE), DELAY_MAX, |_| {});
-    let bucket = Bucket::new(&aws, &job.to, &job.database, retry);
+    let bucket = Bucket::new(&aws, &job.to, &job.database, retry).storing(job.storage.clone());
     runtime.block_on(async {
         bucket.check().await?;
         convert(&bucket, job).await

@@ -10,11 +10,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use fms_lake::{Folder, Object, Report, S3Url, Settings, convert_object, files};
+use fms_lake::{Folder, Object, Report, S3Url, Settings, Storage, convert_object, files};
 
 use super::bucket::{self, Job};
 use super::counted;
 use super::settings::ConversionArguments;
+use super::storage::StorageArguments;
 use crate::{FAILED, LogFormat, NOT_STARTED, say, start_log};
 
 #[derive(Debug, Args)]
@@ -38,11 +39,13 @@ pub(crate) struct Arguments {
     at_once: Option<NonZeroUsize>,
     #[command(flatten)]
     conversion: ConversionArguments,
+    #[command(flatten)]
+    storage: StorageArguments,
 }
 
 /// Converts the objects. The exit status is 0 if every object was converted, with or without rows in quarantine; 1 if
 /// one could not be; 2 if nothing was begun.
-pub(super) fn run(arguments: Arguments, log_format: LogFormat) -> ExitCode {
+pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> ExitCode {
     let converted = match arguments.to.parse() {
         Ok(to) => in_bucket(arguments, to, log_format),
         Err(_) => in_folder(arguments),
@@ -54,12 +57,12 @@ pub(super) fn run(arguments: Arguments, log_format: LogFormat) -> ExitCode {
 }
 
 impl Arguments {
-    fn settings(self) -> Settings {
-        self.conversion.into()
+    fn settings(&self) -> anyhow::Result<Settings> {
+        self.conversion.settings()
     }
 }
 
-fn in_bucket(arguments: Arguments, to: S3Url, log_format: LogFormat) -> anyhow::Result<ExitCode> {
+fn in_bucket(arguments: &Arguments, to: S3Url, log_format: LogFormat) -> anyhow::Result<ExitCode> {
     let objects: Result<Vec<S3Url>, String> = arguments.objects.iter().map(|object| object.parse()).collect();
     let objects = objects.map_err(anyhow::Error::msg).context("a lake in S3 is made of objects in S3")?;
     let database = arguments.database.clone().context("a lake in S3 needs --database, for its tables in Glue")?;
@@ -70,20 +73,25 @@ fn in_bucket(arguments: Arguments, to: S3Url, log_format: LogFormat) -> anyhow::
         database,
         again: arguments.again,
         at_once: arguments.at_once.map_or(4, NonZeroUsize::get),
-        settings: arguments.settings(),
+        settings: arguments.settings()?,
+        storage: arguments.storage.storage(),
     })
 }
 
-fn in_folder(arguments: Arguments) -> anyhow::Result<ExitCode> {
+fn in_folder(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let only_s3 = arguments.database.is_some() || arguments.again || arguments.at_once.is_some();
     anyhow::ensure!(!only_s3, "--database, --again and --at-once are for a lake in S3; write `--to s3://…`");
+    anyhow::ensure!(
+        arguments.storage.storage() == Storage::default(),
+        "--sse-kms-key-id, --storage-class, --tag and --expected-bucket-owner are for a lake in S3; write `--to s3://…`"
+    );
     if let Some(url) = arguments.objects.iter().find(|object| object.starts_with("s3://")) {
         anyhow::bail!("{url} is in S3, so the lake has to be, too; write `--to s3://…`");
     }
     let paths: Vec<PathBuf> = arguments.objects.iter().map(PathBuf::from).collect();
     let objects = objects(&paths, Path::new(&arguments.to))?;
     let mut lake = Folder::new(&arguments.to);
-    let settings = arguments.settings();
+    let settings = arguments.settings()?;
     let mut tally = Tally::default();
     for (path, key) in &objects {
         let object = Object { bucket: String::new(), key: key.clone(), version_id: None };
@@ -158,6 +166,9 @@ impl Tally {
         for identity in &sum.grown {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "  created or given columns: {}", identity.table());
+        }
+        for (identity, rows) in &sum.with_rest {
+            let _ = writeln!(text, "  with a part in `_rest` of {}: {}", identity.table(), counted(*rows, "row"));
         }
         for ((reason, column), rows) in &sum.quarantined {
             let column = if column.is_empty() { String::new() } else { format!(", column `{column}`") };

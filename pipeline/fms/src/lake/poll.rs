@@ -14,8 +14,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use clap::{Args, value_parser};
 use fms_aws::Retry;
-use fms_lake::poll::{Convert, Health, Poll, Settings as PollSettings, Stopped};
-use fms_lake::{Bucket, Object, ObjectError, Report, S3Url, Settings};
+use fms_lake::poll::{Health, Poll, Raws, Settings as PollSettings, Stopped};
+use fms_lake::{Bucket, S3Url, Settings, count_retry};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -23,11 +23,9 @@ use tracing::{error, info};
 
 use super::queues::QueueArguments;
 use super::settings::ConversionArguments;
+use super::storage::StorageArguments;
 use crate::{LogFormat, NOT_STARTED, report, start_log, stop_signal};
 
-/// What a conversion takes of memory, in parts of the bytes of lines that it may hold: the columns, a sorted copy of
-/// them and the row groups that are being compressed. Measured: 2.2.
-const MEMORY_OF_BUFFER: (usize, usize) = (5, 2);
 /// How long a call to S3 or Glue is repeated. An object for which that is not enough goes to the fallback queue.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The longest wait between two attempts of a call.
@@ -46,8 +44,10 @@ pub(crate) struct Arguments {
     database: String,
     #[command(flatten)]
     conversion: ConversionArguments,
+    #[command(flatten)]
+    storage: StorageArguments,
     /// The objects whose keys begin with this are raw objects. Messages about others are deleted.
-    #[arg(long, env = "FMS_LAKE_RAW_PREFIX", value_name = "PREFIX", default_value = "topics/")]
+    #[arg(long, env = "FMS_LAKE_RAW_PREFIX", value_name = "PREFIX", default_value = "")]
     raw_prefix: String,
     /// The most messages that are handled at a time; as many as there are processors by default. Memory may allow less.
     #[arg(long, env = "FMS_LAKE_CONCURRENCY", value_name = "MESSAGES")]
@@ -103,12 +103,13 @@ fn poll(arguments: Arguments, stop: watch::Receiver<bool>) -> Result<(), Vec<Str
     let runtime = Runtime::new().map_err(|error| vec![format!("cannot start threads: {error}")])?;
     let aws = fms_aws::load(runtime.handle());
     let at_a_time = at_a_time(&arguments, &Settings::default());
+    let conversion = arguments.conversion.settings().map_err(|error| vec![error.to_string()])?;
     let queues = arguments.queues.queues(&aws).map_err(|error| vec![error.to_string()]);
     let listener = listen(arguments.listen)
         .map_err(|error| vec![format!("cannot listen at {}, which `--listen` names: {error}", arguments.listen)]);
     let (at_a_time, queues, (listener, address)) = all(at_a_time, queues, listener)?;
-    let retry = Retry::new("fms lake poll", Some(PATIENCE), DELAY_MAX, |_| {});
-    let bucket = Bucket::new(&aws, &arguments.to, &arguments.database, retry);
+    let retry = Retry::new("fms lake poll", Some(PATIENCE), DELAY_MAX, count_retry);
+    let bucket = Bucket::new(&aws, &arguments.to, &arguments.database, retry).storing(arguments.storage.storage());
     let found = runtime.block_on(async {
         let checks = async {
             let (queues, bucket) = tokio::join!(queues.check(), bucket.check());
@@ -126,9 +127,8 @@ fn poll(arguments: Arguments, stop: watch::Receiver<bool>) -> Result<(), Vec<Str
     let settings = settings(&arguments, at_a_time);
     let version = env!("CARGO_PKG_VERSION");
     info!(version, at_a_time, "fms lake poll starts and listens at http://{address}");
-    let convert =
-        Converter { bucket, settings: Arc::new(arguments.conversion.into()), raw_prefix: arguments.raw_prefix };
-    let poll = Poll::new(queues.main, queues.fallback, convert, settings);
+    let raws = Raws { bucket, settings: Arc::new(conversion), prefix: arguments.raw_prefix };
+    let poll = Poll::new(queues.main, queues.fallback, raws, settings);
     let router = router(poll.health(), metrics);
     runtime.spawn(async move {
         if let Err(error) = fms_serve::serve(listener, router).await {
@@ -167,8 +167,7 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 
 /// How many conversions there may be at a time.
 fn at_a_time(arguments: &Arguments, settings: &Settings) -> Result<usize, Vec<String>> {
-    let (times, of) = MEMORY_OF_BUFFER;
-    let one = (settings.buffer * times / of) >> 20;
+    let one = settings.memory();
     let by_memory = arguments.memory / one;
     if by_memory == 0 {
         let given = arguments.memory;
@@ -194,23 +193,6 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok((listener, address))
-}
-
-/// Converts raw objects into the lake.
-struct Converter {
-    bucket: Bucket,
-    settings: Arc<Settings>,
-    raw_prefix: String,
-}
-
-impl Convert for Converter {
-    fn is_raw(&self, object: &Object) -> bool {
-        object.key.starts_with(&self.raw_prefix) && !self.bucket.has(object)
-    }
-
-    async fn convert(&self, object: &Object) -> Result<Option<Report>, ObjectError> {
-        self.bucket.convert_current(&self.settings, object).await
-    }
 }
 
 fn router(health: Health, metrics: &'static fms_serve::PrometheusHandle) -> Router {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use fms_glue::{Glue, TableInput, already_exists, modified_meanwhile};
 
+use super::calls;
 use super::failure;
 use super::partitions::Known;
 use super::schema::{self, PARTITIONS_VERSION, Version};
@@ -21,10 +22,10 @@ pub(super) const MAX_ROUNDS: usize = 100;
 
 /// The tables of a lake.
 #[derive(Debug, Clone)]
-pub(super) struct Catalog {
+pub(crate) struct Catalog {
     pub glue: Glue,
     pub database: Arc<str>,
-    /// The folder of the tables' files: `s3://bucket/prefix/formatted/`.
+    /// The folder of the lake: `s3://bucket/prefix/`.
     pub root: Arc<str>,
     pub known: Arc<Known>,
 }
@@ -50,7 +51,43 @@ impl Catalog {
             table = self.settle(&name).await?;
             read = self.usable(&table, schema::read(&table, &location))?;
         }
+        calls::note_version(&name, Version::of(&table).number());
         Ok(Some(read))
+    }
+
+    /// The table of this identity as it is, if there is one. Nothing is changed, so its partitions may lag.
+    pub async fn seen(&self, identity: &Identity) -> io::Result<Option<Table>> {
+        let Some(table) = self.find(&identity.table()).await? else { return Ok(None) };
+        self.usable(&table, schema::read(&table, &self.location(identity))).map(Some)
+    }
+
+    /// The tables of the lake with their folders, such as `object=vehicle/type=tire/command=report`: those of these
+    /// names, or all.
+    pub async fn tables(&self, names: &[String]) -> io::Result<Vec<(String, String)>> {
+        let found = self.glue.tables(&self.database).await;
+        let found = found.map_err(|error| failure::glue(format!("list the tables of `{}`", self.database), error))?;
+        let lakes =
+            found.iter().filter_map(|table| Some((table.name.clone(), schema::folders(table, &self.root)?.to_owned())));
+        let mut tables: Vec<(String, String)> = lakes.collect();
+        if let Some(missing) = names.iter().find(|name| !tables.iter().any(|(table, _)| table == *name)) {
+            return Err(io::Error::other(format!(
+                "{} is no table of the lake at {}; correct its name, or the lake",
+                self.shown(missing),
+                self.root
+            )));
+        }
+        tables.retain(|(table, _)| names.is_empty() || names.contains(table));
+        Ok(tables)
+    }
+
+    /// A table of the lake by its name. Its partitions have its columns.
+    pub async fn named(&self, name: &str) -> io::Result<Table> {
+        let mut table = self.existing(name).await?;
+        if schema::lags(&table) {
+            table = self.settle(name).await?;
+        }
+        let location = table.storage_descriptor.as_ref().and_then(|storage| storage.location.clone());
+        self.usable(&table, schema::read(&table, &location.unwrap_or_default()))
     }
 
     /// Creates a table, or adds what it lacks of these columns.
@@ -76,6 +113,22 @@ impl Catalog {
             }
         }
         Err(self.restless(&name))
+    }
+
+    /// Locks the table of this name, so that data adds no columns to it, or lets it grow again. Gives whether that
+    /// changed anything.
+    pub async fn lock(&self, name: &str, is_locked: bool) -> io::Result<bool> {
+        for _ in 0..MAX_ROUNDS {
+            let Some(table) = self.find(name).await? else {
+                return Err(io::Error::other(format!("there is no table {}", self.shown(name))));
+            };
+            let version = table.version_id.clone();
+            let Some(input) = self.usable(&table, schema::lock(table.clone(), is_locked))? else { return Ok(false) };
+            if self.replace(&input, version.as_deref()).await? {
+                return self.settle(name).await.map(|_| true);
+            }
+        }
+        Err(self.restless(name))
     }
 
     /// Gives all partitions of a table its columns, and notes that it was done. Gives the table.
@@ -152,6 +205,11 @@ impl Catalog {
     }
 
     fn location(&self, identity: &Identity) -> String {
-        format!("{}{}/", self.root, identity.folders())
+        self.url(&format!("formatted/{}/", identity.folders()))
+    }
+
+    /// The URL of a path below the lake.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.root)
     }
 }

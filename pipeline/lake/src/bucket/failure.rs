@@ -40,7 +40,8 @@ pub(super) fn glue(doing: String, error: Error) -> io::Error {
         Some("EntityNotFoundException") => "create the database, or correct its name",
         Some("AccessDeniedException") => {
             "grant glue:GetDatabase, glue:GetTable, glue:CreateTable, glue:UpdateTable, glue:GetPartitions, \
-             glue:BatchGetPartition, glue:BatchCreatePartition and glue:BatchUpdatePartition"
+             glue:BatchGetPartition, glue:BatchCreatePartition and glue:BatchUpdatePartition; and glue:GetTables to \
+             compact, and glue:BatchDeletePartition besides to let hours expire"
         }
         _ => general(&error),
     };

@@ -2,17 +2,24 @@
 //!
 //! - `catalog`, `partitions`: tables and partitions, and how they are changed while others change them too;
 //! - `store`: files, which are replaced only in the state in which they were seen;
+//! - `manifest`, `deliver`: where the files of a partition are that was compacted, and how new files get there;
 //! - `record`: which files a raw object has, so that a conversion can be resumed, skipped, or replaced by another;
-//! - `raw`: raw objects.
+//! - `raw`: raw objects;
+//! - `quarantine`: what is in quarantine, and how it is converted once more.
 
-mod catalog;
+mod calls;
+pub(crate) mod catalog;
+mod deliver;
 mod failure;
+pub(crate) mod manifest;
 mod partitions;
+mod quarantine;
 mod raw;
 mod record;
-mod schema;
-mod spool;
-mod store;
+pub(crate) mod schema;
+pub(crate) mod spool;
+mod storage;
+pub(crate) mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -26,20 +33,26 @@ use tokio::runtime::Handle;
 
 use self::catalog::Catalog;
 use self::failure::Replaced;
+use self::manifest::Place;
 use self::raw::Reading;
 use self::record::{Record, Source};
 use self::schema::Version;
 use self::spool::Spool;
 use self::store::{Put, Store};
 use crate::convert::{Settings, Surroundings, Target, Written};
+use crate::explain::Explained;
 use crate::object::{Lake, ObjectError, Published, Report, convert_object};
 use crate::partition::Partition;
 use crate::quarantine::Object;
 use crate::table::{Identity, Table};
 use crate::types::Field;
 
+pub(crate) use calls::describe;
+
+pub use calls::count_retry;
 pub use failure::{CallFailed, Conflict};
 pub use raw::{Raw, S3Url};
+pub use storage::Storage;
 
 /// How many files of a table are stored at a time.
 const PUTS: usize = 8;
@@ -50,11 +63,22 @@ const MAX_CONFLICTS: usize = 5;
 /// How often an object is looked at again because it was replaced while it was being read.
 const MAX_REPLACED: usize = 5;
 
+/// What is done with an object that is on record as converted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// It is left as it is.
+    No,
+    /// It is converted.
+    Yes,
+    /// It is converted if the settings are those of before, whatever other conversions do at the same time.
+    Replay,
+}
+
 /// A lake in a bucket, whose tables are in a database of the Glue catalog. Clones share what they know.
 #[derive(Debug, Clone)]
 pub struct Bucket {
-    store: Store,
-    catalog: Catalog,
+    pub(crate) store: Store,
+    pub(crate) catalog: Catalog,
     reading: Reading,
 }
 
@@ -65,20 +89,39 @@ impl Bucket {
         let slash = if place.key.is_empty() || place.key.ends_with('/') { "" } else { "/" };
         let prefix = format!("{}{slash}", place.key);
         let catalog = Catalog {
-            glue: Glue::new(aws, retry.clone()),
+            glue: Glue::new(aws, retry.clone()).counting(calls::count_glue),
             database: database.into(),
-            root: format!("s3://{}/{prefix}formatted/", place.bucket).into(),
+            root: format!("s3://{}/{prefix}", place.bucket).into(),
             known: Arc::default(),
         };
         let reading = Reading { client: client.clone(), retry: retry.clone() };
-        let store = Store { client, bucket: place.bucket.as_str().into(), prefix: prefix.into(), retry };
+        let store = Store {
+            client,
+            bucket: place.bucket.as_str().into(),
+            prefix: prefix.into(),
+            retry,
+            storage: Arc::default(),
+        };
         Self { store, catalog, reading }
+    }
+
+    /// The same lake, whose files are stored in this way from now on.
+    #[must_use]
+    pub fn storing(mut self, storage: Storage) -> Self {
+        self.store.storage = Arc::new(storage);
+        self
     }
 
     /// Checks that the bucket and the database exist.
     pub async fn check(&self) -> io::Result<()> {
         self.store.check().await?;
         self.catalog.check().await
+    }
+
+    /// Locks the table of this name, so that data adds no columns to it, or lets it grow again. Gives whether that
+    /// changed anything.
+    pub async fn lock(&self, table: &str, is_locked: bool) -> io::Result<bool> {
+        self.catalog.lock(table, is_locked).await
     }
 
     /// The raw objects of this key or below it, without what belongs to the lake itself, as far as one answer of S3 has
@@ -92,7 +135,7 @@ impl Bucket {
     /// Whether an object belongs to the lake itself, and so is no raw object.
     pub fn has(&self, object: &Object) -> bool {
         let below = object.key.strip_prefix(&*self.store.prefix).filter(|_| *object.bucket == *self.store.bucket);
-        let folders = ["formatted/", "quarantine/", "conversions/"];
+        let folders = ["formatted/", "compacted/", "quarantine/", "conversions/"];
         below.is_some_and(|path| folders.iter().any(|folder| path.starts_with(folder)))
     }
 
@@ -111,9 +154,21 @@ impl Bucket {
         raw: &Raw,
         again: bool,
     ) -> Result<Option<Report>, ObjectError> {
+        self.convert_as(settings, raw, if again { Again::Yes } else { Again::No }).await
+    }
+
+    async fn convert_as(
+        &self,
+        settings: &Arc<Settings>,
+        raw: &Raw,
+        again: Again,
+    ) -> Result<Option<Report>, ObjectError> {
         let (bucket, settings, raw) = (self.clone(), Arc::clone(settings), Arc::new(raw.clone()));
         let handle = Handle::current();
-        let converting = tokio::task::spawn_blocking(move || bucket.convert_here(&settings, &raw, again, &handle));
+        // What the log says on that thread belongs to whatever this conversion belongs to.
+        let span = tracing::Span::current();
+        let converting =
+            tokio::task::spawn_blocking(move || span.in_scope(|| bucket.convert_here(&settings, &raw, again, &handle)));
         converting.await.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(error) => Err(ObjectError::Read(io::Error::other(error))),
@@ -127,30 +182,63 @@ impl Bucket {
         settings: &Arc<Settings>,
         object: &Object,
     ) -> Result<Option<Report>, ObjectError> {
+        self.convert_current_as(settings, object, Again::No).await
+    }
+
+    async fn convert_current_as(
+        &self,
+        settings: &Arc<Settings>,
+        object: &Object,
+        again: Again,
+    ) -> Result<Option<Report>, ObjectError> {
         let mut replaced = 0;
         loop {
             let raw = self.raw(object.clone()).await?;
-            match self.convert(settings, &raw, false).await {
+            match self.convert_as(settings, &raw, again).await {
                 Err(ObjectError::Read(error)) if is::<Replaced>(&error) && replaced < MAX_REPLACED => replaced += 1,
                 result => return result,
             }
         }
     }
 
+    /// The table of this identity as it is, if there is one. Nothing is changed.
+    pub async fn table(&self, identity: &Identity) -> io::Result<Option<Table>> {
+        self.catalog.seen(identity).await
+    }
+
+    /// Adds to `explained` what a raw object would do to the lake, of which nothing is changed. It blocks, so it must
+    /// not be called in an async context.
+    pub fn explain(
+        &self,
+        settings: &Settings,
+        by: &[String],
+        raw: &Raw,
+        handle: &Handle,
+        explained: &mut Explained,
+    ) -> Result<(), ObjectError> {
+        let raw = Arc::new(raw.clone());
+        let open = || self.reading.open(&raw, handle.clone());
+        explained.add(settings, by, &raw.object, open, |identity| handle.block_on(self.table(identity)))
+    }
+
     fn convert_here(
         &self,
         settings: &Settings,
         raw: &Arc<Raw>,
-        again: bool,
+        again: Again,
         handle: &Handle,
     ) -> Result<Option<Report>, ObjectError> {
         let source = Source::new(&raw.etag, settings, &self.catalog.database);
         let mut conflicts = 0;
         loop {
             let record = handle.block_on(Record::read(&self.store, &raw.object)).map_err(ObjectError::Announce)?;
-            // After a conflict, the other conversion may have done all of it.
-            if record.is_result_of(&source) && (!again || conflicts > 0) {
-                return Ok(None);
+            match again {
+                Again::Replay if record.is_of_other_version(&raw.object) => return Ok(None),
+                Again::Replay if record.is_by_other_settings(&source) => return Err(ObjectError::OtherSettings),
+                Again::No if record.is_result_of(&source) => return Ok(None),
+                // After a conflict, the other conversion may have done all of it.
+                Again::Yes if record.is_result_of(&source) && conflicts > 0 => return Ok(None),
+                _ => {}
             }
             let mut conversion = Conversion {
                 bucket: self,
@@ -169,12 +257,24 @@ impl Bucket {
 }
 
 fn is_conflict(error: &ObjectError) -> bool {
-    let (ObjectError::Announce(error) | ObjectError::End(error)) = error else { return false };
+    let (ObjectError::Announce(error) | ObjectError::End(error) | ObjectError::Publish { error, .. }) = error else {
+        return false;
+    };
     is::<Conflict>(error)
 }
 
 fn is<E: std::error::Error + 'static>(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<E>)
+}
+
+/// Whether all files are stored as they are.
+async fn are_stored(store: &Store, files: &[(String, Written<Spool>)]) -> io::Result<bool> {
+    for (path, file) in files {
+        if !store.has(path, &file.out.digest()).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The conversion of one object, on a thread that may block.
@@ -212,15 +312,10 @@ impl Lake for Conversion<'_> {
     fn publish(&mut self, object: &Object, files: Vec<Written<Spool>>, version: Option<&str>) -> io::Result<Published> {
         let version: Option<Version> = version.and_then(|version| version.parse().ok());
         let mut table: Option<Identity> = None;
-        let mut partitions: BTreeSet<Partition> = BTreeSet::new();
         for file in &files {
             match &file.target {
                 Target::Unclassified => {}
-                Target::Quarantine(identity) => table = Some(identity.clone()),
-                Target::Rows(identity, partition) => {
-                    table = Some(identity.clone());
-                    partitions.insert(*partition);
-                }
+                Target::Quarantine(identity) | Target::Rows(identity, _) => table = Some(identity.clone()),
             }
         }
         // The table was read again, and it is not newer: it was deleted and created since the files were written.
@@ -229,19 +324,40 @@ impl Lake for Conversion<'_> {
             before == Some(version)
         });
         let Bucket { store, catalog, .. } = self.bucket;
-        let puts = files.into_iter().map(|mut file| {
-            let path = file.target.key(object);
-            // A file that was announced only now is most likely not there.
-            let put = Put { version, is_newest, is_new: !self.record.had(&path) };
-            async move { store.put(&path, &mut file.out, put).await }
-        });
+        let (record, source) = (&mut self.record, &self.source);
+        let files: Vec<(String, Written<Spool>)> =
+            files.into_iter().map(|file| (file.target.key(object), file)).collect();
         self.handle.block_on(async {
-            let stored: Vec<Published> = stream::iter(puts).buffer_unordered(PUTS).try_collect().await?;
-            if stored.contains(&Published::Outdated) {
+            if record.is_result_of(source) && !are_stored(store, &files).await? {
+                record.reopen(store).await?;
+            }
+            let (rows, quarantine): (Vec<_>, Vec<_>) =
+                files.into_iter().partition(|(_, file)| matches!(file.target, Target::Rows(..)));
+            let put = |(path, mut file): (String, Written<Spool>)| {
+                // A file that was announced only now is most likely not there.
+                let put = Put { version, is_newest, is_new: !record.had(&path) };
+                async move {
+                    let Some((place, name)) = Place::of(&path) else {
+                        return Ok((store.put(&path, &mut file.out, put).await?, None));
+                    };
+                    let delivered = deliver::put(store, (&place, name), &mut file.out, put).await?;
+                    Ok::<_, io::Error>((delivered.published, Some((place.partition, delivered.location))))
+                }
+            };
+            // What was in quarantine is visible elsewhere before it leaves it, and whoever looks for what is left of a
+            // replay that has died finds it there.
+            let stored: Vec<_> = stream::iter(rows.into_iter().map(put)).buffer_unordered(PUTS).try_collect().await?;
+            if stored.iter().any(|(published, _)| *published == Published::Outdated) {
                 return Ok(Published::Outdated);
             }
-            if let Some(identity) = table.filter(|_| !partitions.is_empty()) {
-                catalog.add_partitions(&identity, &partitions).await?;
+            let locations: BTreeMap<Partition, String> = stored.into_iter().filter_map(|(_, place)| place).collect();
+            if let Some(identity) = table.filter(|_| !locations.is_empty()) {
+                catalog.add_partitions(&identity, &locations).await?;
+            }
+            for file in quarantine {
+                if put(file).await?.0 == Published::Outdated {
+                    return Ok(Published::Outdated);
+                }
             }
             Ok(Published::Visible)
         })

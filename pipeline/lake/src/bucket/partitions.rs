@@ -1,6 +1,6 @@
 //! The partitions of tables in Glue: they are created when their first file is there, and have the table's columns.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,15 +19,15 @@ const TRUSTED: Duration = Duration::from_mins(10);
 
 /// The partitions that were seen a short time ago, so that not every object asks for them again.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(crate) struct Known {
     seen: Mutex<HashMap<(String, Partition), Instant>>,
 }
 
 impl Known {
-    fn unseen(&self, table: &str, partitions: &BTreeSet<Partition>) -> Vec<Partition> {
+    fn unseen<'p>(&self, table: &str, partitions: impl Iterator<Item = &'p Partition>) -> Vec<Partition> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, at| at.elapsed() < TRUSTED);
-        partitions.iter().copied().filter(|partition| !seen.contains_key(&(table.to_owned(), *partition))).collect()
+        partitions.copied().filter(|partition| !seen.contains_key(&(table.to_owned(), *partition))).collect()
     }
 
     /// Forgets the partitions of a table that was created, perhaps after it was deleted.
@@ -42,19 +42,21 @@ impl Known {
 }
 
 impl Catalog {
-    /// Sees to it that these partitions of a table exist with its columns.
+    /// Sees to it that these partitions of a table exist with its columns. Those that do not exist get the locations
+    /// that are given, which are paths below the lake; others keep theirs.
     ///
     /// The table may get columns while a partition is created with the ones before, after those who gave them had gone
     /// through the partitions. So this ends only when all partitions have the columns of a table that did not change.
-    pub async fn add_partitions(&self, identity: &Identity, partitions: &BTreeSet<Partition>) -> io::Result<()> {
+    pub async fn add_partitions(&self, identity: &Identity, locations: &BTreeMap<Partition, String>) -> io::Result<()> {
         let name = identity.table();
-        let unseen = self.known.unseen(&name, partitions);
+        let unseen = self.known.unseen(&name, locations.keys());
         if unseen.is_empty() {
             return Ok(());
         }
         let mut table = self.existing(&name).await?;
         for _ in 0..MAX_ROUNDS {
-            let existing = self.create_partitions(&table, &unseen).await?;
+            let inputs = unseen.iter().map(|partition| self.input(&table, *partition, &locations[partition]));
+            let existing = self.create_partitions(&table, &inputs.collect::<Vec<_>>()).await?;
             let stale = self.stale(&table, &existing).await?;
             let now = self.existing(&name).await?;
             if Version::of(&now) == Version::of(&table) {
@@ -71,20 +73,60 @@ impl Catalog {
 
     /// Gives all partitions of a table its columns.
     pub async fn bring_up(&self, table: &fms_glue::Table) -> io::Result<()> {
-        let all = self.glue.partitions(&self.database, &table.name, None).await;
-        let all = all.map_err(|error| failure::glue(self.of("read", &table.name), error))?;
+        let all = self.partitions(&table.name).await?;
         let stale: Vec<_> = all.into_iter().filter_map(|partition| with_columns(partition, table)).collect();
         self.update(&table.name, &stale).await
+    }
+
+    /// All partitions of a table.
+    pub async fn partitions(&self, table: &str) -> io::Result<Vec<fms_glue::Partition>> {
+        let all = self.glue.partitions(&self.database, table, None).await;
+        all.map_err(|error| failure::glue(self.of("read", table), error))
+    }
+
+    /// Sends readers of a partition to a location. Gives where they were sent before; `None` if the partition does not
+    /// exist, and so nobody is sent anywhere.
+    ///
+    /// It writes the columns, too, so it ends like [`add_partitions`](Self::add_partitions).
+    pub async fn relocate(&self, name: &str, partition: Partition, location: &str) -> io::Result<Option<String>> {
+        let mut before = None;
+        let mut table = self.existing(name).await?;
+        for _ in 0..MAX_ROUNDS {
+            let found = self.glue.partitions_by_values(&self.database, name, &[partition.values().into()]).await;
+            let found = found.map_err(|error| failure::glue(self.of("read", name), error))?;
+            let Some(partition) = found.into_iter().next() else { return Ok(None) };
+            let mut input = partition.clone().into_input();
+            let storage = input.storage_descriptor.get_or_insert_default();
+            before = before.or_else(|| Some(storage.location.clone().unwrap_or_default()));
+            storage.columns = columns(&table).to_vec();
+            storage.location = Some(location.to_owned());
+            if input != partition.into_input() {
+                self.update(name, &[input]).await?;
+            }
+            let now = self.existing(name).await?;
+            if Version::of(&now) == Version::of(&table) {
+                return Ok(before);
+            }
+            table = now;
+        }
+        Err(self.restless(name))
+    }
+
+    /// Takes a partition out of the catalog, if it is there.
+    pub async fn forget(&self, table: &str, partition: Partition) -> io::Result<()> {
+        let failed = self.glue.delete_partitions(&self.database, table, &[partition.values().into()]).await;
+        let mut failed = failed.map_err(|error| failure::glue(self.of("delete", table), error))?;
+        failed.retain(|failed| !failed.missing());
+        self.none(&failed, "delete", table)
     }
 
     /// Creates partitions. Gives the values of those that exist already.
     async fn create_partitions(
         &self,
         table: &fms_glue::Table,
-        partitions: &[Partition],
+        inputs: &[PartitionInput],
     ) -> io::Result<Vec<Vec<String>>> {
-        let inputs: Vec<_> = partitions.iter().map(|partition| input(table, *partition)).collect();
-        let failed = self.glue.create_partitions(&self.database, &table.name, &inputs).await;
+        let failed = self.glue.create_partitions(&self.database, &table.name, inputs).await;
         let failed = failed.map_err(|error| failure::glue(self.of("create", &table.name), error))?;
         let (existing, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(Failed::already_exists);
         self.none(&failed, "create", &table.name)?;
@@ -106,6 +148,17 @@ impl Catalog {
         self.none(&failed, "change", table)
     }
 
+    /// A partition of the lake with the table's columns.
+    fn input(&self, table: &fms_glue::Table, partition: Partition, location: &str) -> PartitionInput {
+        let mut storage = table.storage_descriptor.clone().unwrap_or_default();
+        storage.location = Some(self.url(location));
+        PartitionInput {
+            values: partition.values().into(),
+            storage_descriptor: Some(storage),
+            ..PartitionInput::default()
+        }
+    }
+
     fn none(&self, failed: &[Failed], doing: &str, table: &str) -> io::Result<()> {
         let Some(first) = failed.first() else { return Ok(()) };
         let more = if failed.len() > 1 { format!(", and {} more", failed.len() - 1) } else { String::new() };
@@ -115,13 +168,6 @@ impl Catalog {
     fn of(&self, doing: &str, table: &str) -> String {
         format!("{doing} partitions of the table {}", self.shown(table))
     }
-}
-
-/// A partition of the lake with the table's columns.
-fn input(table: &fms_glue::Table, partition: Partition) -> PartitionInput {
-    let mut storage = table.storage_descriptor.clone().unwrap_or_default();
-    storage.location = storage.location.map(|location| format!("{}/{partition}/", location.trim_end_matches('/')));
-    PartitionInput { values: partition.values().into(), storage_descriptor: Some(storage), ..PartitionInput::default() }
 }
 
 /// A partition as it should be; `None` if it has the table's columns.

@@ -15,7 +15,9 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::deliver;
 use super::failure::Conflict;
+use super::manifest::Place;
 use super::store::Store;
 use crate::convert::Settings;
 use crate::key::file_name;
@@ -37,9 +39,13 @@ impl Source {
     /// The bytes with this `ETag`, converted by these settings into this database.
     pub fn new(etag: &str, settings: &Settings, database: &str) -> Self {
         let zone = settings.zone.iana_name().map_or_else(|| format!("{:?}", settings.zone), ToOwned::to_owned);
-        let Settings { table_fields, time_field, sort_fields, .. } = settings;
-        let all = serde_json::json!([FORMAT, table_fields, time_field, zone, sort_fields, database]).to_string();
-        Self { etag: etag.to_owned(), settings: hex::encode(&Sha256::digest(all)[..8]) }
+        let Settings { table_fields, key_template, time_field, sort_fields, .. } = settings;
+        let mut all = serde_json::json!([FORMAT, table_fields, time_field, zone, sort_fields, database]);
+        // Without a template, the digest is what it was before there were any.
+        if let (Some(all), Some(template)) = (all.as_array_mut(), key_template) {
+            all.push(template.to_string().into());
+        }
+        Self { etag: etag.to_owned(), settings: hex::encode(&Sha256::digest(all.to_string())[..8]) }
     }
 }
 
@@ -85,6 +91,23 @@ impl Record {
         self.content.converted.as_ref() == Some(source)
     }
 
+    /// Whether it is that of another version of the object.
+    pub fn is_of_other_version(&self, object: &Object) -> bool {
+        self.content.object != *object
+    }
+
+    /// Whether the object is converted, and by other settings than these.
+    pub fn is_by_other_settings(&self, source: &Source) -> bool {
+        self.content.converted.as_ref().is_some_and(|converted| converted.settings != source.settings)
+    }
+
+    /// Notes that the object is not converted any more, because its files are about to change. Whoever finds the record
+    /// after this process has died converts the object.
+    pub async fn reopen(&mut self, store: &Store) -> io::Result<()> {
+        let next = Content { converted: None, ..self.content.clone() };
+        self.write(store, next).await
+    }
+
     /// Whether an earlier conversion of the object may have left this file.
     pub fn had(&self, path: &str) -> bool {
         self.before.contains(path)
@@ -117,7 +140,10 @@ impl Record {
                     self.path
                 )));
             }
-            store.delete(path).await?;
+            match Place::of(path) {
+                Some(file) => deliver::remove(store, (&file.0, file.1)).await?,
+                None => store.delete(path).await?,
+            }
         }
         let next = Content { object: object.clone(), converted: Some(source.clone()), files: published };
         self.write(store, next).await
@@ -153,6 +179,7 @@ mod tests {
             Source::new("e", &settings, "mart"),
             Source::new("e", &Settings { zone, ..settings.clone() }, "lake"),
             Source::new("e", &Settings { sort_fields: vec!["x".into()], ..settings.clone() }, "lake"),
+            Source::new("e", &Settings { key_template: "{object}/".parse().ok(), ..settings.clone() }, "lake"),
         ] {
             assert_ne!(source, other);
         }

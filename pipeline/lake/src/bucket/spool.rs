@@ -18,12 +18,12 @@ pub struct Spool {
 }
 
 impl Spool {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { file: SpooledTempFile::new(MEMORY), hash: Sha256::new(), length: 0 }
     }
 
     /// How many bytes were written.
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 

@@ -2,20 +2,23 @@
 //! an older version of its table.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use fms_aws::{Error, Retry, Verdict};
 
+use super::calls::CountS3;
 use super::failure;
 use super::schema::Version;
 use super::spool::Spool;
+use super::storage::Storage;
 use crate::object::Published;
 
 /// The metadata of a file with the version of the table by which it was written.
@@ -34,22 +37,48 @@ const MAX_ROUNDS: usize = 16;
 /// bucket.
 pub(super) fn client(aws: &SdkConfig) -> Client {
     let own_endpoint = aws.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
-    Client::from_conf(aws_sdk_s3::config::Builder::from(aws).force_path_style(own_endpoint).build())
+    Client::from_conf(
+        aws_sdk_s3::config::Builder::from(aws).force_path_style(own_endpoint).interceptor(CountS3).build(),
+    )
 }
 
 /// The calls to one bucket, below a prefix.
 #[derive(Debug, Clone)]
-pub(super) struct Store {
+pub(crate) struct Store {
     pub client: Client,
     pub bucket: Arc<str>,
     /// Empty, or ends with `/`.
     pub prefix: Arc<str>,
     pub retry: Retry,
+    pub storage: Arc<Storage>,
+}
+
+/// A file as a listing has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Its path below the lake.
+    pub path: String,
+    pub etag: String,
+    pub bytes: u64,
+    /// When it was stored, in seconds since the Unix epoch.
+    pub modified: i64,
+}
+
+impl Listed {
+    /// The name of the file in its folder.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The path of its folder, which ends with `/`.
+    pub fn folder(&self) -> &str {
+        self.path.strip_suffix(self.name()).unwrap_or_default()
+    }
 }
 
 /// What is known of a file that is to be stored.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Put {
+pub(crate) struct Put {
     /// The version of the table by which it was written.
     pub version: Option<Version>,
     /// Whether that is known to be the newest version, so that even a file by a newer one is replaced.
@@ -78,7 +107,15 @@ enum Before {
 impl Store {
     /// Checks that the bucket exists.
     pub async fn check(&self) -> io::Result<()> {
-        let call = || async { self.client.head_bucket().bucket(&*self.bucket).send().await.map_err(Error::from) };
+        let call = || async {
+            self.client
+                .head_bucket()
+                .bucket(&*self.bucket)
+                .set_expected_bucket_owner(self.storage.owner())
+                .send()
+                .await
+                .map_err(Error::from)
+        };
         let what = format!("HeadBucket s3://{}", self.bucket);
         match self.retry.run(what, Error::verdict_at_start, call).await {
             Ok(_) => Ok(()),
@@ -123,10 +160,16 @@ impl Store {
         )))
     }
 
+    /// Whether a file with these bytes is stored.
+    pub async fn has(&self, path: &str, digest: &str) -> io::Result<bool> {
+        let found = self.head(&self.key(path)).await?;
+        Ok(found.is_some_and(|found| found.metadata().and_then(|all| all.get(DIGEST)).is_some_and(|of| of == digest)))
+    }
+
     async fn head(&self, key: &str) -> io::Result<Option<HeadObjectOutput>> {
         let call = || async {
             let request = self.client.head_object().bucket(&*self.bucket).key(key);
-            request.send().await.map_err(Error::from)
+            request.set_expected_bucket_owner(self.storage.owner()).send().await.map_err(Error::from)
         };
         match self.retry.run(format!("HeadObject {}", self.shown(key)), Error::verdict, call).await {
             Ok(found) => Ok(Some(found)),
@@ -151,22 +194,31 @@ impl Store {
     }
 
     async fn put_whole(&self, file: &mut File<'_>, before: &Before) -> io::Result<Result<(), Error>> {
-        let body = file.body.read(0, PART)?;
+        let (storage, body) = (&self.storage, file.body.read(0, PART)?);
         let (if_match, if_none_match) = before.conditions();
         let call = || async {
             let request = self.client.put_object().bucket(&*self.bucket).key(&file.key).body(body.clone().into());
             let request = request.content_type(file.content_type).set_metadata(Some(file.metadata()));
             let request = request.set_if_match(if_match.clone()).set_if_none_match(if_none_match.clone());
-            request.send().await.map_err(Error::from)
+            let request = request.set_storage_class(storage.class()).set_tagging(storage.tagging());
+            let request = request
+                .set_server_side_encryption(storage.encryption())
+                .set_ssekms_key_id(storage.sse_kms_key_id.clone());
+            request.set_expected_bucket_owner(storage.owner()).send().await.map_err(Error::from)
         };
         Ok(self.retry.run(format!("PutObject {}", self.shown(&file.key)), verdict, call).await.map(drop))
     }
 
     async fn put_parts(&self, file: &mut File<'_>, before: &Before) -> io::Result<Result<(), Error>> {
-        let shown = self.shown(&file.key);
+        let (storage, shown) = (&self.storage, self.shown(&file.key));
         let call = || async {
             let request = self.client.create_multipart_upload().bucket(&*self.bucket).key(&file.key);
             let request = request.content_type(file.content_type).set_metadata(Some(file.metadata()));
+            let request = request.set_storage_class(storage.class()).set_tagging(storage.tagging());
+            let request = request
+                .set_server_side_encryption(storage.encryption())
+                .set_ssekms_key_id(storage.sse_kms_key_id.clone())
+                .set_expected_bucket_owner(storage.owner());
             // Otherwise S3 refuses parts that have a checksum.
             request.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await.map_err(Error::from)
         };
@@ -179,6 +231,7 @@ impl Store {
             // S3 stores the parts, and charges for them, until the upload is aborted. The error that is given is the
             // one that led here.
             let request = self.client.abort_multipart_upload().bucket(&*self.bucket).key(&file.key).upload_id(&upload);
+            let request = request.set_expected_bucket_owner(storage.owner());
             if let Err(error) = request.send().await.map_err(Error::from) {
                 tracing::warn!("the unfinished upload of {shown} could not be aborted: {error}");
             }
@@ -195,6 +248,7 @@ impl Store {
             let call = || async {
                 let request = self.client.upload_part().bucket(&*self.bucket).key(&file.key).upload_id(upload);
                 let request = request.part_number(number).body(ByteStream::from(body.clone()));
+                let request = request.set_expected_bucket_owner(self.storage.owner());
                 request.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await.map_err(Error::from)
             };
             match self.retry.run(format!("UploadPart {number} of {shown}"), Error::verdict, call).await {
@@ -213,6 +267,7 @@ impl Store {
         let call = || async {
             let request = self.client.complete_multipart_upload().bucket(&*self.bucket).key(&file.key);
             let request = request.upload_id(upload).multipart_upload(parts.clone());
+            let request = request.set_expected_bucket_owner(self.storage.owner());
             let request = request.set_if_match(if_match.clone()).set_if_none_match(if_none_match.clone());
             request.send().await.map_err(Error::from)
         };
@@ -223,7 +278,8 @@ impl Store {
     pub async fn get(&self, path: &str) -> io::Result<Option<(Bytes, String)>> {
         let key = self.key(path);
         let call = || async {
-            let found = self.client.get_object().bucket(&*self.bucket).key(&key).send().await.map_err(Error::from)?;
+            let request = self.client.get_object().bucket(&*self.bucket).key(&key);
+            let found = request.set_expected_bucket_owner(self.storage.owner()).send().await.map_err(Error::from)?;
             let etag = found.e_tag.unwrap_or_default();
             let body = found.body.collect().await.map_err(super::raw::interrupted)?;
             Ok((body.into_bytes(), etag))
@@ -243,7 +299,10 @@ impl Store {
         let (if_match, if_none_match) = before.conditions();
         let call = || async {
             let request = self.client.put_object().bucket(&*self.bucket).key(&key).body(body.clone().into());
-            let request = request.content_type("application/json");
+            let request = request.content_type("application/json").set_expected_bucket_owner(self.storage.owner());
+            let request = request
+                .set_server_side_encryption(self.storage.encryption())
+                .set_ssekms_key_id(self.storage.sse_kms_key_id.clone());
             let request = request.set_if_match(if_match.clone()).set_if_none_match(if_none_match.clone());
             request.send().await.map_err(Error::from)
         };
@@ -254,12 +313,88 @@ impl Store {
         }
     }
 
+    /// The files whose paths begin so.
+    pub async fn list(&self, prefix: &str) -> io::Result<Vec<Listed>> {
+        let mut files = Vec::new();
+        self.each_page(prefix, None, |page| {
+            files.extend(page.contents().iter().filter_map(|found| {
+                Some(Listed {
+                    path: found.key()?.strip_prefix(&*self.prefix)?.to_owned(),
+                    etag: found.e_tag()?.to_owned(),
+                    bytes: found.size().unwrap_or_default().unsigned_abs(),
+                    modified: found.last_modified().map_or(i64::MAX, aws_sdk_s3::primitives::DateTime::secs),
+                })
+            }));
+        })
+        .await?;
+        Ok(files)
+    }
+
+    /// The folders in a folder: their paths, which end with `/`.
+    pub async fn folders(&self, folder: &str) -> io::Result<Vec<String>> {
+        let mut folders = Vec::new();
+        self.each_page(folder, Some("/"), |page| {
+            let found = page.common_prefixes().iter().filter_map(|found| found.prefix()?.strip_prefix(&*self.prefix));
+            folders.extend(found.map(ToOwned::to_owned));
+        })
+        .await?;
+        Ok(folders)
+    }
+
+    async fn each_page(
+        &self,
+        prefix: &str,
+        delimiter: Option<&str>,
+        mut page: impl FnMut(&ListObjectsV2Output),
+    ) -> io::Result<()> {
+        let prefix = self.key(prefix);
+        let mut token: Option<String> = None;
+        loop {
+            let call = || async {
+                let request = self.client.list_objects_v2().bucket(&*self.bucket).prefix(&prefix);
+                let request = request.set_delimiter(delimiter.map(ToOwned::to_owned));
+                request.set_continuation_token(token.clone()).send().await.map_err(Error::from)
+            };
+            let found = self.retry.run(format!("ListObjectsV2 {}", self.shown(&prefix)), Error::verdict, call).await;
+            let found = found.map_err(|error| failure::s3(format!("list {}", self.shown(&prefix)), error))?;
+            page(&found);
+            token = found.next_continuation_token;
+            if token.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A temporary file with the bytes of a file that is still the one with this `ETag`, and the SHA-256 that it was
+    /// stored with; `None` if it is not.
+    pub async fn download(&self, path: &str, etag: &str) -> io::Result<Option<(std::fs::File, Option<String>)>> {
+        let key = self.key(path);
+        let call = || async {
+            let request = self.client.get_object().bucket(&*self.bucket).key(&key).if_match(etag);
+            let mut found = request.send().await.map_err(Error::from)?;
+            let written = async {
+                let mut file = tempfile::tempfile()?;
+                while let Some(bytes) = found.body.next().await {
+                    file.write_all(&bytes.map_err(io::Error::other)?)?;
+                }
+                Ok::<_, io::Error>(file)
+            };
+            let file = written.await.map_err(super::raw::interrupted)?;
+            Ok((file, found.metadata.as_mut().and_then(|all| all.remove(DIGEST))))
+        };
+        match self.retry.run(format!("GetObject {}", self.shown(&key)), Error::verdict, call).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if was_changed(&error) => Ok(None),
+            Err(error) => Err(failure::s3(format!("read {}", self.shown(&key)), error)),
+        }
+    }
+
     /// Removes a file, if it exists.
     pub async fn delete(&self, path: &str) -> io::Result<()> {
         let key = self.key(path);
         let call = || async {
             let request = self.client.delete_object().bucket(&*self.bucket).key(&key);
-            request.send().await.map_err(Error::from)
+            request.set_expected_bucket_owner(self.storage.owner()).send().await.map_err(Error::from)
         };
         let deleted = self.retry.run(format!("DeleteObject {}", self.shown(&key)), Error::verdict, call).await;
         deleted.map(drop).map_err(|error| failure::s3(format!("remove {}", self.shown(&key)), error))

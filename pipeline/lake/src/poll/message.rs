@@ -21,12 +21,19 @@ use crate::quarantine::Object;
 /// How long a message stays invisible is extended after this part of the time, so that two calls may fail.
 const BEATS: u32 = 3;
 
-/// What messages are handled with.
+/// What the messages of a poller are handled with.
 pub(super) struct Handler<Q, C> {
     pub queue: Arc<Q>,
+    pub work: Work<Q, C>,
+    pub settings: Settings,
+}
+
+/// What is to be done for a message, whoever receives and deletes it.
+pub(super) struct Work<Q, C> {
     pub fallback: Arc<Q>,
     pub convert: C,
-    pub settings: Settings,
+    /// How often a message may be received. After that, its objects go to the fallback queue.
+    pub max_attempts: u32,
 }
 
 /// Why an object was not converted.
@@ -41,7 +48,7 @@ impl<Q: Queue, C: Convert> Handler<Q, C> {
     pub(super) async fn handle(&self, message: &Message) {
         let beats = beat(&*self.queue, &message.receipt, self.settings.visibility);
         let is_done = tokio::select! {
-            is_done = self.finish(message) => is_done,
+            is_done = self.work.finish(message) => is_done,
             never = beats => match never {},
         };
         if is_done {
@@ -50,34 +57,36 @@ impl<Q: Queue, C: Convert> Handler<Q, C> {
         }
     }
 
+    async fn delete(&self, message: &Message) {
+        match self.queue.delete(&message.receipt).await {
+            Ok(()) => metrics::deleted(),
+            Err(error) => warn!(
+                message_id = message.id,
+                "the message is done, but will be received again and converted to the same: {error}"
+            ),
+        }
+    }
+}
+
+impl<Q: Queue, C: Convert> Work<Q, C> {
     /// Converts the objects of a message and sends letters about those that fail. Gives whether all of that was done.
-    async fn finish(&self, message: &Message) -> bool {
+    pub(super) async fn finish(&self, message: &Message) -> bool {
         for created in created_objects(&message.body) {
             let Err(letter) = self.created(message, created).await else { continue };
             warn!(
-                message = message.id,
+                message_id = message.id,
                 reason = letter.reason(),
                 key = letter.key(),
                 "the lake gives up: {}",
                 letter.error()
             );
             if let Err(error) = self.fallback.send(&letter.text()).await {
-                warn!(message = message.id, "the message stays in its queue and will be received again: {error}");
+                warn!(message_id = message.id, "the message stays in its queue and will be received again: {error}");
                 return false;
             }
             metrics::letter_sent();
         }
         true
-    }
-
-    async fn delete(&self, message: &Message) {
-        match self.queue.delete(&message.receipt).await {
-            Ok(()) => metrics::deleted(),
-            Err(error) => warn!(
-                message = message.id,
-                "the message is done, but will be received again and converted to the same: {error}"
-            ),
-        }
     }
 
     /// Converts an object that a message names, if it is a raw one. The letter says why that was not possible.
@@ -93,7 +102,7 @@ impl<Q: Queue, C: Convert> Handler<Q, C> {
             metrics::not_raw();
             return Ok(());
         }
-        let converted = if message.attempts > self.settings.max_attempts {
+        let converted = if message.attempts > self.max_attempts {
             Err(self.too_often(message.attempts))
         } else {
             self.convert(&object, size).await
@@ -123,10 +132,11 @@ impl<Q: Queue, C: Convert> Handler<Q, C> {
     }
 
     fn too_often(&self, attempts: u32) -> Failure {
-        let most = self.settings.max_attempts;
+        let most = self.max_attempts;
         let error = format!(
             "the message was received {attempts} times, of which {most} are allowed: each time, the conversion was not \
-             ended, as when its process is killed for lack of memory, or the message could not be deleted"
+             ended, as when its process is killed for lack of memory or its time is up, or the message could not be \
+             deleted"
         );
         Failure { reason: "too-many-attempts", error }
     }

@@ -11,6 +11,7 @@ const OBJECTS: &str = "fms_lake_objects_total";
 const FAILURES: &str = "fms_lake_failures_total";
 const ROWS: &str = "fms_lake_rows_total";
 const FILES: &str = "fms_lake_files_total";
+const WITH_REST: &str = "fms_lake_rest_rows_total";
 const QUARANTINED: &str = "fms_lake_quarantined_rows_total";
 const BYTES: &str = "fms_lake_raw_bytes_total";
 const SECONDS: &str = "fms_lake_conversion_seconds";
@@ -29,6 +30,7 @@ const COUNTERS: &[(&str, &str)] = &[
     (FAILURES, "Objects that were not converted and messages that could not be read, by reason."),
     (ROWS, "Rows stored in files of tables."),
     (FILES, "Files of tables stored."),
+    (WITH_REST, "Rows with something in the column `_rest` of their table, which gets no other column."),
     (QUARANTINED, "Rows put into quarantine, by reason."),
     (BYTES, "Bytes of the raw objects that were converted, as their events say."),
     (RECEIVED, "Messages received."),
@@ -53,8 +55,9 @@ pub(super) fn describe() {
     for (name, text) in GAUGES {
         describe_gauge!(*name, *text);
     }
+    crate::bucket::describe();
     describe_histogram!(SECONDS, "Seconds that the conversion of an object took.");
-    for name in [ROWS, FILES, BYTES, RECEIVED, DELETED, RETURNED, LETTERS] {
+    for name in [ROWS, FILES, WITH_REST, BYTES, RECEIVED, DELETED, RETURNED, LETTERS] {
         counter!(name).increment(0);
     }
     for outcome in ["converted", "on-record", "failed", "not-raw"] {
@@ -68,6 +71,7 @@ pub(super) fn converted(report: &Report, size: Option<u64>, took: Duration) {
     counter!(OBJECTS, "outcome" => "converted").increment(1);
     counter!(ROWS).increment(report.rows);
     counter!(FILES).increment(report.files);
+    counter!(WITH_REST).increment(report.with_rest.values().sum());
     counter!(BYTES).increment(size.unwrap_or(0));
     histogram!(SECONDS).record(took);
     for ((reason, _), rows) in &report.quarantined {

@@ -5,11 +5,13 @@
 //! invisible, so that no other poller receives it. If the process ends in between, the message becomes visible again by
 //! itself and its objects are converted once more, which gives the same files.
 
+mod batch;
 mod health;
 mod letter;
 mod message;
 mod metrics;
 mod queue;
+mod raws;
 mod redrive;
 mod sqs;
 #[cfg(test)]
@@ -30,12 +32,14 @@ use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
-use self::message::Handler;
+use self::message::{Handler, Work};
 use crate::object::{ObjectError, Report};
 use crate::quarantine::Object;
 
+pub use self::batch::Batch;
 pub use self::health::Health;
 pub use self::queue::{Depth, Message, Queue, QueueError};
+pub use self::raws::Raws;
 pub use self::redrive::{Redrive, Redriven, redrive};
 pub use self::sqs::Sqs;
 
@@ -96,7 +100,8 @@ impl<Q: Queue, C: Convert> Poll<Q, C> {
     pub fn new(queue: Q, fallback: Q, convert: C, settings: Settings) -> Self {
         metrics::describe();
         let (queue, fallback) = (Arc::new(queue), Arc::new(fallback));
-        Self { handler: Arc::new(Handler { queue, fallback, convert, settings }), health: Health::default() }
+        let work = Work { fallback, convert, max_attempts: settings.max_attempts };
+        Self { handler: Arc::new(Handler { queue, work, settings }), health: Health::default() }
     }
 
     /// Whether messages are received.
@@ -199,7 +204,7 @@ impl<Q: Queue, C: Convert> Poll<Q, C> {
     /// Asks both queues how many messages they have, again and again, for the metrics.
     pub async fn measure(&self) -> Infallible {
         loop {
-            for (name, queue) in [("main", &self.handler.queue), ("fallback", &self.handler.fallback)] {
+            for (name, queue) in [("main", &self.handler.queue), ("fallback", &self.handler.work.fallback)] {
                 match queue.depth().await {
                     Ok(depth) => metrics::depth(name, depth),
                     Err(problem) => debug!("the number of messages is not known: {problem}"),

@@ -140,6 +140,11 @@ impl World {
         self.bucket_with(lake, None, Duration::from_secs(10))
     }
 
+    /// A process that writes to a lake that exists.
+    pub fn beside(&self, lake: &str) -> Bucket {
+        self.bucket_with(lake, None, Duration::from_secs(10))
+    }
+
     /// A process that writes to a lake, to whose requests something happens. It does not repeat them.
     pub fn disturbed(&self, lake: &str, policy: impl Fn(&HttpRequest) -> Action + Send + Sync + 'static) -> Bucket {
         self.bucket(lake);
@@ -152,6 +157,10 @@ impl World {
 
     pub fn put(&self, key: &str, rows: &[String]) {
         self.stack.put_object("raw", key, rows.join("\n").as_bytes()).expect("put");
+    }
+
+    pub fn put_bytes(&self, key: &str, bytes: &[u8]) {
+        self.stack.put_object("raw", key, bytes).expect("put");
     }
 
     /// Puts an object that nobody reads.

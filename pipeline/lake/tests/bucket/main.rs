@@ -1,6 +1,15 @@
 //! A lake in S3 with a Glue catalog: several converters at once, converters that die, and objects that change.
 
+mod compaction;
+mod expiry;
 mod harness;
+mod interference;
+mod locked;
+mod readback;
+#[path = "../common/readers.rs"]
+mod readers;
+mod replay;
+mod storage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,0 +1,74 @@
+//! Expiry: old hours leave the lake, also when it dies at any call.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fms_lake::{Bucket, Expire, Expired, TimeZone};
+
+use super::compaction::halfway;
+use super::harness::{Action, World};
+
+pub async fn expire(bucket: Bucket, options: Expire) -> io::Result<Expired> {
+    let mut sum = Expired::default();
+    for expiring in bucket.expiring(&options).await? {
+        sum.add(&bucket.expire(&options, &expiring).await?);
+    }
+    Ok(sum)
+}
+
+pub fn expiring(before: &str) -> Expire {
+    let before = before.parse().expect("a time");
+    Expire { tables: Vec::new(), zone: TimeZone::UTC, before, dry_run: false }
+}
+
+#[test]
+fn hours_leave_by_their_own_time_and_the_quarantine_by_that_of_its_files() {
+    let world = World::new();
+    halfway(&world, "l");
+    world.put("t/bad.json", &["no JSON".into()]);
+    world.convert(&world.bucket("l"), "t/bad.json").expect("converted");
+    let before = world.files("l");
+    let dry = Expire { dry_run: true, ..expiring("2023-01-01T04:00:00Z") };
+    let foreseen = world.runtime.block_on(expire(world.bucket("l"), dry)).expect("foreseen");
+    assert_eq!(world.files("l"), before);
+    let expired = world.runtime.block_on(expire(world.bucket("l"), expiring("2023-01-01T04:00:00Z"))).expect("expired");
+    assert_eq!(expired, foreseen);
+    assert_eq!((expired.partitions, expired.quarantined), (2, 0), "the hour 3 of both tables");
+    assert!(!world.files("l").keys().any(|path| path.contains("hour=03")));
+    let left = world.assert_once("l", "afterwards");
+    assert!(left.len() == 2 && left.iter().all(|row| row.contains("04:00:00")), "{left:?}");
+    let all = world.runtime.block_on(expire(world.bucket("l"), expiring("2999-01-01T00:00:00Z"))).expect("expired");
+    assert_eq!((all.partitions, all.quarantined), (1, 1));
+    assert!(world.files("l").keys().all(|path| path.starts_with("conversions/")));
+    let bucket = world.bucket("l");
+    assert_eq!(world.convert(&bucket, "t/a.json").expect("on record"), None, "what has expired does not come back");
+}
+
+#[test]
+fn an_expiry_may_die_at_every_call_and_is_finished_by_the_next() {
+    for is_answer_lost in [false, true] {
+        let world = World::new();
+        for number in 0.. {
+            let lake = format!("l{number}");
+            halfway(&world, &lake);
+            let calls = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&calls);
+            let dying = world.disturbed(&lake, move |_| match count.fetch_add(1, Ordering::Relaxed) {
+                call if call < number => Action::Pass,
+                call if call == number && is_answer_lost => Action::Lose,
+                _ => Action::Refuse,
+            });
+            let died = world.runtime.block_on(expire(dying, expiring("2023-01-01T04:00:00Z"))).is_err();
+            world.assert_once(&lake, "halfway");
+            let finished = world.runtime.block_on(expire(world.bucket(&lake), expiring("2023-01-01T04:00:00Z")));
+            finished.expect("expired");
+            assert!(!world.files(&lake).keys().any(|path| path.contains("hour=03")), "dead at call {number}");
+            assert_eq!(world.assert_once(&lake, "afterwards").len(), 2);
+            if !died {
+                assert!(number > 8, "the expiry made {number} calls only");
+                break;
+            }
+        }
+    }
+}
