@@ -353,6 +353,7 @@ impl Store {
             let call = || async {
                 let request = self.client.list_objects_v2().bucket(&*self.bucket).prefix(&prefix);
                 let request = request.set_delimiter(delimiter.map(ToOwned::to_owned));
+                let request = request.set_expected_bucket_owner(self.storage.owner());
                 request.set_continuation_token(token.clone()).send().await.map_err(Error::from)
             };
             let found = self.retry.run(format!("ListObjectsV2 {}", self.shown(&prefix)), Error::verdict, call).await;
@@ -371,6 +372,7 @@ impl Store {
         let key = self.key(path);
         let call = || async {
             let request = self.client.get_object().bucket(&*self.bucket).key(&key).if_match(etag);
+            let request = request.set_expected_bucket_owner(self.storage.owner());
             let mut found = request.send().await.map_err(Error::from)?;
             let written = async {
                 let mut file = tempfile::tempfile()?;
