@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 
 use fms_record::{Parser, json};
-use serde::Deserialize;
 
 use crate::convert::{Conversion, Converter, Outcome, Settings, Surroundings, Target};
 use crate::growth::{self, Grown};
 use crate::lines::{Line, each_line};
 use crate::object::ObjectError;
 use crate::quarantine::Object;
+use crate::review::QuarantinedRow;
 use crate::table::{Identity, Table};
 use crate::types::{Field, Type};
 
@@ -67,22 +67,6 @@ pub struct Misfits {
     pub line: u64,
 }
 
-/// A line of a quarantine file.
-#[derive(Deserialize)]
-struct Quarantined {
-    reason: String,
-    column: String,
-    expected: String,
-    found: String,
-    origin: Origin,
-}
-
-#[derive(Deserialize)]
-struct Origin {
-    key: String,
-    line: u64,
-}
-
 /// A file of which only the quarantined rows are taken notice of.
 #[derive(Debug, Default)]
 struct Noted {
@@ -109,9 +93,9 @@ impl Write for Noted {
 }
 
 impl Noted {
-    fn note(&mut self, row: Quarantined) {
-        let Quarantined { reason, column, expected, found, origin: Origin { key, line } } = row;
-        let first = Misfits { rows: 0, expected, found, key, line };
+    fn note(&mut self, row: QuarantinedRow) {
+        let QuarantinedRow { reason, column, expected, found, origin, row: _ } = row;
+        let first = Misfits { rows: 0, expected, found, key: origin.object.key, line: origin.line };
         self.quarantined.entry((reason, column)).or_insert(first).rows += 1;
     }
 }

@@ -35,6 +35,7 @@ mod rest;
 mod review;
 mod shape;
 mod table;
+mod task;
 mod time;
 mod types;
 

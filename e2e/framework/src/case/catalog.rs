@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::error::{FixtureError, did_you_mean};
-use super::seed::entries;
+use super::error::FixtureError;
+use super::seed::{entries, folders};
 use crate::stack::namespace;
 
 /// A Glue table that is there before the pipeline starts.
@@ -34,14 +34,7 @@ pub(super) fn read(folder: &Path, databases: &[String]) -> Result<Vec<SeedTable>
     if !folder.exists() {
         return Ok(tables);
     }
-    for (database, path) in entries(folder)? {
-        if !path.is_dir() {
-            return Err(FixtureError::new(&path, "`catalog/` has one folder for each database, and this is a file"));
-        }
-        if !databases.contains(&database) {
-            let near = did_you_mean(&database, databases.iter().map(String::as_str));
-            return Err(FixtureError::new(&path, format!("`{database}` is not among `databases`{near}")));
-        }
+    for (database, path) in folders(folder, "catalog", "database", databases)? {
         for (file, path) in entries(&path)? {
             tables.push(read_table(&path, &file, &database)?);
         }

@@ -21,14 +21,7 @@ pub(super) fn read(folder: &Path, buckets: &[String]) -> Result<Vec<SeedObject>,
     if !folder.exists() {
         return Ok(objects);
     }
-    for (name, path) in entries(folder)? {
-        if !path.is_dir() {
-            return Err(FixtureError::new(&path, "`objects/` has one folder for each bucket, and this is a file"));
-        }
-        if !buckets.contains(&name) {
-            let near = did_you_mean(&name, buckets.iter().map(String::as_str));
-            return Err(FixtureError::new(&path, format!("`{name}` is not among `buckets`{near}")));
-        }
+    for (name, path) in folders(folder, "objects", "bucket", buckets)? {
         read_bucket(&path, &name, "", &mut objects)?;
     }
     if objects.is_empty() {
@@ -48,6 +41,27 @@ fn read_bucket(folder: &Path, bucket: &str, prefix: &str, objects: &mut Vec<Seed
         }
     }
     Ok(())
+}
+
+/// The folders in the folder `called` of a case. Each is named after one of the `known`, of which each is a `kind`.
+pub(super) fn folders(
+    folder: &Path,
+    called: &str,
+    kind: &str,
+    known: &[String],
+) -> Result<Vec<(String, std::path::PathBuf)>, FixtureError> {
+    let found = entries(folder)?;
+    for (name, path) in &found {
+        if !path.is_dir() {
+            let problem = format!("`{called}/` has one folder for each {kind}, and this is a file");
+            return Err(FixtureError::new(path, problem));
+        }
+        if !known.contains(name) {
+            let near = did_you_mean(name, known.iter().map(String::as_str));
+            return Err(FixtureError::new(path, format!("`{name}` is not among `{kind}s`{near}")));
+        }
+    }
+    Ok(found)
 }
 
 /// What is in a folder, sorted by name.

@@ -5,19 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use fms_aws::Retry;
 use fms_lake::{Bucket, ObjectError, Raw, Report, S3Url, Settings, Storage};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, pin_mut, stream};
 
 use super::convert::Tally;
 use super::counted;
+use super::place::connect;
 use crate::say;
 
-/// How long a call is repeated. An object for which that is not enough is reported, and the next ones are converted.
-const PATIENCE: Duration = Duration::from_mins(2);
-/// The longest wait between two attempts of a call.
-const DELAY_MAX: Duration = Duration::from_secs(10);
 /// How often it is said how many objects are done.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -36,15 +31,8 @@ pub(super) struct Job {
 
 /// Converts the objects. An error says why nothing was begun.
 pub(super) fn run(job: Job) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.context("cannot start threads")?;
-    let aws = fms_aws::load(runtime.handle());
-    let retry = Retry::new("fms lake convert", Some(PATIENCE), DELAY_MAX, |_| {});
-    let bucket = Bucket::new(&aws, &job.to, &job.database, retry).storing(job.storage.clone());
-    runtime.block_on(async {
-        bucket.check().await?;
-        convert(&bucket, job).await
-    })
+    let (runtime, bucket) = connect("fms lake convert", &job.to, &job.database, job.storage.clone())?;
+    runtime.block_on(convert(&bucket, job))
 }
 
 async fn convert(bucket: &Bucket, job: Job) -> anyhow::Result<ExitCode> {

@@ -13,7 +13,7 @@ use super::age::age;
 use super::counted;
 use super::settings::{LakeArguments, OrderArguments};
 use super::work::{Progress, each, run as run_work};
-use crate::{LogFormat, say};
+use crate::LogFormat;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -71,21 +71,8 @@ pub(super) fn run(arguments: Arguments, log_format: LogFormat) -> ExitCode {
 async fn compact(bucket: &Bucket, options: &Arc<Compact>, at_once: usize) -> anyhow::Result<Progress> {
     let partitions = bucket.compacting(options).await?;
     let mut sum = Compacted::default();
-    let work = |partition| async move {
-        let done = bucket.compact(options, &partition).await;
-        (partition.to_string(), done)
-    };
-    let progress = each(partitions, at_once, work, |(name, done)| match done {
-        Ok(compacted) => {
-            sum.add(&compacted);
-            true
-        }
-        Err(error) => {
-            say(&format!("{name}: {error}"));
-            false
-        }
-    });
-    let failed = progress.await;
+    let work = |partition| bucket.compact(options, partition);
+    let failed = each(&partitions, at_once, work, |compacted| sum.add(&compacted)).await;
     Ok(Progress { summary: summary(&sum, failed, options.dry_run), failed })
 }
 

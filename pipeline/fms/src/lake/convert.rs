@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use fms_lake::{Folder, Object, Report, S3Url, Settings, Storage, convert_object, files};
+use fms_lake::{Folder, Object, Report, S3Url, Storage, convert_object, files};
 
 use super::bucket::{self, Job};
 use super::counted;
@@ -56,12 +56,6 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> ExitCode {
     })
 }
 
-impl Arguments {
-    fn settings(&self) -> anyhow::Result<Settings> {
-        self.conversion.settings()
-    }
-}
-
 fn in_bucket(arguments: &Arguments, to: S3Url, log_format: LogFormat) -> anyhow::Result<ExitCode> {
     let objects: Result<Vec<S3Url>, String> = arguments.objects.iter().map(|object| object.parse()).collect();
     let objects = objects.map_err(anyhow::Error::msg).context("a lake in S3 is made of objects in S3")?;
@@ -73,7 +67,7 @@ fn in_bucket(arguments: &Arguments, to: S3Url, log_format: LogFormat) -> anyhow:
         database,
         again: arguments.again,
         at_once: arguments.at_once.map_or(4, NonZeroUsize::get),
-        settings: arguments.settings()?,
+        settings: arguments.conversion.settings()?,
         storage: arguments.storage.storage(),
     })
 }
@@ -91,7 +85,7 @@ fn in_folder(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let paths: Vec<PathBuf> = arguments.objects.iter().map(PathBuf::from).collect();
     let objects = objects(&paths, Path::new(&arguments.to))?;
     let mut lake = Folder::new(&arguments.to);
-    let settings = arguments.settings()?;
+    let settings = arguments.conversion.settings()?;
     let mut tally = Tally::default();
     for (path, key) in &objects {
         let object = Object { bucket: String::new(), key: key.clone(), version_id: None };

@@ -13,7 +13,7 @@ use super::compact::bytes;
 use super::counted;
 use super::settings::{LakeArguments, ZoneArguments};
 use super::work::{Progress, each, run as run_work};
-use crate::{LogFormat, say};
+use crate::LogFormat;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -49,21 +49,8 @@ pub(super) fn run(arguments: Arguments, log_format: LogFormat) -> ExitCode {
 async fn expire(bucket: &Bucket, options: &Expire) -> anyhow::Result<Progress> {
     let expiring = bucket.expiring(options).await?;
     let mut sum = Expired::default();
-    let work = |expiring| async move {
-        let done = bucket.expire(options, &expiring).await;
-        (expiring.to_string(), done)
-    };
-    let progress = each(expiring, AT_ONCE, work, |(name, done)| match done {
-        Ok(expired) => {
-            sum.add(&expired);
-            true
-        }
-        Err(error) => {
-            say(&format!("{name}: {error}"));
-            false
-        }
-    });
-    let failed = progress.await;
+    let work = |expiring| bucket.expire(options, expiring);
+    let failed = each(&expiring, AT_ONCE, work, |expired| sum.add(&expired)).await;
     let would = if options.dry_run { "would leave" } else { "left" };
     let mut summary = format!(
         "{} {would} the lake: {}, and {} of the quarantine, of {}\n",

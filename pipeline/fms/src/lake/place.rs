@@ -6,9 +6,9 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use fms_aws::Retry;
 use fms_lake::{Bucket, Folder, S3Url, Storage};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
-/// How long a call is repeated.
+/// How long a call is repeated. What that is not enough for is reported, and the work goes on with the next.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// The longest wait between two attempts of a call.
 const DELAY_MAX: Duration = Duration::from_secs(10);
@@ -47,10 +47,22 @@ impl PlaceArguments {
             return Ok(Place::Folder(Folder::new(&self.lake)));
         };
         let database = self.database.as_deref().context("a lake in S3 needs --database, for its tables in Glue")?;
-        let runtime = Runtime::new().context("cannot start threads")?;
-        let retry = Retry::new(command, Some(PATIENCE), DELAY_MAX, |_| {});
-        let bucket = Bucket::new(&fms_aws::load(runtime.handle()), &url, database, retry).storing(storage);
-        runtime.block_on(bucket.check())?;
+        let (runtime, bucket) = connect(command, &url, database, storage)?;
         Ok(Place::Bucket(Box::new(bucket), runtime))
     }
+}
+
+/// The lake in S3 at `url`, which is there, with the threads on which its calls are made.
+pub(super) fn connect(
+    command: &'static str,
+    url: &S3Url,
+    database: &str,
+    storage: Storage,
+) -> anyhow::Result<(Runtime, Bucket)> {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.context("cannot start threads")?;
+    let retry = Retry::new(command, Some(PATIENCE), DELAY_MAX, |_| {});
+    let bucket = Bucket::new(&fms_aws::load(runtime.handle()), url, database, retry).storing(storage);
+    runtime.block_on(bucket.check())?;
+    Ok((runtime, bucket))
 }

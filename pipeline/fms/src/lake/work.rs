@@ -1,22 +1,18 @@
 //! What the commands that change a lake in S3 have in common: they work through a list and say how far they are.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use fms_aws::Retry;
-use fms_lake::Bucket;
+use fms_lake::{Bucket, Storage};
 use futures_util::{StreamExt as _, stream};
 
+use super::place::connect;
 use super::settings::LakeArguments;
 use crate::{FAILED, LogFormat, NOT_STARTED, say, start_log};
 
-/// How long a call is repeated.
-const PATIENCE: Duration = Duration::from_mins(2);
-/// The longest wait between two attempts of a call.
-const DELAY_MAX: Duration = Duration::from_secs(10);
 /// How often it is said how much is done.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -36,15 +32,8 @@ pub(super) fn run(
 ) -> ExitCode {
     let worked = || {
         start_log(log_format)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.context("cannot start threads")?;
-        let aws = fms_aws::load(runtime.handle());
-        let bucket =
-            Bucket::new(&aws, &lake.lake, &lake.database, Retry::new(command, Some(PATIENCE), DELAY_MAX, |_| {}));
-        runtime.block_on(async {
-            bucket.check().await?;
-            work(bucket).await
-        })
+        let (runtime, bucket) = connect(command, &lake.lake, &lake.database, Storage::default())?;
+        runtime.block_on(work(bucket))
     };
     match worked() {
         Ok(progress) => {
@@ -59,20 +48,30 @@ pub(super) fn run(
     }
 }
 
-/// Works on every entry of a list, on some at a time. `note` is given what became of each, and gives whether it is
-/// done. Gives how many are not.
-pub(super) async fn each<T, R, F: Future<Output = R>>(
-    list: Vec<T>,
+/// Works on every entry of a list, on some at a time. `add` is given what became of each; why one could not be worked on
+/// is said. Gives how many that are.
+pub(super) async fn each<'l, T: Display, R, F: Future<Output = io::Result<R>>>(
+    list: &'l [T],
     at_once: usize,
-    work: impl Fn(T) -> F,
-    mut note: impl FnMut(R) -> bool,
+    work: impl Fn(&'l T) -> F,
+    mut add: impl FnMut(R),
 ) -> u64 {
     let all = list.len();
+    let work = |entry: &'l T| {
+        let worked = work(entry);
+        async move { (entry, worked.await) }
+    };
     let mut working = stream::iter(list).map(work).buffer_unordered(at_once);
     let (mut done, mut failed, mut said) = (0_u64, 0, Instant::now());
-    while let Some(result) = working.next().await {
+    while let Some((entry, worked)) = working.next().await {
         done += 1;
-        failed += u64::from(!note(result));
+        match worked {
+            Ok(result) => add(result),
+            Err(error) => {
+                failed += 1;
+                say(&format!("{entry}: {error}"));
+            }
+        }
         if said.elapsed() >= PROGRESS {
             said = Instant::now();
             say(&format!("{done} of {all} so far"));

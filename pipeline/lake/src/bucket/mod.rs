@@ -45,6 +45,7 @@ use crate::object::{Lake, ObjectError, Published, Report, convert_object};
 use crate::partition::Partition;
 use crate::quarantine::Object;
 use crate::table::{Identity, Table};
+use crate::task::joined;
 use crate::types::Field;
 
 pub(crate) use calls::describe;
@@ -169,10 +170,7 @@ impl Bucket {
         let span = tracing::Span::current();
         let converting =
             tokio::task::spawn_blocking(move || span.in_scope(|| bucket.convert_here(&settings, &raw, again, &handle)));
-        converting.await.unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(ObjectError::Read(io::Error::other(error))),
-        })
+        joined(converting).await.unwrap_or_else(|error| Err(ObjectError::Read(error)))
     }
 
     /// Finds a raw object and converts it, as [`convert`](Self::convert) does. One that is replaced meanwhile is found

@@ -3,12 +3,12 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use fms_aws::Error;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use super::{Again, Bucket, failure};
+use super::store::Listed;
+use super::{Again, Bucket};
 use crate::convert::Settings;
 use crate::object::{ObjectError, Report};
 use crate::quarantine::Object;
@@ -40,31 +40,13 @@ impl Bucket {
     }
 
     fn quarantine_files(&self) -> impl Stream<Item = io::Result<QuarantineFile>> {
-        let pages = stream::try_unfold(Some(None), move |token: Option<Option<String>>| async move {
-            let Some(token) = token else { return Ok(None) };
-            let (files, next) = self.list_quarantine(token).await?;
-            Ok::<_, io::Error>(Some((stream::iter(files.into_iter().map(Ok)), next.map(Some))))
-        });
-        pages.try_flatten()
-    }
-
-    async fn list_quarantine(&self, token: Option<String>) -> io::Result<(Vec<QuarantineFile>, Option<String>)> {
-        let store = &self.store;
-        let prefix = format!("{}{FOLDER}", store.prefix);
-        let call = || async {
-            let request = store.client.list_objects_v2().bucket(&*store.bucket).prefix(&prefix);
-            let request = request.set_expected_bucket_owner(store.storage.owner());
-            request.set_continuation_token(token.clone()).send().await.map_err(Error::from)
+        let file = |found: Listed| {
+            let stored = Timestamp::from_second(found.modified).ok()?;
+            (!found.path.ends_with('/')).then_some(Ok(QuarantineFile { path: found.path, stored }))
         };
-        let shown = format!("s3://{}/{prefix}", store.bucket);
-        let page = store.retry.run(format!("ListObjectsV2 {shown}"), Error::verdict, call).await;
-        let page = page.map_err(|error| failure::s3(format!("list {shown}"), error))?;
-        let files = page.contents().iter().filter_map(|found| {
-            let path = found.key()?.strip_prefix(&*store.prefix).filter(|path| !path.ends_with('/'))?;
-            let stored = Timestamp::from_second(found.last_modified()?.secs()).ok()?;
-            Some(QuarantineFile { path: path.to_owned(), stored })
-        });
-        Ok((files.collect(), page.next_continuation_token.clone()))
+        stream::once(self.store.list(FOLDER))
+            .map_ok(move |files| stream::iter(files.into_iter().filter_map(file)))
+            .try_flatten()
     }
 
     async fn read_quarantine<T: Send + 'static>(

@@ -65,6 +65,7 @@ use self::plan::Listing;
 use crate::bucket::Bucket;
 use crate::bucket::manifest::{Content, Manifest, Place};
 use crate::partition::Partition;
+use crate::task::joined;
 
 pub use expire::{Expire, Expired, Expiring};
 
@@ -172,10 +173,7 @@ impl Bucket {
         let (bucket, compact, compacting) = (self.clone(), Arc::clone(compact), compacting.clone());
         let handle = Handle::current();
         let working = move || bucket.compact_here(&compact, &compacting, &handle);
-        tokio::task::spawn_blocking(working).await.unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(io::Error::other(error)),
-        })
+        joined(tokio::task::spawn_blocking(working)).await?
     }
 
     fn compact_here(&self, compact: &Compact, compacting: &Compacting, handle: &Handle) -> io::Result<Compacted> {

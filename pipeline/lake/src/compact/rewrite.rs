@@ -86,12 +86,13 @@ fn merge(
     let identity = identity(compact, &format)?;
     let mut merge = Merge::new(format.schema(), format.sort(), &identity, compact.memory).map_err(io::Error::other)?;
     let (mut sources, mut read) = (BTreeMap::new(), 0);
-    for file in plan.files() {
+    let compacted = plan.compacted.iter().map(|file| (file, false));
+    for (file, is_fresh) in compacted.chain(plan.fresh.iter().map(|file| (file, true))) {
         let Some((body, sha256)) = handle.block_on(bucket.store.download(&file.path, &file.etag))? else {
             return Ok(None);
         };
         read += add(&mut merge, body).map_err(|error| unreadable(bucket, file, &error))?;
-        if !plan.compacted.contains(file) {
+        if is_fresh {
             sources.insert(file.name().to_owned(), sha256);
         }
     }

@@ -19,6 +19,7 @@ use super::queue::{Message, Queue};
 use super::{Convert, metrics};
 use crate::object::{ObjectError, Report};
 use crate::quarantine::Object;
+use crate::task::joined;
 
 /// Handles one batch of messages after another.
 pub struct Batch<Q, C> {
@@ -82,12 +83,7 @@ impl<C: Convert> Convert for Bounded<C> {
             let _place = place;
             convert.convert(&object).await
         };
-        match tokio::spawn(converting.instrument(Span::current())).await {
-            Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(error) => Err(ObjectError::Read(std::io::Error::other(error))),
-            },
-        }
+        let converted = joined(tokio::spawn(converting.instrument(Span::current()))).await;
+        converted.unwrap_or_else(|error| Err(ObjectError::Read(error)))
     }
 }

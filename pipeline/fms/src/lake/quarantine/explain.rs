@@ -49,9 +49,5 @@ fn shown(table: &str, row: &QuarantinedRow) -> String {
 
 /// Where a row was, as people read it.
 pub(super) fn place(origin: &RowOrigin) -> String {
-    let RowOrigin { object, line } = origin;
-    match object.bucket.as_str() {
-        "" => format!("/{} line {line}", object.key),
-        bucket => format!("s3://{bucket}/{} line {line}", object.key),
-    }
+    format!("{} line {}", super::shown(&origin.object), origin.line)
 }

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
-use fms_lake::{QuarantineFile, Selection};
+use fms_lake::{Object, QuarantineFile, Selection};
 use futures_util::TryStreamExt as _;
 
 use super::place::{Place, PlaceArguments};
@@ -78,5 +78,13 @@ fn read<T: Send + 'static>(
     match place {
         Place::Folder(folder) => folder.quarantine(selection, read),
         Place::Bucket(bucket, runtime) => runtime.block_on(bucket.quarantine(selection.clone(), read).try_collect()),
+    }
+}
+
+/// An object, or a file on disk, as people read it.
+fn shown(object: &Object) -> String {
+    match object.bucket.as_str() {
+        "" => format!("/{}", object.key),
+        bucket => format!("s3://{bucket}/{}", object.key),
     }
 }

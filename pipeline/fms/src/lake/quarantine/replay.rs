@@ -16,7 +16,7 @@ use super::super::counted;
 use super::super::place::Place;
 use super::super::settings::ConversionArguments;
 use super::super::storage::StorageArguments;
-use super::{RowArguments, read};
+use super::{RowArguments, read, shown};
 use crate::say;
 
 /// How many objects in S3 are converted at a time.
@@ -116,12 +116,5 @@ fn note(tally: &mut Tally, object: &Object, replayed: Result<Option<Report>, Obj
             };
             say(&format!("{}: {error}{advice}", shown(object)));
         }
-    }
-}
-
-fn shown(object: &Object) -> String {
-    match object.bucket.as_str() {
-        "" => format!("/{}", object.key),
-        bucket => format!("s3://{bucket}/{}", object.key),
     }
 }
