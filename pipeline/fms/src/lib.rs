@@ -3,6 +3,7 @@
 pub mod allocator;
 mod health;
 mod lake;
+mod query;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -57,6 +58,12 @@ enum Command {
     Lake {
         #[command(subcommand)]
         command: lake::LakeCommand,
+    },
+    /// Query the tables of a lake with SQL. The program `fms-sql` does it; `fms query --help` shows its options.
+    #[command(disable_help_flag = true)]
+    Query {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
     },
     /// Ask a running worker how it is: exit status 0 if every task is well, else 1 with what is wrong. For health
     /// checks.
@@ -117,6 +124,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Connect { command: None, config } => config,
         Command::Health { url } => return health(&url),
         Command::Lake { command } => return lake::run(command, arguments.log_format),
+        Command::Query { arguments: handed_over } => return query::run(&handed_over, arguments.log_format),
     };
     let stop = stop.unwrap_or_else(stop_signal);
     let started = start_log(arguments.log_format).map_err(|error| vec![format!("{error:#}")]);

@@ -17,7 +17,7 @@ use crate::types::{Field, Type};
 const UTC: &str = "UTC";
 
 /// The schema of a file with these columns. Every column and field may be null.
-pub(crate) fn schema(columns: &[Field]) -> Schema {
+pub fn schema(columns: &[Field]) -> Schema {
     Schema::new(fields(columns))
 }
 

@@ -43,6 +43,7 @@ mod types;
 pub use jiff::Timestamp;
 pub use jiff::tz::TimeZone;
 
+pub use arrow::schema;
 pub use bucket::{Bucket, CallFailed, Conflict, Raw, S3Url, Storage, count_retry};
 pub use compact::{Compact, Compacted, Compacting, Expire, Expired, Expiring};
 pub use convert::{Conversion, ConvertError, Converter, Outcome, Settings, Surroundings, Target, Written};

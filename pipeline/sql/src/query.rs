@@ -1,0 +1,164 @@
+//! One query: its text becomes a plan over the tables of a lake, and the plan runs within limits.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::{ParamValues, TableReference};
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::Statement;
+
+use crate::meter::{Meter, Metered};
+use crate::problem::{self, Problem};
+use crate::size::Size;
+use crate::source::Lake;
+use crate::summary::Summary;
+use crate::table::LakeTable;
+
+/// The store of a lake, as the engine names it.
+const STORE: &str = "lake://files/";
+
+/// How many tenths of the memory limit operators may reserve. The rest is for what they do not count, such as the pages
+/// that are being decoded and the batches between them.
+const RESERVED: u64 = 6;
+
+/// How many of the largest users of memory an error names.
+const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
+
+/// A query and its limits.
+#[derive(Debug, Default)]
+pub struct Query {
+    /// The text, with `$name` for parameters.
+    pub sql: String,
+    /// The values of the parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// How much memory it may use before it writes to temporary files.
+    pub memory: Option<Size>,
+    /// How many bytes its files may have.
+    pub max_scan: Option<Size>,
+}
+
+/// A query that can run.
+pub struct Planned {
+    plan: Arc<dyn ExecutionPlan>,
+    context: SessionContext,
+    meter: Arc<Meter>,
+}
+
+impl Planned {
+    /// Plans a query: reads the catalog, and lists the files that can have what it asks for.
+    pub async fn new(lake: &Lake, query: &Query) -> Result<Self, Problem> {
+        let meter = Arc::new(Meter::default());
+        let context = session(lake, query.memory)?;
+        let state = context.state();
+        let dialect = state.config_options().sql_parser.dialect;
+        let statement = state.sql_to_statement(&query.sql, &dialect).map_err(|error| problem::of(&error))?;
+        load(lake, &context, &statement, &meter).await?;
+        let plan = context.state().statement_to_plan(statement).await.map_err(|error| problem::of(&error))?;
+        let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        only_reads.verify_plan(&plan).map_err(|error| problem::of(&error))?;
+        let plan = with_parameters(plan, &query.parameters)?;
+        let plan = context.state().create_physical_plan(&plan).await.map_err(|error| problem::of(&error))?;
+        let (size, files) = (meter.size.get(), meter.files.get());
+        if let Some(limit) = query.max_scan.filter(|limit| size > limit.bytes()) {
+            return Err(Problem::new(format!(
+                "the query would read up to {} in {files} files of {} partitions, which is more than --max-scan \
+                 {limit}; name fewer days or hours, or raise the limit",
+                Size::from(size),
+                meter.partitions.get(),
+            )));
+        }
+        Ok(Self { plan, context, meter })
+    }
+
+    /// The columns of the result.
+    pub fn schema(&self) -> SchemaRef {
+        self.plan.schema()
+    }
+
+    /// Starts the query.
+    pub fn start(&self) -> Result<SendableRecordBatchStream, DataFusionError> {
+        execute_stream(Arc::clone(&self.plan), self.context.task_ctx())
+    }
+
+    /// What has been read until now.
+    pub fn summary(&self, rows: u64) -> Summary {
+        Summary::new(rows, &self.meter, self.plan.as_ref())
+    }
+}
+
+fn session(lake: &Lake, memory: Option<Size>) -> Result<SessionContext, Problem> {
+    let mut config = SessionConfig::new().with_default_catalog_and_schema("lake", &lake.database);
+    config.options_mut().sql_parser.collect_spans = true;
+    let mut runtime = RuntimeEnvBuilder::new();
+    if let Some(memory) = memory {
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let pool = FairSpillPool::new(size(memory.bytes() / 10 * RESERVED));
+        runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, NAMED_CONSUMERS)));
+        // Each sort, of which there is one on every thread, keeps this much for the merge of what it wrote to files.
+        let merge = size(memory.bytes() / 20) / config.target_partitions().max(1);
+        let kept = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+        *kept = merge.min(*kept);
+    }
+    let runtime = runtime.build_arc().map_err(|error| problem::of(&error))?;
+    let state =
+        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    Ok(SessionContext::new_with_state(state))
+}
+
+/// Gives the engine the tables that a statement names.
+async fn load(lake: &Lake, context: &SessionContext, statement: &Statement, meter: &Arc<Meter>) -> Result<(), Problem> {
+    let url = ObjectStoreUrl::parse(STORE).map_err(|error| problem::of(&error))?;
+    let store = Arc::new(Metered { store: Arc::clone(&lake.store), meter: Arc::clone(meter) });
+    context.register_object_store(url.as_ref(), Arc::clone(&store) as _);
+    let references = context.state().resolve_table_references(statement).map_err(|error| problem::of(&error))?;
+    for reference in references {
+        let is_ours = reference.schema().is_none_or(|schema| schema == lake.database) && reference.catalog().is_none();
+        let table = if is_ours { lake.source.table(reference.table()).await? } else { None };
+        let Some(definition) = table else {
+            let names = lake.source.names().await?;
+            return Err(problem::no_table(statement, &reference, &lake.database, names));
+        };
+        let source = Arc::clone(&lake.source);
+        let table = LakeTable::new(definition, source, Arc::clone(&store), url.clone(), lake.time.clone());
+        let name = TableReference::full("lake", lake.database.as_str(), reference.table());
+        context.register_table(name, Arc::new(table)).map_err(|error| problem::of(&error))?;
+    }
+    Ok(())
+}
+
+/// Puts the values of parameters into a plan, each as the type that its place in the query asks for.
+fn with_parameters(plan: LogicalPlan, given: &BTreeMap<String, String>) -> Result<LogicalPlan, Problem> {
+    let asked = plan.get_parameter_types().map_err(|error| problem::of(&error))?;
+    let asked: BTreeMap<&str, DataType> = asked
+        .iter()
+        .map(|(name, data_type)| (name.trim_start_matches('$'), data_type.clone().unwrap_or(DataType::Utf8)))
+        .collect();
+    if let Some(name) = given.keys().find(|name| !asked.contains_key(name.as_str())) {
+        let known = problem::list(asked.keys().map(|name| format!("${name}")));
+        return Err(Problem::new(format!("the query has no parameter `${name}`; it has {known}")));
+    }
+    let mut values = Vec::new();
+    for (name, data_type) in asked {
+        let Some(text) = given.get(name) else {
+            return Err(Problem::new(format!("the parameter `${name}` has no value; add --param {name}=VALUE")));
+        };
+        let value = ScalarValue::try_from_string(text.clone(), &data_type).map_err(|_| {
+            Problem::new(format!("the value `{text}` of the parameter `${name}` cannot be read as {data_type}"))
+        })?;
+        values.push((name.to_owned(), value));
+    }
+    if values.is_empty() {
+        return Ok(plan);
+    }
+    plan.with_param_values(ParamValues::from(values)).map_err(|error| problem::of(&error))
+}
