@@ -9,8 +9,10 @@
 //! protocols.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::fs;
 use std::process::{Command, ExitCode};
+use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,7 @@ const GROUPS: [&str; 2] = ["connect-dynamodb", "connect-s3"];
 const ROWS: usize = 3;
 /// How often the engine is asked to pause a container whose processes could not be frozen in time.
 const FREEZE_ATTEMPTS: usize = 20;
+/// The rounds of a run, unless `CHURN_ROUNDS` says another number.
 const ROUNDS: usize = 24;
 const SESSION: Duration = Duration::from_millis(1200);
 /// The session on the containers' broker: the broker sets it for the protocol `consumer`, and members ask for it with
@@ -86,8 +89,13 @@ fn main() -> ExitCode {
 
 /// The value of `CHURN_SEED`, or a random seed. It is printed at the start and with a failure.
 fn seed() -> u64 {
-    let asked = std::env::var("CHURN_SEED").ok().and_then(|seed| seed.parse().ok());
-    asked.unwrap_or_else(|| fastrand::u64(..1_000_000))
+    number("CHURN_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000))
+}
+
+/// The number that a variable of the environment has.
+fn number<N: FromStr<Err: Display>>(variable: &str) -> Option<N> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}; give a number, or leave it out")))
 }
 
 /// One run: the services, the workers, and everything that was sent.
@@ -201,7 +209,7 @@ impl Churn {
     /// Sends messages in rounds and disturbs workers and services between the rounds.
     fn disturb(&mut self) -> Result<(), Failed> {
         self.join()?;
-        for round in 0..ROUNDS {
+        for round in 0..number("CHURN_ROUNDS").unwrap_or(ROUNDS) {
             self.resume(false)?;
             self.send(round)?;
             self.thaw(false);

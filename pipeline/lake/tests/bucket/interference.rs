@@ -47,8 +47,8 @@ fn watched(
 
 /// How many calls are passed over from one special call to the next. With `FMS_EVERY_CALL` in the environment, every
 /// call is special once, which takes minutes.
-fn stride() -> usize {
-    if std::env::var_os("FMS_EVERY_CALL").is_some() { 1 } else { 5 }
+pub fn stride() -> usize {
+    if std::env::var_os("FMS_EVERY_CALL").is_some() { 1 } else { 11 }
 }
 
 /// Runs an action in lake after lake, with something special at a later call each time, until it makes no more calls.
