@@ -12,6 +12,7 @@ use fms_lake::{Bucket, Compact, Compacted, Timestamp};
 use super::age::age;
 use super::counted;
 use super::settings::{LakeArguments, OrderArguments};
+use super::storage::StorageArguments;
 use super::work::{Progress, each, run as run_work};
 use crate::LogFormat;
 
@@ -21,6 +22,8 @@ pub(crate) struct Arguments {
     lake: LakeArguments,
     #[command(flatten)]
     order: OrderArguments,
+    #[command(flatten)]
+    storage: StorageArguments,
     /// The columns by which repeats of a row are found, beside those of `--sort-fields`. Without it, rows are repeats
     /// if they are the same in every column.
     #[arg(long, env = "FMS_LAKE_DEDUP_KEY", value_name = "COLUMNS", value_delimiter = ',')]
@@ -50,7 +53,7 @@ const MEMORY: usize = 64 << 20;
 /// Compacts. The exit status is 0 if every partition was compacted or left for later, 1 if one could not be, and 2 if
 /// nothing was begun.
 pub(super) fn run(arguments: Arguments, log_format: LogFormat) -> ExitCode {
-    run_work("fms lake compact", &arguments.lake, log_format, async |bucket| {
+    run_work("fms lake compact", &arguments.lake, arguments.storage.storage(), log_format, async |bucket| {
         let at_once = arguments.at_once.get();
         let options = Arc::new(Compact {
             tables: arguments.lake.tables.clone(),

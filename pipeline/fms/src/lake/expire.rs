@@ -12,6 +12,7 @@ use super::age::age;
 use super::compact::bytes;
 use super::counted;
 use super::settings::{LakeArguments, ZoneArguments};
+use super::storage::OwnerArguments;
 use super::work::{Progress, each, run as run_work};
 use crate::LogFormat;
 
@@ -21,6 +22,8 @@ pub(crate) struct Arguments {
     lake: LakeArguments,
     #[command(flatten)]
     zone: ZoneArguments,
+    #[command(flatten)]
+    owner: OwnerArguments,
     /// How long an hour has to be over, such as `90d`. Files of the quarantine leave when they are as old.
     #[arg(long, value_name = "TIME", value_parser = age)]
     older_than: Duration,
@@ -34,7 +37,7 @@ const AT_ONCE: usize = 8;
 
 /// Lets old hours leave. The exit status is 0 if all of them have left, 1 if one could not, and 2 if nothing was begun.
 pub(super) fn run(arguments: Arguments, log_format: LogFormat) -> ExitCode {
-    run_work("fms lake expire", &arguments.lake, log_format, async |bucket| {
+    run_work("fms lake expire", &arguments.lake, arguments.owner.storage(), log_format, async |bucket| {
         let before = Timestamp::now().checked_sub(arguments.older_than).context("--older-than is too long")?;
         let options = Expire {
             tables: arguments.lake.tables.clone(),

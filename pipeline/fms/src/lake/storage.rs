@@ -15,6 +15,13 @@ pub(super) struct StorageArguments {
     /// A tag of the lake's files. It may be given several times; in the environment, commas are between tags.
     #[arg(long, env = "FMS_LAKE_TAG", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = tag)]
     tag: Vec<(String, String)>,
+    #[command(flatten)]
+    owner: OwnerArguments,
+}
+
+/// Whose bucket it is; for commands that store nothing but records and manifests.
+#[derive(Debug, Args)]
+pub(super) struct OwnerArguments {
     /// The AWS account that owns the lake's bucket. If another one does, nothing is read or written there.
     #[arg(long, env = "FMS_LAKE_EXPECTED_BUCKET_OWNER", value_name = "ACCOUNT")]
     expected_bucket_owner: Option<String>,
@@ -34,7 +41,13 @@ impl StorageArguments {
             sse_kms_key_id: self.sse_kms_key_id.clone(),
             storage_class: self.storage_class.clone(),
             tags: self.tag.clone(),
-            expected_bucket_owner: self.expected_bucket_owner.clone(),
+            ..self.owner.storage()
         }
+    }
+}
+
+impl OwnerArguments {
+    pub fn storage(&self) -> Storage {
+        Storage { expected_bucket_owner: self.expected_bucket_owner.clone(), ..Storage::default() }
     }
 }

@@ -23,16 +23,17 @@ pub(super) struct Progress {
     pub failed: u64,
 }
 
-/// Opens the lake, works, and prints the summary. An error of `work` says why nothing was begun.
+/// Opens the lake, whose files are stored as `storage` says, works, and prints the summary. An error of `work` says why nothing was begun.
 pub(super) fn run(
     command: &'static str,
     lake: &LakeArguments,
+    storage: Storage,
     log_format: LogFormat,
     work: impl AsyncFnOnce(Bucket) -> anyhow::Result<Progress>,
 ) -> ExitCode {
     let worked = || {
         start_log(log_format)?;
-        let (runtime, bucket) = connect(command, &lake.lake, &lake.database, Storage::default())?;
+        let (runtime, bucket) = connect(command, &lake.lake, &lake.database, storage)?;
         runtime.block_on(work(bucket))
     };
     match worked() {
