@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::diff::Diff;
-use crate::observe::{EntryKind, Observation, PLAIN_ONLY, Rule, Section, counted};
+use crate::observe::{Observation, PLAIN_ONLY, Rule, Section, counted};
 use crate::schedule::Schedule;
 use crate::subject::Program;
 
@@ -42,6 +42,8 @@ pub(crate) enum Comparison {
     Invariant {
         /// Whether the offsets of records have to match: not where other records come before them than usual.
         offsets: bool,
+        /// Whether the partitions of records have to match: not where their topic has another number of them.
+        partitions: bool,
         /// Whether what is there once may be there twice, because its message was sent twice.
         twice: bool,
     },
@@ -53,7 +55,8 @@ impl Comparison {
         match schedule {
             Schedule::Plain if *program != Program::Running => Self::Exact,
             _ => Self::Invariant {
-                offsets: *schedule != Schedule::Twice && *program != Program::Running,
+                offsets: schedule.keeps_offsets() && *program != Program::Running,
+                partitions: !matches!(schedule, Schedule::Partitions(_)),
                 twice: *schedule == Schedule::Twice,
             },
         }
@@ -74,10 +77,11 @@ pub(crate) fn compare(expected: &Snapshots, observation: &Observation, compariso
                 differs(section, &section.kind.entries(expected), &section.entries)
             }
             (Comparison::Invariant { .. }, _, Rule::PlainOnly) => None,
-            (Comparison::Invariant { offsets, twice }, expected, _) => {
+            (Comparison::Invariant { offsets, partitions, twice }, expected, _) => {
                 let kind = section.kind;
-                let expected = invariant(kind, kind.entries(expected.unwrap_or_default()), offsets);
-                let mut observed = invariant(kind, section.entries.clone(), offsets);
+                let hidden = hidden_lines(kind.rule, offsets, partitions);
+                let expected = invariant(kind.entries(expected.unwrap_or_default()), &hidden);
+                let mut observed = invariant(section.entries.clone(), &hidden);
                 if twice || matches!(kind.rule, Rule::AtLeastOnce { .. }) {
                     observed = without_repetitions(&expected, observed);
                 }
@@ -139,11 +143,20 @@ fn differs(section: &Section, expected: &[String], observed: &[String]) -> Optio
     })
 }
 
-/// The entries in an order of their own, without what the schedule may change.
-fn invariant(kind: &EntryKind, mut entries: Vec<String>, offsets: bool) -> Vec<String> {
-    if let (Rule::AtLeastOnce { offset_line: Some(offset_line) }, false) = (kind.rule, offsets) {
+/// How the lines begin that a schedule may change.
+fn hidden_lines(rule: Rule, offsets: bool, partitions: bool) -> Vec<&'static str> {
+    let Rule::AtLeastOnce { offset_line, partition_line } = rule else { return Vec::new() };
+    let offset_line = offset_line.filter(|_| !offsets);
+    let partition_line = partition_line.filter(|_| !partitions);
+    offset_line.into_iter().chain(partition_line).collect()
+}
+
+/// The entries in an order of their own, without these lines.
+fn invariant(mut entries: Vec<String>, hidden: &[&str]) -> Vec<String> {
+    if !hidden.is_empty() {
+        let is_shown = |line: &&str| !hidden.iter().any(|hidden| line.starts_with(hidden));
         for entry in &mut entries {
-            *entry = entry.lines().filter(|line| !line.starts_with(offset_line)).collect::<Vec<_>>().join("\n");
+            *entry = entry.lines().filter(is_shown).collect::<Vec<_>>().join("\n");
         }
     }
     entries.sort();
@@ -171,7 +184,7 @@ fn without_repetitions(expected: &[String], observed: Vec<String>) -> Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::Key;
+    use crate::observe::{EntryKind, Key};
 
     static ROW: EntryKind = EntryKind { noun: "row", is_block: false, key: Key::None, rule: Rule::EachOnce };
     static OBJECT: EntryKind = EntryKind { noun: "object", is_block: false, key: Key::None, rule: Rule::PlainOnly };
@@ -179,7 +192,7 @@ mod tests {
         noun: "letter",
         is_block: true,
         key: Key::None,
-        rule: Rule::AtLeastOnce { offset_line: Some("offset:") },
+        rule: Rule::AtLeastOnce { offset_line: Some("offset:"), partition_line: Some("partition:") },
     };
 
     fn found(expected: &str, kind: &'static EntryKind, entries: &[&str], schedule: &Schedule) -> String {
@@ -194,10 +207,10 @@ mod tests {
     #[test]
     fn a_disturbed_run_may_reorder_and_no_more() {
         let rows = |entries: &[&str], schedule| found("a\nb", &ROW, entries, &schedule);
-        assert_eq!(rows(&["b", "a"], Schedule::Restarted), "");
+        assert_eq!(rows(&["b", "a"], Schedule::Restarted(None)), "");
         assert!(rows(&["b", "a"], Schedule::Plain).contains("1 row moved"));
-        assert!(rows(&["a", "b", "b"], Schedule::Restarted).contains("1 row not expected"));
-        assert!(rows(&["a"], Schedule::Restarted).contains("1 row missing"));
+        assert!(rows(&["a", "b", "b"], Schedule::Restarted(None)).contains("1 row not expected"));
+        assert!(rows(&["a"], Schedule::Restarted(None)).contains("1 row missing"));
         assert_eq!(rows(&["a", "a", "b", "b"], Schedule::Twice), "");
     }
 
@@ -210,15 +223,28 @@ mod tests {
     #[test]
     fn what_is_sent_at_least_once_may_be_there_more_often_and_has_other_offsets_when_messages_are_sent_twice() {
         let letters = ["offset: 1\nvalue: a", "offset: 1\nvalue: a"];
-        assert_eq!(found("offset: 1\nvalue: a", &LETTER, &letters, &Schedule::Restarted), "");
+        assert_eq!(found("offset: 1\nvalue: a", &LETTER, &letters, &Schedule::Restarted(None)), "");
         assert_eq!(found("offset: 0\nvalue: a", &LETTER, &letters, &Schedule::Twice), "");
-        assert!(found("offset: 0\nvalue: a", &LETTER, &letters, &Schedule::Restarted).contains("letter"));
+        assert!(found("offset: 0\nvalue: a", &LETTER, &letters, &Schedule::Restarted(None)).contains("letter"));
+    }
+
+    #[test]
+    fn a_record_has_another_offset_in_another_order_and_another_partition_among_more_of_them() {
+        let found = |schedule| {
+            found("partition: 0\noffset: 1\nvalue: a", &LETTER, &["partition: 2\noffset: 0\nvalue: a"], &schedule)
+        };
+        assert_eq!(found(Schedule::Partitions(3)), "");
+        assert!(found(Schedule::Reordered(1)).contains("letter"));
+        let reordered = ["partition: 0\noffset: 0\nvalue: a"];
+        let found = |schedule| super::tests::found("partition: 0\noffset: 1\nvalue: a", &LETTER, &reordered, &schedule);
+        assert_eq!(found(Schedule::Reordered(1)), "");
+        assert!(found(Schedule::OneByOne).contains("letter"));
     }
 
     #[test]
     fn of_equal_entries_as_many_have_to_be_there_as_in_the_undisturbed_run() {
         let expected = "value: a\n\nvalue: a";
-        for schedule in [Schedule::Restarted, Schedule::Twice] {
+        for schedule in [Schedule::Restarted(None), Schedule::Twice] {
             let found = |letters: &[&str]| found(expected, &LETTER, letters, &schedule);
             assert!(found(&["value: a"]).contains("1 letter missing"), "{}", found(&["value: a"]));
             assert_eq!(found(&["value: a"; 2]), "");
@@ -229,14 +255,14 @@ mod tests {
     #[test]
     fn a_pipeline_that_runs_already_has_offsets_of_its_own_but_nothing_was_sent_twice() {
         let running = Comparison::of(&Schedule::Plain, &Program::Running);
-        assert_eq!(running, Comparison::Invariant { offsets: false, twice: false });
+        assert_eq!(running, Comparison::Invariant { offsets: false, partitions: true, twice: false });
     }
 
     #[test]
     fn a_snapshot_that_nothing_produced_is_reported_with_its_content() {
         let expected: Snapshots = ["gone", "objects"].map(|name| (name.to_owned(), "a".to_owned())).into();
         let of = |comparison| compare(&expected, &Observation::default(), comparison);
-        let mismatches = of(Comparison::Invariant { offsets: true, twice: false });
+        let mismatches = of(Comparison::Invariant { offsets: true, partitions: true, twice: false });
         assert_eq!(mismatches.len(), 1, "the listing of objects is not compared");
         assert!(mismatches[0].short.starts_with("snapshots/gone.snap: nothing of this was observed"));
         assert!(mismatches[0].full.ends_with("\na\n"));

@@ -1,11 +1,12 @@
-//! The test target: every case is a test, named `<protocol>::<case>`, for `cargo nextest run` and `cargo test`.
+//! The test target: every case is a test, named `<protocol>::<case>`, for `cargo nextest run` and `cargo test`. If there
+//! are several schedules, every case is a test under each of them, named `<protocol>::<case>::<schedule>`.
 //!
 //! Environment variables choose how the tests are run:
 //!
 //! | variable | values |
 //! | --- | --- |
 //! | `E2E_STACK` | `embedded`, `docker` or `external`; a profile of nextest with one of these names chooses it, too |
-//! | `E2E_SCHEDULE` | `plain`, `twice`, `restarted`, `throttled`, or `killed:CALL`, such as `killed:s3.PutObject:1` |
+//! | `E2E_SCHEDULE` | one or several schedules, such as `twice`, `restarted:1,throttled` or `killed:s3.PutObject:1`; or `all` of those that need no crash point, which nextest's profile `sweep` chooses, too |
 //! | `E2E_ISOLATION` | `shared` or `per-test`: whether tests on the Docker stack share one set of containers |
 //! | `E2E_KEEP` | `1` leaves the shared set of containers to the next run |
 
@@ -14,9 +15,10 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Completion, Trial};
 
 use crate::outcome::Verdict;
+use crate::schedule::Schedules;
 use crate::stack::{Isolation, StackKind, docker};
 use crate::variables::{self, ISOLATION, SCHEDULE, STACK};
-use crate::{CaseId, Options, Program, Suite, discovery, hint, machine, reporting, run};
+use crate::{CaseId, Options, Program, Schedule, Suite, discovery, hint, machine, reporting, run};
 
 /// `main` of a test target with `harness = false`, for the project that the current folder is in. It takes the
 /// arguments that cargo and nextest give to a test executable.
@@ -40,11 +42,11 @@ fn main_with(suite: impl FnOnce() -> Result<Suite, String>) -> ExitCode {
     let arguments = Arguments::from_args();
     let prepared = suite().and_then(|suite| {
         machine::prepare(false)?;
-        let options = variables::options()?;
+        let (options, schedules) = (variables::options()?, variables::schedules()?);
         let cases = discovery::list(&suite.fixtures).map_err(|error| error.to_string())?;
-        Ok((suite, cases, options))
+        Ok((suite, tests(cases, &schedules), options))
     });
-    let (suite, cases, options) = match prepared {
+    let (suite, tests, options) = match prepared {
         Ok(prepared) => prepared,
         Err(problem) => {
             machine::warn(&problem);
@@ -53,12 +55,12 @@ fn main_with(suite: impl FnOnce() -> Result<Suite, String>) -> ExitCode {
     };
     // Without nextest, this process chooses among the cases. If it runs one case, the schedule was meant for that
     // case.
-    let chosen = |id: &CaseId| arguments.filter.as_ref().is_none_or(|filter| id.to_string().contains(filter.as_str()));
-    let is_alone = std::env::var_os("NEXTEST").is_none() && cases.iter().filter(|id| chosen(id)).count() == 1;
-    let options = Options { must_disturb: is_alone, ..options };
-    let trials = cases.into_iter().map(|id| {
-        let (suite, options) = (suite.clone(), options.clone());
-        Trial::ignorable_test(id.to_string(), move || {
+    let chosen = |test: &Test| arguments.filter.as_ref().is_none_or(|filter| test.name.contains(filter.as_str()));
+    let is_alone = std::env::var_os("NEXTEST").is_none() && tests.iter().filter(|test| chosen(test)).count() == 1;
+    let trials = tests.into_iter().map(|Test { name, id, schedule }| {
+        let options = Options { must_disturb: is_alone, schedule, ..options.clone() };
+        let suite = suite.clone();
+        Trial::ignorable_test(name, move || {
             let repeat = repeat(&id.to_string(), &options);
             let outcome = run(&suite, &id, &options, repeat);
             let schedule = options.schedule.sentence();
@@ -82,6 +84,24 @@ fn main_with(suite: impl FnOnce() -> Result<Suite, String>) -> ExitCode {
         })
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// A case under a schedule.
+struct Test {
+    name: String,
+    id: CaseId,
+    schedule: Schedule,
+}
+
+/// Every case under every schedule. The schedule is part of the name if there are several.
+fn tests(cases: Vec<CaseId>, schedules: &Schedules) -> Vec<Test> {
+    let of_case = |id: CaseId| {
+        schedules.iter().map(move |schedule| {
+            let suffix = if schedules.single().is_some() { String::new() } else { format!("::{schedule}") };
+            Test { name: format!("{id}{suffix}"), id: id.clone(), schedule: schedule.clone() }
+        })
+    };
+    cases.into_iter().flat_map(of_case).collect()
 }
 
 /// The command that runs one test again.

@@ -137,7 +137,7 @@ pub use case::CaseId;
 pub use outcome::{Outcome, Verdict};
 pub use root::RootError;
 pub use run::run;
-pub use schedule::Schedule;
+pub use schedule::{Schedule, Schedules};
 pub use stack::docker::reaper_if_asked;
 pub use stack::{Isolation, StackKind};
 pub use subject::Program;

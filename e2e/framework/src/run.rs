@@ -12,6 +12,7 @@ use crate::drive::{Disturbance, Drive, DriveError};
 use crate::evidence::{Active, Evidence, Phase, keep};
 use crate::observe::{MESSAGE, Observation};
 use crate::outcome::{Outcome, Verdict};
+use crate::schedule::{self, Schedule};
 use crate::snapshot::{self, Checked};
 use crate::stack::StackError;
 use crate::suite::{Options, Suite};
@@ -166,6 +167,10 @@ fn attempt(
 ) -> Result<(Case, Observation, Disturbance), Failure> {
     evidence.phase(Phase::Reading);
     let mut case = Case::read(&suite.fixtures, id)?;
+    let unchanged = match options.schedule {
+        Schedule::Partitions(partitions) => schedule::partition_anew(&mut case, partitions),
+        _ => None,
+    };
     evidence.found().counts.add(MESSAGE, case.records.len());
     evidence.found().description.clone_from(&case.description);
 
@@ -177,7 +182,7 @@ fn attempt(
     evidence.log.within(stack.namespace());
 
     let drive = Drive { case: &case, stack: stack.as_ref(), suite, schedule: &options.schedule, evidence };
-    let disturbance = drive.run()?;
+    let disturbance = unchanged.map_or(drive.run()?, Disturbance::None);
 
     evidence.phase(Phase::Observing);
     let observation = match case.expectation {

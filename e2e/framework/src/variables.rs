@@ -3,9 +3,10 @@
 use std::str::FromStr;
 
 use crate::Options;
+use crate::schedule::{NAMES, Schedule, Schedules};
 use crate::stack::StackKind;
 
-/// The variable that chooses a schedule for a test run.
+/// The variable that chooses the schedules of a test run.
 pub(crate) const SCHEDULE: &str = "E2E_SCHEDULE";
 
 /// The variable that chooses a stack: `embedded`, `docker` or `external`. nextest's profile of one of these names does it too.
@@ -17,7 +18,18 @@ pub(crate) const ISOLATION: &str = "E2E_ISOLATION";
 /// The variable that makes a run leave its containers to the next run, as `--keep` does.
 pub(crate) const KEEP: &str = "E2E_KEEP";
 
-/// The options of a test run, which the environment chooses. An error names the variable that is wrong.
+/// nextest's profile under which a test run has every schedule that needs no crash point, unless [`SCHEDULE`] chooses
+/// others.
+const SWEEP: &str = "sweep";
+
+/// The schedules of a test run, which the environment chooses. An error names the variable that is wrong.
+pub(crate) fn schedules() -> Result<Schedules, String> {
+    let is_sweep = std::env::var("NEXTEST_PROFILE").is_ok_and(|profile| profile == SWEEP);
+    variable(SCHEDULE, is_sweep.then(|| Schedules::ALL.to_owned()))
+}
+
+/// The options of a test run, which the environment chooses, for the plain schedule. An error names the variable that
+/// is wrong.
 pub fn options() -> Result<Options, String> {
     let profile = std::env::var("NEXTEST_PROFILE").ok().filter(|profile| profile.parse::<StackKind>().is_ok());
     let stack: StackKind = variable(STACK, profile)?;
@@ -27,7 +39,7 @@ pub fn options() -> Result<Options, String> {
         isolation: variable(ISOLATION, None)?,
         keep: kept(),
         whole_run: false,
-        schedule: variable(SCHEDULE, None)?,
+        schedule: Schedule::Plain,
         must_disturb: false,
         keep_evidence: false,
     })
@@ -55,7 +67,7 @@ fn check_variables(variable: impl Fn(&str) -> Option<String>) -> Result<(), Stri
     for (name, values) in [
         ("CARGO_TARGET_DIR", "the folder for what is built and for reports"),
         (STACK, "embedded, docker or external"),
-        (SCHEDULE, "plain, twice, restarted, throttled or killed:…"),
+        (SCHEDULE, &format!("`all`, or one or several of {NAMES}")),
         (ISOLATION, "shared or per-test"),
     ] {
         if variable(name).is_some_and(|value| value.trim().is_empty()) {

@@ -17,7 +17,10 @@ pub(crate) static DEAD_LETTER: EntryKind = EntryKind {
         "header __connect.errors.offset",
         "header __connect.errors.row.index",
     ]),
-    rule: Rule::AtLeastOnce { offset_line: Some("header __connect.errors.offset:") },
+    rule: Rule::AtLeastOnce {
+        offset_line: Some("header __connect.errors.offset:"),
+        partition_line: Some("header __connect.errors.partition:"),
+    },
 };
 
 /// One section for every dead-letter topic.

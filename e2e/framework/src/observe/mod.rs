@@ -85,6 +85,8 @@ pub(crate) enum Rule {
         /// The beginning of a line that names a record's offset, if entries have one. Such lines are not compared if
         /// other records may come before it than in the undisturbed run of the snapshot.
         offset_line: Option<&'static str>,
+        /// The same for the partition, which is not compared if the topic has another number of partitions.
+        partition_line: Option<&'static str>,
     },
     /// The entries are not compared, because they depend on when flushes happen.
     PlainOnly,

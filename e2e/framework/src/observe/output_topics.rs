@@ -8,8 +8,12 @@ use crate::stack::{Record, Stack, StackError};
 
 /// A record of an output topic. A pipeline without transactions sends it before it commits the offset after the source
 /// record, so a crash may cause it to be sent again.
-pub(crate) static RECORD: EntryKind =
-    EntryKind { noun: "record", is_block: true, key: Key::None, rule: Rule::AtLeastOnce { offset_line: None } };
+pub(crate) static RECORD: EntryKind = EntryKind {
+    noun: "record",
+    is_block: true,
+    key: Key::None,
+    rule: Rule::AtLeastOnce { offset_line: None, partition_line: None },
+};
 
 /// One section for every output topic.
 pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {

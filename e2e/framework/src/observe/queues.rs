@@ -10,7 +10,7 @@ static MESSAGE: EntryKind = EntryKind {
     noun: "queued message",
     is_block: false,
     key: Key::None,
-    rule: Rule::AtLeastOnce { offset_line: None },
+    rule: Rule::AtLeastOnce { offset_line: None, partition_line: None },
 };
 
 /// One section for every queue, with the bodies of its messages, sorted: SQS keeps no order.

@@ -5,12 +5,13 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::cases::{run_all, select};
 use super::{FAILED, INFRASTRUCTURE, sweep, table};
+use crate::schedule::Schedules;
 use crate::stack::{Isolation, StackKind, docker};
 use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, hint, machine, reporting, variables};
 
@@ -45,10 +46,12 @@ pub(super) struct RunArguments {
     /// Print one JSON document instead of the table.
     #[arg(long)]
     json: bool,
-    /// How runs are disturbed: plain, twice, restarted, throttled, or killed:CALL. killed:s3.PutObject:2 kills the
-    /// pipeline at the second of these calls; killed:s3.PutObject:2:after does so after S3 has carried out the call.
-    #[arg(long, env = variables::SCHEDULE, default_value = "plain")]
-    schedule: Schedule,
+    /// How runs are disturbed: one or several of plain, twice, reordered, reordered:SEED, one-by-one, partitions-N,
+    /// restarted, restarted:N, throttled and killed:CALL, separated by commas; or all, which are those that need no
+    /// CALL. killed:s3.PutObject:2 kills the pipeline at the second of these calls; killed:s3.PutObject:2:after does
+    /// so after S3 has carried out the call.
+    #[arg(long, value_name = "NAME[,NAME…]", env = variables::SCHEDULE, default_value = "plain")]
+    schedule: Schedules,
     /// Run every case undisturbed, then once for each of its calls to AWS with the pipeline killed before the call,
     /// and once with the pipeline killed after it.
     #[arg(long, conflicts_with_all = ["schedule", "update", "subject_running"])]
@@ -73,7 +76,7 @@ impl RunArguments {
             isolation: self.isolation,
             keep: self.keep || variables::kept(),
             whole_run: true,
-            schedule: self.schedule.clone(),
+            schedule: Schedule::Plain,
             must_disturb: false,
             keep_evidence: self.keep_evidence,
         }
@@ -83,7 +86,7 @@ impl RunArguments {
 /// Runs the cases that the arguments select. It is an error if there are none. `runner` is the command that starts
 /// this runner again.
 pub(super) fn run(mut suite: Suite, arguments: &RunArguments, runner: &str) -> Result<ExitCode, String> {
-    if arguments.update && !arguments.schedule.is_plain() {
+    if arguments.update && !arguments.schedule.single().is_some_and(Schedule::is_plain) {
         return Err(format!("--update: snapshots are written by the plain schedule, not by {}", arguments.schedule));
     }
     if let Some(command) = &arguments.subject {
@@ -92,32 +95,35 @@ pub(super) fn run(mut suite: Suite, arguments: &RunArguments, runner: &str) -> R
     if arguments.subject_running {
         suite.program = Program::Running;
     }
-    let without_restart = [Schedule::Plain, Schedule::Twice];
-    if arguments.subject_running && !without_restart.contains(&arguments.schedule) {
+    let disturbs_pipeline = arguments.schedule.iter().find(|schedule| !schedule.leaves_the_pipeline_alone());
+    if let Some(schedule) = disturbs_pipeline.filter(|_| arguments.subject_running) {
         return Err(format!(
-            "--subject-running takes the schedules plain and twice, not --schedule {}: a pipeline that runs already is neither started \
-             again, nor do its calls to AWS pass the framework's proxy",
-            arguments.schedule
+            "--subject-running takes the schedules plain, twice, reordered and one-by-one, not --schedule {schedule}: a pipeline that runs \
+             already is not started again, its topics are there, and its calls to AWS do not pass the framework's proxy"
         ));
     }
     machine::prepare(arguments.update)?;
     let cases = select(&suite, &arguments.filters)?;
     // A schedule that was chosen for a single case was meant for that case, so it has to disturb it.
-    let options = Options { must_disturb: cases.len() == 1, ..arguments.options() };
+    let must_disturb = cases.len() == 1 && arguments.schedule.single().is_some();
+    let options = Options { must_disturb, ..arguments.options() };
     let containers = match start_containers(&suite, &options)? {
         Ok(containers) => containers,
         Err(status) => return Ok(status),
     };
     let jobs = if arguments.subject_running { NonZeroUsize::new(1) } else { arguments.jobs };
     let started = Instant::now();
-    let (outcomes, schedule, sentence) = run_cases(&suite, &cases, jobs, arguments, &options, runner);
+    let Ran { outcomes, schedules, sentence, times } = run_cases(&suite, &cases, jobs, arguments, &options, runner);
     let took = started.elapsed();
     let page = reporting::add(&suite, options.stack, &sentence, &outcomes, took);
     if arguments.json {
-        machine::print(&format!("{}\n", table::json(&suite.root, &outcomes, &schedule, took)));
+        machine::print(&format!("{}\n", table::json(&suite.root, &outcomes, &schedules, took)));
     } else {
         let text = if arguments.sweep { sweep::text(&outcomes, took) } else { table::text(&outcomes, took) };
         machine::print(&text);
+        if times.len() > 1 {
+            machine::print(&table::by_schedule(&outcomes, &times));
+        }
         if let Some(containers) = &containers {
             machine::print(&format!("containers: {containers}\n"));
         }
@@ -138,7 +144,18 @@ pub(super) fn run(mut suite: Suite, arguments: &RunArguments, runner: &str) -> R
     Ok(status(&outcomes))
 }
 
-/// The outcomes of the cases, or of their sweep, with the name of the schedule and the sentence about it.
+/// What was run.
+struct Ran {
+    outcomes: Vec<Outcome>,
+    /// The names of the schedules.
+    schedules: String,
+    /// What they do, for people.
+    sentence: String,
+    /// The schedules, which run one after the other, and how long each of them took.
+    times: Vec<(Schedule, Duration)>,
+}
+
+/// Runs the cases under each schedule, or sweeps them.
 fn run_cases(
     suite: &Suite,
     cases: &[CaseId],
@@ -146,16 +163,23 @@ fn run_cases(
     arguments: &RunArguments,
     options: &Options,
     runner: &str,
-) -> (Vec<Outcome>, String, String) {
+) -> Ran {
     let run = |id: &CaseId, options: &Options| crate::run(suite, id, options, repeat(id, runner, arguments, options));
     if arguments.sweep {
         let run_under =
             |id: &CaseId, schedule: Schedule| run(id, &Options { schedule, must_disturb: false, ..options.clone() });
         let outcomes = sweep::run(cases, jobs, arguments.json, run_under);
-        return (outcomes, sweep::NAME.to_owned(), sweep::SENTENCE.to_owned());
+        let (schedules, sentence) = (sweep::NAME.to_owned(), sweep::SENTENCE.to_owned());
+        return Ran { outcomes, schedules, sentence, times: Vec::new() };
     }
-    let outcomes = run_all(cases, jobs, arguments.json, |id| run(id, options));
-    (outcomes, options.schedule.to_string(), options.schedule.sentence())
+    let (mut outcomes, mut times) = (Vec::new(), Vec::new());
+    for schedule in arguments.schedule.iter() {
+        let started = Instant::now();
+        let options = Options { schedule: schedule.clone(), ..options.clone() };
+        outcomes.extend(run_all(cases, jobs, arguments.json, |id| run(id, &options)));
+        times.push((schedule.clone(), started.elapsed()));
+    }
+    Ran { outcomes, schedules: arguments.schedule.to_string(), sentence: arguments.schedule.sentence(), times }
 }
 
 /// The exit status of a run with these outcomes.

@@ -1,6 +1,6 @@
 //! Writes outcomes as a table for people, as Markdown for the summary of a job, and as JSON for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::observe::{Counts, plural};
 use crate::outcome::{Outcome, Times, Verdict, phases};
+use crate::schedule::Schedule;
 
 /// The table: one line for each case, then the totals and the verdict.
 pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
@@ -18,8 +19,14 @@ pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
     head.extend(nouns.iter().map(|noun| plural(noun)));
     head.push("seconds".to_owned());
     let mut lines = vec![head];
+    let several = schedules(outcomes).len() > 1;
+    let name = |outcome| name(outcome, several);
     lines.extend(outcomes.iter().map(|outcome| cells(name(outcome), &outcome.counts, &nouns, outcome.duration)));
-    let cases = if outcomes.len() == 1 { "case" } else { "cases" };
+    let cases = match (several, outcomes.len()) {
+        (true, _) => "runs",
+        (false, 1) => "case",
+        (false, _) => "cases",
+    };
     lines.push(cells(format!("{} {cases}", outcomes.len()), &total, &nouns, took));
     let mut text = String::new();
     let widths: Vec<usize> =
@@ -46,13 +53,36 @@ pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
     text
 }
 
-fn name(outcome: &Outcome) -> String {
+/// One line for each schedule: how its runs ended, and how long all of them took.
+pub(super) fn by_schedule(outcomes: &[Outcome], times: &[(Schedule, Duration)]) -> String {
+    let width = times.iter().map(|(schedule, _)| schedule.to_string().chars().count()).max().unwrap_or(0).max(8);
+    let mut text = format!("{:<width$}  passed  undisturbed  failed  seconds\n", "schedule");
+    for (schedule, took) in times {
+        let of_schedule = |outcome: &&Outcome| outcome.schedule == *schedule;
+        let count =
+            |is: fn(&Outcome) -> bool| outcomes.iter().filter(of_schedule).filter(|outcome| is(outcome)).count();
+        let passed = count(|outcome| outcome.verdict == Verdict::Passed);
+        let undisturbed = count(|outcome| outcome.undisturbed().is_some());
+        let failed = count(|outcome| outcome.failure().is_some());
+        let (schedule, seconds) = (schedule.to_string(), took.as_secs_f64());
+        let _ = writeln!(text, "{schedule:<width$}  {passed:>6}  {undisturbed:>11}  {failed:>6}  {seconds:>7.1}");
+    }
+    text
+}
+
+/// The schedules of these runs.
+fn schedules(outcomes: &[Outcome]) -> BTreeSet<String> {
+    outcomes.iter().map(|outcome| outcome.schedule.to_string()).collect()
+}
+
+/// The name of a run after a mark of how it ended. It names the schedule if other runs have another one.
+fn name(outcome: &Outcome, several: bool) -> String {
     let mark = match &outcome.verdict {
         Verdict::Passed => '✓',
         Verdict::Undisturbed(_) => '○',
         Verdict::Failed(_) | Verdict::Infrastructure(_) => '✗',
     };
-    format!("{mark} {}", outcome.id)
+    if several { format!("{mark} {}", outcome.name()) } else { format!("{mark} {}", outcome.id) }
 }
 
 /// How many cases failed, and how many passed without having been disturbed, which proves little.
@@ -132,7 +162,7 @@ pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: &str, took: Dura
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CaseId, Schedule};
+    use crate::CaseId;
 
     fn outcome(name: &str, rows: usize, verdict: Verdict) -> Outcome {
         Outcome {
@@ -167,6 +197,20 @@ mod tests {
         );
         assert!(markdown.contains("**p::three**\n\n``````diff\nno\n``````"), "{markdown}");
         assert_eq!(json(Path::new("/p"), &outcomes, "plain", Duration::ZERO)["counts"]["rows"], 61);
+    }
+
+    #[test]
+    fn among_several_schedules_each_run_names_its_own_and_each_schedule_has_its_time() {
+        let mut outcomes = [outcome("one", 60, Verdict::Passed), outcome("one", 60, Verdict::Failed("no".into()))];
+        outcomes[1].schedule = Schedule::Twice;
+        let text = text(&outcomes, Duration::from_secs(1));
+        assert!(text.contains("✓ p::one            ") && text.contains("✗ p::one under twice  "), "{text}");
+        assert!(text.contains("\n2 runs "), "{text}");
+        let times = [(Schedule::Plain, Duration::from_secs(2)), (Schedule::Twice, Duration::from_millis(500))];
+        let expected = "schedule  passed  undisturbed  failed  seconds\n\
+                        plain          1            0       0      2.0\n\
+                        twice          0            0       1      0.5\n";
+        assert_eq!(by_schedule(&outcomes, &times), expected);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod fixtures;
 mod loader;
 mod pipeline;
 mod processes;
+mod schedules;
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
             e2e::harness::main_of(&Suite::new(root, program))
         }
         _ => {
-            let trials = trials().into_iter().chain(fixtures::trials()).chain(processes::trials()).collect();
+            let trials = trials().into_iter().chain(fixtures::trials()).chain(processes::trials());
+            let trials = trials.chain(schedules::trials()).collect();
             libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
         }
     }

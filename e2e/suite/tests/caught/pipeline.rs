@@ -60,30 +60,32 @@ async fn run() -> Result<()> {
         eprintln!("INFO ready");
     }
     let sinks = Sinks::connect().await?;
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", std::env::var("KAFKA_BOOTSTRAP_SERVERS")?)
-        .set("group.id", "copy")
-        .set("auto.offset.reset", "earliest")
-        .set("enable.auto.commit", "false")
-        .set("fetch.wait.max.ms", "10")
-        .set("session.timeout.ms", std::env::var("SESSION_TIMEOUT_MS")?)
-        .set("heartbeat.interval.ms", "100")
-        .create()?;
-    let topics = std::env::var("TOPICS").unwrap_or_else(|_| "in".to_owned());
-    consumer.subscribe(&topics.split(',').collect::<Vec<_>>())?;
+    let consumer = consumer()?;
 
     let mut written_late = Vec::new();
+    let mut newest = 0;
     while !stopping.load(Ordering::Relaxed) {
         let Some(message) = consumer.poll(Duration::from_millis(20)) else { continue };
         let message = message?;
         let record = (message.offset(), String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned());
         let victim = record.0 == VICTIM;
+        let time = message.timestamp().to_millis().unwrap_or_default();
+        let is_late = time < newest;
+        newest = newest.max(time);
         if record.1.contains("poison") {
             bail!("cannot store offset {}: it is poison", record.0);
         }
         if is("commits early") && victim {
             written_late.push(record);
-        } else if !(is("drops everything") || is("drops a row") && victim) {
+        } else if is("writes in threes") {
+            written_late.push(record);
+            if written_late.len() < 3 {
+                continue;
+            }
+            for record in written_late.drain(..) {
+                sinks.write(&record, 1).await?;
+            }
+        } else if !(is("drops everything") || is("drops a row") && victim || is("drops late records") && is_late) {
             sinks.write(&record, if is("duplicates a row") && victim { 2 } else { 1 }).await?;
         }
         if is("never drains") && victim {
@@ -97,7 +99,8 @@ async fn run() -> Result<()> {
             break;
         }
         let mut offsets = TopicPartitionList::new();
-        offsets.add_partition_offset(message.topic(), message.partition(), Offset::Offset(message.offset() + 1))?;
+        let next = message.offset() + if is("commits too far") { 2 } else { 1 };
+        offsets.add_partition_offset(message.topic(), message.partition(), Offset::Offset(next))?;
         consumer.commit(&offsets, CommitMode::Sync)?;
     }
     for record in &written_late {
@@ -107,6 +110,21 @@ async fn run() -> Result<()> {
         bail!("cannot leave the group");
     }
     Ok(())
+}
+
+fn consumer() -> Result<BaseConsumer> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", std::env::var("KAFKA_BOOTSTRAP_SERVERS")?)
+        .set("group.id", "copy")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "10")
+        .set("session.timeout.ms", std::env::var("SESSION_TIMEOUT_MS")?)
+        .set("heartbeat.interval.ms", "100")
+        .create()?;
+    let topics = std::env::var("TOPICS").unwrap_or_else(|_| "in".to_owned());
+    consumer.subscribe(&topics.split(',').collect::<Vec<_>>())?;
+    Ok(consumer)
 }
 
 struct Sinks {

@@ -1,19 +1,15 @@
 //! Runs a subject under one schedule: sends messages, starts the subject, disturbs it, lets it drain and stops it. The
 //! result says whether the schedule disturbed the run at all.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+mod disturbed;
 
-use crate::calls::{CallName, Fault, Hits};
 use crate::case::{Case, Expectation, SeedObject};
 use crate::evidence::{Evidence, Phase};
 use crate::hearing::Hearing;
-use crate::observe::counted;
-use crate::schedule::{CrashPoint, Schedule};
+use crate::schedule::{self, Schedule};
 use crate::settle::{DrainedQueue, Goal, STOP_LIMIT, SettleError, Settling};
 use crate::stack::{Record, Stack, StackError};
-use crate::subject::{Killer, Program, Subject, SubjectError};
+use crate::subject::{Program, Subject, SubjectError};
 use crate::suite::Suite;
 
 /// Why a run under a schedule failed.
@@ -74,17 +70,14 @@ impl Drive<'_> {
             return self.expecting_failure(text);
         }
         match self.schedule {
-            Schedule::Plain => self.drain(&self.send(records)?)?,
-            Schedule::Twice => self.drain(&self.send(&twice(records))?)?,
-            Schedule::Restarted => return self.restarted(records),
+            // What `Partitions` changes has been changed before the topics were created.
+            Schedule::Plain | Schedule::Partitions(_) => self.drain(&self.send(records)?)?,
+            Schedule::Twice => self.drain(&self.send(&schedule::twice(records))?)?,
+            Schedule::Reordered(seed) => return self.reordered(records, *seed),
+            Schedule::OneByOne => return self.one_by_one(records),
+            Schedule::Restarted(after) => return self.restarted(records, *after),
             Schedule::Killed(point) => return self.killed(&self.send(records)?, point),
-            Schedule::Throttled => {
-                self.stack.calls().inject(Fault::Throttle(Hits::Every(2)));
-                self.drain(&self.send(records)?)?;
-                if self.stack.calls().refused() == 0 {
-                    return Ok(Disturbance::None("the subject wrote nothing, so no write was refused".to_owned()));
-                }
-            }
+            Schedule::Throttled => return self.throttled(records),
         }
         Ok(Disturbance::AsScheduled)
     }
@@ -200,56 +193,6 @@ impl Drive<'_> {
         })
     }
 
-    fn restarted(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
-        let (first, second) = records.split_at(records.len().div_ceil(2));
-        self.drain(&self.send(first)?)?;
-        if second.is_empty() {
-            return Ok(Disturbance::None(
-                "the case has one message, so nothing was left for a restarted subject".to_owned(),
-            ));
-        }
-        self.drain(&self.send(second)?).map_err(with_session_hint)?;
-        Ok(Disturbance::AsScheduled)
-    }
-
-    /// Kills the process that makes a call at that call, then starts it once more and lets the pipeline drain.
-    fn killed(&self, goal: &Goal, point: &CrashPoint) -> Result<Disturbance, DriveError> {
-        let killers: Arc<OnceLock<Vec<(String, Killer)>>> = Arc::default();
-        let was_killed = Arc::new(AtomicBool::new(false));
-        let hook = {
-            let (killers, was_killed) = (Arc::clone(&killers), Arc::clone(&was_killed));
-            let (log, point) = (self.evidence.log.clone(), point.clone());
-            move |process: &str| {
-                was_killed.store(true, Ordering::SeqCst);
-                let killers = killers.wait();
-                // A name that none of the processes was given is one that the first process has chosen for itself.
-                let killer = killers.iter().find(|(name, _)| name == process).or(killers.first());
-                if let Some((name, killer)) = killer {
-                    let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
-                    log.note(format!("-- SIGKILL{of} at {point}"));
-                    killer.kill();
-                }
-            }
-        };
-        let mut call = point.call.clone();
-        call.target = call.target.map(|target| format!("{}{target}", self.stack.namespace()));
-        self.stack.calls().inject(Fault::Hold { call, moment: point.moment, hook: Box::new(hook) });
-        let mut subjects = self.start()?;
-        let _ = killers.set(subjects.iter().map(|subject| (subject.name().to_owned(), subject.killer())).collect());
-        match self.drain_with(&subjects, goal) {
-            // The subject may also have made this call while it was stopping.
-            Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. }))
-                if was_killed.load(Ordering::SeqCst) =>
-            {
-                self.start_again(&mut subjects)?;
-                self.drain_with(&subjects, goal).map_err(with_session_hint)?;
-                Ok(Disturbance::AsScheduled)
-            }
-            Ok(()) => Ok(Disturbance::None(no_such_call(&point.call, &self.stack.calls().names()))),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Starts successors of the processes that have ended.
     fn start_again(&self, subjects: &mut [Subject]) -> Result<(), DriveError> {
         self.evidence.phase(Phase::StartingSubject);
@@ -271,52 +214,5 @@ fn with_session_hint(error: DriveError) -> DriveError {
             DriveError::Settle(SettleError::Behind { limit, behind: behind + SESSION_HINT, log })
         }
         error => error,
-    }
-}
-
-/// Says that a call did not occur, and which calls the subject made instead.
-fn no_such_call(wanted: &CallName, made: &[CallName]) -> String {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for call in made {
-        *counts.entry(format!("{}.{}", call.service, call.operation)).or_default() += 1;
-    }
-    let CallName { service, operation, nth, target } = wanted;
-    let target = target.as_ref().map(|target| format!(" to {target}")).unwrap_or_default();
-    let made: Vec<String> = counts.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
-    let made = if made.is_empty() { "no call at all".to_owned() } else { made.join(", ") };
-    format!("the subject made fewer than {}{target}, but {made}", counted(*nth, &format!("{service}.{operation} call")))
-}
-
-/// Every record twice in a row. The offsets are those that the records get in this order.
-fn twice(records: &[Record]) -> Vec<Record> {
-    let mut offsets: BTreeMap<(String, i32), i64> = BTreeMap::new();
-    records
-        .iter()
-        .flat_map(|record| [record.clone(), record.clone()])
-        .map(|mut record| {
-            let next = offsets.entry((record.topic.clone(), record.partition)).or_insert(0);
-            record.offset = *next;
-            *next += 1;
-            record
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_that_did_not_occur_is_told_beside_those_that_did() {
-        let call = |operation: &str, nth, target: Option<&str>| {
-            let target = target.map(str::to_owned);
-            CallName { service: "s3".into(), operation: operation.into(), nth, target }
-        };
-        let made = [call("HeadBucket", 1, None), call("PutObject", 1, None), call("PutObject", 2, None)];
-        assert_eq!(
-            no_such_call(&call("PutObject", 3, Some("raw/a")), &made),
-            "the subject made fewer than 3 s3.PutObject calls to raw/a, but 1 s3.HeadBucket, 2 s3.PutObject"
-        );
-        assert!(no_such_call(&call("PutObject", 1, None), &[]).ends_with("but no call at all"));
     }
 }

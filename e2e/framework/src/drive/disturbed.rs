@@ -1,0 +1,154 @@
+//! How each schedule disturbs a run, and why it may come to nothing.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::{Disturbance, Drive, DriveError, with_session_hint};
+use crate::calls::{CallName, Fault, Hits};
+use crate::evidence::Phase;
+use crate::observe::counted;
+use crate::schedule::{self, CrashPoint};
+use crate::settle::{Goal, SettleError};
+use crate::stack::Record;
+use crate::subject::{Killer, Program};
+
+impl Drive<'_> {
+    /// Sends the messages in another order.
+    pub(super) fn reordered(&self, records: &[Record], seed: u64) -> Result<Disturbance, DriveError> {
+        let reordered = schedule::reordered(records, seed);
+        self.drain(&self.send(reordered.as_deref().unwrap_or(records))?)?;
+        Ok(match reordered {
+            Some(_) => Disturbance::AsScheduled,
+            None => {
+                let why = "no partition has messages of two keys, and messages of one key keep their order";
+                Disturbance::None(why.to_owned())
+            }
+        })
+    }
+
+    /// Sends each message when the one before it is settled, to subjects that run meanwhile.
+    pub(super) fn one_by_one(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
+        let Some((last, others)) = records.split_last().filter(|(_, others)| !others.is_empty()) else {
+            self.drain(&self.send(records)?)?;
+            return Ok(Disturbance::None("the case has fewer than two messages".to_owned()));
+        };
+        let is_running = self.suite.program == Program::Running;
+        let subjects = if is_running { Vec::new() } else { self.start()? };
+        let settling = self.settling(&subjects);
+        for record in others {
+            let mut goal = self.send(std::slice::from_ref(record))?;
+            self.evidence.phase(Phase::Draining);
+            settling.drained(&mut goal, self.case.settings.timeout)?;
+        }
+        let goal = self.send(std::slice::from_ref(last))?;
+        if is_running {
+            self.drain(&goal)?
+        } else {
+            self.drain_with(&subjects, &goal)?
+        }
+        Ok(Disturbance::AsScheduled)
+    }
+
+    /// Stops the subject after some of the messages, and starts another one for the others.
+    pub(super) fn restarted(&self, records: &[Record], after: Option<NonZeroUsize>) -> Result<Disturbance, DriveError> {
+        let after = after.map_or(records.len().div_ceil(2), NonZeroUsize::get);
+        let (first, second) = records.split_at(after.min(records.len()));
+        self.drain(&self.send(first)?)?;
+        if second.is_empty() {
+            let why = format!("the case has {}, so nothing was left for a restarted subject", messages(records));
+            return Ok(Disturbance::None(why));
+        }
+        self.drain(&self.send(second)?).map_err(with_session_hint)?;
+        Ok(Disturbance::AsScheduled)
+    }
+
+    /// Lets AWS refuse the first write and every second one after it.
+    pub(super) fn throttled(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
+        self.stack.calls().inject(Fault::Throttle(Hits::Every(2)));
+        self.drain(&self.send(records)?)?;
+        if self.stack.calls().refused() == 0 {
+            return Ok(Disturbance::None("the subject wrote nothing, so no write was refused".to_owned()));
+        }
+        Ok(Disturbance::AsScheduled)
+    }
+
+    /// Kills the process that makes a call at that call, then starts it once more and lets the pipeline drain.
+    pub(super) fn killed(&self, goal: &Goal, point: &CrashPoint) -> Result<Disturbance, DriveError> {
+        let killers: Arc<OnceLock<Vec<(String, Killer)>>> = Arc::default();
+        let was_killed = Arc::new(AtomicBool::new(false));
+        let hook = {
+            let (killers, was_killed) = (Arc::clone(&killers), Arc::clone(&was_killed));
+            let (log, point) = (self.evidence.log.clone(), point.clone());
+            move |process: &str| {
+                was_killed.store(true, Ordering::SeqCst);
+                let killers = killers.wait();
+                // A name that none of the processes was given is one that the first process has chosen for itself.
+                let killer = killers.iter().find(|(name, _)| name == process).or(killers.first());
+                if let Some((name, killer)) = killer {
+                    let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
+                    log.note(format!("-- SIGKILL{of} at {point}"));
+                    killer.kill();
+                }
+            }
+        };
+        let mut call = point.call.clone();
+        call.target = call.target.map(|target| format!("{}{target}", self.stack.namespace()));
+        self.stack.calls().inject(Fault::Hold { call, moment: point.moment, hook: Box::new(hook) });
+        let mut subjects = self.start()?;
+        let _ = killers.set(subjects.iter().map(|subject| (subject.name().to_owned(), subject.killer())).collect());
+        match self.drain_with(&subjects, goal) {
+            // The subject may also have made this call while it was stopping.
+            Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. }))
+                if was_killed.load(Ordering::SeqCst) =>
+            {
+                self.start_again(&mut subjects)?;
+                self.drain_with(&subjects, goal).map_err(with_session_hint)?;
+                Ok(Disturbance::AsScheduled)
+            }
+            Ok(()) => Ok(Disturbance::None(no_such_call(&point.call, &self.stack.calls().names()))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn messages(records: &[Record]) -> String {
+    match records.len() {
+        0 => "no message".to_owned(),
+        1 => "one message".to_owned(),
+        count => format!("{count} messages"),
+    }
+}
+
+/// Says that a call did not occur, and which calls the subject made instead.
+fn no_such_call(wanted: &CallName, made: &[CallName]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for call in made {
+        *counts.entry(format!("{}.{}", call.service, call.operation)).or_default() += 1;
+    }
+    let CallName { service, operation, nth, target } = wanted;
+    let target = target.as_ref().map(|target| format!(" to {target}")).unwrap_or_default();
+    let made: Vec<String> = counts.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let made = if made.is_empty() { "no call at all".to_owned() } else { made.join(", ") };
+    format!("the subject made fewer than {}{target}, but {made}", counted(*nth, &format!("{service}.{operation} call")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_did_not_occur_is_told_beside_those_that_did() {
+        let call = |operation: &str, nth, target: Option<&str>| {
+            let target = target.map(str::to_owned);
+            CallName { service: "s3".into(), operation: operation.into(), nth, target }
+        };
+        let made = [call("HeadBucket", 1, None), call("PutObject", 1, None), call("PutObject", 2, None)];
+        assert_eq!(
+            no_such_call(&call("PutObject", 3, Some("raw/a")), &made),
+            "the subject made fewer than 3 s3.PutObject calls to raw/a, but 1 s3.HeadBucket, 2 s3.PutObject"
+        );
+        assert!(no_such_call(&call("PutObject", 1, None), &[]).ends_with("but no call at all"));
+    }
+}

@@ -1,0 +1,90 @@
+//! Crash points: the calls at which a subject can be killed, and how people name them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::calls::{CallName, Moment};
+
+/// The call at which a subject is killed, and whether the service does what was asked before the subject dies.
+///
+/// It is written `s3.PutObject:2:after@bucket/prefix`: service, operation, the how many-th of these calls, and
+/// `before` (which may be left out) or `after`. With a target, such as a table or a bucket and the beginning of a
+/// key, only calls to that target are counted. Targets are named as fixtures name them, without the namespace of a
+/// shared stack.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CrashPoint {
+    /// The call.
+    pub call: CallName,
+    /// Whether the subject dies before the service sees the request, or after the service has answered and before the
+    /// subject sees it.
+    pub moment: Moment,
+}
+
+impl CrashPoint {
+    pub(super) fn sentence(&self) -> String {
+        let CallName { service, operation, nth, target } = &self.call;
+        let target = target.as_ref().map(|target| format!(" to {target}")).unwrap_or_default();
+        let moment = match self.moment {
+            Moment::Before => "before the service sees it",
+            Moment::After => "after the service has carried it out",
+        };
+        format!("the pipeline is killed at call {nth} of {service}.{operation}{target}, {moment}, and started again")
+    }
+
+    /// The two crash points of every one of these calls, one before and one after it.
+    pub fn at_all(calls: &[CallName]) -> Vec<Self> {
+        let points =
+            |call: &CallName| [Moment::Before, Moment::After].map(|moment| Self { call: call.clone(), moment });
+        calls.iter().flat_map(points).collect()
+    }
+}
+
+impl fmt::Display for CrashPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CallName { service, operation, nth, target } = &self.call;
+        write!(f, "{service}.{operation}:{nth}")?;
+        if self.moment == Moment::After {
+            f.write_str(":after")?;
+        }
+        target.iter().try_for_each(|target| write!(f, "@{target}"))
+    }
+}
+
+impl FromStr for CrashPoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let problem = || {
+            format!(
+                "`{text}` names no call: write SERVICE.OPERATION:NTH, such as s3.PutObject:2, then :after if the service is to do it before \
+                 the subject is killed, then @TARGET if only calls to one table, bucket or key count"
+            )
+        };
+        let (call, target) = text.split_once('@').map_or((text, None), |(call, target)| (call, Some(target)));
+        let mut parts = call.split(':');
+        let (service, operation) = parts.next().and_then(|name| name.split_once('.')).ok_or_else(problem)?;
+        let nth = parts.next().and_then(|nth| nth.parse().ok()).filter(|nth| *nth > 0).ok_or_else(problem)?;
+        let moment = match (parts.next(), parts.next()) {
+            (None | Some("before"), None) => Moment::Before,
+            (Some("after"), None) => Moment::After,
+            _ => return Err(problem()),
+        };
+        if service.is_empty() || operation.is_empty() || target == Some("") {
+            return Err(problem());
+        }
+        let (service, operation, target) = (service.to_owned(), operation.to_owned(), target.map(str::to_owned));
+        Ok(Self { call: CallName { service, operation, nth, target }, moment })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_has_a_crash_point_before_and_one_after_it() {
+        let call = CallName { service: "s3".into(), operation: "PutObject".into(), nth: 1, target: None };
+        let points: Vec<String> = CrashPoint::at_all(&[call]).iter().map(ToString::to_string).collect();
+        assert_eq!(points, ["s3.PutObject:1", "s3.PutObject:1:after"]);
+    }
+}
