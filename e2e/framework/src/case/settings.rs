@@ -60,6 +60,9 @@ pub struct Settings {
     pub drained_queues: Vec<String>,
     /// `timeout`: how long the subject may take until it has drained.
     pub timeout: Duration,
+    /// `in_order`: whether each message is sent when the one before it is settled, because what is stored depends on
+    /// their order, and between its parts the pipeline does not keep it.
+    pub in_order: bool,
 }
 
 /// How S3 objects are observed.
@@ -123,6 +126,9 @@ pub(super) struct File {
     drained_queues: Option<Vec<String>>,
     /// How long the subject may take until it has drained, such as `500ms`, `20s` or `2m`.
     timeout: Option<Timeout>,
+    /// Whether each message is sent when the one before it is settled, for cases whose result depends on the order of
+    /// messages where the pipeline does not keep it, as events of S3 do not.
+    in_order: Option<bool>,
     /// What the case is about, for people.
     pub(super) description: Option<String>,
     /// Part of a line that the subject prints when it fails, as this case expects.
@@ -279,6 +285,7 @@ impl Settings {
             replace(&mut settings.groups, file.groups.as_ref());
             replace(&mut settings.drained_queues, file.drained_queues.as_ref());
             replace(&mut settings.timeout, file.timeout.map(|timeout| timeout.0).as_ref());
+            replace(&mut settings.in_order, file.in_order.as_ref());
             settings.key = file.key.clone().or(settings.key);
             settings.resources.topics.extend(file.topics.iter().map(|(name, partitions)| (name.clone(), partitions.0)));
             settings.env.extend(file.env.clone());

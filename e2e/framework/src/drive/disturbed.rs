@@ -7,67 +7,60 @@ use std::sync::{Arc, OnceLock};
 
 use super::{Disturbance, Drive, DriveError, with_session_hint};
 use crate::calls::{CallName, Fault, Hits};
-use crate::evidence::Phase;
 use crate::observe::counted;
 use crate::schedule::{self, CrashPoint};
 use crate::settle::{Goal, SettleError};
 use crate::stack::Record;
-use crate::subject::{Killer, Program};
+use crate::subject::Killer;
+
+/// Why the order in which messages are sent is not disturbed.
+const IN_ORDER: &str = "the case says `in_order`, so its messages are sent one by one, in their order";
 
 impl Drive<'_> {
     /// Sends the messages in another order.
     pub(super) fn reordered(&self, records: &[Record], seed: u64) -> Result<Disturbance, DriveError> {
-        let reordered = schedule::reordered(records, seed);
-        self.drain(&self.send(reordered.as_deref().unwrap_or(records))?)?;
-        Ok(match reordered {
-            Some(_) => Disturbance::AsScheduled,
-            None => {
-                let why = "no partition has messages of two keys, and messages of one key keep their order";
-                Disturbance::None(why.to_owned())
-            }
-        })
+        let in_order = self.case.settings.in_order;
+        let reordered = if in_order { None } else { schedule::reordered(records, seed) };
+        self.process(reordered.as_deref().unwrap_or(records))?;
+        let why = match reordered {
+            Some(_) => return Ok(Disturbance::AsScheduled),
+            None if in_order => IN_ORDER,
+            None => "no partition has messages of two keys, and messages of one key keep their order",
+        };
+        Ok(Disturbance::None(why.to_owned()))
     }
 
     /// Sends each message when the one before it is settled, to subjects that run meanwhile.
     pub(super) fn one_by_one(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
-        let Some((last, others)) = records.split_last().filter(|(_, others)| !others.is_empty()) else {
-            self.drain(&self.send(records)?)?;
-            return Ok(Disturbance::None("the case has fewer than two messages".to_owned()));
+        let why = match records.split_last() {
+            Some((last, others)) if !others.is_empty() && !self.case.settings.in_order => {
+                self.process_one_by_one(others, last)?;
+                return Ok(Disturbance::AsScheduled);
+            }
+            _ if self.case.settings.in_order => IN_ORDER,
+            _ => "the case has fewer than two messages",
         };
-        let is_running = self.suite.program == Program::Running;
-        let subjects = if is_running { Vec::new() } else { self.start()? };
-        let settling = self.settling(&subjects);
-        for record in others {
-            let mut goal = self.send(std::slice::from_ref(record))?;
-            self.evidence.phase(Phase::Draining);
-            settling.drained(&mut goal, self.case.settings.timeout)?;
-        }
-        let goal = self.send(std::slice::from_ref(last))?;
-        if is_running {
-            self.drain(&goal)?
-        } else {
-            self.drain_with(&subjects, &goal)?
-        }
-        Ok(Disturbance::AsScheduled)
+        self.process(records)?;
+        Ok(Disturbance::None(why.to_owned()))
     }
 
     /// Stops the subject after some of the messages, and starts another one for the others.
     pub(super) fn restarted(&self, records: &[Record], after: Option<NonZeroUsize>) -> Result<Disturbance, DriveError> {
         let after = after.map_or(records.len().div_ceil(2), NonZeroUsize::get);
         let (first, second) = records.split_at(after.min(records.len()));
-        self.drain(&self.send(first)?)?;
+        self.process(first)?;
         if second.is_empty() {
             let why = format!("the case has {}, so nothing was left for a restarted subject", messages(records));
             return Ok(Disturbance::None(why));
         }
-        self.drain(&self.send(second)?).map_err(with_session_hint)?;
+        self.process(second).map_err(with_session_hint)?;
         Ok(Disturbance::AsScheduled)
     }
 
     /// Lets AWS refuse the first write and every second one after it.
     pub(super) fn throttled(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
         self.stack.calls().inject(Fault::Throttle(Hits::Every(2)));
-        self.drain(&self.send(records)?)?;
+        self.process(records)?;
         if self.stack.calls().refused() == 0 {
             return Ok(Disturbance::None("the subject wrote nothing, so no write was refused".to_owned()));
         }

@@ -71,8 +71,8 @@ impl Drive<'_> {
         }
         match self.schedule {
             // What `Partitions` changes has been changed before the topics were created.
-            Schedule::Plain | Schedule::Partitions(_) => self.drain(&self.send(records)?)?,
-            Schedule::Twice => self.drain(&self.send(&schedule::twice(records))?)?,
+            Schedule::Plain | Schedule::Partitions(_) => self.process(records)?,
+            Schedule::Twice => self.process(&schedule::twice(records))?,
             Schedule::Reordered(seed) => return self.reordered(records, *seed),
             Schedule::OneByOne => return self.one_by_one(records),
             Schedule::Restarted(after) => return self.restarted(records, *after),
@@ -158,6 +158,28 @@ impl Drive<'_> {
 
     fn settling<'s>(&'s self, subjects: &'s [Subject]) -> Settling<'s> {
         Settling { stack: self.stack, subjects, log: &self.evidence.log }
+    }
+
+    /// Sends records to the pipeline, lets it drain and stops it.
+    fn process(&self, records: &[Record]) -> Result<(), DriveError> {
+        match records.split_last() {
+            Some((last, others)) if self.case.settings.in_order => self.process_one_by_one(others, last),
+            _ => self.drain(&self.send(records)?),
+        }
+    }
+
+    /// Sends each record when the one before it is settled, to subjects that run meanwhile.
+    fn process_one_by_one(&self, others: &[Record], last: &Record) -> Result<(), DriveError> {
+        let is_running = self.suite.program == Program::Running;
+        let subjects = if is_running { Vec::new() } else { self.start()? };
+        let settling = self.settling(&subjects);
+        for record in others {
+            let mut goal = self.send(std::slice::from_ref(record))?;
+            self.evidence.phase(Phase::Draining);
+            settling.drained(&mut goal, self.case.settings.timeout)?;
+        }
+        let goal = self.send(std::slice::from_ref(last))?;
+        if is_running { self.drain(&goal) } else { self.drain_with(&subjects, &goal) }
     }
 
     /// Starts the pipeline, lets it drain and stops it.

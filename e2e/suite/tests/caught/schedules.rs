@@ -36,6 +36,16 @@ pub fn trials() -> Vec<Trial> {
             single.one_message(CASE);
             single.under("one-by-one").run("").fails_with(&["disturbed nothing: the case has fewer than two messages"])
         }),
+        Trial::test("a_case_that_is_in_order_is_sent_message_by_message_under_every_schedule", || {
+            let in_order = |timeout| {
+                let project = project().timeout(timeout);
+                project.write(CASE, "case.toml", "in_order = true\n");
+                project
+            };
+            in_order("20s").run("").passes()?;
+            in_order("2s").run("writes in threes").fails_with(&["not drained after 2.0 s", "1 record behind"])?;
+            in_order("20s").under("one-by-one").run("").fails_with(&["disturbed nothing: the case says `in_order`"])
+        }),
         Trial::test("several_schedules_make_several_tests_of_a_case", several_schedules),
     ]
 }
