@@ -257,7 +257,9 @@ impl Settling<'_> {
             .calls()
             .snapshot()
             .iter()
-            .filter(|call| call.effect == Effect::Write && call.started > covers(call))
+            // To delete a message is what covers a write of a process that empties a queue, and is no such write itself. It
+            // is repeated if its answer was lost.
+            .filter(|call| call.effect == Effect::Write && call.deletes == 0 && call.started > covers(call))
             .map(|call| format!("{} {}", call.operation, call.target))
             .collect();
         if !late.is_empty() {

@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use super::{Disturbance, Drive, DriveError, with_session_hint};
-use crate::calls::{CallName, Fault, Hits};
+use super::{Disturbance, Drive, DriveError, NO_CALL, with_session_hint};
+use crate::calls::{CallName, Fault, Hits, Trouble};
+use crate::evidence::Phase;
 use crate::observe::counted;
 use crate::schedule::{self, CrashPoint};
-use crate::settle::{Goal, SettleError};
+use crate::settle::{Goal, STOP_LIMIT, SettleError};
 use crate::stack::Record;
 use crate::subject::Killer;
 
 /// Why the order in which messages are sent is not disturbed.
 const IN_ORDER: &str = "the case says `in_order`, so its messages are sent one by one, in their order";
+
+/// How long a subject that was denied a call may take until it has drained. After this time it is started again.
+const WAIT_FOR_DENIED: Duration = Duration::from_secs(5);
 
 impl Drive<'_> {
     /// Sends the messages in another order.
@@ -57,14 +62,57 @@ impl Drive<'_> {
         Ok(Disturbance::AsScheduled)
     }
 
-    /// Lets AWS refuse the first write and every second one after it.
-    pub(super) fn throttled(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
-        self.stack.calls().inject(Fault::Throttle(Hits::Every(2)));
+    /// Injects faults into the calls of the subject. `none` says why there may be no call that they concern.
+    pub(super) fn with_faults(
+        &self,
+        records: &[Record],
+        faults: impl IntoIterator<Item = Fault>,
+        none: &str,
+    ) -> Result<Disturbance, DriveError> {
+        faults.into_iter().for_each(|fault| self.stack.calls().inject(fault));
         self.process(records)?;
-        if self.stack.calls().refused() == 0 {
-            return Ok(Disturbance::None("the subject wrote nothing, so no write was refused".to_owned()));
+        Ok(self.if_disturbed(none))
+    }
+
+    fn if_disturbed(&self, none: &str) -> Disturbance {
+        if self.stack.calls().disturbed() > 0 { Disturbance::AsScheduled } else { Disturbance::None(none.to_owned()) }
+    }
+
+    /// Lets each service deny its first calls. A subject that ends is started again. One that does not go on is stopped
+    /// and started again, and nothing is denied any more.
+    pub(super) fn denied(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
+        let calls = self.stack.calls();
+        let goal = self.send(records)?;
+        calls.inject(Fault::Trouble(Hits::First(schedule::DENIALS), vec![Trouble::Denied]));
+        let mut subjects = self.start()?;
+        let mut known = 0;
+        let drained = loop {
+            self.evidence.phase(Phase::Draining);
+            let limit = WAIT_FOR_DENIED.min(self.case.settings.timeout);
+            let drained = self.settling(&subjects).drained(&mut goal.clone(), limit);
+            if !matches!(drained, Err(SettleError::Ended { .. })) || calls.disturbed() == known {
+                break drained;
+            }
+            known = calls.disturbed();
+            self.evidence.log.note("-- ended when it was denied, and is started again".to_owned());
+            self.start_again(&mut subjects)?;
+        };
+        calls.end_troubles();
+        match drained {
+            Ok(_) => {}
+            Err(SettleError::Behind { .. }) if calls.disturbed() > 0 => {
+                self.evidence.log.note("-- does not go on when it was denied, and is started again".to_owned());
+                for subject in &subjects {
+                    // How it ends does not matter, because it has failed already.
+                    let _ = subject.stop(STOP_LIMIT);
+                }
+                self.start_again(&mut subjects)?;
+            }
+            Err(SettleError::Behind { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
-        Ok(Disturbance::AsScheduled)
+        self.drain_with(&subjects, &goal).map_err(with_session_hint)?;
+        Ok(self.if_disturbed(NO_CALL))
     }
 
     /// Kills the process that makes a call at that call, then starts it once more and lets the pipeline drain.

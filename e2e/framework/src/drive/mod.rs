@@ -3,6 +3,7 @@
 
 mod disturbed;
 
+use crate::calls::{Fault, Hits, Trouble};
 use crate::case::{Case, Expectation, SeedObject};
 use crate::evidence::{Evidence, Phase};
 use crate::hearing::Hearing;
@@ -37,6 +38,9 @@ impl DriveError {
 const SESSION_HINT: &str = "this schedule starts the subject more than once, and Kafka gives the partitions of a member that was killed to \
     no other until its session has timed out, which takes 45 s by default; let the pipeline read its session timeout from the environment, \
     and set a short one in `env_when_restarted`\n";
+
+/// Why a run is not disturbed whose subject makes no call.
+const NO_CALL: &str = "the subject made no call to AWS";
 
 /// The variable from which the SDK of every language takes a name for its program, and sends it with each request. The
 /// recording proxy tells the processes of a pipeline apart by it.
@@ -77,7 +81,19 @@ impl Drive<'_> {
             Schedule::OneByOne => return self.one_by_one(records),
             Schedule::Restarted(after) => return self.restarted(records, *after),
             Schedule::Killed(point) => return self.killed(&self.send(records)?, point),
-            Schedule::Throttled => return self.throttled(records),
+            Schedule::Throttled => {
+                let faults = [Fault::Throttle(Hits::Every(2)), Fault::Unprocessed(Hits::Every(2))];
+                return self.with_faults(records, faults, "the subject wrote nothing, so no write was refused");
+            }
+            Schedule::Flaky => {
+                let troubles = vec![Trouble::Failed, Trouble::LostBefore, Trouble::LostAfter, Trouble::Truncated];
+                return self.with_faults(records, [Fault::Trouble(Hits::Every(3), troubles)], NO_CALL);
+            }
+            Schedule::Slow => {
+                let late = Fault::Trouble(Hits::Every(1), vec![Trouble::Late(schedule::DELAY)]);
+                return self.with_faults(records, [late], NO_CALL);
+            }
+            Schedule::Denied => return self.denied(records),
         }
         Ok(Disturbance::AsScheduled)
     }
@@ -142,7 +158,7 @@ impl Drive<'_> {
         let settings = &self.case.settings;
         let mut environment = self.stack.environment();
         environment.extend(settings.env.clone());
-        if self.schedule.restarts() {
+        if self.schedule.shortens_timeouts() {
             environment.extend(settings.env_when_restarted.clone());
         }
         let further = settings.subjects.iter().find(|subject| subject.name.as_str() == name);

@@ -1,10 +1,12 @@
 //! The bodies that pass the proxy, and the answers that end a call.
 
+use std::future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use futures_util::{StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -25,6 +27,22 @@ pub(super) fn whole(bytes: Bytes) -> Payload {
 pub(super) async fn drain(mut body: Payload) {
     while let Some(Ok(_)) = body.frame().await {}
 }
+
+/// The first half of a body, and then an error, which closes the connection.
+pub(super) fn half(bytes: &Bytes) -> Payload {
+    let first = stream::once(future::ready(Ok(Frame::data(bytes.slice(..bytes.len() / 2)))));
+    let end = stream::once(async {
+        // What comes before is sent only if the body is not ready.
+        tokio::task::yield_now().await;
+        Err(BoxError::from(Lost))
+    });
+    BodyExt::boxed_unsync(StreamBody::new(first.chain(end)))
+}
+
+/// Why the proxy closes a connection without the whole answer: a fault asks for it.
+#[derive(Debug, thiserror::Error)]
+#[error("a fault closes the connection before the whole answer is sent")]
+pub(super) struct Lost;
 
 /// An answer of the proxy itself.
 pub(super) fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Payload> {

@@ -10,7 +10,6 @@ mod route;
 pub(crate) mod service;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -63,7 +62,7 @@ impl Proxy {
             let route = Route { only, upstreams: upstreams.clone(), calls: calls.clone(), client: client.clone() };
             let service = service_fn(move |request| {
                 let route = route.clone();
-                async move { Ok::<_, Infallible>(route.answer(request).await) }
+                async move { route.answer(request).await }
             });
             runtime.spawn(http::serve(listener, service));
             Ok(address)

@@ -6,7 +6,7 @@ use std::future;
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, USER_AGENT};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TRANSFER_ENCODING, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, StatusCode, Uri};
@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::Upstreams;
-use super::body::{Answer, Payload, drain, response, whole};
-use super::service::{self, Service};
-use crate::calls::{Calls, Hook, InFlight, Moment, Plan};
+use super::body::{Answer, Lost, Payload, drain, half, response, whole};
+use super::service::{self, Refusal, Service};
+use crate::calls::{Calls, Hook, InFlight, Moment, NO_ANSWER, Plan, Trouble};
 use crate::resign::{Content, Unsigned};
 
 /// The way from one listener to the services.
@@ -39,7 +39,8 @@ struct Addressee {
 }
 
 impl Route {
-    pub(crate) async fn answer(self, request: Request<Incoming>) -> Response<Answer> {
+    /// The answer to a request, or an error if the connection is to be closed without one.
+    pub(crate) async fn answer(self, request: Request<Incoming>) -> Result<Response<Answer>, Lost> {
         let (head, body) = request.into_parts();
         let to = self.addressee(&head);
         let process = process(&head.headers);
@@ -55,7 +56,7 @@ impl Route {
         let body = match body.collect().await {
             Ok(body) => body.to_bytes(),
             // The client left while it was sending, so no service got the request, and nobody reads this answer.
-            Err(error) => return Answer::to(None, bad_gateway(&error.to_string())),
+            Err(error) => return Ok(Answer::to(None, bad_gateway(&error.to_string()))),
         };
         let (call, plan) = self.calls.begin(&to.name, &process, (to.service.request)(&head, &body));
         self.calls.add_request_bytes(call.number(), body.len());
@@ -80,25 +81,66 @@ impl Route {
         call: InFlight,
         head: Parts,
         body: Payload,
-    ) -> Response<Answer> {
+    ) -> Result<Response<Answer>, Lost> {
         match plan {
             Plan::Forward | Plan::Unprocessed => {
                 let (response, call) = self.forward(to, call, head, body).await;
-                Answer::to(call, response)
+                Ok(Answer::to(call, response))
             }
-            Plan::Throttle => {
-                drain(body).await;
-                let refusal = &to.service.throttled;
-                Answer::to(Some(call), response(refusal.status, refusal.content_type, refusal.body.into()))
-            }
+            Plan::Trouble(trouble) => self.trouble(to, trouble, call, head, body).await,
             Plan::Hold(Moment::Before, hook) => {
                 drain(body).await;
-                hold(call, hook).await
+                Ok(hold(call, hook).await)
             }
             Plan::Hold(Moment::After, hook) => {
                 let (response, call) = self.forward(to, call, head, body).await;
                 drain(response.into_body()).await;
-                hold(call, hook).await
+                Ok(hold(call, hook).await)
+            }
+        }
+    }
+
+    /// Lets something go wrong with a call.
+    async fn trouble(
+        &self,
+        to: &Addressee,
+        trouble: Trouble,
+        call: InFlight,
+        head: Parts,
+        body: Payload,
+    ) -> Result<Response<Answer>, Lost> {
+        match trouble {
+            Trouble::Throttled => Ok(refuse(&to.service.throttled, call, body).await),
+            Trouble::Denied => Ok(refuse(&to.service.denied, call, body).await),
+            Trouble::Failed => Ok(refuse(&to.service.failed, call, body).await),
+            Trouble::LostBefore => {
+                drain(body).await;
+                call.finish(NO_ANSWER);
+                Err(Lost)
+            }
+            Trouble::LostAfter => {
+                let (response, call) = self.forward(to, call, head, body).await;
+                let status = response.status().as_u16();
+                drain(response.into_body()).await;
+                call.into_iter().for_each(|call| call.finish(status));
+                Err(Lost)
+            }
+            Trouble::Truncated => {
+                let (response, call) = self.forward(to, call, head, body).await;
+                let (mut head, body) = response.into_parts();
+                let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
+                call.into_iter().for_each(|call| call.finish(head.status.as_u16()));
+                if body.len() < 2 {
+                    return Err(Lost);
+                }
+                head.headers.remove(TRANSFER_ENCODING);
+                head.headers.insert(CONTENT_LENGTH, body.len().into());
+                Ok(Answer::to(None, Response::from_parts(head, half(&body))))
+            }
+            Trouble::Late(time) => {
+                tokio::time::sleep(time).await;
+                let (response, call) = self.forward(to, call, head, body).await;
+                Ok(Answer::to(call, response))
             }
         }
     }
@@ -187,29 +229,29 @@ impl Route {
         call: InFlight,
         mut head: Parts,
         body: Bytes,
-    ) -> Response<Answer> {
+    ) -> Result<Response<Answer>, Lost> {
         let Some(batch) = to.service.shorten.and_then(|shorten| shorten(&body)) else {
             return self.carry_out(to, Plan::Forward, call, head, whole(body)).await;
         };
         let Some(rest) = batch.rest.clone() else {
             let answer = response(StatusCode::OK, batch.content_type, batch.add_to(json!({})));
-            return Answer::to(Some(call), answer);
+            return Ok(Answer::to(Some(call), answer));
         };
         head.headers.insert(CONTENT_LENGTH, rest.len().into());
         let (answer, call) = self.forward(to, call, head, whole(rest)).await;
         if answer.status() != StatusCode::OK {
-            return Answer::to(call, answer);
+            return Ok(Answer::to(call, answer));
         }
         let (mut head, body) = answer.into_parts();
         let answer: Option<Value> =
             body.collect().await.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
         let Some(answer) = answer else {
-            return Answer::to(call, bad_gateway(&format!("the answer of {} to a batch is not JSON", to.name)));
+            return Ok(Answer::to(call, bad_gateway(&format!("the answer of {} to a batch is not JSON", to.name))));
         };
         // Both headers describe the body that was replaced.
         head.headers.remove(CONTENT_LENGTH);
         head.headers.remove("x-amz-crc32");
-        Answer::to(call, Response::from_parts(head, whole(batch.add_to(answer))))
+        Ok(Answer::to(call, Response::from_parts(head, whole(batch.add_to(answer)))))
     }
 }
 
@@ -221,6 +263,12 @@ fn process(headers: &HeaderMap) -> String {
     let name =
         agents.into_iter().flatten().flat_map(|agent| agent.split(' ')).find_map(|part| part.strip_prefix("app/"));
     name.unwrap_or_default().to_owned()
+}
+
+/// Answers a call as its service refuses it, and lets the service not see it.
+async fn refuse(refusal: &Refusal, call: InFlight, body: Payload) -> Response<Answer> {
+    drain(body).await;
+    Answer::to(Some(call), response(refusal.status, refusal.content_type, refusal.body.into()))
 }
 
 /// Runs the hook, then keeps the call in flight until its client leaves. Hyper drops this future when the client

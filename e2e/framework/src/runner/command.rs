@@ -47,8 +47,8 @@ pub(super) struct RunArguments {
     #[arg(long)]
     json: bool,
     /// How runs are disturbed: one or several of plain, twice, reordered, reordered:SEED, one-by-one, partitions-N,
-    /// restarted, restarted:N, throttled and killed:CALL, separated by commas; or all, which are those that need no
-    /// CALL. killed:s3.PutObject:2 kills the pipeline at the second of these calls; killed:s3.PutObject:2:after does
+    /// restarted, restarted:N, throttled, flaky, slow, denied and killed:CALL, separated by commas; or all, which are those
+    /// that need no CALL. killed:s3.PutObject:2 kills the pipeline at the second of these calls; killed:s3.PutObject:2:after does
     /// so after S3 has carried out the call.
     #[arg(long, value_name = "NAME[,NAME…]", env = variables::SCHEDULE, default_value = "plain")]
     schedule: Schedules,

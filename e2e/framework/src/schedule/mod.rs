@@ -8,6 +8,7 @@ mod order;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
+use std::time::Duration;
 
 pub(crate) use self::crash::CrashPoint;
 pub use self::list::Schedules;
@@ -38,13 +39,27 @@ pub enum Schedule {
     /// The subject is killed (SIGKILL) at one of its calls to AWS, and another one is started. A run without this
     /// call is not disturbed.
     Killed(CrashPoint),
-    /// AWS refuses the first write and every second one after it, as it does with a client that asks for too much. A
-    /// run without a write is not disturbed.
+    /// AWS refuses the first write and every second one after it, as it does with a client that asks for too much, and
+    /// leaves an item of some batches unprocessed. A run without a write is not disturbed.
     Throttled,
+    /// Of the calls to each service, the first one and every third one after it fail, each in another way. A run without
+    /// a call is not disturbed.
+    Flaky,
+    /// Every call takes longer. A run without a call is not disturbed.
+    Slow,
+    /// Each service refuses the first calls as those of a caller without permission. A subject that ends because of it,
+    /// or does not go on, is started again. A run without a call is not disturbed.
+    Denied,
 }
 
 /// The seed of [`Schedule::Reordered`] where none is given.
 const SEED: u64 = 1;
+
+/// How much longer every call takes under [`Schedule::Slow`].
+pub(crate) const DELAY: Duration = Duration::from_millis(200);
+
+/// How many calls each service refuses under [`Schedule::Denied`].
+pub(crate) const DENIALS: usize = 3;
 
 impl Schedule {
     /// Every schedule that needs no crash point, each in its usual form.
@@ -59,12 +74,16 @@ impl Schedule {
             Self::Partitions(7),
             Self::Restarted(None),
             Self::Throttled,
+            Self::Flaky,
+            Self::Slow,
+            Self::Denied,
         ]
     }
 
-    /// Whether the subject gets the environment with short session timeouts, because it is started more than once.
-    pub fn restarts(&self) -> bool {
-        matches!(self, Self::Restarted(_) | Self::Killed(_))
+    /// Whether the subject gets the environment with short timeouts: because it is started more than once, or because
+    /// the answer with a message of a queue may be lost, which stays hidden until its timeout.
+    pub fn shortens_timeouts(&self) -> bool {
+        matches!(self, Self::Restarted(_) | Self::Killed(_) | Self::Flaky | Self::Denied)
     }
 
     /// Whether a pipeline that runs already can be tested under this schedule: it is not started again, and its calls
@@ -94,6 +113,9 @@ impl Schedule {
                 format!("the pipeline is stopped after {messages} of the messages and started again")
             }
             Self::Throttled => "AWS refuses the first write and every second one after it".to_owned(),
+            Self::Flaky => "the first call to each service and every third one after it fail".to_owned(),
+            Self::Slow => format!("every call to AWS takes {} ms longer", DELAY.as_millis()),
+            Self::Denied => format!("each service of AWS denies the first {DENIALS} calls"),
             Self::Killed(point) => point.sentence(),
         };
         format!("{self}: {what}")
@@ -117,6 +139,9 @@ impl fmt::Display for Schedule {
             Self::Restarted(Some(messages)) => write!(f, "restarted:{messages}"),
             Self::Killed(point) => write!(f, "killed:{point}"),
             Self::Throttled => f.write_str("throttled"),
+            Self::Flaky => f.write_str("flaky"),
+            Self::Slow => f.write_str("slow"),
+            Self::Denied => f.write_str("denied"),
         }
     }
 }
@@ -145,6 +170,9 @@ impl FromStr for Schedule {
                 Err(_) => wrong("write after how many messages, such as restarted:1"),
             },
             ("throttled", None) => Ok(Self::Throttled),
+            ("flaky", None) => Ok(Self::Flaky),
+            ("slow", None) => Ok(Self::Slow),
+            ("denied", None) => Ok(Self::Denied),
             ("killed", Some(point)) => {
                 point.parse().map(Self::Killed).map_err(|problem| format!("schedule `{text}`: {problem}"))
             }
@@ -160,8 +188,8 @@ impl FromStr for Schedule {
 }
 
 /// The schedules that there are, for people who have misspelt one.
-pub(crate) const NAMES: &str = "plain, twice, reordered, reordered:SEED, one-by-one, partitions-N, restarted, restarted:N, throttled and \
-                                killed:CALL, such as killed:s3.PutObject:2";
+pub(crate) const NAMES: &str = "plain, twice, reordered, reordered:SEED, one-by-one, partitions-N, restarted, restarted:N, throttled, \
+                                flaky, slow, denied and killed:CALL, such as killed:s3.PutObject:2";
 
 #[cfg(test)]
 mod tests {
@@ -178,6 +206,9 @@ mod tests {
             "restarted",
             "restarted:3",
             "throttled",
+            "flaky",
+            "slow",
+            "denied",
             "killed:s3.PutObject:2",
             "killed:dynamodb.BatchWriteItem:1:after",
             "killed:s3.PutObject:2:after@raw/a:b@c",

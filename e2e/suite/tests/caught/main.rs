@@ -324,6 +324,12 @@ impl Project {
         self
     }
 
+    /// Gives the pipeline a variable.
+    fn variable(self, name: &str, value: &str) -> Self {
+        self.write("fixtures/words", "protocol.toml", &format!("env = {{ {name} = '{value}' }}\n"));
+        self
+    }
+
     fn under(mut self, schedule: &'static str) -> Self {
         self.schedule = Some(schedule);
         self

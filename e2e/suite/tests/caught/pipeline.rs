@@ -86,7 +86,10 @@ async fn run() -> Result<()> {
                 sinks.write(&record, 1).await?;
             }
         } else if !(is("drops everything") || is("drops a row") && victim || is("drops late records") && is_late) {
-            sinks.write(&record, if is("duplicates a row") && victim { 2 } else { 1 }).await?;
+            match sinks.write(&record, if is("duplicates a row") && victim { 2 } else { 1 }).await {
+                Err(error) if is("drops what fails") => eprintln!("dropped: {error:#}"),
+                written => written?,
+            }
         }
         if is("never drains") && victim {
             eprintln!("waiting for something that will not come");

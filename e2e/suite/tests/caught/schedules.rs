@@ -24,6 +24,18 @@ pub fn trials() -> Vec<Trial> {
                 .run("")
                 .fails_with(&["snapshots/s3__raw__rows.snap: ", "missing"])
         }),
+        Trial::test("calls_that_are_denied_find_a_pipeline_that_drops_what_fails", || {
+            found("denied", "drops what fails", |project| project, &["1 item missing\n  - {\"id\":\"one\""])
+        }),
+        Trial::test("calls_that_fail_or_take_longer_change_nothing", || {
+            project().under("flaky").run("").passes()?;
+            project().under("slow").run("").passes()
+        }),
+        Trial::test("calls_that_fail_find_a_pipeline_that_does_not_try_again", || {
+            let once = |project: Project| project.variable("AWS_MAX_ATTEMPTS", "1");
+            once(project()).run("drops what fails").passes()?;
+            once(project()).under("flaky").run("drops what fails").fails_with(&["1 item missing\n  - {\"id\":\"one\""])
+        }),
         Trial::test("a_schedule_that_comes_to_nothing_says_why", || {
             for (schedule, why) in [
                 ("reordered", "no partition has messages of two keys"),

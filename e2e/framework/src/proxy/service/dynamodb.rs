@@ -35,6 +35,18 @@ pub(crate) static DYNAMODB: Service = Service {
         body: "{\"__type\":\"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException\",\
                \"message\":\"The level of configured provisioned throughput for the table was exceeded.\"}",
     },
+    denied: Refusal {
+        status: StatusCode::BAD_REQUEST,
+        content_type: JSON,
+        body: "{\"__type\":\"com.amazonaws.dynamodb.v20120810#AccessDeniedException\",\
+               \"message\":\"User is not authorized to perform this action.\"}",
+    },
+    failed: Refusal {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        content_type: JSON,
+        body: "{\"__type\":\"com.amazonaws.dynamodb.v20120810#InternalServerError\",\
+               \"message\":\"The request could not be processed because of a server error.\"}",
+    },
     shorten: Some(shorten),
 };
 

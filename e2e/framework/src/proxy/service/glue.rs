@@ -24,6 +24,16 @@ pub(crate) static GLUE: Service = Service {
         content_type: "application/x-amz-json-1.1",
         body: r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#,
     },
+    denied: Refusal {
+        status: StatusCode::BAD_REQUEST,
+        content_type: "application/x-amz-json-1.1",
+        body: r#"{"__type":"AccessDeniedException","message":"User is not authorized to perform this action."}"#,
+    },
+    failed: Refusal {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        content_type: "application/x-amz-json-1.1",
+        body: r#"{"__type":"InternalServiceException","message":"An internal service error has occurred."}"#,
+    },
     shorten: None,
 };
 

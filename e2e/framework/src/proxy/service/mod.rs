@@ -41,6 +41,10 @@ pub(crate) struct Service {
     pub request: fn(&Parts, &[u8]) -> Request,
     /// How the service refuses a call because there were too many.
     pub throttled: Refusal,
+    /// How the service refuses a call because its caller has no permission.
+    pub denied: Refusal,
+    /// How the service says that it has failed itself.
+    pub failed: Refusal,
     /// Takes the last item out of a batch of which the service may do a part; `None` if it is no such batch.
     pub shorten: Option<Shorten>,
 }
@@ -123,6 +127,16 @@ static UNKNOWN: Service = Service {
         status: StatusCode::BAD_REQUEST,
         content_type: "application/x-amz-json-1.1",
         body: r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#,
+    },
+    denied: Refusal {
+        status: StatusCode::FORBIDDEN,
+        content_type: "application/x-amz-json-1.1",
+        body: r#"{"__type":"AccessDeniedException","message":"Access denied"}"#,
+    },
+    failed: Refusal {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        content_type: "application/x-amz-json-1.1",
+        body: r#"{"__type":"InternalFailure","message":"Internal failure"}"#,
     },
     shorten: None,
 };

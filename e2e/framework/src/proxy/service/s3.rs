@@ -26,6 +26,18 @@ pub(crate) static S3: Service = Service {
         body: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
                <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>",
     },
+    denied: Refusal {
+        status: StatusCode::FORBIDDEN,
+        content_type: "application/xml",
+        body: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+               <Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+    },
+    failed: Refusal {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        content_type: "application/xml",
+        body: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+               <Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>",
+    },
     shorten: None,
 };
 

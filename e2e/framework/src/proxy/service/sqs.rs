@@ -33,6 +33,18 @@ pub(crate) static SQS: Service = Service {
         body: "{\"__type\":\"com.amazonaws.sqs#RequestThrottled\",\
                \"message\":\"The request was denied due to request throttling.\"}",
     },
+    denied: Refusal {
+        status: StatusCode::FORBIDDEN,
+        content_type: "application/x-amz-json-1.0",
+        body: "{\"__type\":\"com.amazonaws.sqs#AccessDeniedException\",\
+               \"message\":\"User is not authorized to perform this action.\"}",
+    },
+    failed: Refusal {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        content_type: "application/x-amz-json-1.0",
+        body: "{\"__type\":\"com.amazonaws.sqs#InternalFailure\",\
+               \"message\":\"We encountered an internal error. Please try again.\"}",
+    },
     shorten: None,
 };
 

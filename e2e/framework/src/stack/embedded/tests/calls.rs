@@ -66,6 +66,63 @@ async fn throttled_writes_do_nothing_and_say_so_in_the_services_own_words() {
     assert_eq!(statuses, [Some(503), Some(400), Some(200), Some(200)]);
 }
 
+/// Each service refuses in its own words, and a client that asks again is served.
+#[tokio::test]
+async fn denied_and_failed_calls_do_nothing_and_say_so_in_the_services_own_words() {
+    let stack = start();
+    stack.provide(&Resources::bucket("lake")).unwrap();
+    stack.provide(&Resources::table(rows())).unwrap();
+    stack.calls().inject(Fault::Trouble(Hits::First(1), vec![Trouble::Denied]));
+    let put_object = || s3(&stack).put_object().bucket("lake").key("k").body(b"1".to_vec().into()).send();
+    let put_item = || dynamodb(&stack).put_item().table_name("rows").set_item(Some(item("1"))).send();
+    assert_eq!(code(put_object().await), "AccessDenied");
+    assert_eq!(code(put_item().await), "AccessDeniedException");
+    stack.calls().inject(Fault::Trouble(Hits::First(1), vec![Trouble::Failed]));
+    assert_eq!(code(put_object().await), "InternalError");
+    assert_eq!(code(put_item().await), "InternalServerError");
+    assert_eq!((stack.objects("lake").unwrap().len(), stack.scan("rows").unwrap().len()), (0, 0));
+    put_object().await.unwrap();
+    put_item().await.unwrap();
+    let statuses: Vec<_> = outline(&stack.calls().snapshot()).into_iter().map(|(.., status)| status).collect();
+    assert_eq!(statuses, [Some(403), Some(400), Some(500), Some(500), Some(200), Some(200)]);
+}
+
+/// The clients of these tests do not retry, so that they see what is lost.
+#[tokio::test]
+async fn a_lost_answer_says_nothing_of_whether_the_call_took_effect() {
+    let stack = start();
+    stack.provide(&Resources::bucket("lake")).unwrap();
+    let put = |key: &'static str| s3(&stack).put_object().bucket("lake").key(key).body(b"1".to_vec().into()).send();
+    let lost = [("before", Trouble::LostBefore), ("after", Trouble::LostAfter), ("no body to cut", Trouble::Truncated)];
+    for (key, trouble) in lost {
+        stack.calls().inject(Fault::Trouble(Hits::First(1), vec![trouble]));
+        assert!(put(key).await.unwrap_err().as_service_error().is_none(), "{key}");
+        stack.calls().end_troubles();
+    }
+    let keys: Vec<String> = stack.objects("lake").unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["after", "no body to cut"]);
+    assert_eq!(stack.calls().in_flight(), 0);
+
+    stack.calls().inject(Fault::Trouble(Hits::First(1), vec![Trouble::Truncated]));
+    let list = || s3(&stack).list_objects_v2().bucket("lake").send();
+    assert!(list().await.unwrap_err().as_service_error().is_none());
+    assert_eq!(list().await.unwrap().contents().len(), 2);
+    let statuses: Vec<_> = outline(&stack.calls().snapshot()).into_iter().map(|(.., status)| status).collect();
+    assert_eq!(statuses, [Some(NO_ANSWER), Some(200), Some(200), Some(200), Some(200)]);
+}
+
+#[tokio::test]
+async fn a_late_call_reaches_its_service_after_its_time() {
+    let stack = start();
+    stack.provide(&Resources::bucket("lake")).unwrap();
+    let late = Duration::from_millis(50);
+    stack.calls().inject(Fault::Trouble(Hits::Every(1), vec![Trouble::Late(late)]));
+    s3(&stack).put_object().bucket("lake").key("k").body(b"1".to_vec().into()).send().await.unwrap();
+    let call = &stack.calls().snapshot()[0];
+    assert!(call.finished.unwrap().0 - call.started >= late);
+    assert_eq!(stack.objects("lake").unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn an_unprocessed_item_is_returned_and_not_written() {
     let stack = start();

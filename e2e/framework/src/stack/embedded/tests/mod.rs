@@ -28,7 +28,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::json;
 
 use super::*;
-use crate::calls::{CLIENT_GONE, Call, CallName, Fault, Hits, Moment};
+use crate::calls::{CLIENT_GONE, Call, CallName, Fault, Hits, Moment, NO_ANSWER, Trouble};
 use crate::stack::Table;
 
 const MIB: usize = 1024 * 1024;

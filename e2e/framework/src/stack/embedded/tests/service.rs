@@ -30,6 +30,8 @@ static NOTES: Service = Service {
         deletes: 0,
     },
     throttled: Refusal { status: StatusCode::TOO_MANY_REQUESTS, content_type: "text/plain", body: "too fast" },
+    denied: Refusal { status: StatusCode::FORBIDDEN, content_type: "text/plain", body: "no" },
+    failed: Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, content_type: "text/plain", body: "broken" },
     shorten: None,
 };
 

@@ -1,14 +1,23 @@
 //! The AWS calls that the subject of one run made, in the order of their arrival at the recording proxy, and the faults
 //! to inject into them.
 
+mod faults;
+
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use self::faults::Faults;
+pub(crate) use self::faults::{Fault, Hits, Hook, Moment, Plan, Trouble};
 
 /// The status of a call whose client closed the connection before it had the whole answer, as happens when a subject is
 /// killed. HTTP has no status for this; 499 is the one that nginx logs. The service may or may not have done what was
 /// asked, but it is no longer doing it.
 pub(crate) const CLIENT_GONE: u16 = 499;
+
+/// The status of a call that the service never received, because the proxy closed the connection: see
+/// [`Trouble::LostBefore`]. HTTP has no status for this; 444 is the one that nginx logs.
+pub(crate) const NO_ANSWER: u16 = 444;
 
 /// What a call does to the service that it is made to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,88 +95,6 @@ impl CallName {
     }
 }
 
-/// The function that a hold runs when it has reached its call. Typically it kills the subject. It may block.
-pub(crate) type Hook = Box<dyn FnOnce() + Send>;
-
-/// Like [`Hook`], with the name of the process that made the call.
-pub(crate) type HookOfProcess = Box<dyn FnOnce(&str) + Send>;
-
-/// The point of a call at which a [`Fault::Hold`] takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Moment {
-    /// The whole request has arrived at the proxy, but the service never receives it.
-    Before,
-    /// The service has done its work and has answered, but the client never receives the answer.
-    After,
-}
-
-/// Which calls a fault hits, among those that it concerns. The count begins when the fault is injected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hits {
-    /// As many of the first calls as this number says.
-    First(usize),
-    /// The first call and then every n-th. With 2 these are the first, third, fifth and so on, so that even a single
-    /// call is hit and its repetition is not. With 1 or 0 every call is hit, and a client that retries for ever never
-    /// succeeds.
-    Every(usize),
-}
-
-impl Hits {
-    /// Whether the `count`-th call (from 1) is hit.
-    fn includes(self, count: usize) -> bool {
-        match self {
-            Self::First(calls) => count <= calls,
-            Self::Every(nth) => (count - 1).is_multiple_of(nth.max(1)),
-        }
-    }
-}
-
-/// A way in which AWS, or the subject's own death, disturbs a run.
-pub enum Fault {
-    /// Writes that are hit are refused and change nothing. The answer is the one that the service itself gives to too
-    /// many requests, such as `ProvisionedThroughputExceededException` from DynamoDB and 503 `SlowDown` from S3.
-    Throttle(Hits),
-    /// Of each batch that is hit, the service processes all items except the last one, and the answer says that this
-    /// item was not processed. The fault concerns operations that have such an answer, such as DynamoDB's
-    /// `BatchWriteItem`. The request that is passed on is shorter than the one that was signed. The embedded DynamoDB
-    /// and DynamoDB Local accept that; for other services the proxy signs the request again.
-    Unprocessed(Hits),
-    /// The named call proceeds to `moment`, then `hook` runs. The call is never answered: it is in flight until its
-    /// client closes the connection.
-    Hold {
-        /// The name of the call. Calls are counted from the moment at which the fault was injected.
-        call: CallName,
-        /// How far the call proceeds.
-        moment: Moment,
-        /// What is run at that moment.
-        hook: HookOfProcess,
-    },
-}
-
-impl fmt::Debug for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Throttle(hits) => f.debug_tuple("Throttle").field(hits).finish(),
-            Self::Unprocessed(hits) => f.debug_tuple("Unprocessed").field(hits).finish(),
-            Self::Hold { call, moment, .. } => {
-                f.debug_struct("Hold").field("call", call).field("moment", moment).finish_non_exhaustive()
-            }
-        }
-    }
-}
-
-/// What the proxy is to do with one call.
-pub(crate) enum Plan {
-    /// The call is passed on.
-    Forward,
-    /// The call is refused as the service refuses too many requests.
-    Throttle,
-    /// The call is passed on without its last item.
-    Unprocessed,
-    /// The call is held, see [`Fault::Hold`].
-    Hold(Moment, Hook),
-}
-
 /// The calls of one run, shared with the proxy that records them. Clones share the same record.
 #[derive(Clone, Default)]
 pub struct Calls {
@@ -183,61 +110,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     calls: Vec<Call>,
-    throttles: Vec<Counted<Hits>>,
-    unprocessed: Vec<Counted<Hits>>,
-    holds: Vec<Counted<(CallName, Moment, HookOfProcess)>>,
-    refused: usize,
-}
-
-/// A fault with the number of calls that it has concerned so far.
-struct Counted<T> {
-    fault: T,
-    concerned: usize,
-}
-
-impl<T> Counted<T> {
-    fn new(fault: T) -> Self {
-        Self { fault, concerned: 0 }
-    }
-}
-
-impl State {
-    /// Decides what happens to the newest call. A hold takes precedence over a refusal, and a refusal over a shortened
-    /// batch. Every fault that concerns the call counts it, whichever of them is applied. `can_be_partial` says whether
-    /// the service can leave a part of it undone.
-    fn plan(&mut self, can_be_partial: bool) -> Plan {
-        fn hit(faults: &mut [Counted<Hits>]) -> bool {
-            faults.iter_mut().fold(false, |hit, Counted { fault, concerned }| {
-                *concerned += 1;
-                fault.includes(*concerned) || hit
-            })
-        }
-        let Some(call) = self.calls.last() else { return Plan::Forward };
-        let throttled = call.effect == Effect::Write && hit(&mut self.throttles);
-        let unprocessed = can_be_partial && hit(&mut self.unprocessed);
-        let mut held = None;
-        for (at, hold) in self.holds.iter_mut().enumerate() {
-            if hold.fault.0.is_about(call) {
-                hold.concerned += 1;
-                if hold.concerned == hold.fault.0.nth {
-                    held = Some(at);
-                }
-            }
-        }
-        if let Some(at) = held {
-            let (_, moment, hook) = self.holds.swap_remove(at).fault;
-            let process = call.process.clone();
-            return Plan::Hold(moment, Box::new(move || hook(&process)));
-        }
-        match (throttled, unprocessed) {
-            (true, _) => {
-                self.refused += 1;
-                Plan::Throttle
-            }
-            (false, true) => Plan::Unprocessed,
-            (false, false) => Plan::Forward,
-        }
-    }
+    faults: Faults,
 }
 
 impl Calls {
@@ -246,9 +119,14 @@ impl Calls {
         self.state().calls.iter().filter(|call| call.is_in_flight()).count()
     }
 
-    /// How many calls a [`Fault::Throttle`] has refused.
-    pub fn refused(&self) -> usize {
-        self.state().refused
+    /// How many calls had a [`Trouble`] or were shortened.
+    pub fn disturbed(&self) -> usize {
+        self.state().faults.disturbed()
+    }
+
+    /// Ends the faults of the kind [`Fault::Trouble`], so that no later call has any trouble by them.
+    pub(crate) fn end_troubles(&self) {
+        self.state().faults.end_troubles();
     }
 
     /// All calls so far, in the order of their numbers.
@@ -286,12 +164,7 @@ impl Calls {
 
     /// Injects a fault, which takes effect from the next call on.
     pub fn inject(&self, fault: Fault) {
-        let mut state = self.state();
-        match fault {
-            Fault::Throttle(hits) => state.throttles.push(Counted::new(hits)),
-            Fault::Unprocessed(hits) => state.unprocessed.push(Counted::new(hits)),
-            Fault::Hold { call, moment, hook } => state.holds.push(Counted::new((call, moment, hook))),
-        }
+        self.state().faults.inject(fault);
     }
 
     /// Records a call that has arrived, and decides what the proxy does with it.
@@ -299,7 +172,7 @@ impl Calls {
         let mut state = self.state();
         let number = state.calls.len() + 1;
         let Request { operation, target, effect, can_be_partial, deletes } = request;
-        state.calls.push(Call {
+        let call = Call {
             number,
             service: service.to_owned(),
             operation,
@@ -310,8 +183,9 @@ impl Calls {
             started: Instant::now(),
             finished: None,
             request_bytes: 0,
-        });
-        let plan = state.plan(can_be_partial);
+        };
+        let plan = state.faults.plan(&call, can_be_partial);
+        state.calls.push(call);
         drop(state);
         self.shared.changed.notify_all();
         (InFlight { calls: self.clone(), number, ended: false }, plan)
@@ -431,14 +305,54 @@ mod tests {
         let calls = Calls::default();
         calls.inject(Fault::Throttle(Hits::First(2)));
         let effects = [Effect::Write, Effect::Read, Effect::Wait, Effect::Write, Effect::Write];
-        let throttled = effects.map(|effect| matches!(begin(&calls, "Any", effect).1, Plan::Throttle));
+        let is_throttled = |plan| matches!(plan, Plan::Trouble(Trouble::Throttled));
+        let throttled = effects.map(|effect| is_throttled(begin(&calls, "Any", effect).1));
         assert_eq!(throttled, [true, false, false, true, false]);
-        assert_eq!(calls.refused(), 2);
+        assert_eq!(calls.disturbed(), 2);
 
         let calls = Calls::default();
         calls.inject(Fault::Throttle(Hits::Every(2)));
-        let throttled = [(); 4].map(|()| matches!(write(&calls).1, Plan::Throttle));
+        let throttled = [(); 4].map(|()| is_throttled(write(&calls).1));
         assert_eq!(throttled, [true, false, true, false], "the first write is refused, and its repetition is not");
+    }
+
+    #[test]
+    fn troubles_come_in_turn_and_every_service_counts_its_own_calls() {
+        let calls = Calls::default();
+        calls.inject(Fault::Trouble(Hits::Every(3), vec![Trouble::Failed, Trouble::LostAfter]));
+        let trouble = |service: &str| {
+            let request = Request {
+                operation: "Any".to_owned(),
+                target: String::new(),
+                effect: Effect::Wait,
+                can_be_partial: false,
+                deletes: 0,
+            };
+            if let Plan::Trouble(trouble) = calls.begin(service, "", request).1 { Some(trouble) } else { None }
+        };
+        let (failed, lost) = (Some(Trouble::Failed), Some(Trouble::LostAfter));
+        assert_eq!([(); 5].map(|()| trouble("s3")), [failed, None, None, lost, None]);
+        assert_eq!([(); 4].map(|()| trouble("sqs")), [failed, None, None, lost]);
+        assert_eq!(calls.disturbed(), 4);
+        calls.end_troubles();
+        assert_eq!([(); 3].map(|()| trouble("sqs")), [None; 3]);
+    }
+
+    #[test]
+    fn a_batch_that_is_throttled_is_not_counted_among_those_that_can_be_shortened() {
+        let calls = Calls::default();
+        calls.inject(Fault::Throttle(Hits::Every(2)));
+        calls.inject(Fault::Unprocessed(Hits::Every(2)));
+        let plans = [(); 6].map(|()| {
+            let (operation, target) = ("BatchWriteItem".to_owned(), String::new());
+            let request = Request { operation, target, effect: Effect::Write, can_be_partial: true, deletes: 0 };
+            match calls.begin("dynamodb", "", request).1 {
+                Plan::Trouble(Trouble::Throttled) => 't',
+                Plan::Unprocessed => 'u',
+                _ => '-',
+            }
+        });
+        assert_eq!(plans, ['t', 'u', 't', '-', 't', 'u']);
     }
 
     #[test]
@@ -446,10 +360,13 @@ mod tests {
         let calls = Calls::default();
         calls.inject(Fault::Throttle(Hits::Every(1)));
         hold(&calls, 2, None);
-        assert!(matches!(write(&calls).1, Plan::Throttle));
-        assert!(matches!(begin(&calls, "UploadPart", Effect::Write).1, Plan::Throttle), "another operation");
+        assert!(matches!(write(&calls).1, Plan::Trouble(Trouble::Throttled)));
+        assert!(
+            matches!(begin(&calls, "UploadPart", Effect::Write).1, Plan::Trouble(Trouble::Throttled)),
+            "another operation"
+        );
         assert!(matches!(write(&calls).1, Plan::Hold(Moment::After, _)));
-        assert!(matches!(write(&calls).1, Plan::Throttle));
+        assert!(matches!(write(&calls).1, Plan::Trouble(Trouble::Throttled)));
     }
 
     #[test]
