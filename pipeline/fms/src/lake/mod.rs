@@ -7,6 +7,7 @@ mod convert;
 mod ddl;
 mod expire;
 mod explain;
+mod grid;
 mod lock;
 mod place;
 mod poll;
@@ -14,6 +15,7 @@ mod quarantine;
 mod queues;
 mod redrive;
 mod settings;
+mod status;
 mod storage;
 mod work;
 
@@ -46,6 +48,8 @@ pub(crate) enum LakeCommand {
     /// List and explain the rows in quarantine, and store those that fit after tables have changed.
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
+    /// Show what a lake in S3 holds by table and hour, and what is missing of the raw objects.
+    Status(status::Arguments),
     /// Send messages of the fallback queue back to the queue, so that their objects are converted again.
     Redrive(redrive::Arguments),
 }
@@ -63,6 +67,7 @@ pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
         LakeCommand::Poll(arguments) => poll::run(*arguments, log_format),
         LakeCommand::Quarantine(command) => quarantine::run(command, log_format),
         LakeCommand::Redrive(arguments) => redrive::run(arguments, log_format),
+        LakeCommand::Status(arguments) => status::run(&arguments, log_format),
     }
 }
 

@@ -33,6 +33,15 @@ impl Place {
         Some((Self { folders: folders.to_owned(), partition: Partition::of_values(&values)? }, name))
     }
 
+    /// The partition of any file below its folders, whether a converter or a compactor wrote it.
+    pub fn around(path: &str) -> Option<Self> {
+        let below = ["formatted/", "compacted/"].iter().find_map(|root| path.strip_prefix(root))?;
+        let (folders, rest) = below.split_once("/ymd=")?;
+        let (day, rest) = rest.split_once("/hour=")?;
+        let (hour, _) = rest.split_once('/')?;
+        Some(Self { folders: folders.to_owned(), partition: Partition::of_values(&[day, hour])? })
+    }
+
     /// The folder that converters write to.
     pub fn base(&self) -> String {
         format!("formatted/{}/{}/", self.folders, self.partition)
@@ -71,6 +80,9 @@ pub(crate) struct Content {
     pub current: String,
     /// The names of the compacted files in it. Others came later.
     pub files: BTreeSet<String>,
+    /// How many rows the compacted files have; unknown if an earlier version of this program wrote them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// The files whose rows are in the compacted ones, by their names, with the SHA-256 of their bytes if it is known.
     pub sources: BTreeMap<String, Option<String>>,
     /// Folders that still have files, because readers may be at them. They have all rows, too.
@@ -83,7 +95,7 @@ impl Content {
     /// That of a partition that was never compacted.
     fn new(place: &Place) -> Self {
         let (files, sources, replaced) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
-        Self { current: place.base(), files, sources, replaced, next: None }
+        Self { current: place.base(), files, rows: None, sources, replaced, next: None }
     }
 
     /// The folders in which readers look for files.
@@ -110,9 +122,7 @@ impl Manifest {
     /// Reads the manifest of a partition, which may not exist.
     pub async fn read(store: &Store, place: &Place) -> io::Result<Self> {
         let path = place.manifest();
-        let Some((bytes, etag)) = store.get(&path).await? else {
-            return Ok(Self { path, content: Content::new(place), etag: None });
-        };
+        let Some((bytes, etag)) = store.get(&path).await? else { return Ok(Self::none(place)) };
         let content = serde_json::from_slice(&bytes).map_err(|error| {
             let (bucket, prefix) = (&store.bucket, &store.prefix);
             io::Error::other(format!(
@@ -120,6 +130,11 @@ impl Manifest {
             ))
         })?;
         Ok(Self { path, content, etag: Some(etag) })
+    }
+
+    /// That of a partition which is known to have none.
+    pub fn none(place: &Place) -> Self {
+        Self { path: place.manifest(), content: Content::new(place), etag: None }
     }
 
     /// Whether there is one.
@@ -156,8 +171,11 @@ mod tests {
         let (place, name) = Place::of(path).expect("a file of rows");
         assert_eq!((format!("{}{name}", place.base()), name), (path.to_owned(), "x-1.parquet"));
         assert_eq!(place.manifest(), "compacted/object=a%2Fb/type=t/ymd=2022-12-25/hour=11/manifest.json");
+        for inner in [path, &place.manifest(), &format!("{}x", place.waiting())] {
+            assert_eq!(Place::around(inner).as_ref(), Some(&place), "{inner}");
+        }
         for other in ["quarantine/unclassified/x.jsonl", "formatted/x.parquet", "formatted/a/ymd=1/hour=2/x.parquet"] {
-            assert_eq!(Place::of(other), None, "{other}");
+            assert_eq!((Place::of(other), Place::around(other)), (None, None), "{other}");
         }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod manifest;
 mod partitions;
 mod quarantine;
 mod raw;
-mod record;
+pub(crate) mod record;
 pub(crate) mod schema;
 pub(crate) mod spool;
 mod storage;
@@ -244,6 +244,7 @@ impl Bucket {
                 source: source.clone(),
                 record,
                 published_by: BTreeMap::new(),
+                rows: BTreeMap::new(),
             };
             let open = || self.reading.open(raw, handle.clone());
             match convert_object(settings, &raw.object, open, &mut conversion) {
@@ -283,6 +284,8 @@ struct Conversion<'b> {
     record: Record,
     /// The version of each table by which files were published last.
     published_by: BTreeMap<Identity, Version>,
+    /// The number of rows of each file that was published.
+    rows: BTreeMap<String, u64>,
 }
 
 impl Surroundings for Conversion<'_> {
@@ -325,6 +328,7 @@ impl Lake for Conversion<'_> {
         let (record, source) = (&mut self.record, &self.source);
         let files: Vec<(String, Written<Spool>)> =
             files.into_iter().map(|file| (file.target.key(object), file)).collect();
+        self.rows.extend(files.iter().map(|(path, file)| (path.clone(), file.rows as u64)));
         self.handle.block_on(async {
             if record.is_result_of(source) && !are_stored(store, &files).await? {
                 record.reopen(store).await?;
@@ -362,7 +366,12 @@ impl Lake for Conversion<'_> {
     }
 
     fn end(&mut self, object: &Object, published: &BTreeSet<Target>) -> io::Result<()> {
-        let files = published.iter().map(|target| target.key(object)).collect();
+        let files = published.iter().map(|target| {
+            let path = target.key(object);
+            let rows = self.rows.get(&path).copied().unwrap_or_default();
+            (path, rows)
+        });
+        let files = files.collect();
         self.handle.block_on(self.record.end(&self.bucket.store, object, &self.source, files))
     }
 }

@@ -9,7 +9,7 @@
 //! The record is replaced only in the state in which it was read. Where another conversion of the same object was
 //! faster, this one has to start over, for it does not know what the other left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ use super::store::Store;
 use crate::convert::Settings;
 use crate::key::file_name;
 use crate::quarantine::Object;
+
+/// The folder of the records.
+pub(crate) const FOLDER: &str = "conversions/";
 
 /// Changes when the same bytes and settings give other files than before.
 const FORMAT: u32 = 1;
@@ -57,6 +60,45 @@ struct Content {
     converted: Option<Source>,
     /// The paths of all files that the object may have in the lake.
     files: BTreeSet<String>,
+    /// How many rows each of the files has, in their order. Records of earlier versions of this program, and of objects
+    /// that are not converted, do not say it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rows: Vec<u64>,
+}
+
+/// What the record of an object says, for those who only look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recorded {
+    pub object: Object,
+    /// The `ETag` of the bytes that were converted; `None` while files are being published.
+    pub converted: Option<String>,
+    /// The paths of all files that the object may have, with the number of rows of each if it is known.
+    pub files: BTreeMap<String, Option<u64>>,
+}
+
+impl Recorded {
+    /// The path of the record of an object.
+    pub fn path(object: &Object) -> String {
+        format!("{FOLDER}{}.json", file_name(object))
+    }
+
+    /// Reads the record with this path; `None` if there is none.
+    pub async fn read(store: &Store, path: &str) -> io::Result<Option<Self>> {
+        let Some((bytes, _)) = store.get(path).await? else { return Ok(None) };
+        let Content { object, converted, files, rows } = Content::parse(store, path, &bytes)?;
+        let rows = rows.into_iter().map(Some).chain(std::iter::repeat(None));
+        let files = files.into_iter().zip(rows).collect();
+        Ok(Some(Self { object, converted: converted.map(|source| source.etag), files }))
+    }
+}
+
+impl Content {
+    fn parse(store: &Store, path: &str, bytes: &[u8]) -> io::Result<Self> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            let bucket = &store.bucket;
+            io::Error::other(format!("cannot read the record s3://{bucket}/{}{path}: {error}", store.prefix))
+        })
+    }
 }
 
 /// The record of one object, as it was read or written last.
@@ -73,15 +115,12 @@ pub(super) struct Record {
 impl Record {
     /// Reads the record of an object, which may not exist.
     pub async fn read(store: &Store, object: &Object) -> io::Result<Self> {
-        let path = format!("conversions/{}.json", file_name(object));
-        let empty = Content { object: object.clone(), converted: None, files: BTreeSet::new() };
+        let path = Recorded::path(object);
+        let empty = Content { object: object.clone(), converted: None, files: BTreeSet::new(), rows: Vec::new() };
         let Some((bytes, etag)) = store.get(&path).await? else {
             return Ok(Self { path, content: empty, etag: None, before: BTreeSet::new() });
         };
-        let content: Content = serde_json::from_slice(&bytes).map_err(|error| {
-            let bucket = &store.bucket;
-            io::Error::other(format!("cannot read the record s3://{bucket}/{}{path}: {error}", store.prefix))
-        })?;
+        let content = Content::parse(store, &path, &bytes)?;
         let before = content.files.clone();
         Ok(Self { path, content, etag: Some(etag), before })
     }
@@ -104,7 +143,7 @@ impl Record {
     /// Notes that the object is not converted any more, because its files are about to change. Whoever finds the record
     /// after this process has died converts the object.
     pub async fn reopen(&mut self, store: &Store) -> io::Result<()> {
-        let next = Content { converted: None, ..self.content.clone() };
+        let next = Content { converted: None, rows: Vec::new(), ..self.content.clone() };
         self.write(store, next).await
     }
 
@@ -119,19 +158,23 @@ impl Record {
         next.files.extend(files.iter().cloned());
         // Publishing again what is there already needs no note.
         next.converted.take_if(|converted| converted != source || next.files != self.content.files);
+        if next.converted.is_none() {
+            next.rows.clear();
+        }
         self.write(store, next).await
     }
 
-    /// Removes the files that were not published, and notes that the object is converted.
+    /// Removes the files that were not published, and notes that the object is converted. `published` has the number of
+    /// rows of each file.
     pub async fn end(
         &mut self,
         store: &Store,
         object: &Object,
         source: &Source,
-        published: BTreeSet<String>,
+        published: BTreeMap<String, u64>,
     ) -> io::Result<()> {
         let name = file_name(object);
-        for path in self.content.files.difference(&published) {
+        for path in self.content.files.iter().filter(|path| !published.contains_key(*path)) {
             // A record that somebody changed must not lead to other objects' files.
             let file = path.rsplit('/').next().and_then(|file| file.rsplit_once('.'));
             if file.is_none_or(|(stem, _)| stem != name) {
@@ -145,7 +188,8 @@ impl Record {
                 None => store.delete(path).await?,
             }
         }
-        let next = Content { object: object.clone(), converted: Some(source.clone()), files: published };
+        let (files, rows) = published.into_iter().unzip();
+        let next = Content { object: object.clone(), converted: Some(source.clone()), files, rows };
         self.write(store, next).await
     }
 

@@ -84,6 +84,7 @@ mod tests {
         let content = Content {
             current: format!("{}1/", place.compacted()),
             files: ["0.parquet".into()].into(),
+            rows: None,
             sources: ["a", "b", "a-1"].map(|name| (format!("{name}.parquet"), None)).into(),
             replaced: Vec::new(),
             next: None,

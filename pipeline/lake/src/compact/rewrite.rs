@@ -55,6 +55,7 @@ pub(super) fn rewrite(
         compacted.bytes_after += spool.length();
         content.files.insert(name);
     }
+    content.rows = Some(rows);
     content.sources.extend(merged.sources);
     let before = std::mem::replace(&mut content.current, next);
     content.replaced.push(Replaced { location: before, since: None });

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -112,6 +113,8 @@ impl World {
             .region(Region::new("us-east-1"))
             .behavior_version(aws_config::BehaviorVersion::latest())
             .retry_config(aws_config::retry::RetryConfig::disabled())
+            // What happens before a request may take longer than a connection may stand still.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .credentials_provider(SharedCredentialsProvider::new(credentials));
         let client = http_client_fn(move |settings, components| {
             let inner = http.http_connector(settings, components);
@@ -166,6 +169,14 @@ impl World {
     /// Puts an object that nobody reads.
     pub fn stack_put(&self, bucket: &str, key: &str) {
         self.stack.put_object(bucket, key, b"{}").expect("put");
+    }
+
+    /// Deletes a file of a lake, as somebody might by hand.
+    pub fn delete(&self, lake: &str, path: &str) {
+        let config = aws_sdk_s3::config::Builder::from(&self.aws(None)).force_path_style(true).build();
+        let client = aws_sdk_s3::Client::from_conf(config);
+        let deleting = client.delete_object().bucket("lake").key(format!("{lake}/{path}")).send();
+        self.runtime.block_on(deleting).expect("deleted");
     }
 
     pub fn convert(&self, bucket: &Bucket, key: &str) -> Result<Option<Report>, ObjectError> {

@@ -9,6 +9,7 @@ mod readback;
 #[path = "../common/readers.rs"]
 mod readers;
 mod replay;
+mod status;
 mod storage;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,5 @@
 //! `fms lake quarantine list`: the rows in quarantine, counted by kind.
 
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -8,6 +7,7 @@ use clap::Args;
 use fms_lake::{Group, Kind, Overview, QuarantinedRow};
 use serde_json::json;
 
+use super::super::grid::grid;
 use super::{Format, RowArguments, read};
 
 #[derive(Debug, Args)]
@@ -36,22 +36,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A line for each kind, in columns as wide as they have to be.
+/// A line for each kind.
 fn table(overview: &Overview) -> String {
     let heads = ["TABLE", "REASON", "COLUMN", "ROWS", "FIRST", "LAST", "EXAMPLE"].map(str::to_owned);
-    let rows: Vec<[String; 7]> =
-        std::iter::once(heads).chain(overview.0.iter().map(|(kind, group)| cells(kind, group))).collect();
-    let widths: Vec<usize> =
-        (0..7).map(|cell| rows.iter().map(|row| row[cell].chars().count()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in &rows {
-        for (cell, width) in row[..6].iter().zip(&widths) {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{cell:width$}  ");
-        }
-        let _ = writeln!(text, "{}", row[6]);
-    }
-    text
+    let kinds = overview.0.iter().map(|(kind, group)| cells(kind, group));
+    grid(&std::iter::once(heads).chain(kinds).collect::<Vec<_>>())
 }
 
 fn cells(kind: &Kind, group: &Group) -> [String; 7] {

@@ -1,0 +1,96 @@
+//! `fms lake status`: what it says, and its exit status.
+
+use std::process::Command;
+
+use e2e::internals::{Embedded, Resources, Stack as _};
+use serde_json::{Value, json};
+
+/// The services, with a bucket of raw objects and a lake in which some of them are converted.
+fn services() -> Embedded {
+    let services = Embedded::start().expect("the services");
+    let buckets = ["raw", "lake"].map(ToOwned::to_owned).into();
+    let resources = Resources { buckets, databases: vec!["fleet".to_owned()], ..Resources::default() };
+    services.provide(&resources).expect("buckets and a database");
+    put(&services, "a", &[tire(0, "812"), tire(1, "813"), tire(2, "[1]")]);
+    put(&services, "b", &[tire(3, "814"), "no JSON".to_owned()]);
+    let arguments = ["convert", "s3://raw/topics", "--to", "s3://lake/v1", "--database", "fleet"];
+    let (status, said, errors) = run(&services, &[&arguments[..], &ZONE].concat());
+    assert_eq!(status, Some(0), "{said}{errors}");
+    services
+}
+
+const ZONE: [&str; 2] = ["--timezone", "Asia/Seoul"];
+const LAKE: [&str; 4] = ["--lake", "s3://lake/v1", "--database", "fleet"];
+
+fn tire(second: u32, pressure: &str) -> String {
+    format!(
+        r#"{{"object":"vehicle","type":"tire","command":"report","id":7,"timestamp_iso":"2022-12-25T11:00:{second:02}+09:00","pressure":{pressure}}}"#
+    )
+}
+
+fn put(services: &Embedded, name: &str, rows: &[String]) {
+    services.put_object("raw", &format!("topics/{name}.json"), rows.join("\n").as_bytes()).expect("put");
+}
+
+/// Runs a command of `fms lake`. Gives its exit status, its output and its errors.
+fn run(services: &Embedded, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut fms = Command::new(env!("CARGO_BIN_EXE_fms"));
+    let command = fms.arg("lake").args(arguments).envs(services.environment()).env("RUST_LOG", "warn");
+    let output = command.output().expect("fms starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn on_lake(services: &Embedded, command: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    run(services, &[&[command], &LAKE[..], arguments].concat())
+}
+
+/// A line as its words.
+fn words(text: &str, line: usize) -> String {
+    text.lines().nth(line).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_status_is_told_for_people_and_programs() {
+    let services = services();
+    let (status, said, errors) = on_lake(&services, "status", &["--raw", "s3://raw/topics"]);
+    assert_eq!((status, errors.as_str(), said.lines().count()), (Some(0), "", 4), "{said}");
+    assert_eq!(words(&said, 0), "TABLE HOUR RAW ROWS PARQUET ROWS QUARANTINED FILES SIZE STATE");
+    let hour = words(&said, 1);
+    assert!(
+        hour.starts_with("vehicle_tire_report 2022-12-25 11 3 3 - 2 ") && hour.ends_with("not compacted"),
+        "{said}"
+    );
+    assert_eq!(words(&said, 2), "vehicle_tire_report - 1 - 1 1 - in quarantine");
+    assert_eq!(words(&said, 3), "unclassified - 1 - 1 1 - in quarantine");
+
+    put(&services, "c", &[tire(4, "815")]);
+    let (status, said, _) = on_lake(&services, "status", &["--raw", "s3://raw/topics", "--json"]);
+    assert_eq!(status, Some(1));
+    let mut found: Value = serde_json::from_str(&said).expect("JSON");
+    let hour = &mut found["tables"][0]["hours"][0];
+    assert!(hour["bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{said}");
+    hour["bytes"] = 0.into();
+    let expected = json!({
+        "tables": [{
+            "table": "vehicle_tire_report",
+            "hours": [{
+                "ymd": "2022-12-25", "hour": "11", "raw_rows": 3, "parquet_rows": 3, "files": 2, "bytes": 0,
+                "compacted": false, "late_files": null, "readers": "there", "under_way": 0, "missing": [],
+            }],
+            "quarantined": {"files": 1, "rows": 1}, "left": 0,
+        }],
+        "unclassified": {"files": 1, "rows": 1},
+        "not_converted": [{"bucket": "raw", "key": "topics/c.json", "why": "no-record"}],
+        "incomplete": true,
+    });
+    assert_eq!(found, expected);
+    let (status, said, _) = on_lake(&services, "status", &["--raw", "s3://raw/topics"]);
+    assert!(status == Some(1) && said.ends_with("s3://raw/topics/c.json: it is not converted yet\n"), "{said}");
+    assert_eq!(on_lake(&services, "status", &[]).0, Some(0), "without raw objects, nothing says that one is missing");
+
+    services.put_object("lake", "v1/conversions/x.json", b"{").expect("put");
+    let (status, _, errors) = on_lake(&services, "status", &[]);
+    assert_eq!(status, Some(2));
+    assert!(errors.contains("cannot read the record s3://lake/v1/conversions/x.json"), "{errors}");
+}
