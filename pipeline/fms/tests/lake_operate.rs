@@ -1,4 +1,4 @@
-//! `fms lake status`: what it says, and its exit status.
+//! `fms lake status` and `repair`: what they say and change, and their exit statuses.
 
 use std::process::Command;
 
@@ -93,4 +93,28 @@ fn the_status_is_told_for_people_and_programs() {
     let (status, _, errors) = on_lake(&services, "status", &[]);
     assert_eq!(status, Some(2));
     assert!(errors.contains("cannot read the record s3://lake/v1/conversions/x.json"), "{errors}");
+}
+
+#[test]
+fn a_repair_says_what_it_would_do_and_does_it_with_apply() {
+    let services = services();
+    let (status, said, errors) = on_lake(&services, "repair", &["--grace", "0s"]);
+    assert_eq!((status, said.as_str(), errors.as_str()), (Some(0), "0 faults found\n", ""));
+    // A file of an hour that has no partition, as a converter leaves it that dies.
+    let objects = services.objects("lake").expect("the bucket");
+    let (key, file) = objects.iter().find(|(key, _)| key.ends_with(".parquet")).expect("a file");
+    services.put_object("lake", &key.replace("hour=11", "hour=12"), file).expect("put");
+
+    let catalog = || services.catalog("fleet").expect("the database");
+    let before = catalog();
+    let (status, said, _) = on_lake(&services, "repair", &["--grace", "0s"]);
+    let sentence = "vehicle_tire_report, ymd=2022-12-25/hour=12: 1 file is in no partition, so readers do not find the \
+                    rows; the catalog gets the partition\n";
+    assert_eq!((status, said), (Some(1), format!("{sentence}1 fault found; --apply mends what can be mended\n")));
+    assert_eq!(catalog(), before);
+    let (status, said, errors) = on_lake(&services, "repair", &["--grace", "0s", "--apply"]);
+    assert_eq!((status, said), (Some(0), format!("{sentence}1 fault mended\n")), "{errors}");
+    assert_eq!(catalog()[0]["Partitions"][1]["Values"], json!(["2022-12-25", "12"]));
+    let (status, _, errors) = on_lake(&services, "repair", &["--table", "none"]);
+    assert!(status == Some(2) && errors.contains("`fleet.none` is no table of the lake"), "{errors}");
 }

@@ -14,6 +14,7 @@ mod poll;
 mod quarantine;
 mod queues;
 mod redrive;
+mod repair;
 mod settings;
 mod status;
 mod storage;
@@ -48,6 +49,9 @@ pub(crate) enum LakeCommand {
     /// List and explain the rows in quarantine, and store those that fit after tables have changed.
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
+    /// Find what does not fit together of a lake in S3 and its catalog, and mend it with `--apply`: partitions without
+    /// files, files without a partition, and partitions that differ from their table.
+    Repair(repair::Arguments),
     /// Show what a lake in S3 holds by table and hour, and what is missing of the raw objects.
     Status(status::Arguments),
     /// Send messages of the fallback queue back to the queue, so that their objects are converted again.
@@ -67,6 +71,7 @@ pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
         LakeCommand::Poll(arguments) => poll::run(*arguments, log_format),
         LakeCommand::Quarantine(command) => quarantine::run(command, log_format),
         LakeCommand::Redrive(arguments) => redrive::run(arguments, log_format),
+        LakeCommand::Repair(arguments) => repair::run(&arguments, log_format),
         LakeCommand::Status(arguments) => status::run(&arguments, log_format),
     }
 }

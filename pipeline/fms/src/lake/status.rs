@@ -115,7 +115,7 @@ fn sentences(text: &mut String, name: &str, table: &TableStatus) {
         };
         // Writing to a string cannot fail.
         if let Some(wrong) = wrong {
-            let _ = writeln!(text, "{name}, {partition}: {wrong}");
+            let _ = writeln!(text, "{name}, {partition}: {wrong}; `fms lake repair` mends that");
         }
         if hour.under_way > 0 {
             let objects = counted(hour.under_way, "raw object");

@@ -18,8 +18,16 @@ const MAX_ROUNDS: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Delivered {
     pub published: Published,
-    /// The folder to which the catalog has to send readers.
+    pub lead: Lead,
+}
+
+/// What the catalog has to have for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lead {
+    /// The folder to which readers are to be sent.
     pub location: String,
+    /// Whether the partition may have been taken out of the catalog since it was seen.
+    pub is_dropped: bool,
 }
 
 /// Stores a file wherever readers of the partition look for it. If the rows of an earlier file of this name are in
@@ -34,7 +42,7 @@ pub(super) async fn put(
     let digest = body.digest();
     let mut published = store.put(&base, body, put).await?;
     let mut done = BTreeSet::from([base]);
-    let location = loop_while_changing(store, place, async |content| {
+    let lead = loop_while_changing(store, place, async |content| {
         if published == Published::Outdated {
             return Ok(false);
         }
@@ -44,7 +52,7 @@ pub(super) async fn put(
         done.insert(path);
         Ok(true)
     });
-    Ok(Delivered { location: location.await?, published })
+    Ok(Delivered { lead: lead.await?, published })
 }
 
 /// The paths at which a file with this digest has to be, beside the base folder.
@@ -82,12 +90,12 @@ pub(super) async fn remove(store: &Store, (place, name): (&Place, &str)) -> io::
 }
 
 /// Reads the manifest until there is nothing more to do for what it says, which `step` says, and no compaction is under
-/// way that may have seen the partition as it was before. Gives the current folder.
+/// way that may have seen the partition as it was before. Gives where readers are to be sent.
 async fn loop_while_changing(
     store: &Store,
     place: &Place,
     mut step: impl AsyncFnMut(&Content) -> io::Result<bool>,
-) -> io::Result<String> {
+) -> io::Result<Lead> {
     for _ in 0..MAX_ROUNDS {
         let mut manifest = Manifest::read(store, place).await?;
         if manifest.content.next.is_some() {
@@ -95,7 +103,8 @@ async fn loop_while_changing(
             let without = Content { next: None, ..manifest.content.clone() };
             manifest.replace(store, without).await?;
         } else if !step(&manifest.content).await? {
-            return Ok(manifest.content.current);
+            let Content { current: location, is_dropped, .. } = manifest.content;
+            return Ok(Lead { location, is_dropped });
         }
     }
     Err(io::Error::other(format!(

@@ -89,13 +89,17 @@ pub(crate) struct Content {
     pub replaced: Vec<Replaced>,
     /// The folder of a compaction that is under way.
     pub next: Option<String>,
+    /// Whether the partition may have been taken out of the catalog, because it had no files, so that whoever stores
+    /// one has to look for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_dropped: bool,
 }
 
 impl Content {
     /// That of a partition that was never compacted.
     fn new(place: &Place) -> Self {
         let (files, sources, replaced) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
-        Self { current: place.base(), files, rows: None, sources, replaced, next: None }
+        Self { current: place.base(), files, rows: None, sources, replaced, next: None, is_dropped: false }
     }
 
     /// The folders in which readers look for files.

@@ -9,7 +9,7 @@
 
 mod calls;
 pub(crate) mod catalog;
-mod deliver;
+pub(crate) mod deliver;
 mod failure;
 pub(crate) mod manifest;
 mod partitions;
@@ -32,6 +32,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::Handle;
 
 use self::catalog::Catalog;
+use self::deliver::Lead;
 use self::failure::Replaced;
 use self::manifest::Place;
 use self::raw::Reading;
@@ -343,7 +344,7 @@ impl Lake for Conversion<'_> {
                         return Ok((store.put(&path, &mut file.out, put).await?, None));
                     };
                     let delivered = deliver::put(store, (&place, name), &mut file.out, put).await?;
-                    Ok::<_, io::Error>((delivered.published, Some((place.partition, delivered.location))))
+                    Ok::<_, io::Error>((delivered.published, Some((place.partition, delivered.lead))))
                 }
             };
             // What was in quarantine is visible elsewhere before it leaves it, and whoever looks for what is left of a
@@ -352,9 +353,9 @@ impl Lake for Conversion<'_> {
             if stored.iter().any(|(published, _)| *published == Published::Outdated) {
                 return Ok(Published::Outdated);
             }
-            let locations: BTreeMap<Partition, String> = stored.into_iter().filter_map(|(_, place)| place).collect();
-            if let Some(identity) = table.filter(|_| !locations.is_empty()) {
-                catalog.add_partitions(&identity, &locations).await?;
+            let leads: BTreeMap<Partition, Lead> = stored.into_iter().filter_map(|(_, place)| place).collect();
+            if let Some(identity) = table.filter(|_| !leads.is_empty()) {
+                catalog.add_partitions(&identity.table(), &leads).await?;
             }
             for file in quarantine {
                 if put(file).await?.0 == Published::Outdated {

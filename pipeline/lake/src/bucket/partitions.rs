@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use fms_glue::{Failed, PartitionInput};
 
 use super::catalog::{Catalog, MAX_ROUNDS};
+use super::deliver::Lead;
 use super::failure;
 use super::schema::{Version, columns, same_columns};
 use crate::partition::Partition;
-use crate::table::Identity;
 
 /// How long a partition is taken to exist after it was seen. People drop partitions that became old; a file that comes
 /// late for one of them is seen again after this time at the latest, when the next file comes.
@@ -24,10 +24,12 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    fn unseen<'p>(&self, table: &str, partitions: impl Iterator<Item = &'p Partition>) -> Vec<Partition> {
+    fn unseen(&self, table: &str, leads: &BTreeMap<Partition, Lead>) -> Vec<Partition> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, at| at.elapsed() < TRUSTED);
-        partitions.copied().filter(|partition| !seen.contains_key(&(table.to_owned(), *partition))).collect()
+        let is_seen = |partition: &Partition| seen.contains_key(&(table.to_owned(), *partition));
+        let unseen = leads.iter().filter(|(partition, lead)| lead.is_dropped || !is_seen(partition));
+        unseen.map(|(partition, _)| *partition).collect()
     }
 
     /// Forgets the partitions of a table that was created, perhaps after it was deleted.
@@ -47,28 +49,27 @@ impl Catalog {
     ///
     /// The table may get columns while a partition is created with the ones before, after those who gave them had gone
     /// through the partitions. So this ends only when all partitions have the columns of a table that did not change.
-    pub async fn add_partitions(&self, identity: &Identity, locations: &BTreeMap<Partition, String>) -> io::Result<()> {
-        let name = identity.table();
-        let unseen = self.known.unseen(&name, locations.keys());
+    pub async fn add_partitions(&self, name: &str, leads: &BTreeMap<Partition, Lead>) -> io::Result<()> {
+        let unseen = self.known.unseen(name, leads);
         if unseen.is_empty() {
             return Ok(());
         }
-        let mut table = self.existing(&name).await?;
+        let mut table = self.existing(name).await?;
         for _ in 0..MAX_ROUNDS {
-            let inputs = unseen.iter().map(|partition| self.input(&table, *partition, &locations[partition]));
+            let inputs = unseen.iter().map(|partition| self.input(&table, *partition, &leads[partition].location));
             let existing = self.create_partitions(&table, &inputs.collect::<Vec<_>>()).await?;
             let stale = self.stale(&table, &existing).await?;
-            let now = self.existing(&name).await?;
+            let now = self.existing(name).await?;
             if Version::of(&now) == Version::of(&table) {
                 if stale.is_empty() {
-                    self.known.add(&name, &unseen);
+                    self.known.add(name, &unseen);
                     return Ok(());
                 }
-                self.update(&name, &stale).await?;
+                self.update(name, &stale).await?;
             }
             table = now;
         }
-        Err(self.restless(&name))
+        Err(self.restless(name))
     }
 
     /// Gives all partitions of a table its columns.

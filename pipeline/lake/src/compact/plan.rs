@@ -88,6 +88,7 @@ mod tests {
             sources: ["a", "b", "a-1"].map(|name| (format!("{name}.parquet"), None)).into(),
             replaced: Vec::new(),
             next: None,
+            is_dropped: false,
         };
         let mut compacted = in_folder(&content.current, &["0", "late"]);
         compacted.extend(in_folder(&format!("{}0/", place.compacted()), &["0", "old"]));

@@ -8,6 +8,7 @@ mod locked;
 mod readback;
 #[path = "../common/readers.rs"]
 mod readers;
+mod repair;
 mod replay;
 mod status;
 mod storage;
