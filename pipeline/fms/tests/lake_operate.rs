@@ -1,4 +1,4 @@
-//! `fms lake status` and `repair`: what they say and change, and their exit statuses.
+//! `fms lake status`, `repair` and `alter`: what they say and change, and their exit statuses.
 
 use std::process::Command;
 
@@ -117,4 +117,43 @@ fn a_repair_says_what_it_would_do_and_does_it_with_apply() {
     assert_eq!(catalog()[0]["Partitions"][1]["Values"], json!(["2022-12-25", "12"]));
     let (status, _, errors) = on_lake(&services, "repair", &["--table", "none"]);
     assert!(status == Some(2) && errors.contains("`fleet.none` is no table of the lake"), "{errors}");
+}
+
+#[test]
+fn a_column_that_became_a_double_takes_the_rows_in_quarantine() {
+    let services = services();
+    put(&services, "c", &[tire(4, "812.5")]);
+    let convert = [&["convert", "s3://raw/topics", "--to", "s3://lake/v1", "--database", "fleet"][..], &ZONE].concat();
+    let (_, said, _) = run(&services, &convert);
+    assert!(said.contains("in quarantine: 1 row because of type, column `pressure`"), "{said}");
+    let alter = |arguments: &[&str]| on_lake(&services, "alter", &[&["vehicle_tire_report"], arguments].concat());
+    let (status, _, said) = alter(&["--column", "pressure", "--to", "double"]);
+    assert_eq!(status, Some(0), "{said}");
+    let done = "the column `pressure` of the table `vehicle_tire_report` is double";
+    assert_eq!(said, format!("{done}; 2 files of 1 hour with 3 rows were written again\n"));
+    let (status, _, said) = alter(&["--column", "pressure", "--to", "double"]);
+    assert_eq!((status, said), (Some(0), format!("{done}, as it was\n")));
+    let replay = [&["quarantine", "replay", "--reason", "type"], &LAKE[..], &ZONE].concat();
+    let (status, said, errors) = run(&services, &replay);
+    assert!(status == Some(0) && said.starts_with("2 objects converted: 3 rows of 4"), "{said}{errors}");
+    let (_, said, _) = on_lake(&services, "status", &["--json"]);
+    let found: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(found["tables"][0]["hours"][0]["parquet_rows"], 4, "{said}");
+    assert_eq!(found["tables"][0]["quarantined"]["rows"], 1, "a list is no double");
+
+    let (status, _, said) = alter(&["--add", "wear:double"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(said, "the table `vehicle_tire_report` has the column `wear`, which is double\n");
+    assert!(alter(&["--add", "wear:double"]).2.ends_with("which is double, as it had\n"));
+    for (arguments, says) in [
+        (&["--add", "Wear:double"][..], "lower-case letters, digits and `_`"),
+        (&["--column", "pressure"], "--to <TYPE>"),
+        (&[], "required"),
+        (&["--column", "pressure", "--to", "bigint"], "column `pressure` is double, which cannot become bigint"),
+        (&["--column", "none", "--to", "string"], "it has no column `none`"),
+    ] {
+        let (status, _, errors) = alter(arguments);
+        assert_eq!(status, Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains(says), "{arguments:?}: {errors}");
+    }
 }

@@ -25,7 +25,8 @@ fn fields(columns: &[Field]) -> Fields {
     columns.iter().map(|field| ArrowField::new(&field.name, data_type(&field.data_type), true)).collect()
 }
 
-fn data_type(data_type: &Type) -> DataType {
+/// A type as Arrow has it.
+pub(crate) fn data_type(data_type: &Type) -> DataType {
     match data_type {
         Type::Boolean => DataType::Boolean,
         Type::Int => DataType::Int32,

@@ -48,7 +48,7 @@ pub use jiff::tz::TimeZone;
 
 pub use arrow::schema;
 pub use bucket::{Bucket, CallFailed, Conflict, Raw, S3Url, Storage, count_retry};
-pub use compact::{Compact, Compacted, Compacting, Expire, Expired, Expiring};
+pub use compact::{Alter, Altered, Compact, Compacted, Compacting, Expire, Expired, Expiring};
 pub use convert::{Conversion, ConvertError, Converter, Outcome, Settings, Surroundings, Target, Written};
 pub use ddl::{Engine, External};
 pub use event::{Created, EventError, created_objects, event_of};

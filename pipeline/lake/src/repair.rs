@@ -120,7 +120,8 @@ impl fmt::Display for Finding {
             }
             What::LostManifest { manifest } => write!(
                 f,
-                "the catalog sends readers to compacted files, of which nothing says what is in them; restore {manifest}"
+                "the catalog sends readers to compacted files, and what says which rows are in them is gone; restore \
+                 {manifest}"
             ),
             What::NoTable => f.write_str(
                 "there are files and no table; convert one of their raw objects with --again, which creates the table, \
@@ -192,12 +193,18 @@ impl Bucket {
         if hour.all_rows().next().is_none() {
             return Some(What::Empty);
         }
-        if !is_live(self, content, location) {
+        // A folder of before the columns got other types has all rows, but not as the partition says.
+        let is_right = if content.types == 0 {
+            is_live(self, content, location)
+        } else {
+            location.trim_end_matches('/') == self.catalog.url(&content.current).trim_end_matches('/')
+        };
+        if !is_right {
             let is_compacted = location.starts_with(&self.catalog.url(&place.compacted()));
-            let manifest_url = self.catalog.url(&place.manifest());
-            return Some(match manifest.exists() {
-                false if is_compacted => What::LostManifest { manifest: manifest_url },
-                _ => What::Misdirected { location: location.to_owned() },
+            return Some(if is_compacted && !manifest.exists() {
+                What::LostManifest { manifest: self.catalog.url(&place.manifest()) }
+            } else {
+                What::Misdirected { location: location.to_owned() }
             });
         }
         let own = hour.partition.as_ref()?.storage_descriptor.as_ref().map_or(&[][..], |storage| &storage.columns);

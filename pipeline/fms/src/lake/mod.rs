@@ -1,6 +1,7 @@
 //! `fms lake`: raw objects as typed, partitioned Parquet files. A module for each command.
 
 mod age;
+mod alter;
 mod bucket;
 mod compact;
 mod convert;
@@ -33,6 +34,8 @@ pub(crate) enum LakeCommand {
     Convert(Box<convert::Arguments>),
     /// Merge the small files of hours that are over into few large ones, in a lake in S3.
     Compact(compact::Arguments),
+    /// Add a column to a table of a lake in S3, or give a column another type and write the files again that have it.
+    Alter(alter::Arguments),
     /// Let old hours leave a lake in S3.
     Expire(expire::Arguments),
     /// Print the statements that create the tables of a lake in Redshift, Athena or Trino.
@@ -63,6 +66,7 @@ pub(crate) fn run(command: LakeCommand, log_format: LogFormat) -> ExitCode {
     match command {
         LakeCommand::Convert(arguments) => convert::run(&arguments, log_format),
         LakeCommand::Compact(arguments) => compact::run(arguments, log_format),
+        LakeCommand::Alter(arguments) => alter::run(arguments, log_format),
         LakeCommand::Expire(arguments) => expire::run(arguments, log_format),
         LakeCommand::Ddl(arguments) => ddl::run(&arguments),
         LakeCommand::Explain(arguments) => explain::run(arguments, log_format),

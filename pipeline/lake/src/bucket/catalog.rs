@@ -80,14 +80,16 @@ impl Catalog {
         Ok(tables)
     }
 
-    /// A table of the lake by its name. Its partitions have its columns.
-    pub async fn named(&self, name: &str) -> io::Result<Table> {
+    /// A table of the lake by its name, and the version by which its columns have got their types. Its partitions have
+    /// its columns.
+    pub async fn named(&self, name: &str) -> io::Result<(Table, u64)> {
         let mut table = self.existing(name).await?;
         if schema::lags(&table) {
             table = self.settle(name).await?;
         }
         let location = table.storage_descriptor.as_ref().and_then(|storage| storage.location.clone());
-        self.usable(&table, schema::read(&table, &location.unwrap_or_default()))
+        let read = self.usable(&table, schema::read(&table, &location.unwrap_or_default()))?;
+        Ok((read, schema::types(&table)))
     }
 
     /// Creates a table, or adds what it lacks of these columns.
@@ -135,7 +137,7 @@ impl Catalog {
     ///
     /// The columns may change meanwhile, and somebody faster may note it for the new ones. So that no partition keeps
     /// the columns that were written here, this ends only when they are still those of the table.
-    async fn settle(&self, name: &str) -> io::Result<fms_glue::Table> {
+    pub(super) async fn settle(&self, name: &str) -> io::Result<fms_glue::Table> {
         let mut written: Option<Version> = None;
         for _ in 0..MAX_ROUNDS {
             let table = self.existing(name).await?;
@@ -179,7 +181,7 @@ impl Catalog {
     }
 
     /// Replaces a table. Gives whether it had the version.
-    async fn replace(&self, table: &TableInput, version: Option<&str>) -> io::Result<bool> {
+    pub(super) async fn replace(&self, table: &TableInput, version: Option<&str>) -> io::Result<bool> {
         match self.glue.update_table(&self.database, table, version).await {
             Ok(()) => Ok(true),
             Err(error) if modified_meanwhile(&error) => Ok(false),
@@ -187,7 +189,7 @@ impl Catalog {
         }
     }
 
-    fn usable<T>(&self, table: &fms_glue::Table, result: Result<T, String>) -> io::Result<T> {
+    pub(super) fn usable<T>(&self, table: &fms_glue::Table, result: Result<T, String>) -> io::Result<T> {
         let name = &table.name;
         result.map_err(|problem| io::Error::other(format!("cannot use the table {}: {problem}", self.shown(name))))
     }

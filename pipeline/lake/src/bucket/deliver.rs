@@ -43,6 +43,9 @@ pub(super) async fn put(
     let mut published = store.put(&base, body, put).await?;
     let mut done = BTreeSet::from([base]);
     let lead = loop_while_changing(store, place, async |content| {
+        if put.is_before(content.types) {
+            published = Published::Outdated;
+        }
         if published == Published::Outdated {
             return Ok(false);
         }

@@ -41,7 +41,7 @@ pub(super) fn glue(doing: String, error: Error) -> io::Error {
         Some("AccessDeniedException") => {
             "grant glue:GetDatabase, glue:GetTable, glue:CreateTable, glue:UpdateTable, glue:GetPartitions, \
              glue:BatchGetPartition, glue:BatchCreatePartition and glue:BatchUpdatePartition; and glue:GetTables to \
-             compact, and glue:BatchDeletePartition besides to let hours expire"
+             look after a lake, and glue:BatchDeletePartition besides to let hours expire or to repair it"
         }
         _ => general(&error),
     };

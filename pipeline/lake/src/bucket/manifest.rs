@@ -93,13 +93,36 @@ pub(crate) struct Content {
     /// one has to look for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_dropped: bool,
+    /// The version of the table since which the columns have the types that they have in these files. A file by an
+    /// earlier version does not belong here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub types: u64,
+    /// The columns that were values of another type and are texts now, with that type. In compacted files, their texts
+    /// may be others than those of the same rows when they are converted again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(version: &u64) -> bool {
+    *version == 0
 }
 
 impl Content {
     /// That of a partition that was never compacted.
     fn new(place: &Place) -> Self {
         let (files, sources, replaced) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
-        Self { current: place.base(), files, rows: None, sources, replaced, next: None, is_dropped: false }
+        Self {
+            current: place.base(),
+            files,
+            rows: None,
+            sources,
+            replaced,
+            next: None,
+            is_dropped: false,
+            types: 0,
+            texts: BTreeMap::new(),
+        }
     }
 
     /// The folders in which readers look for files.

@@ -1,12 +1,13 @@
 //! A lake in S3 with a Glue catalog. Any number of processes may write to it at the same time.
 //!
-//! - `catalog`, `partitions`: tables and partitions, and how they are changed while others change them too;
+//! - `catalog`, `partitions`, `alteration`: tables and partitions, and how they are changed while others change them;
 //! - `store`: files, which are replaced only in the state in which they were seen;
 //! - `manifest`, `deliver`: where the files of a partition are that was compacted, and how new files get there;
 //! - `record`: which files a raw object has, so that a conversion can be resumed, skipped, or replaced by another;
 //! - `raw`: raw objects;
 //! - `quarantine`: what is in quarantine, and how it is converted once more.
 
+pub(crate) mod alteration;
 mod calls;
 pub(crate) mod catalog;
 pub(crate) mod deliver;
@@ -355,7 +356,10 @@ impl Lake for Conversion<'_> {
             }
             let leads: BTreeMap<Partition, Lead> = stored.into_iter().filter_map(|(_, place)| place).collect();
             if let Some(identity) = table.filter(|_| !leads.is_empty()) {
-                catalog.add_partitions(&identity.table(), &leads).await?;
+                let types = catalog.add_partitions(&identity.table(), &leads).await?;
+                if (Put { version, is_newest, is_new: false }).is_before(types) {
+                    return Ok(Published::Outdated);
+                }
             }
             for file in quarantine {
                 if put(file).await?.0 == Published::Outdated {

@@ -10,7 +10,7 @@ use fms_glue::{Failed, PartitionInput};
 use super::catalog::{Catalog, MAX_ROUNDS};
 use super::deliver::Lead;
 use super::failure;
-use super::schema::{Version, columns, same_columns};
+use super::schema::{self, Version, columns, same_columns};
 use crate::partition::Partition;
 
 /// How long a partition is taken to exist after it was seen. People drop partitions that became old; a file that comes
@@ -20,16 +20,30 @@ const TRUSTED: Duration = Duration::from_mins(10);
 /// The partitions that were seen a short time ago, so that not every object asks for them again.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    seen: Mutex<HashMap<(String, Partition), Instant>>,
+    seen: Mutex<HashMap<(String, Partition), Seen>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    at: Instant,
+    /// The version of the table by which its columns had got their types then.
+    types: u64,
 }
 
 impl Known {
-    fn unseen(&self, table: &str, leads: &BTreeMap<Partition, Lead>) -> Vec<Partition> {
+    /// Those of some partitions that were not seen, and by which version columns had got their types when the others
+    /// were.
+    fn unseen(&self, table: &str, leads: &BTreeMap<Partition, Lead>) -> (Vec<Partition>, u64) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.retain(|_, at| at.elapsed() < TRUSTED);
-        let is_seen = |partition: &Partition| seen.contains_key(&(table.to_owned(), *partition));
-        let unseen = leads.iter().filter(|(partition, lead)| lead.is_dropped || !is_seen(partition));
-        unseen.map(|(partition, _)| *partition).collect()
+        seen.retain(|_, seen| seen.at.elapsed() < TRUSTED);
+        let (mut unseen, mut types) = (Vec::new(), 0);
+        for (partition, lead) in leads {
+            match seen.get(&(table.to_owned(), *partition)).filter(|_| !lead.is_dropped) {
+                Some(seen) => types = types.max(seen.types),
+                None => unseen.push(*partition),
+            }
+        }
+        (unseen, types)
     }
 
     /// Forgets the partitions of a table that was created, perhaps after it was deleted.
@@ -37,22 +51,24 @@ impl Known {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| of != table);
     }
 
-    fn add(&self, table: &str, partitions: &[Partition]) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.extend(partitions.iter().map(|partition| ((table.to_owned(), *partition), Instant::now())));
+    fn add(&self, table: &str, partitions: &[Partition], types: u64) {
+        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = Seen { at: Instant::now(), types };
+        all.extend(partitions.iter().map(|partition| ((table.to_owned(), *partition), seen)));
     }
 }
 
 impl Catalog {
     /// Sees to it that these partitions of a table exist with its columns. Those that do not exist get the locations
-    /// that are given, which are paths below the lake; others keep theirs.
+    /// that are given, which are paths below the lake; others keep theirs. Gives the version of the table by which its
+    /// columns have got their types, as far as it was read after these partitions were there.
     ///
     /// The table may get columns while a partition is created with the ones before, after those who gave them had gone
     /// through the partitions. So this ends only when all partitions have the columns of a table that did not change.
-    pub async fn add_partitions(&self, name: &str, leads: &BTreeMap<Partition, Lead>) -> io::Result<()> {
-        let unseen = self.known.unseen(name, leads);
+    pub async fn add_partitions(&self, name: &str, leads: &BTreeMap<Partition, Lead>) -> io::Result<u64> {
+        let (unseen, types) = self.known.unseen(name, leads);
         if unseen.is_empty() {
-            return Ok(());
+            return Ok(types);
         }
         let mut table = self.existing(name).await?;
         for _ in 0..MAX_ROUNDS {
@@ -62,8 +78,9 @@ impl Catalog {
             let now = self.existing(name).await?;
             if Version::of(&now) == Version::of(&table) {
                 if stale.is_empty() {
-                    self.known.add(name, &unseen);
-                    return Ok(());
+                    let types = types.max(schema::types(&now));
+                    self.known.add(name, &unseen, types);
+                    return Ok(types);
                 }
                 self.update(name, &stale).await?;
             }

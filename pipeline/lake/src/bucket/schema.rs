@@ -19,7 +19,10 @@ pub(crate) const COLUMNS_VERSION: &str = "fms.columns.version";
 pub(crate) const PARTITIONS_VERSION: &str = "fms.partitions.version";
 
 /// The parameter of a table that says whether data may add columns: `locked` or `full`, and nothing if it may.
-const SCHEMA: &str = "fms.schema";
+pub(super) const SCHEMA: &str = "fms.schema";
+
+/// The parameter of a table with the version by which a column has got another type last.
+pub(super) const TYPES_VERSION: &str = "fms.types.version";
 
 /// The version of a table's columns. Its text is `7-1a2b3c4d`: how often the lake changed them, and a digest of them,
 /// because people change columns, and lock tables, by hand without counting. Glue's own version is no use here: any
@@ -80,7 +83,7 @@ fn digest(columns: &[Column], growth: Growth) -> u32 {
 }
 
 /// Whether data may add columns to a table.
-fn growth(table: &fms_glue::Table) -> Result<Growth, String> {
+pub(super) fn growth(table: &fms_glue::Table) -> Result<Growth, String> {
     let Some(value) = table.parameters.get(SCHEMA) else { return Ok(Growth::Open) };
     let growth = serde_json::from_value(value.as_str().into());
     growth
@@ -88,7 +91,7 @@ fn growth(table: &fms_glue::Table) -> Result<Growth, String> {
 }
 
 /// Notes whether data may add columns to a table.
-fn set_growth(parameters: &mut BTreeMap<String, String>, growth: Growth) {
+pub(super) fn set_growth(parameters: &mut BTreeMap<String, String>, growth: Growth) {
     match growth {
         Growth::Open => parameters.remove(SCHEMA),
         Growth::Locked => parameters.insert(SCHEMA.to_owned(), "locked".to_owned()),
@@ -105,6 +108,11 @@ pub(super) fn lock(table: fms_glue::Table, is_locked: bool) -> Result<Option<Tab
     let mut input = table.into_input();
     set_growth(&mut input.parameters, wanted);
     Ok(Some(input))
+}
+
+/// The version by which a column has got another type last; 0 if none has.
+pub(crate) fn types(table: &fms_glue::Table) -> u64 {
+    table.parameters.get(TYPES_VERSION).and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 /// The columns of a table.
@@ -150,7 +158,7 @@ pub(crate) fn folders<'t>(table: &'t fms_glue::Table, root: &str) -> Option<&'t 
     (!folders.is_empty() && keys(table) == KEYS).then_some(folders)
 }
 
-fn fields(columns: &[Column]) -> Result<Vec<Field>, String> {
+pub(super) fn fields(columns: &[Column]) -> Result<Vec<Field>, String> {
     let field = |column: &Column| {
         let data_type = column.data_type.parse().map_err(|error| format!("column `{}`: {error}", column.name))?;
         Ok(Field::new(&column.name, data_type))

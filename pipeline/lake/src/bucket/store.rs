@@ -87,6 +87,13 @@ pub(crate) struct Put {
     pub is_new: bool,
 }
 
+impl Put {
+    /// Whether the file was written by a version of the table before this one, in which columns have got other types.
+    pub fn is_before(&self, types: u64) -> bool {
+        !self.is_newest && self.version.is_some_and(|version| version.number() < types)
+    }
+}
+
 /// A file as it will be stored.
 struct File<'f> {
     /// The whole key.

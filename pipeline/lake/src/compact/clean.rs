@@ -3,6 +3,7 @@
 use std::io;
 
 use super::plan::Listing;
+use super::rewrite::is_begun_before;
 use super::{Compact, Compacting, is_same};
 use crate::bucket::Bucket;
 use crate::bucket::manifest::{Manifest, Place, Replaced};
@@ -43,12 +44,14 @@ pub(super) async fn remove(
     listing: &Listing,
 ) -> io::Result<u64> {
     let Ok(limit) = compact.now.checked_sub(compact.grace) else { return Ok(0) };
+    let is_abandoned = manifest.content.next.as_deref().is_some_and(|next| is_begun_before(next, limit));
     let limit = limit.as_second();
     let is_kept = |replaced: &Replaced| replaced.since.is_none_or(|since| since > limit);
-    if !manifest.content.replaced.iter().all(is_kept) {
+    if is_abandoned || !manifest.content.replaced.iter().all(is_kept) {
         // Converters stop writing to a folder before its files are removed.
         let mut content = manifest.content.clone();
         content.replaced.retain(is_kept);
+        content.next.take_if(|_| is_abandoned);
         if !manifest.replace(&bucket.store, content).await? {
             return Ok(0);
         }

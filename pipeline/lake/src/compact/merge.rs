@@ -18,6 +18,7 @@ use arrow_select::interleave::interleave_record_batch;
 
 use super::keys::{Keying, Keys};
 use super::widen::widen;
+use crate::types::Type;
 
 /// How many runs are merged at a time. When there are as many, they become one.
 const MAX_RUNS: usize = 128;
@@ -51,9 +52,15 @@ type Run = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
 
 impl Merge {
     /// A merge of rows with this schema, in the order of the columns `sort`. Rows are the same if those columns and
-    /// the columns `identity` are; if `identity` is empty, if all columns are.
-    pub fn new(schema: &Arc<Schema>, sort: &[String], identity: &[String], memory: usize) -> Result<Self, ArrowError> {
-        let keying = Keying::new(schema, sort, identity)?;
+    /// the columns `identity` are; if `identity` is empty, if all columns are. `texts` are columns of texts that were
+    /// values of another type, and are the same if those would be.
+    pub fn new(
+        schema: &Arc<Schema>,
+        (sort, identity): (&[String], &[String]),
+        texts: &[(String, Type)],
+        memory: usize,
+    ) -> Result<Self, ArrowError> {
+        let keying = Keying::new(schema, sort, identity, texts)?;
         Ok(Self { schema: Arc::clone(schema), keying, memory, held: Vec::new(), held_bytes: 0, runs: Vec::new() })
     }
 
@@ -76,11 +83,15 @@ impl Merge {
         Ok(())
     }
 
-    /// Gives all rows to `out`.
-    pub fn finish(mut self, out: impl FnMut(RecordBatch) -> Result<(), ArrowError>) -> Result<Merged, ArrowError> {
+    /// Gives all rows to `out`, with or without repeats.
+    pub fn finish(
+        mut self,
+        without_repeats: bool,
+        out: impl FnMut(RecordBatch) -> Result<(), ArrowError>,
+    ) -> Result<Merged, ArrowError> {
         let mut runs: Vec<Run> = self.runs.drain(..).map(read).collect::<Result<_, _>>()?;
         runs.push(Box::new(self.sorted()?));
-        merge(runs, &self.keying, true, out)
+        merge(runs, &self.keying, without_repeats, out)
     }
 
     /// Writes runs as one. It has all rows, so that repeats are counted once, in the end.
@@ -234,7 +245,6 @@ mod tests {
 
     use super::*;
     use crate::arrow::schema;
-    use crate::types::Type;
 
     /// A row: the sort fields, a text, and a list.
     type Row = (Option<i64>, Option<u64>, String, Option<Vec<Option<i64>>>);
@@ -278,12 +288,12 @@ mod tests {
         let [sort, identity] =
             [&["id", "time"][..], identity].map(|names| names.iter().map(|&n| n.to_owned()).collect());
         let (sort, identity): (Vec<String>, Vec<String>) = (sort, identity);
-        let mut merge = Merge::new(batch(&[]).schema_ref(), &sort, &identity, memory).expect("a merge");
+        let mut merge = Merge::new(batch(&[]).schema_ref(), (&sort, &identity), &[], memory).expect("a merge");
         for file in files {
             merge.add(&batch(file)).expect("added");
         }
         let mut found = Vec::new();
-        let merged = merge.finish(|batch| {
+        let merged = merge.finish(true, |batch| {
             found.extend(rows(&batch));
             Ok(())
         });

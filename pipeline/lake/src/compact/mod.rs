@@ -25,8 +25,8 @@
 //! 5. When the grace period is over, and the catalog does send readers to the current folder, it takes the folder
 //!    before off the manifest and removes its files.
 //!
-//! A compactor may die after any call: its `next` means nothing to anybody, its files are removed by a later one after
-//! the grace period, and steps 4 and 5 are finished by whoever compacts next.
+//! A compactor may die after any call: its `next` means nothing to anybody, it and its files are removed by a later one
+//! after the grace period, and steps 4 and 5 are finished by whoever compacts next.
 //!
 //! # A conversion at the same time
 //!
@@ -44,6 +44,8 @@
 //!
 //! So a raw object whose bytes were replaced keeps in compacted files also the rows that only its earlier bytes had.
 
+mod alter;
+mod cast;
 mod clean;
 mod expire;
 mod keys;
@@ -67,6 +69,8 @@ use crate::bucket::manifest::{Content, Manifest, Place};
 use crate::partition::Partition;
 use crate::task::joined;
 
+pub use alter::{Alter, Altered};
+pub(crate) use cast::is_castable;
 pub use expire::{Expire, Expired, Expiring};
 
 /// How a lake is compacted.

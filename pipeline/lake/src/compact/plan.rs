@@ -48,6 +48,14 @@ impl Listing {
         Ok(Self { base: store.list(&place.base()).await?, compacted: store.list(&place.compacted()).await? })
     }
 
+    /// The files that readers see: of each name there is one.
+    pub fn visible(&self, content: &Content, place: &Place) -> Vec<Listed> {
+        let Plan { mut compacted, fresh } = self.plan(content, place);
+        let waiting = place.waiting();
+        compacted.extend(fresh.into_iter().filter(|file| file.folder() != waiting));
+        compacted
+    }
+
     /// Which of the files there are to merge.
     pub fn plan(&self, content: &Content, place: &Place) -> Plan {
         let current = self.compacted.iter().filter(|file| file.folder() == content.current && is_rows(file));
@@ -69,6 +77,8 @@ fn is_rows(file: &Listed) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -89,6 +99,8 @@ mod tests {
             replaced: Vec::new(),
             next: None,
             is_dropped: false,
+            types: 0,
+            texts: BTreeMap::new(),
         };
         let mut compacted = in_folder(&content.current, &["0", "late"]);
         compacted.extend(in_folder(&format!("{}0/", place.compacted()), &["0", "old"]));

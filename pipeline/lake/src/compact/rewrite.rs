@@ -18,6 +18,7 @@ use crate::bucket::spool::Spool;
 use crate::bucket::store::{Listed, Put};
 use crate::file::{Format, SortedFile};
 use crate::table::Table;
+use crate::types::Type;
 
 /// How many rows of a file are read at a time.
 const READ_ROWS: usize = 1024;
@@ -39,8 +40,8 @@ pub(super) fn rewrite(
     }
     // Only files that are listed from now on are certain to be all of them.
     let plan = handle.block_on(Listing::new(store, place))?.plan(&manifest.content, place);
-    let table = handle.block_on(bucket.catalog.named(&compacting.table))?;
-    let Some((merged, mut outputs)) = merge(bucket, compact, &table, &plan, handle)? else {
+    let (table, _) = handle.block_on(bucket.catalog.named(&compacting.table))?;
+    let Some((merged, mut outputs)) = merge(bucket, compact, &table, (&plan, &manifest.content), handle)? else {
         return Ok(left);
     };
     let put = Put { version: table.version.parse().ok(), is_newest: true, is_new: true };
@@ -63,9 +64,18 @@ pub(super) fn rewrite(
     Ok(if handle.block_on(manifest.replace(store, content))? { compacted } else { left })
 }
 
+/// How the name of a generation says when it was begun. Names have the order of time.
+const BEGUN: &str = "%Y%m%dT%H%M%SZ";
+
 /// The name of a folder that nobody else chooses.
-fn generation(now: Timestamp) -> String {
-    format!("{}-{:016x}", now.strftime("%Y%m%dT%H%M%SZ"), fastrand::u64(..))
+pub(super) fn generation(now: Timestamp) -> String {
+    format!("{}-{:016x}", now.strftime(BEGUN), fastrand::u64(..))
+}
+
+/// Whether a generation, whose folder this is, was begun before a time.
+pub(super) fn is_begun_before(folder: &str, time: Timestamp) -> bool {
+    let name = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    name < time.strftime(BEGUN).to_string().as_str()
 }
 
 /// What was merged.
@@ -75,17 +85,23 @@ struct Merged {
     sources: BTreeMap<String, Option<String>>,
 }
 
+/// The columns of texts that were values of another type.
+fn texts(content: &Content) -> Vec<(String, Type)> {
+    content.texts.iter().filter_map(|(name, was)| Some((name.clone(), was.parse().ok()?))).collect()
+}
+
 /// Merges the rows of files. `None` if one of them was changed meanwhile.
 fn merge(
     bucket: &Bucket,
     compact: &Compact,
     table: &Table,
-    plan: &Plan,
+    (plan, content): (&Plan, &Content),
     handle: &Handle,
 ) -> io::Result<Option<(Merged, Vec<Spool>)>> {
     let format = Format::new(table, &compact.sort_fields).map_err(io::Error::other)?;
     let identity = identity(compact, &format)?;
-    let mut merge = Merge::new(format.schema(), format.sort(), &identity, compact.memory).map_err(io::Error::other)?;
+    let merge = Merge::new(format.schema(), (format.sort(), &identity), &texts(content), compact.memory);
+    let mut merge = merge.map_err(io::Error::other)?;
     let (mut sources, mut read) = (BTreeMap::new(), 0);
     let compacted = plan.compacted.iter().map(|file| (file, false));
     for (file, is_fresh) in compacted.chain(plan.fresh.iter().map(|file| (file, true))) {
@@ -98,7 +114,7 @@ fn merge(
         }
     }
     let mut outputs = Outputs { format, target: compact.target_size, current: None, done: Vec::new() };
-    let merged = merge.finish(|rows| outputs.write(&rows)).map_err(io::Error::other)?;
+    let merged = merge.finish(true, |rows| outputs.write(&rows)).map_err(io::Error::other)?;
     let (files, written) = outputs.finish().map_err(io::Error::other)?;
     if merged.rows + merged.repeats != read || written != merged.rows {
         return Err(io::Error::other(format!(
@@ -125,7 +141,7 @@ fn identity(compact: &Compact, format: &Format) -> io::Result<Vec<String>> {
 }
 
 /// Adds the rows of a file. Gives how many there are.
-fn add(merge: &mut Merge, body: File) -> Result<u64, ArrowError> {
+pub(super) fn add(merge: &mut Merge, body: File) -> Result<u64, ArrowError> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(body)?.with_batch_size(READ_ROWS).build()?;
     let mut read = 0;
     for rows in reader {
@@ -136,7 +152,7 @@ fn add(merge: &mut Merge, body: File) -> Result<u64, ArrowError> {
     Ok(read)
 }
 
-fn unreadable(bucket: &Bucket, file: &Listed, error: &ArrowError) -> io::Error {
+pub(super) fn unreadable(bucket: &Bucket, file: &Listed, error: &ArrowError) -> io::Error {
     io::Error::other(format!("cannot merge the rows of {}: {error}", bucket.catalog.url(&file.path)))
 }
 

@@ -1,4 +1,5 @@
-//! The rows of an older file as rows of the table's current columns: columns and fields that it lacks are null.
+//! The rows of an older file as rows of the table's current columns: columns and fields that it lacks are null, and a
+//! column that had another type gets the present one if no value is changed by that.
 
 use std::sync::Arc;
 
@@ -6,8 +7,10 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StructArray, new_null_array};
 use arrow_schema::{ArrowError, DataType, Fields, Schema};
 
-/// Gives the rows the columns of `schema`. A column that has another type there, or is not there, is an error, because
-/// its values would be lost.
+use super::cast::cast;
+
+/// Gives the rows the columns of `schema`. A column whose values that would lose is an error, and so is one that is not
+/// there.
 pub(super) fn widen(rows: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch, ArrowError> {
     if rows.schema_ref() == schema {
         return Ok(rows.clone());
@@ -55,9 +58,15 @@ fn widen_array(array: &ArrayRef, wanted: &DataType, path: &str) -> Result<ArrayR
                 object.len(),
             )?))
         }
-        (found, _) => Err(ArrowError::SchemaError(format!(
-            "column `{path}` is {found} in the file and {wanted} in the table; correct the table's type"
-        ))),
+        (found, wanted) => {
+            let is_top = !path.contains(['.', '[']);
+            let cast = if is_top { cast(array, wanted, path)? } else { None };
+            cast.ok_or_else(|| {
+                ArrowError::SchemaError(format!(
+                    "column `{path}` is {found} in the file and {wanted} in the table; correct the table's type"
+                ))
+            })
+        }
     }
 }
 

@@ -23,6 +23,13 @@ pub fn expiring(before: &str) -> Expire {
     Expire { tables: Vec::new(), zone: TimeZone::UTC, before, dry_run: false }
 }
 
+impl World {
+    /// Lets all hours leave a lake. A reader looks through the files of all lakes.
+    pub fn expire_all(&self, lake: &str) {
+        self.runtime.block_on(expire(self.beside(lake), expiring("2999-01-01T00:00:00Z"))).expect("expired");
+    }
+}
+
 #[test]
 fn hours_leave_by_their_own_time_and_the_quarantine_by_that_of_its_files() {
     let world = World::new();

@@ -13,7 +13,6 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::compaction::{LATER, compact, halfway, options};
-use super::expiry::{expire, expiring};
 use super::harness::{Action, World, convert, row, row_of};
 use super::operation;
 
@@ -72,9 +71,7 @@ fn at_every_call(
         let seen = world.assert_once(&lake, &at);
         assert!(seen.is_superset(&settled.lock().expect("no panic")), "with {at}, a reader misses rows in the end");
         finish(&world, &lake, &at);
-        // A reader looks through the files of all lakes.
-        let all = expire(world.beside(&lake), expiring("2999-01-01T00:00:00Z"));
-        world.runtime.block_on(all).expect("expired");
+        world.expire_all(&lake);
         if calls.load(Ordering::Relaxed) <= number {
             assert!(is_done && number > 8, "there were {number} calls only");
             return;

@@ -1,5 +1,6 @@
 //! A lake in S3 with a Glue catalog: several converters at once, converters that die, and objects that change.
 
+mod alteration;
 mod compaction;
 mod expiry;
 mod harness;

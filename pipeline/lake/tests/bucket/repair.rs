@@ -127,7 +127,7 @@ fn what_only_people_can_mend_is_said_with_what_to_do() {
     let found = world.findings("l", &later());
     insta::assert_snapshot!(found.join("\n"), @"
     o_t_c, ymd=2023-01-01/hour=03: compacted files are gone: 00000.parquet; restore earlier versions of them
-    o_t_c, ymd=2023-01-01/hour=04: the catalog sends readers to compacted files, of which nothing says what is in them; restore s3://lake/l/compacted/object=o/type=t/command=c/ymd=2023-01-01/hour=04/manifest.json
+    o_t_c, ymd=2023-01-01/hour=04: the catalog sends readers to compacted files, and what says which rows are in them is gone; restore s3://lake/l/compacted/object=o/type=t/command=c/ymd=2023-01-01/hour=04/manifest.json
     object=p/type=t/command=c: there are files and no table; convert one of their raw objects with --again, which creates the table, and repair the lake again
     ");
     let (_, is_whole) = world.runtime.block_on(repair(world.bucket("l"))).expect("looked at");
