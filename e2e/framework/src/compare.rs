@@ -197,7 +197,7 @@ mod tests {
 
     fn found(expected: &str, kind: &'static EntryKind, entries: &[&str], schedule: &Schedule) -> String {
         let entries = entries.iter().map(|entry| (*entry).to_owned()).collect();
-        let sections = vec![Section { name: "s".into(), kind, entries }];
+        let sections = vec![Section::new("s", kind, entries)];
         let observation = Observation { sections, ..Observation::default() };
         let comparison = Comparison::of(schedule, &Program::Shell("true".into()));
         let mismatches = compare(&[("s".to_owned(), expected.to_owned())].into(), &observation, comparison);

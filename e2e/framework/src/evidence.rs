@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::calls::Call;
 use crate::case::CaseId;
+use crate::ledger::Balance;
 use crate::observe::Counts;
 use crate::outcome::Times;
 use crate::settle::{self, Goal};
@@ -45,6 +46,7 @@ pub(crate) enum Phase {
     Stopping,
     Observing,
     Comparing,
+    Balancing,
 }
 
 impl Phase {
@@ -60,6 +62,7 @@ impl Phase {
             Self::Stopping => "stopping the subject",
             Self::Observing => "observing the result",
             Self::Comparing => "comparing with the snapshots",
+            Self::Balancing => "counting the rows",
         }
     }
 }
@@ -75,6 +78,7 @@ pub(crate) struct Found {
     pub description: Option<String>,
     /// What was sent and observed so far.
     pub counts: Counts,
+    pub ledger: Option<Balance>,
 }
 
 impl Found {
@@ -128,7 +132,7 @@ impl Evidence {
                 Phase::StartingSubject | Phase::AwaitingFailure | Phase::Draining | Phase::Stopping => {
                     &mut times.settle
                 }
-                Phase::Observing | Phase::Comparing => &mut times.observe,
+                Phase::Observing | Phase::Comparing | Phase::Balancing => &mut times.observe,
             };
             *time += end - *begun;
         }

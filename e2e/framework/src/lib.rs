@@ -90,7 +90,7 @@
 
 #![warn(unreachable_pub)]
 
-// How a run flows: discovery → case → stack → subject → settle → observe → compare → snapshot. A schedule disturbs it,
+// How a run flows: discovery → case → stack → subject → settle → observe → ledger → compare → snapshot. A schedule disturbs it,
 // and a report describes it. `run` puts these modules together, and `harness` and `runner` make commands of it. No
 // module refers to a later one.
 
@@ -111,6 +111,7 @@ mod hint;
 #[doc(hidden)]
 pub mod internals;
 mod json;
+mod ledger;
 mod machine;
 mod observe;
 mod outcome;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::calls::CallName;
 use crate::case::CaseId;
+use crate::ledger::Balance;
 use crate::observe::Counts;
 use crate::schedule::Schedule;
 
@@ -19,6 +20,8 @@ pub struct Outcome {
     pub schedule: Schedule,
     /// How much was sent and observed. A case that failed has these counts too.
     pub(crate) counts: Counts,
+    /// How many rows were produced and what accounts for them, if the case keeps a ledger.
+    pub(crate) ledger: Option<Balance>,
     /// The time from the start of its services to the verdict.
     pub duration: Duration,
     /// How long each phase took.

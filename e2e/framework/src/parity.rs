@@ -58,7 +58,7 @@ mod tests {
 
     fn observation(rows: &[&str]) -> Observation {
         let entries = rows.iter().map(|row| (*row).to_owned()).collect();
-        let sections = vec![Section { name: "table__t".into(), kind: &ITEM, entries }];
+        let sections = vec![Section::new("table__t", &ITEM, entries)];
         Observation { sections, ..Observation::default() }
     }
 

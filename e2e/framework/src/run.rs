@@ -10,11 +10,12 @@ use crate::case::{Case, CaseId, Expectation, FixtureError};
 use crate::compare::{self, Comparison};
 use crate::drive::{Disturbance, Drive, DriveError};
 use crate::evidence::{Active, Evidence, Phase, keep};
-use crate::observe::{MESSAGE, Observation};
+use crate::ledger::{self, Ledger, Produced};
+use crate::observe::{self, MESSAGE, Observation};
 use crate::outcome::{Outcome, Verdict};
 use crate::schedule::{self, Schedule};
 use crate::snapshot::{self, Checked};
-use crate::stack::StackError;
+use crate::stack::{Stack, StackError};
 use crate::suite::{Options, Suite};
 
 /// How many of the log's last lines the report of a failed case shows.
@@ -54,19 +55,38 @@ impl Failure {
 /// other process they are compared and left as they are.
 pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Outcome {
     carry_out(suite, id, options, repeat, |evidence| {
-        let (case, observation, disturbance) = attempt(suite, id, options, evidence)?;
-        expected_amount(&case, &observation)?;
-
+        let Attempt { case, observation, ledger, disturbance } = attempt(suite, id, options, evidence)?;
         evidence.phase(Phase::Comparing);
         let comparison = Comparison::of(&options.schedule, &suite.program);
-        let Checked { mismatches, mut problems } = snapshot::check(&case, &observation, comparison);
-        if !mismatches.is_empty() {
-            let full: Vec<&str> = mismatches.iter().map(|mismatch| mismatch.full.as_str()).collect();
-            evidence.found().diff = Some(full.join("\n"));
-            problems.push(compare::describe(&mismatches, comparison));
+        let mut problems = Vec::new();
+        let mut full = String::new();
+        // The ledger comes first, because it names the message.
+        if let Some(problem) = ledger.and_then(|ledger| ledger.problem) {
+            evidence.phase(Phase::Balancing);
+            problems.push(problem.short);
+            full = problem.full;
         }
-        if options.schedule.is_plain() {
-            problems.extend(observation.unmatched);
+        match expected_amount(&case, &observation) {
+            Err(problem) => problems.push(problem),
+            Ok(()) => {
+                let Checked { mismatches, problems: unwritten } = snapshot::check(&case, &observation, comparison);
+                problems.extend(unwritten);
+                if !mismatches.is_empty() {
+                    let shown: Vec<&str> = mismatches.iter().map(|mismatch| mismatch.full.as_str()).collect();
+                    full = [full.as_str(), &shown.join("\n")]
+                        .into_iter()
+                        .filter(|text| !text.is_empty())
+                        .collect::<Vec<_>>()
+                        .join("\n");
+                    problems.push(compare::describe(&mismatches, comparison));
+                }
+                if options.schedule.is_plain() {
+                    problems.extend(observation.unmatched);
+                }
+            }
+        }
+        if !full.is_empty() {
+            evidence.found().diff = Some(full);
         }
         if !problems.is_empty() {
             return Err(Failure::Observation(problems.join("\n")));
@@ -85,7 +105,7 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
 pub(crate) fn observe(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> (Outcome, Observation) {
     let mut observed = Observation::default();
     let outcome = carry_out(suite, id, options, repeat, |evidence| {
-        observed = attempt(suite, id, options, evidence)?.1;
+        observed = attempt(suite, id, options, evidence)?.observation;
         Ok(Verdict::Passed)
     });
     (outcome, observed)
@@ -125,6 +145,7 @@ fn carry_out(
         description: found.description.take(),
         schedule: options.schedule.clone(),
         counts: found.counts.clone(),
+        ledger: found.ledger.take(),
         duration,
         times,
         calls,
@@ -158,13 +179,17 @@ fn said(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
+/// A run that has ended, and what it has left.
+struct Attempt {
+    case: Case,
+    observation: Observation,
+    /// The ledger, if the case keeps one.
+    ledger: Option<Ledger>,
+    disturbance: Disturbance,
+}
+
 /// Reads the case, runs it on services of its own and observes what it has left.
-fn attempt(
-    suite: &Suite,
-    id: &CaseId,
-    options: &Options,
-    evidence: &Evidence,
-) -> Result<(Case, Observation, Disturbance), Failure> {
+fn attempt(suite: &Suite, id: &CaseId, options: &Options, evidence: &Evidence) -> Result<Attempt, Failure> {
     evidence.phase(Phase::Reading);
     let mut case = Case::read(&suite.fixtures, id)?;
     let unchanged = match options.schedule {
@@ -191,19 +216,46 @@ fn attempt(
     };
     evidence.found().counts = observation.counts(case.records.len());
     evidence.found().observed = Some(observation.text());
-    Ok((case, observation, disturbance))
+    let ledger = ledger(&case, &observation, stack.as_ref(), options)?;
+    evidence.found().ledger = ledger.as_ref().map(|ledger| ledger.balance.clone());
+    Ok(Attempt { case, observation, ledger, disturbance })
+}
+
+/// The ledger of a case that keeps one. One that fails as it is expected to may stop anywhere, so it keeps none.
+fn ledger(
+    case: &Case,
+    observation: &Observation,
+    stack: &dyn Stack,
+    options: &Options,
+) -> Result<Option<Ledger>, StackError> {
+    let Some(rules) = &case.settings.ledger else { return Ok(None) };
+    if matches!(case.expectation, Expectation::Failure { .. }) {
+        return Ok(None);
+    }
+    let mut records = Vec::new();
+    for topic in case.topics() {
+        records.extend(stack.read_topic(topic)?);
+    }
+    let mut produced = Produced::of(records, rules);
+    for object in &case.objects {
+        let path = format!("{}/{}", object.bucket, object.key);
+        if rules.from_objects.iter().any(|prefix| path.starts_with(prefix)) {
+            produced.add_lines(&path, &observe::lines(&object.key, &object.body));
+        }
+    }
+    let holdings: Vec<_> = observation.holdings().collect();
+    Ok(Some(ledger::balance(rules, &produced, &holdings, options.schedule.is_plain())))
 }
 
 /// A case that observes nothing proves nothing, unless that is what it is about.
-fn expected_amount(case: &Case, observation: &Observation) -> Result<(), Failure> {
+fn expected_amount(case: &Case, observation: &Observation) -> Result<(), String> {
     match (&case.expectation, observation.is_empty()) {
-        (Expectation::Output, true) => Err(Failure::Observation(
+        (Expectation::Output, true) => Err(
             "nothing was observed, neither item nor row nor record nor dead letter; if that is right, write `expect_nothing = true` and `why` in case.toml".to_owned(),
-        )),
-        (Expectation::Nothing { why }, false) => Err(Failure::Observation(format!(
-            "expected nothing ({why}), but observed:\n{}",
-            cut(&observation.text())
-        ))),
+        ),
+        (Expectation::Nothing { why }, false) => {
+            Err(format!("expected nothing ({why}), but observed:\n{}", cut(&observation.text())))
+        }
         _ => Ok(()),
     }
 }

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod error;
+mod ledger;
 mod messages;
 mod place;
 mod queues;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use catalog::SeedTable;
 pub(crate) use error::FixtureError;
 use error::did_you_mean;
+pub(crate) use ledger::{Account, LedgerRules, Repeats};
 use messages::{Key, Message};
 pub use place::partition_of;
 pub(crate) use redact::{NamePattern, Place, Redaction, Redactions, Said, Target, is_request_id};

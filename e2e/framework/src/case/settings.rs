@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::error::{FixtureError, did_you_mean, with_nearest_key};
+use super::ledger::{self, LedgerFile, LedgerRules, Observed};
 use super::place::KeyTemplate;
 use super::queues::{self, QueueSettings};
 use super::redact::{NamePattern, Redaction, Redactions, Said};
@@ -54,6 +55,8 @@ pub struct Settings {
     pub dead_letters: Vec<String>,
     /// `redact` and `redact_names`, joined over the files: what varies from run to run by the pipeline's design.
     pub redactions: Redactions,
+    /// `ledger`: where rows come from, and what has to account for each; `None` without a ledger.
+    pub ledger: Option<LedgerRules>,
     /// `groups`: the consumer groups that have to commit the end of every partition that has records.
     pub groups: Vec<String>,
     /// `drained_queues`: the SQS queues that have to be empty, without messages that are hidden or delayed.
@@ -139,6 +142,8 @@ pub(super) struct File {
     pub(super) expect_nothing: Option<bool>,
     /// Why nothing is expected to be observed.
     pub(super) why: Option<String>,
+    /// The count ledger: where rows come from, and what has to account for each of them.
+    ledger: Option<LedgerFile>,
     /// Values that vary from run to run by the pipeline's design, such as `$.items[*].ingested_at`.
     redact: Vec<Redaction>,
     /// What varies in the names of objects, as regular expressions, such as `[0-9a-f]{8}-[0-9a-f-]{27}`.
@@ -318,6 +323,9 @@ impl Settings {
         }
         check_subjects(&settings.subjects)
             .and_then(|()| queues::check(&settings.resources, &settings.drained_queues, &settings.unobserved_objects))
+            .map_err(|problem| FixtureError::new(path, problem))?;
+        let observed = Observed { resources: &settings.resources, dead_letters: &settings.dead_letters };
+        settings.ledger = ledger::merge(files.map(|file| file.ledger.as_ref()), &observed)
             .map_err(|problem| FixtureError::new(path, problem))?;
         if settings.topic.is_empty() {
             return Err(FixtureError::new(

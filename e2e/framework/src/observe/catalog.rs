@@ -21,7 +21,7 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack, _: &Redactor<'_>) -> Resu
     for database in &case.settings.resources.databases {
         for table in stack.catalog(database)? {
             let name = text(&table["Name"]);
-            sections.push(Section { name: safe(&["glue", database, &name]), kind: &LINE, entries: entries(&table) });
+            sections.push(Section::new(safe(&["glue", database, &name]), &LINE, entries(&table)));
         }
     }
     Ok(sections)

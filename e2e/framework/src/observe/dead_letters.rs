@@ -2,7 +2,7 @@
 
 use super::name::safe;
 use super::record::{Shown, show};
-use super::{EntryKind, Key, Redactor, Rule, Section};
+use super::{EntryKind, Holding, Key, Letter, MessageId, Redactor, Rule, Section};
 use crate::case::{Case, Place};
 use crate::stack::{Record, Stack, StackError};
 
@@ -26,8 +26,10 @@ pub(crate) static DEAD_LETTER: EntryKind = EntryKind {
 /// One section for every dead-letter topic.
 pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
     let section = |topic: &String| {
-        let entries = blocks(&stack.read_topic(topic)?, redactor);
-        Ok(Section { name: safe(&["dead-letters", topic]), kind: &DEAD_LETTER, entries })
+        let records = stack.read_topic(topic)?;
+        let holding = Holding::Letters { topic: topic.clone(), letters: records.iter().map(letter).collect() };
+        let entries = blocks(&records, redactor);
+        Ok(Section::new(safe(&["dead-letters", topic]), &DEAD_LETTER, entries).holding(vec![holding]))
     };
     case.settings.dead_letters.iter().map(section).collect()
 }
@@ -37,6 +39,16 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) 
 const SOURCE_TOPIC: &str = "__connect.errors.topic";
 const SOURCE_NUMBERS: [&str; 3] =
     ["__connect.errors.partition", "__connect.errors.offset", "__connect.errors.row.index"];
+
+/// A dead letter with what its headers say of its source.
+fn letter(record: &Record) -> Letter {
+    let (topic, [partition, offset, index]) = source(record);
+    let message = |topic: &str| {
+        Some(MessageId { topic: topic.to_owned(), partition: i32::try_from(partition?).ok()?, offset: offset? })
+    };
+    let index = index.and_then(|index| usize::try_from(index).ok());
+    Letter { source: topic.and_then(message), index, value: record.value.clone() }
+}
 
 /// One block for each dead letter, in the order of the sources, so that the rows of one message keep their order.
 /// Letters without such headers are sorted by key and value.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::name::safe;
-use super::{EntryKind, Key, Redactor, Rule, Section};
+use super::{EntryKind, Holding, Key, Redactor, Rule, Section};
 use crate::case::{Case, Place};
 use crate::json::quoted;
 use crate::stack::{Stack, StackError, Table};
@@ -18,15 +18,17 @@ pub(crate) static ITEM: EntryKind =
 /// One section for every table.
 pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
     let section = |table: &Table| {
-        let entries = entries(table, stack.scan(&table.name)?, redactor);
-        Ok(Section { name: safe(&["table", &table.name]), kind: &ITEM, entries })
+        let items = lines(table, stack.scan(&table.name)?);
+        let entries = entries(table, items.clone(), redactor);
+        let holding = Holding::Items { table: table.name.clone(), items };
+        Ok(Section::new(safe(&["table", &table.name]), &ITEM, entries).holding(vec![holding]))
     };
     case.settings.resources.tables.iter().map(section).collect()
 }
 
-/// The items of a table as lines, without what is redacted.
-fn entries(table: &Table, items: Vec<Value>, redactor: &Redactor<'_>) -> Vec<String> {
-    let mut entries = redactor.entries(Place::Items, lines(table, items));
+/// The items of a table without what is redacted.
+fn entries(table: &Table, items: Vec<String>, redactor: &Redactor<'_>) -> Vec<String> {
+    let mut entries = redactor.entries(Place::Items, items);
     // The order by a key that is redacted would be another one in every run.
     if keys(table).any(|name| redactor.hides_field(Place::Items, name)) {
         entries.sort();
@@ -129,7 +131,8 @@ mod tests {
         let redactions = Redactions::of(&["$.items[*].pk"], &[]);
         let shown = |keys: [&str; 2]| {
             let item = |(key, name): (&str, &str)| json!({"pk": {"S": key}, "name": {"S": name}});
-            entries(&table, keys.into_iter().zip(["a", "b"]).map(item).collect(), &Redactor::new(&redactions))
+            let items = lines(&table, keys.into_iter().zip(["a", "b"]).map(item).collect());
+            entries(&table, items, &Redactor::new(&redactions))
         };
         assert_eq!(shown(["1", "2"]), [r#"{"pk":"[redacted]","name":"a"}"#, r#"{"pk":"[redacted]","name":"b"}"#]);
         assert_eq!(shown(["1", "2"]), shown(["2", "1"]));

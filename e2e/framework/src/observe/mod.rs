@@ -8,6 +8,7 @@
 mod catalog;
 mod counts;
 mod dead_letters;
+mod holding;
 mod items;
 mod name;
 mod objects;
@@ -22,6 +23,8 @@ mod visible;
 use std::fmt::Write;
 
 pub(crate) use self::counts::{Counts, counted, plural};
+pub(crate) use self::holding::{Holding, Letter, MessageId};
+pub(crate) use self::objects::lines;
 pub(crate) use self::redactor::Redactor;
 #[cfg(test)]
 pub(crate) use self::{dead_letters::DEAD_LETTER, items::ITEM, objects::OBJECT, objects::ROW};
@@ -101,9 +104,22 @@ pub(crate) struct Section {
     pub kind: &'static EntryKind,
     /// Its entries, none of them empty.
     pub entries: Vec<String>,
+    /// What its entries show, as it is stored. It is empty where entries are of no row.
+    pub holdings: Vec<Holding>,
 }
 
 impl Section {
+    /// A section whose entries are of no row.
+    pub(crate) fn new(name: impl Into<String>, kind: &'static EntryKind, entries: Vec<String>) -> Self {
+        Self { name: name.into(), kind, entries, holdings: Vec::new() }
+    }
+
+    /// The section with what its entries show, as it is stored.
+    #[must_use]
+    fn holding(self, holdings: Vec<Holding>) -> Self {
+        Self { holdings, ..self }
+    }
+
     /// The text of the section, as it is stored in the snapshot.
     pub(crate) fn text(&self) -> String {
         self.entries.join(self.kind.separator())
@@ -145,6 +161,11 @@ impl Observation {
         }
         sections.retain(|section| !section.entries.is_empty());
         Ok(Self { sections, unmatched: redactor.unmatched() })
+    }
+
+    /// What is stored, as the pipeline wrote it.
+    pub(crate) fn holdings(&self) -> impl Iterator<Item = &Holding> {
+        self.sections.iter().flat_map(|section| &section.holdings)
     }
 
     /// Whether the run left nothing behind.

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::name::safe;
 use super::visible::visible;
-use super::{EntryKind, Key, Redactor, Rule, Section, counted};
+use super::{EntryKind, Holding, Key, Redactor, Rule, Section, counted};
 use crate::case::{Case, Objects, Place};
 use crate::json::quoted;
 use crate::stack::namespace::take_off;
@@ -41,15 +41,17 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) 
         if case.settings.objects == Objects::Exact {
             listing.extend(objects.iter().map(|object| object.listed(bucket)));
         }
+        let mut holdings = holdings(bucket, &objects);
         for (folder, entries) in folders(objects, case.settings.objects) {
-            sections.push(Section { name: safe(&["s3", bucket, &folder]), kind: &ROW, entries });
+            let stored = holdings.remove(&folder).unwrap_or_default();
+            sections.push(Section::new(safe(&["s3", bucket, &folder]), &ROW, entries).holding(stored));
         }
         let mut keys: Vec<String> = stack.open_uploads(bucket)?.iter().map(|key| redactor.name(key)).collect();
         keys.sort();
         uploads.extend(keys.iter().map(|key| visible(&format!("{bucket}/{key}"))));
     }
-    sections.push(Section { name: LISTING.to_owned(), kind: &OBJECT, entries: listing });
-    sections.push(Section { name: "open-uploads".to_owned(), kind: &OPEN_UPLOAD, entries: uploads });
+    sections.push(Section::new(LISTING, &OBJECT, listing));
+    sections.push(Section::new("open-uploads", &OPEN_UPLOAD, uploads));
     Ok(sections)
 }
 
@@ -67,6 +69,8 @@ struct Object {
     /// The key, without what varies in it.
     name: String,
     content: Decoded,
+    /// The key and the rows as they are stored.
+    stored: (String, Vec<String>),
 }
 
 impl Object {
@@ -94,17 +98,34 @@ fn in_order(objects: Vec<(String, Vec<u8>)>, namespace: &str, redactor: &Redacto
         let taken_off = length(&decoded.rows) - length(&rows);
         let bytes = decoded.bytes.map(|bytes| bytes - taken_off);
         let rows = redactor.entries(Place::Rows, rows);
-        Object { name: redactor.name(&key), content: Decoded { rows, bytes, ..decoded } }
+        let stored = (key.clone(), decoded.rows);
+        let content = Decoded { rows, bytes, remark: decoded.remark };
+        Object { name: redactor.name(&key), content, stored }
     };
     let mut objects: Vec<Object> = objects.into_iter().map(show).collect();
     objects.sort();
     objects
 }
 
+/// What the objects of each folder hold. The folders are named as in the sections.
+fn holdings(bucket: &str, objects: &[Object]) -> BTreeMap<String, Vec<Holding>> {
+    let mut folders: BTreeMap<String, Vec<Holding>> = BTreeMap::new();
+    for Object { name, stored: (key, rows), .. } in objects {
+        let holding = Holding::Object { path: format!("{bucket}/{key}"), rows: rows.clone() };
+        folders.entry(folder(name).to_owned()).or_default().push(holding);
+    }
+    folders
+}
+
+/// The lines of an object, decoded by the extension of its key. An object that cannot be decoded has none.
+pub(crate) fn lines(key: &str, body: &[u8]) -> Vec<String> {
+    decode(key, body).rows
+}
+
 /// The rows of each folder, which is an output partition.
 fn folders(objects: Vec<Object>, how: Objects) -> BTreeMap<String, Vec<String>> {
     let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for Object { name, content } in objects {
+    for Object { name, content, .. } in objects {
         let rows = folders.entry(folder(&name).to_owned()).or_default();
         // Without a listing, an object that cannot be decoded would not be seen at all.
         if how == Objects::RowsOnly && content.rows.is_empty() {

@@ -19,7 +19,7 @@ pub(crate) static RECORD: EntryKind = EntryKind {
 pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
     let section = |topic: &String| {
         let entries = blocks(&stack.read_topic(topic)?, redactor);
-        Ok(Section { name: safe(&["topic", topic]), kind: &RECORD, entries })
+        Ok(Section::new(safe(&["topic", topic]), &RECORD, entries))
     };
     case.settings.output_topics.iter().map(section).collect()
 }

@@ -18,7 +18,7 @@ pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) 
     let section = |queue: &String| {
         let mut entries = redactor.entries(Place::Messages, stack.messages(queue)?);
         entries.sort();
-        Ok(Section { name: safe(&["queue", queue]), kind: &MESSAGE, entries })
+        Ok(Section::new(safe(&["queue", queue]), &MESSAGE, entries))
     };
     case.settings.resources.queues.keys().map(section).collect()
 }

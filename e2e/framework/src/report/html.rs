@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{CaseReport, CaseVerdict, RunFacts};
+use super::{CaseReport, CaseVerdict, RunFacts, rows};
 
 /// The page of a run that has taken `seconds` until now.
 pub(super) fn page(facts: &RunFacts, cases: &[CaseReport], seconds: f64) -> String {
@@ -28,6 +28,7 @@ pub(super) fn page(facts: &RunFacts, cases: &[CaseReport], seconds: f64) -> Stri
     }
     html.push_str("<h2>All cases</h2>\n");
     write_table(cases, seconds, &mut html);
+    rows::write(cases, &mut html);
     html.push_str("</html>\n");
     html
 }
@@ -166,6 +167,6 @@ fn url(path: &str) -> String {
     path.replace('%', "%25").replace('#', "%23").replace('?', "%3F")
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

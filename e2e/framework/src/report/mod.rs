@@ -4,11 +4,14 @@
 //! The report does not know how cases are run. It gets facts and texts.
 
 mod html;
+mod rows;
 mod store;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
+
+use crate::ledger::Balance;
 
 pub(crate) use self::store::Report;
 
@@ -62,6 +65,8 @@ pub(crate) struct CaseReport {
     pub evidence: Vec<String>,
     /// How many messages were sent, and how many rows, items and so on were observed.
     pub counts: Vec<(String, usize)>,
+    /// How many rows were produced and what accounts for them, if the case keeps a ledger.
+    pub ledger: Option<Balance>,
     /// How long each phase took, in seconds.
     pub phases: Vec<(String, f64)>,
     /// How long the case took, in seconds.

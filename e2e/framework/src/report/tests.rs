@@ -3,6 +3,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::ledger::AccountBalance;
 
 fn facts() -> RunFacts {
     RunFacts {
@@ -25,6 +26,7 @@ fn passed(name: &str) -> CaseReport {
         log: None,
         evidence: Vec::new(),
         counts: vec![("messages".into(), 3), ("rows".into(), 7), ("dead letters".into(), 0)],
+        ledger: None,
         phases: vec![("start".into(), 0.1), ("settle".into(), 0.4)],
         seconds: 0.5,
     }
@@ -154,4 +156,31 @@ fn the_page_is_legible_on_a_phone_and_on_a_screen() {
         assert_eq!(number("small "), 0, "{seen}");
         assert!(number("first ") < 900 && seen.contains("1 of 3 cases failed"), "{seen}");
     }
+}
+
+#[test]
+fn the_rows_of_each_account_are_shown_and_the_exceptions_with_their_reasons() {
+    let account = |name: &str, count, missing| AccountBalance {
+        name: name.into(),
+        places: [(format!("{name}/<x>"), count)].into(),
+        missing,
+        ..AccountBalance::default()
+    };
+    let because = |name: &str| [(name.to_owned(), "It is not <there>.".to_owned())].into();
+    let full = Balance { rows: 3, accounts: vec![account("db", 3, 0), account("raw", 2, 1)], exceptions: [].into() };
+    let one = Balance { rows: 1, accounts: vec![account("db", 1, 0)], exceptions: because("raw") };
+    let cases = [
+        CaseReport { ledger: Some(full), ..passed("b::b") },
+        CaseReport { ledger: Some(one), ..passed("a::a") },
+        passed("c::c"),
+    ];
+    let page = html::page(&facts(), &cases, 1.0);
+    for text in [
+        "<tr><td>a::a<td data-noun=\"rows produced\">1<td data-noun=\"db\">1 row in db/&lt;x&gt;<td class=none data-noun=\"raw\">not kept\n<tr><td>b::b",
+        "<td class=failed data-noun=\"raw\">2 rows in raw/&lt;x&gt;, 1 row missing",
+        "<dt>raw<dd>a::a: It is not &lt;there&gt;.",
+    ] {
+        assert!(page.contains(text), "{text}\n{page}");
+    }
+    assert!(!html::page(&facts(), &[passed("c::c")], 1.0).contains("<h2>Rows</h2>"), "nobody keeps a ledger");
 }

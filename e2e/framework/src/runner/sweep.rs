@@ -105,6 +105,7 @@ mod tests {
             description: None,
             schedule,
             counts: Counts::default(),
+            ledger: None,
             duration,
             times,
             calls,

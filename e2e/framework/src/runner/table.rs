@@ -144,6 +144,7 @@ pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: &str, took: Dura
                 "phases": outcome.times.named().map(|(name, time)| (name.to_owned(), time.as_secs_f64())).into_iter().collect::<BTreeMap<_, _>>(),
                 "seconds": outcome.duration.as_secs_f64(),
                 "counts": outcome.counts,
+                "ledger": outcome.ledger,
             })
         })
         .collect();
@@ -169,6 +170,7 @@ mod tests {
             id: CaseId { protocol: "p".into(), name: name.into() },
             schedule: Schedule::Plain,
             counts: Counts::default().with("message", 1).with("row", rows),
+            ledger: None,
             duration: Duration::from_millis(500),
             times: Times::default(),
             calls: Vec::new(),

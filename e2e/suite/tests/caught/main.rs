@@ -5,6 +5,7 @@
 //! that project's pipeline.
 
 mod fixtures;
+mod ledger;
 mod loader;
 mod pipeline;
 mod processes;
@@ -32,8 +33,8 @@ fn main() -> ExitCode {
             e2e::harness::main_of(&Suite::new(root, program))
         }
         _ => {
-            let trials = trials().into_iter().chain(fixtures::trials()).chain(processes::trials());
-            let trials = trials.chain(schedules::trials()).collect();
+            let others = [fixtures::trials(), ledger::trials(), processes::trials(), schedules::trials()];
+            let trials = trials().into_iter().chain(others.into_iter().flatten()).collect();
             libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
         }
     }

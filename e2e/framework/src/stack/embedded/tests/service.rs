@@ -102,7 +102,7 @@ fn a_new_service_is_recorded_throttled_crashed_at_and_observed() {
     );
 
     let observe = |_: &Case, _: &dyn Stack, _: &Redactor<'_>| {
-        Ok(vec![Section { name: "notes".to_owned(), kind: &NOTE, entries: notes.lock().unwrap().clone() }])
+        Ok(vec![Section::new("notes", &NOTE, notes.lock().unwrap().clone())])
     };
     let observation = Observation::by(&[&observe], &case(), &stack).unwrap();
     assert_eq!(observation.text(), "==== notes\nfirst\nsecond\n\n");
