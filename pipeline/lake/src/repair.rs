@@ -23,6 +23,7 @@ use crate::bucket::Bucket;
 use crate::bucket::deliver::Lead;
 use crate::bucket::manifest::{Content, Manifest, Place};
 use crate::bucket::schema::{COLUMNS_VERSION, Version, columns, same_columns};
+use crate::bucket::store::Listed;
 use crate::hours::{Hour, is_live};
 
 /// How often a table or a manifest is read again because others changed it.
@@ -180,7 +181,7 @@ impl Bucket {
         manifest: &Manifest,
     ) -> Option<What> {
         let content = &manifest.content;
-        let there: BTreeSet<&str> = hour.rows_in(&content.current).map(|file| file.name()).collect();
+        let there: BTreeSet<&str> = hour.rows_in(&content.current).map(Listed::name).collect();
         let lost: Vec<String> = content.files.iter().filter(|name| !there.contains(name.as_str())).cloned().collect();
         if !lost.is_empty() {
             return Some(What::LostFiles { files: lost });

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use fms_lake::{Alter, Altered, Bucket, Field, PARTITION_KEYS, S3Url, Storage, Timestamp, Type};
+use fms_lake::{Alter, Altered, Bucket, Field, PARTITION_KEYS, S3Url, Timestamp, Type};
 
 use super::counted;
 use super::place::connect;
 use super::settings::OrderArguments;
+use super::storage::StorageArguments;
 use crate::{LogFormat, NOT_STARTED, say, start_log};
 
 #[derive(Debug, Args)]
@@ -27,6 +28,8 @@ pub(crate) struct Arguments {
     change: ChangeArguments,
     #[command(flatten)]
     order: OrderArguments,
+    #[command(flatten)]
+    storage: StorageArguments,
     /// How many hours are written again at a time. Each may need 250 MB of memory.
     #[arg(long, value_name = "NUMBER", default_value = "2")]
     at_once: NonZeroUsize,
@@ -67,7 +70,7 @@ pub(super) fn run(arguments: Arguments, log_format: LogFormat) -> ExitCode {
     let altered = || {
         start_log(log_format)?;
         let Arguments { lake, database, .. } = &arguments;
-        let (runtime, bucket) = connect("fms lake alter", lake, database, Storage::default())?;
+        let (runtime, bucket) = connect("fms lake alter", lake, database, arguments.storage.storage())?;
         runtime.block_on(alter(&bucket, arguments))
     };
     match altered() {

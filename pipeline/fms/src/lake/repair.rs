@@ -1,5 +1,6 @@
 //! `fms lake repair`: what does not fit together of a lake in S3 and its catalog is said, and mended.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use fms_lake::{Bucket, Finding, Repair, Repaired, Timestamp};
 use super::age::age;
 use super::counted;
 use super::settings::LakeArguments;
+use super::storage::OwnerArguments;
 use super::work::{Progress, each, run as run_work};
 use crate::LogFormat;
 
@@ -16,6 +18,8 @@ use crate::LogFormat;
 pub(crate) struct Arguments {
     #[command(flatten)]
     lake: LakeArguments,
+    #[command(flatten)]
+    owner: OwnerArguments,
     /// For how long files without a partition are left to those who may be writing them, such as `2h`.
     #[arg(long, env = "FMS_LAKE_GRACE", value_name = "TIME", default_value = "1d", value_parser = age)]
     grace: Duration,
@@ -30,10 +34,9 @@ const AT_ONCE: usize = 8;
 /// Looks and mends. The exit status is 0 if all fits together in the end, 1 if something does not, and 2 if nothing was
 /// begun.
 pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> ExitCode {
-    run_work("fms lake repair", &arguments.lake, log_format, async |bucket| {
+    run_work("fms lake repair", &arguments.lake, arguments.owner.storage(), log_format, async |bucket| {
         let options = Repair { tables: arguments.lake.tables.clone(), grace: arguments.grace, now: Timestamp::now() };
         let findings = bucket.repairing(&options).await?;
-        let found: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
         let Progress { summary, failed } = if arguments.apply {
             mend(&bucket, &findings).await
         } else {
@@ -42,7 +45,12 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> ExitCode {
             let count = findings.len() as u64;
             Progress { summary: format!("{} found{advice}\n", counted(count, "fault")), failed: count }
         };
-        Ok(Progress { summary: found + &summary, failed })
+        let mut text = String::new();
+        for finding in &findings {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{finding}");
+        }
+        Ok(Progress { summary: text + &summary, failed })
     })
 }
 
@@ -66,7 +74,8 @@ async fn mend(bucket: &Bucket, findings: &[Finding]) -> Progress {
         (failed, "NOT mended, because of an error"),
     ] {
         if count > 0 {
-            summary += &format!("  {}: {what}\n", counted(count, "fault"));
+            // Writing to a string cannot fail.
+            let _ = writeln!(summary, "  {}: {what}", counted(count, "fault"));
         }
     }
     Progress { summary, failed: failed + left + others.len() as u64 }

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
-use fms_lake::{HourStatus, Partition, Quarantined, Readers, S3Url, Status, Storage, TableStatus, Why};
+use fms_lake::{HourStatus, Partition, Quarantined, Readers, S3Url, Status, TableStatus, Why};
 use serde_json::{Value, json};
 
 use super::compact::bytes;
@@ -13,12 +13,15 @@ use super::counted;
 use super::grid::grid;
 use super::place::connect;
 use super::settings::LakeArguments;
+use super::storage::OwnerArguments;
 use crate::{FAILED, LogFormat, NOT_STARTED, say, start_log};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     lake: LakeArguments,
+    #[command(flatten)]
+    owner: OwnerArguments,
     /// Raw objects that should be in the lake, as `s3://bucket/prefix`; may be repeated. Those that are not converted
     /// are named.
     #[arg(long, value_name = "URL")]
@@ -34,7 +37,7 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> ExitCode {
     let looked = || {
         start_log(log_format)?;
         let LakeArguments { lake, database, tables } = &arguments.lake;
-        let (runtime, bucket) = connect("fms lake status", lake, database, Storage::default())?;
+        let (runtime, bucket) = connect("fms lake status", lake, database, arguments.owner.storage())?;
         anyhow::Ok(runtime.block_on(bucket.status(tables, &arguments.raw))?)
     };
     match looked() {

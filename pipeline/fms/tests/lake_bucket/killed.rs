@@ -198,7 +198,8 @@ fn no_letter_is_lost_when_a_redrive_dies() {
     let whole = |stack: &Embedded, at: &str| {
         let messages = |queue| stack.messages(queue).expect("a queue");
         let all = [messages("events"), messages("failed")].concat();
-        let there: BTreeSet<&str> = LETTERS.into_iter().filter(|key| all.iter().any(|text| text.contains(key))).collect();
+        let there: BTreeSet<&str> =
+            LETTERS.into_iter().filter(|key| all.iter().any(|text| text.contains(key))).collect();
         assert_eq!(there.len(), LETTERS.len(), "{at}: {all:#?}");
     };
     // What the dead command had received is invisible for minutes, so it is not run again here.

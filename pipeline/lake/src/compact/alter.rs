@@ -55,6 +55,9 @@ use crate::types::{Field, Type};
 /// meanwhile.
 const MAX_ROUNDS: usize = 32;
 
+/// How many hours are switched at a time.
+const SWITCHES: usize = 8;
+
 /// A change of a column's type.
 #[derive(Debug, Clone)]
 pub struct Alter {
@@ -112,26 +115,28 @@ impl Bucket {
             Alteration::Done => return Ok(altered),
             Alteration::Begun(was) => (Vec::new(), was),
             Alteration::Possible(was) => {
-                let table = self.catalog.foreseen(name, column, to).await?;
-                let prepared = self.prepare_all(alter, &folders, &table, None).await?;
+                let prepared = self.prepare_all(alter, &folders, None).await?;
                 self.catalog.begin_alteration(name, column, to).await?;
                 (prepared, was)
             }
         };
         for _ in 0..MAX_ROUNDS {
-            let (table, types) = self.catalog.named(name).await?;
-            prepared.extend(self.prepare_all(alter, &folders, &table, Some((types, &prepared))).await?);
+            let (_, types) = self.catalog.named(name).await?;
+            prepared.extend(self.prepare_all(alter, &folders, Some((types, &prepared))).await?);
             if prepared.is_empty() && self.are_sent(name, &folders).await? {
                 self.catalog.end_alteration(name).await?;
                 return Ok(Altered { is_changed: true, ..altered });
             }
-            for hour in std::mem::take(&mut prepared) {
+            let hours = stream::iter(std::mem::take(&mut prepared)).map(|hour| {
                 let (files, rows, is_written) = (hour.files, hour.rows, hour.next.is_some());
-                if self.switch(alter, &was, hour, types).await? && is_written {
-                    altered.hours += 1;
-                    altered.files += files;
-                    altered.rows += rows;
-                }
+                let switching = self.switch(alter, &was, hour, types);
+                async move { Ok::<_, io::Error>((switching.await? && is_written).then_some((files, rows))) }
+            });
+            let switched: Vec<Option<(u64, u64)>> = hours.buffer_unordered(SWITCHES).try_collect().await?;
+            for (files, rows) in switched.into_iter().flatten() {
+                altered.hours += 1;
+                altered.files += files;
+                altered.rows += rows;
             }
         }
         Err(self.catalog.restless(name))
@@ -150,7 +155,6 @@ impl Bucket {
         &self,
         alter: &Arc<Alter>,
         folders: &str,
-        table: &Table,
         since: Option<(u64, &Vec<Prepared>)>,
     ) -> io::Result<Vec<Prepared>> {
         let mut places = Vec::new();
@@ -161,29 +165,25 @@ impl Bucket {
                 places.push(place);
             }
         }
-        let (types, table) = (since.map(|(types, _)| types), Arc::new(table.clone()));
+        let types = since.map(|(types, _)| types);
         let prepare = |place: Place| {
-            let (bucket, alter, table, handle) =
-                (self.clone(), Arc::clone(alter), Arc::clone(&table), Handle::current());
-            let working = move || bucket.prepare(&alter, place, &table, types, &handle);
+            let (bucket, alter, handle) = (self.clone(), Arc::clone(alter), Handle::current());
+            let working = move || bucket.prepare(&alter, place, types, &handle);
             async { joined(tokio::task::spawn_blocking(working)).await? }
         };
         let prepared = stream::iter(places).map(prepare).buffer_unordered(alter.at_once);
         prepared.try_filter_map(|prepared| std::future::ready(Ok(prepared))).try_collect().await
     }
 
-    /// Writes the files of an hour with the table's types. `None` if they have them, by this version of the types.
+    /// Writes the files of an hour with the types that the table has, or will have. `None` if they have them by this
+    /// version of the types.
     fn prepare(
         &self,
         alter: &Alter,
         place: Place,
-        table: &Table,
         types: Option<u64>,
         handle: &Handle,
     ) -> io::Result<Option<Prepared>> {
-        let format = Format::new(table, &alter.sort_fields).map_err(io::Error::other)?;
-        let put = Put { version: table.version.parse().ok(), is_newest: true, is_new: true };
-        let work = Work { bucket: self, alter, format, put, handle };
         for _ in 0..MAX_ROUNDS {
             let mut manifest = handle.block_on(Manifest::read(&self.store, &place))?;
             if types.is_some_and(|types| manifest.content.types >= types) {
@@ -196,6 +196,7 @@ impl Bucket {
             }
             // Only files that are listed from now on are certain to be all of them.
             let files = handle.block_on(Listing::new(&self.store, &place))?.visible(&manifest.content, &place);
+            let work = Work::new(self, alter, types.is_some(), handle)?;
             let written = match work.needs(&files)? {
                 Some(true) => work.write(&files, &next)?,
                 Some(false) => return Ok(Some(Prepared { place, manifest, next: None, files: 0, rows: 0 })),
@@ -258,7 +259,20 @@ struct Work<'w> {
     handle: &'w Handle,
 }
 
-impl Work<'_> {
+impl<'w> Work<'w> {
+    /// The work on files that are listed already, so that the table, which is read now, has all of their columns.
+    fn new(bucket: &'w Bucket, alter: &'w Alter, is_begun: bool, handle: &'w Handle) -> io::Result<Self> {
+        let Alter { table: name, column, to, sort_fields, .. } = alter;
+        let table: Table = if is_begun {
+            handle.block_on(bucket.catalog.named(name))?.0
+        } else {
+            handle.block_on(bucket.catalog.foreseen(name, column, to))?
+        };
+        let format = Format::new(&table, sort_fields).map_err(io::Error::other)?;
+        let put = Put { version: table.version.parse().ok(), is_newest: true, is_new: true };
+        Ok(Self { bucket, alter, format, put, handle })
+    }
+
     /// A file that is still the one that was listed.
     fn read(&self, file: &Listed) -> io::Result<Option<File>> {
         let found = self.handle.block_on(self.bucket.store.download(&file.path, &file.etag))?;

@@ -150,7 +150,8 @@ fn empty(day: &str, hour: u32) -> PartitionInput {
 fn a_file_that_is_replaced_between_its_listing_and_its_reading_ends_the_query() {
     let world = World::new();
     world.convert(&fleet());
-    let sql = "select sum(pressure) as sum from vehicle_tire_report where ymd = '2023-01-01' and hour = '08'".to_owned();
+    let sql =
+        "select sum(pressure) as sum from vehicle_tire_report where ymd = '2023-01-01' and hour = '08'".to_owned();
     let query = Query { sql, ..Query::default() };
     let result = world.runtime.block_on(async {
         let planned = Planned::new(&world.lake(time()), &query).await.expect("a plan");

@@ -201,5 +201,10 @@ fn a_sort_that_may_not_use_enough_memory_writes_to_temporary_files_and_gives_the
     let (same, said) = sorted(&["--memory-limit", "8MB"]);
     assert!(said.contains("written to temporary files: "), "{said}");
     // The rows are too many to be shown if they differ.
-    assert!(rows == same && rows.lines().count() > 100_000, "{} and {} lines", rows.lines().count(), same.lines().count());
+    assert!(
+        rows == same && rows.lines().count() > 100_000,
+        "{} and {} lines",
+        rows.lines().count(),
+        same.lines().count()
+    );
 }
