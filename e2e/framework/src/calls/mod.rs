@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use self::faults::Faults;
-pub use self::faults::{Fault, Hits, Moment, Trouble};
-pub(crate) use self::faults::{Hook, Plan};
+pub use self::faults::{Fault, Moment};
+pub(crate) use self::faults::{Hits, Hook, Plan, Trouble};
 
 /// The status of a call whose client closed the connection before it had the whole answer, as happens when a subject is
 /// killed. HTTP has no status for this; 499 is the one that nginx logs. The service may or may not have done what was
