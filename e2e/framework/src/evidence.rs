@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::calls::Call;
+use crate::calls::{Call, CallName, KAFKA, numbered};
 use crate::case::CaseId;
 use crate::ledger::Balance;
 use crate::observe::Counts;
@@ -73,6 +73,8 @@ pub(crate) struct Found {
     phases: Vec<(Phase, Instant)>,
     pub stack: Option<Arc<dyn Stack>>,
     pub goal: Option<Goal>,
+    /// How many of the requests to Kafka were made before the subject was started.
+    pub kafka_requests_before: Option<usize>,
     pub observed: Option<String>,
     pub diff: Option<String>,
     pub description: Option<String>,
@@ -82,6 +84,18 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// The calls of the subject at which it can be killed: those to AWS, then those to Kafka.
+    pub(crate) fn calls(&self) -> Vec<CallName> {
+        let Some(stack) = &self.stack else { return Vec::new() };
+        let mut names = stack.calls().names();
+        if let Some(before) = self.kafka_requests_before {
+            // A broker that does not answer has been reported before.
+            let requests = stack.kafka_requests().unwrap_or_default();
+            names.extend(numbered(requests.iter().skip(before).map(|name| (KAFKA, *name))));
+        }
+        names
+    }
+
     /// What the run is doing now, in words.
     pub(crate) fn phase(&self) -> &'static str {
         self.phases.last().map_or("beginning", |(phase, _)| phase.text())

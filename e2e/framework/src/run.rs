@@ -139,7 +139,8 @@ fn carry_out(
     let (times, duration) = (evidence.times(), started.elapsed());
     let mut found = evidence.found();
     // The services end here, and not when the last copy of the evidence is dropped.
-    let calls = found.stack.take().map(|stack| stack.calls().names()).unwrap_or_default();
+    let calls = found.calls();
+    drop(found.stack.take());
     Outcome {
         id: id.clone(),
         description: found.description.take(),

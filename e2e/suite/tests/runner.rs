@@ -77,6 +77,15 @@ fn what_would_do_something_else_than_is_meant_is_refused() {
         let output = runner(project.path()).env(variable, value).output().expect("the runner");
         assert!(output.status.code() == Some(2) && said(&output).contains(says), "{}", said(&output));
     }
+    for (arguments, says) in [
+        (&["--sample", "3"][..], "--sweep"),
+        (&["--sweep", "--seed", "3"], "--sample"),
+        (&["--schedule", "twice,plain", "--update"], "snapshots are written by the plain schedule, not by twice,plain"),
+        (&["--schedule", "twice,al"], "there is no schedule `al`, but plain, twice, "),
+    ] {
+        let output = runner(project.path()).args(arguments).output().expect("the runner");
+        assert!(output.status.code() == Some(2) && said(&output).contains(says), "{}", said(&output));
+    }
     let output = runner(project.path()).args(["--subject", "FOO=1 cmd"]).output().expect("the runner");
     assert!(output.status.code() == Some(2) && said(&output).contains("write `env FOO=1 cmd`"), "{}", said(&output));
 }

@@ -3,6 +3,7 @@
 
 mod faults;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -96,6 +97,20 @@ impl CallName {
     }
 }
 
+/// The name of Kafka where a call is named, see [`CallName::service`].
+pub(crate) const KAFKA: &str = "kafka";
+
+/// The name of each call of which service and operation are given, in the order in which they were made.
+pub(crate) fn numbered<'a>(calls: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<CallName> {
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let name = |(service, operation): (&'a str, &'a str)| {
+        let nth = counts.entry((service, operation)).or_default();
+        *nth += 1;
+        CallName { service: service.to_owned(), operation: operation.to_owned(), nth: *nth, target: None }
+    };
+    calls.map(name).collect()
+}
+
 /// The calls of one run, shared with the proxy that records them. Clones share the same record.
 #[derive(Clone, Default)]
 pub struct Calls {
@@ -137,14 +152,7 @@ impl Calls {
 
     /// The name of every call so far, in the order of arrival. The calls of an operation are counted over all targets.
     pub fn names(&self) -> Vec<CallName> {
-        let mut names: Vec<CallName> = Vec::new();
-        for call in &self.state().calls {
-            let same = |name: &&CallName| name.service == call.service && name.operation == call.operation;
-            let nth = names.iter().filter(same).count() + 1;
-            let (service, operation) = (call.service.clone(), call.operation.clone());
-            names.push(CallName { service, operation, nth, target: None });
-        }
-        names
+        numbered(self.state().calls.iter().map(|call| (call.service.as_str(), call.operation.as_str())))
     }
 
     /// Waits until `condition` is true of the calls so far. It is checked again whenever a call arrives, receives bytes

@@ -7,19 +7,22 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::{Disturbance, Drive, DriveError, NO_CALL, with_session_hint};
-use crate::calls::{CallName, Fault, Hits, Trouble};
+use crate::calls::{CallName, Fault, Hits, KAFKA, Trouble};
 use crate::evidence::Phase;
 use crate::observe::counted;
 use crate::schedule::{self, CrashPoint};
 use crate::settle::{Goal, STOP_LIMIT, SettleError};
 use crate::stack::Record;
-use crate::subject::Killer;
+use crate::subject::{Killer, Subject};
 
 /// Why the order in which messages are sent is not disturbed.
 const IN_ORDER: &str = "the case says `in_order`, so its messages are sent one by one, in their order";
 
 /// How long a subject that was denied a call may take until it has drained. After this time it is started again.
 const WAIT_FOR_DENIED: Duration = Duration::from_secs(5);
+
+/// How often the broker is asked whether a request has come.
+const LOOK_FOR_REQUEST: Duration = Duration::from_millis(1);
 
 impl Drive<'_> {
     /// Sends the messages in another order.
@@ -117,6 +120,9 @@ impl Drive<'_> {
 
     /// Kills the process that makes a call at that call, then starts it once more and lets the pipeline drain.
     pub(super) fn killed(&self, goal: &Goal, point: &CrashPoint) -> Result<Disturbance, DriveError> {
+        if point.call.service == KAFKA {
+            return self.killed_at_kafka(goal, point);
+        }
         let killers: Arc<OnceLock<Vec<(String, Killer)>>> = Arc::default();
         let was_killed = Arc::new(AtomicBool::new(false));
         let hook = {
@@ -139,16 +145,58 @@ impl Drive<'_> {
         self.stack.calls().inject(Fault::Hold { call, moment: point.moment, hook: Box::new(hook) });
         let mut subjects = self.start()?;
         let _ = killers.set(subjects.iter().map(|subject| (subject.name().to_owned(), subject.killer())).collect());
-        match self.drain_with(&subjects, goal) {
+        let drained = self.drain_with(&subjects, goal);
+        self.after_kill(&mut subjects, goal, drained, was_killed.load(Ordering::SeqCst), point)
+    }
+
+    /// The same for a request to Kafka. The broker does not tell which process makes it, so the subject itself is killed.
+    fn killed_at_kafka(&self, goal: &Goal, point: &CrashPoint) -> Result<Disturbance, DriveError> {
+        let CallName { operation, nth, target, .. } = &point.call;
+        if target.is_some() || !self.stack.hold_kafka_request(operation, *nth, point.moment)? {
+            self.drain(goal)?;
+            let why = "the embedded broker can hold the requests Produce and OffsetCommit, which are named without a \
+                       target, and no other broker can hold any";
+            return Ok(Disturbance::None(why.to_owned()));
+        }
+        let mut subjects = self.start()?;
+        let (was_killed, has_ended) = (AtomicBool::new(false), AtomicBool::new(false));
+        let killer = subjects.first().map(Subject::killer);
+        let drained = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !has_ended.load(Ordering::SeqCst) {
+                    if self.stack.holds_kafka_request(operation).unwrap_or(false) {
+                        was_killed.store(true, Ordering::SeqCst);
+                        self.evidence.log.note(format!("-- SIGKILL at {point}"));
+                        killer.iter().for_each(Killer::kill);
+                        return;
+                    }
+                    std::thread::sleep(LOOK_FOR_REQUEST);
+                }
+            });
+            let drained = self.drain_with(&subjects, goal);
+            has_ended.store(true, Ordering::SeqCst);
+            drained
+        });
+        self.after_kill(&mut subjects, goal, drained, was_killed.load(Ordering::SeqCst), point)
+    }
+
+    /// If a process was killed, starts it once more and lets the pipeline drain.
+    fn after_kill(
+        &self,
+        subjects: &mut [Subject],
+        goal: &Goal,
+        drained: Result<(), DriveError>,
+        was_killed: bool,
+        point: &CrashPoint,
+    ) -> Result<Disturbance, DriveError> {
+        match drained {
             // The subject may also have made this call while it was stopping.
-            Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. }))
-                if was_killed.load(Ordering::SeqCst) =>
-            {
-                self.start_again(&mut subjects)?;
-                self.drain_with(&subjects, goal).map_err(with_session_hint)?;
+            Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. })) if was_killed => {
+                self.start_again(subjects)?;
+                self.drain_with(subjects, goal).map_err(with_session_hint)?;
                 Ok(Disturbance::AsScheduled)
             }
-            Ok(()) => Ok(Disturbance::None(no_such_call(&point.call, &self.stack.calls().names()))),
+            Ok(()) => Ok(Disturbance::None(no_such_call(&point.call, &self.evidence.found().calls()))),
             Err(error) => Err(error),
         }
     }

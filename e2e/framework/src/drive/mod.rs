@@ -147,6 +147,8 @@ impl Drive<'_> {
 
     /// Starts every process of the pipeline.
     fn start(&self) -> Result<Vec<Subject>, DriveError> {
+        let requests = self.stack.kafka_requests()?.len();
+        self.evidence.found().kafka_requests_before.get_or_insert(requests);
         self.evidence.phase(Phase::StartingSubject);
         let further = self.case.settings.subjects.iter().map(|subject| subject.name.as_str());
         std::iter::once("").chain(further).map(|name| self.start_one(name)).collect()

@@ -52,10 +52,16 @@ pub(super) struct RunArguments {
     /// so after S3 has carried out the call.
     #[arg(long, value_name = "NAME[,NAME…]", env = variables::SCHEDULE, default_value = "plain")]
     schedule: Schedules,
-    /// Run every case undisturbed, then once for each of its calls to AWS with the pipeline killed before the call,
-    /// and once with the pipeline killed after it.
+    /// Run every case undisturbed, then once for each of its calls to AWS and Kafka with the pipeline killed before the
+    /// call, and once with the pipeline killed after it.
     #[arg(long, conflicts_with_all = ["schedule", "update", "subject_running"])]
     sweep: bool,
+    /// With --sweep: kill the pipeline at this many of the calls only. A seed chooses them.
+    #[arg(long, value_name = "N", requires = "sweep")]
+    sample: Option<NonZeroUsize>,
+    /// With --sample: the seed, which chooses the same calls again. Without it, a new one is chosen and printed.
+    #[arg(long, value_name = "S", requires = "sample")]
+    seed: Option<u64>,
     /// Test this command instead of the suite's own pipeline. It runs in the project's folder and finds the services
     /// in its environment.
     #[arg(long, value_name = "COMMAND")]
@@ -112,18 +118,13 @@ pub(super) fn run(mut suite: Suite, arguments: &RunArguments, runner: &str) -> R
         Err(status) => return Ok(status),
     };
     let jobs = if arguments.subject_running { NonZeroUsize::new(1) } else { arguments.jobs };
-    let started = Instant::now();
-    let Ran { outcomes, schedules, sentence, times } = run_cases(&suite, &cases, jobs, arguments, &options, runner);
-    let took = started.elapsed();
+    let Ran { outcomes, schedules, sentence, took, text } =
+        run_cases(&suite, &cases, jobs, arguments, &options, runner);
     let page = reporting::add(&suite, options.stack, &sentence, &outcomes, took);
     if arguments.json {
         machine::print(&format!("{}\n", table::json(&suite.root, &outcomes, &schedules, took)));
     } else {
-        let text = if arguments.sweep { sweep::text(&outcomes, took) } else { table::text(&outcomes, took) };
         machine::print(&text);
-        if times.len() > 1 {
-            machine::print(&table::by_schedule(&outcomes, &times));
-        }
         if let Some(containers) = &containers {
             machine::print(&format!("containers: {containers}\n"));
         }
@@ -151,8 +152,9 @@ struct Ran {
     schedules: String,
     /// What they do, for people.
     sentence: String,
-    /// The schedules, which run one after the other, and how long each of them took.
-    times: Vec<(Schedule, Duration)>,
+    took: Duration,
+    /// The table for people.
+    text: String,
 }
 
 /// Runs the cases under each schedule, or sweeps them.
@@ -165,12 +167,20 @@ fn run_cases(
     runner: &str,
 ) -> Ran {
     let run = |id: &CaseId, options: &Options| crate::run(suite, id, options, repeat(id, runner, arguments, options));
+    let started = Instant::now();
     if arguments.sweep {
+        let sample = arguments.sample.map(|points| {
+            // A short number is enough, and it is easier to type.
+            let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+            sweep::Sample { points, seed }
+        });
         let run_under =
             |id: &CaseId, schedule: Schedule| run(id, &Options { schedule, must_disturb: false, ..options.clone() });
-        let outcomes = sweep::run(cases, jobs, arguments.json, run_under);
+        let swept = sweep::run(cases, jobs, arguments.json, sample, run_under);
+        let took = started.elapsed();
+        let text = sweep::text(&swept, took);
         let (schedules, sentence) = (sweep::NAME.to_owned(), sweep::SENTENCE.to_owned());
-        return Ran { outcomes, schedules, sentence, times: Vec::new() };
+        return Ran { outcomes: swept.outcomes, schedules, sentence, took, text };
     }
     let (mut outcomes, mut times) = (Vec::new(), Vec::new());
     for schedule in arguments.schedule.iter() {
@@ -179,7 +189,12 @@ fn run_cases(
         outcomes.extend(run_all(cases, jobs, arguments.json, |id| run(id, &options)));
         times.push((schedule.clone(), started.elapsed()));
     }
-    Ran { outcomes, schedules: arguments.schedule.to_string(), sentence: arguments.schedule.sentence(), times }
+    let took = started.elapsed();
+    let mut text = table::text(&outcomes, took);
+    if times.len() > 1 {
+        text.push_str(&table::by_schedule(&outcomes, &times));
+    }
+    Ran { outcomes, schedules: arguments.schedule.to_string(), sentence: arguments.schedule.sentence(), took, text }
 }
 
 /// The exit status of a run with these outcomes.

@@ -36,7 +36,7 @@ pub enum Schedule {
     /// The subject is stopped in good order after this many messages, or after half of them, and another one is
     /// started for the rest. A case with no message left for it is not disturbed.
     Restarted(Option<NonZeroUsize>),
-    /// The subject is killed (SIGKILL) at one of its calls to AWS, and another one is started. A run without this
+    /// The subject is killed (SIGKILL) at one of its calls to AWS or Kafka, and another one is started. A run without this
     /// call is not disturbed.
     Killed(CrashPoint),
     /// AWS refuses the first write and every second one after it, as it does with a client that asks for too much, and

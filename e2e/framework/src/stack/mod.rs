@@ -20,7 +20,7 @@ pub(crate) use self::error::StackError;
 pub use self::kind::{Isolation, StackKind};
 pub(crate) use self::resources::index_name;
 pub use self::resources::{DeadLetterQueue, Notification, Queue, Resources, Table};
-use crate::calls::Calls;
+use crate::calls::{Calls, Moment};
 
 /// A Kafka record to send, or one that was read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,23 @@ pub trait Stack: Send + Sync {
 
     /// Sends records, each to its partition, and waits until all are acknowledged.
     fn produce(&self, records: &[Record]) -> Result<(), StackError>;
+
+    /// The names of the requests to Kafka so far at which a subject can be killed, in the order of their arrival, those of
+    /// the framework among them. There are none where the broker does not tell.
+    fn kafka_requests(&self) -> Result<Vec<&'static str>, StackError> {
+        Ok(Vec::new())
+    }
+
+    /// Lets the broker never answer the n-th request of this name from now on. [`Moment`] says whether it carries the
+    /// request out. False if it cannot do that.
+    fn hold_kafka_request(&self, _name: &str, _nth: usize, _moment: Moment) -> Result<bool, StackError> {
+        Ok(false)
+    }
+
+    /// Whether the request has come that is to be held.
+    fn holds_kafka_request(&self, _name: &str) -> Result<bool, StackError> {
+        Ok(false)
+    }
 
     /// Puts an object into a bucket.
     fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), StackError>;

@@ -197,7 +197,10 @@ fn output_topics() -> Result<(), Failed> {
     project.has("topic__copies", &blocks.join("\n\n"))?;
     project.run("").passes()?;
     project.run("drops a row").fails_with(&["snapshots/topic__copies.snap: 1 record missing\n  - key: \"two\""])?;
-    let project = project.under("twice");
-    project.run("").passes()?;
-    project.under("killed:s3.PutObject:2:after").run("").passes()
+    let mut project = project;
+    for schedule in ["twice", "killed:s3.PutObject:2:after", "killed:kafka.Produce:2", "killed:kafka.Produce:2:after"] {
+        project = project.under(schedule);
+        project.run("").passes().map_err(|error| format!("{schedule}: {error:?}"))?;
+    }
+    Ok(())
 }

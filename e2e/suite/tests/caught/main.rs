@@ -61,7 +61,7 @@ fn trials() -> Vec<Trial> {
         Trial::test("a_schedule_that_disturbs_nothing_fails_the_one_case_that_it_was_asked_for", || {
             project().under("killed:s3.PutObject:9").run("").fails_with(&[
                 "the schedule killed:s3.PutObject:9 disturbed nothing: the subject made fewer than 9 s3.PutObject calls, but",
-                "3 dynamodb.PutItem, 3 s3.PutObject",
+                "3 dynamodb.PutItem, 3 kafka.OffsetCommit, 3 s3.PutObject",
             ])?;
             let single = project();
             single.one_message(CASE);

@@ -59,7 +59,7 @@ impl Kafka {
 
     /// The mock cluster. The pointer is valid as long as `self.client`, which created the cluster, exists.
     #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
-    fn cluster(&self) -> Result<*mut sys::rd_kafka_mock_cluster_t, StackError> {
+    pub(super) fn cluster(&self) -> Result<*mut sys::rd_kafka_mock_cluster_t, StackError> {
         // SAFETY: the pointer is that of a live client, and the call only reads a field that is set before the client
         // is handed out.
         let cluster = unsafe { sys::rd_kafka_handle_mock_cluster(self.client.native()) };

@@ -5,6 +5,7 @@ pub(crate) mod dynamodb;
 pub(crate) mod glue;
 mod json_service;
 pub(crate) mod kafka;
+mod requests;
 pub mod s3;
 pub(crate) mod sqs;
 
@@ -27,7 +28,7 @@ use self::kafka::Kafka;
 use self::s3::Store;
 use self::sqs::Queues;
 use super::{Commits, QueueDepth, Record, Resources, Stack, StackError};
-use crate::calls::Calls;
+use crate::calls::{Calls, Moment};
 use crate::proxy::service::{DYNAMODB, GLUE, S3, SQS, Service};
 use crate::proxy::{self, Proxy, Upstreams};
 use crate::tls::Trust;
@@ -67,6 +68,7 @@ impl Embedded {
     /// Starts all services, and these in addition to AWS's.
     pub(crate) fn start_with(more: Vec<(&'static Service, Server)>) -> Result<Self, StackError> {
         let kafka = Kafka::start()?;
+        kafka.track_requests()?;
         let tables = Tables::new()?;
         let queues = Queues::default();
         let store = Store::announcing_to(queues.clone());
@@ -168,6 +170,18 @@ impl Stack for Embedded {
 
     fn produce(&self, records: &[Record]) -> Result<(), StackError> {
         self.kafka.produce(records)
+    }
+
+    fn kafka_requests(&self) -> Result<Vec<&'static str>, StackError> {
+        self.kafka.requests()
+    }
+
+    fn hold_kafka_request(&self, name: &str, nth: usize, moment: Moment) -> Result<bool, StackError> {
+        self.kafka.hold(name, nth, moment)
+    }
+
+    fn holds_kafka_request(&self, name: &str) -> Result<bool, StackError> {
+        self.kafka.holds(name)
     }
 
     fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), StackError> {
