@@ -44,6 +44,9 @@ pub(crate) enum Comparison {
         offsets: bool,
         /// Whether the partitions of records have to match: not where their topic has another number of them.
         partitions: bool,
+        /// Whether one object of the pipeline ends where it does in the undisturbed run, so that what depends on that has to
+        /// match.
+        objects: bool,
         /// Whether what is there once may be there twice, because its message was sent twice.
         twice: bool,
     },
@@ -57,9 +60,15 @@ impl Comparison {
             _ => Self::Invariant {
                 offsets: schedule.keeps_offsets() && *program != Program::Running,
                 partitions: !matches!(schedule, Schedule::Partitions(_)),
+                objects: schedule.keeps_objects(),
                 twice: *schedule == Schedule::Twice,
             },
         }
+    }
+
+    /// Whether what depends on the bounds of objects has to match.
+    pub(crate) fn keeps_objects(self) -> bool {
+        !matches!(self, Self::Invariant { objects: false, .. })
     }
 
     pub(crate) fn is_exact(self) -> bool {
@@ -77,7 +86,7 @@ pub(crate) fn compare(expected: &Snapshots, observation: &Observation, compariso
                 differs(section, &section.kind.entries(expected), &section.entries)
             }
             (Comparison::Invariant { .. }, _, Rule::PlainOnly) => None,
-            (Comparison::Invariant { offsets, partitions, twice }, expected, _) => {
+            (Comparison::Invariant { offsets, partitions, twice, .. }, expected, _) => {
                 let kind = section.kind;
                 let hidden = hidden_lines(kind.rule, offsets, partitions);
                 let expected = invariant(kind.entries(expected.unwrap_or_default()), &hidden);
@@ -262,14 +271,14 @@ mod tests {
     #[test]
     fn a_pipeline_that_runs_already_has_offsets_of_its_own_but_nothing_was_sent_twice() {
         let running = Comparison::of(&Schedule::Plain, &Program::Running);
-        assert_eq!(running, Comparison::Invariant { offsets: false, partitions: true, twice: false });
+        assert_eq!(running, Comparison::Invariant { offsets: false, partitions: true, objects: true, twice: false });
     }
 
     #[test]
     fn a_snapshot_that_nothing_produced_is_reported_with_its_content() {
         let expected: Snapshots = ["gone", "objects"].map(|name| (name.to_owned(), "a".to_owned())).into();
         let of = |comparison| compare(&expected, &Observation::default(), comparison);
-        let mismatches = of(Comparison::Invariant { offsets: true, partitions: true, twice: false });
+        let mismatches = of(Comparison::Invariant { offsets: true, partitions: true, objects: true, twice: false });
         assert_eq!(mismatches.len(), 1, "the listing of objects is not compared");
         assert!(mismatches[0].short.starts_with("snapshots/gone.snap: nothing of this was observed"));
         assert!(mismatches[0].full.ends_with("\na\n"));

@@ -339,6 +339,7 @@ mod tests {
                 "nothing is compared with these snapshots",
             ),
             (&[message, ("p/protocol.toml", "groups = []")], "no `groups`"),
+            (&[message, ("p/protocol.toml", "[depends_on_objects]\nglue__ = ''")], "has `glue__` without a reason"),
             (&[message, ("p/protocol.toml", "why = 'x'")], "belongs into the case.toml"),
             (&[("p/c/messages.ndjson", "{\"$record\":{\"value\":1,\"partition\":4}}")], "has 4, numbered from 0"),
         ] {

@@ -49,6 +49,9 @@ pub struct Settings {
     /// `unobserved_objects`: what the pipeline keeps in S3 for itself, such as the state of its own work, each as
     /// `bucket/prefix` of its keys.
     pub unobserved_objects: Vec<String>,
+    /// `depends_on_objects`: which snapshots also depend on where one object of the pipeline ends and the next one begins,
+    /// each by the beginning of its name, with the reason. Schedules that move these bounds do not compare them.
+    pub depends_on_objects: BTreeMap<String, String>,
     /// `output_topics`: the topics to observe to which the pipeline sends what it makes of messages.
     pub output_topics: Vec<String>,
     /// `dead_letters`: the dead-letter topics to observe.
@@ -119,6 +122,9 @@ pub(super) struct File {
     objects: Option<Objects>,
     /// Objects that are not observed because the pipeline keeps them for itself, each as `bucket/prefix` of their keys.
     unobserved_objects: Option<Vec<String>>,
+    /// Snapshots that also depend on where one object of the pipeline ends and the next one begins, each by the beginning
+    /// of its name, with the reason. Schedules that move these bounds do not compare them.
+    depends_on_objects: BTreeMap<String, String>,
     /// Topics to create and observe to which the pipeline sends what it makes of messages.
     output_topics: Option<Vec<String>>,
     /// Dead-letter topics to create and observe.
@@ -294,6 +300,7 @@ impl Settings {
             settings.key = file.key.clone().or(settings.key);
             settings.resources.topics.extend(file.topics.iter().map(|(name, partitions)| (name.clone(), partitions.0)));
             settings.env.extend(file.env.clone());
+            settings.depends_on_objects.extend(file.depends_on_objects.clone());
             settings.env_when_restarted.extend(file.env_when_restarted.clone());
             tables.extend(file.tables.iter());
             settings.redactions.values.extend(file.redact.iter().map(|what| Said { what: what.clone(), by_case }));
@@ -327,6 +334,10 @@ impl Settings {
         let observed = Observed { resources: &settings.resources, dead_letters: &settings.dead_letters };
         settings.ledger = ledger::merge(files.map(|file| file.ledger.as_ref()), &observed)
             .map_err(|problem| FixtureError::new(path, problem))?;
+        if let Some((name, _)) = settings.depends_on_objects.iter().find(|(_, why)| why.trim().is_empty()) {
+            let problem = format!("`depends_on_objects` has `{name}` without a reason; write why as its value");
+            return Err(FixtureError::new(path, problem));
+        }
         if settings.topic.is_empty() {
             return Err(FixtureError::new(
                 path,

@@ -97,6 +97,11 @@ impl Schedule {
         !matches!(self, Self::Twice | Self::Reordered(_) | Self::Partitions(_))
     }
 
+    /// Whether a pipeline that puts messages into objects puts them into the same ones as in an undisturbed run.
+    pub(crate) fn keeps_objects(&self) -> bool {
+        !matches!(self, Self::Reordered(_) | Self::OneByOne | Self::Partitions(_) | Self::Restarted(Some(_)))
+    }
+
     /// The schedule and what it does, as one sentence for people.
     pub(crate) fn sentence(&self) -> String {
         let what = match self {
