@@ -58,13 +58,12 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
         let Attempt { case, observation, ledger, disturbance } = attempt(suite, id, options, evidence)?;
         evidence.phase(Phase::Comparing);
         let comparison = Comparison::of(&options.schedule, &suite.program);
-        let mut problems = Vec::new();
-        let mut full = String::new();
+        let (mut problems, mut full) = (Vec::new(), Vec::new());
         // The ledger comes first, because it names the message.
         if let Some(problem) = ledger.and_then(|ledger| ledger.problem) {
             evidence.phase(Phase::Balancing);
             problems.push(problem.short);
-            full = problem.full;
+            full.push(problem.full);
         }
         match expected_amount(&case, &observation) {
             Err(problem) => problems.push(problem),
@@ -72,12 +71,7 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
                 let Checked { mismatches, problems: unwritten } = snapshot::check(&case, &observation, comparison);
                 problems.extend(unwritten);
                 if !mismatches.is_empty() {
-                    let shown: Vec<&str> = mismatches.iter().map(|mismatch| mismatch.full.as_str()).collect();
-                    full = [full.as_str(), &shown.join("\n")]
-                        .into_iter()
-                        .filter(|text| !text.is_empty())
-                        .collect::<Vec<_>>()
-                        .join("\n");
+                    full.extend(mismatches.iter().map(|mismatch| mismatch.full.clone()));
                     problems.push(compare::describe(&mismatches, comparison));
                 }
                 if options.schedule.is_plain() {
@@ -86,7 +80,7 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
             }
         }
         if !full.is_empty() {
-            evidence.found().diff = Some(full);
+            evidence.found().diff = Some(full.join("\n"));
         }
         if !problems.is_empty() {
             return Err(Failure::Observation(problems.join("\n")));

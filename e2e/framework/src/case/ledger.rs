@@ -79,13 +79,8 @@ pub(super) fn merge(files: [Option<&LedgerFile>; 3], resources: &Observed<'_>) -
     }
     let mut rules = LedgerRules::default();
     for file in files.into_iter().flatten() {
-        let replace = |value: &mut String, nearer: &Option<String>| {
-            if let Some(nearer) = nearer {
-                value.clone_from(nearer);
-            }
-        };
-        replace(&mut rules.message, &file.message);
-        replace(&mut rules.list, &file.list);
+        rules.message = file.message.clone().unwrap_or(rules.message);
+        rules.list = file.list.clone().unwrap_or(rules.list);
         rules.from_objects = file.from_objects.clone().unwrap_or(rules.from_objects);
         rules.accounts.extend(file.accounts.clone());
         rules.exceptions.extend(file.exceptions.clone());

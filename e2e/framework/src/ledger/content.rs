@@ -45,7 +45,7 @@ impl Content {
         let mut identity: Vec<(&str, String)> =
             fields.iter().map(|(name, value)| (name.as_str(), compact(value.get()))).collect();
         identity.sort();
-        Self { text, identity: digest(&identity), fields: digests(folded(fields, 0)) }
+        Self { text, identity: digest(&identity), fields: digests(&folded(fields, 0)) }
     }
 
     /// The names of its fields.
@@ -87,7 +87,7 @@ fn digest(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-fn digests(fields: Vec<(String, String)>) -> Vec<(u64, u64)> {
+fn digests(fields: &[(String, String)]) -> Vec<(u64, u64)> {
     let mut digests: Vec<_> = fields.iter().map(|(name, value)| (digest(name), digest(value))).collect();
     digests.sort_unstable();
     digests

@@ -22,7 +22,7 @@ mod produced;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -154,8 +154,8 @@ pub(crate) fn balance(
         if rules.exceptions_of_case.contains(name) {
             if must_need_exceptions && differences.is_empty() {
                 let text = format!("  {name}: it balances, so its exception in case.toml is not needed; remove it\n");
-                short += &text;
-                full += &text;
+                short.push_str(&text);
+                full.push_str(&text);
             }
             continue;
         }
@@ -165,8 +165,8 @@ pub(crate) fn balance(
             let lines: Vec<String> = differences.iter().map(|difference| format!("    {difference}\n")).collect();
             let more = lines.len().saturating_sub(SHOWN);
             let more = if more > 0 { format!("    … and {more} more\n") } else { String::new() };
-            short += &format!("{head}{}{more}", lines[..lines.len().min(SHOWN)].concat());
-            full += &format!("{head}{}", lines.concat());
+            let _ = write!(short, "{head}{}{more}", lines[..lines.len().min(SHOWN)].concat());
+            let _ = write!(full, "{head}{}", lines.concat());
         }
         balance.accounts.push(of_account);
     }

@@ -10,7 +10,7 @@ use e2e::internals::{Embedded, Stack as _};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{PATIENCE, fms, messages, send, stack, until, url};
+use crate::harness::{PATIENCE, fms, messages, row, send, stack, until, url};
 
 /// A poller that has started, and the address at which it listens.
 struct Poller(Child, String);
