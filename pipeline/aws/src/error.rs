@@ -92,6 +92,8 @@ impl<E: ProvideErrorMetadata + StdError + 'static> From<SdkError<E, HttpResponse
             SdkError::DispatchFailure(failure) if failure.is_io() => Verdict::Transient("connection"),
             // This includes credentials that a provider could not fetch.
             SdkError::DispatchFailure(_) => Verdict::Transient("dispatch"),
+            // The answer was cut off, so what it would have said is not known, whatever its status is.
+            SdkError::ResponseError(_) if was_cut_off(&error) => Verdict::Transient("response"),
             _ => answered(code, status),
         };
 
@@ -164,6 +166,11 @@ fn answered(code: Option<&str>, status: Option<u16>) -> Verdict {
             _ => Verdict::Permanent,
         },
     }
+}
+
+/// Whether reading failed, and not what was read: a source of the error is one of input and output.
+fn was_cut_off(error: &dyn StdError) -> bool {
+    error.source().is_some_and(|source| source.is::<std::io::Error>() || was_cut_off(source))
 }
 
 /// Appends the messages of an error and of its sources. A source whose message its parent repeats is left out.
@@ -263,6 +270,17 @@ mod tests {
             (None, Some(502), Verdict::Transient("server-error"))
         );
         assert!(error.to_string().contains("not JSON"), "{error}");
+    }
+
+    /// An answer that was cut off may have said anything, so its status decides nothing.
+    #[test]
+    fn answers_that_were_cut_off_are_asked_for_again() {
+        for status in [200, 400, 404] {
+            let cut =
+                std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "end of file before message length reached");
+            let error = Error::from(SdkError::<ErrorMetadata, _>::response_error(cut, response(status)));
+            assert_eq!(error.verdict(), Verdict::Transient("response"), "{status}");
+        }
     }
 
     /// The error of a call without an answer shows the chain of errors down to the cause.
