@@ -66,7 +66,7 @@ pub enum Trouble {
 
 /// A way in which AWS, or the subject's own death, disturbs a run.
 pub enum Fault {
-    /// Writes that are hit are throttled, see [`Trouble::Throttled`].
+    /// Of the writes to each service, those that are hit are throttled, see [`Trouble::Throttled`].
     Throttle(Hits),
     /// Of each batch that is hit, the service processes all items except the last one, and the answer says that this
     /// item was not processed. The fault concerns operations that have such an answer, such as DynamoDB's
@@ -116,7 +116,7 @@ pub(crate) enum Plan {
 /// The faults of a run, with what they have done so far.
 #[derive(Default)]
 pub(super) struct Faults {
-    throttles: Vec<Counted<Hits>>,
+    throttles: Vec<Throttles>,
     unprocessed: Vec<Counted<Hits>>,
     troubles: Vec<Troubles>,
     holds: Vec<Counted<(CallName, Moment, HookOfProcess)>>,
@@ -133,6 +133,21 @@ struct Counted<T> {
 impl<T> Counted<T> {
     fn new(fault: T) -> Self {
         Self { fault, concerned: 0 }
+    }
+}
+
+/// Which writes are throttled. Each service counts its own, so that the repetition of a write is not hit because another
+/// service was written to meanwhile.
+struct Throttles {
+    hits: Hits,
+    concerned: BTreeMap<String, usize>,
+}
+
+impl Throttles {
+    fn hit(&mut self, call: &Call) -> bool {
+        let concerned = self.concerned.entry(call.service.clone()).or_default();
+        *concerned += 1;
+        self.hits.includes(*concerned)
     }
 }
 
@@ -167,7 +182,7 @@ fn hit(faults: &mut [Counted<Hits>]) -> bool {
 impl Faults {
     pub(super) fn inject(&mut self, fault: Fault) {
         match fault {
-            Fault::Throttle(hits) => self.throttles.push(Counted::new(hits)),
+            Fault::Throttle(hits) => self.throttles.push(Throttles { hits, concerned: BTreeMap::new() }),
             Fault::Unprocessed(hits) => self.unprocessed.push(Counted::new(hits)),
             Fault::Trouble(hits, troubles) => {
                 self.troubles.push(Troubles { hits, troubles, turn: 0, concerned: BTreeMap::new() });
@@ -191,7 +206,9 @@ impl Faults {
     /// another trouble is not counted among those that can be shortened. `can_be_partial` says whether the service can
     /// leave a part of it undone.
     pub(super) fn plan(&mut self, call: &Call, can_be_partial: bool) -> Plan {
-        let throttled = (call.effect == Effect::Write && hit(&mut self.throttles)).then_some(Trouble::Throttled);
+        let is_write = call.effect == Effect::Write;
+        let throttled = is_write && self.throttles.iter_mut().fold(false, |hit, fault| fault.hit(call) || hit);
+        let throttled = throttled.then_some(Trouble::Throttled);
         let troubles = self.troubles.iter_mut().fold(None, |trouble, fault| fault.hit(call).or(trouble));
         let trouble = throttled.or(troubles);
         let unprocessed = can_be_partial && trouble.is_none() && hit(&mut self.unprocessed);

@@ -82,7 +82,7 @@ impl Drive<'_> {
             Schedule::Restarted(after) => return self.restarted(records, *after),
             Schedule::Killed(point) => return self.killed(&self.send(records)?, point),
             Schedule::Throttled => {
-                let faults = [Fault::Throttle(Hits::Every(2)), Fault::Unprocessed(Hits::Every(2))];
+                let faults = [Fault::Throttle(Hits::Every(2)), Fault::Unprocessed(Hits::Every(4))];
                 return self.with_faults(records, faults, "the subject wrote nothing, so no write was refused");
             }
             Schedule::Flaky => {

@@ -39,8 +39,8 @@ pub enum Schedule {
     /// The subject is killed (SIGKILL) at one of its calls to AWS or Kafka, and another one is started. A run without this
     /// call is not disturbed.
     Killed(CrashPoint),
-    /// AWS refuses the first write and every second one after it, as it does with a client that asks for too much, and
-    /// leaves an item of some batches unprocessed. A run without a write is not disturbed.
+    /// Each service of AWS refuses the first write and every second one after it, as it does with a client that asks for
+    /// too much, and leaves an item of some batches unprocessed. A run without a write is not disturbed.
     Throttled,
     /// Of the calls to each service, the first one and every third one after it fail, each in another way. A run without
     /// a call is not disturbed.

@@ -54,7 +54,7 @@ async fn throttled_writes_do_nothing_and_say_so_in_the_services_own_words() {
     let stack = start();
     stack.provide(&Resources::bucket("lake")).unwrap();
     stack.provide(&Resources::table(rows())).unwrap();
-    stack.calls().inject(Fault::Throttle(Hits::First(2)));
+    stack.calls().inject(Fault::Throttle(Hits::First(1)));
     let put_object = || s3(&stack).put_object().bucket("lake").key("k").body(vec![0; 3 * MIB].into()).send();
     let put_item = || dynamodb(&stack).put_item().table_name("rows").set_item(Some(item("1"))).send();
     assert_eq!(code(put_object().await), "SlowDown");
