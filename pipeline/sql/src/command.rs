@@ -61,7 +61,7 @@ struct Arguments {
     /// Write the result to a file, which appears when it is complete, instead of standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// How much memory the query may use, such as 2GB. Sorts, groups and joins that need more write to temporary files
+    /// How much memory the query may use, such as 2GB; at least 100MB. Sorts, groups and joins that need more write to temporary files
     /// in `TMPDIR`. Without a limit, the query takes what it needs.
     #[arg(long, value_name = "BYTES")]
     memory_limit: Option<Size>,

@@ -31,6 +31,9 @@ const STORE: &str = "lake://files/";
 /// that are being decoded and the batches between them.
 const RESERVED: u64 = 6;
 
+/// The least memory limit. With less, the engine can write what it sorts to files, but not merge the files.
+const LEAST_MEMORY: u64 = 100_000_000;
+
 /// How many of the largest users of memory an error names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 
@@ -101,6 +104,11 @@ fn session(lake: &Lake, memory: Option<Size>) -> Result<SessionContext, Problem>
     config.options_mut().sql_parser.collect_spans = true;
     let mut runtime = RuntimeEnvBuilder::new();
     if let Some(memory) = memory {
+        if memory.bytes() < LEAST_MEMORY {
+            return Err(Problem::new(format!(
+                "--memory-limit {memory} is less than 100 MB, with which no large sort could be finished; raise it"
+            )));
+        }
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let pool = FairSpillPool::new(size(memory.bytes() / 10 * RESERVED));
         runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, NAMED_CONSUMERS)));

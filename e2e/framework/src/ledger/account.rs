@@ -75,13 +75,13 @@ fn stored<'a, 'h>(
                 entries.extend(
                     place
                         .into_iter()
-                        .flat_map(|place| items.iter().map(|item| Entry { place, content: Content::of_text(item) })),
+                        .flat_map(|place| items.iter().map(|item| Entry { place, content: Content::of_entry(item) })),
                 );
             }
             Holding::Object { path, rows } => {
                 let rows = rows.iter().filter(|row| !row.trim().is_empty());
                 if let Some(place) = account.objects.iter().find(|prefix| path.starts_with(*prefix)) {
-                    entries.extend(rows.map(|row| Entry { place, content: Content::of_text(row) }));
+                    entries.extend(rows.map(|row| Entry { place, content: Content::of_entry(row) }));
                 } else if let Some((place, field)) =
                     account.wrapped.iter().find(|(prefix, _)| path.starts_with(*prefix))
                 {
@@ -101,7 +101,7 @@ fn unwrapped(line: &str, field: &str) -> Content {
     let fields = json::fields(line.as_bytes()).unwrap_or_default();
     let value = fields.iter().rev().find(|(name, _)| name == field);
     let text = value.map(|(_, value)| json::scalar(value).unwrap_or_else(|| value.get().to_owned()));
-    Content::of_text(text.as_deref().unwrap_or(line))
+    Content::of_entry(text.as_deref().unwrap_or(line))
 }
 
 /// For each row, whether a dead letter names it or its whole message, and the dead letters that name nothing. The same

@@ -5,6 +5,7 @@
 //! number, the same instant or the same text. Of names, only letters and digits count, without their case, because
 //! catalogs know no others. Nulls, and lists and objects without anything else, are as good as absent.
 
+use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
@@ -20,32 +21,38 @@ const DEEPEST: usize = 64;
 pub(super) struct Content {
     /// Its text, or that of its fields, for people.
     pub text: String,
-    /// Equal only for rows that have the same fields with the same texts, in any order.
-    pub identity: u64,
+    /// Equal only for rows that have the same fields with the same texts, in any order. Entries have none, because only
+    /// rows that were produced are merged.
+    pub identity: Option<u64>,
     /// Its fields, each as the digests of its name and its value, sorted. What is no JSON object has one field without
     /// a name.
     fields: Vec<(u64, u64)>,
 }
 
 impl Content {
-    /// The content of a text, such as a line of an object.
+    /// The content of a row that is a text, such as a line of an object.
     pub(super) fn of_text(text: &str) -> Self {
         match json::fields(text.as_bytes()) {
             Some(fields) => Self::of_fields(&fields, text.to_owned()),
-            None => Self {
-                text: text.to_owned(),
-                identity: digest(&text.trim()),
-                fields: vec![(digest(&""), digest(&without_structure(text.trim())))],
-            },
+            None => Self { identity: Some(digest(&text.trim())), ..Self::of_entry(text) },
         }
     }
 
-    /// The content of an object with these fields. If a name is there twice, its last value counts.
+    /// The content of something that is stored.
+    pub(super) fn of_entry(text: &str) -> Self {
+        let fields = match json::fields(text.as_bytes()) {
+            Some(fields) => digests(&folded(&fields, 0)),
+            None => vec![(digest(&""), digest(&without_structure(text.trim())))],
+        };
+        Self { text: text.to_owned(), identity: None, fields }
+    }
+
+    /// The content of a row with these fields. If a name is there twice, its last value counts.
     pub(super) fn of_fields(fields: &[(String, &RawValue)], text: String) -> Self {
         let mut identity: Vec<(&str, String)> =
             fields.iter().map(|(name, value)| (name.as_str(), compact(value.get()))).collect();
         identity.sort();
-        Self { text, identity: digest(&identity), fields: digests(&folded(fields, 0)) }
+        Self { text, identity: Some(digest(&identity)), fields: digests(&folded(fields, 0)) }
     }
 
     /// The names of its fields.
@@ -96,8 +103,9 @@ fn digests(fields: &[(String, String)]) -> Vec<(u64, u64)> {
 /// The fields with their folded names, sorted, without those that are as good as absent.
 fn folded(fields: &[(String, &RawValue)], depth: usize) -> Vec<(String, String)> {
     let mut folded: Vec<(String, String)> = Vec::with_capacity(fields.len());
-    for (at, (name, value)) in fields.iter().enumerate() {
-        let is_last = fields[at + 1..].iter().all(|(later, _)| later != name);
+    let mut later = HashSet::with_capacity(fields.len());
+    for (name, value) in fields.iter().rev() {
+        let is_last = later.insert(name);
         if let Some(value) = is_last.then(|| loose(value.get(), depth + 1)).flatten() {
             folded.push((fold(name), value));
         }
@@ -107,6 +115,10 @@ fn folded(fields: &[(String, &RawValue)], depth: usize) -> Vec<(String, String)>
 }
 
 fn fold(name: &str) -> String {
+    let is_folded = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if name.bytes().all(is_folded) {
+        return name.to_owned();
+    }
     let character = |c: char| if c.is_alphanumeric() { c } else { '_' };
     name.chars().map(character).flat_map(char::to_lowercase).collect()
 }

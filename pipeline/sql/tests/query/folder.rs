@@ -190,21 +190,9 @@ fn explain_shows_the_plan() {
 }
 
 #[test]
-fn a_sort_that_may_not_use_enough_memory_writes_to_temporary_files_and_gives_the_same_rows() {
+fn a_limit_in_which_no_sort_could_be_finished_is_refused() {
     let lake = lake();
-    let sql = "select a.odometer, b.speed, c.pressure, concat('vehicle ', cast(a.id as varchar), ' and others') as text \
-        from vehicle_kinematic_report a cross join vehicle_kinematic_report b cross join \
-        (select pressure from vehicle_tire_report where hour = '08') c order by a.odometer, b.speed, c.pressure, text";
-    let sorted = |more: &[&str]| ok(lake.path(), &[more, &["--format", "csv", sql]].concat());
-    let (rows, said) = sorted(&[]);
-    assert!(!said.contains("temporary files"), "{said}");
-    let (same, said) = sorted(&["--memory-limit", "8MB"]);
-    assert!(said.contains("written to temporary files: "), "{said}");
-    // The rows are too many to be shown if they differ.
-    assert!(
-        rows == same && rows.lines().count() > 100_000,
-        "{} and {} lines",
-        rows.lines().count(),
-        same.lines().count()
-    );
+    let error = refused(lake.path(), &["--memory-limit", "99MB", COUNT]);
+    assert!(error.contains("--memory-limit 99.0 MB is less than 100 MB"), "{error}");
+    ok(lake.path(), &["--memory-limit", "100MB", COUNT]);
 }
