@@ -96,7 +96,7 @@ struct Test {
 /// Every case under every schedule. The schedule is part of the name if there are several.
 fn tests(cases: Vec<CaseId>, schedules: &Schedules) -> Vec<Test> {
     let of_case = |id: CaseId| {
-        schedules.iter().map(move |schedule| {
+        schedules.as_slice().iter().map(move |schedule| {
             let suffix = if schedules.single().is_some() { String::new() } else { format!("::{schedule}") };
             Test { name: format!("{id}{suffix}"), id: id.clone(), schedule: schedule.clone() }
         })

@@ -65,18 +65,17 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
             problems.push(problem.short);
             full.push(problem.full);
         }
-        match expected_amount(&case, &observation) {
-            Err(problem) => problems.push(problem),
-            Ok(()) => {
-                let Checked { mismatches, problems: unwritten } = snapshot::check(&case, &observation, comparison);
-                problems.extend(unwritten);
-                if !mismatches.is_empty() {
-                    full.extend(mismatches.iter().map(|mismatch| mismatch.full.clone()));
-                    problems.push(compare::describe(&mismatches, comparison));
-                }
-                if options.schedule.is_plain() {
-                    problems.extend(observation.unmatched);
-                }
+        if let Err(problem) = expected_amount(&case, &observation) {
+            problems.push(problem);
+        } else {
+            let Checked { mismatches, problems: unwritten } = snapshot::check(&case, &observation, comparison);
+            problems.extend(unwritten);
+            if !mismatches.is_empty() {
+                full.extend(mismatches.iter().map(|mismatch| mismatch.full.clone()));
+                problems.push(compare::describe(&mismatches, comparison));
+            }
+            if options.schedule.is_plain() {
+                problems.extend(observation.unmatched);
             }
         }
         if !full.is_empty() {

@@ -57,7 +57,7 @@ enum Command {
     /// Turn raw objects into typed, partitioned Parquet files.
     Lake {
         #[command(subcommand)]
-        command: lake::LakeCommand,
+        command: Box<lake::LakeCommand>,
     },
     /// Query the tables of a lake with SQL. The program `fms-sql` does it; `fms query --help` shows its options.
     #[command(disable_help_flag = true)]
@@ -123,7 +123,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Connect { command: None, config } => config,
         Command::Health { url } => return health(&url),
-        Command::Lake { command } => return lake::run(command, arguments.log_format),
+        Command::Lake { command } => return lake::run(*command, arguments.log_format),
         Command::Query { arguments: handed_over } => return query::run(&handed_over, arguments.log_format),
     };
     let stop = stop.unwrap_or_else(stop_signal);

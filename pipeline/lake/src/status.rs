@@ -143,7 +143,9 @@ impl Bucket {
         }
         if tables.is_empty() {
             let mut unclassified = Quarantine::list(self, "quarantine/unclassified/").await?;
-            records.values().for_each(|record| unclassified.add(record));
+            for record in records.values() {
+                unclassified.add(record);
+            }
             status.unclassified = Some(unclassified.finish());
         }
         Ok(status)

@@ -154,7 +154,7 @@ impl Throttles {
 /// Troubles in turn.
 struct Troubles {
     hits: Hits,
-    troubles: Vec<Trouble>,
+    in_turn: Vec<Trouble>,
     /// How many calls were hit.
     turn: usize,
     /// How many calls there were to each service.
@@ -165,7 +165,7 @@ impl Troubles {
     fn hit(&mut self, call: &Call) -> Option<Trouble> {
         let concerned = self.concerned.entry(call.service.clone()).or_default();
         *concerned += 1;
-        let trouble = self.troubles.get(self.turn % self.troubles.len().max(1));
+        let trouble = self.in_turn.get(self.turn % self.in_turn.len().max(1));
         let hit = trouble.copied().filter(|_| self.hits.includes(*concerned));
         self.turn += usize::from(hit.is_some());
         hit
@@ -185,7 +185,7 @@ impl Faults {
             Fault::Throttle(hits) => self.throttles.push(Throttles { hits, concerned: BTreeMap::new() }),
             Fault::Unprocessed(hits) => self.unprocessed.push(Counted::new(hits)),
             Fault::Trouble(hits, troubles) => {
-                self.troubles.push(Troubles { hits, troubles, turn: 0, concerned: BTreeMap::new() });
+                self.troubles.push(Troubles { hits, in_turn: troubles, turn: 0, concerned: BTreeMap::new() });
             }
             Fault::Hold { call, moment, hook } => self.holds.push(Counted::new((call, moment, hook))),
         }
@@ -207,7 +207,8 @@ impl Faults {
     /// leave a part of it undone.
     pub(super) fn plan(&mut self, call: &Call, can_be_partial: bool) -> Plan {
         let is_write = call.effect == Effect::Write;
-        let throttled = is_write && self.throttles.iter_mut().fold(false, |hit, fault| fault.hit(call) || hit);
+        let throttled =
+            is_write && self.throttles.iter_mut().map(|fault| usize::from(fault.hit(call))).sum::<usize>() > 0;
         let throttled = throttled.then_some(Trouble::Throttled);
         let troubles = self.troubles.iter_mut().fold(None, |trouble, fault| fault.hit(call).or(trouble));
         let trouble = throttled.or(troubles);

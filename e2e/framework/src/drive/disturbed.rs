@@ -102,7 +102,6 @@ impl Drive<'_> {
         };
         calls.end_troubles();
         match drained {
-            Ok(_) => {}
             Err(SettleError::Behind { .. }) if calls.disturbed() > 0 => {
                 self.evidence.log.note("-- does not go on when it was denied, and is started again".to_owned());
                 for subject in &subjects {
@@ -111,7 +110,7 @@ impl Drive<'_> {
                 }
                 self.start_again(&mut subjects)?;
             }
-            Err(SettleError::Behind { .. }) => {}
+            Ok(_) | Err(SettleError::Behind { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         self.drain_with(&subjects, &goal).map_err(with_session_hint)?;

@@ -61,17 +61,19 @@ fn shapes(rows: &[&Content], of: impl Iterator<Item = usize>) -> Shapes {
 
 /// The fullest row whose fields an entry has. A row without fields is in every entry, which says nothing.
 fn held(rows: &[&Content], shapes: &Shapes, entry: &Content) -> Option<usize> {
-    let of_shape = |((_, shape), rows): (&(Reverse<usize>, Vec<u64>), &HashMap<u64, Vec<usize>>)| {
-        rows.get(&entry.projection(shape)?)?.first().copied()
-    };
-    shapes.iter().find_map(of_shape).filter(|row| rows[*row].len() > 0)
+    let mut of_shapes = shapes.iter();
+    of_shapes
+        .find_map(|((_, shape), rows)| rows.get(&entry.projection(shape)?)?.first().copied())
+        .filter(|row| rows[*row].len() > 0)
 }
 
 fn by_fields(rows: &[&Content], entries: &[&Content], open: &mut Vec<usize>, free: &mut Vec<usize>) {
     let mut found = vec![false; rows.len()];
     free.sort_by_key(|entry| entries[*entry].len());
     for ((_, shape), mut of_shape) in shapes(rows, open.iter().copied()) {
-        of_shape.values_mut().for_each(|rows| rows.reverse());
+        for rows in of_shape.values_mut() {
+            rows.reverse();
+        }
         free.retain(|entry| {
             let values = entries[*entry].projection(&shape);
             let row = values.and_then(|values| of_shape.get_mut(&values)?.pop());
@@ -94,8 +96,12 @@ fn by_likeness(rows: &[&Content], entries: &[&Content], open: &mut Vec<usize>, f
         pairs.extend(open.iter().copied().zip(free.iter().copied()));
     }
     let (mut rows_left, mut entries_left) = (vec![false; rows.len()], vec![false; entries.len()]);
-    open.iter().for_each(|row| rows_left[*row] = true);
-    free.iter().for_each(|entry| entries_left[*entry] = true);
+    for row in &*open {
+        rows_left[*row] = true;
+    }
+    for entry in &*free {
+        entries_left[*entry] = true;
+    }
     for (row, entry) in pairs {
         if rows_left[row] && entries_left[entry] {
             (rows_left[row], entries_left[entry]) = (false, false);

@@ -82,9 +82,9 @@ fn rows(value: Option<&[u8]>, rules: &LedgerRules) -> Vec<(Option<usize>, Conten
 
 /// The value at a path of names with dots between them; the value itself if there is no path.
 fn inner<'a>(value: &'a RawValue, path: &str) -> Option<&'a RawValue> {
-    let names = path.split('.').filter(|name| !name.is_empty());
-    names.fold(Some(value), |value, name| {
-        let fields = json::fields(value?.get().as_bytes())?;
+    let mut names = path.split('.').filter(|name| !name.is_empty());
+    names.try_fold(value, |value, name| {
+        let fields = json::fields(value.get().as_bytes())?;
         fields.into_iter().rev().find(|(field, _)| field == name).map(|(_, value)| value)
     })
 }

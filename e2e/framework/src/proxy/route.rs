@@ -122,14 +122,18 @@ impl Route {
                 let (response, call) = self.forward(to, call, head, body).await;
                 let status = response.status().as_u16();
                 drain(response.into_body()).await;
-                call.into_iter().for_each(|call| call.finish(status));
+                if let Some(call) = call {
+                    call.finish(status);
+                }
                 Err(Lost)
             }
             Trouble::Truncated => {
                 let (response, call) = self.forward(to, call, head, body).await;
                 let (mut head, body) = response.into_parts();
                 let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
-                call.into_iter().for_each(|call| call.finish(head.status.as_u16()));
+                if let Some(call) = call {
+                    call.finish(head.status.as_u16());
+                }
                 if body.len() < 2 {
                     return Err(Lost);
                 }

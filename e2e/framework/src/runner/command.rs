@@ -101,7 +101,7 @@ pub(super) fn run(mut suite: Suite, arguments: &RunArguments, runner: &str) -> R
     if arguments.subject_running {
         suite.program = Program::Running;
     }
-    let disturbs_pipeline = arguments.schedule.iter().find(|schedule| !schedule.leaves_the_pipeline_alone());
+    let disturbs_pipeline = arguments.schedule.as_slice().iter().find(|schedule| !schedule.leaves_the_pipeline_alone());
     if let Some(schedule) = disturbs_pipeline.filter(|_| arguments.subject_running) {
         return Err(format!(
             "--subject-running takes the schedules plain, twice, reordered and one-by-one, not --schedule {schedule}: a pipeline that runs \
@@ -183,7 +183,7 @@ fn run_cases(
         return Ran { outcomes: swept.outcomes, schedules, sentence, took, text };
     }
     let (mut outcomes, mut times) = (Vec::new(), Vec::new());
-    for schedule in arguments.schedule.iter() {
+    for schedule in arguments.schedule.as_slice() {
         let started = Instant::now();
         let options = Options { schedule: schedule.clone(), ..options.clone() };
         outcomes.extend(run_all(cases, jobs, arguments.json, |id| run(id, &options)));

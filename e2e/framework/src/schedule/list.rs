@@ -19,8 +19,8 @@ impl Schedules {
     }
 
     /// The schedules in the order in which they were written.
-    pub fn iter(&self) -> std::slice::Iter<'_, Schedule> {
-        self.0.iter()
+    pub fn as_slice(&self) -> &[Schedule] {
+        &self.0
     }
 
     /// The schedule, if there is only one.
@@ -30,7 +30,7 @@ impl Schedules {
 
     /// The schedules and what they do, for people.
     pub(crate) fn sentence(&self) -> String {
-        let sentences: Vec<String> = self.iter().map(Schedule::sentence).collect();
+        let sentences: Vec<String> = self.0.iter().map(Schedule::sentence).collect();
         sentences.join("; ")
     }
 }
@@ -43,7 +43,7 @@ impl Default for Schedules {
 
 impl fmt::Display for Schedules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = self.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(&names.join(","))
     }
 }
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn schedules_are_separated_by_commas_and_a_target_may_have_commas_too() {
         let names = |text: &str| -> Vec<String> {
-            text.parse::<Schedules>().expect(text).iter().map(ToString::to_string).collect()
+            text.parse::<Schedules>().expect(text).as_slice().iter().map(ToString::to_string).collect()
         };
         assert_eq!(names("twice"), ["twice"]);
         assert_eq!(names("twice, restarted:2"), ["twice", "restarted:2"]);
@@ -93,7 +93,7 @@ mod tests {
     fn all_are_those_that_need_no_crash_point_and_are_read_as_they_are_shown() {
         let all: Schedules = "all".parse().expect("all");
         assert_eq!(all.to_string().parse(), Ok(all.clone()));
-        assert!(all.iter().any(Schedule::is_plain) && all.single().is_none());
+        assert!(all.as_slice().iter().any(Schedule::is_plain) && all.single().is_none());
     }
 
     #[test]

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn keys_get_the_partitions_of_kafkas_partitioner_and_given_ones_are_kept() {
-        let by_key: String = (0..20).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+        let by_key = (0..20).map(|id| format!("{{\"id\":{id}}}\n")).collect::<Vec<_>>().concat();
         let away = 5 - partition_of(Some(b"7"), 6);
         let given = format!("{{\"$record\":{{\"key\":\"7\",\"value\":1,\"partition\":{away}}}}}\n");
         let mut case = case(6, &(by_key + &given));

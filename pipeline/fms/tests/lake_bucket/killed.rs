@@ -70,7 +70,7 @@ fn at_calls(
         calls.iter().flat_map(|call| [(call, Moment::Before), (call, Moment::After)]).collect();
     let (mut tried, mut hit) = (0, 0);
     // Of a command with few calls, more of them.
-    for &(call, moment) in points.iter().step_by(stride().min(points.len() / 8 | 1)) {
+    for &(call, moment) in points.iter().step_by(stride().min((points.len() / 8) | 1)) {
         let at = format!("killed {moment:?} {call:?}");
         let stack = stack();
         begin(&stack);
@@ -168,7 +168,7 @@ fn a_compaction_hides_no_row_and_shows_none_twice_when_it_dies() {
     let whole = |stack: &Embedded, at: &str| assert_eq!(assert_once(stack, at), 5, "{at}");
     at_calls(begin, &compact, whole, true, |stack, at| {
         whole(stack, at);
-        let tables = stack.catalog("fleet").expect("the database").to_vec();
+        let tables = stack.catalog("fleet").expect("the database");
         let text = serde_json::Value::from(tables).to_string();
         assert!(text.contains("s3://lake/compacted/"), "{at}: readers are sent to the compacted files");
     });

@@ -50,7 +50,8 @@ fn stored(seen: &Seen, kind: &str) -> Vec<String> {
     assert!(seen.values().all(|[.., owner]| owner == "111122223333"), "{seen:?}");
     let is_stored = |what: &str| what.contains(kind) && (what.starts_with("PUT") || what.contains("uploads"));
     let found = seen.iter().find(|(what, _)| is_stored(what));
-    found.map(|(_, headers)| headers[..3].to_vec()).unwrap_or_else(|| panic!("no file of {kind} in {seen:?}"))
+    let Some((_, headers)) = found else { panic!("no file of {kind} in {seen:?}") };
+    headers[..3].to_vec()
 }
 
 const WHOLE: [&str; 3] = ["alias/lake", "STANDARD_IA", "team=fleet&cost%20center=a%26b"];

@@ -61,10 +61,10 @@ impl Kafka {
         // SAFETY: the request is alive, and the call only reads a field of it.
         let key = |request: &*mut sys::rd_kafka_mock_request_t| unsafe { sys::rd_kafka_mock_request_api_key(*request) };
         let named = |request| KINDS.iter().find(|kind| kind.key == key(request)).map(|kind| kind.name);
-        let names = requests.iter().filter_map(named).collect();
+        let found = requests.iter().filter_map(named).collect();
         // SAFETY: the list came from the call above, is freed once, and is used no more.
         unsafe { sys::rd_kafka_mock_request_destroy_array(list, count) };
-        Ok(names)
+        Ok(found)
     }
 
     /// Holds the n-th request of this name from now on. False if there is no such request.

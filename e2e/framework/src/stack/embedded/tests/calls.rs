@@ -104,9 +104,9 @@ async fn a_lost_answer_says_nothing_of_whether_the_call_took_effect() {
     assert_eq!(stack.calls().in_flight(), 0);
 
     stack.calls().inject(Fault::Trouble(Hits::First(1), vec![Trouble::Truncated]));
-    let list = || s3(&stack).list_objects_v2().bucket("lake").send();
-    assert!(list().await.unwrap_err().as_service_error().is_none());
-    assert_eq!(list().await.unwrap().contents().len(), 2);
+    let listing = || s3(&stack).list_objects_v2().bucket("lake").send();
+    assert!(listing().await.unwrap_err().as_service_error().is_none());
+    assert_eq!(listing().await.unwrap().contents().len(), 2);
     let statuses: Vec<_> = outline(&stack.calls().snapshot()).into_iter().map(|(.., status)| status).collect();
     assert_eq!(statuses, [Some(NO_ANSWER), Some(200), Some(200), Some(200), Some(200)]);
 }
