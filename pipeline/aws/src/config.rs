@@ -35,6 +35,12 @@ pub fn load(runtime: &Handle) -> SdkConfig {
     )
 }
 
+/// Whether S3 is asked at a custom endpoint. Such a one is asked with the bucket's name in the path, because it has no
+/// host name for each bucket.
+pub fn has_own_s3_endpoint(aws: &SdkConfig) -> bool {
+    aws.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some()
+}
+
 /// An HTTP client for http and https endpoints that trusts the certificates of the operating system.
 pub fn https() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()

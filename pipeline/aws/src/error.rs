@@ -3,8 +3,10 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
+use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::Verdict;
@@ -22,6 +24,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// The error of a call whose answer had a body that ended early. It is that of a broken connection.
+    pub fn interrupted(error: impl Into<BoxError>) -> Self {
+        Self::from(SdkError::<ErrorMetadata, _>::dispatch_failure(ConnectorError::io(error.into())))
+    }
+
     /// The service's error code, such as `ResourceNotFoundException`. `None` if the service did not answer, or answered
     /// without a code.
     pub fn code(&self) -> Option<&str> {

@@ -5,6 +5,6 @@ mod config;
 mod error;
 mod retry;
 
-pub use config::{https, load};
+pub use config::{has_own_s3_endpoint, https, load};
 pub use error::Error;
 pub use retry::{Retry, Verdict};

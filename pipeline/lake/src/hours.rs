@@ -7,6 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::bucket::Bucket;
 use crate::bucket::manifest::{Content, Manifest, Place};
+use crate::bucket::schema::is_same;
 use crate::bucket::store::Listed;
 use crate::partition::Partition;
 
@@ -82,6 +83,5 @@ impl Bucket {
 
 /// Whether readers of an hour who are sent to this URL are in a folder that has all rows.
 pub(crate) fn is_live(bucket: &Bucket, content: &Content, location: &str) -> bool {
-    let is_same = |live: &String| bucket.catalog.url(live).trim_end_matches('/') == location.trim_end_matches('/');
-    content.live().any(is_same)
+    content.live().any(|live| is_same(&bucket.catalog.url(live), location))
 }

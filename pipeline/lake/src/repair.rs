@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use crate::bucket::Bucket;
 use crate::bucket::deliver::Lead;
 use crate::bucket::manifest::{Content, Manifest, Place};
-use crate::bucket::schema::{COLUMNS_VERSION, Version, columns, same_columns};
+use crate::bucket::schema::{COLUMNS_VERSION, Version, columns, is_same, same_columns};
 use crate::bucket::store::Listed;
 use crate::hours::{Hour, is_live};
 
@@ -198,7 +198,7 @@ impl Bucket {
         let is_right = if content.types == 0 {
             is_live(self, content, location)
         } else {
-            location.trim_end_matches('/') == self.catalog.url(&content.current).trim_end_matches('/')
+            is_same(location, &self.catalog.url(&content.current))
         };
         if !is_right {
             let is_compacted = location.starts_with(&self.catalog.url(&place.compacted()));

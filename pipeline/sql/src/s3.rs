@@ -12,9 +12,6 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{BoxError, ConnectorError, SdkError};
-use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::types::Object;
 use bytes::Bytes;
 use fms_aws::{Error, Retry};
@@ -44,9 +41,8 @@ struct Fetched {
 }
 
 impl S3 {
-    /// A custom endpoint is asked with the bucket's name in the path, because it has no host name for each bucket.
     pub fn new(aws: &SdkConfig, retry: Retry) -> Self {
-        let own_endpoint = aws.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        let own_endpoint = fms_aws::has_own_s3_endpoint(aws);
         let config = aws_sdk_s3::config::Builder::from(aws).force_path_style(own_endpoint).build();
         Self { client: Client::from_conf(config), retry, seen: Arc::default() }
     }
@@ -91,7 +87,7 @@ impl S3 {
             let found = request.set_range(range.clone()).send().await.map_err(Error::from)?;
             let whole = found.content_range.as_deref().and_then(whole_and_start);
             let etag = found.e_tag;
-            let bytes = found.body.collect().await.map_err(interrupted)?.into_bytes();
+            let bytes = found.body.collect().await.map_err(Error::interrupted)?.into_bytes();
             let (start, size) = whole.unwrap_or((0, bytes.len() as u64));
             Ok(Fetched { range: start..start + bytes.len() as u64, bytes, size, etag })
         };
@@ -206,11 +202,6 @@ fn header(range: &GetRange) -> String {
 fn whole_and_start(header: &str) -> Option<(u64, u64)> {
     let (range, size) = header.strip_prefix("bytes ")?.split_once('/')?;
     Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()?))
-}
-
-/// The error for a body that ended early.
-fn interrupted(error: impl Into<BoxError>) -> Error {
-    Error::from(SdkError::<GetObjectError, HttpResponse>::dispatch_failure(ConnectorError::io(error.into())))
 }
 
 fn failed(doing: &str, path: &Path, error: &Error) -> StoreError {

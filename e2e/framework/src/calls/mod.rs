@@ -101,7 +101,7 @@ impl CallName {
 pub(crate) const KAFKA: &str = "kafka";
 
 /// The name of each call of which service and operation are given, in the order in which they were made.
-pub(crate) fn numbered<'a>(calls: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<CallName> {
+pub fn numbered<'a>(calls: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<CallName> {
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let name = |(service, operation): (&'a str, &'a str)| {
         let nth = counts.entry((service, operation)).or_default();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use fms_lake::{Alter, Altered, Bucket, Field, PARTITION_KEYS, S3Url, Timestamp, Type};
 
+use super::compact::MEMORY;
 use super::counted;
 use super::place::connect;
 use super::settings::OrderArguments;
@@ -48,9 +49,6 @@ struct ChangeArguments {
     #[arg(long, value_name = "NAME:TYPE", value_parser = field)]
     add: Option<Field>,
 }
-
-/// The memory that rows may take before they are written to a temporary file.
-const MEMORY: usize = 64 << 20;
 
 /// Reads a column with its type.
 fn field(text: &str) -> Result<Field, String> {

@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
 }
 
 /// The memory that rows may take before they are written to a temporary file.
-const MEMORY: usize = 64 << 20;
+pub(super) const MEMORY: usize = 64 << 20;
 
 /// Compacts. The exit status is 0 if every partition was compacted or left for later, 1 if one could not be, and 2 if
 /// nothing was begun.

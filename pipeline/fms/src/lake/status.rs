@@ -1,7 +1,6 @@
 //! `fms lake status`: what a lake in S3 holds, hour by hour, and what is missing.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,10 +10,10 @@ use serde_json::{Value, json};
 use super::compact::bytes;
 use super::counted;
 use super::grid::grid;
-use super::place::connect;
 use super::settings::LakeArguments;
 use super::storage::OwnerArguments;
-use crate::{FAILED, LogFormat, NOT_STARTED, say, start_log};
+use super::work::{Progress, run as run_work};
+use crate::LogFormat;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -34,24 +33,11 @@ pub(crate) struct Arguments {
 /// Prints the status. The exit status is 1 if rows are missing, or readers do not find them, and 2 if something cannot
 /// be read.
 pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> ExitCode {
-    let looked = || {
-        start_log(log_format)?;
-        let LakeArguments { lake, database, tables } = &arguments.lake;
-        let (runtime, bucket) = connect("fms lake status", lake, database, arguments.owner.storage())?;
-        anyhow::Ok(runtime.block_on(bucket.status(tables, &arguments.raw))?)
-    };
-    match looked() {
-        Ok(status) => {
-            let text = if arguments.json { format!("{}\n", json(&status)) } else { text(&status) };
-            // An error means that nobody reads the output.
-            let _ = io::stdout().write_all(text.as_bytes());
-            if status.is_incomplete() { FAILED.into() } else { ExitCode::SUCCESS }
-        }
-        Err(error) => {
-            say(&format!("fms lake status: {error:#}"));
-            NOT_STARTED.into()
-        }
-    }
+    run_work("fms lake status", &arguments.lake, arguments.owner.storage(), log_format, async |bucket| {
+        let status = bucket.status(&arguments.lake.tables, &arguments.raw).await?;
+        let summary = if arguments.json { format!("{}\n", json(&status)) } else { text(&status) };
+        Ok(Progress { summary, failed: u64::from(status.is_incomplete()) })
+    })
 }
 
 /// A line for each hour, one for each quarantine, and a sentence for everything that is missing.

@@ -1,4 +1,5 @@
-//! What the commands that change a lake in S3 have in common: they work through a list and say how far they are.
+//! What the commands on a lake in S3 have in common: they open it and print a summary. Those that change it work through
+//! a list and say how far they are.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -16,14 +17,15 @@ use crate::{FAILED, LogFormat, NOT_STARTED, say, start_log};
 /// How often it is said how much is done.
 const PROGRESS: Duration = Duration::from_secs(10);
 
-/// What has become of the list.
+/// What has become of the work.
 pub(super) struct Progress {
     pub summary: String,
-    /// How many entries could not be worked on to the end.
+    /// How much is not as it should be, such as entries of the list that could not be worked on to the end.
     pub failed: u64,
 }
 
-/// Opens the lake, whose files are stored as `storage` says, works, and prints the summary. An error of `work` says why nothing was begun.
+/// Opens the lake, whose files are stored as `storage` says, works, and prints the summary. An error of `work` says why
+/// nothing was begun.
 pub(super) fn run(
     command: &'static str,
     lake: &LakeArguments,

@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use e2e::internals::{CallName, Embedded, Fault, Moment, Stack as _};
+use e2e::internals::{CallName, Embedded, Fault, Moment, Stack as _, numbered};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
@@ -20,25 +20,18 @@ fn stride() -> usize {
     if std::env::var_os("FMS_EVERY_CALL").is_some() { 1 } else { 11 }
 }
 
-fn run(stack: &Embedded, arguments: &[&str]) -> ExitStatus {
+fn run(stack: &Embedded, arguments: &[&str]) {
     let output = fms(stack, arguments).output().expect("fms starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "fms lake {arguments:?} ended with {}: {said}", output.status);
-    output.status
 }
 
 /// The calls that a command makes, each by the name that it has if calls are counted from the command's start.
 fn calls_of(stack: &Embedded, arguments: &[&str]) -> Vec<CallName> {
     let before = stack.calls().snapshot().len();
     run(stack, arguments);
-    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-    let made = stack.calls().snapshot().into_iter().skip(before);
-    let name = |call: e2e::internals::Call| {
-        let nth = counts.entry((call.service.clone(), call.operation.clone())).or_default();
-        *nth += 1;
-        CallName { service: call.service, operation: call.operation, nth: *nth, target: None }
-    };
-    made.map(name).collect()
+    let calls = stack.calls().snapshot();
+    numbered(calls[before..].iter().map(|call| (call.service.as_str(), call.operation.as_str())))
 }
 
 /// Runs a command that is killed at a call. Gives how it ended: a run may do without the call.

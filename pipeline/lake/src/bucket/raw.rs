@@ -6,9 +6,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{BoxError, ConnectorError, SdkError};
-use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Buf as _, Bytes};
 use fms_aws::{Error, Retry};
@@ -166,11 +163,6 @@ impl Read for RawReader {
         self.chunk.copy_to_slice(&mut buffer[..length]);
         Ok(length)
     }
-}
-
-/// The error for a body that ended early.
-pub(super) fn interrupted(error: impl Into<BoxError>) -> Error {
-    Error::from(SdkError::<GetObjectError, HttpResponse>::dispatch_failure(ConnectorError::io(error.into())))
 }
 
 #[cfg(test)]

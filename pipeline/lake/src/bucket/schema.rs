@@ -132,11 +132,16 @@ pub(crate) fn lags(table: &fms_glue::Table) -> bool {
         && table.parameters.get(PARTITIONS_VERSION) != Some(&Version::of(table).to_string())
 }
 
+/// Whether two locations are the same folder.
+pub(crate) fn is_same(a: &str, b: &str) -> bool {
+    a.trim_end_matches('/') == b.trim_end_matches('/')
+}
+
 /// A table as the converter needs it. The error says why the lake cannot write to it.
 pub(crate) fn read(table: &fms_glue::Table, location: &str) -> Result<Table, String> {
     let storage = table.storage_descriptor.as_ref().ok_or("it says nothing of files")?;
     let found = storage.location.as_deref().unwrap_or_default();
-    if found.trim_end_matches('/') != location.trim_end_matches('/') {
+    if !is_same(found, location) {
         return Err(format!("its files are at `{found}`, and the lake would write them to `{location}`"));
     }
     let keys = keys(table);

@@ -33,10 +33,9 @@ const PART: u64 = 16 << 20;
 /// How often a file is looked at again because somebody else wrote it meanwhile.
 const MAX_ROUNDS: usize = 16;
 
-/// A client for S3. A custom endpoint is asked with the bucket's name in the path, because it has no host name for each
-/// bucket.
+/// A client for S3, whose calls are counted.
 pub(super) fn client(aws: &SdkConfig) -> Client {
-    let own_endpoint = aws.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+    let own_endpoint = fms_aws::has_own_s3_endpoint(aws);
     Client::from_conf(
         aws_sdk_s3::config::Builder::from(aws).force_path_style(own_endpoint).interceptor(CountS3).build(),
     )
@@ -288,7 +287,7 @@ impl Store {
             let request = self.client.get_object().bucket(&*self.bucket).key(&key);
             let found = request.set_expected_bucket_owner(self.storage.owner()).send().await.map_err(Error::from)?;
             let etag = found.e_tag.unwrap_or_default();
-            let body = found.body.collect().await.map_err(super::raw::interrupted)?;
+            let body = found.body.collect().await.map_err(Error::interrupted)?;
             Ok((body.into_bytes(), etag))
         };
         match self.retry.run(format!("GetObject {}", self.shown(&key)), Error::verdict, call).await {
@@ -388,7 +387,7 @@ impl Store {
                 }
                 Ok::<_, io::Error>(file)
             };
-            let file = written.await.map_err(super::raw::interrupted)?;
+            let file = written.await.map_err(Error::interrupted)?;
             Ok((file, found.metadata.as_mut().and_then(|all| all.remove(DIGEST))))
         };
         match self.retry.run(format!("GetObject {}", self.shown(&key)), Error::verdict, call).await {

@@ -43,6 +43,7 @@ use super::rewrite::{add, generation, unreadable};
 use crate::bucket::Bucket;
 use crate::bucket::alteration::Alteration;
 use crate::bucket::manifest::{Content, Manifest, Place, Replaced};
+use crate::bucket::schema::is_same;
 use crate::bucket::spool::Spool;
 use crate::bucket::store::{Listed, Put};
 use crate::file::{Format, SortedFile};
@@ -239,7 +240,7 @@ impl Bucket {
         let mut are_sent = true;
         for (partition, (hour, manifest)) in self.all_hours(table, folders).await? {
             let url = self.catalog.url(&manifest.content.current);
-            if let Some(location) = hour.location().filter(|location| !super::is_same(location, &url)) {
+            if let Some(location) = hour.location().filter(|location| !is_same(location, &url)) {
                 tracing::info!("readers of {partition} were sent back to {location}");
                 self.catalog.relocate(table, partition, &url).await?;
                 are_sent = false;

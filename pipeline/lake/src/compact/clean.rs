@@ -4,9 +4,10 @@ use std::io;
 
 use super::plan::Listing;
 use super::rewrite::is_begun_before;
-use super::{Compact, Compacting, is_same};
+use super::{Compact, Compacting};
 use crate::bucket::Bucket;
 use crate::bucket::manifest::{Manifest, Place, Replaced};
+use crate::bucket::schema::is_same;
 use crate::bucket::store::Listed;
 
 /// Sees to it that the catalog sends readers to the current folder, and that it is noted since when. `before` is the

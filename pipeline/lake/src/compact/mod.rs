@@ -66,6 +66,7 @@ use tokio::runtime::Handle;
 use self::plan::Listing;
 use crate::bucket::Bucket;
 use crate::bucket::manifest::{Content, Manifest, Place};
+use crate::bucket::schema::is_same;
 use crate::partition::Partition;
 use crate::task::joined;
 
@@ -223,11 +224,6 @@ impl Compacting {
              location to `{base}`"
         )))
     }
-}
-
-/// Whether two locations are the same folder.
-fn is_same(a: &str, b: &str) -> bool {
-    a.trim_end_matches('/') == b.trim_end_matches('/')
 }
 
 fn is_over(partition: Partition, compact: &Compact) -> bool {

@@ -15,11 +15,6 @@ use super::harness::{Action, World, columns, convert, row, row_of};
 use super::interference::stride;
 use super::{is, operation};
 
-/// An alteration makes many calls, of which most are the same for each hour.
-fn steps() -> usize {
-    if stride() == 1 { 1 } else { 2 * stride() + 1 }
-}
-
 fn to(column: &str, to: Type) -> Arc<Alter> {
     Arc::new(Alter {
         table: "o_t_c".into(),
@@ -221,16 +216,11 @@ fn an_alteration_may_die_before_the_answer_to_every_call() {
 
 fn die_at_every_call(is_answer_lost: bool) {
     let world = World::new();
-    for number in (0..).step_by(steps()) {
+    for number in (0..).step_by(stride()) {
         let lake = format!("l{number}");
         world.before_alteration(&lake);
         let rows: usize = world.numbers(&lake).values().sum();
-        let calls = AtomicUsize::new(0);
-        let dying = world.disturbed(&lake, move |_| match calls.fetch_add(1, Ordering::Relaxed) {
-            call if call < number => Action::Pass,
-            call if call == number && is_answer_lost => Action::Lose,
-            _ => Action::Refuse,
-        });
+        let dying = world.dying(&lake, number, is_answer_lost);
         let died = world.runtime.block_on(alter(dying, to("n", Type::Double))).is_err();
         let at = format!("dead at call {number}");
         world.assert_once(&lake, &at);
@@ -292,7 +282,7 @@ fn an_alteration_may_happen_at_every_call_of_a_converter() {
 #[test]
 fn a_converter_and_a_compactor_may_work_at_every_call_of_an_alteration() {
     let world = Arc::new(World::new());
-    for number in (0..).step_by(steps()) {
+    for number in (0..).step_by(stride()) {
         let lake = format!("l{number}");
         world.before_alteration(&lake);
         world.put("t/x.json", &[row(3, r#""n":21"#), row(4, r#""n":22"#), row(6, r#""n":23"#)]);

@@ -1,13 +1,11 @@
 //! Expiry: old hours leave the lake, also when it dies at any call.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fms_lake::{Bucket, Expire, Expired, TimeZone};
 
 use super::compaction::halfway;
-use super::harness::{Action, World};
+use super::harness::World;
 use super::interference::stride;
 
 pub async fn expire(bucket: Bucket, options: Expire) -> io::Result<Expired> {
@@ -60,13 +58,7 @@ fn an_expiry_may_die_at_any_call_and_is_finished_by_the_next() {
         for number in (0..).step_by(stride()) {
             let lake = format!("l{number}");
             halfway(&world, &lake);
-            let calls = Arc::new(AtomicUsize::new(0));
-            let count = Arc::clone(&calls);
-            let dying = world.disturbed(&lake, move |_| match count.fetch_add(1, Ordering::Relaxed) {
-                call if call < number => Action::Pass,
-                call if call == number && is_answer_lost => Action::Lose,
-                _ => Action::Refuse,
-            });
+            let dying = world.dying(&lake, number, is_answer_lost);
             let died = world.runtime.block_on(expire(dying, expiring("2023-01-01T04:00:00Z"))).is_err();
             world.assert_once(&lake, "halfway");
             let finished = world.runtime.block_on(expire(world.bucket(&lake), expiring("2023-01-01T04:00:00Z")));

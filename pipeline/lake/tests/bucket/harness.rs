@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -84,6 +85,15 @@ impl HttpConnector for Disturbed {
     }
 }
 
+/// What happens to a call of a process that dies at the call with this number.
+pub fn death(call: usize, number: usize, is_answer_lost: bool) -> Action {
+    match call {
+        call if call < number => Action::Pass,
+        call if call == number && is_answer_lost => Action::Lose,
+        _ => Action::Refuse,
+    }
+}
+
 /// An answer whose body breaks off in the middle.
 async fn broken(mut answer: HttpResponse) -> HttpResponse {
     let body = std::mem::replace(answer.body_mut(), SdkBody::empty());
@@ -152,6 +162,12 @@ impl World {
     pub fn disturbed(&self, lake: &str, policy: impl Fn(&HttpRequest) -> Action + Send + Sync + 'static) -> Bucket {
         self.bucket(lake);
         self.bucket_with(lake, Some(Arc::new(policy)), Duration::ZERO)
+    }
+
+    /// A process that dies at a call, of which that many come before it: before the call arrives, or before its answer.
+    pub fn dying(&self, lake: &str, number: usize, is_answer_lost: bool) -> Bucket {
+        let calls = AtomicUsize::new(0);
+        self.disturbed(lake, move |_| death(calls.fetch_add(1, Ordering::Relaxed), number, is_answer_lost))
     }
 
     pub fn glue(&self) -> Glue {

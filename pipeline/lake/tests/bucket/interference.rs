@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::compaction::{LATER, compact, halfway, options};
-use super::harness::{Action, World, convert, row, row_of};
+use super::harness::{Action, World, convert, death, row, row_of};
 use super::operation;
 
 /// The rows of objects whose conversion has ended.
@@ -80,11 +80,7 @@ fn at_every_call(
 }
 
 fn dies(is_answer_lost: bool) -> impl Fn(&Arc<World>, &str, &Settled, usize, usize) -> Action + Clone {
-    move |_, _, _, number, call| match call {
-        call if call < number => Action::Pass,
-        call if call == number && is_answer_lost => Action::Lose,
-        _ => Action::Refuse,
-    }
+    move |_, _, _, number, call| death(call, number, is_answer_lost)
 }
 
 fn compacts(now: Timestamp) -> impl Fn(&World, Bucket) -> bool {

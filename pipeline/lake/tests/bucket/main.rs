@@ -175,13 +175,8 @@ fn die_at_every_call(is_answer_lost: bool) {
         let lake = format!("l{death}");
         let bucket = world.bucket(&lake);
         world.convert(&bucket, "t/a.json").expect("converted");
-        let calls = AtomicUsize::new(0);
-        let dying = world.disturbed(&lake, move |_| match calls.fetch_add(1, Ordering::Relaxed) {
-            // The first call is that of the test, which asks for the object.
-            call if call <= death => Action::Pass,
-            call if call == death + 1 && is_answer_lost => Action::Lose,
-            _ => Action::Refuse,
-        });
+        // The first call is that of the test, which asks for the object.
+        let dying = world.dying(&lake, death + 1, is_answer_lost);
         let is_dead = world.convert(&dying, "t/b.json").is_err();
         world.convert(&world.bucket(&lake), "t/b.json").expect("converted");
         assert_eq!(world.state(&lake), expected, "dead at call {death}");

@@ -143,12 +143,7 @@ fn a_repair_may_die_at_every_call_and_is_finished_by_the_next() {
         for number in (0..).step_by(stride()) {
             let lake = format!("l{number}");
             with_faults(&world, &lake);
-            let calls = AtomicUsize::new(0);
-            let dying = world.disturbed(&lake, move |_| match calls.fetch_add(1, Ordering::Relaxed) {
-                call if call < number => Action::Pass,
-                call if call == number && is_answer_lost => Action::Lose,
-                _ => Action::Refuse,
-            });
+            let dying = world.dying(&lake, number, is_answer_lost);
             let died = world.runtime.block_on(repair(dying)).is_err();
             let at = format!("dead at call {number}");
             world.assert_once(&lake, &at);

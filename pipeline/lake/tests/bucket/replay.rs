@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fms_lake::{Bucket, Object, ObjectError, Overview, Report, Selection, Settings};
 use futures_util::TryStreamExt as _;
@@ -106,12 +106,7 @@ fn die_at_every_call(is_answer_lost: bool) {
     for death in 0.. {
         let lake = format!("l{death}");
         let bucket = with_quarantine(&world, &lake);
-        let calls = AtomicUsize::new(0);
-        let dying = world.disturbed(&lake, move |_| match calls.fetch_add(1, Ordering::Relaxed) {
-            call if call < death => Action::Pass,
-            call if call == death && is_answer_lost => Action::Lose,
-            _ => Action::Refuse,
-        });
+        let dying = world.dying(&lake, death, is_answer_lost);
         let is_dead = world.runtime.block_on(replay(dying, "t/a.json")).is_err();
         let left = quarantined(&world, &bucket);
         let is_found_again = left.contains_key("type") || left == kinds(&[("no-time", 1)]);

@@ -13,9 +13,6 @@ use std::time::Duration;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{BoxError, ConnectorError, SdkError};
-use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
@@ -34,10 +31,9 @@ const CONFLICT: &str = "ConditionalRequestConflict";
 /// How long the bucket is looked for at start, because the service may be just starting.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// A client for the bucket of `layout`. A custom endpoint is asked with the bucket's name in the path, because it has
-/// no host name for each bucket.
+/// A client for the bucket of `layout`.
 pub fn client(aws: &SdkConfig, layout: &Layout) -> Client {
-    let own_endpoint = aws.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+    let own_endpoint = fms_aws::has_own_s3_endpoint(aws);
     let mut config = aws_sdk_s3::config::Builder::from(aws).force_path_style(own_endpoint);
     if let Some(region) = &layout.region {
         config = config.region(Region::new(region.clone()));
@@ -217,9 +213,9 @@ impl Store {
         let call = || async {
             let get = self.client.get_object().bucket(&*self.bucket).key(&target.key);
             let mut found = get.send().await.map_err(Error::from)?;
-            let mut comparison = Comparison::new(content).map_err(|error| interrupted(error.into()))?;
+            let mut comparison = Comparison::new(content).map_err(Error::interrupted)?;
             while let Some(bytes) = found.body.next().await {
-                comparison.add(&bytes.map_err(|error| interrupted(error.into()))?);
+                comparison.add(&bytes.map_err(Error::interrupted)?);
             }
             Ok(comparison.end())
         };
@@ -297,11 +293,6 @@ fn verdict(error: &Error) -> Verdict {
 /// Whether the error says that an object of that name is stored.
 fn is_taken(error: &Error) -> bool {
     error.code() == Some("PreconditionFailed") || error.status() == Some(412)
-}
-
-/// The error for a body that ended early.
-fn interrupted(error: BoxError) -> Error {
-    Error::from(SdkError::<GetObjectError, HttpResponse>::dispatch_failure(ConnectorError::io(error)))
 }
 
 /// The error for an object whose name another object has. Another `topics.dir` alone does not help, because the flush
