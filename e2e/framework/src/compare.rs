@@ -197,10 +197,13 @@ mod tests {
     use super::*;
     use crate::observe::{EntryKind, Key};
 
-    static ROW: EntryKind = EntryKind { noun: "row", is_block: false, key: Key::None, rule: Rule::EachOnce };
-    static OBJECT: EntryKind = EntryKind { noun: "object", is_block: false, key: Key::None, rule: Rule::PlainOnly };
+    static ROW: EntryKind =
+        EntryKind { noun: "row", is_block: false, place: None, key: Key::None, rule: Rule::EachOnce };
+    static OBJECT: EntryKind =
+        EntryKind { noun: "object", is_block: false, place: None, key: Key::None, rule: Rule::PlainOnly };
     static LETTER: EntryKind = EntryKind {
         noun: "letter",
+        place: None,
         is_block: true,
         key: Key::None,
         rule: Rule::AtLeastOnce { offset_line: Some("offset:"), partition_line: Some("partition:") },

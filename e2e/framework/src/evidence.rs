@@ -84,6 +84,13 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Forgets what was found on earlier services, for the run begins on these.
+    pub(crate) fn begin_on(&mut self, stack: Arc<dyn Stack>) {
+        self.stack = Some(stack);
+        self.goal = None;
+        self.kafka_requests_before = None;
+    }
+
     /// The calls of the subject at which it can be killed: those to AWS, then those to Kafka.
     pub(crate) fn calls(&self) -> Vec<CallName> {
         let Some(stack) = &self.stack else { return Vec::new() };

@@ -54,7 +54,8 @@ mod tests {
     use super::*;
     use crate::observe::{EntryKind, Key, Rule};
 
-    static ITEM: EntryKind = EntryKind { noun: "item", is_block: false, key: Key::FirstFields, rule: Rule::EachOnce };
+    static ITEM: EntryKind =
+        EntryKind { noun: "item", is_block: false, place: None, key: Key::FirstFields, rule: Rule::EachOnce };
 
     fn observation(rows: &[&str]) -> Observation {
         let entries = rows.iter().map(|row| (*row).to_owned()).collect();

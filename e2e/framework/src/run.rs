@@ -56,8 +56,11 @@ impl Failure {
 pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Outcome {
     carry_out(suite, id, options, repeat, |evidence| {
         let Attempt { case, observation, ledger, disturbance } = attempt(suite, id, options, evidence)?;
-        evidence.phase(Phase::Comparing);
         let comparison = Comparison::of(&options.schedule, &suite.program);
+        if comparison.is_exact() && snapshot::is_due(&case, &observation) {
+            agree(&observation, || Ok(attempt(suite, id, options, evidence)?.observation), evidence)?;
+        }
+        evidence.phase(Phase::Comparing);
         let (mut problems, mut full) = (Vec::new(), Vec::new());
         // The ledger comes first, because it names the message.
         if let Some(problem) = ledger.and_then(|ledger| ledger.problem) {
@@ -92,6 +95,23 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
             Disturbance::None(why) => Ok(Verdict::Undisturbed(why)),
         }
     })
+}
+
+/// Runs a case again, for what the first run gave becomes a snapshot only if every run gives it.
+fn agree(
+    first: &Observation,
+    again: impl Fn() -> Result<Observation, Failure>,
+    evidence: &Evidence,
+) -> Result<(), Failure> {
+    let mut runs = vec![first.clone()];
+    while runs.len() < snapshot::RUNS {
+        evidence.log.note("-- the case is run once more, for its snapshots are new".to_owned());
+        runs.push(again()?);
+    }
+    match snapshot::disagreement(&runs) {
+        Some(problem) => Err(Failure::Observation(problem)),
+        None => Ok(()),
+    }
 }
 
 /// Runs a case and compares nothing, for what it observes is to be compared with what another stack gives.
@@ -195,7 +215,7 @@ fn attempt(suite: &Suite, id: &CaseId, options: &Options, evidence: &Evidence) -
 
     evidence.phase(Phase::StartingServices);
     let stack = options.start(suite)?;
-    evidence.found().stack = Some(Arc::clone(&stack));
+    evidence.found().begin_on(Arc::clone(&stack));
     stack.provide(&case.settings.resources)?;
     case.settings = case.settings.within(stack.namespace());
     evidence.log.within(stack.namespace());

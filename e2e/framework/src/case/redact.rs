@@ -68,7 +68,7 @@ pub(crate) enum Target {
     Header(Place, String),
 }
 
-/// Where a value stands.
+/// Where a value stands. A place is shown by the name that it has in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The items of all tables.
@@ -81,6 +81,18 @@ pub(crate) enum Place {
     Records,
     /// The messages of all queues.
     Messages,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Items => "items",
+            Self::Rows => "rows",
+            Self::DeadLetters => "dead_letters",
+            Self::Records => "records",
+            Self::Messages => "messages",
+        })
+    }
 }
 
 impl fmt::Display for Redaction {

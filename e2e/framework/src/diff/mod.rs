@@ -38,10 +38,10 @@ enum Change {
 
 /// A field, or a line of a block, that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Part {
-    name: String,
-    before: Option<String>,
-    after: Option<String>,
+pub(crate) struct Part {
+    pub name: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
 }
 
 impl Diff {
@@ -73,6 +73,14 @@ impl Diff {
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Of each entry that changed, the parts that did.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &[Part]> {
+        self.changes.iter().filter_map(|change| match change {
+            Change::Differs(_, parts) => Some(parts.as_slice()),
+            _ => None,
+        })
     }
 
     /// `1 row missing, 2 items changed`.

@@ -9,7 +9,8 @@ use crate::case::Case;
 use crate::stack::{Stack, StackError};
 
 /// A line about a table: a column, a partition key, its location, a parameter, or a partition.
-static LINE: EntryKind = EntryKind { noun: "catalog line", is_block: false, key: Key::Name, rule: Rule::EachOnce };
+static LINE: EntryKind =
+    EntryKind { noun: "catalog line", is_block: false, place: None, key: Key::Name, rule: Rule::EachOnce };
 
 /// The parameters of tables that Glue or its crawlers set by the clock.
 const VOLATILE: [&str; 2] = ["transient_lastDdlTime", "last_modified_time"];

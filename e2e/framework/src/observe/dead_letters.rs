@@ -11,6 +11,7 @@ use crate::stack::{Record, Stack, StackError};
 pub(crate) static DEAD_LETTER: EntryKind = EntryKind {
     noun: "dead letter",
     is_block: true,
+    place: Some(Place::DeadLetters),
     key: Key::Lines(&[
         "header __connect.errors.topic",
         "header __connect.errors.partition",

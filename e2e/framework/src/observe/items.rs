@@ -13,7 +13,7 @@ use crate::stack::{Stack, StackError, Table};
 
 /// An item of a table.
 pub(crate) static ITEM: EntryKind =
-    EntryKind { noun: "item", is_block: false, key: Key::FirstFields, rule: Rule::EachOnce };
+    EntryKind { noun: "item", is_block: false, place: Some(Place::Items), key: Key::FirstFields, rule: Rule::EachOnce };
 
 /// One section for every table.
 pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {

@@ -28,7 +28,7 @@ pub(crate) use self::objects::lines;
 pub(crate) use self::redactor::Redactor;
 #[cfg(test)]
 pub(crate) use self::{dead_letters::DEAD_LETTER, items::ITEM, objects::OBJECT, objects::ROW};
-use crate::case::Case;
+use crate::case::{Case, Place};
 use crate::stack::{Stack, StackError};
 
 /// Everything that the framework observes, in the order of the document.
@@ -57,6 +57,8 @@ pub(crate) struct EntryKind {
     pub noun: &'static str,
     /// Whether an entry may have several lines. Such entries are separated by an empty line.
     pub is_block: bool,
+    /// Where redactions find the values of an entry; `None` if they concern none of them.
+    pub place: Option<Place>,
     /// What identifies an entry, so that a changed entry is not reported as a missing one and a new one.
     pub key: Key,
     /// How the entries are compared when the run was disturbed.
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn a_section_is_read_back_as_it_was_written() {
         for (is_block, entries) in [(false, vec!["a", "b"]), (true, vec!["key: 1\nvalue: 2", "key: 3"])] {
-            let kind = EntryKind { noun: "entry", is_block, key: Key::None, rule: Rule::EachOnce };
+            let kind = EntryKind { noun: "entry", is_block, place: None, key: Key::None, rule: Rule::EachOnce };
             let text = entries.join(kind.separator());
             assert_eq!(kind.entries(&text), entries);
         }

@@ -18,13 +18,14 @@ use crate::stack::namespace::take_off;
 use crate::stack::{Stack, StackError};
 
 /// A row of an object.
-pub(crate) static ROW: EntryKind = EntryKind { noun: "row", is_block: false, key: Key::None, rule: Rule::EachOnce };
+pub(crate) static ROW: EntryKind =
+    EntryKind { noun: "row", is_block: false, place: Some(Place::Rows), key: Key::None, rule: Rule::EachOnce };
 /// The name and the size of an object.
 pub(crate) static OBJECT: EntryKind =
-    EntryKind { noun: "object", is_block: false, key: Key::Name, rule: Rule::PlainOnly };
+    EntryKind { noun: "object", is_block: false, place: None, key: Key::Name, rule: Rule::PlainOnly };
 /// A multipart upload that was neither completed nor aborted.
 static OPEN_UPLOAD: EntryKind =
-    EntryKind { noun: "open upload", is_block: false, key: Key::None, rule: Rule::EachOnce };
+    EntryKind { noun: "open upload", is_block: false, place: None, key: Key::None, rule: Rule::EachOnce };
 
 /// The section with the names and sizes of all objects.
 pub(super) const LISTING: &str = "objects";

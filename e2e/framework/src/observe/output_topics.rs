@@ -11,6 +11,7 @@ use crate::stack::{Record, Stack, StackError};
 pub(crate) static RECORD: EntryKind = EntryKind {
     noun: "record",
     is_block: true,
+    place: Some(Place::Records),
     key: Key::None,
     rule: Rule::AtLeastOnce { offset_line: None, partition_line: None },
 };

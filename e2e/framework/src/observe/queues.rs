@@ -9,6 +9,7 @@ use crate::stack::{Stack, StackError};
 static MESSAGE: EntryKind = EntryKind {
     noun: "queued message",
     is_block: false,
+    place: Some(Place::Messages),
     key: Key::None,
     rule: Rule::AtLeastOnce { offset_line: None, partition_line: None },
 };

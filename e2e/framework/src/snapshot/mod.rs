@@ -5,12 +5,14 @@
 //! insta, for two reasons: insta writes into the file itself, so that a full disk leaves half of it; and insta's header
 //! names the place where this crate was compiled, which in other projects is a path of one machine.
 
+mod birth;
 mod file;
 mod orders;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
+pub(crate) use self::birth::{RUNS, disagreement, is_due};
 pub(crate) use self::orders::prepare;
 use self::orders::{Action, Orders};
 use crate::case::Case;

@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("what_varies_in_the_names_of_objects_is_redacted", random_names),
         Trial::test("rows_are_compared_whatever_objects_they_are_in", rows_only),
         Trial::test("the_records_of_an_output_topic_are_observed", output_topics),
+        Trial::test("a_new_snapshot_is_written_only_if_every_run_gives_it", at_birth),
         Trial::test("what_was_stored_before_an_expected_failure_is_compared_if_asked_for", before_a_failure),
     ]
 }
@@ -201,6 +202,27 @@ fn output_topics() -> Result<(), Failed> {
     for schedule in ["twice", "killed:s3.PutObject:2:after", "killed:kafka.Produce:2", "killed:kafka.Produce:2:after"] {
         project = project.under(schedule);
         project.run("").passes().map_err(|error| format!("{schedule}: {error:?}"))?;
+    }
+    Ok(())
+}
+
+/// The pipeline sends a number with each record that chance decides.
+fn at_birth() -> Result<(), Failed> {
+    let project = project();
+    project.write("fixtures/words", "protocol.toml", "output_topics = ['copies']\nenv = { COPY_TO = 'copies' }\n");
+    for update in ["force", "new"] {
+        Verdict::of(project.command(&[], "").env("INSTA_UPDATE", update)).fails_with(&[
+            "the snapshots are new, and 3 runs do not give the same, so none was written",
+            "topic__copies.snap: 3 records changed",
+            "        \"$.records[*].headers.number\",\n",
+            "        \"$.records[*].timestamp\",\n",
+            "        \"$.records[*].value.meta.number\",\n",
+        ])?;
+        let written =
+            ["snap", "snap.new"].map(|ending| project.snapshot("topic__copies").with_extension(ending).exists());
+        if written != [false, false] {
+            return Err(format!("INSTA_UPDATE={update} has written a snapshot").into());
+        }
     }
     Ok(())
 }

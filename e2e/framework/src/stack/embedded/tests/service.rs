@@ -35,7 +35,7 @@ static NOTES: Service = Service {
     shorten: None,
 };
 
-static NOTE: EntryKind = EntryKind { noun: "note", is_block: false, key: Key::None, rule: Rule::EachOnce };
+static NOTE: EntryKind = EntryKind { noun: "note", is_block: false, place: None, key: Key::None, rule: Rule::EachOnce };
 
 type Notes = Arc<Mutex<Vec<String>>>;
 
