@@ -45,7 +45,7 @@ fn exists(name: &str, sources: &str) -> bool {
     if name.ends_with('_') {
         return sources.contains(&format!("\"{name}"));
     }
-    sources.contains(&format!("fn {name}()")) || sources.contains(&format!("\"{name}\""))
+    sources.contains(&format!("fn {name}(")) || sources.contains(&format!("\"{name}\""))
 }
 
 #[test]
