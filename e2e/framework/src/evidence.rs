@@ -13,7 +13,7 @@ use crate::ledger::Balance;
 use crate::observe::Counts;
 use crate::outcome::Times;
 use crate::settle::{self, Goal};
-use crate::stack::{Stack, StackKind};
+use crate::stack::{Stack, StackError, StackKind};
 use crate::subject::Log;
 use crate::suite::Options;
 
@@ -73,8 +73,9 @@ pub(crate) struct Found {
     phases: Vec<(Phase, Instant)>,
     pub stack: Option<Arc<dyn Stack>>,
     pub goal: Option<Goal>,
-    /// How many of the requests to Kafka were made before the subject was started.
-    pub kafka_requests_before: Option<usize>,
+    /// How many calls to AWS, and how many requests to Kafka, there had been when the pipeline was started, or started
+    /// again.
+    calls_before: (usize, usize),
     pub observed: Option<String>,
     pub diff: Option<String>,
     pub description: Option<String>,
@@ -88,18 +89,26 @@ impl Found {
     pub(crate) fn begin_on(&mut self, stack: Arc<dyn Stack>) {
         self.stack = Some(stack);
         self.goal = None;
-        self.kafka_requests_before = None;
+        self.calls_before = (0, 0);
     }
 
-    /// The calls of the subject at which it can be killed: those to AWS, then those to Kafka.
+    /// Notes that a process of the pipeline is about to be started.
+    pub(crate) fn start_subject(&mut self) -> Result<(), StackError> {
+        if let Some(stack) = &self.stack {
+            self.calls_before = (stack.calls().count(), stack.kafka_requests()?.len());
+        }
+        Ok(())
+    }
+
+    /// The calls at which the pipeline can be killed, of those that it has made since it was started for the last time:
+    /// those to AWS, then those to Kafka.
     pub(crate) fn calls(&self) -> Vec<CallName> {
         let Some(stack) = &self.stack else { return Vec::new() };
-        let mut names = stack.calls().names();
-        if let Some(before) = self.kafka_requests_before {
-            // A broker that does not answer has been reported before.
-            let requests = stack.kafka_requests().unwrap_or_default();
-            names.extend(numbered(requests.iter().skip(before).map(|name| (KAFKA, *name))));
-        }
+        let (aws, kafka) = self.calls_before;
+        let mut names = stack.calls().names_after(aws);
+        // A broker that does not answer has been reported before.
+        let requests = stack.kafka_requests().unwrap_or_default();
+        names.extend(numbered(requests.iter().skip(kafka).map(|name| (KAFKA, *name))));
         names
     }
 

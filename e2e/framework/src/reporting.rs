@@ -67,6 +67,8 @@ fn commit(root: &Path) -> Option<String> {
 fn case(outcome: &Outcome, folder: &Path) -> CaseReport {
     CaseReport {
         name: outcome.name(),
+        case: outcome.id.to_string(),
+        kind: outcome.schedule.kind(),
         description: outcome.description.clone(),
         verdict: match &outcome.verdict {
             Verdict::Passed => CaseVerdict::Passed,

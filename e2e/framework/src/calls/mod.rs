@@ -150,9 +150,21 @@ impl Calls {
         self.state().calls.clone()
     }
 
+    /// How many calls there have been so far.
+    pub(crate) fn count(&self) -> usize {
+        self.state().calls.len()
+    }
+
     /// The name of every call so far, in the order of arrival. The calls of an operation are counted over all targets.
     pub fn names(&self) -> Vec<CallName> {
-        numbered(self.state().calls.iter().map(|call| (call.service.as_str(), call.operation.as_str())))
+        self.names_after(0)
+    }
+
+    /// The same without the first `calls`, which are not counted either.
+    pub(crate) fn names_after(&self, calls: usize) -> Vec<CallName> {
+        let state = self.state();
+        let calls = state.calls.iter().skip(calls);
+        numbered(calls.map(|call| (call.service.as_str(), call.operation.as_str())))
     }
 
     /// Waits until `condition` is true of the calls so far. It is checked again whenever a call arrives, receives bytes

@@ -1,28 +1,20 @@
-//! How each schedule disturbs a run, and why it may come to nothing.
+//! How the schedules without a crash disturb a run, and why they may come to nothing.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::{Disturbance, Drive, DriveError, NO_CALL, with_session_hint};
-use crate::calls::{CallName, Fault, Hits, KAFKA, Trouble};
+use crate::calls::{Fault, Hits, Trouble};
 use crate::evidence::Phase;
-use crate::observe::counted;
-use crate::schedule::{self, CrashPoint};
-use crate::settle::{Goal, STOP_LIMIT, SettleError};
+use crate::schedule;
+use crate::settle::{STOP_LIMIT, SettleError};
 use crate::stack::Record;
-use crate::subject::{Killer, Subject};
 
 /// Why the order in which messages are sent is not disturbed.
 const IN_ORDER: &str = "the case says `in_order`, so its messages are sent one by one, in their order";
 
 /// How long a subject that was denied a call may take until it has drained. After this time it is started again.
 const WAIT_FOR_DENIED: Duration = Duration::from_secs(5);
-
-/// How often the broker is asked whether a request has come.
-const LOOK_FOR_REQUEST: Duration = Duration::from_millis(1);
 
 impl Drive<'_> {
     /// Sends the messages in another order.
@@ -116,89 +108,6 @@ impl Drive<'_> {
         self.drain_with(&subjects, &goal).map_err(with_session_hint)?;
         Ok(self.if_disturbed(NO_CALL))
     }
-
-    /// Kills the process that makes a call at that call, then starts it once more and lets the pipeline drain.
-    pub(super) fn killed(&self, goal: &Goal, point: &CrashPoint) -> Result<Disturbance, DriveError> {
-        if point.call.service == KAFKA {
-            return self.killed_at_kafka(goal, point);
-        }
-        let killers: Arc<OnceLock<Vec<(String, Killer)>>> = Arc::default();
-        let was_killed = Arc::new(AtomicBool::new(false));
-        let hook = {
-            let (killers, was_killed) = (Arc::clone(&killers), Arc::clone(&was_killed));
-            let (log, point) = (self.evidence.log.clone(), point.clone());
-            move |process: &str| {
-                was_killed.store(true, Ordering::SeqCst);
-                let killers = killers.wait();
-                // A name that none of the processes was given is one that the first process has chosen for itself.
-                let killer = killers.iter().find(|(name, _)| name == process).or(killers.first());
-                if let Some((name, killer)) = killer {
-                    let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
-                    log.note(format!("-- SIGKILL{of} at {point}"));
-                    killer.kill();
-                }
-            }
-        };
-        let mut call = point.call.clone();
-        call.target = call.target.map(|target| format!("{}{target}", self.stack.namespace()));
-        self.stack.calls().inject(Fault::Hold { call, moment: point.moment, hook: Box::new(hook) });
-        let mut subjects = self.start()?;
-        let _ = killers.set(subjects.iter().map(|subject| (subject.name().to_owned(), subject.killer())).collect());
-        let drained = self.drain_with(&subjects, goal);
-        self.after_kill(&mut subjects, goal, drained, was_killed.load(Ordering::SeqCst), point)
-    }
-
-    /// The same for a request to Kafka. The broker does not tell which process makes it, so the subject itself is killed.
-    fn killed_at_kafka(&self, goal: &Goal, point: &CrashPoint) -> Result<Disturbance, DriveError> {
-        let CallName { operation, nth, target, .. } = &point.call;
-        if target.is_some() || !self.stack.hold_kafka_request(operation, *nth, point.moment)? {
-            self.drain(goal)?;
-            let why = "the embedded broker can hold the requests Produce and OffsetCommit, which are named without a \
-                       target, and no other broker can hold any";
-            return Ok(Disturbance::None(why.to_owned()));
-        }
-        let mut subjects = self.start()?;
-        let (was_killed, has_ended) = (AtomicBool::new(false), AtomicBool::new(false));
-        let killer = subjects.first().map(Subject::killer);
-        let drained = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !has_ended.load(Ordering::SeqCst) {
-                    if self.stack.holds_kafka_request(operation).unwrap_or(false) {
-                        was_killed.store(true, Ordering::SeqCst);
-                        self.evidence.log.note(format!("-- SIGKILL at {point}"));
-                        killer.iter().for_each(Killer::kill);
-                        return;
-                    }
-                    std::thread::sleep(LOOK_FOR_REQUEST);
-                }
-            });
-            let drained = self.drain_with(&subjects, goal);
-            has_ended.store(true, Ordering::SeqCst);
-            drained
-        });
-        self.after_kill(&mut subjects, goal, drained, was_killed.load(Ordering::SeqCst), point)
-    }
-
-    /// If a process was killed, starts it once more and lets the pipeline drain.
-    fn after_kill(
-        &self,
-        subjects: &mut [Subject],
-        goal: &Goal,
-        drained: Result<(), DriveError>,
-        was_killed: bool,
-        point: &CrashPoint,
-    ) -> Result<Disturbance, DriveError> {
-        match drained {
-            // The subject may also have made this call while it was stopping.
-            Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. })) if was_killed => {
-                self.start_again(subjects)?;
-                self.drain_with(subjects, goal).map_err(with_session_hint)?;
-                Ok(Disturbance::AsScheduled)
-            }
-            Ok(()) => Ok(Disturbance::None(no_such_call(&point.call, &self.evidence.found().calls()))),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 fn messages(records: &[Record]) -> String {
@@ -206,37 +115,5 @@ fn messages(records: &[Record]) -> String {
         0 => "no message".to_owned(),
         1 => "one message".to_owned(),
         count => format!("{count} messages"),
-    }
-}
-
-/// Says that a call did not occur, and which calls the subject made instead.
-fn no_such_call(wanted: &CallName, made: &[CallName]) -> String {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for call in made {
-        *counts.entry(format!("{}.{}", call.service, call.operation)).or_default() += 1;
-    }
-    let CallName { service, operation, nth, target } = wanted;
-    let target = target.as_ref().map(|target| format!(" to {target}")).unwrap_or_default();
-    let made: Vec<String> = counts.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
-    let made = if made.is_empty() { "no call at all".to_owned() } else { made.join(", ") };
-    format!("the subject made fewer than {}{target}, but {made}", counted(*nth, &format!("{service}.{operation} call")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_that_did_not_occur_is_told_beside_those_that_did() {
-        let call = |operation: &str, nth, target: Option<&str>| {
-            let target = target.map(str::to_owned);
-            CallName { service: "s3".into(), operation: operation.into(), nth, target }
-        };
-        let made = [call("HeadBucket", 1, None), call("PutObject", 1, None), call("PutObject", 2, None)];
-        assert_eq!(
-            no_such_call(&call("PutObject", 3, Some("raw/a")), &made),
-            "the subject made fewer than 3 s3.PutObject calls to raw/a, but 1 s3.HeadBucket, 2 s3.PutObject"
-        );
-        assert!(no_such_call(&call("PutObject", 1, None), &[]).ends_with("but no call at all"));
     }
 }

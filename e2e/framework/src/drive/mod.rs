@@ -1,6 +1,7 @@
 //! Runs a subject under one schedule: sends messages, starts the subject, disturbs it, lets it drain and stops it. The
 //! result says whether the schedule disturbed the run at all.
 
+mod crash;
 mod disturbed;
 
 use crate::calls::{Fault, Hits, Trouble};
@@ -80,7 +81,7 @@ impl Drive<'_> {
             Schedule::Reordered(seed) => return self.reordered(records, *seed),
             Schedule::OneByOne => return self.one_by_one(records),
             Schedule::Restarted(after) => return self.restarted(records, *after),
-            Schedule::Killed(point) => return self.killed(&self.send(records)?, point),
+            Schedule::Killed(crashes) => return self.killed(&self.send(records)?, crashes),
             Schedule::Throttled => {
                 let faults = [Fault::Throttle(Hits::Every(2)), Fault::Unprocessed(Hits::Every(4))];
                 return self.with_faults(records, faults, "the subject wrote nothing, so no write was refused");
@@ -147,8 +148,7 @@ impl Drive<'_> {
 
     /// Starts every process of the pipeline.
     fn start(&self) -> Result<Vec<Subject>, DriveError> {
-        let requests = self.stack.kafka_requests()?.len();
-        self.evidence.found().kafka_requests_before.get_or_insert(requests);
+        self.evidence.found().start_subject()?;
         self.evidence.phase(Phase::StartingSubject);
         let further = self.case.settings.subjects.iter().map(|subject| subject.name.as_str());
         std::iter::once("").chain(further).map(|name| self.start_one(name)).collect()
@@ -235,13 +235,23 @@ impl Drive<'_> {
 
     /// Starts successors of the processes that have ended.
     fn start_again(&self, subjects: &mut [Subject]) -> Result<(), DriveError> {
+        self.start_again_and(subjects, |_| ())
+    }
+
+    /// The same, and calls `started` when they run and may not have done anything yet.
+    fn start_again_and(&self, subjects: &mut [Subject], started: impl FnOnce(&[Subject])) -> Result<(), DriveError> {
+        self.evidence.found().start_subject()?;
         self.evidence.phase(Phase::StartingSubject);
-        for subject in subjects.iter_mut().filter(|subject| subject.status().is_some()) {
+        let mut hearings = Vec::new();
+        for (at, subject) in subjects.iter_mut().enumerate().filter(|(_, subject)| subject.status().is_some()) {
             let name = subject.name().to_owned();
-            let hearing = Hearing::before_start(self.evidence.log.of(&name));
+            hearings.push((at, Hearing::before_start(self.evidence.log.of(&name))));
             *subject = self.start_one(&name)?;
-            // If its predecessor had done all the work, the successor is asked to stop at once.
-            hearing.wait(subject, STOP_LIMIT);
+        }
+        started(subjects);
+        // If their predecessors had done all the work, the successors are asked to stop at once.
+        for (at, hearing) in hearings {
+            hearing.wait(&subjects[at], STOP_LIMIT);
         }
         Ok(())
     }

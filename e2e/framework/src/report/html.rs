@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{CaseReport, CaseVerdict, RunFacts, rows};
+use super::{CaseReport, CaseVerdict, RunFacts, map, rows};
 
 /// The page of a run that has taken `seconds` until now.
 pub(super) fn page(facts: &RunFacts, cases: &[CaseReport], seconds: f64) -> String {
@@ -26,6 +26,7 @@ pub(super) fn page(facts: &RunFacts, cases: &[CaseReport], seconds: f64) -> Stri
             write_failure(case, &mut html);
         }
     }
+    map::write(cases, &mut html);
     html.push_str("<h2>All cases</h2>\n");
     write_table(cases, seconds, &mut html);
     rows::write(cases, &mut html);
@@ -135,7 +136,7 @@ fn write_cell(noun: &str, count: usize, html: &mut String) {
     let _ = write!(html, "<td data-noun=\"{}\"{none}>{count}", escape(noun));
 }
 
-fn class(verdict: CaseVerdict) -> &'static str {
+pub(super) fn class(verdict: CaseVerdict) -> &'static str {
     match verdict {
         CaseVerdict::Failed => "failed",
         CaseVerdict::Infrastructure => "infrastructure",

@@ -4,6 +4,7 @@
 //! The report does not know how cases are run. It gets facts and texts.
 
 mod html;
+mod map;
 mod rows;
 mod store;
 #[cfg(test)]
@@ -52,6 +53,10 @@ pub(crate) enum CaseVerdict {
 pub(crate) struct CaseReport {
     /// The name of the case, `protocol::case`, and the schedule if it is not the plain one.
     pub name: String,
+    /// The name of the case alone.
+    pub case: String,
+    /// The schedule, or the kind of the crash point.
+    pub kind: String,
     /// The `description` in the fixture.
     pub description: Option<String>,
     pub verdict: CaseVerdict,

@@ -19,6 +19,8 @@ fn facts() -> RunFacts {
 fn passed(name: &str) -> CaseReport {
     CaseReport {
         name: name.into(),
+        case: name.into(),
+        kind: "plain".into(),
         description: Some("Two orders, one of which is paid.".into()),
         verdict: CaseVerdict::Passed,
         failure: String::new(),
@@ -183,4 +185,33 @@ fn the_rows_of_each_account_are_shown_and_the_exceptions_with_their_reasons() {
         assert!(page.contains(text), "{text}\n{page}");
     }
     assert!(!html::page(&facts(), &[passed("c::c")], 1.0).contains("<h2>Rows</h2>"), "nobody keeps a ledger");
+}
+
+#[test]
+fn the_map_shows_how_the_runs_of_a_case_have_ended_under_each_schedule() {
+    let run = |case: &str, kind: &str, verdict| CaseReport {
+        name: format!("{case} under {kind}"),
+        case: case.into(),
+        kind: kind.into(),
+        verdict,
+        ..passed(case)
+    };
+    let mut runs = vec![run("a::a", "plain", CaseVerdict::Passed), run("b::b", "plain", CaseVerdict::Passed)];
+    assert!(!html::page(&facts(), &runs, 1.0).contains("<h2>Map"), "the table says as much");
+    let after = "after s3.PutObject";
+    runs.extend([
+        run("a::a", after, CaseVerdict::Passed),
+        run("a::a", after, CaseVerdict::Passed),
+        run("a::a", after, CaseVerdict::Failed),
+        run("b::b", after, CaseVerdict::Undisturbed),
+    ]);
+    let page = html::page(&facts(), &runs, 1.0);
+    for text in [
+        "<thead><tr><th>case<th>after s3.PutObject<th>plain</thead>",
+        "<tr><td>a::a<td data-noun=\"after s3.PutObject\"><span class=failed><a href=\"#a::a under after s3.PutObject\">✗</a></span> \
+         <span class=passed>✓ 2</span> <td data-noun=\"plain\"><span class=passed>✓</span> \n",
+        "<tr><td>b::b<td data-noun=\"after s3.PutObject\"><span class=undisturbed>○</span> <td data-noun=\"plain\"><span class=passed>✓</span> \n",
+    ] {
+        assert!(page.contains(text), "{text}\n{page}");
+    }
 }

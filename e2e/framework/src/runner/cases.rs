@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
+use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -27,6 +28,37 @@ pub(super) fn select(suite: &Suite, filters: &[String]) -> Result<Vec<CaseId>, S
         ));
     }
     Ok(cases)
+}
+
+/// One of several parts of the cases, which together are all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    /// From 1.
+    number: usize,
+    of: usize,
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err("write which of how many parts, such as 1/4".to_owned()),
+        }
+    }
+}
+
+impl Part {
+    /// Keeps the cases of this part. Neighbours are in different parts, for those of one protocol take a similar time.
+    pub(super) fn keep(self, cases: &mut Vec<CaseId>) {
+        let mut at = 0;
+        cases.retain(|_| {
+            at += 1;
+            at % self.of == self.number % self.of
+        });
+    }
 }
 
 /// Calls `run` for every task, `jobs` of them at a time, and returns the outcomes in the order of their cases.
@@ -71,4 +103,33 @@ fn progress(runs: usize) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_case_is_in_one_part() {
+        let all: Vec<CaseId> = (0..7).map(|name| CaseId { protocol: "p".into(), name: name.to_string() }).collect();
+        let mut found = Vec::new();
+        for (part, size) in [("1/3", 3), ("2/3", 2), ("3/3", 2)] {
+            let mut cases = all.clone();
+            part.parse::<Part>().expect(part).keep(&mut cases);
+            assert_eq!(cases.len(), size, "{part}");
+            found.extend(cases);
+        }
+        found.sort();
+        assert_eq!(found, all);
+        let mut cases = all.clone();
+        "1/1".parse::<Part>().expect("all").keep(&mut cases);
+        assert_eq!(cases, all);
+    }
+
+    #[test]
+    fn what_is_no_part_is_refused() {
+        for wrong in ["", "1", "0/3", "4/3", "1/0", "a/b"] {
+            assert!(wrong.parse::<Part>().expect_err(wrong).contains("such as 1/4"), "{wrong}");
+        }
+    }
 }

@@ -9,18 +9,21 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::cases::{run_all, select};
+use super::cases::{Part, run_all, select};
 use super::{FAILED, INFRASTRUCTURE, sweep, table};
 use crate::schedule::Schedules;
 use crate::stack::{Isolation, StackKind, docker};
 use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, hint, machine, reporting, variables};
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct RunArguments {
     /// Run only the cases whose name, `protocol::case`, contains one of these texts.
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
+    /// Run only one part of these cases, such as 1/4. Together, the parts are all of them.
+    #[arg(long, value_name = "K/N")]
+    part: Option<Part>,
     /// How many cases run at once. Cases mostly wait, so the default is four for every core.
     #[arg(long, short)]
     jobs: Option<NonZeroUsize>,
@@ -56,7 +59,12 @@ pub(super) struct RunArguments {
     /// call, and once with the pipeline killed after it.
     #[arg(long, conflicts_with_all = ["schedule", "update", "subject_running"])]
     sweep: bool,
-    /// With --sweep: kill the pipeline at this many of the calls only. A seed chooses them.
+    /// With --sweep: how many crashes there are in one run. With 2, what is started again after a crash is killed at each of
+    /// its own calls, too.
+    #[arg(long, value_name = "N", requires = "sweep", default_value = "1")]
+    depth: NonZeroUsize,
+    /// With --sweep: kill the pipeline at this many of the calls only, and with --depth 2 at as many of those that follow a
+    /// crash. A seed chooses them.
     #[arg(long, value_name = "N", requires = "sweep")]
     sample: Option<NonZeroUsize>,
     /// With --sample: the seed, which chooses the same calls again. Without it, a new one is chosen and printed.
@@ -109,7 +117,10 @@ pub(super) fn run(mut suite: Suite, arguments: &RunArguments, runner: &str) -> R
         ));
     }
     machine::prepare(arguments.update)?;
-    let cases = select(&suite, &arguments.filters)?;
+    let mut cases = select(&suite, &arguments.filters)?;
+    if let Some(part) = arguments.part {
+        part.keep(&mut cases);
+    }
     // A schedule that was chosen for a single case was meant for that case, so it has to disturb it.
     let must_disturb = cases.len() == 1 && arguments.schedule.single().is_some();
     let options = Options { must_disturb, ..arguments.options() };
@@ -176,7 +187,8 @@ fn run_cases(
         });
         let run_under =
             |id: &CaseId, schedule: Schedule| run(id, &Options { schedule, must_disturb: false, ..options.clone() });
-        let swept = sweep::run(cases, jobs, arguments.json, sample, run_under);
+        let extent = sweep::Extent { sample, depth: arguments.depth };
+        let swept = sweep::run(cases, jobs, arguments.json, extent, run_under);
         let took = started.elapsed();
         let text = sweep::text(&swept, took);
         let (schedules, sentence) = (sweep::NAME.to_owned(), sweep::SENTENCE.to_owned());

@@ -1,5 +1,6 @@
 //! `e2e --sweep` runs every case undisturbed. Then it runs the case once for each of its calls to AWS and Kafka with the
-//! subject killed before the call, and once with the subject killed after it; or for a sample of these crash points.
+//! subject killed before the call, and once with the subject killed after it; or for a sample of these crash points. With
+//! a depth of 2, what was started after a crash is killed at each of its own calls, too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,14 +8,23 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::cases::run_all;
-use crate::schedule::CrashPoint;
-use crate::{CaseId, Outcome, Schedule};
+use crate::schedule::{CrashPoint, Crashes};
+use crate::{CaseId, Outcome, Schedule, Verdict};
 
 /// The name of a sweep where a schedule is named.
 pub(super) const NAME: &str = "killed at every call";
 
 /// The sentence about a sweep in the report.
 pub(super) const SENTENCE: &str = "killed at every call: each case runs undisturbed, then with the pipeline killed before and after each of its calls to AWS and Kafka";
+
+/// Which crash points are run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    /// All of them, or a part.
+    pub sample: Option<Sample>,
+    /// How many crashes there are in one run.
+    pub depth: NonZeroUsize,
+}
 
 /// A part of the crash points, which a seed chooses.
 #[derive(Debug, Clone, Copy)]
@@ -27,10 +37,9 @@ pub(super) struct Sample {
 impl Sample {
     /// Chooses among the tasks. A point is chosen by its own name, so that one more or one less among the others, as
     /// when a pipeline asks a queue once more, hardly changes the choice.
-    fn choose(self, mut tasks: Vec<(CaseId, Schedule)>) -> Vec<(CaseId, Schedule)> {
+    fn choose(self, tasks: &mut Vec<(CaseId, Schedule)>) {
         tasks.sort_by_cached_key(|(id, schedule)| self.rank(&format!("{id} {schedule}")));
         tasks.truncate(self.points.get());
-        tasks
     }
 
     /// The FNV-1a hash of the name, stirred with the seed.
@@ -47,9 +56,20 @@ impl Sample {
 pub(super) struct Swept {
     /// The outcomes of all runs, with those of each case together.
     pub outcomes: Vec<Outcome>,
-    /// How many crash points the undisturbed runs have shown.
-    planned: usize,
+    /// What was run with one crash, with two, and so on.
+    levels: Vec<Level>,
     sample: Option<Sample>,
+}
+
+/// What was run with the same number of crashes.
+#[derive(Debug)]
+struct Level {
+    /// How many crash points the runs with one crash less have shown.
+    planned: usize,
+    /// How many of them were run.
+    chosen: usize,
+    /// In how many of these the call did not occur.
+    never: usize,
 }
 
 /// Sweeps the cases. A case that fails undisturbed is not run again.
@@ -57,22 +77,42 @@ pub(super) fn run(
     cases: &[CaseId],
     jobs: Option<NonZeroUsize>,
     quiet: bool,
-    sample: Option<Sample>,
+    Extent { sample, depth }: Extent,
     run: impl Fn(&CaseId, Schedule) -> Outcome + Sync,
 ) -> Swept {
     let mut outcomes = run_all(cases, jobs, quiet, |id| run(id, Schedule::Plain));
-    let passed = outcomes.iter().filter(|outcome| outcome.failure().is_none());
-    let tasks: Vec<(CaseId, Schedule)> = passed
-        .flat_map(|outcome| {
-            let points = CrashPoint::at_all(&outcome.calls).into_iter();
-            points.map(|point| (outcome.id.clone(), Schedule::Killed(point)))
-        })
-        .collect();
-    let planned = tasks.len();
-    let tasks = if let Some(sample) = sample { sample.choose(tasks) } else { tasks };
-    outcomes.extend(run_all(&tasks, jobs, quiet, |(id, schedule)| run(id, schedule.clone())));
+    let mut levels = Vec::new();
+    let mut tasks = one_crash_more(&outcomes);
+    for _ in 0..depth.get() {
+        let planned = tasks.len();
+        if let Some(sample) = sample {
+            sample.choose(&mut tasks);
+        }
+        let killed = run_all(&tasks, jobs, quiet, |(id, schedule)| run(id, schedule.clone()));
+        // A run that failed has hit its point, or could not tell.
+        let never = killed.iter().filter(|outcome| outcome.undisturbed().is_some()).count();
+        levels.push(Level { planned, chosen: tasks.len(), never });
+        tasks = one_crash_more(&killed);
+        outcomes.extend(killed);
+    }
     outcomes.sort_by(|a, b| a.id.cmp(&b.id));
-    Swept { outcomes, planned, sample }
+    Swept { outcomes, levels, sample }
+}
+
+/// For each run that passed, the same run with one crash more: at each call that the pipeline made at last.
+fn one_crash_more(outcomes: &[Outcome]) -> Vec<(CaseId, Schedule)> {
+    let passed = outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Passed);
+    passed
+        .flat_map(|outcome| {
+            CrashPoint::at_all(&outcome.calls).into_iter().map(|point| {
+                let crashes = match &outcome.schedule {
+                    Schedule::Killed(crashes) => crashes.and(point),
+                    _ => Crashes::from(point),
+                };
+                (outcome.id.clone(), Schedule::Killed(crashes))
+            })
+        })
+        .collect()
 }
 
 /// The text about a sweep: one line for every case, then the totals and the runs that failed.
@@ -108,19 +148,20 @@ pub(super) fn text(swept: &Swept, took: Duration) -> String {
 }
 
 impl Swept {
-    /// How many crash points were planned, chosen, hit and never hit. A run that failed has hit its point, or could not
-    /// tell.
+    /// How many crash points were planned, chosen, hit and never hit, for each number of crashes in a run.
     fn points(&self) -> String {
-        let under_a_point = || self.outcomes.iter().filter(|outcome| !outcome.schedule.is_plain());
-        let (chosen, planned) = (under_a_point().count(), self.planned);
-        let never = under_a_point().filter(|outcome| outcome.undisturbed().is_some()).count();
-        let choice = match self.sample {
-            Some(Sample { points, seed }) => {
-                format!("{chosen} of them chosen by --sample {points} --seed {seed}")
-            }
-            None => "all of them chosen".to_owned(),
-        };
-        format!("{planned} crash points, {choice}: {} hit, {never} never hit\n", chosen - never)
+        let mut text = String::new();
+        for (Level { planned, chosen, never }, crash) in self.levels.iter().zip(1..) {
+            let choice = match self.sample {
+                Some(Sample { points, seed }) => {
+                    format!("{chosen} of them chosen by --sample {points} --seed {seed}")
+                }
+                None => "all of them chosen".to_owned(),
+            };
+            let what = if crash == 1 { "crash points".to_owned() } else { format!("crash points for crash {crash}") };
+            let _ = writeln!(text, "{planned} {what}, {choice}: {} hit, {never} never hit", chosen - never);
+        }
+        text
     }
 }
 
@@ -177,7 +218,7 @@ mod tests {
     #[test]
     fn every_call_of_the_undisturbed_run_is_a_crash_point_before_and_after() {
         let id = CaseId { protocol: "p".into(), name: "c".into() };
-        let swept = run(&[id], None, true, None, |id, schedule| {
+        let swept = run(&[id], None, true, extent(None, 1), |id, schedule| {
             let calls = ["s3.PutObject:1", "dynamodb.PutItem:1"];
             outcome(id, schedule, &calls)
         });
@@ -196,11 +237,34 @@ mod tests {
         assert!(text.ends_with("  ✗ p::c under killed:s3.PutObject:1\n"), "{text}");
     }
 
+    fn extent(sample: Option<Sample>, depth: usize) -> Extent {
+        Extent { sample, depth: NonZeroUsize::new(depth).expect("not zero") }
+    }
+
+    #[test]
+    fn with_a_depth_of_two_what_was_started_again_is_killed_at_each_of_its_calls() {
+        let id = CaseId { protocol: "p".into(), name: "c".into() };
+        let swept = run(&[id], None, true, extent(None, 2), |id, schedule| {
+            // What was started again has less to do.
+            let calls =
+                if schedule.is_plain() { ["s3.PutObject:1", "s3.PutObject:2"].as_slice() } else { &["s3.PutObject:1"] };
+            outcome(id, schedule, calls)
+        });
+        let schedules: Vec<String> = swept.outcomes.iter().map(|outcome| outcome.schedule.to_string()).collect();
+        for expected in ["killed:s3.PutObject:2", "killed:s3.PutObject:2:after+s3.PutObject:1:after"] {
+            assert!(schedules.iter().any(|schedule| schedule == expected), "{expected} is not among {schedules:?}");
+        }
+        // Of the four runs with one crash, one failed and one was not disturbed.
+        let text = text(&swept, Duration::from_secs(1));
+        assert!(text.contains("\n4 crash points, all of them chosen: 3 hit, 1 never hit\n"), "{text}");
+        assert!(text.contains("\n4 crash points for crash 2, all of them chosen: 4 hit, 0 never hit\n"), "{text}");
+    }
+
     fn chosen(seed: u64, names: &[String]) -> Vec<String> {
         let id = CaseId { protocol: "p".into(), name: "c".into() };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let sample = Sample { points: NonZeroUsize::new(4).expect("not zero"), seed };
-        let swept = run(&[id], None, true, Some(sample), |id, schedule| outcome(id, schedule, &names));
+        let swept = run(&[id], None, true, extent(Some(sample), 1), |id, schedule| outcome(id, schedule, &names));
         let text = text(&swept, Duration::from_secs(1));
         let expected = format!("{} crash points, 4 of them chosen by --sample 4 --seed {seed}: ", 2 * names.len());
         assert!(text.contains(&expected), "{text}");

@@ -1,4 +1,4 @@
-//! Crash points: the calls at which a subject can be killed, and how people name them.
+//! Crash points: the calls at which a subject can be killed, one or several in turn, and how people name them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,7 +28,7 @@ impl CrashPoint {
             Moment::Before => "before the service sees it",
             Moment::After => "after the service has carried it out",
         };
-        format!("the pipeline is killed at call {nth} of {service}.{operation}{target}, {moment}, and started again")
+        format!("call {nth} of {service}.{operation}{target}, {moment}")
     }
 
     /// The two crash points of every one of these calls, one before and one after it.
@@ -74,6 +74,73 @@ impl FromStr for CrashPoint {
         }
         let (service, operation, target) = (service.to_owned(), operation.to_owned(), target.map(str::to_owned));
         Ok(Self { call: CallName { service, operation, nth, target }, moment })
+    }
+}
+
+/// One crash, or several of which each follows the recovery from the one before it.
+///
+/// They are written with `+` between them: `s3.PutObject:1:after+kafka.OffsetCommit:1`. After a crash, calls are counted
+/// anew. Only the last crash point may have a target, which reaches to the end of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crashes {
+    /// The call of the first crash.
+    pub first: CrashPoint,
+    /// The calls of those that follow.
+    pub then: Vec<CrashPoint>,
+}
+
+impl Crashes {
+    /// All crash points in turn.
+    pub(crate) fn points(&self) -> impl Iterator<Item = &CrashPoint> {
+        std::iter::once(&self.first).chain(&self.then)
+    }
+
+    /// The same, with one more crash after them.
+    pub(crate) fn and(&self, point: CrashPoint) -> Self {
+        let mut crashes = self.clone();
+        crashes.then.push(point);
+        crashes
+    }
+
+    /// What the last crash has in common with the same crash at another of these calls.
+    pub(super) fn kind(&self) -> String {
+        let CrashPoint { call: CallName { service, operation, .. }, moment } = self.then.last().unwrap_or(&self.first);
+        let moment = if *moment == Moment::Before { "before" } else { "after" };
+        let again = if self.then.is_empty() { String::new() } else { format!("crash {}, ", self.then.len() + 1) };
+        format!("{again}{moment} {service}.{operation}")
+    }
+
+    pub(super) fn sentence(&self) -> String {
+        let points: Vec<String> = self.points().map(CrashPoint::sentence).collect();
+        format!("the pipeline is killed at {}, and started again", points.join(", started again and killed at "))
+    }
+}
+
+impl From<CrashPoint> for Crashes {
+    fn from(first: CrashPoint) -> Self {
+        Self { first, then: Vec::new() }
+    }
+}
+
+impl fmt::Display for Crashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        self.then.iter().try_for_each(|point| write!(f, "+{point}"))
+    }
+}
+
+impl FromStr for Crashes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (calls, target) = text.split_at(text.find('@').unwrap_or(text.len()));
+        let mut calls: Vec<String> = calls.split('+').map(str::to_owned).collect();
+        if let Some(last) = calls.last_mut() {
+            last.push_str(target);
+        }
+        let mut points = calls.iter().map(|call| call.parse());
+        let first = points.next().unwrap_or_else(|| "".parse())?;
+        Ok(Self { first, then: points.collect::<Result<_, _>>()? })
     }
 }
 

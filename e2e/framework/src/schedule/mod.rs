@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
 
-pub(crate) use self::crash::CrashPoint;
+pub(crate) use self::crash::{CrashPoint, Crashes};
 pub use self::list::Schedules;
 pub(crate) use self::order::{partition_anew, reordered, twice};
 
@@ -36,9 +36,9 @@ pub enum Schedule {
     /// The subject is stopped in good order after this many messages, or after half of them, and another one is
     /// started for the rest. A case with no message left for it is not disturbed.
     Restarted(Option<NonZeroUsize>),
-    /// The subject is killed (SIGKILL) at one of its calls to AWS or Kafka, and another one is started. A run without this
-    /// call is not disturbed.
-    Killed(CrashPoint),
+    /// The subject is killed (SIGKILL) at one of its calls to AWS or Kafka, and another one is started, which may be killed in
+    /// turn. A run without one of these calls is not disturbed.
+    Killed(Crashes),
     /// Each service of AWS refuses the first write and every second one after it, as it does with a client that asks for
     /// too much, and leaves an item of some batches unprocessed. A run without a write is not disturbed.
     Throttled,
@@ -121,9 +121,17 @@ impl Schedule {
             Self::Flaky => "the first call to each service and every third one after it fail".to_owned(),
             Self::Slow => format!("every call to AWS takes {} ms longer", DELAY.as_millis()),
             Self::Denied => format!("each service of AWS denies the first {DENIALS} calls"),
-            Self::Killed(point) => point.sentence(),
+            Self::Killed(crashes) => crashes.sentence(),
         };
         format!("{self}: {what}")
+    }
+
+    /// The schedule, or the kind of its last crash point, where runs of one kind are shown together.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Killed(crashes) => crashes.kind(),
+            other => other.to_string(),
+        }
     }
 
     /// Whether object boundaries, their listing, and the number of times that a row appears have to match too.
@@ -142,7 +150,7 @@ impl fmt::Display for Schedule {
             Self::Partitions(partitions) => write!(f, "partitions-{partitions}"),
             Self::Restarted(None) => f.write_str("restarted"),
             Self::Restarted(Some(messages)) => write!(f, "restarted:{messages}"),
-            Self::Killed(point) => write!(f, "killed:{point}"),
+            Self::Killed(crashes) => write!(f, "killed:{crashes}"),
             Self::Throttled => f.write_str("throttled"),
             Self::Flaky => f.write_str("flaky"),
             Self::Slow => f.write_str("slow"),
@@ -178,8 +186,8 @@ impl FromStr for Schedule {
             ("flaky", None) => Ok(Self::Flaky),
             ("slow", None) => Ok(Self::Slow),
             ("denied", None) => Ok(Self::Denied),
-            ("killed", Some(point)) => {
-                point.parse().map(Self::Killed).map_err(|problem| format!("schedule `{text}`: {problem}"))
+            ("killed", Some(crashes)) => {
+                crashes.parse().map(Self::Killed).map_err(|problem| format!("schedule `{text}`: {problem}"))
             }
             _ => match name.strip_prefix("partitions-").filter(|_| detail.is_none()) {
                 Some(partitions) => match partitions.parse() {
@@ -217,6 +225,8 @@ mod tests {
             "killed:s3.PutObject:2",
             "killed:dynamodb.BatchWriteItem:1:after",
             "killed:s3.PutObject:2:after@raw/a:b@c",
+            "killed:s3.PutObject:2:after+kafka.OffsetCommit:1",
+            "killed:s3.PutObject:2+s3.PutObject:1:after+s3.PutObject:1@raw/a+b",
         ] {
             assert_eq!(text.parse::<Schedule>().expect(text).to_string(), text);
         }
@@ -238,6 +248,11 @@ mod tests {
             "killed:s3.PutObject:2:after@raw/a: the pipeline is killed at call 2 of s3.PutObject to raw/a, after the service has \
              carried it out, and started again"
         );
+        assert_eq!(
+            sentence("killed:s3.PutObject:2:after+kafka.OffsetCommit:1"),
+            "killed:s3.PutObject:2:after+kafka.OffsetCommit:1: the pipeline is killed at call 2 of s3.PutObject, after the service \
+             has carried it out, started again and killed at call 1 of kafka.OffsetCommit, before the service sees it, and started again"
+        );
     }
 
     #[test]
@@ -256,6 +271,7 @@ mod tests {
             ("killed:s3.PutObject", "write SERVICE.OPERATION:NTH"),
             ("killed:s3.PutObject:0", "write SERVICE.OPERATION:NTH"),
             ("killed:s3.PutObject:1:later", "write SERVICE.OPERATION:NTH"),
+            ("killed:s3.PutObject:1+", "write SERVICE.OPERATION:NTH"),
         ] {
             let problem = wrong.parse::<Schedule>().expect_err(wrong);
             assert!(problem.contains(says), "{wrong}: {problem}");

@@ -1,0 +1,176 @@
+//! Kills a process of the pipeline at one of its calls, or at one call after the other, and starts it again.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::{Disturbance, Drive, DriveError, with_session_hint};
+use crate::calls::{CallName, Fault, KAFKA};
+use crate::observe::counted;
+use crate::schedule::{CrashPoint, Crashes};
+use crate::settle::{Goal, SettleError};
+use crate::subject::{Killer, Log, Subject};
+
+/// How often the broker is asked whether a request has come.
+const LOOK_FOR_REQUEST: Duration = Duration::from_millis(1);
+
+/// What kills a process when it makes a call.
+#[derive(Clone)]
+struct Trap {
+    point: CrashPoint,
+    log: Log,
+    /// The processes by their names, once they run.
+    killers: Arc<OnceLock<Vec<(String, Killer)>>>,
+    has_sprung: Arc<AtomicBool>,
+}
+
+impl Trap {
+    fn new(point: &CrashPoint, log: &Log) -> Self {
+        Self { point: point.clone(), log: log.clone(), killers: Arc::default(), has_sprung: Arc::default() }
+    }
+
+    /// Has to be called when the processes run: until then, [`Self::spring`] waits.
+    fn arm(&self, subjects: &[Subject]) {
+        let killers = subjects.iter().map(|subject| (subject.name().to_owned(), subject.killer()));
+        let _ = self.killers.set(killers.collect());
+    }
+
+    /// Kills the process of this name.
+    fn spring(&self, process: &str) {
+        self.has_sprung.store(true, Ordering::SeqCst);
+        let killers = self.killers.wait();
+        // A name that none of the processes was given is one that the first process has chosen for itself.
+        let killer = killers.iter().find(|(name, _)| name == process).or(killers.first());
+        if let Some((name, killer)) = killer {
+            let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
+            self.log.note(format!("-- SIGKILL{of} at {}", self.point));
+            killer.kill();
+        }
+    }
+
+    fn has_sprung(&self) -> bool {
+        self.has_sprung.load(Ordering::SeqCst)
+    }
+}
+
+impl Drive<'_> {
+    /// Kills the process that makes a call at that call and starts it once more, for each call in turn. Then it lets the
+    /// pipeline drain.
+    pub(super) fn killed(&self, goal: &Goal, crashes: &Crashes) -> Result<Disturbance, DriveError> {
+        let mut subjects = Vec::new();
+        for point in crashes.points() {
+            let trap = Trap::new(point, &self.evidence.log);
+            let drained = if point.call.service == KAFKA {
+                if !self.holds_at_kafka(point)? {
+                    self.begin(&mut subjects, |_| ())?;
+                    self.drain_with(&subjects, goal)?;
+                    let why = "the embedded broker can hold the requests Produce and OffsetCommit, which are named \
+                               without a target, and no other broker can hold any";
+                    return Ok(Disturbance::None(why.to_owned()));
+                }
+                self.watched(&trap, || self.drained_in(&trap, &mut subjects, goal))
+            } else {
+                self.set_at_aws(&trap);
+                self.drained_in(&trap, &mut subjects, goal)
+            };
+            match drained {
+                // The pipeline may also have made this call while it was stopping.
+                Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. })) if trap.has_sprung() => {}
+                Ok(()) => {
+                    let again = if point == &crashes.first { "" } else { " after it was started again" };
+                    let why = no_such_call(&point.call, again, &self.evidence.found().calls());
+                    return Ok(Disturbance::None(why));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.start_again(&mut subjects)?;
+        self.drain_with(&subjects, goal).map_err(with_session_hint)?;
+        Ok(Disturbance::AsScheduled)
+    }
+
+    /// Starts the pipeline, or what has ended of it.
+    fn begin(&self, subjects: &mut Vec<Subject>, started: impl FnOnce(&[Subject])) -> Result<(), DriveError> {
+        if !subjects.is_empty() {
+            return self.start_again_and(subjects, started);
+        }
+        *subjects = self.start()?;
+        started(subjects);
+        Ok(())
+    }
+
+    /// Lets the pipeline drain, unless it falls into the trap.
+    fn drained_in(&self, trap: &Trap, subjects: &mut Vec<Subject>, goal: &Goal) -> Result<(), DriveError> {
+        self.begin(subjects, |subjects| trap.arm(subjects))?;
+        self.drain_with(subjects, goal)
+    }
+
+    /// Sets the trap at a call to AWS.
+    fn set_at_aws(&self, trap: &Trap) {
+        let CrashPoint { mut call, moment } = trap.point.clone();
+        call.target = call.target.map(|target| format!("{}{target}", self.stack.namespace()));
+        let trap = trap.clone();
+        self.stack.calls().inject(Fault::Hold { call, moment, hook: Box::new(move |process| trap.spring(process)) });
+    }
+
+    /// Lets the broker hold a request. False if it cannot.
+    fn holds_at_kafka(&self, point: &CrashPoint) -> Result<bool, DriveError> {
+        let CallName { operation, nth, target, .. } = &point.call;
+        Ok(target.is_none() && self.stack.hold_kafka_request(operation, *nth, point.moment)?)
+    }
+
+    /// Springs the trap when the broker holds the request. It does not tell which process has made it, so the subject
+    /// itself is killed.
+    fn watched<T>(&self, trap: &Trap, run: impl FnOnce() -> T) -> T {
+        let has_ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !has_ended.load(Ordering::SeqCst) {
+                    if self.stack.holds_kafka_request(&trap.point.call.operation).unwrap_or(false) {
+                        return trap.spring("");
+                    }
+                    std::thread::sleep(LOOK_FOR_REQUEST);
+                }
+            });
+            let result = run();
+            has_ended.store(true, Ordering::SeqCst);
+            result
+        })
+    }
+}
+
+/// Says that a call did not occur, and which calls the subject made instead.
+fn no_such_call(wanted: &CallName, again: &str, made: &[CallName]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for call in made {
+        *counts.entry(format!("{}.{}", call.service, call.operation)).or_default() += 1;
+    }
+    let CallName { service, operation, nth, target } = wanted;
+    let target = target.as_ref().map(|target| format!(" to {target}")).unwrap_or_default();
+    let made: Vec<String> = counts.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let made = if made.is_empty() { "no call at all".to_owned() } else { made.join(", ") };
+    format!(
+        "the subject made fewer than {}{target}{again}, but {made}",
+        counted(*nth, &format!("{service}.{operation} call"))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_did_not_occur_is_told_beside_those_that_did() {
+        let call = |operation: &str, nth, target: Option<&str>| {
+            let target = target.map(str::to_owned);
+            CallName { service: "s3".into(), operation: operation.into(), nth, target }
+        };
+        let made = [call("HeadBucket", 1, None), call("PutObject", 1, None), call("PutObject", 2, None)];
+        assert_eq!(
+            no_such_call(&call("PutObject", 3, Some("raw/a")), "", &made),
+            "the subject made fewer than 3 s3.PutObject calls to raw/a, but 1 s3.HeadBucket, 2 s3.PutObject"
+        );
+        assert!(no_such_call(&call("PutObject", 1, None), "", &[]).ends_with("but no call at all"));
+    }
+}

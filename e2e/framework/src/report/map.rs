@@ -1,0 +1,55 @@
+//! Writes the part of the page that shows where schedules met which case: a row for each case, a column for each schedule
+//! or kind of crash point, and in each cell how the runs there have ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use super::html::{class, escape};
+use super::{CaseReport, CaseVerdict};
+
+/// Writes the map; nothing if every case has had only one run, for the table of all cases says as much.
+pub(super) fn write(runs: &[CaseReport], html: &mut String) {
+    let mut cells: BTreeMap<&str, BTreeMap<&str, Vec<&CaseReport>>> = BTreeMap::new();
+    for run in runs {
+        cells.entry(&run.case).or_default().entry(&run.kind).or_default().push(run);
+    }
+    if cells.len() == runs.len() {
+        return;
+    }
+    let kinds: BTreeSet<&str> = runs.iter().map(|run| run.kind.as_str()).collect();
+    html.push_str(
+        "<h2>Map</h2>\n<p>How the runs of each case have ended under each schedule: ✓ passed, ○ not disturbed, ✗ failed.</p>\n\
+         <div class=wide><table class=map>\n<thead><tr><th>case",
+    );
+    for kind in &kinds {
+        let _ = write!(html, "<th>{}", escape(kind));
+    }
+    html.push_str("</thead>\n<tbody>\n");
+    for (case, by_kind) in &cells {
+        let _ = write!(html, "<tr><td>{}", escape(case));
+        for kind in &kinds {
+            let _ = write!(html, "<td data-noun=\"{}\">", escape(kind));
+            write_cell(by_kind.get(kind).map(Vec::as_slice).unwrap_or_default(), html);
+        }
+        html.push('\n');
+    }
+    html.push_str("</tbody>\n</table></div>\n");
+}
+
+/// The number of runs by verdict, those that failed first and with a link to the first of them.
+fn write_cell(runs: &[&CaseReport], html: &mut String) {
+    let verdicts = [
+        (CaseVerdict::Failed, "✗"),
+        (CaseVerdict::Infrastructure, "✗"),
+        (CaseVerdict::Passed, "✓"),
+        (CaseVerdict::Undisturbed, "○"),
+    ];
+    for (verdict, mark) in verdicts {
+        let of_verdict: Vec<&&CaseReport> = runs.iter().filter(|run| run.verdict == verdict).collect();
+        let Some(first) = of_verdict.first() else { continue };
+        let text = if of_verdict.len() == 1 { mark.to_owned() } else { format!("{mark} {}", of_verdict.len()) };
+        let has_article = matches!(verdict, CaseVerdict::Failed | CaseVerdict::Infrastructure);
+        let shown = if has_article { format!("<a href=\"#{}\">{text}</a>", escape(&first.name)) } else { text };
+        let _ = write!(html, "<span class={}>{shown}</span> ", class(verdict));
+    }
+}
