@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::cases::{Part, run_all, select};
-use super::{FAILED, INFRASTRUCTURE, sweep, table};
+use super::{FAILED, INFRASTRUCTURE, generate, sweep, table};
 use crate::schedule::Schedules;
 use crate::stack::{Isolation, StackKind, docker};
 use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, hint, machine, reporting, variables};
@@ -59,6 +59,10 @@ pub(super) struct RunArguments {
     /// call, and once with the pipeline killed after it.
     #[arg(long, conflicts_with_all = ["schedule", "update", "subject_running"])]
     sweep: bool,
+    /// Instead of the project's fixtures, run all workloads of up to N messages, which are those of
+    /// fixtures/generate/messages.toml. An undisturbed run says what each leads to, and other schedules have to lead to the same.
+    #[arg(long, value_name = "N", conflicts_with_all = ["update", "subject_running"])]
+    generate: Option<NonZeroUsize>,
     /// With --sweep: how many crashes there are in one run. With 2, what is started again after a crash is killed at each of
     /// its own calls, too.
     #[arg(long, value_name = "N", requires = "sweep", default_value = "1")]
@@ -116,7 +120,10 @@ pub(super) fn run(mut suite: Suite, arguments: &RunArguments, runner: &str) -> R
              already is not started again, its topics are there, and its calls to AWS do not pass the framework's proxy"
         ));
     }
-    machine::prepare(arguments.update)?;
+    if let Some(bound) = arguments.generate {
+        suite = generate::write(&suite, bound.get())?;
+    }
+    machine::prepare(arguments.update || arguments.generate.is_some())?;
     let mut cases = select(&suite, &arguments.filters)?;
     if let Some(part) = arguments.part {
         part.keep(&mut cases);
@@ -195,7 +202,10 @@ fn run_cases(
         return Ran { outcomes: swept.outcomes, schedules, sentence, took, text };
     }
     let (mut outcomes, mut times) = (Vec::new(), Vec::new());
-    for schedule in arguments.schedule.as_slice() {
+    // Only the plain schedule says what a generated workload leads to.
+    let schedules =
+        if arguments.generate.is_some() { arguments.schedule.with_plain() } else { arguments.schedule.clone() };
+    for schedule in schedules.as_slice() {
         let started = Instant::now();
         let options = Options { schedule: schedule.clone(), ..options.clone() };
         outcomes.extend(run_all(cases, jobs, arguments.json, |id| run(id, &options)));
@@ -206,7 +216,7 @@ fn run_cases(
     if times.len() > 1 {
         text.push_str(&table::by_schedule(&outcomes, &times));
     }
-    Ran { outcomes, schedules: arguments.schedule.to_string(), sentence: arguments.schedule.sentence(), took, text }
+    Ran { outcomes, schedules: schedules.to_string(), sentence: schedules.sentence(), took, text }
 }
 
 /// The exit status of a run with these outcomes.
@@ -255,5 +265,7 @@ pub(super) fn append(path: &Path, text: &str) {
 fn repeat(id: &CaseId, runner: &str, arguments: &RunArguments, options: &Options) -> String {
     let subject = arguments.subject.as_ref().map(|subject| format!(" --subject {}", hint::quoted(subject)));
     let running = if arguments.subject_running { " --subject-running" } else { "" };
-    format!("{runner} {id}{}{}{running}", hint::options(options), subject.unwrap_or_default())
+    let generate = arguments.generate.map(|bound| format!(" --generate {bound}"));
+    let (subject, generate) = (subject.unwrap_or_default(), generate.unwrap_or_default());
+    format!("{runner} {id}{generate}{}{subject}{running}", hint::options(options))
 }

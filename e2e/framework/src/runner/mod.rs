@@ -3,6 +3,7 @@
 
 pub(crate) mod cases;
 mod command;
+mod generate;
 mod init;
 mod new;
 mod parity;

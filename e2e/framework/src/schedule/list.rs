@@ -23,6 +23,12 @@ impl Schedules {
         &self.0
     }
 
+    /// The same, and the plain schedule before them if it is not among them.
+    pub(crate) fn with_plain(&self) -> Self {
+        let plain = if self.0.contains(&Schedule::Plain) { None } else { Some(Schedule::Plain) };
+        Self(plain.into_iter().chain(self.0.iter().cloned()).collect())
+    }
+
     /// The schedule, if there is only one.
     pub fn single(&self) -> Option<&Schedule> {
         if let [schedule] = self.0.as_slice() { Some(schedule) } else { None }
@@ -87,6 +93,15 @@ mod tests {
         let target = "killed:dynamodb.TransactWriteItems:1@a,b";
         assert_eq!(names(target), [target]);
         assert_eq!(names(&format!("twice,{target}")), ["twice", target]);
+    }
+
+    #[test]
+    fn the_plain_schedule_comes_first_unless_it_is_there() {
+        for (text, expected) in
+            [("twice,flaky", "plain,twice,flaky"), ("twice,plain", "twice,plain"), ("plain", "plain")]
+        {
+            assert_eq!(text.parse::<Schedules>().expect(text).with_plain().to_string(), expected);
+        }
     }
 
     #[test]
