@@ -70,7 +70,7 @@ fn main_with(suite: impl FnOnce() -> Result<Suite, String>) -> ExitCode {
                 machine::warn(&problem);
             }
             match outcome.verdict {
-                Verdict::Passed => Ok(Completion::Completed),
+                Verdict::Passed | Verdict::SameState(_) => Ok(Completion::Completed),
                 Verdict::Undisturbed(why) => {
                     let text = format!(
                         "undisturbed: {id} passes, but the schedule {} disturbed nothing: {why}\n",

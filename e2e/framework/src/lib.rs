@@ -135,6 +135,7 @@ mod upstream;
 mod variables;
 
 pub use case::CaseId;
+pub use drive::KilledStates;
 pub use outcome::{Outcome, Verdict};
 pub use root::RootError;
 pub use run::run;

@@ -46,6 +46,9 @@ pub enum Verdict {
     /// Everything that was observed is as expected, but the schedule disturbed nothing, so this run proves no more than
     /// an undisturbed one. The text says why.
     Undisturbed(String),
+    /// The pipeline was killed as its schedule says, which left a state that another run goes on from. The text names the
+    /// schedule of that run.
+    SameState(String),
     /// The pipeline or the test is wrong.
     Failed(String),
     /// The services failed, and not the pipeline.
@@ -62,13 +65,21 @@ impl Outcome {
     pub fn failure(&self) -> Option<&str> {
         match &self.verdict {
             Verdict::Failed(why) | Verdict::Infrastructure(why) => Some(why),
-            Verdict::Passed | Verdict::Undisturbed(_) => None,
+            Verdict::Passed | Verdict::Undisturbed(_) | Verdict::SameState(_) => None,
         }
     }
 
     /// Whether the services failed.
     pub fn is_infrastructure(&self) -> bool {
         matches!(self.verdict, Verdict::Infrastructure(_))
+    }
+
+    /// The schedule whose run goes on from the same state, if this one ended there.
+    pub fn same_state(&self) -> Option<&str> {
+        match &self.verdict {
+            Verdict::SameState(schedule) => Some(schedule),
+            _ => None,
+        }
     }
 
     /// Why the schedule disturbed nothing, if it disturbed nothing and the run did not fail.

@@ -73,10 +73,11 @@ fn case(outcome: &Outcome, folder: &Path) -> CaseReport {
         verdict: match &outcome.verdict {
             Verdict::Passed => CaseVerdict::Passed,
             Verdict::Undisturbed(_) => CaseVerdict::Undisturbed,
+            Verdict::SameState(_) => CaseVerdict::SameState,
             Verdict::Failed(_) => CaseVerdict::Failed,
             Verdict::Infrastructure(_) => CaseVerdict::Infrastructure,
         },
-        failure: outcome.failure().or(outcome.undisturbed()).unwrap_or_default().to_owned(),
+        failure: outcome.failure().or(outcome.undisturbed()).or(outcome.same_state()).unwrap_or_default().to_owned(),
         difference: outcome.difference.clone(),
         log: outcome.log.clone(),
         evidence: outcome.evidence.as_deref().map(|evidence| files(evidence, folder)).unwrap_or_default(),

@@ -56,6 +56,9 @@ impl Failure {
 pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Outcome {
     carry_out(suite, id, options, repeat, |evidence| {
         let Attempt { case, observation, ledger, disturbance } = attempt(suite, id, options, evidence)?;
+        if let Disturbance::SameState(schedule) = disturbance {
+            return Ok(Verdict::SameState(schedule.to_string()));
+        }
         let comparison = Comparison::of(&options.schedule, &suite.program);
         if comparison.is_exact() && snapshot::is_due(&case, &observation) {
             agree(&observation, || Ok(attempt(suite, id, options, evidence)?.observation), evidence)?;
@@ -88,7 +91,7 @@ pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Out
             return Err(Failure::Observation(problems.join("\n")));
         }
         match disturbance {
-            Disturbance::AsScheduled => Ok(Verdict::Passed),
+            Disturbance::AsScheduled | Disturbance::SameState(_) => Ok(Verdict::Passed),
             Disturbance::None(why) if options.must_disturb => {
                 Err(Failure::Undisturbed(options.schedule.to_string(), why))
             }
@@ -140,7 +143,7 @@ fn carry_out(
         catch_unwind(AssertUnwindSafe(|| work(&evidence))).unwrap_or_else(|panic| Err(Failure::Panic(said(&*panic))))
     };
     let verdict = done.unwrap_or_else(|failure| failed(&failure, &evidence));
-    if options.keep_evidence && matches!(verdict, Verdict::Passed | Verdict::Undisturbed(_)) {
+    if options.keep_evidence && matches!(verdict, Verdict::Passed | Verdict::Undisturbed(_) | Verdict::SameState(_)) {
         // It was asked for, so it is worth a word when it cannot be written, but it is no failure of the case.
         if let Err(error) = evidence.write("passed") {
             crate::machine::warn(&format!("{id}: cannot write {}: {error}", evidence.folder.display()));
@@ -220,8 +223,13 @@ fn attempt(suite: &Suite, id: &CaseId, options: &Options, evidence: &Evidence) -
     case.settings = case.settings.within(stack.namespace());
     evidence.log.within(stack.namespace());
 
-    let drive = Drive { case: &case, stack: stack.as_ref(), suite, schedule: &options.schedule, evidence };
+    let Options { schedule, killed_states, .. } = options;
+    let killed_states = killed_states.as_ref();
+    let drive = Drive { case: &case, stack: stack.as_ref(), suite, schedule, killed_states, evidence };
     let disturbance = unchanged.map_or(drive.run()?, Disturbance::None);
+    if let Disturbance::SameState(_) = disturbance {
+        return Ok(Attempt { case, observation: Observation::default(), ledger: None, disturbance });
+    }
 
     evidence.phase(Phase::Observing);
     let observation = match case.expectation {

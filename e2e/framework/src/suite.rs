@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::drive::KilledStates;
 use crate::schedule::Schedule;
 use crate::stack::embedded::Embedded;
 use crate::stack::{Isolation, Stack, StackError, StackKind, docker, external};
@@ -62,6 +63,8 @@ pub struct Options {
     pub must_disturb: bool,
     /// Whether the evidence of a passing run is kept too.
     pub keep_evidence: bool,
+    /// The states in which processes were killed, if runs that reach one of them again are to end there.
+    pub killed_states: Option<KilledStates>,
 }
 
 impl Options {

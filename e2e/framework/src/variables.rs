@@ -42,6 +42,7 @@ pub fn options() -> Result<Options, String> {
         schedule: Schedule::Plain,
         must_disturb: false,
         keep_evidence: false,
+        killed_states: None,
     })
 }
 

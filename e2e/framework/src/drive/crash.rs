@@ -76,7 +76,11 @@ impl Drive<'_> {
             };
             match drained {
                 // The pipeline may also have made this call while it was stopping.
-                Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. })) if trap.has_sprung() => {}
+                Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. })) if trap.has_sprung() => {
+                    if let Some(schedule) = self.left_before(goal, &subjects)? {
+                        return Ok(Disturbance::SameState(schedule));
+                    }
+                }
                 Ok(()) => {
                     let again = if point == &crashes.first { "" } else { " after it was started again" };
                     let why = no_such_call(&point.call, again, &self.evidence.found().calls());

@@ -3,7 +3,9 @@
 
 mod crash;
 mod disturbed;
+mod state;
 
+pub use self::state::KilledStates;
 use crate::calls::{Fault, Hits, Trouble};
 use crate::case::{Case, Expectation, SeedObject};
 use crate::evidence::{Evidence, Phase};
@@ -54,6 +56,8 @@ pub(crate) enum Disturbance {
     AsScheduled,
     /// The schedule did not disturb the run, for this reason.
     None(String),
+    /// The run was disturbed, and ended there: another run goes on from the same state, that of this schedule.
+    SameState(Schedule),
 }
 
 /// A case that is run on its services, under a schedule.
@@ -62,6 +66,7 @@ pub(crate) struct Drive<'a> {
     pub stack: &'a dyn Stack,
     pub suite: &'a Suite,
     pub schedule: &'a Schedule,
+    pub killed_states: Option<&'a KilledStates>,
     pub evidence: &'a Evidence,
 }
 

@@ -107,11 +107,15 @@ fn write_table(cases: &[CaseReport], seconds: f64, html: &mut String) {
         case.counts.iter().filter(|(name, _)| name == noun).map(|(_, count)| *count).sum::<usize>()
     };
     let mut ordered: Vec<&CaseReport> = cases.iter().collect();
-    ordered.sort_by_key(|case| (matches!(case.verdict, CaseVerdict::Passed | CaseVerdict::Undisturbed), &case.name));
+    ordered
+        .sort_by_key(|case| (!matches!(case.verdict, CaseVerdict::Failed | CaseVerdict::Infrastructure), &case.name));
     for case in ordered {
         let name = escape(&case.name);
         let (mark, shown) = match case.verdict {
             CaseVerdict::Passed => ("✓", name.clone()),
+            CaseVerdict::SameState => {
+                ("≡", format!("{name}<small>leaves the same state as {}</small>", escape(&case.failure)))
+            }
             CaseVerdict::Undisturbed => ("○", format!("{name}<small>undisturbed: {}</small>", escape(&case.failure))),
             _ => ("✗", format!("<a href=\"#{name}\">{name}</a>")),
         };
@@ -141,7 +145,7 @@ pub(super) fn class(verdict: CaseVerdict) -> &'static str {
         CaseVerdict::Failed => "failed",
         CaseVerdict::Infrastructure => "infrastructure",
         CaseVerdict::Undisturbed => "undisturbed",
-        CaseVerdict::Passed => "passed",
+        CaseVerdict::SameState | CaseVerdict::Passed => "passed",
     }
 }
 

@@ -18,7 +18,8 @@ pub(super) fn write(runs: &[CaseReport], html: &mut String) {
     }
     let kinds: BTreeSet<&str> = runs.iter().map(|run| run.kind.as_str()).collect();
     html.push_str(
-        "<h2>Map</h2>\n<p>How the runs of each case have ended under each schedule: ✓ passed, ○ not disturbed, ✗ failed.</p>\n\
+        "<h2>Map</h2>\n<p>How the runs of each case have ended under each schedule: ✓ passed, ≡ left the same state as another run, \
+         ○ not disturbed, ✗ failed.</p>\n\
          <div class=wide><table class=map>\n<thead><tr><th>case",
     );
     for kind in &kinds {
@@ -42,6 +43,7 @@ fn write_cell(runs: &[&CaseReport], html: &mut String) {
         (CaseVerdict::Failed, "✗"),
         (CaseVerdict::Infrastructure, "✗"),
         (CaseVerdict::Passed, "✓"),
+        (CaseVerdict::SameState, "≡"),
         (CaseVerdict::Undisturbed, "○"),
     ];
     for (verdict, mark) in verdicts {

@@ -44,6 +44,8 @@ pub(crate) enum CaseVerdict {
     Infrastructure,
     /// Everything was as expected, but the schedule disturbed nothing.
     Undisturbed,
+    /// Another run goes on from the state in which this one ended.
+    SameState,
     /// Everything was as expected.
     Passed,
 }
@@ -60,7 +62,8 @@ pub(crate) struct CaseReport {
     /// The `description` in the fixture.
     pub description: Option<String>,
     pub verdict: CaseVerdict,
-    /// Why the case failed, as a terminal shows it, or why it was not disturbed. It is empty if the case passed.
+    /// Why the case failed, as a terminal shows it, or why it was not disturbed, or the schedule of the run that goes
+    /// on from the same state. It is empty if the case passed.
     pub failure: String,
     /// The whole difference. A terminal shows only its beginning.
     pub difference: Option<String>,

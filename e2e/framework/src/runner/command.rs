@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::cases::{Part, run_all, select};
 use super::{FAILED, INFRASTRUCTURE, generate, sweep, table};
+use crate::drive::KilledStates;
 use crate::schedule::Schedules;
 use crate::stack::{Isolation, StackKind, docker};
 use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, hint, machine, reporting, variables};
@@ -97,6 +98,7 @@ impl RunArguments {
             schedule: Schedule::Plain,
             must_disturb: false,
             keep_evidence: self.keep_evidence,
+            killed_states: None,
         }
     }
 }
@@ -192,8 +194,9 @@ fn run_cases(
             let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
             sweep::Sample { points, seed }
         });
-        let run_under =
-            |id: &CaseId, schedule: Schedule| run(id, &Options { schedule, must_disturb: false, ..options.clone() });
+        let killed_states = Some(KilledStates::default());
+        let options = Options { must_disturb: false, killed_states, ..options.clone() };
+        let run_under = |id: &CaseId, schedule: Schedule| run(id, &Options { schedule, ..options.clone() });
         let extent = sweep::Extent { sample, depth: arguments.depth };
         let swept = sweep::run(cases, jobs, arguments.json, extent, run_under);
         let took = started.elapsed();

@@ -71,16 +71,21 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>, String> {
     Ok(messages)
 }
 
+/// The names and texts of messages in the order in which they are sent.
+type Workload<'a> = Vec<(&'a str, &'a str)>;
+
 /// All sequences of 1 to `bound` messages, the shorter ones first.
-fn workloads(messages: &BTreeMap<String, String>, bound: usize) -> Vec<Vec<(&str, &str)>> {
-    let mut all: Vec<Vec<(&str, &str)>> = Vec::new();
-    let mut longest = vec![Vec::new()];
+fn workloads(messages: &BTreeMap<String, String>, bound: usize) -> Vec<Workload<'_>> {
+    let mut all = Vec::new();
+    let mut longest: Vec<Workload<'_>> = vec![Vec::new()];
     for _ in 0..bound {
-        let longer = |workload: &Vec<(&'_ str, &'_ str)>| -> Vec<_> {
-            messages.iter().map(|(name, text)| [workload.as_slice(), &[(name, text)]].concat()).collect()
-        };
-        longest = longest.iter().flat_map(longer).collect();
-        all.extend(longest.iter().cloned());
+        let mut longer = Vec::new();
+        for workload in &longest {
+            let next = messages.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+            longer.extend(next.map(|message| workload.iter().copied().chain([message]).collect::<Workload<'_>>()));
+        }
+        all.extend(longer.iter().cloned());
+        longest = longer;
     }
     all
 }

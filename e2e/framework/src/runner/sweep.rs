@@ -70,6 +70,8 @@ struct Level {
     chosen: usize,
     /// In how many of these the call did not occur.
     never: usize,
+    /// How many of these ended in a state that another run goes on from.
+    same: usize,
 }
 
 /// Sweeps the cases. A case that fails undisturbed is not run again.
@@ -91,7 +93,8 @@ pub(super) fn run(
         let killed = run_all(&tasks, jobs, quiet, |(id, schedule)| run(id, schedule.clone()));
         // A run that failed has hit its point, or could not tell.
         let never = killed.iter().filter(|outcome| outcome.undisturbed().is_some()).count();
-        levels.push(Level { planned, chosen: tasks.len(), never });
+        let same = killed.iter().filter(|outcome| outcome.same_state().is_some()).count();
+        levels.push(Level { planned, chosen: tasks.len(), never, same });
         tasks = one_crash_more(&killed);
         outcomes.extend(killed);
     }
@@ -123,21 +126,23 @@ pub(super) fn text(swept: &Swept, took: Duration) -> String {
         cases.entry(&outcome.id).or_default().add(outcome);
     }
     let width = cases.keys().map(|id| id.to_string().chars().count()).max().unwrap_or(0);
-    let mut text = format!("{:<width$}  killed  undisturbed  failed\n", "case");
+    let mut text = format!("{:<width$}  killed  same state  undisturbed  failed\n", "case");
     let mut total = Summary::default();
-    for (id, Summary { killed, undisturbed, failed }) in &cases {
-        let _ = writeln!(text, "{:<width$}  {killed:>6}  {undisturbed:>11}  {failed:>6}", id.to_string());
+    for (id, Summary { killed, same, undisturbed, failed }) in &cases {
+        let id = id.to_string();
+        let _ = writeln!(text, "{id:<width$}  {killed:>6}  {same:>10}  {undisturbed:>11}  {failed:>6}");
         total = Summary {
             killed: total.killed + killed,
+            same: total.same + same,
             undisturbed: total.undisturbed + undisturbed,
             failed: total.failed + failed,
         };
     }
-    let Summary { killed, undisturbed, failed } = total;
+    let Summary { killed, same, undisturbed, failed } = total;
     let seconds = took.as_secs_f64();
     let _ = writeln!(
         text,
-        "\n{} cases, {killed} times killed and started again, {undisturbed} runs in which the call did not occur, {failed} failed, {seconds:.1} s",
+        "\n{} cases, {killed} times killed and started again, {same} times killed in the state of another run, {undisturbed} runs in which the call did not occur, {failed} failed, {seconds:.1} s",
         cases.len(),
     );
     text.push_str(&swept.points());
@@ -151,7 +156,7 @@ impl Swept {
     /// How many crash points were planned, chosen, hit and never hit, for each number of crashes in a run.
     fn points(&self) -> String {
         let mut text = String::new();
-        for (Level { planned, chosen, never }, crash) in self.levels.iter().zip(1..) {
+        for (Level { planned, chosen, never, same }, crash) in self.levels.iter().zip(1..) {
             let choice = match self.sample {
                 Some(Sample { points, seed }) => {
                     format!("{chosen} of them chosen by --sample {points} --seed {seed}")
@@ -159,7 +164,9 @@ impl Swept {
                 None => "all of them chosen".to_owned(),
             };
             let what = if crash == 1 { "crash points".to_owned() } else { format!("crash points for crash {crash}") };
-            let _ = writeln!(text, "{planned} {what}, {choice}: {} hit, {never} never hit", chosen - never);
+            let same =
+                if *same == 0 { String::new() } else { format!(" ({same} of them in the state of another run)") };
+            let _ = writeln!(text, "{planned} {what}, {choice}: {} hit{same}, {never} never hit", chosen - never);
         }
         text
     }
@@ -169,6 +176,7 @@ impl Swept {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Summary {
     killed: usize,
+    same: usize,
     undisturbed: usize,
     failed: usize,
 }
@@ -177,6 +185,8 @@ impl Summary {
     fn add(&mut self, outcome: &Outcome) {
         if outcome.failure().is_some() {
             self.failed += 1;
+        } else if outcome.same_state().is_some() {
+            self.same += 1;
         } else if outcome.undisturbed().is_some() {
             self.undisturbed += 1;
         } else if !outcome.schedule.is_plain() {
@@ -231,7 +241,7 @@ mod tests {
         }
         assert_eq!(outcomes.len(), 5);
         let text = text(&swept, Duration::from_secs(1));
-        assert!(text.contains("p::c       2            1       1\n"), "{text}");
+        assert!(text.contains("p::c       2           0            1       1\n"), "{text}");
         assert!(text.contains("1 cases, 2 times killed and started again"), "{text}");
         assert!(text.contains("\n4 crash points, all of them chosen: 3 hit, 1 never hit\n"), "{text}");
         assert!(text.ends_with("  ✗ p::c under killed:s3.PutObject:1\n"), "{text}");

@@ -79,6 +79,7 @@ fn schedules(outcomes: &[Outcome]) -> BTreeSet<String> {
 fn name(outcome: &Outcome, several: bool) -> String {
     let mark = match &outcome.verdict {
         Verdict::Passed => '✓',
+        Verdict::SameState(_) => '≡',
         Verdict::Undisturbed(_) => '○',
         Verdict::Failed(_) | Verdict::Infrastructure(_) => '✗',
     };
@@ -139,6 +140,7 @@ pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: &str, took: Dura
                 "schedule": outcome.schedule.to_string(),
                 "passed": outcome.verdict == Verdict::Passed,
                 "undisturbed": outcome.undisturbed(),
+                "same_state": outcome.same_state(),
                 "failure": outcome.failure(),
                 "infrastructure": outcome.is_infrastructure(),
                 "phases": outcome.times.named().map(|(name, time)| (name.to_owned(), time.as_secs_f64())).into_iter().collect::<BTreeMap<_, _>>(),
