@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::files::{copied, emptied};
 use crate::Suite;
 
 /// The folder of the fixtures that has the messages, and the settings of the workloads in `protocol.toml`.
@@ -31,27 +32,18 @@ pub(super) fn write(suite: &Suite, bound: usize) -> Result<Suite, String> {
     let source = suite.fixtures.join(SOURCE);
     let messages = read(&source.join("messages.toml"))?;
     let fixtures = suite.target().join("e2e/generated/fixtures");
-    let failed = |path: &Path, error: std::io::Error| {
-        format!("cannot write the generated fixtures: {}: {error}", path.display())
-    };
-    match fs::remove_dir_all(&fixtures) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&fixtures, error)),
-        _ => {}
-    }
     let protocol = fixtures.join(PROTOCOL);
-    fs::create_dir_all(&protocol).map_err(|error| failed(&protocol, error))?;
-    let files = [(suite.fixtures.join("suite.toml"), &fixtures), (source.join("protocol.toml"), &protocol)];
-    for (from, to) in files {
-        let name = from.file_name().unwrap_or_default();
-        fs::copy(&from, to.join(name)).map_err(|error| format!("cannot copy {}: {error}", from.display()))?;
-    }
+    emptied(&fixtures)?;
+    copied(&suite.fixtures.join("suite.toml"), &fixtures.join("suite.toml"))?;
+    copied(&source.join("protocol.toml"), &protocol.join("protocol.toml"))?;
     for workload in workloads(&messages, bound) {
         let names: Vec<&str> = workload.iter().map(|(name, _)| *name).collect();
         let folder = protocol.join(names.join("_"));
         let lines = workload.iter().zip(1..).map(|((_, text), place)| text.replace(PLACE, &place.to_string()) + "\n");
-        fs::create_dir(&folder).map_err(|error| failed(&folder, error))?;
+        emptied(&folder)?;
         let path = folder.join("messages.ndjson");
-        fs::write(&path, lines.collect::<String>()).map_err(|error| failed(&path, error))?;
+        let written = fs::write(&path, lines.collect::<String>());
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     Ok(Suite { fixtures, ..suite.clone() })
 }

@@ -3,10 +3,12 @@
 
 pub(crate) mod cases;
 mod command;
+mod files;
 mod generate;
 mod init;
 mod new;
 mod parity;
+mod shrink;
 mod sweep;
 mod table;
 
@@ -55,6 +57,8 @@ enum Command {
     New(new::New),
     /// Run fixtures on two stacks and compare everything that was observed.
     Parity(parity::Parity),
+    /// Find the fewest messages of a case, and the earliest call, with which it still fails under a schedule.
+    Shrink(shrink::Shrink),
 }
 
 /// A command that a project adds to its runner.
@@ -110,6 +114,7 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
         Some(Command::Init(init)) => init.write(),
         Some(Command::New(new)) => new.write(&suite()?, &runner),
         Some(Command::Parity(parity)) => parity.run(&suite()?, &runner),
+        Some(Command::Shrink(shrink)) => shrink.run(&suite()?, &runner),
         None => command::run(suite()?, &arguments.run, &runner),
     }
 }
