@@ -60,6 +60,35 @@ fn a_python_pipeline_that_is_killed_or_restarted_stores_the_same() {
     }
 }
 
+/// Fails unless the run failed and said all of this.
+fn fails(output: &Output, says: &[&str]) {
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for text in says {
+        assert!(said.contains(text), "`{text}` is not in:\n{said}");
+    }
+}
+
+#[test]
+fn an_order_that_is_lost_or_stored_twice_is_named() {
+    let Some(python) = python() else { return };
+    for (defect, schedule, says) in [
+        (
+            "commits_early",
+            "killed:dynamodb.PutItem:2",
+            "missing: topic orders, partition 1, offset 1, the whole message",
+        ),
+        (
+            "names_objects_at_random",
+            "killed:s3.PutObject:2:after",
+            "once more in order-archive/: topic orders, partition 1, offset 1",
+        ),
+    ] {
+        let subject = format!("{python} defects/{defect}.py");
+        fails(&runner(&python, &["--subject", &subject, "--schedule", schedule, "orders::placed"]), &[says]);
+    }
+}
+
 #[test]
 fn a_script_that_does_not_exec_the_pipeline_is_killed_with_it() {
     let Some(python) = python() else { return };

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Drive, DriveError};
+use crate::calls::Effect;
 use crate::case::CaseId;
 use crate::observe::Observation;
 use crate::schedule::Schedule;
@@ -54,7 +55,8 @@ impl Drive<'_> {
         let calls = self.stack.calls().snapshot();
         let mut calls: Vec<String> = calls
             .iter()
-            .filter(|call| is_left(&call.process))
+            // How often a process has waited for a message says nothing of its state.
+            .filter(|call| is_left(&call.process) && call.effect != Effect::Wait)
             .map(|call| format!("{} {} {}", call.process, call.operation, call.target))
             .collect();
         calls.sort();
