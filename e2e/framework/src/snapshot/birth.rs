@@ -184,7 +184,8 @@ mod tests {
     fn of_a_record_headers_its_timestamp_and_fields_of_its_value_are_redacted() {
         let run = |at: &str| {
             let entry = format!(
-                "key: null\ntimestamp: {at}\nheader x.at: \"{at}\"\nheader same: \"1\"\nvalue, {} bytes: {{\"at\":{at}}}",
+                "key: null\ntimestamp: {at}\nheader __connect.errors.topic: \"t\"\nheader __connect.errors.partition: \"0\"\n\
+                 header __connect.errors.offset: \"1\"\nheader x.at: \"{at}\"\nvalue, {} bytes: {{\"at\":{at}}}",
                 at.len() + 7
             );
             observation(&DEAD_LETTER, "dead_letters__t", &[&entry])
