@@ -1,18 +1,21 @@
 //! What operators watch: the page of the metrics is that of the sources and of both processes, every alert has a page of
-//! the run-book and counts metrics that there are, and Prometheus's own tool tests the alerts.
+//! the run-book and counts metrics that there are, Prometheus's own tool tests the alerts, and every panel of the dashboards
+//! shows something.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::internals::{Embedded, Queue, Resources, Stack};
+use e2e::internals::{BASE_TIMESTAMP, Embedded, Notification, Queue, Record, Resources, Stack};
+use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A metric's name and its labels.
 type Metrics = BTreeMap<String, BTreeSet<String>>;
@@ -76,53 +79,77 @@ fn the_page_lists_the_metrics_of_the_sources() {
     );
 }
 
-/// A process that is killed at the end of its test.
-struct Process(Child);
+/// A process that is killed at the end of its test. Its log is a file, in which it says where it listens.
+struct Process {
+    child: Child,
+    log: PathBuf,
+}
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl Process {
+    /// Starts `fms` on these services.
+    fn fms(stack: &Embedded, log: PathBuf, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fms"));
+        command.args(arguments).envs(stack.environment()).envs(environment.iter().copied()).env("RUST_LOG", "info");
+        Self::start(&mut command, log)
+    }
+
+    fn start(command: &mut Command, log: PathBuf) -> Self {
+        let child = command.stdout(Stdio::null()).stderr(fs::File::create(&log).expect("a log")).spawn();
+        Self { child: child.expect("it starts"), log }
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).expect("a log")
+    }
+
+    /// The port at which it gives metrics that have all of these texts, with the metrics.
+    fn metrics(&self, texts: &[&str]) -> (u16, String) {
+        until(
+            &format!("metrics with {texts:?}"),
+            || self.said(),
+            || {
+                let said = self.said();
+                // The addresses of the services are in the log, too.
+                let ports = said.split("http://127.0.0.1:").skip(1).filter_map(|rest| {
+                    let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                    port.parse::<u16>().ok()
+                });
+                let mut answers = ports.filter_map(|port| Some((port, get(port, "/metrics")?)));
+                answers.find(|(_, answer)| texts.iter().all(|text| answer.contains(text)))
+            },
+        )
     }
 }
 
-/// Starts `fms` and gives what it says at `/metrics`, once that has all of these texts. Its log goes to a file, in which
-/// it says where it listens.
-fn scrape(stack: &Embedded, folder: &Path, arguments: &[&str], environment: &[(&str, &str)], texts: &[&str]) -> String {
-    let log = folder.join("log");
-    let child = Command::new(env!("CARGO_BIN_EXE_fms"))
-        .args(arguments)
-        .envs(stack.environment())
-        .envs(environment.iter().copied())
-        .env("RUST_LOG", "info")
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(&log).expect("a log"))
-        .spawn();
-    let _process = Process(child.expect("fms starts"));
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks until there is something. `why` says more if there is nothing.
+fn until<T>(what: &str, why: impl Fn() -> String, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let said = fs::read_to_string(&log).expect("a log");
-        let address = said.split("http://127.0.0.1:").skip(1).filter_map(|rest| {
-            let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            port.parse::<u16>().ok()
-        });
-        // The services' addresses are in the log, too.
-        let answers = address.filter_map(metrics_at);
-        if let Some(text) = answers.into_iter().find(|answer| texts.iter().all(|text| answer.contains(text))) {
-            return text;
+        if let Some(found) = look() {
+            return found;
         }
-        assert!(Instant::now() < deadline, "no metrics within {PATIENCE:?}:\n{said}");
+        assert!(Instant::now() < deadline, "no {what} within {PATIENCE:?}:\n{}", why());
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-fn metrics_at(port: u16) -> Option<String> {
+/// The body of an answer with status 200.
+fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    // With this version the answer comes as a whole, without chunks.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
 }
 
 /// The metrics of an answer with their labels. A histogram has its own name, and not those of its parts.
@@ -149,44 +176,147 @@ fn are_listed(given: &Metrics) {
     }
 }
 
-const CONNECTOR: &str =
-    r#"{"name": "raw", "connector.class": "S3Sink", "topics": "t", "s3.bucket.name": "raw-data", "flush.size": "1"}"#;
+const CONNECTOR: &str = r#"{"name": "raw", "connector.class": "S3Sink", "topics": "t", "s3.bucket.name": "raw-data",
+    "topics.dir": "raw", "flush.size": "1", "partitioner.class": "FieldAndTime", "partition.field.name": "object",
+    "path.format": "yyyy", "partition.duration.ms": "3600000", "timezone": "UTC", "timestamp.extractor": "Record",
+    "errors.tolerance": "all", "errors.deadletterqueue.topic.name": "letters"}"#;
 
-#[test]
-fn a_worker_gives_what_the_page_lists() {
-    let stack = Embedded::start().expect("a stack");
-    stack.provide(&Resources::topic("t", 1)).expect("a topic");
-    stack.provide(&Resources::bucket("raw-data")).expect("a bucket");
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("raw.json");
-    fs::write(&config, CONNECTOR).expect("written");
-    let arguments = ["connect", "--config", config.to_str().expect("UTF-8")];
-    let environment = [("CONNECT_LISTENERS", "http://127.0.0.1:0")];
-    let answer = scrape(&stack, folder.path(), &arguments, &environment, &["fms_lag_records{", "\"RUNNING\"} 1"]);
-    let metrics = given(&answer);
-    assert!(metrics.len() > 20, "{answer}");
-    are_listed(&metrics);
-}
-
-#[test]
-fn a_poller_gives_what_the_page_lists() {
+/// What a worker and a poller need, and that the poller learns of what the worker stores.
+fn services() -> Embedded {
     let stack = Embedded::start().expect("a stack");
     let queue = Queue { visibility_timeout: 30, dead_letters: None };
-    let queues = BTreeMap::from([("main".to_owned(), queue.clone()), ("fallback".to_owned(), queue)]);
-    let databases = vec!["fleet".to_owned()];
-    stack.provide(&Resources { queues, databases, ..Resources::bucket("lake") }).expect("resources");
-    let folder = tempfile::tempdir().expect("a folder");
+    let notification =
+        Notification { bucket: "raw-data".into(), queue: "main".into(), prefix: "raw/".into(), suffix: String::new() };
+    let resources = Resources {
+        topics: BTreeMap::from([("t".to_owned(), 1), ("letters".to_owned(), 1)]),
+        buckets: vec!["raw-data".to_owned(), "lake".to_owned()],
+        queues: BTreeMap::from([("main".to_owned(), queue.clone()), ("fallback".to_owned(), queue)]),
+        notifications: vec![notification],
+        databases: vec!["fleet".to_owned()],
+        ..Resources::default()
+    };
+    stack.provide(&resources).expect("resources");
+    stack
+}
+
+fn worker(stack: &Embedded, folder: &Path) -> Process {
+    let config = folder.join("raw.json");
+    fs::write(&config, CONNECTOR).expect("written");
+    let arguments = ["connect", "--config", config.to_str().expect("UTF-8")];
+    let environment = [("CONNECT_LISTENERS", "http://127.0.0.1:0"), ("CONNECT_OFFSET_FLUSH_INTERVAL_MS", "50")];
+    Process::fms(stack, folder.join("worker.log"), &arguments, &environment)
+}
+
+fn poller(stack: &Embedded, folder: &Path) -> Process {
     let environment = [
         ("FMS_LAKE_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/000000000000/main"),
         ("FMS_LAKE_FALLBACK_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/000000000000/fallback"),
         ("FMS_LAKE_TO", "s3://lake"),
         ("FMS_LAKE_DATABASE", "fleet"),
         ("FMS_LAKE_LISTEN", "127.0.0.1:0"),
+        ("FMS_LAKE_WAIT_TIME", "1"),
+        ("FMS_LAKE_TABLE_FIELDS", "object"),
     ];
-    let answer = scrape(&stack, folder.path(), &["lake", "poll"], &environment, &["fms_lake_queue_messages{"]);
-    let metrics = given(&answer);
-    assert!(metrics.len() > 10, "{answer}");
-    are_listed(&metrics);
+    Process::fms(stack, folder.join("poller.log"), &["lake", "poll"], &environment)
+}
+
+#[test]
+fn both_processes_give_what_the_page_lists() {
+    let (stack, folder) = (services(), tempfile::tempdir().expect("a folder"));
+    let (worker, poller) = (worker(&stack, folder.path()), poller(&stack, folder.path()));
+    let (_, of_worker) = worker.metrics(&["fms_lag_records{", "\"RUNNING\"} 1"]);
+    let (_, of_poller) = poller.metrics(&["fms_lake_queue_messages{"]);
+    for (answer, least) in [(of_worker, 20), (of_poller, 10)] {
+        let metrics = given(&answer);
+        assert!(metrics.len() > least, "{answer}");
+        are_listed(&metrics);
+    }
+}
+
+/// The queries of all panels, each with the names of its dashboard and panel.
+fn queries() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for name in ["fms-worker.json", "fms-lake.json"] {
+        let dashboard: Value = serde_json::from_str(&read(&format!("deploy/grafana/{name}"))).expect("a dashboard");
+        for panel in dashboard["panels"].as_array().expect("panels") {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                let expression = target["expr"].as_str().expect("an expression");
+                let expression = expression.replace("$__rate_interval", "10s");
+                let expression = expression.replace("$instance", ".*").replace("$connector", ".*");
+                found.push((format!("{name}: {}", panel["title"].as_str().expect("a title")), expression));
+            }
+        }
+    }
+    found
+}
+
+/// Whether Prometheus has a number for a query.
+fn has_data(prometheus: u16, query: &str) -> bool {
+    let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let Some(answer) = get(prometheus, &format!("/api/v1/query?query={encoded}")) else { return false };
+    let answer: Value = serde_json::from_str(&answer).expect("an answer of Prometheus");
+    let result = answer["data"]["result"].as_array().expect("a result");
+    result.iter().any(|sample| sample["value"][1].as_str().is_some_and(|value| value != "NaN"))
+}
+
+/// Prometheus, which `PROMETHEUS` names, reads a worker and a poller while they work. Without it the reason is printed.
+#[test]
+fn every_panel_has_data_in_prometheus() {
+    let prometheus = std::env::var("PROMETHEUS").unwrap_or_else(|_| "prometheus".to_owned());
+    if Command::new(&prometheus).arg("--version").output().is_err() {
+        println!("SKIPPED: `{prometheus}` does not start; install Prometheus, or name it in PROMETHEUS");
+        return;
+    }
+    let (stack, folder) = (services(), tempfile::tempdir().expect("a folder"));
+    let (worker, poller) = (worker(&stack, folder.path()), poller(&stack, folder.path()));
+    let (of_worker, _) = worker.metrics(&["\"RUNNING\"} 1"]);
+    let (of_poller, _) = poller.metrics(&["fms_lake_"]);
+    let config = folder.path().join("prometheus.yml");
+    let job = |name: &str, port: u16| json!({"job_name": name, "static_configs": [{"targets": [format!("127.0.0.1:{port}")]}]});
+    // JSON is YAML.
+    let settings = json!({
+        "global": {"scrape_interval": "1s"},
+        "scrape_configs": [job("fms-worker", of_worker), job("fms-poller", of_poller)],
+    });
+    fs::write(&config, settings.to_string()).expect("written");
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let mut command = Command::new(&prometheus);
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
+    command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    let prometheus = Process::start(&mut command, folder.path().join("prometheus.log"));
+
+    let queries = queries();
+    assert!(queries.len() > 30, "{queries:?}");
+    let mut offset = 0;
+    let without_data = Cell::new(Vec::new());
+    until(
+        "data for every panel",
+        || format!("{:?}\n{}", without_data.take(), prometheus.said()),
+        || {
+            // A row, and one that is none.
+            for value in [r#"{"object":"thing","id":1}"#, "no row"] {
+                let value = Some(value.as_bytes().to_vec());
+                let record = Record {
+                    topic: "t".into(),
+                    partition: 0,
+                    offset,
+                    timestamp: BASE_TIMESTAMP,
+                    key: None,
+                    value,
+                    headers: Vec::new(),
+                };
+                stack.produce(&[record]).expect("sent");
+                offset += 1;
+            }
+            thread::sleep(Duration::from_millis(300));
+            let missing: Vec<String> =
+                queries.iter().filter(|(_, query)| !has_data(port, query)).map(|(panel, _)| panel.clone()).collect();
+            let is_done = missing.is_empty();
+            without_data.set(missing);
+            is_done.then_some(())
+        },
+    );
 }
 
 /// The names of the alerts, in the order of the file.

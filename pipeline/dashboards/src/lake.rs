@@ -1,0 +1,142 @@
+//! What the dashboard of the poller of the lake shows.
+
+use super::{Dashboard, Kind, Row, Unit, panel};
+
+pub(crate) fn dashboard() -> Dashboard {
+    Dashboard {
+        uid: "fms-lake",
+        title: "fms: lake",
+        job: "fms-poller",
+        labels: &[],
+        rows: vec![wrong(), conversion(), queues(), calls()],
+    }
+}
+
+fn wrong() -> Row {
+    let panels = vec![
+        panel(
+            "Pollers",
+            "Pollers that answer. None means that raw objects wait.",
+            Kind::NumberAbove { red_to: 0.0 },
+            Unit::Count,
+            &[(r#"sum(up{job="fms-poller",instance=~"$instance"})"#, "pollers")],
+        ),
+        panel(
+            "Oldest message",
+            "How long the oldest of the messages received last had waited.",
+            Kind::Number { red_from: 600.0 },
+            Unit::Seconds,
+            &[(r#"max(fms_lake_oldest_message_seconds{instance=~"$instance"})"#, "age")],
+        ),
+        panel(
+            "In the fallback queue",
+            "Objects that could not be converted. `fms lake redrive` converts them when the cause is mended.",
+            Kind::Number { red_from: 1.0 },
+            Unit::Count,
+            &[(r#"max(fms_lake_queue_messages{queue="fallback",state="visible",instance=~"$instance"})"#, "messages")],
+        ),
+        panel(
+            "Failed objects in an hour",
+            "Objects of the last hour that could not be converted.",
+            Kind::Number { red_from: 1.0 },
+            Unit::Count,
+            &[(r#"sum(increase(fms_lake_objects_total{outcome="failed",instance=~"$instance"}[1h]))"#, "objects")],
+        ),
+    ];
+    Row { title: "Is anything wrong?", panels }
+}
+
+fn conversion() -> Row {
+    let panels = vec![
+        panel(
+            "Objects by outcome",
+            "What became of the objects that messages named.",
+            Kind::Lines,
+            Unit::PerSecond,
+            &[(
+                r#"sum by (outcome) (rate(fms_lake_objects_total{instance=~"$instance"}[$__rate_interval]))"#,
+                "{{outcome}}",
+            )],
+        ),
+        panel(
+            "Rows",
+            "Rows stored in files of tables.",
+            Kind::Lines,
+            Unit::PerSecond,
+            &[(r#"sum(rate(fms_lake_rows_total{instance=~"$instance"}[$__rate_interval]))"#, "stored")],
+        ),
+        panel(
+            "Seconds for an object",
+            "How long conversions took, with all of their calls.",
+            Kind::Lines,
+            Unit::Seconds,
+            &[
+                (
+                    r#"histogram_quantile(0.5, sum by (le) (rate(fms_lake_conversion_seconds_bucket{instance=~"$instance"}[$__rate_interval])))"#,
+                    "half of them",
+                ),
+                (
+                    r#"histogram_quantile(0.99, sum by (le) (rate(fms_lake_conversion_seconds_bucket{instance=~"$instance"}[$__rate_interval])))"#,
+                    "99 %",
+                ),
+            ],
+        ),
+        panel(
+            "Versions of tables",
+            "How often the columns of a table have changed. A step is a field that a device has not sent before.",
+            Kind::Lines,
+            Unit::Count,
+            &[(r#"max by (table) (fms_lake_table_version{instance=~"$instance"})"#, "{{table}}")],
+        ),
+    ];
+    Row { title: "Conversion", panels }
+}
+
+fn queues() -> Row {
+    let panels = vec![
+        panel(
+            "Messages in the queues",
+            "Messages that wait, that are being handled, or that are delayed.",
+            Kind::Lines,
+            Unit::Count,
+            &[(r#"max by (queue, state) (fms_lake_queue_messages{instance=~"$instance"})"#, "{{queue}}: {{state}}")],
+        ),
+        panel(
+            "Messages",
+            "Messages received, and those deleted because nothing of them was left to do.",
+            Kind::Lines,
+            Unit::PerSecond,
+            &[
+                (r#"sum(rate(fms_lake_messages_received_total{instance=~"$instance"}[$__rate_interval]))"#, "received"),
+                (r#"sum(rate(fms_lake_messages_deleted_total{instance=~"$instance"}[$__rate_interval]))"#, "deleted"),
+            ],
+        ),
+    ];
+    Row { title: "Queues", panels }
+}
+
+fn calls() -> Row {
+    let panels = vec![
+        panel(
+            "Calls of S3",
+            "Each attempt for itself, by operation and result.",
+            Kind::Lines,
+            Unit::PerSecond,
+            &[(
+                r#"sum by (operation, result) (rate(fms_lake_s3_calls_total{instance=~"$instance"}[$__rate_interval]))"#,
+                "{{operation}}: {{result}}",
+            )],
+        ),
+        panel(
+            "Calls of Glue",
+            "Each attempt for itself. A conflict is another writer that was faster, which is tried again.",
+            Kind::Lines,
+            Unit::PerSecond,
+            &[(
+                r#"sum by (operation, result) (rate(fms_lake_glue_calls_total{instance=~"$instance"}[$__rate_interval]))"#,
+                "{{operation}}: {{result}}",
+            )],
+        ),
+    ];
+    Row { title: "Calls", panels }
+}
