@@ -75,12 +75,27 @@ impl Diff {
         self.changes.is_empty()
     }
 
-    /// Of each entry that changed, the parts that did.
-    pub(crate) fn changed(&self) -> impl Iterator<Item = &[Part]> {
-        self.changes.iter().filter_map(|change| match change {
-            Change::Differs(_, parts) => Some(parts.as_slice()),
-            _ => None,
-        })
+    /// Of each entry that changed, the parts that did. If as many entries are missing as are not expected, they are paired
+    /// in their order, unless the first of their parts tells them apart.
+    pub(crate) fn changed(&self) -> Vec<Vec<Part>> {
+        let (mut changed, mut missing, mut unexpected) = (Vec::new(), Vec::new(), Vec::new());
+        for change in &self.changes {
+            match change {
+                Change::Differs(_, parts) => changed.push(parts.clone()),
+                Change::Missing(entry) => missing.push(entry),
+                Change::Unexpected(entry) => unexpected.push(entry),
+                Change::Moved(_) => {}
+            }
+        }
+        if missing.len() == unexpected.len() {
+            let is_another = |before: &str, after: &str| {
+                let (before, after) = (parts(before).unwrap_or_default(), parts(after).unwrap_or_default());
+                before.len().max(after.len()) > 1 && before.first() != after.first()
+            };
+            let pairs = missing.into_iter().zip(unexpected).filter(|(before, after)| !is_another(before, after));
+            changed.extend(pairs.map(|(before, after)| changed_parts(before, after)));
+        }
+        changed
     }
 
     /// `1 row missing, 2 items changed`.

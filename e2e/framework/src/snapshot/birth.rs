@@ -38,7 +38,7 @@ pub(crate) fn disagreement(runs: &[Observation]) -> Option<String> {
         for (name, (kind, [before, after])) in sections([first, other]) {
             let diff = Diff::new(kind, before, after);
             if !diff.is_empty() {
-                redactions.extend(diff.changed().flat_map(|parts| proposals(kind.place, parts)));
+                redactions.extend(diff.changed().iter().flat_map(|parts| proposals(kind.place, parts)));
                 told.entry(name).or_insert_with(|| format!("{name}.snap: {}\n{}", diff.summary(), diff.short()));
             }
         }
