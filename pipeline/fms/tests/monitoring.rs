@@ -295,7 +295,7 @@ fn every_panel_has_data_in_prometheus() {
         || format!("{:?}\n{}", without_data.take(), prometheus.said()),
         || {
             // A row, and one that is none.
-            for value in [r#"{"object":"thing","id":1}"#, "no row"] {
+            for value in [r#"{"object":"thing","id":1,"timestamp_iso":"2023-01-01T00:00:00Z"}"#, "no row"] {
                 let value = Some(value.as_bytes().to_vec());
                 let record = Record {
                     topic: "t".into(),
