@@ -25,13 +25,11 @@ impl KilledStates {
     /// Notes a state. Gives the schedule that had reached it before, if one had.
     fn note(&self, case: &CaseId, state: u64, schedule: &Schedule) -> Option<Schedule> {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match states.get(&(case.clone(), state)) {
-            Some(earlier) => Some(earlier.clone()),
-            None => {
-                states.insert((case.clone(), state), schedule.clone());
-                None
-            }
+        let earlier = states.get(&(case.clone(), state)).cloned();
+        if earlier.is_none() {
+            states.insert((case.clone(), state), schedule.clone());
         }
+        earlier
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn disagreement(runs: &[Observation]) -> Option<String> {
 }
 
 /// The sections that one of two observations has, in the order of their names.
-fn sections<'a>(runs: [&'a Observation; 2]) -> BTreeMap<&'a str, (&'static EntryKind, [&'a [String]; 2])> {
+fn sections(runs: [&Observation; 2]) -> BTreeMap<&str, (&'static EntryKind, [&[String]; 2])> {
     let mut sections = BTreeMap::new();
     for (at, run) in runs.into_iter().enumerate() {
         for Section { name, kind, entries, .. } in &run.sections {
