@@ -4,6 +4,8 @@
 pub(crate) mod cases;
 mod command;
 mod init;
+mod mutate;
+mod mutations;
 mod new;
 mod parity;
 mod sweep;
@@ -54,6 +56,9 @@ enum Command {
     New(new::New),
     /// Run fixtures on two stacks and compare everything that was observed.
     Parity(parity::Parity),
+    /// Show that the fixtures catch broken pipelines: make the pipeline look broken in one way after the other, and
+    /// report which fixture fails.
+    Mutate(mutate::Mutate),
 }
 
 /// A command that a project adds to its runner.
@@ -109,6 +114,7 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
         Some(Command::Init(init)) => init.write(),
         Some(Command::New(new)) => new.write(&suite()?, &runner),
         Some(Command::Parity(parity)) => parity.run(&suite()?, &runner),
+        Some(Command::Mutate(mutate)) => mutate.run(suite, &runner),
         None => command::run(suite()?, &arguments.run, &runner),
     }
 }
