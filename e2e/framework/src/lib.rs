@@ -71,6 +71,7 @@
 //! cargo insta review                           shows what has changed, to accept or reject it
 //! E2E_SCHEDULE=killed:s3.PutObject:1 cargo nextest run      kills the pipeline at its first PutObject
 //! E2E_STACK=docker cargo nextest run           runs on Apache Kafka, LocalStack and DynamoDB Local in containers
+//! cargo run --bin e2e -- mutate                makes the pipeline look broken, and says which case catches it
 //! ```
 //!
 //! The Docker stack needs the feature `docker` of this crate. nextest's profile of the name `docker` chooses it, too.
@@ -91,8 +92,8 @@
 #![warn(unreachable_pub)]
 
 // How a run flows: discovery → case → stack → subject → settle → observe → ledger → compare → snapshot. A schedule disturbs it,
-// and a report describes it. `run` puts these modules together, and `harness` and `runner` make commands of it. No
-// module refers to a later one.
+// a mutation makes its pipeline look broken, and a report describes it. `run` puts these modules together, and `harness` and
+// `runner` make commands of it. No module refers to a later one, except that the calls of a run know its mutations.
 
 // The templates of `init` name this crate as other projects do.
 #[cfg(test)]
@@ -113,6 +114,7 @@ pub mod internals;
 mod json;
 mod ledger;
 mod machine;
+mod mutate;
 mod observe;
 mod outcome;
 mod parity;

@@ -1,5 +1,6 @@
 //! How one case ended, how long each phase of it took, and what was counted.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Outcome {
     pub(crate) calls: Vec<CallName>,
     /// Whether it passed, and if not, why.
     pub verdict: Verdict,
+    /// What has found that the pipeline is wrong; nothing if it is right, or if something else failed.
+    pub(crate) found_by: Vec<FoundBy>,
     /// The whole difference between what was expected and what was observed. The verdict shows only its beginning.
     pub difference: Option<String>,
     /// The last lines of the subject's log, if the case failed.
@@ -53,6 +56,42 @@ pub enum Verdict {
     Failed(String),
     /// The services failed, and not the pipeline.
     Infrastructure(String),
+}
+
+/// The part of the framework that finds a defect of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FoundBy {
+    /// Something that is stored differs from its snapshot, or is missing or not expected at all.
+    Snapshots,
+    /// The count ledger does not balance.
+    Ledger,
+    /// A redaction matches nothing.
+    Redaction,
+    /// Offsets are not committed, or a queue is not empty.
+    Lag,
+    /// A process of the pipeline ended by itself.
+    End,
+    /// The pipeline did not stop in good order, or committed lower offsets than before.
+    Stop,
+    /// Something was written after the commit that covers it.
+    WriteAfterCommit,
+    /// A failure that the case expects did not happen.
+    NoFailure,
+}
+
+impl fmt::Display for FoundBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Snapshots => "snapshots",
+            Self::Ledger => "ledger",
+            Self::Redaction => "redaction",
+            Self::Lag => "lag",
+            Self::End => "end of the pipeline",
+            Self::Stop => "stop",
+            Self::WriteAfterCommit => "write after commit",
+            Self::NoFailure => "expected failure",
+        })
+    }
 }
 
 impl Outcome {

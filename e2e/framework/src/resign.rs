@@ -42,6 +42,8 @@ pub(crate) struct Signer {
 pub(crate) enum Content<'a> {
     /// The whole body is known.
     Whole(&'a [u8]),
+    /// The whole body of a request to S3 is known, and is another one than the sender has declared.
+    Object(&'a [u8]),
     /// Only what the sender declared in the header `X-Amz-Content-Sha256` is known, as for S3. The body streams through
     /// unchanged.
     Declared,
@@ -70,6 +72,12 @@ impl Signer {
     /// A signer that uses the credentials that `credentials` provides.
     pub(crate) fn new(credentials: SharedCredentialsProvider, region: &str) -> Self {
         Self { credentials, region: region.to_owned() }
+    }
+
+    /// A signer with a key that does not change.
+    pub(crate) fn of_key(access_key: &str, secret_key: &str, region: &str) -> Self {
+        let key = Credentials::new(access_key, secret_key, None, None, "e2e");
+        Self::new(SharedCredentialsProvider::new(key), region)
     }
 
     /// Signs a request for the service that has this signing name. The URI of the request already has to be the
@@ -106,14 +114,18 @@ fn sign_at(
     let declared = head.headers.remove(CONTENT_SHA256);
     let (path, body) = match content {
         Content::Whole(bytes) => (head.uri.path().to_owned(), SignableBody::Bytes(bytes)),
-        Content::Declared => {
+        Content::Object(_) | Content::Declared => {
             settings.percent_encoding_mode = PercentEncodingMode::Single;
             settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-            let body = match declared.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes())) {
-                None => SignableBody::UnsignedPayload,
-                Some(kind) if kind.starts_with("STREAMING-AWS4-") => return Err(Unsigned::Chunks(kind.into_owned())),
-                Some(hash) => SignableBody::Precomputed(hash.into_owned()),
+            let declared = declared.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let body = match (content, declared) {
+                (Content::Object(bytes), _) => SignableBody::Bytes(bytes),
+                (_, None) => SignableBody::UnsignedPayload,
+                (_, Some(kind)) if kind.starts_with("STREAMING-AWS4-") => {
+                    return Err(Unsigned::Chunks(kind.into_owned()));
+                }
+                (_, Some(hash)) => SignableBody::Precomputed(hash.into_owned()),
             };
             (canonical_path(&head.uri), body)
         }
@@ -260,6 +272,16 @@ mod tests {
         };
         assert_eq!(sign(b"{}"), sign(b"{}"));
         assert_ne!(sign(b"{}"), sign(b"{ }"));
+    }
+
+    #[test]
+    fn the_hash_of_an_object_that_was_changed_is_that_of_its_new_body() {
+        let declared = [(CONTENT_SHA256, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")];
+        let mut head = request("http://s3/lake/hour=07/a%20b", &declared);
+        let changed = signed("s3", &mut head, Content::Object(b"")).unwrap();
+        assert_eq!(head.headers[CONTENT_SHA256], EMPTY);
+        let mut head = request("http://s3/lake/hour=07/a%20b", &[(CONTENT_SHA256, EMPTY)]);
+        assert_eq!(changed, signed("s3", &mut head, Content::Declared).unwrap());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,9 +12,11 @@ use crate::compare::{self, Comparison};
 use crate::drive::{Disturbance, Drive, DriveError};
 use crate::evidence::{Active, Evidence, Phase, keep};
 use crate::ledger::{self, Ledger, Produced};
+use crate::mutate::Mutations;
 use crate::observe::{self, MESSAGE, Observation};
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{FoundBy, Outcome, Verdict};
 use crate::schedule::{self, Schedule};
+use crate::settle::SettleError;
 use crate::snapshot::{self, Checked};
 use crate::stack::{Stack, StackError};
 use crate::suite::{Options, Suite};
@@ -30,8 +33,8 @@ enum Failure {
     Stack(#[from] StackError),
     #[error(transparent)]
     Drive(#[from] DriveError),
-    #[error("{0}")]
-    Observation(String),
+    #[error("{text}")]
+    Observation { text: String, found_by: Vec<FoundBy> },
     #[error("the schedule {0} disturbed nothing: {1}")]
     Undisturbed(String, String),
     #[error("the framework itself failed, which is a defect of it: {0}")]
@@ -39,6 +42,21 @@ enum Failure {
 }
 
 impl Failure {
+    /// What has found the defect of the pipeline that made the case fail.
+    fn found_by(&self) -> Vec<FoundBy> {
+        let found_by = match self {
+            Self::Observation { found_by, .. } => return found_by.clone(),
+            // A run that was too slow and has nothing left to do has found nothing.
+            Self::Drive(DriveError::Settle(SettleError::Behind { behind, .. })) if !behind.is_empty() => FoundBy::Lag,
+            Self::Drive(DriveError::Settle(SettleError::Ended { .. })) => FoundBy::End,
+            Self::Drive(DriveError::Settle(SettleError::Stop { .. })) => FoundBy::Stop,
+            Self::Drive(DriveError::Settle(SettleError::WroteAfterCommit { .. })) => FoundBy::WriteAfterCommit,
+            Self::Drive(DriveError::Settle(SettleError::NotSaid { .. })) => FoundBy::NoFailure,
+            _ => return Vec::new(),
+        };
+        vec![found_by]
+    }
+
     /// Whether it is the services that failed, and not the pipeline or the test.
     fn is_infrastructure(&self) -> bool {
         match self {
@@ -54,49 +72,14 @@ impl Failure {
 /// Snapshots are written only in a process that [`crate::harness::main`] or [`crate::runner::main`] has begun. In every
 /// other process they are compared and left as they are.
 pub fn run(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> Outcome {
-    carry_out(suite, id, options, repeat, |evidence| {
-        let Attempt { case, observation, ledger, disturbance } = attempt(suite, id, options, evidence)?;
-        if let Disturbance::SameState(schedule) = disturbance {
-            return Ok(Verdict::SameState(schedule.to_string()));
+    carry_out(id, options, repeat, &suite.target(), |evidence| {
+        let again = || attempt(suite, id, options, evidence, None);
+        let attempt = again()?;
+        let is_exact = Comparison::of(&options.schedule, &suite.program).is_exact();
+        if is_exact && snapshot::is_due(&attempt.case, &attempt.observation) {
+            agree(&attempt.observation, || Ok(again()?.observation), evidence)?;
         }
-        let comparison = Comparison::of(&options.schedule, &suite.program);
-        if comparison.is_exact() && snapshot::is_due(&case, &observation) {
-            agree(&observation, || Ok(attempt(suite, id, options, evidence)?.observation), evidence)?;
-        }
-        evidence.phase(Phase::Comparing);
-        let (mut problems, mut full) = (Vec::new(), Vec::new());
-        // The ledger comes first, because it names the message.
-        if let Some(problem) = ledger.and_then(|ledger| ledger.problem) {
-            evidence.phase(Phase::Balancing);
-            problems.push(problem.short);
-            full.push(problem.full);
-        }
-        if let Err(problem) = expected_amount(&case, &observation) {
-            problems.push(problem);
-        } else {
-            let Checked { mismatches, problems: unwritten } = snapshot::check(&case, &observation, comparison);
-            problems.extend(unwritten);
-            if !mismatches.is_empty() {
-                full.extend(mismatches.iter().map(|mismatch| mismatch.full.clone()));
-                problems.push(compare::describe(&mismatches, comparison));
-            }
-            if options.schedule.is_plain() {
-                problems.extend(observation.unmatched);
-            }
-        }
-        if !full.is_empty() {
-            evidence.found().diff = Some(full.join("\n"));
-        }
-        if !problems.is_empty() {
-            return Err(Failure::Observation(problems.join("\n")));
-        }
-        match disturbance {
-            Disturbance::AsScheduled | Disturbance::SameState(_) => Ok(Verdict::Passed),
-            Disturbance::None(why) if options.must_disturb => {
-                Err(Failure::Undisturbed(options.schedule.to_string(), why))
-            }
-            Disturbance::None(why) => Ok(Verdict::Undisturbed(why)),
-        }
+        judge(suite, options, attempt, evidence, snapshot::check)
     })
 }
 
@@ -112,36 +95,113 @@ fn agree(
         runs.push(again()?);
     }
     match snapshot::disagreement(&runs) {
-        Some(problem) => Err(Failure::Observation(problem)),
+        Some(text) => Err(Failure::Observation { text, found_by: vec![FoundBy::Snapshots] }),
         None => Ok(()),
+    }
+}
+
+/// Runs a case with mutations. No snapshot is written. The evidence goes to a folder below `folder`, so that it does
+/// not replace that of other runs.
+pub(crate) fn mutated(
+    suite: &Suite,
+    id: &CaseId,
+    options: &Options,
+    repeat: String,
+    folder: &Path,
+    mutations: &Arc<Mutations>,
+) -> Outcome {
+    carry_out(id, options, repeat, folder, |evidence| {
+        let attempt = attempt(suite, id, options, evidence, Some(mutations))?;
+        if let Some(stack) = &evidence.found().stack {
+            mutations.end(&stack.calls().snapshot());
+        }
+        if matches!(attempt.case.expectation, Expectation::Failure { outputs: false, .. }) {
+            mutations.forget();
+        }
+        judge(suite, options, attempt, evidence, |case, observation, comparison| Checked {
+            mismatches: snapshot::differences(case, observation, comparison),
+            problems: Vec::new(),
+        })
+    })
+}
+
+/// Compares what a run has left with what the case expects. `check` compares the snapshots, and may write them.
+fn judge(
+    suite: &Suite,
+    options: &Options,
+    attempt: Attempt,
+    evidence: &Evidence,
+    check: impl FnOnce(&Case, &Observation, Comparison) -> Checked,
+) -> Result<Verdict, Failure> {
+    let Attempt { case, observation, ledger, disturbance } = attempt;
+    if let Disturbance::SameState(schedule) = disturbance {
+        return Ok(Verdict::SameState(schedule.to_string()));
+    }
+    evidence.phase(Phase::Comparing);
+    let comparison = Comparison::of(&options.schedule, &suite.program);
+    let (mut problems, mut full, mut found_by) = (Vec::new(), Vec::new(), Vec::new());
+    // The ledger comes first, because it names the message.
+    if let Some(problem) = ledger.and_then(|ledger| ledger.problem) {
+        evidence.phase(Phase::Balancing);
+        problems.push(problem.short);
+        full.push(problem.full);
+        found_by.push(FoundBy::Ledger);
+    }
+    if let Err(problem) = expected_amount(&case, &observation) {
+        problems.push(problem);
+        found_by.push(FoundBy::Snapshots);
+    } else {
+        let Checked { mismatches, problems: unwritten } = check(&case, &observation, comparison);
+        problems.extend(unwritten);
+        if !mismatches.is_empty() {
+            full.extend(mismatches.iter().map(|mismatch| mismatch.full.clone()));
+            problems.push(compare::describe(&mismatches, comparison));
+            found_by.push(FoundBy::Snapshots);
+        }
+        if options.schedule.is_plain() && !observation.unmatched.is_empty() {
+            problems.extend(observation.unmatched);
+            found_by.push(FoundBy::Redaction);
+        }
+    }
+    if !full.is_empty() {
+        evidence.found().diff = Some(full.join("\n"));
+    }
+    if !problems.is_empty() {
+        return Err(Failure::Observation { text: problems.join("\n"), found_by });
+    }
+    match disturbance {
+        Disturbance::AsScheduled | Disturbance::SameState(_) => Ok(Verdict::Passed),
+        Disturbance::None(why) if options.must_disturb => Err(Failure::Undisturbed(options.schedule.to_string(), why)),
+        Disturbance::None(why) => Ok(Verdict::Undisturbed(why)),
     }
 }
 
 /// Runs a case and compares nothing, for what it observes is to be compared with what another stack gives.
 pub(crate) fn observe(suite: &Suite, id: &CaseId, options: &Options, repeat: String) -> (Outcome, Observation) {
     let mut observed = Observation::default();
-    let outcome = carry_out(suite, id, options, repeat, |evidence| {
-        observed = attempt(suite, id, options, evidence)?.observation;
+    let outcome = carry_out(id, options, repeat, &suite.target(), |evidence| {
+        observed = attempt(suite, id, options, evidence, None)?.observation;
         Ok(Verdict::Passed)
     });
     (outcome, observed)
 }
 
-/// Does `work` and makes an outcome of its end. If it failed, its evidence is kept.
+/// Does `work` and makes an outcome of its end. If it failed, its evidence is kept below `target`.
 fn carry_out(
-    suite: &Suite,
     id: &CaseId,
     options: &Options,
     repeat: String,
+    target: &Path,
     work: impl FnOnce(&Evidence) -> Result<Verdict, Failure>,
 ) -> Outcome {
     let started = Instant::now();
-    let evidence = Evidence::new(id, options, repeat, &suite.target());
+    let evidence = Evidence::new(id, options, repeat, target);
     let done = {
         let _active = Active::new(&evidence);
         // A panic is the failure of this case alone: the others go on, and the run has its table and report.
         catch_unwind(AssertUnwindSafe(|| work(&evidence))).unwrap_or_else(|panic| Err(Failure::Panic(said(&*panic))))
     };
+    let found_by = done.as_ref().err().map(Failure::found_by).unwrap_or_default();
     let verdict = done.unwrap_or_else(|failure| failed(&failure, &evidence));
     if options.keep_evidence && matches!(verdict, Verdict::Passed | Verdict::Undisturbed(_) | Verdict::SameState(_)) {
         // It was asked for, so it is worth a word when it cannot be written, but it is no failure of the case.
@@ -167,6 +227,7 @@ fn carry_out(
         times,
         calls,
         verdict,
+        found_by,
         difference: found.diff.take(),
         log,
         evidence: folder,
@@ -206,7 +267,13 @@ struct Attempt {
 }
 
 /// Reads the case, runs it on services of its own and observes what it has left.
-fn attempt(suite: &Suite, id: &CaseId, options: &Options, evidence: &Evidence) -> Result<Attempt, Failure> {
+fn attempt(
+    suite: &Suite,
+    id: &CaseId,
+    options: &Options,
+    evidence: &Evidence,
+    mutations: Option<&Arc<Mutations>>,
+) -> Result<Attempt, Failure> {
     evidence.phase(Phase::Reading);
     let mut case = Case::read(&suite.fixtures, id)?;
     let unchanged = match options.schedule {
@@ -222,6 +289,10 @@ fn attempt(suite: &Suite, id: &CaseId, options: &Options, evidence: &Evidence) -
     stack.provide(&case.settings.resources)?;
     case.settings = case.settings.within(stack.namespace());
     evidence.log.within(stack.namespace());
+    if let Some(mutations) = mutations {
+        mutations.begin(&case.settings, stack.namespace());
+        stack.calls().mutate(Arc::clone(mutations));
+    }
 
     let Options { schedule, killed_states, .. } = options;
     let killed_states = killed_states.as_ref();
@@ -301,7 +372,6 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subject::Program;
 
     #[test]
     fn what_a_terminal_shows_of_an_observation_is_cut() {
@@ -314,9 +384,9 @@ mod tests {
     #[test]
     fn a_panic_is_the_failure_of_its_case_and_leaves_evidence() {
         let root = tempfile::tempdir().expect("a folder");
-        let suite = Suite::new(root.path(), Program::Running);
         let id = CaseId { protocol: "p".into(), name: "c".into() };
-        let outcome = carry_out(&suite, &id, &Options::default(), "run it".into(), |_| panic!("index out of range"));
+        let outcome =
+            carry_out(&id, &Options::default(), "run it".into(), root.path(), |_| panic!("index out of range"));
         let failure = outcome.failure().expect("it failed");
         assert!(
             failure.contains("a defect of it: index out of range") && failure.contains("run it again"),

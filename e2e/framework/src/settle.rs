@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::calls::{CLIENT_GONE, Call, Effect};
+use crate::mutate;
 use crate::proxy::service::S3;
 use crate::stack::{Notification, QueueDepth, Stack, StackError};
 use crate::subject::{Subject, Waited, describe};
@@ -141,7 +142,7 @@ pub enum SettleError {
         /// The last lines of the subject's log.
         log: String,
     },
-    /// The subject wrote something after it had committed the offset that covers this write.
+    /// The subject wrote something, or was not done with it, after it had committed the offset that covers this write.
     #[error("wrote after the commit that covers it: {calls}; a crash between the two would have lost it")]
     WroteAfterCommit {
         /// The calls, by name and target.
@@ -196,6 +197,7 @@ impl Settling<'_> {
             }
             if offsets.is_none() && behind(self.stack, goal)?.is_empty() {
                 offsets = Some(Instant::now());
+                mutate::note_committed(self.stack.calls());
             }
             // What is in a queue may follow from what the offsets cover, and a call that is in flight may fill one.
             if let Some(offsets) = offsets
@@ -242,15 +244,22 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// Has to be called after [`Self::stop`]. It is an error if a write began after what covers it, or if a committed
-    /// offset is lower than before.
+    /// Has to be called after [`Self::stop`]. It is an error if a write began after what covers it or was not done by
+    /// then, or if a committed offset is lower than before.
     pub fn settled(&self, goal: &Goal, covered: Covered) -> Result<(), SettleError> {
-        // Where other processes empty the queues, the subject itself has nothing to write after its commits. Its calls are
-        // those that carry the name of none of the others.
+        // A process that empties queues may write until they are empty. Where other processes do that, the subject itself has
+        // nothing to write after its commits. Its calls are those that carry the name of none of the others.
         let further = self.subjects.get(1..).unwrap_or_default();
+        let empties_queues = further.is_empty() && !goal.queues.is_empty();
         let covers = |call: &Call| {
-            let is_of_further = further.is_empty() || further.iter().any(|subject| subject.name() == call.process);
-            if is_of_further { covered.queues } else { covered.offsets }
+            let is_of_further = further.iter().any(|subject| subject.name() == call.process);
+            let has_no_commit = goal.ends.is_empty();
+            if is_of_further || empties_queues || has_no_commit { covered.queues } else { covered.offsets }
+        };
+        // A client that has left does not wait for its write, and has made it again if it had to.
+        let is_done_later = |call: &Call| {
+            let done = call.finished.filter(|(_, status)| (200..300).contains(status));
+            done.is_some_and(|(at, _)| at > covers(call))
         };
         let late: Vec<String> = self
             .stack
@@ -259,7 +268,8 @@ impl Settling<'_> {
             .iter()
             // To delete a message is what covers a write of a process that empties a queue, and is no such write itself. It
             // is repeated if its answer was lost.
-            .filter(|call| call.effect == Effect::Write && call.deletes == 0 && call.started > covers(call))
+            .filter(|call| call.effect == Effect::Write && call.deletes == 0)
+            .filter(|call| call.started > covers(call) || is_done_later(call))
             .map(|call| format!("{} {}", call.operation, call.target))
             .collect();
         if !late.is_empty() {
@@ -335,7 +345,7 @@ fn behind(stack: &dyn Stack, goal: &Goal) -> Result<String, StackError> {
     let mut text = String::new();
     let partitions: Vec<(String, i32)> = goal.ends.keys().cloned().collect();
     for group in &goal.groups {
-        let committed = stack.committed(group, &partitions)?;
+        let committed = mutate::commits(stack.calls(), stack.committed(group, &partitions)?);
         for (partition, end) in &goal.ends {
             let (topic, number) = partition;
             let _ = match committed.get(partition) {

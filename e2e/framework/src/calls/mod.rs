@@ -11,14 +11,16 @@ use std::time::Instant;
 use self::faults::Faults;
 pub use self::faults::{Fault, Moment};
 pub(crate) use self::faults::{Hits, Hook, Plan, Trouble};
+use crate::mutate::Mutations;
 
 /// The status of a call whose client closed the connection before it had the whole answer, as happens when a subject is
 /// killed. HTTP has no status for this; 499 is the one that nginx logs. The service may or may not have done what was
 /// asked, but it is no longer doing it.
 pub(crate) const CLIENT_GONE: u16 = 499;
 
-/// The status of a call that the service never received, because the proxy closed the connection: see
-/// [`Trouble::LostBefore`]. HTTP has no status for this; 444 is the one that nginx logs.
+/// The status of a call that the service never received, because the proxy closed the connection, see
+/// [`Trouble::LostBefore`], or answered in the service's place, see [`crate::mutate::Instead::Unsent`]. HTTP has no
+/// status for this; 444 is the one that nginx logs.
 pub(crate) const NO_ANSWER: u16 = 444;
 
 /// What a call does to the service that it is made to.
@@ -127,6 +129,7 @@ struct Shared {
 struct State {
     calls: Vec<Call>,
     faults: Faults,
+    mutations: Option<Arc<Mutations>>,
 }
 
 impl Calls {
@@ -186,6 +189,16 @@ impl Calls {
     /// Injects a fault, which takes effect from the next call on.
     pub fn inject(&self, fault: Fault) {
         self.state().faults.inject(fault);
+    }
+
+    /// Gives the run mutations, which concern calls from the next one on.
+    pub(crate) fn mutate(&self, mutations: Arc<Mutations>) {
+        self.state().mutations = Some(mutations);
+    }
+
+    /// The mutations of the run, if it has any.
+    pub(crate) fn mutations(&self) -> Option<Arc<Mutations>> {
+        self.state().mutations.clone()
     }
 
     /// Records a call that has arrived, and decides what the proxy does with it.

@@ -32,6 +32,11 @@ impl Counts {
         self.by_noun.iter().find(|(known, _)| *known == noun).map_or(0, |(_, count)| *count)
     }
 
+    /// How many entries there are of all kinds together.
+    pub(crate) fn total(&self) -> usize {
+        self.by_noun.iter().map(|(_, count)| count).sum()
+    }
+
     /// The nouns of all kinds, in order.
     pub(crate) fn nouns(&self) -> impl Iterator<Item = &'static str> {
         self.by_noun.iter().map(|(noun, _)| *noun)

@@ -4,6 +4,7 @@ use super::name::safe;
 use super::record::{Shown, show};
 use super::{EntryKind, Holding, Key, Letter, MessageId, Redactor, Rule, Section};
 use crate::case::{Case, Place};
+use crate::mutate;
 use crate::stack::{Record, Stack, StackError};
 
 /// A record of a dead-letter topic. A pipeline sends it before it commits the offset after the source record, so a
@@ -27,7 +28,7 @@ pub(crate) static DEAD_LETTER: EntryKind = EntryKind {
 /// One section for every dead-letter topic.
 pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
     let section = |topic: &String| {
-        let records = stack.read_topic(topic)?;
+        let records = mutate::dead_letters(stack.calls(), stack.read_topic(topic)?);
         let holding = Holding::Letters { topic: topic.clone(), letters: records.iter().map(letter).collect() };
         let entries = blocks(&records, redactor);
         Ok(Section::new(safe(&["dead-letters", topic]), &DEAD_LETTER, entries).holding(vec![holding]))

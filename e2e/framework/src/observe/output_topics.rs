@@ -4,6 +4,7 @@ use super::name::safe;
 use super::record::{Shown, show};
 use super::{EntryKind, Key, Redactor, Rule, Section};
 use crate::case::{Case, Place};
+use crate::mutate;
 use crate::stack::{Record, Stack, StackError};
 
 /// A record of an output topic. A pipeline without transactions sends it before it commits the offset after the source
@@ -19,7 +20,8 @@ pub(crate) static RECORD: EntryKind = EntryKind {
 /// One section for every output topic.
 pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
     let section = |topic: &String| {
-        let entries = blocks(&stack.read_topic(topic)?, redactor);
+        let records = mutate::records(stack.calls(), stack.read_topic(topic)?);
+        let entries = blocks(&records, redactor);
         Ok(Section::new(safe(&["topic", topic]), &RECORD, entries))
     };
     case.settings.output_topics.iter().map(section).collect()

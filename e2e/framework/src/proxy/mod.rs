@@ -6,6 +6,7 @@
 //! the proxy signs the requests again: see [`crate::resign`].
 
 mod body;
+mod mutant;
 mod route;
 pub(crate) mod service;
 
@@ -34,8 +35,10 @@ use crate::upstream::Upstream;
 pub(crate) struct Upstreams {
     /// Each service of the stack, and its address. Calls to other services are recorded and answered with status 501.
     pub services: Vec<(&'static Service, Upstream)>,
-    /// The signer of requests. Without a signer they are passed on byte for byte.
-    pub signer: Option<Signer>,
+    /// The signer of requests that are not passed on byte for byte.
+    pub signer: Signer,
+    /// Whether this is so of all requests. Otherwise it is so of those that a mutation has changed.
+    pub signs_all: bool,
     /// The authorities whose certificates services at `https://` may have.
     pub trust: Trust,
 }

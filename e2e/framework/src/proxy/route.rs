@@ -18,8 +18,10 @@ use tokio::sync::oneshot;
 
 use super::Upstreams;
 use super::body::{Answer, Lost, Payload, drain, half, response, whole};
+use super::mutant::Mutant;
 use super::service::{self, Refusal, Service};
-use crate::calls::{Calls, Hook, InFlight, Moment, NO_ANSWER, Plan, Trouble};
+use crate::calls::{self, Calls, Hook, InFlight, Moment, NO_ANSWER, Plan, Trouble};
+use crate::mutate::{Changed, Sent};
 use crate::resign::{Content, Unsigned};
 
 /// The way from one listener to the services.
@@ -33,9 +35,10 @@ pub(super) struct Route {
 }
 
 /// Which service a request is for, and the name under which its calls are recorded.
-struct Addressee {
-    service: &'static Service,
-    name: String,
+#[derive(Clone)]
+pub(super) struct Addressee {
+    pub service: &'static Service,
+    pub name: String,
 }
 
 impl Route {
@@ -44,7 +47,11 @@ impl Route {
         let (head, body) = request.into_parts();
         let to = self.addressee(&head);
         let process = process(&head.headers);
-        if to.service.streams {
+        let mutations = self.calls.mutations();
+        let is_whole = |request: &calls::Request| {
+            mutations.as_ref().is_some_and(|mutations| mutations.concern(&to.name, &request.operation))
+        };
+        if to.service.streams && !is_whole(&(to.service.request)(&head, &[])) {
             let (call, plan) = self.calls.begin(&to.name, &process, (to.service.request)(&head, &[]));
             let (calls, number) = (self.calls.clone(), call.number());
             let counted = body.map_frame(move |frame| {
@@ -58,12 +65,18 @@ impl Route {
             // The client left while it was sending, so no service got the request, and nobody reads this answer.
             Err(error) => return Ok(Answer::to(None, bad_gateway(&error.to_string()))),
         };
-        let (call, plan) = self.calls.begin(&to.name, &process, (to.service.request)(&head, &body));
+        let request = (to.service.request)(&head, &body);
+        let operation = request.operation.clone();
+        let (call, plan) = self.calls.begin(&to.name, &process, request);
         self.calls.add_request_bytes(call.number(), body.len());
-        if let Plan::Unprocessed = plan {
-            return self.leave_one_unprocessed(&to, call, head, body).await;
+        match (plan, mutations) {
+            (Plan::Unprocessed, _) => self.leave_one_unprocessed(&to, call, head, body).await,
+            (Plan::Forward, Some(mutations)) => {
+                let mutant = Mutant { to: &to, operation: &operation, process: &process, mutations: &mutations };
+                Ok(self.mutated(&mutant, call, Sent { head, body }).await)
+            }
+            (plan, _) => self.carry_out(&to, plan, call, head, whole(body)).await,
         }
-        self.carry_out(&to, plan, call, head, whole(body)).await
     }
 
     fn addressee(&self, head: &Parts) -> Addressee {
@@ -153,7 +166,7 @@ impl Route {
     ///
     /// If the client leaves, the request to the service still goes on to its end. So a call that has ended has no
     /// later effects.
-    async fn forward(
+    pub(super) async fn forward(
         &self,
         to: &Addressee,
         call: InFlight,
@@ -206,16 +219,21 @@ impl Route {
         }
     }
 
-    /// Signs a request again if there is a signer, and returns its body. If it cannot be signed, its body has been
-    /// read.
+    /// Signs a request again if all requests are signed again, or if it was changed here, and returns its body. If it
+    /// cannot be signed, its body has been read.
     async fn sign(&self, service: &Service, head: &mut Parts, body: Payload) -> Result<Payload, Unsigned> {
-        let Some(signer) = &self.upstreams.signer else { return Ok(body) };
-        let (outcome, body) = if service.streams {
+        let Upstreams { signer, signs_all, .. } = &self.upstreams;
+        let is_changed = head.extensions.remove::<Changed>().is_some();
+        if !signs_all && !is_changed {
+            return Ok(body);
+        }
+        let (outcome, body) = if service.streams && !is_changed {
             (signer.sign(service.name, head, Content::Declared).await, body)
         } else {
             // It has been received already, and may have been changed here.
             let bytes = body.collect().await.map_err(|error| Unsigned::Request(error.to_string()))?.to_bytes();
-            (signer.sign(service.name, head, Content::Whole(&bytes)).await, whole(bytes))
+            let content = if service.streams { Content::Object(&bytes) } else { Content::Whole(&bytes) };
+            (signer.sign(service.name, head, content).await, whole(bytes))
         };
         match outcome {
             Ok(()) => Ok(body),
@@ -285,7 +303,7 @@ async fn hold(call: impl Send, hook: Hook) -> Response<Answer> {
     response
 }
 
-fn bad_gateway(problem: &str) -> Response<Payload> {
+pub(super) fn bad_gateway(problem: &str) -> Response<Payload> {
     refusal(StatusCode::BAD_GATEWAY, problem)
 }
 

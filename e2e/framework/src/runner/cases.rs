@@ -68,31 +68,46 @@ pub fn run_all<T: Sync>(
     quiet: bool,
     run: impl Fn(&T) -> Outcome + Sync,
 ) -> Vec<Outcome> {
+    let mut outcomes = in_parallel(tasks, jobs, |task, bar| {
+        let outcome = run(task);
+        if let (Some(failure), false) = (outcome.failure(), quiet) {
+            let text = format!("✗ {}\n  {}\n\n", outcome.name(), failure.trim_end().replace('\n', "\n  "));
+            bar.suspend(|| machine::print(&text));
+        }
+        outcome
+    });
+    outcomes.sort_by(|a, b| a.id.cmp(&b.id));
+    outcomes
+}
+
+/// Calls `run` for every task, `jobs` of them at a time, and returns the results in the order of the tasks.
+pub(super) fn in_parallel<T: Sync, R: Send>(
+    tasks: &[T],
+    jobs: Option<NonZeroUsize>,
+    run: impl Fn(&T, &ProgressBar) -> R + Sync,
+) -> Vec<R> {
     let jobs =
         jobs.map_or_else(|| thread::available_parallelism().map_or(8, |cores| cores.get() * 4), NonZeroUsize::get);
     let bar = progress(tasks.len());
-    let next = Mutex::new(tasks.iter());
-    let outcomes = Mutex::new(Vec::with_capacity(tasks.len()));
+    let next = Mutex::new(tasks.iter().enumerate());
+    let results = Mutex::new(Vec::with_capacity(tasks.len()));
     thread::scope(|scope| {
         for _ in 0..jobs.min(tasks.len()) {
             scope.spawn(|| {
                 loop {
-                    let Some(task) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
-                    let outcome = run(task);
-                    if let (Some(failure), false) = (outcome.failure(), quiet) {
-                        let text = format!("✗ {}\n  {}\n\n", outcome.name(), failure.trim_end().replace('\n', "\n  "));
-                        bar.suspend(|| machine::print(&text));
-                    }
+                    let task = next.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some((at, task)) = task else { break };
+                    let result = run(task, &bar);
                     bar.inc(1);
-                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
                 }
             });
         }
     });
     bar.finish_and_clear();
-    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    outcomes.sort_by(|a, b| a.id.cmp(&b.id));
-    outcomes
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn progress(runs: usize) -> ProgressBar {

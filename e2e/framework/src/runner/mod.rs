@@ -6,6 +6,8 @@ mod command;
 mod files;
 mod generate;
 mod init;
+mod mutate;
+mod mutations;
 mod new;
 mod parity;
 mod shrink;
@@ -59,6 +61,9 @@ enum Command {
     Parity(parity::Parity),
     /// Find the fewest messages of a case, and the earliest call, with which it still fails under a schedule.
     Shrink(shrink::Shrink),
+    /// Show that the fixtures catch broken pipelines: make the pipeline look broken in one way after the other, and
+    /// report which fixture fails.
+    Mutate(mutate::Mutate),
 }
 
 /// A command that a project adds to its runner.
@@ -115,6 +120,7 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
         Some(Command::New(new)) => new.write(&suite()?, &runner),
         Some(Command::Parity(parity)) => parity.run(&suite()?, &runner),
         Some(Command::Shrink(shrink)) => shrink.run(&suite()?, &runner),
+        Some(Command::Mutate(mutate)) => mutate.run(suite, &runner),
         None => command::run(suite()?, &arguments.run, &runner),
     }
 }

@@ -219,6 +219,7 @@ mod tests {
             times,
             calls,
             verdict,
+            found_by: Vec::new(),
             difference: None,
             log: None,
             evidence: None,

@@ -177,6 +177,7 @@ mod tests {
             times: Times::default(),
             calls: Vec::new(),
             verdict,
+            found_by: Vec::new(),
             description: None,
             difference: None,
             log: None,

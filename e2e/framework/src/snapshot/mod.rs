@@ -33,14 +33,34 @@ pub(crate) fn check(case: &Case, observation: &Observation, comparison: Comparis
     if comparison.is_exact() {
         return check_and_write(case, observation, orders::given());
     }
+    Checked { mismatches: differences(case, observation, comparison), problems: Vec::new() }
+}
+
+/// Compares every section with its snapshot, and writes nothing.
+pub(crate) fn differences(case: &Case, observation: &Observation, comparison: Comparison) -> Vec<Mismatch> {
     let depends_on_objects = |name: &str| {
         let mut prefixes = case.settings.depends_on_objects.keys();
         prefixes.any(|prefix| name.starts_with(prefix.as_str()))
     };
-    let mut mismatches = compare(&read_all(&case.snapshots()), observation, comparison);
+    let expected = read_all(&case.snapshots());
+    let mut mismatches = compare(&expected, observation, comparison);
     mismatches.retain(|mismatch| comparison.keeps_objects() || !depends_on_objects(&mismatch.section));
-    Checked { mismatches, problems: Vec::new() }
+    if comparison.is_exact() {
+        // A file keeps no white space at its end, and so no row there that is empty.
+        for section in &observation.sections {
+            let is_of_section = |mismatch: &Mismatch| mismatch.section == section.name;
+            if expected.get(&section.name) == Some(&file::content(section)) {
+                mismatches.retain(|mismatch| !is_of_section(mismatch));
+            } else if !mismatches.iter().any(is_of_section) {
+                mismatches.push(Mismatch::line(&section.name, SPACE_DIFFERS));
+            }
+        }
+    }
+    mismatches
 }
+
+/// What is said of a section that has the entries of its snapshot and is not equal to it.
+const SPACE_DIFFERS: &str = "its white space differs";
 
 fn check_and_write(case: &Case, observation: &Observation, orders: Orders) -> Checked {
     let folder = case.snapshots();
@@ -82,7 +102,7 @@ fn check_section(
     let content = file::content(section);
     let text = file::text(case, &content);
     let difference = if expected != Some(&content) {
-        Some("its white space differs")
+        Some(SPACE_DIFFERS)
     } else if orders.full_match && !file::is(&path, &text) {
         Some("its header differs")
     } else {
@@ -122,6 +142,29 @@ fn read_all(folder: &Path) -> Snapshots {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reading_finds_the_same_differences_as_the_check_that_may_write() {
+        let root = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, text).expect("written");
+        };
+        write("suite.toml", "topic = 't'\ngroups = ['g']\n[topics]\nt = 1\n");
+        write("p/c/messages.ndjson", "{}\n");
+        write("p/c/snapshots/rows.snap", "---\nsource: x\n---\na\n");
+        let id = crate::CaseId { protocol: "p".into(), name: "c".into() };
+        let case = Case::read(root.path(), &id).expect("a case");
+        for (entries, differ) in [(&["a"][..], false), (&["a", "", " "], false), (&[" a"], true), (&["a", "b"], true)] {
+            let entries = entries.iter().map(|entry| (*entry).to_owned()).collect();
+            let sections = vec![Section::new("rows", &crate::observe::ROW, entries)];
+            let observation = Observation { sections, unmatched: Vec::new() };
+            assert_eq!(!differences(&case, &observation, Comparison::Exact).is_empty(), differ, "{observation:?}");
+            let checked = check(&case, &observation, Comparison::Exact);
+            assert_eq!(!checked.mismatches.is_empty(), differ, "{observation:?}");
+        }
+    }
 
     #[test]
     fn all_snapshots_of_a_folder_are_read_and_nothing_else() {

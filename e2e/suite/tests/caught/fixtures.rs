@@ -182,11 +182,13 @@ fn rows_only() -> Result<(), Failed> {
     project.run("drops a row").fails_with(&["snapshots/s3__raw__rows.snap: 2 rows missing\n  - c\n  - c"])
 }
 
+/// The settings of a pipeline that also sends its records to an output topic.
+pub(super) const COPIES: &str = "output_topics = ['copies']\nenv = { COPY_TO = 'copies' }\nredact = ['$.records[*].timestamp', \
+                                 '$.records[*].headers.number', '$.records[*].value.meta.number']\n";
+
 fn output_topics() -> Result<(), Failed> {
-    let settings = "output_topics = ['copies']\nenv = { COPY_TO = 'copies' }\nredact = ['$.records[*].timestamp', \
-                    '$.records[*].headers.number', '$.records[*].value.meta.number']\n";
     let project = project();
-    project.write("fixtures/words", "protocol.toml", settings);
+    project.write("fixtures/words", "protocol.toml", COPIES);
     project.run("").fails_with(&["snapshots/topic__copies.snap: new, 3 records"])?;
     project.accepts().passes()?;
     let blocks = ["one", "three", "two"].map(|id| {

@@ -7,6 +7,7 @@
 mod fixtures;
 mod ledger;
 mod loader;
+mod mutations;
 mod pipeline;
 mod processes;
 mod schedules;
@@ -33,7 +34,8 @@ fn main() -> ExitCode {
             e2e::harness::main_of(&Suite::new(root, program))
         }
         _ => {
-            let others = [fixtures::trials(), ledger::trials(), processes::trials(), schedules::trials()];
+            let others =
+                [fixtures::trials(), ledger::trials(), mutations::trials(), processes::trials(), schedules::trials()];
             let trials = trials().into_iter().chain(others.into_iter().flatten()).collect();
             libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
         }
@@ -97,6 +99,12 @@ fn trials() -> Vec<Trial> {
                 "wrote after the commit that covers it: PutItem rows, PutObject raw/rows/0000000001.json",
                 "a crash between the two would have lost it",
             ])
+        }),
+        Trial::test("a_write_that_is_not_done_when_its_offset_is_committed_is_a_defect", || {
+            project()
+                .under("slow")
+                .run("does not wait")
+                .fails_with(&["wrote after the commit that covers it: ", "a crash between the two would have lost it"])
         }),
         Trial::test("a_pipeline_that_never_drains_is_told_where_it_stands", || {
             project().timeout("1s").run("never drains").fails_with(&[
@@ -353,16 +361,7 @@ impl Project {
     /// The project's test target, without any variable of the outer test run in its environment.
     fn command(&self, arguments: &[&str], defect: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().expect("this executable has a path"));
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if name.starts_with("INSTA_")
-                || name.starts_with("E2E_")
-                || name.starts_with("NEXTEST")
-                || ["CI", "TF_BUILD", "CARGO_TARGET_DIR"].contains(&name.as_str())
-            {
-                command.env_remove(name);
-            }
-        }
+        without_variables(&mut command);
         command.args(arguments).env(ROLE, "project").env(ROOT, self.root.path()).env("DEFECT", defect);
         if let Some(schedule) = self.schedule {
             command.env("E2E_SCHEDULE", schedule);
@@ -376,6 +375,20 @@ impl Project {
 
     fn run(&self, defect: &str) -> Verdict {
         self.output(&[], defect)
+    }
+}
+
+/// Takes the variables of the outer test run out of the environment of a command.
+fn without_variables(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("INSTA_")
+            || name.starts_with("E2E_")
+            || name.starts_with("NEXTEST")
+            || ["CI", "TF_BUILD", "CARGO_TARGET_DIR"].contains(&name.as_str())
+        {
+            command.env_remove(name);
+        }
     }
 }
 
@@ -403,6 +416,10 @@ impl Verdict {
         } else {
             Err(format!("should pass:\n{}", self.text()).into())
         }
+    }
+
+    fn passes_with(self, texts: &[&str]) -> Result<(), Failed> {
+        if self.success { contains(&self.text(), texts) } else { Err(format!("should pass:\n{}", self.text()).into()) }
     }
 
     fn fails_with(self, texts: &[&str]) -> Result<(), Failed> {

@@ -59,7 +59,7 @@ async fn run() -> Result<()> {
     if is("says INFO") {
         eprintln!("INFO ready");
     }
-    let sinks = Sinks::connect().await?;
+    let sinks = Arc::new(Sinks::connect().await?);
     let consumer = consumer()?;
 
     let mut written_late = Vec::new();
@@ -77,6 +77,9 @@ async fn run() -> Result<()> {
         }
         if is("commits early") && victim {
             written_late.push(record);
+        } else if is("does not wait") {
+            let sinks = Arc::clone(&sinks);
+            tokio::spawn(async move { sinks.write(&record, 1).await });
         } else if is("writes in threes") {
             written_late.push(record);
             if written_late.len() < 3 {

@@ -31,6 +31,7 @@ use super::{Commits, QueueDepth, Record, Resources, Stack, StackError};
 use crate::calls::{Calls, Moment};
 use crate::proxy::service::{DYNAMODB, GLUE, S3, SQS, Service};
 use crate::proxy::{self, Proxy, Upstreams};
+use crate::resign::Signer;
 use crate::tls::Trust;
 use crate::upstream::Upstream;
 
@@ -119,7 +120,9 @@ fn listen(runtime: &Runtime, servers: Vec<(&'static Service, Server)>, calls: &C
         services.push((service, Upstream::http(Authority::try_from(address.to_string()).map_err(io::Error::other)?)));
         runtime.spawn(serve(listener));
     }
-    Proxy::start(runtime.handle(), &Upstreams { services, signer: None, trust: Trust::none() }, calls)
+    let signer = Signer::of_key(ACCESS_KEY, SECRET_KEY, REGION);
+    let upstreams = Upstreams { services, signer, signs_all: false, trust: Trust::none() };
+    Proxy::start(runtime.handle(), &upstreams, calls)
 }
 
 impl Drop for Embedded {

@@ -199,7 +199,8 @@ impl Cloud {
     fn proxied(&self, protocol: usize, signer: Option<Signer>) -> (Proxy, aws_sdk_s3::Client) {
         let upstreams = Upstreams {
             services: vec![(&DYNAMODB, self.dynamodb[protocol].clone()), (&S3, self.s3[protocol].clone())],
-            signer,
+            signs_all: signer.is_some(),
+            signer: signer.unwrap_or_else(self::signer),
             trust: Trust::system(Some(&tls::tests::authority())).unwrap(),
         };
         let proxy = Proxy::start(self.runtime.handle(), &upstreams, &Calls::default()).unwrap();

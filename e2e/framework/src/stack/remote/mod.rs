@@ -105,16 +105,19 @@ impl Remote {
         config.set("message.max.bytes", MAX_MESSAGE_BYTES).set("enable.idempotence", "true");
         let kafka = Kafka::new(&config).map_err(|error| StackError::new("creating a Kafka client", error))?;
 
-        let (signer, trust, access_key, secret_key) = match &endpoints.access {
-            Access::Key { access_key, secret_key } => (None, Trust::none(), access_key.as_str(), secret_key.as_str()),
+        let region = &endpoints.region;
+        let (signer, signs_all, trust, [access_key, secret_key]) = match &endpoints.access {
+            Access::Key { access_key, secret_key } => {
+                let signer = Signer::of_key(access_key, secret_key, region);
+                (signer, false, Trust::none(), [access_key.as_str(), secret_key])
+            }
             Access::Credentials { provider, trust } => {
-                let signer = Signer::new(provider.clone(), &endpoints.region);
-                (Some(signer), trust.clone(), NOBODYS_KEY, NOBODYS_KEY)
+                (Signer::new(provider.clone(), region), true, trust.clone(), [NOBODYS_KEY, NOBODYS_KEY])
             }
         };
         let mut services = endpoints.services.clone();
         let catalog = serve_catalog(&runtime, &mut services)?;
-        let upstreams = Upstreams { services, signer, trust };
+        let upstreams = Upstreams { services, signer, signs_all, trust };
         let calls = Calls::default();
         let proxy = Proxy::start(runtime.handle(), &upstreams, &calls)
             .map_err(|error| StackError::new("opening the recording proxy's ports", error))?;
