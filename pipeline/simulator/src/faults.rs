@@ -125,7 +125,7 @@ pub static FAULTS: [About; 35] = [
         "no-fix",
         0.02,
         "seconds",
-        "at the begin of a trip: a stale position with fix_type NONE, altitude -5400 and accuracy 63; counted in rows",
+        "at the start of a trip: a stale position with fix_type NONE, altitude -5400 and accuracy 63; counted in rows",
     ),
     about(
         F::ZeroPosition,

@@ -39,7 +39,7 @@ pub struct Message {
     pub is_refused_by_dynamodb: bool,
     /// Whether the same message was sent before.
     pub is_copy: bool,
-    /// Its faults, with what [`FAULTS`](crate::faults::FAULTS) says that is counted.
+    /// Its faults, with what [`FAULTS`](crate::FAULTS) says that is counted.
     pub faults: Vec<(Fault, u64)>,
 }
 

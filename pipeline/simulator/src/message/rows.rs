@@ -23,7 +23,9 @@ const ROLLOVER: i64 = 1024 * 7 * 86_400_000;
 impl Clock {
     pub(super) fn of(simulation: &Simulation, departure: &Departure) -> Self {
         let rates = &simulation.rates;
-        let cuts = departure.vehicle.draw(Draw::Fault).with(0).happens(rates.of(Fault::MinuteTimes));
+        // A command comes from a server.
+        let cuts = departure.protocol.names().2 != "command"
+            && departure.vehicle.draw(Draw::Fault).with(0).happens(rates.of(Fault::MinuteTimes));
         let right = Self { fast: 0, fault: None, cuts };
         let Some(session) = departure.session else { return right };
         let key = session.key;
