@@ -4,6 +4,7 @@ pub mod allocator;
 mod health;
 mod lake;
 mod query;
+mod simulate;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -65,6 +66,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Simulate a fleet of vehicles: what real ones send, with what real ones do wrong.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Simulate {
+        #[command(subcommand)]
+        command: Option<simulate::SimulateCommand>,
+        #[command(flatten)]
+        arguments: Box<simulate::Arguments>,
+    },
     /// Ask a running worker how it is: exit status 0 if every task is well, else 1 with what is wrong. For health
     /// checks.
     Health {
@@ -123,6 +132,9 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Connect { command: None, config } => config,
         Command::Health { url } => return health(&url),
+        Command::Simulate { command, arguments: simulated } => {
+            return simulate::run(command, &simulated, arguments.log_format);
+        }
         Command::Lake { command } => return lake::run(*command, arguments.log_format),
         Command::Query { arguments: handed_over } => return query::run(&handed_over, arguments.log_format),
     };

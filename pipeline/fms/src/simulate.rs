@@ -1,0 +1,291 @@
+//! `fms simulate`: a fleet of vehicles that sends what real ones send, with their faults.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Subcommand, ValueEnum};
+use fms_simulator::target::{Fixture, Kafka, KafkaSettings, Lines, Target, TargetError};
+use fms_simulator::{Expectation, FIRST_SECOND, Fleet, LAST_SECOND, Protocols, Rates, Rhythm, Run, Shard, Simulation};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{FAILED, LogFormat, NOT_STARTED, report, say, start_log, stop_signal};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// How many vehicles the fleet has.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    vehicles: u64,
+    /// How many seconds of the fleet pass in a second, such as `1x` or `10x`; `max` is as many as possible.
+    #[arg(long, default_value = "1x", value_parser = speed, value_name = "SPEED")]
+    speed: Speed,
+    /// What is sent: `all`, or names such as `vehicle/kinematic,adas/event`.
+    #[arg(long, default_value = "all", value_parser = Protocols::parse, value_name = "LIST")]
+    protocols: Protocols,
+    /// The fleet: the same number gives the same vehicles, trips and messages.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// What goes wrong: `field`, as often as it was seen in the field, `none`, or a TOML file of rates.
+    #[arg(long, default_value = "field", value_name = "FILE")]
+    faults: String,
+    /// When the fleet's time begins, such as `2026-11-27T08:00:00+09:00`; by default it is now.
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// When the fleet began to send, if it goes on with --from where it was stopped: what was due before is not sent late
+    /// or again. By default it is --from.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// How much of the fleet's time is simulated, such as `90s`, `2h` or `7d`; by default it goes on until SIGTERM.
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    duration: Option<i64>,
+    /// How days pass: with rush hours, nights and weekends, or as a steady load.
+    #[arg(long, value_enum, default_value_t = RhythmName::Days)]
+    rhythm: RhythmName,
+    /// Simulate a part of the fleet: `1/2` and `2/2` together are the whole.
+    #[arg(long, default_value_t = Shard::WHOLE, value_name = "I/N")]
+    shard: Shard,
+    /// Where messages are sent.
+    #[arg(long, value_enum, required = true, value_name = "TARGET")]
+    to: Option<To>,
+    /// The file, or the folder of the fixture.
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+    /// The Kafka brokers.
+    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "HOST:PORT,…")]
+    bootstrap_servers: Option<String>,
+    /// The topic, in which `{object}` is filled in.
+    #[arg(long, default_value = "fms.{object}.real", value_name = "TEMPLATE")]
+    topic: String,
+    /// How the Kafka producer compresses: none, gzip, snappy, lz4 or zstd.
+    #[arg(long, default_value = "none", value_name = "CODEC")]
+    compression: String,
+    /// A setting of librdkafka for the Kafka producer, such as `security.protocol=ssl`. May be repeated.
+    #[arg(long, value_parser = setting, value_name = "KEY=VALUE")]
+    producer: Vec<(String, String)>,
+    /// Write to this file what a pipeline has to end with: counts by protocol and hour, a digest of all rows, faults.
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimulateCommand {
+    /// Add expectations up: those of the parts of a fleet, or of one time after the other.
+    Merge {
+        /// Files that `--expect` has written.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum To {
+    /// Topics.
+    Kafka,
+    /// JSON lines on the standard output.
+    Stdout,
+    /// JSON lines in a file.
+    File,
+    /// The folder of a fixture of the end-to-end tests.
+    Fixture,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RhythmName {
+    /// Rush hours, nights and weekends.
+    Days,
+    /// Every vehicle drives 20 times a day.
+    Steady,
+}
+
+/// How many seconds of the fleet pass in a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Speed {
+    Times(f64),
+    Max,
+}
+
+fn speed(text: &str) -> Result<Speed, String> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    let times = text.strip_suffix('x').and_then(|number| number.parse().ok());
+    times
+        .filter(|times: &f64| *times > 0.0 && times.is_finite())
+        .map(Speed::Times)
+        .ok_or_else(|| "write how many times as fast as real vehicles, such as 1x or 10x, or max".to_owned())
+}
+
+fn duration(text: &str) -> Result<i64, String> {
+    let read: Option<SignedDuration> = text.strip_suffix('d').map_or_else(
+        || text.parse().ok(),
+        |days| days.parse().ok().and_then(|days: i64| days.checked_mul(24)).map(SignedDuration::from_hours),
+    );
+    read.map(|duration| duration.as_secs())
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| "write a time of at least a second, such as 90s, 2h or 7d".to_owned())
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let setting = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    setting
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "write KEY=VALUE, such as security.protocol=ssl".to_owned())
+}
+
+/// Runs the command and gives the exit status of the process: 0 if everything was sent, 1 if sending failed, 2 if nothing
+/// was started.
+pub(crate) fn run(command: Option<SimulateCommand>, arguments: &Arguments, log_format: LogFormat) -> ExitCode {
+    let done = match command {
+        Some(SimulateCommand::Merge { files }) => merge(&files).map_err(|error| (error, NOT_STARTED)),
+        None => simulate(arguments, log_format),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((error, NOT_STARTED)) => {
+            report("fms simulate", &[format!("{error:#}")], log_format);
+            NOT_STARTED.into()
+        }
+        Err((error, status)) => {
+            say(&format!("fms simulate: {error:#}"));
+            status.into()
+        }
+    }
+}
+
+fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow::Error, u8)> {
+    let not_started = |error| (error, NOT_STARTED);
+    start_log(log_format).map_err(not_started)?;
+    let stop = stop_signal().context("cannot listen for SIGTERM and SIGINT").map_err(not_started)?;
+    let (from, until) = span(arguments).map_err(not_started)?;
+    let since = arguments.since.map_or(from, Timestamp::as_second);
+    let simulation = Simulation {
+        fleet: Fleet::new(arguments.seed),
+        since,
+        rhythm: match arguments.rhythm {
+            RhythmName::Days => Rhythm::Days,
+            RhythmName::Steady => Rhythm::Steady,
+        },
+        rates: Rates::load(&arguments.faults).map_err(|error| not_started(error.into()))?,
+        protocols: arguments.protocols,
+    };
+    let mut target = target(arguments).map_err(not_started)?;
+    let mut expectation = arguments.expect.is_some().then(Expectation::default);
+    let run = Run {
+        simulation: &simulation,
+        vehicles: arguments.vehicles,
+        shard: arguments.shard,
+        from,
+        until,
+        speed: match arguments.speed {
+            Speed::Times(times) => Some(times),
+            Speed::Max => None,
+        },
+        topic: &arguments.topic,
+    };
+    let stops = || *stop.borrow();
+    let done = run.run(&mut *target, expectation.as_mut(), &stops, &mut |progress| say(&progress.to_string()));
+    let done = match done {
+        Ok(done) => done,
+        // Whoever reads the output has seen enough.
+        Err(TargetError::Closed) => return Ok(()),
+        Err(error) => return Err((error.into(), FAILED)),
+    };
+    say(&done.to_string());
+    if let (Some(path), Some(expectation)) = (&arguments.expect, &expectation) {
+        std::fs::write(path, expectation.to_json())
+            .with_context(|| format!("everything was sent, but {} cannot be written", path.display()))
+            .map_err(|error| (error, FAILED))?;
+    }
+    if done.second < until {
+        let time = |second| Timestamp::from_second(second).unwrap_or_default();
+        say(&format!(
+            "fms simulate was stopped; with --from {} --since {} it goes on where it was",
+            time(done.second),
+            time(since)
+        ));
+    }
+    Ok(())
+}
+
+/// The first second, and the one before which the run ends.
+fn span(arguments: &Arguments) -> anyhow::Result<(i64, i64)> {
+    let from = arguments.from.unwrap_or_else(Timestamp::now).as_second();
+    ensure!(
+        (FIRST_SECOND..LAST_SECOND).contains(&from),
+        "--from is {}; the fleet has driven since {} and until {}",
+        Timestamp::from_second(from).unwrap_or_default(),
+        Timestamp::from_second(FIRST_SECOND).unwrap_or_default(),
+        Timestamp::from_second(LAST_SECOND).unwrap_or_default()
+    );
+    let until = arguments.duration.map_or(LAST_SECOND, |seconds| from.saturating_add(seconds).min(LAST_SECOND));
+    Ok((from, until))
+}
+
+fn target(arguments: &Arguments) -> anyhow::Result<Box<dyn Target>> {
+    let path = |what: &str| {
+        arguments.out.as_deref().with_context(|| format!("--out PATH is missing, which says the {what} to write"))
+    };
+    Ok(match arguments.to {
+        Some(To::Kafka) => {
+            let bootstrap_servers = arguments.bootstrap_servers.clone().context(
+                "--bootstrap-servers is missing, which says where the Kafka brokers are; the variable \
+                 KAFKA_BOOTSTRAP_SERVERS says it too",
+            )?;
+            let (compression, producer) = (arguments.compression.clone(), arguments.producer.clone());
+            Box::new(Kafka::start(&KafkaSettings { bootstrap_servers, compression, producer })?)
+        }
+        Some(To::Stdout) => Box::new(Lines::stdout()),
+        Some(To::File) => Box::new(Lines::file(path("file")?)?),
+        Some(To::Fixture) => {
+            ensure!(arguments.duration.is_some(), "--duration is missing: a fixture has an end");
+            Box::new(Fixture::new(path("folder")?, description(arguments))?)
+        }
+        None => bail!("--to is missing, which says where messages are sent: kafka, stdout, file or fixture"),
+    })
+}
+
+/// What a fixture says of itself.
+fn description(arguments: &Arguments) -> String {
+    let from = arguments.from.map_or_else(|| "now".to_owned(), |from| from.to_string());
+    format!(
+        "Simulated: {} vehicles of the fleet {}, from {from} for {} s, part {}, with the faults `{}`. Expected: what \
+         `fms simulate --expect` says of the same fleet.",
+        arguments.vehicles,
+        arguments.seed,
+        arguments.duration.unwrap_or(0),
+        arguments.shard,
+        arguments.faults
+    )
+}
+
+fn merge(files: &[PathBuf]) -> anyhow::Result<()> {
+    let mut sum = Expectation::default();
+    for file in files {
+        sum.merge(Expectation::read(Path::new(file))?);
+    }
+    std::io::stdout().write_all(sum.to_json().as_bytes()).context("cannot write the sum to the standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_durations_and_settings_are_read() {
+        assert_eq!(speed("10x"), Ok(Speed::Times(10.0)));
+        assert_eq!(speed("0.5x"), Ok(Speed::Times(0.5)));
+        assert_eq!(speed("max"), Ok(Speed::Max));
+        for wrong in ["10", "x", "0x", "-1x", "fast"] {
+            assert!(speed(wrong).is_err_and(|error| error.contains("such as 1x or 10x, or max")), "{wrong}");
+        }
+        for (text, seconds) in [("90s", 90), ("2h", 7200), ("7d", 604_800), ("1h 30m", 5400)] {
+            assert_eq!(duration(text), Ok(seconds), "{text}");
+        }
+        for wrong in ["", "0s", "-2h", "soon", "d"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(setting("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(setting("=b").is_err() && setting("a").is_err());
+    }
+}
