@@ -56,7 +56,7 @@ fn in_sources(folder: &Path, found: &mut BTreeSet<String>) {
             if !["tests", "benches"].contains(&name.as_str()) {
                 in_sources(&path, found);
             }
-        } else if name.ends_with(".rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|ending| ending == "rs") && name != "tests.rs" {
             let text = fs::read_to_string(&path).expect("a source");
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             found.extend(code.split('"').skip(1).step_by(2).filter(|text| is_metric(text)).map(str::to_owned));
@@ -252,7 +252,7 @@ fn queries() -> Vec<(String, String)> {
 
 /// Whether Prometheus has a number for a query.
 fn has_data(prometheus: u16, query: &str) -> bool {
-    let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded = query.bytes().fold(String::new(), |encoded, byte| format!("{encoded}%{byte:02X}"));
     let Some(answer) = get(prometheus, &format!("/api/v1/query?query={encoded}")) else { return false };
     let answer: Value = serde_json::from_str(&answer).expect("an answer of Prometheus");
     let result = answer["data"]["result"].as_array().expect("a result");
