@@ -199,7 +199,8 @@ impl Drive<'_> {
         for record in others {
             let mut goal = self.send(std::slice::from_ref(record))?;
             self.evidence.phase(Phase::Draining);
-            settling.drained(&mut goal, self.case.settings.timeout)?;
+            let covered = settling.drained(&mut goal, self.case.settings.timeout)?;
+            settling.written(&goal, covered)?;
         }
         let goal = self.send(std::slice::from_ref(last))?;
         if is_running { self.drain(&goal) } else { self.drain_with(&subjects, &goal) }
