@@ -13,7 +13,7 @@ use clap::Args;
 use super::cases::select;
 use super::files::{copied, emptied};
 use crate::schedule::Crashes;
-use crate::{CaseId, Options, Outcome, Schedule, Suite, hint, machine};
+use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, hint, machine};
 
 #[derive(Debug, Args)]
 pub(super) struct Shrink {
@@ -23,6 +23,9 @@ pub(super) struct Shrink {
     /// The schedule under which the case fails, such as killed:s3.PutObject:7:after.
     #[arg(long, value_name = "NAME")]
     schedule: Schedule,
+    /// Test this command instead of the suite's own pipeline.
+    #[arg(long, value_name = "COMMAND")]
+    subject: Option<String>,
 }
 
 /// The messages of a case, each as it stands in its file.
@@ -123,7 +126,11 @@ impl Shrink {
         copied(&protocol, &fixtures.join(&id.protocol).join("protocol.toml"))?;
         let source = id.folder(&suite.fixtures);
         let messages = Messages::read(&source)?;
-        let shrinking = Shrinking { suite: Suite { fixtures, ..suite.clone() }, id, messages, source };
+        let mut smaller = Suite { fixtures, ..suite.clone() };
+        if let Some(command) = &self.subject {
+            smaller.program = Program::shell(command).map_err(|problem| format!("--subject: {problem}"))?;
+        }
+        let shrinking = Shrinking { suite: smaller, id, messages, source };
         let (schedule, places, failure) = self.shrink(&shrinking)?;
         // The folder has what was tried last.
         shrinking.run(&places, &schedule)?;

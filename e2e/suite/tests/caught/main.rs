@@ -11,6 +11,7 @@ mod mutations;
 mod pipeline;
 mod processes;
 mod schedules;
+mod sweeps;
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -34,8 +35,14 @@ fn main() -> ExitCode {
             e2e::harness::main_of(&Suite::new(root, program))
         }
         _ => {
-            let others =
-                [fixtures::trials(), ledger::trials(), mutations::trials(), processes::trials(), schedules::trials()];
+            let others = [
+                fixtures::trials(),
+                ledger::trials(),
+                mutations::trials(),
+                processes::trials(),
+                schedules::trials(),
+                sweeps::trials(),
+            ];
             let trials = trials().into_iter().chain(others.into_iter().flatten()).collect();
             libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
         }

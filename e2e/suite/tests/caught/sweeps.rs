@@ -1,0 +1,74 @@
+//! What the runner makes of crashes: two in one run, a sweep of all of them, workloads that it generates, and a failing case
+//! that it makes smaller.
+
+use std::process::Command;
+
+use libtest_mimic::{Failed, Trial};
+
+use super::{Project, ROLE, Verdict, project, without_variables};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("a_second_crash_during_the_recovery_changes_nothing", || {
+            for point in
+                ["killed:s3.PutObject:2:after+dynamodb.PutItem:1", "killed:s3.PutObject:1+kafka.OffsetCommit:1"]
+            {
+                project().under(point).run("").passes().map_err(|error| format!("{point}: {error:?}"))?;
+            }
+            Ok(())
+        }),
+        Trial::test("a_second_crash_that_does_not_come_is_told_apart", || {
+            project().under("killed:s3.PutObject:2+s3.PutObject:9").run("").fails_with(&[
+                "disturbed nothing: the subject made fewer than 9 s3.PutObject calls after it was started again, but",
+            ])
+        }),
+        Trial::test("a_sweep_goes_on_from_each_state_once", || {
+            runner(&project(), "", &["--sweep"]).passes_with(&[
+                "crash points, all of them chosen: ",
+                " of them in the state of another run), 0 never hit\n",
+                ", 0 failed, ",
+            ])
+        }),
+        Trial::test("a_sweep_with_a_depth_of_two_kills_what_was_started_again", || {
+            runner(&project(), "", &["--sweep", "--depth", "2", "--sample", "3", "--seed", "1"]).passes_with(&[
+                "crash points, 3 of them chosen by --sample 3 --seed 1: ",
+                "crash points for crash 2, 3 of them chosen by --sample 3 --seed 1: ",
+            ])
+        }),
+        Trial::test("a_generated_workload_finds_a_defect_and_names_the_command_that_repeats_it", || {
+            let generated = || {
+                let project = project();
+                project.write("fixtures/generate", "messages.toml", "long = 'a long ${n}'\nshort = '${n}'\n");
+                project.write("fixtures/generate", "protocol.toml", "");
+                project
+            };
+            let arguments = ["--generate", "2", "--schedule", "restarted:1"];
+            runner(&generated(), "", &arguments).passes_with(&["✓ generated::long_short under restarted:1"])?;
+            runner(&generated(), "commits too far", &arguments).fails_with(&[
+                "✗ generated::long_short under restarted:1",
+                "generated::long_short --generate 2 --schedule 'restarted:1'",
+            ])
+        }),
+        Trial::test("a_failing_case_is_shrunk_to_the_messages_that_it_needs", || {
+            let arguments = ["shrink", "words::three", "--schedule", "restarted:1"];
+            runner(&project(), "commits too far", &arguments).passes_with(&[
+                "words::three fails under restarted:1 with 2 of its 3 messages: 1, 2\n",
+                "1 row missing",
+                "target/e2e/shrunk/fixtures/words/three\n",
+            ])?;
+            runner(&project(), "", &arguments).fails_with(&["words::three does not fail under restarted:1"])
+        }),
+    ]
+}
+
+/// Runs the runner over a project whose pipeline has this defect.
+fn runner(project: &Project, defect: &str, arguments: &[&str]) -> Verdict {
+    let this = std::env::current_exe().expect("this executable has a path");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_e2e"));
+    without_variables(&mut command);
+    command.args(arguments).arg("--root").arg(project.root.path());
+    command.env("CARGO_TARGET_DIR", project.root.path().join("target"));
+    let subject = format!("env {ROLE}=pipeline DEFECT='{defect}' '{}'", this.display());
+    command.args(["--subject", &subject]);
+    Verdict::of(&mut command)
+}
