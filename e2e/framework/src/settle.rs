@@ -242,9 +242,8 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// Has to be called after [`Self::stop`]. It is an error if a write began after what covers it, or if a committed
-    /// offset is lower than before.
-    pub fn settled(&self, goal: &Goal, covered: Covered) -> Result<(), SettleError> {
+    /// Has to be called after [`Self::stop`]. It is an error if a write began after what covers it.
+    pub fn wrote_before(&self, covered: Covered) -> Result<(), SettleError> {
         // Where other processes empty the queues, the subject itself has nothing to write after its commits. Its calls are
         // those that carry the name of none of the others.
         let further = self.subjects.get(1..).unwrap_or_default();
@@ -265,6 +264,11 @@ impl Settling<'_> {
         if !late.is_empty() {
             return Err(SettleError::WroteAfterCommit { calls: late.join(", ") });
         }
+        Ok(())
+    }
+
+    /// Has to be called after [`Self::stop`]. It is an error if a committed offset is lower than before.
+    pub fn keeps_commits(&self, goal: &Goal) -> Result<(), SettleError> {
         let behind = behind(self.stack, goal)?;
         if !behind.is_empty() {
             let problem = format!("committed lower offsets than before:\n{behind}");

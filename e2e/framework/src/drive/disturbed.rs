@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::{Disturbance, Drive, DriveError, NO_CALL, with_session_hint};
-use crate::calls::{CallName, Fault, Hits, KAFKA, Trouble};
+use crate::calls::{CallName, Fault, Hits, KAFKA, Moment, Trouble};
 use crate::evidence::Phase;
 use crate::observe::counted;
 use crate::schedule::{self, CrashPoint};
@@ -22,7 +22,7 @@ const IN_ORDER: &str = "the case says `in_order`, so its messages are sent one b
 const WAIT_FOR_DENIED: Duration = Duration::from_secs(5);
 
 /// How often the broker is asked whether a request has come.
-const LOOK_FOR_REQUEST: Duration = Duration::from_millis(1);
+pub(super) const LOOK_FOR_REQUEST: Duration = Duration::from_millis(1);
 
 impl Drive<'_> {
     /// Sends the messages in another order.
@@ -40,9 +40,9 @@ impl Drive<'_> {
 
     /// Sends each message when the one before it is settled, to subjects that run meanwhile.
     pub(super) fn one_by_one(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
-        let why = match records.split_last() {
-            Some((last, others)) if !others.is_empty() && !self.case.settings.in_order => {
-                self.process_one_by_one(others, last)?;
+        let why = match records.split_first() {
+            Some((first, others)) if !others.is_empty() && !self.case.settings.in_order => {
+                self.process_one_by_one(first, others)?;
                 return Ok(Disturbance::AsScheduled);
             }
             _ if self.case.settings.in_order => IN_ORDER,
@@ -195,7 +195,10 @@ impl Drive<'_> {
                 self.drain_with(subjects, goal).map_err(with_session_hint)?;
                 Ok(Disturbance::AsScheduled)
             }
-            Ok(()) => Ok(Disturbance::None(no_such_call(&point.call, &self.evidence.found().calls()))),
+            Ok(()) => {
+                let made = self.evidence.found().calls();
+                Ok(Disturbance::None(not_torn(point, &made).unwrap_or_else(|| no_such_call(&point.call, &made))))
+            }
             Err(error) => Err(error),
         }
     }
@@ -207,6 +210,13 @@ fn messages(records: &[Record]) -> String {
         1 => "one message".to_owned(),
         count => format!("{count} messages"),
     }
+}
+
+/// Says that a call to any target was to be torn and has occurred: it has too few items.
+fn not_torn(point: &CrashPoint, made: &[CallName]) -> Option<String> {
+    let CallName { service, operation, nth, .. } = &point.call;
+    let is_too_small = point.moment == Moment::Torn && made.contains(&point.call);
+    is_too_small.then(|| format!("call {nth} of {service}.{operation} has fewer than two items, so it cannot be torn"))
 }
 
 /// Says that a call did not occur, and which calls the subject made instead.
@@ -238,5 +248,16 @@ mod tests {
             "the subject made fewer than 3 s3.PutObject calls to raw/a, but 1 s3.HeadBucket, 2 s3.PutObject"
         );
         assert!(no_such_call(&call("PutObject", 1, None), &[]).ends_with("but no call at all"));
+    }
+
+    #[test]
+    fn a_batch_that_occurred_and_was_not_torn_is_too_small() {
+        let point = |text: &str| text.parse::<CrashPoint>().expect(text);
+        let torn = point("dynamodb.BatchWriteItem:1:torn");
+        let why = "call 1 of dynamodb.BatchWriteItem has fewer than two items, so it cannot be torn";
+        assert_eq!(not_torn(&torn, std::slice::from_ref(&torn.call)).as_deref(), Some(why));
+        assert_eq!(not_torn(&torn, &[]), None);
+        let before = point("dynamodb.BatchWriteItem:1");
+        assert_eq!(not_torn(&before, std::slice::from_ref(&before.call)), None);
     }
 }

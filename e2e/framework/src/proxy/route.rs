@@ -41,7 +41,7 @@ struct Addressee {
 impl Route {
     /// The answer to a request, or an error if the connection is to be closed without one.
     pub(crate) async fn answer(self, request: Request<Incoming>) -> Result<Response<Answer>, Lost> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let to = self.addressee(&head);
         let process = process(&head.headers);
         if to.service.streams {
@@ -60,9 +60,17 @@ impl Route {
         };
         let (call, plan) = self.calls.begin(&to.name, &process, (to.service.request)(&head, &body));
         self.calls.add_request_bytes(call.number(), body.len());
-        if let Plan::Unprocessed = plan {
-            return self.leave_one_unprocessed(&to, call, head, body).await;
-        }
+        let (plan, body) = match plan {
+            Plan::Unprocessed => return self.leave_one_unprocessed(&to, call, head, body).await,
+            Plan::Hold(Moment::Torn, hook) => match to.service.first_half(&head, &body) {
+                Some(half) => {
+                    head.headers.insert(CONTENT_LENGTH, half.len().into());
+                    (Plan::Hold(Moment::After, hook), half)
+                }
+                None => (Plan::Forward, body),
+            },
+            plan => (plan, body),
+        };
         self.carry_out(&to, plan, call, head, whole(body)).await
     }
 
@@ -83,8 +91,16 @@ impl Route {
         body: Payload,
     ) -> Result<Response<Answer>, Lost> {
         match plan {
-            Plan::Forward | Plan::Unprocessed => {
+            // A body that passes through while it arrives is no batch.
+            Plan::Forward | Plan::Unprocessed | Plan::Hold(Moment::Torn, _) => {
                 let (response, call) = self.forward(to, call, head, body).await;
+                Ok(Answer::to(call, response))
+            }
+            Plan::ForwardAfter(hook) => {
+                let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
+                // The call is passed on even if the hook panics.
+                let _ = tokio::task::spawn_blocking(hook).await;
+                let (response, call) = self.forward(to, call, head, whole(body)).await;
                 Ok(Answer::to(call, response))
             }
             Plan::Trouble(trouble) => self.trouble(to, trouble, call, head, body).await,

@@ -1,5 +1,6 @@
 //! `e2e --sweep` runs every case undisturbed. Then it runs the case once for each of its calls to AWS and Kafka with the
-//! subject killed before the call, and once with the subject killed after it; or for a sample of these crash points.
+//! subject killed before the call, and once with the subject killed after it, and for batches once more in their middle; or
+//! for a sample of these crash points.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,7 +15,7 @@ use crate::{CaseId, Outcome, Schedule};
 pub(super) const NAME: &str = "killed at every call";
 
 /// The sentence about a sweep in the report.
-pub(super) const SENTENCE: &str = "killed at every call: each case runs undisturbed, then with the pipeline killed before and after each of its calls to AWS and Kafka";
+pub(super) const SENTENCE: &str = "killed at every call: each case runs undisturbed, then with the pipeline killed before and after each of its calls to AWS and Kafka, and in the middle of each batch";
 
 /// A part of the crash points, which a seed chooses.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +98,7 @@ pub(super) fn text(swept: &Swept, took: Duration) -> String {
     let seconds = took.as_secs_f64();
     let _ = writeln!(
         text,
-        "\n{} cases, {killed} times killed and started again, {undisturbed} runs in which the call did not occur, {failed} failed, {seconds:.1} s",
+        "\n{} cases, {killed} times killed and started again, {undisturbed} runs in which the call did not occur or could not be torn, {failed} failed, {seconds:.1} s",
         cases.len(),
     );
     text.push_str(&swept.points());
