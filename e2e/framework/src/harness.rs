@@ -6,7 +6,7 @@
 //! | variable | values |
 //! | --- | --- |
 //! | `E2E_STACK` | `embedded`, `docker` or `external`; a profile of nextest with one of these names chooses it, too |
-//! | `E2E_SCHEDULE` | one or several schedules, such as `twice`, `restarted:1,throttled` or `killed:s3.PutObject:1`; or `all` of those that need no crash point, which nextest's profile `sweep` chooses, too |
+//! | `E2E_SCHEDULE` | one or several schedules, such as `twice`, `restarted:1,throttled` or `killed:s3.PutObject:1`; or `all` of those that need neither a crash point nor a variant, which nextest's profile `sweep` chooses, too |
 //! | `E2E_ISOLATION` | `shared` or `per-test`: whether tests on the Docker stack share one set of containers |
 //! | `E2E_KEEP` | `1` leaves the shared set of containers to the next run |
 

@@ -276,8 +276,13 @@ fn attempt(
 ) -> Result<Attempt, Failure> {
     evidence.phase(Phase::Reading);
     let mut case = Case::read(&suite.fixtures, id)?;
-    let unchanged = match options.schedule {
-        Schedule::Partitions(partitions) => schedule::partition_anew(&mut case, partitions),
+    let unchanged = match &options.schedule {
+        Schedule::Partitions(partitions) => schedule::partition_anew(&mut case, *partitions),
+        Schedule::Variant(name) => {
+            let variant = case.settings.variant(name);
+            variant.map_err(|problem| FixtureError::new(&case.folder.join("case.toml"), problem))?;
+            None
+        }
         _ => None,
     };
     evidence.found().counts.add(MESSAGE, case.records.len());

@@ -244,21 +244,9 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// Has to be called after [`Self::stop`]. It is an error if [`Self::written`] is one, or if a committed offset is
-    /// lower than before.
-    pub fn settled(&self, goal: &Goal, covered: Covered) -> Result<(), SettleError> {
-        self.written(goal, covered)?;
-        let behind = behind(self.stack, goal)?;
-        if !behind.is_empty() {
-            let problem = format!("committed lower offsets than before:\n{behind}");
-            return Err(SettleError::Stop { problem, log: self.log.last(LAST_LINES) });
-        }
-        Ok(())
-    }
-
     /// Has to be called after [`Self::drained`], before anything more is sent. It is an error if a write began after
     /// what covers it, or was not done by then.
-    pub(crate) fn written(&self, goal: &Goal, covered: Covered) -> Result<(), SettleError> {
+    pub fn written(&self, goal: &Goal, covered: Covered) -> Result<(), SettleError> {
         // A process that empties queues may write until they are empty. Where other processes do that, the subject itself has
         // nothing to write after its commits. Its calls are those that carry the name of none of the others.
         let further = self.subjects.get(1..).unwrap_or_default();
@@ -284,7 +272,20 @@ impl Settling<'_> {
             .filter(|call| call.started > covers(call) || is_done_later(call))
             .map(|call| format!("{} {}", call.operation, call.target))
             .collect();
-        if late.is_empty() { Ok(()) } else { Err(SettleError::WroteAfterCommit { calls: late.join(", ") }) }
+        if !late.is_empty() {
+            return Err(SettleError::WroteAfterCommit { calls: late.join(", ") });
+        }
+        Ok(())
+    }
+
+    /// Has to be called after [`Self::stop`]. It is an error if a committed offset is lower than before.
+    pub fn keeps_commits(&self, goal: &Goal) -> Result<(), SettleError> {
+        let behind = behind(self.stack, goal)?;
+        if !behind.is_empty() {
+            let problem = format!("committed lower offsets than before:\n{behind}");
+            return Err(SettleError::Stop { problem, log: self.log.last(LAST_LINES) });
+        }
+        Ok(())
     }
 
     /// Waits until the subject prints a line that contains `text`.

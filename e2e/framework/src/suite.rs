@@ -76,7 +76,7 @@ impl Options {
                 let problem = "a pipeline that runs already is tested on the services that it uses: --stack external";
                 return Err(StackError::new("choosing the services", problem));
             }
-            (StackKind::Embedded, _) => Arc::new(Embedded::start()?),
+            (StackKind::Embedded, _) => Arc::new(Embedded::start_with(self.schedule.brokers(), Vec::new())?),
             (StackKind::Docker, _) => Arc::from(docker::start(self, &suite.docker_folder())?.0),
             (StackKind::External, _) => Arc::new(external::start()?),
         })

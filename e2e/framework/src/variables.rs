@@ -18,7 +18,7 @@ pub(crate) const ISOLATION: &str = "E2E_ISOLATION";
 /// The variable that makes a run leave its containers to the next run, as `--keep` does.
 pub(crate) const KEEP: &str = "E2E_KEEP";
 
-/// nextest's profile under which a test run has every schedule that needs no crash point, unless [`SCHEDULE`] chooses
+/// nextest's profile under which a test run has every schedule that needs neither a crash point nor a variant, unless [`SCHEDULE`] chooses
 /// others.
 const SWEEP: &str = "sweep";
 

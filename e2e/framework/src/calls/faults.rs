@@ -17,6 +17,10 @@ pub(crate) type HookOfProcess = Box<dyn FnOnce(&str) + Send>;
 pub enum Moment {
     /// The whole request has arrived at the proxy, but the service never receives it.
     Before,
+    /// The service has carried out the first half of a batch and has answered, but the client never receives the answer.
+    /// Only a batch of at least two items that its service carries out one by one can be torn, see
+    /// [`crate::proxy::service::Batch`].
+    Torn,
     /// The service has done its work and has answered, but the client never receives the answer.
     After,
 }
@@ -66,7 +70,7 @@ pub enum Trouble {
 
 /// A way in which AWS, or the subject's own death, disturbs a run.
 pub enum Fault {
-    /// Of the writes to each service, those that are hit are throttled, see [`Trouble::Throttled`].
+    /// Of the first [`THROTTLED`] writes to each service, those that are hit are throttled, see [`Trouble::Throttled`].
     Throttle(Hits),
     /// Of each batch that is hit, the service processes all items except the last one, and the answer says that this
     /// item was not processed. The fault concerns operations that have such an answer, such as DynamoDB's
@@ -76,6 +80,14 @@ pub enum Fault {
     Unprocessed(Hits),
     /// Of the calls to each service, those that are hit have these troubles in turn.
     Trouble(Hits, Vec<Trouble>),
+    /// The first write of a process is passed on only when `hook` has returned. By then the whole request has arrived, so
+    /// the write takes effect even if the process is frozen or killed meanwhile.
+    FirstWrite {
+        /// The processes that do not count.
+        except: Vec<String>,
+        /// What is run before the write is passed on.
+        hook: HookOfProcess,
+    },
     /// The named call proceeds to `moment`, then `hook` runs. The call is never answered: it is in flight until its
     /// client closes the connection.
     Hold {
@@ -94,6 +106,9 @@ impl fmt::Debug for Fault {
             Self::Throttle(hits) => f.debug_tuple("Throttle").field(hits).finish(),
             Self::Unprocessed(hits) => f.debug_tuple("Unprocessed").field(hits).finish(),
             Self::Trouble(hits, troubles) => f.debug_tuple("Trouble").field(hits).field(troubles).finish(),
+            Self::FirstWrite { except, .. } => {
+                f.debug_struct("FirstWrite").field("except", except).finish_non_exhaustive()
+            }
             Self::Hold { call, moment, .. } => {
                 f.debug_struct("Hold").field("call", call).field("moment", moment).finish_non_exhaustive()
             }
@@ -109,6 +124,8 @@ pub(crate) enum Plan {
     Unprocessed,
     /// Something goes wrong with the call.
     Trouble(Trouble),
+    /// The call is passed on after this hook has returned.
+    ForwardAfter(Hook),
     /// The call is held, see [`Fault::Hold`].
     Hold(Moment, Hook),
 }
@@ -119,6 +136,7 @@ pub(super) struct Faults {
     throttles: Vec<Throttles>,
     unprocessed: Vec<Counted<Hits>>,
     troubles: Vec<Troubles>,
+    first_writes: Vec<(Vec<String>, HookOfProcess)>,
     holds: Vec<Counted<(CallName, Moment, HookOfProcess)>>,
     /// How many calls were disturbed, without those that were held.
     disturbed: usize,
@@ -143,11 +161,15 @@ struct Throttles {
     concerned: BTreeMap<String, usize>,
 }
 
+/// Among so many writes to a service, some are throttled, and none after them. Of many writes that are made at once, one
+/// could otherwise be refused again and again, and its client would wait longer each time.
+const THROTTLED: usize = 100;
+
 impl Throttles {
     fn hit(&mut self, call: &Call) -> bool {
         let concerned = self.concerned.entry(call.service.clone()).or_default();
         *concerned += 1;
-        self.hits.includes(*concerned)
+        *concerned <= THROTTLED && self.hits.includes(*concerned)
     }
 }
 
@@ -187,6 +209,7 @@ impl Faults {
             Fault::Trouble(hits, troubles) => {
                 self.troubles.push(Troubles { hits, in_turn: troubles, turn: 0, concerned: BTreeMap::new() });
             }
+            Fault::FirstWrite { except, hook } => self.first_writes.push((except, hook)),
             Fault::Hold { call, moment, hook } => self.holds.push(Counted::new((call, moment, hook))),
         }
     }
@@ -201,7 +224,8 @@ impl Faults {
         self.troubles.clear();
     }
 
-    /// Decides what happens to a call. A hold takes precedence over a trouble, and a trouble over a shortened batch.
+    /// Decides what happens to a call. A hold takes precedence over a first write that waits, that over a
+    /// trouble, and a trouble over a shortened batch.
     /// Every fault that concerns the call counts it, whichever of them is applied, except that a batch that has
     /// another trouble is not counted among those that can be shortened. `can_be_partial` says whether the service can
     /// leave a part of it undone.
@@ -215,6 +239,11 @@ impl Faults {
         let unprocessed = can_be_partial && trouble.is_none() && hit(&mut self.unprocessed);
         if let Some(held) = self.hold(call) {
             return held;
+        }
+        let is_first = |(except, _): &(Vec<String>, _)| is_write && !except.contains(&call.process);
+        if let Some(at) = self.first_writes.iter().position(is_first) {
+            let (_, hook) = self.first_writes.swap_remove(at);
+            return Plan::ForwardAfter(of_process(hook, call));
         }
         self.disturbed += usize::from(trouble.is_some() || unprocessed);
         match (trouble, unprocessed) {
@@ -236,7 +265,12 @@ impl Faults {
             }
         }
         let (_, moment, hook) = self.holds.swap_remove(held?).fault;
-        let process = call.process.clone();
-        Some(Plan::Hold(moment, Box::new(move || hook(&process))))
+        Some(Plan::Hold(moment, of_process(hook, call)))
     }
+}
+
+/// The hook with the name of the process that makes the call.
+fn of_process(hook: HookOfProcess, call: &Call) -> Hook {
+    let process = call.process.clone();
+    Box::new(move || hook(&process))
 }

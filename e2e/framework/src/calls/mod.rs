@@ -348,6 +348,8 @@ mod tests {
         calls.inject(Fault::Throttle(Hits::Every(2)));
         let throttled = [(); 4].map(|()| is_throttled(write(&calls).1));
         assert_eq!(throttled, [true, false, true, false], "the first write is refused, and its repetition is not");
+        let later = [(); 200].map(|()| is_throttled(write(&calls).1));
+        assert_eq!(later.iter().filter(|throttled| **throttled).count(), 48, "50 of 100 writes, and none after them");
     }
 
     #[test]
@@ -401,6 +403,25 @@ mod tests {
         );
         assert!(matches!(write(&calls).1, Plan::Hold(Moment::After, _)));
         assert!(matches!(write(&calls).1, Plan::Trouble(Trouble::Throttled)));
+    }
+
+    #[test]
+    fn the_first_write_of_a_process_that_counts_waits_for_its_hook_and_no_other_call_does() {
+        let calls = Calls::default();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let hook = Box::new(move |process: &str| sender.send(process.to_owned()).expect("it is received"));
+        calls.inject(Fault::FirstWrite { except: vec!["poller".to_owned()], hook });
+        let plan = |process: &str, effect| {
+            let (operation, target) = ("Any".to_owned(), String::new());
+            let request = Request { operation, target, effect, can_be_partial: false, deletes: 0 };
+            calls.begin("s3", process, request).1
+        };
+        assert!(matches!(plan("poller", Effect::Write), Plan::Forward));
+        assert!(matches!(plan("second", Effect::Read), Plan::Forward));
+        let Plan::ForwardAfter(hook) = plan("second", Effect::Write) else { panic!("it waits") };
+        hook();
+        assert_eq!(receiver.recv().as_deref(), Ok("second"));
+        assert!(matches!(plan("second", Effect::Write), Plan::Forward), "only the first one waits");
     }
 
     #[test]

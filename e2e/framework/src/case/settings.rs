@@ -44,6 +44,8 @@ pub struct Settings {
     /// that left does so too. These schedules therefore need a short session timeout, and the plain schedule a long
     /// one.
     pub env_when_restarted: BTreeMap<String, String>,
+    /// `variants`: the environment of the subject under each schedule `variant:NAME`, which overrides `env`.
+    pub variants: BTreeMap<String, BTreeMap<String, String>>,
     /// `objects`: how S3 objects are observed.
     pub objects: Objects,
     /// `unobserved_objects`: what the pipeline keeps in S3 for itself, such as the state of its own work, each as
@@ -107,6 +109,9 @@ pub(super) struct File {
     env: BTreeMap<String, String>,
     /// Over `env` on schedules that start the subject more than once, such as a short session timeout.
     env_when_restarted: BTreeMap<String, String>,
+    /// Other settings of the subject, such as the size of its batches, under which it has to store the same. Each of them
+    /// is a schedule, `variant:NAME`.
+    variants: BTreeMap<String, Variant>,
     /// DynamoDB tables to create and observe.
     tables: BTreeMap<String, Keys>,
     /// S3 buckets to create and observe.
@@ -176,6 +181,15 @@ impl TryFrom<i32> for Partitions {
             Err(format!("{partitions} partitions; a topic has 1 to 1000"))
         }
     }
+}
+
+/// A variant of the subject.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct Variant {
+    /// Environment of the subject, over `env`.
+    env: BTreeMap<String, String>,
 }
 
 /// The key of a table.
@@ -262,7 +276,7 @@ impl File {
 
 impl Settings {
     /// The settings with the stack's namespace filled in where the subject sees it: in `args`, `env`,
-    /// `env_when_restarted` and `groups`.
+    /// `env_when_restarted`, `variants` and `groups`.
     #[must_use]
     pub fn within(&self, namespace: &str) -> Self {
         let fill_in = |text: &String| namespace::fill_in(text, namespace);
@@ -271,6 +285,7 @@ impl Settings {
             args: self.args.iter().map(fill_in).collect(),
             env: variables(&self.env),
             env_when_restarted: variables(&self.env_when_restarted),
+            variants: self.variants.iter().map(|(name, env)| (name.clone(), variables(env))).collect(),
             subjects: self.subjects.iter().map(|subject| subject.within(namespace)).collect(),
             groups: self.groups.iter().map(|group| namespace::group(group, namespace)).collect(),
             ..self.clone()
@@ -302,6 +317,9 @@ impl Settings {
             settings.env.extend(file.env.clone());
             settings.depends_on_objects.extend(file.depends_on_objects.clone());
             settings.env_when_restarted.extend(file.env_when_restarted.clone());
+            for (name, variant) in &file.variants {
+                settings.variants.entry(name.clone()).or_default().extend(variant.env.clone());
+            }
             tables.extend(file.tables.iter());
             settings.redactions.values.extend(file.redact.iter().map(|what| Said { what: what.clone(), by_case }));
             settings.redactions.names.extend(file.redact_names.iter().map(|what| Said { what: what.clone(), by_case }));
@@ -346,6 +364,14 @@ impl Settings {
         }
         settings.partitions(&settings.topic).map_err(|problem| FixtureError::new(path, problem))?;
         Ok(settings)
+    }
+
+    /// The environment of a variant; an error if no file has it.
+    pub(crate) fn variant(&self, name: &str) -> Result<&BTreeMap<String, String>, String> {
+        self.variants.get(name).ok_or_else(|| {
+            let near = did_you_mean(name, self.variants.keys().map(String::as_str));
+            format!("the schedule variant:{name} needs [variants.{name}], here or in protocol.toml or suite.toml{near}")
+        })
     }
 
     /// The number of partitions of a topic to which messages are sent; an error if no file names the topic.
@@ -412,6 +438,19 @@ mod tests {
         assert_eq!(settings.resources.topics, [("a", 1), ("b", 3), ("c", 1)].map(|(t, n)| (t.to_owned(), n)).into());
         let error = merge(&file("dead_letters = ['c']")).expect_err("both");
         assert!(error.problem.contains("`c` is among `output_topics` and among `dead_letters`"), "{error}");
+    }
+
+    #[test]
+    fn a_variant_is_joined_over_the_files_and_one_that_no_file_has_is_refused() {
+        let suite =
+            file("topic = 'a'\n[topics]\na = 1\n[variants.small-batches]\nenv = { SIZE = '1', TO = '${namespace}t' }");
+        let case = file("[variants.small-batches]\nenv = { SIZE = '2' }");
+        let settings = Settings::merge([&suite, &File::default(), &case], Path::new("case.toml")).expect("complete");
+        let within = settings.within("e2e-1-");
+        let variables = within.variant("small-batches").expect("there is one");
+        assert_eq!((variables["SIZE"].as_str(), variables["TO"].as_str()), ("2", "e2e-1-t"));
+        let error = settings.variant("small-batch").expect_err("no file has it");
+        assert!(error.contains("needs [variants.small-batch]") && error.contains("`small-batches`"), "{error}");
     }
 
     #[test]

@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::{Disturbance, Drive, DriveError, with_session_hint};
-use crate::calls::{CallName, Fault, KAFKA};
+use crate::calls::{CallName, Fault, KAFKA, Moment};
 use crate::observe::counted;
 use crate::schedule::{CrashPoint, Crashes};
 use crate::settle::{Goal, SettleError};
 use crate::subject::{Killer, Log, Subject};
 
 /// How often the broker is asked whether a request has come.
-const LOOK_FOR_REQUEST: Duration = Duration::from_millis(1);
+pub(super) const LOOK_FOR_REQUEST: Duration = Duration::from_millis(1);
 
 /// What kills a process when it makes a call.
 #[derive(Clone)]
@@ -83,7 +83,8 @@ impl Drive<'_> {
                 }
                 Ok(()) => {
                     let again = if point == &crashes.first { "" } else { " after it was started again" };
-                    let why = no_such_call(&point.call, again, &self.evidence.found().calls());
+                    let made = self.evidence.found().calls();
+                    let why = not_torn(point, &made).unwrap_or_else(|| no_such_call(&point.call, again, &made));
                     return Ok(Disturbance::None(why));
                 }
                 Err(error) => return Err(error),
@@ -144,6 +145,13 @@ impl Drive<'_> {
     }
 }
 
+/// Says that a call to any target was to be torn and has occurred: it has too few items.
+fn not_torn(point: &CrashPoint, made: &[CallName]) -> Option<String> {
+    let CallName { service, operation, nth, .. } = &point.call;
+    let is_too_small = point.moment == Moment::Torn && made.contains(&point.call);
+    is_too_small.then(|| format!("call {nth} of {service}.{operation} has fewer than two items, so it cannot be torn"))
+}
+
 /// Says that a call did not occur, and which calls the subject made instead.
 fn no_such_call(wanted: &CallName, again: &str, made: &[CallName]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -176,5 +184,16 @@ mod tests {
             "the subject made fewer than 3 s3.PutObject calls to raw/a, but 1 s3.HeadBucket, 2 s3.PutObject"
         );
         assert!(no_such_call(&call("PutObject", 1, None), "", &[]).ends_with("but no call at all"));
+    }
+
+    #[test]
+    fn a_batch_that_occurred_and_was_not_torn_is_too_small() {
+        let point = |text: &str| text.parse::<CrashPoint>().expect(text);
+        let torn = point("dynamodb.BatchWriteItem:1:torn");
+        let why = "call 1 of dynamodb.BatchWriteItem has fewer than two items, so it cannot be torn";
+        assert_eq!(not_torn(&torn, std::slice::from_ref(&torn.call)).as_deref(), Some(why));
+        assert_eq!(not_torn(&torn, &[]), None);
+        let before = point("dynamodb.BatchWriteItem:1");
+        assert_eq!(not_torn(&before, std::slice::from_ref(&before.call)), None);
     }
 }

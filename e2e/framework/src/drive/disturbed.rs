@@ -32,9 +32,9 @@ impl Drive<'_> {
 
     /// Sends each message when the one before it is settled, to subjects that run meanwhile.
     pub(super) fn one_by_one(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
-        let why = match records.split_last() {
-            Some((last, others)) if !others.is_empty() && !self.case.settings.in_order => {
-                self.process_one_by_one(others, last)?;
+        let why = match records.split_first() {
+            Some((first, others)) if !others.is_empty() && !self.case.settings.in_order => {
+                self.process_one_by_one(first, others)?;
                 return Ok(Disturbance::AsScheduled);
             }
             _ if self.case.settings.in_order => IN_ORDER,

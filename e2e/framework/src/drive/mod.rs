@@ -1,8 +1,11 @@
 //! Runs a subject under one schedule: sends messages, starts the subject, disturbs it, lets it drain and stops it. The
 //! result says whether the schedule disturbed the run at all.
 
+mod broker;
 mod crash;
 mod disturbed;
+mod first_write;
+mod members;
 mod state;
 
 pub use self::state::KilledStates;
@@ -11,7 +14,7 @@ use crate::case::{Case, Expectation, SeedObject};
 use crate::evidence::{Evidence, Phase};
 use crate::hearing::Hearing;
 use crate::schedule::{self, Schedule};
-use crate::settle::{DrainedQueue, Goal, STOP_LIMIT, SettleError, Settling};
+use crate::settle::{Covered, DrainedQueue, Goal, STOP_LIMIT, SettleError, Settling};
 use crate::stack::{Record, Stack, StackError};
 use crate::subject::{Program, Subject, SubjectError};
 use crate::suite::Suite;
@@ -81,7 +84,7 @@ impl Drive<'_> {
         }
         match self.schedule {
             // What `Partitions` changes has been changed before the topics were created.
-            Schedule::Plain | Schedule::Partitions(_) => self.process(records)?,
+            Schedule::Plain | Schedule::Partitions(_) | Schedule::Variant(_) => self.process(records)?,
             Schedule::Twice => self.process(&schedule::twice(records))?,
             Schedule::Reordered(seed) => return self.reordered(records, *seed),
             Schedule::OneByOne => return self.one_by_one(records),
@@ -100,6 +103,11 @@ impl Drive<'_> {
                 return self.with_faults(records, [late], NO_CALL);
             }
             Schedule::Denied => return self.denied(records),
+            Schedule::BrokerDown => return self.broker_down(records),
+            Schedule::CommitLost => return self.commit_lost(records),
+            Schedule::LeaderChange => return self.leader_change(records),
+            Schedule::Takeover => return self.takeover(records),
+            Schedule::Frozen => return self.frozen(records),
         }
         Ok(Disturbance::AsScheduled)
     }
@@ -159,7 +167,8 @@ impl Drive<'_> {
         std::iter::once("").chain(further).map(|name| self.start_one(name)).collect()
     }
 
-    /// Starts the process of this name; the name is empty for the subject itself.
+    /// Starts the process of this name. A name that none of the further processes has is one of the subject itself, for
+    /// which the name is empty if there is only one.
     fn start_one(&self, name: &str) -> Result<Subject, DriveError> {
         let Suite { program, own, root, .. } = self.suite;
         let settings = &self.case.settings;
@@ -168,12 +177,15 @@ impl Drive<'_> {
         if self.schedule.shortens_timeouts() {
             environment.extend(settings.env_when_restarted.clone());
         }
+        if let Schedule::Variant(variant) = self.schedule {
+            environment.extend(settings.variants.get(variant).cloned().unwrap_or_default());
+        }
         let further = settings.subjects.iter().find(|subject| subject.name.as_str() == name);
         let (program, args) = match further {
             Some(subject) => (&subject.program(own), &subject.args),
             None => (program, &settings.args),
         };
-        if further.is_some() {
+        if !name.is_empty() {
             environment.insert(PROCESS.to_owned(), name.to_owned());
         }
         Ok(Subject::start(program, args, &environment, root, &self.evidence.log.of(name))?)
@@ -185,44 +197,64 @@ impl Drive<'_> {
 
     /// Sends records to the pipeline, lets it drain and stops it.
     fn process(&self, records: &[Record]) -> Result<(), DriveError> {
-        match records.split_last() {
-            Some((last, others)) if self.case.settings.in_order => self.process_one_by_one(others, last),
+        match records.split_first() {
+            Some((first, others)) if self.case.settings.in_order => self.process_one_by_one(first, others),
             _ => self.drain(&self.send(records)?),
         }
     }
 
     /// Sends each record when the one before it is settled, to subjects that run meanwhile.
-    fn process_one_by_one(&self, others: &[Record], last: &Record) -> Result<(), DriveError> {
+    fn process_one_by_one(&self, first: &Record, others: &[Record]) -> Result<(), DriveError> {
         let is_running = self.suite.program == Program::Running;
         let subjects = if is_running { Vec::new() } else { self.start()? };
-        let settling = self.settling(&subjects);
-        for record in others {
-            let mut goal = self.send(std::slice::from_ref(record))?;
-            self.evidence.phase(Phase::Draining);
-            let covered = settling.drained(&mut goal, self.case.settings.timeout)?;
-            settling.written(&goal, covered)?;
-        }
-        let goal = self.send(std::slice::from_ref(last))?;
+        let goal = self.send(std::slice::from_ref(first))?;
+        let goal = self.send_in_parts(&subjects, goal, others, 1)?;
         if is_running { self.drain(&goal) } else { self.drain_with(&subjects, &goal) }
+    }
+
+    /// Sends records in parts of `size`, each when what was sent before it is settled. Returns the goal of what was sent
+    /// last, which is not settled yet.
+    fn send_in_parts(
+        &self,
+        subjects: &[Subject],
+        mut goal: Goal,
+        records: &[Record],
+        size: usize,
+    ) -> Result<Goal, DriveError> {
+        for part in records.chunks(size) {
+            let covered = self.settle(subjects, &mut goal)?;
+            if !self.schedule.hides_commits() {
+                self.settling(subjects).written(&goal, covered)?;
+            }
+            goal = self.send(part)?;
+        }
+        Ok(goal)
+    }
+
+    /// Waits until what was sent has drained.
+    fn settle(&self, subjects: &[Subject], goal: &mut Goal) -> Result<Covered, DriveError> {
+        self.evidence.phase(Phase::Draining);
+        Ok(self.settling(subjects).drained(goal, self.case.settings.timeout)?)
     }
 
     /// Starts the pipeline, lets it drain and stops it.
     fn drain(&self, goal: &Goal) -> Result<(), DriveError> {
         if self.suite.program == Program::Running {
-            self.evidence.phase(Phase::Draining);
-            return Ok(self.settling(&[]).drained(&mut goal.clone(), self.case.settings.timeout).map(drop)?);
+            return self.settle(&[], &mut goal.clone()).map(drop);
         }
         self.drain_with(&self.start()?, goal)
     }
 
     fn drain_with(&self, subjects: &[Subject], goal: &Goal) -> Result<(), DriveError> {
-        let settling = self.settling(subjects);
-        self.evidence.phase(Phase::Draining);
         let mut goal = goal.clone();
-        let covered = settling.drained(&mut goal, self.case.settings.timeout)?;
+        let covered = self.settle(subjects, &mut goal)?;
         self.evidence.phase(Phase::Stopping);
+        let settling = self.settling(subjects);
         settling.stop()?;
-        Ok(settling.settled(&goal, covered)?)
+        if !self.schedule.hides_commits() {
+            settling.written(&goal, covered)?;
+        }
+        Ok(settling.keeps_commits(&goal)?)
     }
 
     fn expecting_failure(&self, text: &str) -> Result<Disturbance, DriveError> {

@@ -44,7 +44,7 @@ pub(super) struct Addressee {
 impl Route {
     /// The answer to a request, or an error if the connection is to be closed without one.
     pub(crate) async fn answer(self, request: Request<Incoming>) -> Result<Response<Answer>, Lost> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let to = self.addressee(&head);
         let process = process(&head.headers);
         let mutations = self.calls.mutations();
@@ -69,8 +69,18 @@ impl Route {
         let operation = request.operation.clone();
         let (call, plan) = self.calls.begin(&to.name, &process, request);
         self.calls.add_request_bytes(call.number(), body.len());
+        let (plan, body) = match plan {
+            Plan::Unprocessed => return self.leave_one_unprocessed(&to, call, head, body).await,
+            Plan::Hold(Moment::Torn, hook) => match to.service.first_half(&head, &body) {
+                Some(half) => {
+                    head.headers.insert(CONTENT_LENGTH, half.len().into());
+                    (Plan::Hold(Moment::After, hook), half)
+                }
+                None => (Plan::Forward, body),
+            },
+            plan => (plan, body),
+        };
         match (plan, mutations) {
-            (Plan::Unprocessed, _) => self.leave_one_unprocessed(&to, call, head, body).await,
             (Plan::Forward, Some(mutations)) => {
                 let mutant = Mutant { to: &to, operation: &operation, process: &process, mutations: &mutations };
                 Ok(self.mutated(&mutant, call, Sent { head, body }).await)
@@ -96,8 +106,16 @@ impl Route {
         body: Payload,
     ) -> Result<Response<Answer>, Lost> {
         match plan {
-            Plan::Forward | Plan::Unprocessed => {
+            // A body that passes through while it arrives is no batch.
+            Plan::Forward | Plan::Unprocessed | Plan::Hold(Moment::Torn, _) => {
                 let (response, call) = self.forward(to, call, head, body).await;
+                Ok(Answer::to(call, response))
+            }
+            Plan::ForwardAfter(hook) => {
+                let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
+                // The call is passed on even if the hook panics.
+                let _ = tokio::task::spawn_blocking(hook).await;
+                let (response, call) = self.forward(to, call, head, whole(body)).await;
                 Ok(Answer::to(call, response))
             }
             Plan::Trouble(trouble) => self.trouble(to, trouble, call, head, body).await,

@@ -51,13 +51,14 @@ pub(super) struct RunArguments {
     #[arg(long)]
     json: bool,
     /// How runs are disturbed: one or several of plain, twice, reordered, reordered:SEED, one-by-one, partitions-N,
-    /// restarted, restarted:N, throttled, flaky, slow, denied and killed:CALL, separated by commas; or all, which are those
-    /// that need no CALL. killed:s3.PutObject:2 kills the pipeline at the second of these calls; killed:s3.PutObject:2:after does
-    /// so after S3 has carried out the call.
+    /// restarted, restarted:N, throttled, flaky, slow, denied, broker-down, commit-lost, leader-change, takeover, frozen,
+    /// variant:NAME and killed:CALL, separated by commas; or all, which are those that need neither NAME nor CALL.
+    /// killed:s3.PutObject:2 kills the pipeline at the second of these calls; killed:s3.PutObject:2:after does so after S3
+    /// has carried out the call.
     #[arg(long, value_name = "NAME[,NAME…]", env = variables::SCHEDULE, default_value = "plain")]
     schedule: Schedules,
     /// Run every case undisturbed, then once for each of its calls to AWS and Kafka with the pipeline killed before the
-    /// call, and once with the pipeline killed after it.
+    /// call, and once with the pipeline killed after it; a batch is also torn.
     #[arg(long, conflicts_with_all = ["schedule", "update", "subject_running"])]
     sweep: bool,
     /// Instead of the project's fixtures, run all workloads of up to N messages, which are those of

@@ -171,7 +171,7 @@ impl Session<'_> {
     /// Runs a case with a mutation.
     fn attempt(&self, mutation: &'static Mutation, candidate: &Candidate) -> Attempt {
         let schedule = match (mutation.needs, &candidate.crash) {
-            (Needs::KillAtStore, Some(point)) => Schedule::Killed(point.clone()),
+            (Needs::KillAtStore, Some(point)) => Schedule::Killed(point.clone().into()),
             _ => Schedule::Plain,
         };
         let mutations = Arc::new(Mutations::of(mutation));

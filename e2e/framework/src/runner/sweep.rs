@@ -1,6 +1,7 @@
 //! `e2e --sweep` runs every case undisturbed. Then it runs the case once for each of its calls to AWS and Kafka with the
-//! subject killed before the call, and once with the subject killed after it; or for a sample of these crash points. With
-//! a depth of 2, what was started after a crash is killed at each of its own calls, too.
+//! subject killed before the call, and once with the subject killed after it, and for batches once more in their middle; or
+//! for a sample of these crash points. With a depth of 2, what was started after a crash is killed at each of its own calls,
+//! too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,7 +16,7 @@ use crate::{CaseId, Outcome, Schedule, Verdict};
 pub(super) const NAME: &str = "killed at every call";
 
 /// The sentence about a sweep in the report.
-pub(super) const SENTENCE: &str = "killed at every call: each case runs undisturbed, then with the pipeline killed before and after each of its calls to AWS and Kafka";
+pub(super) const SENTENCE: &str = "killed at every call: each case runs undisturbed, then with the pipeline killed before and after each of its calls to AWS and Kafka, and in the middle of each batch";
 
 /// Which crash points are run.
 #[derive(Debug, Clone, Copy)]
@@ -142,7 +143,7 @@ pub(super) fn text(swept: &Swept, took: Duration) -> String {
     let seconds = took.as_secs_f64();
     let _ = writeln!(
         text,
-        "\n{} cases, {killed} times killed and started again, {same} times killed in the state of another run, {undisturbed} runs in which the call did not occur, {failed} failed, {seconds:.1} s",
+        "\n{} cases, {killed} times killed and started again, {same} times killed in the state of another run, {undisturbed} runs in which the call did not occur or could not be torn, {failed} failed, {seconds:.1} s",
         cases.len(),
     );
     text.push_str(&swept.points());

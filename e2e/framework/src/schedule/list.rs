@@ -13,7 +13,7 @@ impl Schedules {
     /// What people write for [`Schedules::all`].
     pub(crate) const ALL: &str = "all";
 
-    /// Every schedule that needs no crash point.
+    /// Every schedule that needs neither a crash point nor a variant.
     pub fn all() -> Self {
         Self(Schedule::all())
     }

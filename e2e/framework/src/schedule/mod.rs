@@ -3,16 +3,17 @@
 
 mod crash;
 mod list;
+mod name;
 mod order;
 
-use std::fmt;
 use std::num::NonZeroUsize;
-use std::str::FromStr;
 use std::time::Duration;
 
 pub(crate) use self::crash::{CrashPoint, Crashes};
 pub use self::list::Schedules;
+pub(crate) use self::name::NAMES;
 pub(crate) use self::order::{partition_anew, reordered, twice};
+use crate::stack::embedded::Brokers;
 
 /// What happens to the subject and its services while a case runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -50,6 +51,23 @@ pub enum Schedule {
     /// Each service refuses the first calls as those of a caller without permission. A subject that ends because of it,
     /// or does not go on, is started again. A run without a call is not disturbed.
     Denied,
+    /// The broker goes away at the subject's first write, and comes back after [`OUTAGE`]. A run without a write is not
+    /// disturbed.
+    BrokerDown,
+    /// The broker carries out the first three offset commits, and closes all connections instead of answering each of
+    /// them. A run without a commit is not disturbed.
+    CommitLost,
+    /// At the subject's first write, each partition gets another leader, and each group another coordinator. A run
+    /// without a write is not disturbed.
+    LeaderChange,
+    /// A second process of the subject joins at the first write of the first one, which is stopped in good order later.
+    /// The last messages are left for the second one. A case with one message is not disturbed.
+    Takeover,
+    /// Of two processes of the subject, the one that makes the first write is frozen at it, until the other one has
+    /// drained, and is then woken. A run without a write is not disturbed.
+    Frozen,
+    /// The subject has the environment that the fixtures give to the variant of this name.
+    Variant(String),
 }
 
 /// The seed of [`Schedule::Reordered`] where none is given.
@@ -58,11 +76,14 @@ const SEED: u64 = 1;
 /// How much longer every call takes under [`Schedule::Slow`].
 pub(crate) const DELAY: Duration = Duration::from_millis(200);
 
+/// How long the broker is away under [`Schedule::BrokerDown`].
+pub(crate) const OUTAGE: Duration = Duration::from_secs(1);
+
 /// How many calls each service refuses under [`Schedule::Denied`].
 pub(crate) const DENIALS: usize = 3;
 
 impl Schedule {
-    /// Every schedule that needs no crash point, each in its usual form.
+    /// Every schedule that needs neither a crash point nor a variant, each in its usual form.
     fn all() -> Vec<Self> {
         vec![
             Self::Plain,
@@ -77,13 +98,36 @@ impl Schedule {
             Self::Flaky,
             Self::Slow,
             Self::Denied,
+            Self::BrokerDown,
+            Self::CommitLost,
+            Self::LeaderChange,
+            Self::Takeover,
+            Self::Frozen,
         ]
     }
 
     /// Whether the subject gets the environment with short timeouts: because it is started more than once, or because
     /// the answer with a message of a queue may be lost, which stays hidden until its timeout.
     pub fn shortens_timeouts(&self) -> bool {
-        matches!(self, Self::Restarted(_) | Self::Killed(_) | Self::Flaky | Self::Denied)
+        matches!(
+            self,
+            Self::Restarted(_) | Self::Killed(_) | Self::Flaky | Self::Denied | Self::Takeover | Self::Frozen
+        )
+    }
+
+    /// The brokers that an embedded Kafka needs.
+    pub(crate) fn brokers(&self) -> Brokers {
+        match self {
+            Self::BrokerDown | Self::CommitLost => Brokers::Relayed,
+            Self::LeaderChange => Brokers::Two,
+            _ => Brokers::One,
+        }
+    }
+
+    /// Whether a write may begin after the commit that covers it, because the process that writes cannot know of this
+    /// commit: its answer was lost, or another process has made it.
+    pub(crate) fn hides_commits(&self) -> bool {
+        matches!(self, Self::CommitLost | Self::Frozen)
     }
 
     /// Whether a pipeline that runs already can be tested under this schedule: it is not started again, and its calls
@@ -99,7 +143,13 @@ impl Schedule {
 
     /// Whether a pipeline that puts messages into objects puts them into the same ones as in an undisturbed run.
     pub(crate) fn keeps_objects(&self) -> bool {
-        !matches!(self, Self::Reordered(_) | Self::OneByOne | Self::Partitions(_) | Self::Restarted(Some(_)))
+        match self {
+            Self::Plain | Self::Twice | Self::Restarted(None) | Self::Killed(_) => true,
+            Self::Throttled | Self::Flaky | Self::Slow | Self::Denied => true,
+            Self::Reordered(_) | Self::OneByOne | Self::Partitions(_) | Self::Restarted(Some(_)) => false,
+            Self::BrokerDown | Self::CommitLost | Self::LeaderChange | Self::Takeover | Self::Frozen => false,
+            Self::Variant(_) => false,
+        }
     }
 
     /// The schedule and what it does, as one sentence for people.
@@ -121,6 +171,20 @@ impl Schedule {
             Self::Flaky => "the first call to each service and every third one after it fail".to_owned(),
             Self::Slow => format!("every call to AWS takes {} ms longer", DELAY.as_millis()),
             Self::Denied => format!("each service of AWS denies the first {DENIALS} calls"),
+            Self::BrokerDown => {
+                format!("the broker goes away at the first write and comes back after {} s", OUTAGE.as_secs())
+            }
+            Self::CommitLost => {
+                "the broker carries out the first three offset commits and does not answer them".to_owned()
+            }
+            Self::LeaderChange => {
+                "at the first write, partitions get other leaders and groups other coordinators".to_owned()
+            }
+            Self::Takeover => "a second process joins at the first write, and the first one leaves later".to_owned(),
+            Self::Frozen => {
+                "of two processes, the one that writes first is frozen until the other one has taken over".to_owned()
+            }
+            Self::Variant(name) => format!("the pipeline has the environment of the variant {name}"),
             Self::Killed(crashes) => crashes.sentence(),
         };
         format!("{self}: {what}")
@@ -140,100 +204,9 @@ impl Schedule {
     }
 }
 
-impl fmt::Display for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain => f.write_str("plain"),
-            Self::Twice => f.write_str("twice"),
-            Self::Reordered(seed) => write!(f, "reordered:{seed}"),
-            Self::OneByOne => f.write_str("one-by-one"),
-            Self::Partitions(partitions) => write!(f, "partitions-{partitions}"),
-            Self::Restarted(None) => f.write_str("restarted"),
-            Self::Restarted(Some(messages)) => write!(f, "restarted:{messages}"),
-            Self::Killed(crashes) => write!(f, "killed:{crashes}"),
-            Self::Throttled => f.write_str("throttled"),
-            Self::Flaky => f.write_str("flaky"),
-            Self::Slow => f.write_str("slow"),
-            Self::Denied => f.write_str("denied"),
-        }
-    }
-}
-
-/// The most partitions of a topic: more would only take time.
-const MOST_PARTITIONS: i32 = 100;
-
-impl FromStr for Schedule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |problem: &str| Err(format!("schedule `{text}`: {problem}"));
-        let (name, detail) = text.split_once(':').map_or((text, None), |(name, detail)| (name, Some(detail)));
-        match (name, detail) {
-            ("plain", None) => Ok(Self::Plain),
-            ("twice", None) => Ok(Self::Twice),
-            ("reordered", None) => Ok(Self::Reordered(SEED)),
-            ("reordered", Some(seed)) => match seed.parse() {
-                Ok(seed) => Ok(Self::Reordered(seed)),
-                Err(_) => wrong("the seed is a whole number, such as reordered:7"),
-            },
-            ("one-by-one", None) => Ok(Self::OneByOne),
-            ("restarted", None) => Ok(Self::Restarted(None)),
-            ("restarted", Some(messages)) => match messages.parse() {
-                Ok(messages) => Ok(Self::Restarted(Some(messages))),
-                Err(_) => wrong("write after how many messages, such as restarted:1"),
-            },
-            ("throttled", None) => Ok(Self::Throttled),
-            ("flaky", None) => Ok(Self::Flaky),
-            ("slow", None) => Ok(Self::Slow),
-            ("denied", None) => Ok(Self::Denied),
-            ("killed", Some(crashes)) => {
-                crashes.parse().map(Self::Killed).map_err(|problem| format!("schedule `{text}`: {problem}"))
-            }
-            _ => match name.strip_prefix("partitions-").filter(|_| detail.is_none()) {
-                Some(partitions) => match partitions.parse() {
-                    Ok(partitions @ 1..=MOST_PARTITIONS) => Ok(Self::Partitions(partitions)),
-                    _ => wrong("a topic has 1 to 100 partitions, such as partitions-3"),
-                },
-                None => Err(format!("there is no schedule `{text}`, but {NAMES}")),
-            },
-        }
-    }
-}
-
-/// The schedules that there are, for people who have misspelt one.
-pub(crate) const NAMES: &str = "plain, twice, reordered, reordered:SEED, one-by-one, partitions-N, restarted, restarted:N, throttled, \
-                                flaky, slow, denied and killed:CALL, such as killed:s3.PutObject:2";
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_schedule_is_read_as_it_is_shown() {
-        for text in [
-            "plain",
-            "twice",
-            "reordered:7",
-            "one-by-one",
-            "partitions-7",
-            "restarted",
-            "restarted:3",
-            "throttled",
-            "flaky",
-            "slow",
-            "denied",
-            "killed:s3.PutObject:2",
-            "killed:dynamodb.BatchWriteItem:1:after",
-            "killed:s3.PutObject:2:after@raw/a:b@c",
-            "killed:s3.PutObject:2:after+kafka.OffsetCommit:1",
-            "killed:s3.PutObject:2+s3.PutObject:1:after+s3.PutObject:1@raw/a+b",
-        ] {
-            assert_eq!(text.parse::<Schedule>().expect(text).to_string(), text);
-        }
-        let before = "killed:s3.PutObject:2:before".parse::<Schedule>().expect("before is the default");
-        assert_eq!(before.to_string(), "killed:s3.PutObject:2");
-        assert_eq!("reordered".parse::<Schedule>().expect("a default seed").to_string(), "reordered:1");
-    }
 
     #[test]
     fn a_schedule_is_explained_in_a_sentence() {
@@ -253,28 +226,5 @@ mod tests {
             "killed:s3.PutObject:2:after+kafka.OffsetCommit:1: the pipeline is killed at call 2 of s3.PutObject, after the service \
              has carried it out, started again and killed at call 1 of kafka.OffsetCommit, before the service sees it, and started again"
         );
-    }
-
-    #[test]
-    fn what_is_no_schedule_is_refused_with_what_to_write() {
-        for (wrong, says) in [
-            ("", "there is no schedule"),
-            ("planned", "there is no schedule"),
-            ("plain:1", "there is no schedule"),
-            ("killed", "there is no schedule"),
-            ("partitions-3:1", "there is no schedule"),
-            ("reordered:x", "reordered:7"),
-            ("restarted:0", "restarted:1"),
-            ("partitions-0", "partitions-3"),
-            ("partitions-101", "partitions-3"),
-            ("killed:3", "write SERVICE.OPERATION:NTH"),
-            ("killed:s3.PutObject", "write SERVICE.OPERATION:NTH"),
-            ("killed:s3.PutObject:0", "write SERVICE.OPERATION:NTH"),
-            ("killed:s3.PutObject:1:later", "write SERVICE.OPERATION:NTH"),
-            ("killed:s3.PutObject:1+", "write SERVICE.OPERATION:NTH"),
-        ] {
-            let problem = wrong.parse::<Schedule>().expect_err(wrong);
-            assert!(problem.contains(says), "{wrong}: {problem}");
-        }
     }
 }

@@ -23,6 +23,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// the event arrives at once.
 const STEP: Duration = Duration::from_millis(1);
 
+/// The longest time, in milliseconds, after which a client tries again to reach a broker that has gone away.
+const RECONNECT_MS: &str = "100";
+
 /// How often a read checks its position, because the end of a topic may be reached without another record.
 const READ_STEP: Duration = Duration::from_millis(50);
 
@@ -65,6 +68,7 @@ impl Client {
             // With one request at a time, the order of a partition is kept even if a request is repeated.
             .set("max.in.flight.requests.per.connection", "1")
             .set("linger.ms", "0")
+            .set("reconnect.backoff.max.ms", RECONNECT_MS)
             .set("message.timeout.ms", PATIENCE.as_millis().to_string())
             .create_with_context(Deliveries::default())?;
         let bootstrap = config.get("bootstrap.servers").unwrap_or_default().to_owned();
@@ -177,10 +181,7 @@ impl Client {
     /// the topic does not exist.
     fn partitions(&self, topic: &str) -> Result<Option<i32>, StackError> {
         // The request is for all topics, because a request for one topic may create that topic.
-        let metadata = self
-            .producer
-            .client()
-            .fetch_metadata(None, PATIENCE)
+        let metadata = settled(|| self.producer.client().fetch_metadata(None, PATIENCE))
             .map_err(|error| StackError::new(format!("looking for topic {topic}"), error))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         Ok(found.and_then(|found| i32::try_from(found.partitions().len()).ok()))
@@ -243,6 +244,8 @@ impl Client {
         while !left.is_empty() {
             // The poll has a short limit, because a transaction marker does not end a poll.
             match consumer.poll(READ_STEP.min(deadline.saturating_duration_since(Instant::now()))) {
+                // The connection is made again, as long as there is time.
+                Some(Err(error)) if is_unreachable(&error) && Instant::now() < deadline => {}
                 Some(message) => {
                     let record = read(&message.map_err(failed)?);
                     if left.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
@@ -279,15 +282,18 @@ impl Client {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("fetch.wait.max.ms", "10")
+            .set("reconnect.backoff.max.ms", RECONNECT_MS)
             .create()
     }
 }
 
-/// Repeats a request while the broker has not yet decided which broker answers for a new topic or group.
+/// Repeats a request while no broker can be reached, or the brokers have not yet decided which of them answers for a topic
+/// or group.
 fn settled<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match ask() {
+            Err(error) if is_unreachable(&error) && Instant::now() < deadline => std::thread::sleep(STEP),
             Err(KafkaError::MetadataFetch(
                 RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
@@ -299,6 +305,12 @@ fn settled<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, Kafka
             result => return result,
         }
     }
+}
+
+/// Whether the broker cannot be reached at the moment.
+fn is_unreachable(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown))
 }
 
 /// Closes a consumer that is about to be dropped. Dropping it closes it too, but waits in steps of 100 ms.

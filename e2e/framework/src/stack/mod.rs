@@ -104,6 +104,24 @@ pub trait Stack: Send + Sync {
         Ok(false)
     }
 
+    /// Breaks all connections to the broker, which refuses new ones from now on unless `up`. False if this stack cannot do
+    /// that, or was not started for it.
+    fn set_broker_up(&self, _up: bool) -> Result<bool, StackError> {
+        Ok(false)
+    }
+
+    /// Gives every partition another leader, and each of these groups another coordinator. False if this stack cannot do
+    /// that, or has a single broker.
+    fn move_leaders(&self, _groups: &[String]) -> Result<bool, StackError> {
+        Ok(false)
+    }
+
+    /// How often the committed offsets of a group were asked for so far, which a member does when it is assigned
+    /// partitions. The framework does so too, by [`Stack::committed`]. It is `None` where the broker does not tell.
+    fn offset_fetches(&self) -> Result<Option<usize>, StackError> {
+        Ok(None)
+    }
+
     /// Puts an object into a bucket.
     fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), StackError>;
 

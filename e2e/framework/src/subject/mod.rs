@@ -16,6 +16,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
@@ -74,7 +76,7 @@ impl Subject {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        end_with_parent(&mut command);
+        separate(&mut command);
         tree::adopt_orphans();
         let mut child = command.spawn().map_err(failed)?;
         if let Some(stdout) = child.stdout.take() {
@@ -311,20 +313,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Makes the kernel end the process together with its parent, and gives it an empty signal mask, because the harness
-/// blocks the signals that it waits for.
+/// blocks the signals that it waits for. On Linux, the process inherits no open file but its standard streams: the
+/// embedded Kafka accepts connections that a child would otherwise inherit, and keep open after the broker has closed
+/// them.
 #[allow(
     unsafe_code,
     reason = "`pre_exec` runs code between fork and exec; nothing else can set the parent-death signal of a child"
 )]
-fn end_with_parent(command: &mut Command) {
+fn separate(command: &mut Command) {
     let prepare = || {
         SigSet::all().thread_unblock()?;
         #[cfg(target_os = "linux")]
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // SAFETY: the call takes three numbers, and only marks the files to be closed by `exec`. Kernels before 5.11
+            // do not know it, and then the files stay open.
+            unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+        }
         Ok(())
     };
-    // SAFETY: the closure only makes system calls that are safe after a fork (sigprocmask, prctl). It allocates
-    // nothing and takes no lock.
+    // SAFETY: the closure only makes system calls that are safe after a fork (sigprocmask, prctl, close_range). It
+    // allocates nothing and takes no lock.
     unsafe {
         command.pre_exec(prepare);
     }

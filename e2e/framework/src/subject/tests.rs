@@ -136,6 +136,21 @@ fn variables_that_lead_elsewhere_are_not_inherited() {
     assert!(text.contains(" KAFKA_BOOTSTRAP_SERVERS=here") && text.matches(" KAFKA_").count() == 1, "{text}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+#[allow(unsafe_code, reason = "what Rust opens itself is never inherited")]
+fn a_subject_inherits_no_open_file() {
+    use std::os::fd::AsRawFd;
+    let file = tempfile::Builder::new().prefix("inherited").tempfile().expect("a file");
+    // SAFETY: the call takes a number, and makes a file of its own, which stays open until the end of the tests.
+    let copy = unsafe { nix::libc::dup(file.as_raw_fd()) };
+    assert!(copy > 2, "the file is open once more, and this time it can be inherited");
+    let log = Log::default();
+    let subject = start("ls -l /proc/self/fd", &log);
+    subject.wait(soon()).expect("ended");
+    assert!(log.find("0 -> /dev/null").is_some() && log.find("inherited").is_none(), "{}", log.text());
+}
+
 #[test]
 fn a_program_that_does_not_exist_says_so() {
     let log = Log::default();

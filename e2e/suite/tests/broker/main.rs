@@ -243,7 +243,8 @@ fn transactions() -> Result<(), Failed> {
     let settling = Settling { stack: &*place.stack, subjects: std::slice::from_ref(&worker), log: &place.log };
     let covered = settling.drained(&mut goal, LIMIT)?;
     place.ends_well(&worker)?;
-    Ok(settling.settled(&goal, covered)?)
+    settling.written(&goal, covered)?;
+    Ok(settling.keeps_commits(&goal)?)
 }
 
 /// If one of the topics that a pattern matches is deleted, the others are still read, at once and also after the group

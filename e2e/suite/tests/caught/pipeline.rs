@@ -2,19 +2,21 @@
 //!
 //! It stores each record as an item and as an object and then commits its offset. It shares no code with `fms connect`,
 //! because the framework has to work with any pipeline. Variables make it like other pipelines: `TOPICS` is what it
-//! reads, `OBJECT_NAMES=random` gives objects names and bounds that differ in every run, and `COPY_TO` is a topic
-//! to which it sends each record too.
+//! reads, `OBJECT_NAMES=random` gives objects names and bounds that differ in every run, `COPY_TO` is a topic
+//! to which it sends each record too, `BATCH` is how many records it stores together, and `ITEMS=newest` lets an item
+//! tell the newest offset at which its text came.
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use aws_config::BehaviorVersion;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use aws_sdk_s3::primitives::ByteStream;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -59,14 +61,25 @@ async fn run() -> Result<()> {
     if is("says INFO") {
         eprintln!("INFO ready");
     }
-    let sinks = Arc::new(Sinks::connect().await?);
-    let consumer = consumer()?;
+    let sinks = Arc::new(Sinks::connect(&defect).await?);
+    let consumer = consumer(if is("reconnects too late") { "60000" } else { "100" })?;
+    let batch = match std::env::var("BATCH") {
+        _ if is("writes in threes") => 3,
+        Ok(size) => size.parse().context("BATCH")?,
+        Err(_) => 1,
+    };
 
     let mut written_late = Vec::new();
     let mut newest = 0;
     while !stopping.load(Ordering::Relaxed) {
-        let Some(message) = consumer.poll(Duration::from_millis(20)) else { continue };
-        let message = message?;
+        let message = match consumer.poll(Duration::from_millis(20)) {
+            None => continue,
+            Some(Err(error)) if is_temporary(&error) && !is("ends without a broker") => continue,
+            Some(message) => message?,
+        };
+        if is("trusts its leaders") {
+            check_leader(&consumer, &message)?;
+        }
         let record = (message.offset(), String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned());
         let victim = record.0 == VICTIM;
         let time = message.timestamp().to_millis().unwrap_or_default();
@@ -80,14 +93,12 @@ async fn run() -> Result<()> {
         } else if is("does not wait") {
             let sinks = Arc::clone(&sinks);
             tokio::spawn(async move { sinks.write(&record, 1).await });
-        } else if is("writes in threes") {
+        } else if batch > 1 {
             written_late.push(record);
-            if written_late.len() < 3 {
+            if written_late.len() < batch {
                 continue;
             }
-            for record in written_late.drain(..) {
-                sinks.write(&record, 1).await?;
-            }
+            sinks.write_batch(&std::mem::take(&mut written_late)).await?;
         } else if !(is("drops everything") || is("drops a row") && victim || is("drops late records") && is_late) {
             match sinks.write(&record, if is("duplicates a row") && victim { 2 } else { 1 }).await {
                 Err(error) if is("drops what fails") => eprintln!("dropped: {error:#}"),
@@ -107,7 +118,15 @@ async fn run() -> Result<()> {
         let mut offsets = TopicPartitionList::new();
         let next = message.offset() + if is("commits too far") && message.offset() == 0 { 2 } else { 1 };
         offsets.add_partition_offset(message.topic(), message.partition(), Offset::Offset(next))?;
-        consumer.commit(&offsets, CommitMode::Sync)?;
+        while let Err(error) = consumer.commit(&offsets, CommitMode::Sync) {
+            if is("ends without a broker") || !is_temporary(&error) && !is_of_another(&error) {
+                return Err(error.into());
+            }
+            eprintln!("cannot commit: {error}");
+            if is_of_another(&error) {
+                break;
+            }
+        }
     }
     for record in &written_late {
         sinks.write(record, 1).await?;
@@ -118,13 +137,49 @@ async fn run() -> Result<()> {
     Ok(())
 }
 
-fn consumer() -> Result<BaseConsumer> {
+/// Whether the broker cannot be reached at the moment, so that a request is worth repeating.
+fn is_temporary(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(
+        code,
+        Some(
+            Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::OperationTimedOut
+                | Code::RequestTimedOut
+                | Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::WaitingForCoordinator
+        )
+    )
+}
+
+/// Whether a commit was refused because its record may belong to another member now, which reads it again.
+fn is_of_another(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress | Code::NoOffset))
+}
+
+/// An error if the partition of the message has another leader than in the first check.
+fn check_leader(consumer: &BaseConsumer, message: &impl Message) -> Result<()> {
+    static FIRST: std::sync::OnceLock<i32> = std::sync::OnceLock::new();
+    let metadata = consumer.fetch_metadata(Some(message.topic()), Duration::from_secs(10))?;
+    let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let leader = partitions.find(|partition| partition.id() == message.partition()).map_or(-1, |found| found.leader());
+    let first = *FIRST.get_or_init(|| leader);
+    if first == leader { Ok(()) } else { bail!("the partition had leader {first} and has leader {leader}") }
+}
+
+/// The consumer, which waits for this time before it connects again, in milliseconds.
+fn consumer(reconnects_after: &str) -> Result<BaseConsumer> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", std::env::var("KAFKA_BOOTSTRAP_SERVERS")?)
         .set("group.id", "copy")
         .set("auto.offset.reset", "earliest")
         .set("enable.auto.commit", "false")
         .set("fetch.wait.max.ms", "10")
+        .set("reconnect.backoff.ms", reconnects_after)
+        .set("reconnect.backoff.max.ms", reconnects_after)
         .set("session.timeout.ms", std::env::var("SESSION_TIMEOUT_MS")?)
         .set("heartbeat.interval.ms", "100")
         .create()?;
@@ -137,10 +192,13 @@ struct Sinks {
     dynamodb: aws_sdk_dynamodb::Client,
     s3: aws_sdk_s3::Client,
     copies: Option<(BaseProducer, String)>,
+    defect: String,
+    /// How many objects this process has put.
+    objects: AtomicI64,
 }
 
 impl Sinks {
-    async fn connect() -> Result<Self> {
+    async fn connect(defect: &str) -> Result<Self> {
         let http = aws_smithy_http_client::Builder::new().build_http();
         let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
         let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
@@ -151,20 +209,62 @@ impl Sinks {
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             s3: aws_sdk_s3::Client::from_conf(s3),
             copies: copies.transpose()?,
+            defect: defect.to_owned(),
+            objects: AtomicI64::new(0),
         })
     }
 
+    /// Stores records, the items of all of them by one call.
+    async fn write_batch(&self, records: &[(i64, String)]) -> Result<()> {
+        let first = records.first().map(|(_, text)| AttributeValue::S(text.clone()));
+        let found = self.dynamodb.get_item().table_name("rows").set_key(first.map(|id| [("id".to_owned(), id)].into()));
+        if self.defect != "trusts the first item" || found.send().await.context("reading `rows`")?.item.is_none() {
+            let puts = records.iter().map(|(_, text)| {
+                let (id, length) = (AttributeValue::S(text.clone()), AttributeValue::N(text.len().to_string()));
+                let put = PutRequest::builder().item("id", id).item("length", length).build()?;
+                Ok(WriteRequest::builder().put_request(put).build())
+            });
+            let puts = puts.collect::<Result<Vec<_>>>()?;
+            let written = self.dynamodb.batch_write_item().request_items("rows", puts).send().await;
+            written.context("writing a batch to table `rows`")?;
+        }
+        for (offset, text) in records {
+            self.put(&format!("rows/{offset:010}.json"), format!("{text}\n")).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a record, and an item that tells the newest offset at which its text came. The object comes first.
+    async fn write_newest(&self, offset: i64, text: &str) -> Result<()> {
+        self.put(&format!("rows/{offset:010}.json"), format!("{text}\n")).await?;
+        let put = self.dynamodb.put_item().table_name("rows").item("id", AttributeValue::S(text.to_owned()));
+        let mut put = put.item("newest", AttributeValue::N(offset.to_string()));
+        if self.defect != "overwrites newer items" {
+            put = put.condition_expression("attribute_not_exists(newest) OR newest <= :offset");
+            put = put.expression_attribute_values(":offset", AttributeValue::N(offset.to_string()));
+        }
+        match put.send().await.map_err(aws_sdk_dynamodb::Error::from) {
+            Ok(_) | Err(aws_sdk_dynamodb::Error::ConditionalCheckFailedException(_)) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("writing offset {offset} to table `rows`")),
+        }
+    }
+
     async fn write(&self, (offset, text): &(i64, String), times: usize) -> Result<()> {
+        if std::env::var("ITEMS").is_ok_and(|items| items == "newest") {
+            return self.write_newest(*offset, text).await;
+        }
         let put = self.dynamodb.put_item().table_name("rows");
         let put =
             put.item("id", AttributeValue::S(text.clone())).item("length", AttributeValue::N(text.len().to_string()));
         put.send().await.with_context(|| format!("writing offset {offset} to table `rows`"))?;
+        let objects = self.objects.fetch_add(1, Ordering::Relaxed);
+        let number = if self.defect == "counts its objects" { objects } else { *offset };
         if std::env::var("OBJECT_NAMES").is_ok_and(|names| names == "random") {
             for rows in split_anywhere(text) {
                 self.put(&format!("rows/{:016x}.json", fastrand::u64(..)), rows).await?;
             }
         } else {
-            self.put(&format!("rows/{offset:010}.json"), format!("{text}\n").repeat(times)).await?;
+            self.put(&format!("rows/{number:010}.json"), format!("{text}\n").repeat(times)).await?;
         }
         self.copies.as_ref().map_or(Ok(()), |(producer, topic)| copy(producer, topic, text))
     }

@@ -76,6 +76,46 @@ pub fn trials() -> Vec<Trial> {
             in_order("2s").run("writes in threes").fails_with(&["not drained after 2.0 s", "1 record behind"])?;
             in_order("20s").under("one-by-one").run("").fails_with(&["disturbed nothing: the case says `in_order`"])
         }),
+        Trial::test("a_broker_that_goes_away_finds_a_pipeline_that_ends_without_it", || {
+            found(
+                "broker-down",
+                "ends without a broker",
+                |project| project,
+                &["the subject ended before it had drained"],
+            )
+        }),
+        Trial::test("commits_without_an_answer_find_a_pipeline_that_does_not_go_on", || {
+            let behind = ["not drained after 5.0 s", "committed up to 1 of 3, 2 records behind"];
+            found("commit-lost", "reconnects too late", |project| project.timeout("5s"), &behind)
+        }),
+        Trial::test("other_leaders_find_a_pipeline_that_trusts_the_first_ones", || {
+            found(
+                "leader-change",
+                "trusts its leaders",
+                |project| project,
+                &["the partition had leader 1 and has leader 2"],
+            )
+        }),
+        Trial::test("a_second_process_finds_a_pipeline_that_counts_by_itself", || {
+            found("takeover", "counts its objects", |project| project, &["s3__raw__rows.snap: 1 row missing"])
+        }),
+        Trial::test("a_process_that_is_frozen_finds_a_pipeline_that_overwrites_newer_items", a_stale_item),
+        Trial::test("a_batch_that_is_torn_finds_a_pipeline_that_trusts_its_first_item", a_torn_batch),
+        Trial::test("a_variant_finds_a_pipeline_that_is_wrong_with_other_settings", || {
+            let with_variants = |project: Project| {
+                let suite = std::fs::read_to_string(project.root.path().join("fixtures/suite.toml"))?;
+                let variants = "[variants.lossy.env]\nDEFECT = 'drops a row'\n[variants.same.env]\nDEFECT = ''\n";
+                project.write("fixtures", "suite.toml", &(suite + variants));
+                Ok::<_, Failed>(project)
+            };
+            with_variants(project())?.run("").passes()?;
+            with_variants(project())?.under("variant:same").run("drops a row").passes()?;
+            with_variants(project())?.under("variant:lossy").run("").fails_with(&["1 row missing\n  - two"])?;
+            with_variants(project())?
+                .under("variant:loss")
+                .run("")
+                .fails_with(&["case.toml: the schedule variant:loss needs [variants.loss]", "did you mean `lossy`?"])
+        }),
         Trial::test("several_schedules_make_several_tests_of_a_case", several_schedules),
     ]
 }
@@ -97,6 +137,42 @@ fn with_keys(project: Project) -> Project {
     let lines = ["one", "two", "three"].map(|text| format!(r#"{{"$record": {{"key": "{text}", "value": "{text}"}}}}"#));
     project.write(CASE, "messages.ndjson", &(lines.join("\n") + "\n"));
     project
+}
+
+/// A process that is woken after another one has taken over stores an old value, unless it looks at what is there.
+fn a_stale_item() -> Result<(), Failed> {
+    let project = || {
+        let project = project().variable("ITEMS", "newest");
+        project.write(CASE, "messages.ndjson", "one\none\nthree\n");
+        project
+    };
+    let undisturbed = project().without_snapshots();
+    undisturbed.accepts().passes()?;
+    undisturbed.has("table__rows", "{\"id\":\"one\",\"newest\":1}\n{\"id\":\"three\",\"newest\":2}")?;
+    let under = |schedule| {
+        let project = project();
+        for (name, _) in super::EXPECTED {
+            std::fs::copy(undisturbed.snapshot(name), project.snapshot(name))?;
+        }
+        Ok::<_, Failed>(project.under(schedule))
+    };
+    for defect in ["", "overwrites newer items"] {
+        under("killed:s3.PutObject:1:after")?.run(defect).passes().map_err(|error| format!("killed: {error:?}"))?;
+    }
+    under("frozen")?.run("").passes()?;
+    under("frozen")?.run("overwrites newer items").fails_with(&["newest: 1 → 0"])
+}
+
+/// A batch of which the service has done a half is found only by a crash in its middle.
+fn a_torn_batch() -> Result<(), Failed> {
+    let project = || project().variable("BATCH", "3");
+    let defect = "trusts the first item";
+    for schedule in ["plain", "killed:dynamodb.BatchWriteItem:1", "killed:dynamodb.BatchWriteItem:1:after"] {
+        project().under(schedule).run(defect).passes().map_err(|error| format!("{schedule}: {error:?}"))?;
+    }
+    let torn = "killed:dynamodb.BatchWriteItem:1:torn";
+    project().under(torn).run("").passes()?;
+    project().under(torn).run(defect).fails_with(&["table__rows.snap: 2 items missing"])
 }
 
 fn several_schedules() -> Result<(), Failed> {

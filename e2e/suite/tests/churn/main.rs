@@ -243,6 +243,7 @@ impl Churn {
             ("DYNAMODB_TASKS_MAX", "1"),
             ("S3_BUCKET", BUCKET),
             ("S3_TASKS_MAX", "1"),
+            ("S3_FLUSH_SIZE", "100000"),
             ("S3_ROTATE_IDLE_MS", "300"),
             ("CONNECT_LISTENERS", "http://127.0.0.1:0"),
             ("CONNECT_OFFSET_FLUSH_INTERVAL_MS", "200"),

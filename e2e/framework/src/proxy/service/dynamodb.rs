@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use super::{Refusal, Service, Shortened, begins_with_any, operation};
+use super::{Batch, Refusal, Service, Shortened, begins_with_any, operation};
 use crate::calls::{Effect, Request};
 
 const JSON: &str = "application/x-amz-json-1.0";
@@ -48,6 +48,8 @@ pub(crate) static DYNAMODB: Service = Service {
                \"message\":\"The request could not be processed because of a server error.\"}",
     },
     shorten: Some(shorten),
+    // A transaction is carried out as a whole or not at all.
+    batches: &[Batch { operation: BATCH, items: "RequestItems" }],
 };
 
 /// The tables that a DynamoDB request names, without reading its items.

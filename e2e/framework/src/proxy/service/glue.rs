@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use serde::Deserialize;
 
-use super::{Refusal, Service, begins_with_any, operation};
+use super::{Batch, Refusal, Service, begins_with_any, operation};
 use crate::calls::{Effect, Request};
 
 const READS: [&str; 5] = ["Get", "BatchGet", "List", "Search", "Check"];
@@ -35,6 +35,12 @@ pub(crate) static GLUE: Service = Service {
         body: r#"{"__type":"InternalServiceException","message":"An internal service error has occurred."}"#,
     },
     shorten: None,
+    batches: &[
+        Batch { operation: "BatchCreatePartition", items: "PartitionInputList" },
+        Batch { operation: "BatchUpdatePartition", items: "Entries" },
+        Batch { operation: "BatchDeletePartition", items: "PartitionsToDelete" },
+        Batch { operation: "BatchDeleteTable", items: "TablesToDelete" },
+    ],
 };
 
 /// Database and table that a request is about, joined by a slash, as far as it names them.

@@ -6,6 +6,7 @@ mod dynamodb;
 mod glue;
 mod s3;
 mod sqs;
+mod torn;
 
 use std::fmt;
 
@@ -20,6 +21,7 @@ pub(crate) use self::dynamodb::DYNAMODB;
 pub(crate) use self::glue::GLUE;
 pub(crate) use self::s3::S3;
 pub(crate) use self::sqs::SQS;
+pub(crate) use self::torn::{Batch, can_be_torn};
 use crate::calls::{Effect, Request};
 use crate::upstream::Upstream;
 
@@ -47,6 +49,8 @@ pub(crate) struct Service {
     pub failed: Refusal,
     /// Takes the last item out of a batch of which the service may do a part; `None` if it is no such batch.
     pub shorten: Option<Shorten>,
+    /// The batches whose items the service carries out one by one.
+    pub batches: &'static [Batch],
 }
 
 impl Service {
@@ -139,6 +143,7 @@ static UNKNOWN: Service = Service {
         body: r#"{"__type":"InternalFailure","message":"Internal failure"}"#,
     },
     shorten: None,
+    batches: &[],
 };
 
 /// The service in the scope of a request's signature, `KEY/DATE/REGION/SERVICE/aws4_request`, in its header or in a presigned URL.

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use serde::Deserialize;
 
-use super::{Refusal, Service, begins_with_any, field_of_form, operation};
+use super::{Batch, Refusal, Service, begins_with_any, field_of_form, operation};
 use crate::calls::{Effect, Request};
 
 /// SQS.
@@ -46,6 +46,11 @@ pub(crate) static SQS: Service = Service {
                \"message\":\"We encountered an internal error. Please try again.\"}",
     },
     shorten: None,
+    batches: &[
+        Batch { operation: "SendMessageBatch", items: "Entries" },
+        Batch { operation: "DeleteMessageBatch", items: "Entries" },
+        Batch { operation: "ChangeMessageVisibilityBatch", items: "Entries" },
+    ],
 };
 
 /// The number of entries of a batch. Those of a form are not counted.

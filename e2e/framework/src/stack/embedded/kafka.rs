@@ -1,4 +1,4 @@
-//! Kafka in this process: librdkafka's mock cluster with one broker, which clients reach over TCP like any other
+//! Kafka in this process: librdkafka's mock cluster, usually of one broker, which clients reach over TCP like any other
 //! broker.
 //!
 //! The broker keeps 5 MiB or 100,000 batches of a partition, and evicts the oldest batches beyond that. A test that
@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicI32;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,18 +37,22 @@ fn batch_bytes(record: &Record) -> usize {
 pub(crate) struct Kafka {
     /// The topics created here, with the bytes and batches that were sent to each partition.
     topics: Mutex<BTreeMap<String, Vec<(usize, usize)>>>,
+    /// How many brokers the cluster has, which are numbered from 1.
+    pub(super) brokers: u8,
+    /// How often leaders were moved.
+    pub(super) moves: AtomicI32,
     /// The client that owns the mock cluster.
     client: Client,
 }
 
 impl Kafka {
-    /// Starts the broker on a port that the kernel picks.
-    pub(crate) fn start() -> Result<Self, StackError> {
+    /// Starts this many brokers, each on a port that the kernel picks.
+    pub(crate) fn start(brokers: u8) -> Result<Self, StackError> {
         let mut config = ClientConfig::new();
-        config.set("test.mock.num.brokers", "1").set("message.max.bytes", PARTITION_BYTES.to_string());
+        config.set("test.mock.num.brokers", brokers.to_string()).set("message.max.bytes", PARTITION_BYTES.to_string());
         let client =
             Client::new(&config).map_err(|error: KafkaError| StackError::new("starting the embedded Kafka", error))?;
-        let mut kafka = Self { topics: Mutex::default(), client };
+        let mut kafka = Self { topics: Mutex::default(), brokers, moves: AtomicI32::new(0), client };
         let bootstrap = kafka.set_up()?;
         kafka.client.set_bootstrap(bootstrap);
         Ok(kafka)
@@ -84,6 +90,18 @@ impl Kafka {
         Ok(bootstrap.to_string_lossy().into_owned())
     }
 
+    /// Leads all clients of the only broker to this address.
+    #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
+    pub(super) fn advertise(&mut self, address: SocketAddr) -> Result<(), StackError> {
+        let action = || format!("leading the clients of the embedded Kafka to {address}");
+        let host = CString::new(address.ip().to_string()).map_err(|error| StackError::new(action(), error))?;
+        let cluster = self.cluster()?;
+        // SAFETY: the cluster is alive, and the host outlives the call, which takes the cluster's own lock and copies it.
+        unsafe { sys::rd_kafka_mock_broker_set_host_port(cluster, 1, host.as_ptr(), address.port().into()) };
+        self.client.set_bootstrap(address.to_string());
+        Ok(())
+    }
+
     /// Creates a topic.
     #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
     pub(crate) fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), StackError> {
@@ -94,7 +112,7 @@ impl Kafka {
         let cluster = self.cluster()?;
         // SAFETY: the cluster is alive and the name outlives the call, which copies it, hands the request to the
         // cluster's own thread through a locked queue, and waits for its answer: it may be made from any thread.
-        let code = unsafe { sys::rd_kafka_mock_topic_create(cluster, name.as_ptr(), partitions, 1) };
+        let code = unsafe { sys::rd_kafka_mock_topic_create(cluster, name.as_ptr(), partitions, self.brokers.into()) };
         match RDKafkaErrorCode::from(code) {
             RDKafkaErrorCode::NoError => {
                 locked(&self.topics).insert(topic.to_owned(), vec![(0, 0); count]);
@@ -117,6 +135,11 @@ impl Kafka {
             sys::rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(cluster, millis(heartbeat));
         }
         Ok(())
+    }
+
+    /// The topics created here, each with its number of partitions.
+    pub(super) fn partitions(&self) -> BTreeMap<String, usize> {
+        locked(&self.topics).iter().map(|(topic, partitions)| (topic.clone(), partitions.len())).collect()
     }
 
     /// Sends records, those of a partition in order, and waits until all are acknowledged. If they exceed what the

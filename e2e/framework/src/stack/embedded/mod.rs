@@ -5,6 +5,8 @@ pub(crate) mod dynamodb;
 pub(crate) mod glue;
 mod json_service;
 pub(crate) mod kafka;
+mod leaders;
+mod relay;
 mod requests;
 pub mod s3;
 pub(crate) mod sqs;
@@ -25,6 +27,7 @@ use tokio::runtime::{Builder, Runtime};
 use self::dynamodb::Tables;
 use self::glue::Catalog;
 use self::kafka::Kafka;
+use self::relay::Relay;
 use self::s3::Store;
 use self::sqs::Queues;
 use super::{Commits, QueueDepth, Record, Resources, Stack, StackError};
@@ -49,6 +52,8 @@ pub struct Embedded {
     environment: BTreeMap<String, String>,
     calls: Calls,
     kafka: Kafka,
+    /// What clients reach instead of the broker, if their connections can be broken.
+    relay: Option<Relay>,
     tables: Tables,
     store: Store,
     queues: Queues,
@@ -57,18 +62,29 @@ pub struct Embedded {
     runtime: Option<Runtime>,
 }
 
+/// The brokers of an embedded Kafka.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Brokers {
+    /// A single one.
+    One,
+    /// A single one, whose connections can be broken.
+    Relayed,
+    /// Two, between which leaders can move.
+    Two,
+}
+
 /// A function that serves one AWS service on a listener. The service ends when the returned future is dropped.
 pub(crate) type Server = Box<dyn FnOnce(TcpListener) -> Pin<Box<dyn Future<Output = ()> + Send>>>;
 
 impl Embedded {
     /// Starts all services. They accept requests when this returns.
     pub fn start() -> Result<Self, StackError> {
-        Self::start_with(Vec::new())
+        Self::start_with(Brokers::One, Vec::new())
     }
 
     /// Starts all services, and these in addition to AWS's.
-    pub(crate) fn start_with(more: Vec<(&'static Service, Server)>) -> Result<Self, StackError> {
-        let kafka = Kafka::start()?;
+    pub(crate) fn start_with(brokers: Brokers, more: Vec<(&'static Service, Server)>) -> Result<Self, StackError> {
+        let mut kafka = Kafka::start(if brokers == Brokers::Two { 2 } else { 1 })?;
         kafka.track_requests()?;
         let tables = Tables::new()?;
         let queues = Queues::default();
@@ -92,9 +108,10 @@ impl Embedded {
         servers.extend(more);
         let proxy = listen(&runtime, servers, &calls)
             .map_err(|error| StackError::new("opening the embedded stack's ports", error))?;
+        let relay = if brokers == Brokers::Relayed { Some(relay_to(&mut kafka, &runtime)?) } else { None };
         let mut environment = proxy.environment(REGION, ACCESS_KEY, SECRET_KEY);
         environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), kafka.client().bootstrap().to_owned());
-        Ok(Self { environment, calls, kafka, tables, store, queues, catalog, runtime: Some(runtime) })
+        Ok(Self { environment, calls, kafka, relay, tables, store, queues, catalog, runtime: Some(runtime) })
     }
 
     /// Sets the time after which a silent member is removed from its group, and the interval of its heartbeats. This is
@@ -109,6 +126,15 @@ impl Embedded {
     pub fn has_item(&self, table: &str, name: &str, value: &str) -> Result<bool, StackError> {
         self.tables.has_item(table, name, value)
     }
+}
+
+/// Puts a relay before the broker.
+fn relay_to(kafka: &mut Kafka, runtime: &Runtime) -> Result<Relay, StackError> {
+    let broker = kafka.client().bootstrap().parse().map_err(io::Error::other);
+    let relay = broker.and_then(|broker| Relay::start(runtime.handle(), broker));
+    let relay = relay.map_err(|error| StackError::new("starting a relay before the embedded Kafka", error))?;
+    kafka.advertise(relay.address)?;
+    Ok(relay)
 }
 
 /// Serves each service on a port of its own, and all of them through one proxy.
@@ -185,6 +211,21 @@ impl Stack for Embedded {
 
     fn holds_kafka_request(&self, name: &str) -> Result<bool, StackError> {
         self.kafka.holds(name)
+    }
+
+    fn set_broker_up(&self, up: bool) -> Result<bool, StackError> {
+        if let Some(relay) = &self.relay {
+            relay.set(up);
+        }
+        Ok(self.relay.is_some())
+    }
+
+    fn move_leaders(&self, groups: &[String]) -> Result<bool, StackError> {
+        self.kafka.move_leaders(groups)
+    }
+
+    fn offset_fetches(&self) -> Result<Option<usize>, StackError> {
+        self.kafka.offset_fetches().map(Some)
     }
 
     fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), StackError> {

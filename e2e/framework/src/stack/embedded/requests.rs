@@ -1,4 +1,4 @@
-//! The requests to the embedded Kafka at which a subject can be killed: which ones there were, and one that is held.
+//! The requests to the embedded Kafka: which ones there were, and one that is held, at which a subject can be killed.
 //!
 //! librdkafka's mock cluster has no hook. It keeps a list of the requests that it has received, and a stack of errors
 //! and delays for those that it will receive. A request is held by a delay that is longer than any run: the broker has
@@ -10,7 +10,7 @@ use super::kafka::Kafka;
 use crate::calls::Moment;
 use crate::stack::StackError;
 
-/// The only broker of the cluster.
+/// The broker whose requests are held: the only one, where requests are held.
 const BROKER: i32 = 1;
 
 /// How long the answer to a request that is held is delayed, in milliseconds: longer than any run.
@@ -25,6 +25,9 @@ struct Kind {
     /// The error of a request that has had no effect.
     refusal: sys::rd_kafka_resp_err_t,
 }
+
+/// The number of a request for committed offsets.
+const OFFSET_FETCH: i16 = 9;
 
 /// What can be held.
 const KINDS: [Kind; 2] = [
@@ -47,8 +50,14 @@ impl Kafka {
     }
 
     /// The names of the requests so far that can be held, in the order of their arrival.
-    #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
     pub(super) fn requests(&self) -> Result<Vec<&'static str>, StackError> {
+        let named = |key| KINDS.iter().find(|kind| kind.key == key).map(|kind| kind.name);
+        Ok(self.keys()?.into_iter().filter_map(named).collect())
+    }
+
+    /// The kind of each request so far, as its number in Kafka's protocol, in the order of their arrival.
+    #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
+    fn keys(&self) -> Result<Vec<i16>, StackError> {
         let cluster = self.cluster()?;
         let mut count = 0;
         // SAFETY: the cluster is alive; the call takes its lock, and gives a list of copies, which is freed below.
@@ -60,11 +69,15 @@ impl Kafka {
         let requests = unsafe { std::slice::from_raw_parts(list, count) };
         // SAFETY: the request is alive, and the call only reads a field of it.
         let key = |request: &*mut sys::rd_kafka_mock_request_t| unsafe { sys::rd_kafka_mock_request_api_key(*request) };
-        let named = |request| KINDS.iter().find(|kind| kind.key == key(request)).map(|kind| kind.name);
-        let found = requests.iter().filter_map(named).collect();
+        let found = requests.iter().map(key).collect();
         // SAFETY: the list came from the call above, is freed once, and is used no more.
         unsafe { sys::rd_kafka_mock_request_destroy_array(list, count) };
         Ok(found)
+    }
+
+    /// How many requests for committed offsets there were so far.
+    pub(super) fn offset_fetches(&self) -> Result<usize, StackError> {
+        Ok(self.keys()?.into_iter().filter(|key| *key == OFFSET_FETCH).count())
     }
 
     /// Holds the n-th request of this name from now on. False if there is no such request.

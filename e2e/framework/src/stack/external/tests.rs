@@ -417,7 +417,7 @@ fn a_body_with_its_checksum_behind_it_passes_and_one_that_is_signed_in_chunks_is
 
 #[test]
 fn a_test_on_services_by_https_has_real_credentials_and_its_subject_has_not() {
-    let (cloud, kafka) = (Cloud::start(), Kafka::start().unwrap());
+    let (cloud, kafka) = (Cloud::start(), Kafka::start(1).unwrap());
     let stack = cloud.stack(&kafka, credentials(REAL.1), Some(&tls::tests::authority()));
     let resources = Resources { tables: vec![rows()], ..Resources::bucket("lake") };
     stack.provide(&resources).unwrap();
@@ -460,7 +460,7 @@ fn a_test_on_services_by_https_has_real_credentials_and_its_subject_has_not() {
 
 #[test]
 fn credentials_that_the_services_do_not_know_are_refused_by_them() {
-    let (cloud, kafka) = (Cloud::start(), Kafka::start().unwrap());
+    let (cloud, kafka) = (Cloud::start(), Kafka::start(1).unwrap());
     let stack = cloud.stack(&kafka, credentials("not the secret"), Some(&tls::tests::authority()));
     let error = stack.provide(&Resources::bucket("lake")).unwrap_err().to_string();
     assert!(error.contains("SignatureDoesNotMatch"), "{error}");
@@ -470,7 +470,7 @@ fn credentials_that_the_services_do_not_know_are_refused_by_them() {
 
 #[test]
 fn a_certificate_of_an_authority_that_is_not_trusted_is_refused() {
-    let (cloud, kafka) = (Cloud::start(), Kafka::start().unwrap());
+    let (cloud, kafka) = (Cloud::start(), Kafka::start(1).unwrap());
     let stack = cloud.stack(&kafka, credentials(REAL.1), None);
     let error = stack.provide(&Resources::bucket("lake")).unwrap_err().to_string();
     assert!(error.contains("UnknownIssuer"), "{error}");
@@ -482,7 +482,7 @@ fn a_certificate_of_an_authority_that_is_not_trusted_is_refused() {
 
 #[test]
 fn a_bucket_whose_name_is_too_long_for_s3_is_named_with_what_to_do() {
-    let (cloud, kafka) = (Cloud::start(), Kafka::start().unwrap());
+    let (cloud, kafka) = (Cloud::start(), Kafka::start(1).unwrap());
     let stack = cloud.stack(&kafka, credentials(REAL.1), Some(&tls::tests::authority()));
     let longest = "x".repeat(63 - stack.namespace().len());
     stack.provide(&Resources::bucket(&longest)).unwrap();
@@ -492,7 +492,7 @@ fn a_bucket_whose_name_is_too_long_for_s3_is_named_with_what_to_do() {
 
 #[test]
 fn a_table_that_was_there_before_is_not_taken_away_whatever_its_name() {
-    let (cloud, kafka) = (Cloud::start(), Kafka::start().unwrap());
+    let (cloud, kafka) = (Cloud::start(), Kafka::start(1).unwrap());
     let stack = cloud.stack(&kafka, credentials(REAL.1), Some(&tls::tests::authority()));
     let theirs = Table { name: format!("{}rows", stack.namespace()), ..rows() };
     cloud.tables.create(&theirs).unwrap();

@@ -172,6 +172,25 @@ async fn a_call_held_before_does_not_reach_its_service() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_torn_has_done_the_first_half_of_its_work() {
+    let stack = start();
+    stack.provide(&Resources::table(rows())).unwrap();
+    let (reached, held) = mpsc::channel();
+    let hook = Box::new(move |_: &str| reached.send(()).unwrap());
+    let call = CallName { service: "dynamodb".into(), operation: "BatchWriteItem".into(), nth: 1, target: None };
+    stack.calls().inject(Fault::Hold { call, moment: Moment::Torn, hook });
+    let batch = dynamodb(&stack).batch_write_item().request_items("rows", ["1", "2", "3", "4"].map(put).into());
+    let client = tokio::spawn(batch.send());
+    let found = tokio::task::spawn_blocking(move || {
+        held.recv_timeout(PATIENCE).unwrap();
+        assert!(!client.is_finished(), "a torn call is not answered");
+        client.abort();
+        stack.scan("rows").unwrap().len()
+    });
+    assert_eq!(found.await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn a_call_held_after_has_done_its_work() {
     assert_eq!(objects_while_held(Moment::After).await, 1);
 }

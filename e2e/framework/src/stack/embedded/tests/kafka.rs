@@ -1,5 +1,7 @@
 //! Tests of the embedded Kafka with librdkafka as its client.
 
+use rdkafka::error::RDKafkaErrorCode as Code;
+
 use super::*;
 
 fn consumer(stack: &Embedded, group: &str) -> BaseConsumer {
@@ -18,6 +20,17 @@ fn next(consumer: &BaseConsumer) -> Vec<u8> {
     loop {
         if let Some(message) = consumer.poll(deadline.saturating_duration_since(Instant::now())) {
             return message.unwrap().payload().unwrap().to_vec();
+        }
+        assert!(Instant::now() < deadline, "no message");
+    }
+}
+
+/// The next message, from a broker that may have been away.
+fn next_of_any(consumer: &BaseConsumer) -> Vec<u8> {
+    let deadline = soon();
+    loop {
+        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(10)) {
+            return message.payload().unwrap().to_vec();
         }
         assert!(Instant::now() < deadline, "no message");
     }
@@ -84,6 +97,94 @@ fn a_group_joins_without_delay_and_its_commits_are_read_with_their_metadata() {
     let committed = stack.committed("connect-s3", &partitions).unwrap();
     eprintln!("committed() of a known group: {:?}", begun.elapsed());
     assert_eq!(committed, BTreeMap::from([(("t".to_owned(), 0), (2, String::new()))]));
+}
+
+fn committed(stack: &Embedded) -> Option<i64> {
+    let partition = ("t".to_owned(), 0);
+    stack.committed("connect-s3", std::slice::from_ref(&partition)).unwrap().get(&partition).map(|(offset, _)| *offset)
+}
+
+fn offset(offset: i64) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset("t", 0, Offset::Offset(offset)).unwrap();
+    list
+}
+
+#[test]
+fn a_broker_that_was_away_still_has_what_was_sent_and_committed() {
+    let stack = Embedded::start_with(Brokers::Relayed, Vec::new()).unwrap();
+    stack.provide(&Resources::topic("t", 1)).unwrap();
+    stack.produce(&[record("t", 0, 0, "a")]).unwrap();
+    let subject = consumer(&stack, "connect-s3");
+    subject.subscribe(&["t"]).unwrap();
+    assert_eq!(next(&subject), b"a");
+    subject.commit(&offset(1), CommitMode::Sync).unwrap();
+
+    assert!(stack.set_broker_up(false).unwrap());
+    let away = subject.fetch_metadata(Some("t"), Duration::from_millis(100)).expect_err("the broker is away");
+    assert!(
+        matches!(away.rdkafka_error_code(), Some(Code::BrokerTransportFailure | Code::OperationTimedOut)),
+        "{away}"
+    );
+    assert!(stack.set_broker_up(true).unwrap());
+    stack.produce(&[record("t", 0, 1, "b")]).unwrap();
+    assert_eq!(next_of_any(&subject), b"b");
+    assert_eq!(committed(&stack), Some(1));
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_has_taken_effect() {
+    let stack = Embedded::start_with(Brokers::Relayed, Vec::new()).unwrap();
+    stack.provide(&Resources::topic("t", 1)).unwrap();
+    stack.produce(&[record("t", 0, 0, "a")]).unwrap();
+    let subject = consumer(&stack, "connect-s3");
+    subject.subscribe(&["t"]).unwrap();
+    assert_eq!(next(&subject), b"a");
+    assert!(stack.hold_kafka_request("OffsetCommit", 1, Moment::After).unwrap());
+    subject.commit(&offset(1), CommitMode::Async).unwrap();
+    let deadline = soon();
+    while !stack.holds_kafka_request("OffsetCommit").unwrap() {
+        assert!(Instant::now() < deadline, "no commit came");
+        let _ = subject.poll(Duration::from_millis(1));
+    }
+    assert!(stack.set_broker_up(true).unwrap());
+    assert_eq!(committed(&stack), Some(1));
+}
+
+#[test]
+fn partitions_and_groups_move_to_the_other_broker_and_back() {
+    let stack = Embedded::start_with(Brokers::Two, Vec::new()).unwrap();
+    stack.provide(&Resources::topic("t", 2)).unwrap();
+    let subject = consumer(&stack, "connect-s3");
+    let leaders = || -> Vec<i32> {
+        let metadata = subject.fetch_metadata(Some("t"), PATIENCE).unwrap();
+        metadata.topics()[0].partitions().iter().map(rdkafka::metadata::MetadataPartition::leader).collect()
+    };
+    let groups = ["connect-s3".to_owned()];
+    assert!(stack.move_leaders(&groups).unwrap());
+    assert_eq!(leaders(), [1, 2]);
+    stack.produce(&[record("t", 0, 0, "a")]).unwrap();
+    subject.subscribe(&["t"]).unwrap();
+    assert_eq!(next(&subject), b"a");
+    assert!(stack.move_leaders(&groups).unwrap());
+    assert_eq!(leaders(), [2, 1]);
+    subject.commit(&offset(1), CommitMode::Sync).unwrap();
+    stack.produce(&[record("t", 0, 1, "b")]).unwrap();
+    assert_eq!(next_of_any(&subject), b"b");
+    assert_eq!(committed(&stack), Some(1));
+    assert!(!start().move_leaders(&groups).unwrap(), "a single broker has none to move to");
+}
+
+#[test]
+fn a_member_that_is_assigned_partitions_asks_for_its_offsets() {
+    let stack = start();
+    stack.provide(&Resources::topic("t", 1)).unwrap();
+    stack.produce(&[record("t", 0, 0, "a")]).unwrap();
+    assert_eq!(stack.offset_fetches().unwrap(), Some(0));
+    let subject = consumer(&stack, "connect-s3");
+    subject.subscribe(&["t"]).unwrap();
+    assert_eq!(next(&subject), b"a");
+    assert_eq!(stack.offset_fetches().unwrap(), Some(1));
 }
 
 #[test]

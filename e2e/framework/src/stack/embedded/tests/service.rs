@@ -33,6 +33,7 @@ static NOTES: Service = Service {
     denied: Refusal { status: StatusCode::FORBIDDEN, content_type: "text/plain", body: "no" },
     failed: Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, content_type: "text/plain", body: "broken" },
     shorten: None,
+    batches: &[],
 };
 
 static NOTE: EntryKind = EntryKind { noun: "note", is_block: false, place: None, key: Key::None, rule: Rule::EachOnce };
@@ -80,7 +81,7 @@ fn add(stack: &Embedded, note: &str) -> Option<String> {
 #[test]
 fn a_new_service_is_recorded_throttled_crashed_at_and_observed() {
     let notes = Notes::default();
-    let stack = Embedded::start_with(vec![(&NOTES, serve(Arc::clone(&notes)))]).unwrap();
+    let stack = Embedded::start_with(Brokers::One, vec![(&NOTES, serve(Arc::clone(&notes)))]).unwrap();
 
     assert_eq!(add(&stack, "first").as_deref(), Some("200"));
     stack.calls().inject(Fault::Throttle(Hits::First(1)));

@@ -1,0 +1,114 @@
+//! Schedules that disturb Kafka: the broker goes away and comes back, its answers to offset commits are lost, and
+//! partitions and groups move to other brokers.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::crash::LOOK_FOR_REQUEST;
+use super::first_write::{FirstWrite, NO_WRITE};
+use super::{Disturbance, Drive, DriveError};
+use crate::calls::Moment;
+use crate::evidence::Phase;
+use crate::schedule;
+use crate::stack::{Record, StackError};
+
+/// The name of the request by which a pipeline commits.
+const COMMIT: &str = "OffsetCommit";
+
+/// How many commits are not answered. Clients repeat a commit by themselves, some of them only once or twice, so fewer
+/// losses may not reach the pipeline. After each more, a client waits longer before it connects again, up to many seconds.
+const LOSSES: usize = 3;
+
+impl Drive<'_> {
+    /// Lets the broker go away at the first write, and come back after a while.
+    pub(super) fn broker_down(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
+        self.at_first_write(records, |write| {
+            if !self.stack.set_broker_up(false)? {
+                let why = "only the embedded broker goes away: containers may be shared with other tests, and services that run already \
+                           are not ours";
+                return Ok(Disturbance::None(why.to_owned()));
+            }
+            self.evidence.log.note("-- the broker goes away".to_owned());
+            drop(write);
+            thread::sleep(schedule::OUTAGE);
+            self.stack.set_broker_up(true)?;
+            self.evidence.log.note("-- the broker is back".to_owned());
+            Ok(Disturbance::AsScheduled)
+        })
+    }
+
+    /// Gives partitions other leaders and groups other coordinators at the first write.
+    pub(super) fn leader_change(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
+        let groups = &self.case.settings.groups;
+        // After this move it is known where they are, so that each of them moves with the next one.
+        if !self.stack.move_leaders(groups)? {
+            self.process(records)?;
+            let why = "only the embedded Kafka has a second broker to which leaders can move";
+            return Ok(Disturbance::None(why.to_owned()));
+        }
+        self.at_first_write(records, |_write| {
+            self.stack.move_leaders(groups)?;
+            self.evidence.log.note("-- partitions have other leaders, and groups other coordinators".to_owned());
+            Ok(Disturbance::AsScheduled)
+        })
+    }
+
+    /// Sends the first half of the messages, disturbs the run at the first write, and sends the other half when the first
+    /// one is settled. The write waits until `disturb` drops it.
+    fn at_first_write(
+        &self,
+        records: &[Record],
+        disturb: impl FnOnce(FirstWrite) -> Result<Disturbance, DriveError>,
+    ) -> Result<Disturbance, DriveError> {
+        let half = if self.case.settings.in_order { records.len().min(1) } else { records.len().div_ceil(2) };
+        let (first, others) = records.split_at(half);
+        let subjects = self.start()?;
+        let write = self.first_write();
+        let goal = self.send(first)?;
+        self.evidence.phase(Phase::Draining);
+        let disturbance = match self.await_write(&write, &subjects, &goal)? {
+            Some(_) => disturb(write)?,
+            None => Disturbance::None(NO_WRITE.to_owned()),
+        };
+        let goal = self.send_in_parts(&subjects, goal, others, half.max(1))?;
+        self.drain_with(&subjects, &goal)?;
+        Ok(disturbance)
+    }
+
+    /// Lets the broker carry out the first commits, and close all connections instead of answering each.
+    pub(super) fn commit_lost(&self, records: &[Record]) -> Result<Disturbance, DriveError> {
+        if !self.stack.hold_kafka_request(COMMIT, 1, Moment::After)? {
+            self.process(records)?;
+            let why = "only the embedded broker can carry a commit out and not answer it";
+            return Ok(Disturbance::None(why.to_owned()));
+        }
+        let has_ended = AtomicBool::new(false);
+        let (processed, lost) = thread::scope(|scope| {
+            let losing = scope.spawn(|| {
+                let mut lost = 0;
+                while lost < LOSSES && !has_ended.load(Ordering::SeqCst) {
+                    if self.stack.holds_kafka_request(COMMIT)? {
+                        lost += 1;
+                        if lost < LOSSES {
+                            self.stack.hold_kafka_request(COMMIT, 1, Moment::After)?;
+                        }
+                        self.stack.set_broker_up(true)?;
+                        self.evidence.log.note("-- the answer to an offset commit is lost".to_owned());
+                    }
+                    thread::sleep(LOOK_FOR_REQUEST);
+                }
+                Ok::<_, StackError>(lost)
+            });
+            let processed = self.process(records);
+            has_ended.store(true, Ordering::SeqCst);
+            (processed, losing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let lost = lost?;
+        processed?;
+        Ok(if lost > 0 {
+            Disturbance::AsScheduled
+        } else {
+            Disturbance::None("the subject committed nothing".to_owned())
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! The first write of a pipeline to AWS, which waits at the recording proxy: the moment at which a schedule disturbs the
+//! run, because then the pipeline has read messages and has not committed them.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use super::{Drive, DriveError};
+use crate::calls::Fault;
+use crate::settle::{Goal, SettleError};
+use crate::subject::Subject;
+
+/// Why a run is not disturbed whose subject writes nothing.
+pub(super) const NO_WRITE: &str = "the subject wrote nothing to AWS";
+
+/// How long the write is waited for before it is checked whether the pipeline has drained without it.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The first write from the moment at which it was asked for. It is passed on to its service when this value is dropped.
+pub(super) struct FirstWrite {
+    reached: Receiver<String>,
+    _passes_on: Sender<()>,
+}
+
+impl Drive<'_> {
+    /// Lets the next write of the subject wait. Writes of the further processes do not count.
+    pub(super) fn first_write(&self) -> FirstWrite {
+        let (reaches, reached) = mpsc::channel();
+        let (passes_on, waits) = mpsc::channel::<()>();
+        let hook = move |process: &str| {
+            // Both fail when nobody waits for the write any more.
+            let _ = reaches.send(process.to_owned());
+            let _ = waits.recv();
+        };
+        let except = self.case.settings.subjects.iter().map(|subject| subject.name.as_str().to_owned()).collect();
+        self.stack.calls().inject(Fault::FirstWrite { except, hook: Box::new(hook) });
+        FirstWrite { reached, _passes_on: passes_on }
+    }
+
+    /// Waits until the write has come, and returns the name of the process that makes it. It is `None` if the pipeline
+    /// drains without a write, or neither drains nor writes in time.
+    pub(super) fn await_write(
+        &self,
+        write: &FirstWrite,
+        subjects: &[Subject],
+        goal: &Goal,
+    ) -> Result<Option<String>, DriveError> {
+        let deadline = Instant::now() + self.case.settings.timeout;
+        while Instant::now() < deadline {
+            if let Ok(process) = write.reached.recv_timeout(LOOK) {
+                return Ok(Some(process));
+            }
+            match self.settling(subjects).drained(&mut goal.clone(), Duration::ZERO) {
+                Ok(_) => break,
+                Err(SettleError::Behind { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The write may have come when it was last looked at.
+        Ok(write.reached.try_recv().ok())
+    }
+}
