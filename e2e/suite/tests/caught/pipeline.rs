@@ -25,6 +25,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The offset of the record at which a defect shows.
 const VICTIM: i64 = 1;
 
+/// The file that a process has which runs alone.
+const LOCK: &str = "lock";
+
 pub fn main() -> ExitCode {
     run_to_its_end(run())
 }
@@ -61,7 +64,10 @@ async fn run() -> Result<()> {
     if is("says INFO") {
         eprintln!("INFO ready");
     }
-    let mut sinks = Sinks::connect(&defect).await?;
+    if is("runs alone") {
+        std::fs::File::create_new(LOCK).context("another process runs already")?;
+    }
+    let sinks = Sinks::connect(&defect).await?;
     let consumer = consumer(if is("reconnects too late") { "60000" } else { "100" })?;
     let batch = match std::env::var("BATCH") {
         _ if is("writes in threes") => 3,
@@ -128,6 +134,9 @@ async fn run() -> Result<()> {
     for record in &written_late {
         sinks.write(record, 1).await?;
     }
+    if is("runs alone") {
+        std::fs::remove_file(LOCK)?;
+    }
     if is("fails to stop") {
         bail!("cannot leave the group");
     }
@@ -190,8 +199,6 @@ struct Sinks {
     s3: aws_sdk_s3::Client,
     copies: Option<(BaseProducer, String)>,
     defect: String,
-    /// How many objects this process has put.
-    objects: i64,
 }
 
 impl Sinks {
@@ -207,12 +214,11 @@ impl Sinks {
             s3: aws_sdk_s3::Client::from_conf(s3),
             copies: copies.transpose()?,
             defect: defect.to_owned(),
-            objects: 0,
         })
     }
 
     /// Stores records, the items of all of them by one call.
-    async fn write_batch(&mut self, records: &[(i64, String)]) -> Result<()> {
+    async fn write_batch(&self, records: &[(i64, String)]) -> Result<()> {
         let first = records.first().map(|(_, text)| AttributeValue::S(text.clone()));
         let found = self.dynamodb.get_item().table_name("rows").set_key(first.map(|id| [("id".to_owned(), id)].into()));
         if self.defect != "trusts the first item" || found.send().await.context("reading `rows`")?.item.is_none() {
@@ -246,7 +252,7 @@ impl Sinks {
         }
     }
 
-    async fn write(&mut self, (offset, text): &(i64, String), times: usize) -> Result<()> {
+    async fn write(&self, (offset, text): &(i64, String), times: usize) -> Result<()> {
         if std::env::var("ITEMS").is_ok_and(|items| items == "newest") {
             return self.write_newest(*offset, text).await;
         }
@@ -254,14 +260,12 @@ impl Sinks {
         let put =
             put.item("id", AttributeValue::S(text.clone())).item("length", AttributeValue::N(text.len().to_string()));
         put.send().await.with_context(|| format!("writing offset {offset} to table `rows`"))?;
-        let number = if self.defect == "counts its objects" { self.objects } else { *offset };
-        self.objects += 1;
         if std::env::var("OBJECT_NAMES").is_ok_and(|names| names == "random") {
             for rows in split_anywhere(text) {
                 self.put(&format!("rows/{:016x}.json", fastrand::u64(..)), rows).await?;
             }
         } else {
-            self.put(&format!("rows/{number:010}.json"), format!("{text}\n").repeat(times)).await?;
+            self.put(&format!("rows/{offset:010}.json"), format!("{text}\n").repeat(times)).await?;
         }
         self.copies.as_ref().map_or(Ok(()), |(producer, topic)| copy(producer, topic, text))
     }
