@@ -8,7 +8,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +24,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// The offset of the record at which a defect shows.
 const VICTIM: i64 = 1;
+
+/// The file that a process has which runs alone.
+const LOCK: &str = "lock";
 
 pub fn main() -> ExitCode {
     run_to_its_end(run())
@@ -60,6 +63,9 @@ async fn run() -> Result<()> {
 
     if is("says INFO") {
         eprintln!("INFO ready");
+    }
+    if is("runs alone") {
+        std::fs::File::create_new(LOCK).context("another process runs already")?;
     }
     let sinks = Arc::new(Sinks::connect(&defect).await?);
     let consumer = consumer(if is("reconnects too late") { "60000" } else { "100" })?;
@@ -131,6 +137,9 @@ async fn run() -> Result<()> {
     for record in &written_late {
         sinks.write(record, 1).await?;
     }
+    if is("runs alone") {
+        std::fs::remove_file(LOCK)?;
+    }
     if is("fails to stop") {
         bail!("cannot leave the group");
     }
@@ -193,8 +202,6 @@ struct Sinks {
     s3: aws_sdk_s3::Client,
     copies: Option<(BaseProducer, String)>,
     defect: String,
-    /// How many objects this process has put.
-    objects: AtomicI64,
 }
 
 impl Sinks {
@@ -210,7 +217,6 @@ impl Sinks {
             s3: aws_sdk_s3::Client::from_conf(s3),
             copies: copies.transpose()?,
             defect: defect.to_owned(),
-            objects: AtomicI64::new(0),
         })
     }
 
@@ -257,14 +263,12 @@ impl Sinks {
         let put =
             put.item("id", AttributeValue::S(text.clone())).item("length", AttributeValue::N(text.len().to_string()));
         put.send().await.with_context(|| format!("writing offset {offset} to table `rows`"))?;
-        let objects = self.objects.fetch_add(1, Ordering::Relaxed);
-        let number = if self.defect == "counts its objects" { objects } else { *offset };
         if std::env::var("OBJECT_NAMES").is_ok_and(|names| names == "random") {
             for rows in split_anywhere(text) {
                 self.put(&format!("rows/{:016x}.json", fastrand::u64(..)), rows).await?;
             }
         } else {
-            self.put(&format!("rows/{number:010}.json"), format!("{text}\n").repeat(times)).await?;
+            self.put(&format!("rows/{offset:010}.json"), format!("{text}\n").repeat(times)).await?;
         }
         self.copies.as_ref().map_or(Ok(()), |(producer, topic)| copy(producer, topic, text))
     }

@@ -96,8 +96,8 @@ pub fn trials() -> Vec<Trial> {
                 &["the partition had leader 1 and has leader 2"],
             )
         }),
-        Trial::test("a_second_process_finds_a_pipeline_that_counts_by_itself", || {
-            found("takeover", "counts its objects", |project| project, &["s3__raw__rows.snap: 1 row missing"])
+        Trial::test("a_second_process_finds_a_pipeline_of_which_only_one_runs", || {
+            found("takeover", "runs alone", |project| project, &["second-worker: another process runs already"])
         }),
         Trial::test("a_process_that_is_frozen_finds_a_pipeline_that_overwrites_newer_items", a_stale_item),
         Trial::test("a_batch_that_is_torn_finds_a_pipeline_that_trusts_its_first_item", a_torn_batch),
