@@ -5,7 +5,7 @@ use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
 
-use super::{Project, ROLE, Verdict, project, without_variables};
+use super::{CASE, Project, ROLE, Verdict, project, without_variables};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -51,8 +51,11 @@ pub fn trials() -> Vec<Trial> {
         }),
         Trial::test("a_failing_case_is_shrunk_to_the_messages_that_it_needs", || {
             let arguments = ["shrink", "words::three", "--schedule", "restarted:1"];
-            runner(&project(), "commits too far", &arguments).passes_with(&[
-                "words::three fails under restarted:1 with 2 of its 3 messages: 1, 2\n",
+            let five = project();
+            five.write(CASE, "messages.ndjson", "one\ntwo\nthree\nfour\nfive\n");
+            // With the first two alone, this pipeline does not wait for the second one, also undisturbed.
+            runner(&five, "commits too far", &arguments).passes_with(&[
+                "words::three fails under restarted:1 with 3 of its 5 messages: 1, 2, 3\n",
                 "1 row missing",
                 "target/e2e/shrunk/fixtures/words/three\n",
             ])?;
