@@ -24,11 +24,11 @@ pub(super) struct FirstWrite {
 impl Drive<'_> {
     /// Lets the next write of the subject wait. Writes of the further processes do not count.
     pub(super) fn first_write(&self) -> FirstWrite {
-        let (reaches, reached) = mpsc::channel();
+        let (announce, reached) = mpsc::channel();
         let (passes_on, waits) = mpsc::channel::<()>();
         let hook = move |process: &str| {
             // Both fail when nobody waits for the write any more.
-            let _ = reaches.send(process.to_owned());
+            let _ = announce.send(process.to_owned());
             let _ = waits.recv();
         };
         let except = self.case.settings.subjects.iter().map(|subject| subject.name.as_str().to_owned()).collect();

@@ -14,7 +14,7 @@ pub(super) fn lose_message(sent: &Sent) -> Option<Instead> {
     let body = sent.json()?;
     let text = body.get("MessageBody")?.as_str()?;
     // Most SDKs check that the service has received what they sent.
-    let md5 = Md5::checksum(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let md5 = Md5::checksum(text.as_bytes()).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let id = BASE64_STANDARD.encode("never sent");
     Some(Instead::Unsent(json!({"MessageId": id, "MD5OfMessageBody": md5}).to_string()))
 }

@@ -21,7 +21,7 @@ const LATEST: Duration = Duration::from_secs(10);
 /// anything.
 #[derive(Debug)]
 pub(crate) struct Mutations {
-    mutations: Vec<&'static Mutation>,
+    list: Vec<&'static Mutation>,
     are_carried_out: bool,
     state: Mutex<State>,
     /// Whether the pipeline has committed all offsets.
@@ -47,8 +47,8 @@ impl Mutations {
         Self::new(vec![mutation], true)
     }
 
-    fn new(mutations: Vec<&'static Mutation>, are_carried_out: bool) -> Self {
-        Self { mutations, are_carried_out, state: Mutex::default(), has_committed: watch::Sender::new(false) }
+    fn new(list: Vec<&'static Mutation>, are_carried_out: bool) -> Self {
+        Self { list, are_carried_out, state: Mutex::default(), has_committed: watch::Sender::new(false) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -99,7 +99,7 @@ impl Mutations {
 
     /// Whether calls of this operation may be concerned, so that their bodies are needed as a whole.
     pub(crate) fn concern(&self, service: &str, operation: &str) -> bool {
-        self.mutations.iter().any(|mutation| mutation.change.concerns(service, operation))
+        self.list.iter().any(|mutation| mutation.change.concerns(service, operation))
     }
 
     /// What happens in place of a call; `None` if it is passed on as it is.
@@ -109,7 +109,7 @@ impl Mutations {
             return None;
         }
         let mut watched = None;
-        for mutation in self.mutations.iter().filter(|mutation| mutation.change.concerns(service, operation)) {
+        for mutation in self.list.iter().filter(|mutation| mutation.change.concerns(service, operation)) {
             match &mutation.change {
                 Change::Call { change, .. } if mutation.shows_always || !state.reached.contains(mutation.name) => {
                     let Some(instead) = change(sent, &state.context) else { continue };
@@ -135,7 +135,7 @@ impl Mutations {
 
     /// Carries out the changes of what was read, or only notes that they concern it.
     fn change<T: Clone>(&self, read: &mut T, of: impl Fn(&Change) -> Option<fn(&mut T) -> bool>) {
-        for mutation in &self.mutations {
+        for mutation in &self.list {
             let Some(change) = of(&mutation.change) else { continue };
             let mut changed = read.clone();
             if change(&mut changed) {

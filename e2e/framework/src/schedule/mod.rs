@@ -144,11 +144,24 @@ impl Schedule {
     /// Whether a pipeline that puts messages into objects puts them into the same ones as in an undisturbed run.
     pub(crate) fn keeps_objects(&self) -> bool {
         match self {
-            Self::Plain | Self::Twice | Self::Restarted(None) | Self::Killed(_) => true,
-            Self::Throttled | Self::Flaky | Self::Slow | Self::Denied => true,
-            Self::Reordered(_) | Self::OneByOne | Self::Partitions(_) | Self::Restarted(Some(_)) => false,
-            Self::BrokerDown | Self::CommitLost | Self::LeaderChange | Self::Takeover | Self::Frozen => false,
-            Self::Variant(_) => false,
+            Self::Plain
+            | Self::Twice
+            | Self::Restarted(None)
+            | Self::Killed(_)
+            | Self::Throttled
+            | Self::Flaky
+            | Self::Slow
+            | Self::Denied => true,
+            Self::Reordered(_)
+            | Self::OneByOne
+            | Self::Partitions(_)
+            | Self::Restarted(Some(_))
+            | Self::BrokerDown
+            | Self::CommitLost
+            | Self::LeaderChange
+            | Self::Takeover
+            | Self::Frozen
+            | Self::Variant(_) => false,
         }
     }
 
