@@ -73,11 +73,7 @@ fn fails(output: &Output, says: &[&str]) {
 fn an_order_that_is_lost_or_stored_twice_is_named() {
     let Some(python) = python() else { return };
     for (defect, schedule, says) in [
-        (
-            "commits_early",
-            "killed:dynamodb.PutItem:2",
-            "missing: topic orders, partition 1, offset 1, the whole message",
-        ),
+        ("commits_early", "killed:s3.PutObject:3", "missing: topic orders, partition 1, offset 2, the whole message"),
         (
             "names_objects_at_random",
             "killed:s3.PutObject:2:after",
