@@ -18,6 +18,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tokio::signal::unix::{SignalKind, signal};
@@ -173,8 +174,9 @@ fn is_of_another(error: &KafkaError) -> bool {
 fn check_leader(consumer: &BaseConsumer, message: &impl Message) -> Result<()> {
     static FIRST: std::sync::OnceLock<i32> = std::sync::OnceLock::new();
     let metadata = consumer.fetch_metadata(Some(message.topic()), Duration::from_secs(10))?;
-    let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-    let leader = partitions.find(|partition| partition.id() == message.partition()).map_or(-1, |found| found.leader());
+    let mut partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
+    let leader =
+        partitions.find(|partition| partition.id() == message.partition()).map_or(-1, MetadataPartition::leader);
     let first = *FIRST.get_or_init(|| leader);
     if first == leader { Ok(()) } else { bail!("the partition had leader {first} and has leader {leader}") }
 }

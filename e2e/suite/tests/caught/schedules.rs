@@ -4,6 +4,7 @@ use libtest_mimic::{Failed, Trial};
 
 use super::{CASE, Project, Verdict, project};
 
+#[expect(clippy::too_many_lines, reason = "this is a list with one schedule after the other")]
 pub fn trials() -> Vec<Trial> {
     vec![
         Trial::test("another_order_finds_a_pipeline_that_drops_what_comes_late", || {

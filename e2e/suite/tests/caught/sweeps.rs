@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 
 use super::{CASE, Project, ROLE, Verdict, project, without_variables};
 
