@@ -145,14 +145,14 @@ impl Schedule {
     pub(crate) fn keeps_objects(&self) -> bool {
         match self {
             Self::Plain
-            | Self::Twice
             | Self::Restarted(None)
             | Self::Killed(_)
             | Self::Throttled
             | Self::Flaky
             | Self::Slow
             | Self::Denied => true,
-            Self::Reordered(_)
+            Self::Twice
+            | Self::Reordered(_)
             | Self::OneByOne
             | Self::Partitions(_)
             | Self::Restarted(Some(_))
