@@ -30,9 +30,13 @@ impl Hearing {
     /// when it is sent the signal.
     pub(crate) fn wait(&self, subject: &Subject, limit: Duration) {
         let deadline = Instant::now() + limit;
-        while Instant::now() < deadline {
+        // A process blocks all signals for a moment whenever it starts a thread, and one that blocks SIGTERM may be one that
+        // waits for it. So it has to be seen to handle the signal twice in a row.
+        let mut heard = 0;
+        while heard < 2 && Instant::now() < deadline {
             let has_printed = self.lines_before == 0 || self.log.printed() > self.lines_before;
-            if has_printed && subject.handles_sigterm() || subject.wait(Instant::now() + LOOK).is_some() {
+            heard = if has_printed && subject.handles_sigterm() { heard + 1 } else { 0 };
+            if subject.wait(Instant::now() + LOOK).is_some() {
                 return;
             }
         }
