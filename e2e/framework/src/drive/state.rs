@@ -44,13 +44,13 @@ impl Drive<'_> {
     /// The state of the services, or `None` if the processes that are left change it meanwhile.
     fn state(&self, goal: &Goal, subjects: &[Subject]) -> Result<Option<u64>, DriveError> {
         self.settling(subjects).quiet();
-        let before = self.stack.calls().count();
+        let calls = self.stack.calls().snapshot();
+        let before = calls.len();
         let mut state = DefaultHasher::new();
         for subject in subjects.iter().filter(|subject| subject.status().is_some()) {
             subject.name().hash(&mut state);
         }
         let is_left = |name: &str| subjects.iter().any(|subject| subject.name() == name && subject.status().is_none());
-        let calls = self.stack.calls().snapshot();
         let mut calls: Vec<String> = calls
             .iter()
             // How often a process has waited for a message says nothing of its state.

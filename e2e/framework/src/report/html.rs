@@ -6,8 +6,7 @@ use super::{CaseReport, CaseVerdict, RunFacts, map, rows};
 
 /// The page of a run that has taken `seconds` until now.
 pub(super) fn page(facts: &RunFacts, cases: &[CaseReport], seconds: f64) -> String {
-    let is_failure = |case: &&CaseReport| matches!(case.verdict, CaseVerdict::Failed | CaseVerdict::Infrastructure);
-    let failed: Vec<&CaseReport> = cases.iter().filter(is_failure).collect();
+    let failed: Vec<&CaseReport> = cases.iter().filter(|case| case.verdict.is_failure()).collect();
     let undisturbed = cases.iter().filter(|case| case.verdict == CaseVerdict::Undisturbed).count();
     let mut verdict = verdict(cases.len(), failed.len());
     if undisturbed > 0 {
@@ -107,18 +106,18 @@ fn write_table(cases: &[CaseReport], seconds: f64, html: &mut String) {
         case.counts.iter().filter(|(name, _)| name == noun).map(|(_, count)| *count).sum::<usize>()
     };
     let mut ordered: Vec<&CaseReport> = cases.iter().collect();
-    ordered
-        .sort_by_key(|case| (!matches!(case.verdict, CaseVerdict::Failed | CaseVerdict::Infrastructure), &case.name));
+    ordered.sort_by_key(|case| (!case.verdict.is_failure(), &case.name));
     for case in ordered {
         let name = escape(&case.name);
-        let (mark, shown) = match case.verdict {
-            CaseVerdict::Passed => ("✓", name.clone()),
+        let shown = match case.verdict {
+            CaseVerdict::Passed => name,
             CaseVerdict::SameState => {
-                ("≡", format!("{name}<small>leaves the same state as {}</small>", escape(&case.failure)))
+                format!("{name}<small>leaves the same state as {}</small>", escape(&case.failure))
             }
-            CaseVerdict::Undisturbed => ("○", format!("{name}<small>undisturbed: {}</small>", escape(&case.failure))),
-            _ => ("✗", format!("<a href=\"#{name}\">{name}</a>")),
+            CaseVerdict::Undisturbed => format!("{name}<small>undisturbed: {}</small>", escape(&case.failure)),
+            CaseVerdict::Failed | CaseVerdict::Infrastructure => format!("<a href=\"#{name}\">{name}</a>"),
         };
+        let mark = case.verdict.mark();
         let description = case.description.iter().map(|text| format!("<small>{}</small>", escape(text)));
         let description: String = description.collect();
         let _ = write!(html, "<tr><td><span class={}>{mark}</span> {shown}{description}", class(case.verdict));

@@ -40,18 +40,19 @@ pub(super) fn write(runs: &[CaseReport], html: &mut String) {
 /// The number of runs by verdict, those that failed first and with a link to the first of them.
 fn write_cell(runs: &[&CaseReport], html: &mut String) {
     let verdicts = [
-        (CaseVerdict::Failed, "✗"),
-        (CaseVerdict::Infrastructure, "✗"),
-        (CaseVerdict::Passed, "✓"),
-        (CaseVerdict::SameState, "≡"),
-        (CaseVerdict::Undisturbed, "○"),
+        CaseVerdict::Failed,
+        CaseVerdict::Infrastructure,
+        CaseVerdict::Passed,
+        CaseVerdict::SameState,
+        CaseVerdict::Undisturbed,
     ];
-    for (verdict, mark) in verdicts {
+    for verdict in verdicts {
+        let mark = verdict.mark();
         let of_verdict: Vec<&&CaseReport> = runs.iter().filter(|run| run.verdict == verdict).collect();
         let Some(first) = of_verdict.first() else { continue };
         let text = if of_verdict.len() == 1 { mark.to_owned() } else { format!("{mark} {}", of_verdict.len()) };
-        let has_article = matches!(verdict, CaseVerdict::Failed | CaseVerdict::Infrastructure);
-        let shown = if has_article { format!("<a href=\"#{}\">{text}</a>", escape(&first.name)) } else { text };
+        let shown =
+            if verdict.is_failure() { format!("<a href=\"#{}\">{text}</a>", escape(&first.name)) } else { text };
         let _ = write!(html, "<span class={}>{shown}</span> ", class(verdict));
     }
 }

@@ -50,6 +50,23 @@ pub(crate) enum CaseVerdict {
     Passed,
 }
 
+impl CaseVerdict {
+    /// Whether the page tells of the run in an article of its own.
+    fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Infrastructure)
+    }
+
+    /// The mark of a run that ended so.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Failed | Self::Infrastructure => "✗",
+            Self::Undisturbed => "○",
+            Self::SameState => "≡",
+            Self::Passed => "✓",
+        }
+    }
+}
+
 /// One case of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct CaseReport {

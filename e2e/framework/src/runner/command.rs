@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::cases::{Part, run_all, select};
-use super::{FAILED, INFRASTRUCTURE, generate, sweep, table};
+use super::{FAILED, INFRASTRUCTURE, generate, sweep, table, with_subject};
 use crate::drive::KilledStates;
 use crate::schedule::Schedules;
 use crate::stack::{Isolation, StackKind, docker};
@@ -110,9 +110,7 @@ pub(super) fn run(mut suite: Suite, arguments: &RunArguments, runner: &str) -> R
     if arguments.update && !arguments.schedule.single().is_some_and(Schedule::is_plain) {
         return Err(format!("--update: snapshots are written by the plain schedule, not by {}", arguments.schedule));
     }
-    if let Some(command) = &arguments.subject {
-        suite.program = Program::shell(command).map_err(|problem| format!("--subject: {problem}"))?;
-    }
+    suite = with_subject(suite, arguments.subject.as_deref())?;
     if arguments.subject_running {
         suite.program = Program::Running;
     }

@@ -66,6 +66,13 @@ enum Command {
     Mutate(mutate::Mutate),
 }
 
+/// The suite, with the command of `--subject` in the place of its own pipeline if there is one.
+fn with_subject(suite: Suite, command: Option<&str>) -> Result<Suite, String> {
+    let Some(command) = command else { return Ok(suite) };
+    let program = Program::shell(command).map_err(|problem| format!("--subject: {problem}"))?;
+    Ok(Suite { program, ..suite })
+}
+
 /// A command that a project adds to its runner.
 pub struct Extra {
     /// Its name on the command line.

@@ -10,14 +10,14 @@ use std::time::Instant;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use super::FAILED;
 use super::cases::{in_parallel, select};
 use super::command::{append, start_containers};
 use super::mutations::{Attempt, Report, Trial, Undisturbed};
+use super::{FAILED, with_subject};
 use crate::mutate::{self, Mutation, Mutations, Needs};
 use crate::schedule::CrashPoint;
 use crate::stack::{Isolation, StackKind};
-use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, hint, machine, run, variables};
+use crate::{CaseId, Options, Outcome, Schedule, Suite, hint, machine, run, variables};
 
 #[derive(Debug, Args)]
 pub(super) struct Mutate {
@@ -61,10 +61,7 @@ impl Mutate {
             machine::print(&mutate::markdown());
             return Ok(ExitCode::SUCCESS);
         }
-        let mut suite = suite()?;
-        if let Some(command) = &self.subject {
-            suite.program = Program::shell(command).map_err(|problem| format!("--subject: {problem}"))?;
-        }
+        let suite = with_subject(suite()?, self.subject.as_deref())?;
         machine::prepare(false)?;
         let cases = select(&suite, &self.filters)?;
         let options =

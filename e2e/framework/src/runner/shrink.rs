@@ -12,8 +12,9 @@ use clap::Args;
 
 use super::cases::select;
 use super::files::{copied, emptied};
+use super::with_subject;
 use crate::schedule::Crashes;
-use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, hint, machine};
+use crate::{CaseId, Options, Outcome, Schedule, Suite, hint, machine};
 
 #[derive(Debug, Args)]
 pub(super) struct Shrink {
@@ -126,10 +127,7 @@ impl Shrink {
         copied(&protocol, &fixtures.join(&id.protocol).join("protocol.toml"))?;
         let source = id.folder(&suite.fixtures);
         let messages = Messages::read(&source)?;
-        let mut smaller = Suite { fixtures, ..suite.clone() };
-        if let Some(command) = &self.subject {
-            smaller.program = Program::shell(command).map_err(|problem| format!("--subject: {problem}"))?;
-        }
+        let smaller = with_subject(Suite { fixtures, ..suite.clone() }, self.subject.as_deref())?;
         let shrinking = Shrinking { suite: smaller, id, messages, source };
         let (schedule, places, failure) = self.shrink(&shrinking)?;
         // The folder has what was tried last.

@@ -7,7 +7,7 @@ use e2e::Suite;
 use e2e::internals::{Call, Case, Embedded, Log, Stack, Subject};
 use serde_json::{Value, json};
 
-use super::{PATIENCE, megabytes, milliseconds, ms, percentile, resident, row, simple_case, time_row};
+use super::{PATIENCE, empty_stack, megabytes, milliseconds, ms, percentile, resident, row, simple_case, time_row};
 
 const RATE: u32 = 20;
 const OBJECTS: u32 = 20 * RATE;
@@ -19,10 +19,7 @@ const HOUR: u32 = 20;
 /// Starts a poller on an empty stack, and puts objects at a fixed rate.
 pub(super) fn measure(suite: &Suite) -> Result<(), String> {
     let case = simple_case(suite)?;
-    let stack = Embedded::start().map_err(|error| error.to_string())?;
-    stack.provide(&case.settings.resources).map_err(|error| error.to_string())?;
-    let mut environment = stack.environment();
-    environment.extend(case.settings.env.clone());
+    let (stack, mut environment) = empty_stack(&case)?;
     // Fixtures are converted one after the other; this is about the poller as it is by default.
     environment.remove("FMS_LAKE_CONCURRENCY");
     let log = Log::default();

@@ -3,12 +3,13 @@
 mod lake;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::internals::{Case, Embedded, Subject, cases, prepare, run_all};
+use e2e::internals::{Case, Embedded, Stack, Subject, cases, prepare, run_all};
 use e2e::{CaseId, Options, Suite};
 
 const STARTS: usize = 50;
@@ -132,6 +133,15 @@ fn executable() -> Result<(), String> {
         Err(_) => row(what, "not built", "< 40 MB, stripped: build it with --bin fms", false),
     }
     Ok(())
+}
+
+/// An empty stack with what a case needs, and the environment of its processes.
+fn empty_stack(case: &Case) -> Result<(Embedded, BTreeMap<String, String>), String> {
+    let stack = Embedded::start().map_err(|error| error.to_string())?;
+    stack.provide(&case.settings.resources).map_err(|error| error.to_string())?;
+    let mut environment = stack.environment();
+    environment.extend(case.settings.env.clone());
+    Ok((stack, environment))
 }
 
 fn simple_case(suite: &Suite) -> Result<Case, String> {

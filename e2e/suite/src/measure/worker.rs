@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use e2e::Suite;
 use e2e::internals::{BASE_TIMESTAMP, Case, Embedded, Log, Record, Stack, Subject, partition_of};
 
-use super::{PATIENCE, megabytes, milliseconds, ms, percentile, resident, row, simple_case, time_row};
+use super::{PATIENCE, empty_stack, megabytes, milliseconds, ms, percentile, resident, row, simple_case, time_row};
 
 const RATE: u32 = 200;
 const MESSAGES: u32 = 10 * RATE;
@@ -24,10 +24,7 @@ const LOOK: Duration = Duration::from_millis(1);
 /// fixed rate.
 pub(super) fn measure(suite: &Suite) -> Result<(), String> {
     let case = simple_case(suite)?;
-    let stack = Embedded::start().map_err(|error| error.to_string())?;
-    stack.provide(&case.settings.resources).map_err(|error| error.to_string())?;
-    let mut environment = stack.environment();
-    environment.extend(case.settings.env.clone());
+    let (stack, environment) = empty_stack(&case)?;
     let log = Log::default();
     let subject = Subject::start(&suite.program, &case.settings.args, &environment, &suite.root, &log)
         .map_err(|error| error.to_string())?;

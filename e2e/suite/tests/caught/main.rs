@@ -365,6 +365,17 @@ impl Project {
         self.root.path().join("target/e2e/words/three")
     }
 
+    /// Runs the runner over the project, whose pipeline has this defect.
+    fn runner(&self, defect: &str, arguments: &[&str]) -> Verdict {
+        let this = std::env::current_exe().expect("this executable has a path");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_e2e"));
+        without_variables(&mut command);
+        command.args(arguments).arg("--root").arg(self.root.path());
+        let subject = format!("env {ROLE}=pipeline DEFECT='{defect}' '{}'", this.display());
+        command.args(["--subject", &subject]);
+        Verdict::of(&mut command)
+    }
+
     /// The project's test target, without any variable of the outer test run in its environment.
     fn command(&self, arguments: &[&str], defect: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().expect("this executable has a path"));

@@ -1,12 +1,10 @@
 //! `e2e mutate` over the small project: which mutations its case catches, and which of them survive when something of
 //! the result is not compared.
 
-use std::process::Command;
-
 use libtest_mimic::{Failed, Trial};
 
 use super::fixtures::COPIES;
-use super::{CASE, Project, ROLE, SNAPSHOTS, Verdict, contains, project, without_variables};
+use super::{CASE, Project, SNAPSHOTS, Verdict, contains, project};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -76,10 +74,5 @@ pub fn trials() -> Vec<Trial> {
 
 /// Runs the runner's command with these mutations over a project, with the copying pipeline.
 fn mutate(project: &Project, only: &str) -> Verdict {
-    let this = std::env::current_exe().expect("this executable has a path");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_e2e"));
-    without_variables(&mut command);
-    let subject = format!("env {ROLE}=pipeline '{}'", this.display());
-    command.args(["mutate", "--subject", &subject, "--only", only, "--root"]).arg(project.root.path());
-    Verdict::of(&mut command)
+    project.runner("", &["mutate", "--only", only])
 }

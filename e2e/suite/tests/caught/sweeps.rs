@@ -1,11 +1,9 @@
 //! What the runner makes of crashes: two in one run, a sweep of all of them, workloads that it generates, and a failing case
 //! that it makes smaller.
 
-use std::process::Command;
-
 use libtest_mimic::Trial;
 
-use super::{CASE, Project, ROLE, Verdict, project, without_variables};
+use super::{CASE, project};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -23,14 +21,14 @@ pub fn trials() -> Vec<Trial> {
             ])
         }),
         Trial::test("a_sweep_goes_on_from_each_state_once", || {
-            runner(&project(), "", &["--sweep"]).passes_with(&[
+            project().runner("", &["--sweep"]).passes_with(&[
                 "crash points, all of them chosen: ",
                 " of them in the state of another run), 0 never hit\n",
                 ", 0 failed, ",
             ])
         }),
         Trial::test("a_sweep_with_a_depth_of_two_kills_what_was_started_again", || {
-            runner(&project(), "", &["--sweep", "--depth", "2", "--sample", "3", "--seed", "1"]).passes_with(&[
+            project().runner("", &["--sweep", "--depth", "2", "--sample", "3", "--seed", "1"]).passes_with(&[
                 "crash points, 3 of them chosen by --sample 3 --seed 1: ",
                 "crash points for crash 2, 3 of them chosen by --sample 3 --seed 1: ",
             ])
@@ -43,8 +41,8 @@ pub fn trials() -> Vec<Trial> {
                 project
             };
             let arguments = ["--generate", "2", "--schedule", "restarted:1"];
-            runner(&generated(), "", &arguments).passes_with(&["✓ generated::long_short under restarted:1"])?;
-            runner(&generated(), "commits too far", &arguments).fails_with(&[
+            generated().runner("", &arguments).passes_with(&["✓ generated::long_short under restarted:1"])?;
+            generated().runner("commits too far", &arguments).fails_with(&[
                 "✗ generated::long_short under restarted:1",
                 "generated::long_short --generate 2 --schedule 'restarted:1'",
             ])
@@ -54,24 +52,12 @@ pub fn trials() -> Vec<Trial> {
             let five = project();
             five.write(CASE, "messages.ndjson", "one\ntwo\nthree\nfour\nfive\n");
             // With the first two alone, this pipeline does not wait for the second one, also undisturbed.
-            runner(&five, "commits too far", &arguments).passes_with(&[
+            five.runner("commits too far", &arguments).passes_with(&[
                 "words::three fails under restarted:1 with 3 of its 5 messages: 1, 2, 3\n",
                 "1 row missing",
                 "target/e2e/shrunk/fixtures/words/three\n",
             ])?;
-            runner(&project(), "", &arguments).fails_with(&["words::three does not fail under restarted:1"])
+            project().runner("", &arguments).fails_with(&["words::three does not fail under restarted:1"])
         }),
     ]
-}
-
-/// Runs the runner over a project whose pipeline has this defect.
-fn runner(project: &Project, defect: &str, arguments: &[&str]) -> Verdict {
-    let this = std::env::current_exe().expect("this executable has a path");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_e2e"));
-    without_variables(&mut command);
-    command.args(arguments).arg("--root").arg(project.root.path());
-    command.env("CARGO_TARGET_DIR", project.root.path().join("target"));
-    let subject = format!("env {ROLE}=pipeline DEFECT='{defect}' '{}'", this.display());
-    command.args(["--subject", &subject]);
-    Verdict::of(&mut command)
 }

@@ -110,14 +110,20 @@ fn offset(offset: i64) -> TopicPartitionList {
     list
 }
 
-#[test]
-fn a_broker_that_was_away_still_has_what_was_sent_and_committed() {
+/// A relayed broker, and a subject that has received the only record of its topic.
+fn after_one_record() -> (Embedded, BaseConsumer) {
     let stack = Embedded::start_with(Brokers::Relayed, Vec::new()).unwrap();
     stack.provide(&Resources::topic("t", 1)).unwrap();
     stack.produce(&[record("t", 0, 0, "a")]).unwrap();
     let subject = consumer(&stack, "connect-s3");
     subject.subscribe(&["t"]).unwrap();
     assert_eq!(next(&subject), b"a");
+    (stack, subject)
+}
+
+#[test]
+fn a_broker_that_was_away_still_has_what_was_sent_and_committed() {
+    let (stack, subject) = after_one_record();
     subject.commit(&offset(1), CommitMode::Sync).unwrap();
 
     assert!(stack.set_broker_up(false).unwrap());
@@ -134,12 +140,7 @@ fn a_broker_that_was_away_still_has_what_was_sent_and_committed() {
 
 #[test]
 fn a_commit_whose_answer_is_lost_has_taken_effect() {
-    let stack = Embedded::start_with(Brokers::Relayed, Vec::new()).unwrap();
-    stack.provide(&Resources::topic("t", 1)).unwrap();
-    stack.produce(&[record("t", 0, 0, "a")]).unwrap();
-    let subject = consumer(&stack, "connect-s3");
-    subject.subscribe(&["t"]).unwrap();
-    assert_eq!(next(&subject), b"a");
+    let (stack, subject) = after_one_record();
     assert!(stack.hold_kafka_request("OffsetCommit", 1, Moment::After).unwrap());
     subject.commit(&offset(1), CommitMode::Async).unwrap();
     let deadline = soon();
