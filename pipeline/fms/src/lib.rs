@@ -66,6 +66,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Build tables for people and applications from those of a lake. The program `fms-sql` does it; `fms mart --help`
+    /// shows its commands.
+    #[command(disable_help_flag = true)]
+    Mart {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
     /// Simulate a fleet of vehicles: what real ones send, with what real ones do wrong.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Simulate {
@@ -136,7 +143,12 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return simulate::run(command, &simulated, arguments.log_format);
         }
         Command::Lake { command } => return lake::run(*command, arguments.log_format),
-        Command::Query { arguments: handed_over } => return query::run(&handed_over, arguments.log_format),
+        Command::Query { arguments: handed_over } => {
+            return query::run(query::Task::Query, &handed_over, arguments.log_format);
+        }
+        Command::Mart { arguments: handed_over } => {
+            return query::run(query::Task::Mart, &handed_over, arguments.log_format);
+        }
     };
     let stop = stop.unwrap_or_else(stop_signal);
     let started = start_log(arguments.log_format).map_err(|error| vec![format!("{error:#}")]);

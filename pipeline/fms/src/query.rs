@@ -1,5 +1,5 @@
-//! `fms query`: hands over to `fms-sql`, a program of its own, because its engine would make this one ten times as
-//! large.
+//! `fms query` and `fms mart`: hand over to `fms-sql`, a program of its own, because its engine would make this one ten
+//! times as large.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,11 +12,21 @@ use crate::{LogFormat, NOT_STARTED, say};
 /// The program that runs queries.
 const PROGRAM: &str = "fms-sql";
 
+/// What is handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    Query,
+    Mart,
+}
+
 /// Becomes the program with these arguments. Returns only if there is none.
-pub(crate) fn run(arguments: &[OsString], log_format: LogFormat) -> ExitCode {
+pub(crate) fn run(task: Task, arguments: &[OsString], log_format: LogFormat) -> ExitCode {
     let beside = beside();
     let program = beside.as_deref().filter(|program| program.is_file()).unwrap_or(Path::new(PROGRAM));
     let mut command = Command::new(program);
+    if task == Task::Mart {
+        command.arg("mart");
+    }
     if log_format == LogFormat::Json {
         command.args(["--log-format", "json"]);
     }
@@ -28,7 +38,8 @@ pub(crate) fn run(arguments: &[OsString], log_format: LogFormat) -> ExitCode {
         ),
         _ => format!("cannot start {}: {error}", program.display()),
     };
-    say(&format!("fms query: {problem}"));
+    let name = if task == Task::Mart { "mart" } else { "query" };
+    say(&format!("fms {name}: {problem}"));
     NOT_STARTED.into()
 }
 

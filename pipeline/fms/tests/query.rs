@@ -1,4 +1,4 @@
-//! `fms query` becomes the program `fms-sql`, wherever that is.
+//! `fms query` and `fms mart` become the program `fms-sql`, wherever that is.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -38,6 +38,8 @@ fn arguments_and_exit_status_are_those_of_the_program() {
         assert_eq!(output, "[--help]");
         let (_, output, _) = run(folder.path(), &["--log-format", "json", "query", "select 1"]);
         assert_eq!(output, "[--log-format][json][select 1]");
+        let (_, output, _) = run(folder.path(), &["--log-format", "json", "mart", "apply", "--select", "+trip"]);
+        assert_eq!(output, "[mart][--log-format][json][apply][--select][+trip]");
     }
 }
 

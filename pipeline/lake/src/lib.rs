@@ -47,7 +47,8 @@ pub use jiff::Timestamp;
 pub use jiff::tz::TimeZone;
 
 pub use arrow::schema;
-pub use bucket::{Bucket, CallFailed, Conflict, Raw, S3Url, Storage, count_retry};
+pub use bucket::spool::Spool;
+pub use bucket::{Bucket, CallFailed, Conflict, Files, Raw, S3Url, Storage, StoredFile, count_retry};
 pub use compact::{Alter, Altered, Compact, Compacted, Compacting, Expire, Expired, Expiring};
 pub use convert::{Conversion, ConvertError, Converter, Outcome, Settings, Surroundings, Target, Written};
 pub use ddl::{Engine, External};

@@ -5,6 +5,7 @@
 //! - `manifest`, `deliver`: where the files of a partition are that was compacted, and how new files get there;
 //! - `record`: which files a raw object has, so that a conversion can be resumed, skipped, or replaced by another;
 //! - `raw`: raw objects;
+//! - `files`: files of tables that are made of the lake's;
 //! - `quarantine`: what is in quarantine, and how it is converted once more.
 
 pub(crate) mod alteration;
@@ -12,6 +13,7 @@ mod calls;
 pub(crate) mod catalog;
 pub(crate) mod deliver;
 mod failure;
+mod files;
 pub(crate) mod manifest;
 mod partitions;
 mod quarantine;
@@ -54,6 +56,7 @@ pub(crate) use calls::describe;
 
 pub use calls::count_retry;
 pub use failure::{CallFailed, Conflict};
+pub use files::{Files, StoredFile};
 pub use raw::{Raw, S3Url};
 pub use storage::Storage;
 
@@ -88,23 +91,14 @@ pub struct Bucket {
 impl Bucket {
     /// The lake at `place`, with its tables in `database`. Every call is retried by `retry`.
     pub fn new(aws: &SdkConfig, place: &S3Url, database: &str, retry: Retry) -> Self {
-        let client = store::client(aws);
-        let slash = if place.key.is_empty() || place.key.ends_with('/') { "" } else { "/" };
-        let prefix = format!("{}{slash}", place.key);
+        let store = Store::new(aws, place, retry.clone());
         let catalog = Catalog {
             glue: Glue::new(aws, retry.clone()).counting(calls::count_glue),
             database: database.into(),
-            root: format!("s3://{}/{prefix}", place.bucket).into(),
+            root: format!("s3://{}/{}", store.bucket, store.prefix).into(),
             known: Arc::default(),
         };
-        let reading = Reading { client: client.clone(), retry: retry.clone() };
-        let store = Store {
-            client,
-            bucket: place.bucket.as_str().into(),
-            prefix: prefix.into(),
-            retry,
-            storage: Arc::default(),
-        };
+        let reading = Reading { client: store.client.clone(), retry };
         Self { store, catalog, reading }
     }
 

@@ -17,18 +17,25 @@ pub struct Spool {
     length: u64,
 }
 
+impl Default for Spool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Spool {
-    pub(crate) fn new() -> Self {
+    /// A file without bytes.
+    pub fn new() -> Self {
         Self { file: SpooledTempFile::new(MEMORY), hash: Sha256::new(), length: 0 }
     }
 
     /// How many bytes were written.
-    pub(crate) fn length(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.length
     }
 
     /// The SHA-256 of the bytes, in hexadecimal digits.
-    pub(super) fn digest(&self) -> String {
+    pub fn digest(&self) -> String {
         hex::encode(self.hash.clone().finalize())
     }
 

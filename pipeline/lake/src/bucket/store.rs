@@ -16,6 +16,7 @@ use fms_aws::{Error, Retry, Verdict};
 
 use super::calls::CountS3;
 use super::failure;
+use super::raw::S3Url;
 use super::schema::Version;
 use super::spool::Spool;
 use super::storage::Storage;
@@ -34,7 +35,7 @@ const PART: u64 = 16 << 20;
 const MAX_ROUNDS: usize = 16;
 
 /// A client for S3, whose calls are counted.
-pub(super) fn client(aws: &SdkConfig) -> Client {
+fn client(aws: &SdkConfig) -> Client {
     let own_endpoint = fms_aws::has_own_s3_endpoint(aws);
     Client::from_conf(
         aws_sdk_s3::config::Builder::from(aws).force_path_style(own_endpoint).interceptor(CountS3).build(),
@@ -111,6 +112,14 @@ enum Before {
 }
 
 impl Store {
+    /// The calls to the bucket of a place, below its key.
+    pub fn new(aws: &SdkConfig, place: &S3Url, retry: Retry) -> Self {
+        let slash = if place.key.is_empty() || place.key.ends_with('/') { "" } else { "/" };
+        let prefix = format!("{}{slash}", place.key);
+        let (bucket, prefix) = (place.bucket.as_str().into(), prefix.into());
+        Self { client: client(aws), bucket, prefix, retry, storage: Arc::default() }
+    }
+
     /// Checks that the bucket exists.
     pub async fn check(&self) -> io::Result<()> {
         let call = || async {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use e2e::internals::Stack as _;
 use fms_glue::{Column, PartitionInput, StorageDescriptor, TableInput};
-use fms_sql::{EventTime, Planned, Query};
+use fms_query::{EventTime, Planned, Query};
 use futures_util::TryStreamExt as _;
 use jiff::ToSpan as _;
 use jiff::civil::Date;

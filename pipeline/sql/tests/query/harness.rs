@@ -12,7 +12,7 @@ use e2e::internals::{Embedded, Resources, Stack as _};
 use fms_aws::Retry;
 use fms_glue::{Database, Glue};
 use fms_lake::{Bucket, Folder, Object, Settings, TimeZone, convert_object};
-use fms_sql::{EventTime, Lake, Planned, Problem, Query};
+use fms_query::{EventTime, Lake, Planned, Problem, Query};
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use serde_json::Value;

@@ -38,14 +38,30 @@ impl fmt::Display for Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
+    /// A problem of the whole query.
+    pub fn new(text: impl Into<String>) -> Self {
         Self { position: None, text: text.into() }
+    }
+
+    /// The same problem, if the query begins at this line of a file, counted from 1 on.
+    #[must_use]
+    pub fn from_line(mut self, first: usize) -> Self {
+        if let Some(position) = &mut self.position {
+            position.line += (first as u64).saturating_sub(1);
+        }
+        self
     }
 }
 
 impl From<anyhow::Error> for Problem {
     fn from(error: anyhow::Error) -> Self {
         Self::new(format!("{error:#}"))
+    }
+}
+
+impl From<DataFusionError> for Problem {
+    fn from(error: DataFusionError) -> Self {
+        of(&error)
     }
 }
 

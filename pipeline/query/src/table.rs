@@ -31,7 +31,7 @@ use crate::keys;
 use crate::meter::Metered;
 use crate::range::Range;
 use crate::schema;
-use crate::source::{Definition, EventTime, Partition, Source};
+use crate::source::{Definition, EventTime, Partition, Source, is_data};
 
 /// How many folders are listed at a time.
 const LISTS: usize = 32;
@@ -130,31 +130,38 @@ impl TableProvider for LakeTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let partitions = self.partitions(state, filters).await?;
         let files = self.files(partitions).await?;
-        let size: u64 = files.iter().map(|file| file.object_meta.size).sum();
-        self.store.meter.files.add(files.len() as u64);
-        self.store.meter.size.add(size);
-        if files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
-        }
-        let mut statistics = Statistics::new_unknown(self.schema.table_schema());
-        statistics.total_byte_size = Precision::Inexact(usize::try_from(size).unwrap_or(usize::MAX));
-        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
-        let source = Arc::new(ParquetSource::new(self.schema.clone()));
-        let scan = FileScanConfigBuilder::new(self.url.clone(), source)
-            .with_file_groups(groups)
-            .with_statistics(statistics)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
-        let mut options = state.default_table_options().parquet;
-        options.global.metadata_size_hint = Some(FOOTER);
-        ParquetFormat::default().with_options(options).create_physical_plan(state, scan).await
+        scan(state, &self.schema, (&self.store, &self.url), files, projection, limit).await
     }
 }
 
-/// Whether an object is one of the table's files: by the custom of Hive, names that begin with `_` or `.` are not.
-fn is_data(object: &ObjectMeta) -> bool {
-    object.size > 0 && object.location.filename().is_some_and(|name| !name.starts_with(['_', '.']))
+/// The plan that reads these files of a table.
+pub(crate) async fn scan(
+    state: &dyn Session,
+    schema: &TableSchema,
+    (store, url): (&Metered, &ObjectStoreUrl),
+    files: Vec<PartitionedFile>,
+    projection: Option<&Vec<usize>>,
+    limit: Option<usize>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let size: u64 = files.iter().map(|file| file.object_meta.size).sum();
+    store.meter.files.add(files.len() as u64);
+    store.meter.size.add(size);
+    if files.is_empty() {
+        return Ok(Arc::new(EmptyExec::new(project_schema(schema.table_schema(), projection)?)));
+    }
+    let mut statistics = Statistics::new_unknown(schema.table_schema());
+    statistics.total_byte_size = Precision::Inexact(usize::try_from(size).unwrap_or(usize::MAX));
+    let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+    let source = Arc::new(ParquetSource::new(schema.clone()));
+    let scan = FileScanConfigBuilder::new(url.clone(), source)
+        .with_file_groups(groups)
+        .with_statistics(statistics)
+        .with_projection_indices(projection.cloned())?
+        .with_limit(limit)
+        .build();
+    let mut options = state.default_table_options().parquet;
+    options.global.metadata_size_hint = Some(FOOTER);
+    ParquetFormat::default().with_options(options).create_physical_plan(state, scan).await
 }
 
 fn external(error: anyhow::Error) -> DataFusionError {

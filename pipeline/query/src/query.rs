@@ -1,41 +1,25 @@
 //! One query: its text becomes a plan over the tables of a lake, and the plan runs within limits.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{ParamValues, TableReference};
 use datafusion::error::DataFusionError;
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
-use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::prelude::{SQLOptions, SessionContext};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement;
 
-use crate::meter::{Meter, Metered};
+use crate::engine;
+use crate::meter::Meter;
 use crate::problem::{self, Problem};
 use crate::size::Size;
 use crate::source::Lake;
 use crate::summary::Summary;
 use crate::table::LakeTable;
-
-/// The store of a lake, as the engine names it.
-const STORE: &str = "lake://files/";
-
-/// How many tenths of the memory limit operators may reserve. The rest is for what they do not count, such as the pages
-/// that are being decoded and the batches between them.
-const RESERVED: u64 = 6;
-
-/// The least memory limit. With less, the engine can write what it sorts to files, but not merge the files.
-const LEAST_MEMORY: u64 = 100_000_000;
-
-/// How many of the largest users of memory an error names.
-const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 
 /// A query and its limits.
 #[derive(Debug, Default)]
@@ -61,7 +45,7 @@ impl Planned {
     /// Plans a query: reads the catalog, and lists the files that can have what it asks for.
     pub async fn new(lake: &Lake, query: &Query) -> Result<Self, Problem> {
         let meter = Arc::new(Meter::default());
-        let context = session(lake, query.memory)?;
+        let context = engine::session(&lake.database, query.memory, None)?;
         let state = context.state();
         let dialect = state.config_options().sql_parser.dialect;
         let statement = state.sql_to_statement(&query.sql, &dialect).map_err(|error| problem::of(&error))?;
@@ -99,35 +83,9 @@ impl Planned {
     }
 }
 
-fn session(lake: &Lake, memory: Option<Size>) -> Result<SessionContext, Problem> {
-    let mut config = SessionConfig::new().with_default_catalog_and_schema("lake", &lake.database);
-    config.options_mut().sql_parser.collect_spans = true;
-    let mut runtime = RuntimeEnvBuilder::new();
-    if let Some(memory) = memory {
-        if memory.bytes() < LEAST_MEMORY {
-            return Err(Problem::new(format!(
-                "--memory-limit {memory} is less than 100 MB, with which no large sort could be finished; raise it"
-            )));
-        }
-        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let pool = FairSpillPool::new(size(memory.bytes() / 10 * RESERVED));
-        runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, NAMED_CONSUMERS)));
-        // Each sort, of which there is one on every thread, keeps this much for the merge of what it wrote to files.
-        let merge = size(memory.bytes() / 20) / config.target_partitions().max(1);
-        let kept = &mut config.options_mut().execution.sort_spill_reservation_bytes;
-        *kept = merge.min(*kept);
-    }
-    let runtime = runtime.build_arc().map_err(|error| problem::of(&error))?;
-    let state =
-        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
-    Ok(SessionContext::new_with_state(state))
-}
-
 /// Gives the engine the tables that a statement names.
 async fn load(lake: &Lake, context: &SessionContext, statement: &Statement, meter: &Arc<Meter>) -> Result<(), Problem> {
-    let url = ObjectStoreUrl::parse(STORE).map_err(|error| problem::of(&error))?;
-    let store = Arc::new(Metered { store: Arc::clone(&lake.store), meter: Arc::clone(meter) });
-    context.register_object_store(url.as_ref(), Arc::clone(&store) as _);
+    let (store, url) = engine::mount(lake, context, meter)?;
     let references = context.state().resolve_table_references(statement).map_err(|error| problem::of(&error))?;
     for reference in references {
         let is_ours = reference.schema().is_none_or(|schema| schema == lake.database) && reference.catalog().is_none();

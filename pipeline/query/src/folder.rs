@@ -1,5 +1,7 @@
-//! A lake in a folder: the tables are JSON files, and the partitions are what folders there are.
+//! A lake in a folder: the tables are JSON files, and the partitions are what folders there are, or what the file of the
+//! table says.
 
+use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -11,11 +13,14 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore};
 use percent_encoding::percent_decode_str;
 
+use crate::placed::{PlacedPartition, PlacedTable};
 use crate::source::{Definition, EventTime, Lake, Partition, Source};
 
 #[derive(Debug)]
 struct Tables {
     tables: Vec<Definition>,
+    /// The partitions of tables that say where theirs are, by the tables' names.
+    placed: BTreeMap<String, Vec<Partition>>,
     store: Arc<dyn ObjectStore>,
 }
 
@@ -29,11 +34,23 @@ impl Lake {
             let folder = Path::parse(&folder).with_context(|| format!("cannot use the location `{folder}`"))?;
             Ok(Definition { name, columns: table.columns, keys: PARTITION_KEYS.map(str::to_owned).into(), folder })
         });
-        let tables = tables.collect::<anyhow::Result<_>>()?;
+        let mut tables = tables.collect::<anyhow::Result<Vec<_>>>()?;
+        let mut placed = BTreeMap::new();
+        for (name, table) in PlacedTable::all(root)? {
+            let columns = table.fields().with_context(|| format!("cannot use the table `{name}` of the mart"))?;
+            let partition = |(values, partition): (String, PlacedPartition)| {
+                let location = &partition.location;
+                let folder = Path::parse(location).with_context(|| format!("cannot use the location `{location}`"))?;
+                Ok(Partition { values: values.split('/').map(str::to_owned).collect(), folder })
+            };
+            let partitions = table.partitions.into_iter().map(partition).collect::<anyhow::Result<Vec<_>>>()?;
+            placed.insert(name.clone(), partitions);
+            tables.push(Definition { name, columns, keys: table.keys, folder: Path::default() });
+        }
         let store =
             LocalFileSystem::new_with_prefix(root).with_context(|| format!("cannot read {}", root.display()))?;
         let store: Arc<dyn ObjectStore> = Arc::new(store);
-        let source = Arc::new(Tables { tables, store: Arc::clone(&store) });
+        let source = Arc::new(Tables { tables, placed, store: Arc::clone(&store) });
         Ok(Self { source, store, database: database.to_owned(), time })
     }
 }
@@ -49,6 +66,9 @@ impl Source for Tables {
     }
 
     async fn partitions(&self, table: &Definition, _: Option<&str>) -> anyhow::Result<Vec<Partition>> {
+        if let Some(partitions) = self.placed.get(&table.name) {
+            return Ok(partitions.clone());
+        }
         let mut partitions = vec![Partition { values: Vec::new(), folder: table.folder.clone() }];
         for key in &table.keys {
             let mut below = Vec::new();

@@ -1,0 +1,295 @@
+//! Models are built in their order: of each one, the days that have to be, several at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use datafusion::arrow::datatypes::Schema;
+use datafusion::datasource::MemTable;
+use fms_lake::TimeZone;
+use fms_query::{Engine, Lake, Size};
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::build::{Output, build};
+use crate::catalog::{Built, Catalog};
+use crate::inputs::{Inputs, Version};
+use crate::model::{Model, Models};
+use crate::plan::{Action, Day, Noted, Scope, named, plan};
+use crate::query;
+use crate::sources::Source;
+
+/// How models are built.
+pub(crate) struct Work<'w> {
+    pub models: &'w Models,
+    pub selected: BTreeSet<&'w str>,
+    pub lake: &'w Lake,
+    pub catalog: &'w dyn Catalog,
+    pub scope: Scope,
+    /// How many partitions are built at a time.
+    pub at_once: usize,
+    /// How much memory all of them may use together before they write to temporary files.
+    pub memory: Option<Size>,
+    /// The zone of the lake's days and hours, and the time of now: what is said of freshness depends on them.
+    pub zone: TimeZone,
+    pub now: Timestamp,
+}
+
+/// What all days of a model are built of.
+#[derive(Debug, Default)]
+pub(crate) struct Everything {
+    days: BTreeMap<Date, Inputs>,
+    sources: BTreeMap<String, Source>,
+}
+
+impl Everything {
+    pub fn dates(&self) -> impl Iterator<Item = Date> {
+        self.days.keys().copied()
+    }
+}
+
+/// What became of all models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sum {
+    pub built: usize,
+    /// Of those that were built, the ones whose rows are those of before.
+    pub unchanged: usize,
+    pub kept: usize,
+    pub held: usize,
+    pub failed: usize,
+    /// Models that were not built, because one that they read could not be.
+    pub skipped: usize,
+}
+
+impl Work<'_> {
+    /// Says what `apply` would do.
+    pub async fn plan(&self, say: &dyn Fn(String)) -> anyhow::Result<()> {
+        let mut sources = BTreeMap::new();
+        for model in self.needed() {
+            self.load(model, &mut sources, say).await?;
+            let built = self.catalog.built(model).await?;
+            let mut table = Source::of_model(model, &built);
+            if self.selected.contains(model.name.as_str()) {
+                let days = self.days(model, &sources, &built);
+                say(model.name.clone());
+                let kept = days.iter().filter(|day| day.action == Action::Keep).count();
+                for day in &days {
+                    let size = || {
+                        let size =
+                            |(name, partitions)| sources.get(name).map_or(0, |source: &Source| source.size(partitions));
+                        Size::from(day.inputs.0.iter().map(size).sum())
+                    };
+                    match &day.action {
+                        Action::Build(why) => say(format!("  {}  build: {why} ({} of the lake)", day.date, size())),
+                        Action::Perhaps(changes) => say(format!("  {}  perhaps: {}", day.date, named(changes))),
+                        Action::Hold(gone) => say(format!("  {}  {}", day.date, held(gone))),
+                        Action::Keep => continue,
+                    }
+                    if !matches!(day.action, Action::Hold(_)) {
+                        table.versions.insert(day.date.to_string(), Version::not_yet());
+                    }
+                }
+                say(format!("  {kept} days are as they should be"));
+            }
+            sources.insert(model.name.clone(), table);
+        }
+        Ok(())
+    }
+
+    /// Builds what has to be. What can be built is, if something else cannot.
+    pub async fn apply(&self, say: &dyn Fn(String)) -> anyhow::Result<Sum> {
+        let (mut sources, mut sum, mut broken) = (BTreeMap::new(), Sum::default(), BTreeSet::new());
+        for model in self.needed() {
+            let name = model.name.as_str();
+            if !self.selected.contains(name) {
+                sources.insert(model.name.clone(), Source::of_model(model, &self.catalog.built(model).await?));
+                continue;
+            }
+            if let Some(source) = model.sources.keys().find(|source| broken.contains(source.as_str())) {
+                say(format!("{name}: it is not built, because `{source}` could not be"));
+                broken.insert(name);
+                sum.skipped += 1;
+                continue;
+            }
+            self.load(model, &mut sources, say).await?;
+            let mut built = self.catalog.built(model).await?;
+            let days = self.days(model, &sources, &built);
+            let mut building = Vec::new();
+            for day in days {
+                match &day.action {
+                    Action::Build(_) => building.push(day),
+                    Action::Hold(gone) => {
+                        sum.held += 1;
+                        say(format!("{name} {}: {}", day.date, held(gone)));
+                    }
+                    // Everything that it reads is built.
+                    Action::Keep | Action::Perhaps(_) => sum.kept += 1,
+                }
+            }
+            if !building.is_empty() {
+                self.catalog.prepare(model).await?;
+            }
+            let work = building.into_iter().map(|day| {
+                let (before, sources) = (built.get(&day.date).cloned(), &sources);
+                async move {
+                    let Action::Build(why) = &day.action else { return (day.date, Ok(None)) };
+                    let (date, why) = (day.date, why.to_string());
+                    (date, self.build(model, day, sources, before).await.map(|done| Some((why, done))))
+                }
+            });
+            let work: Vec<_> = work.collect();
+            let mut done = stream::iter(work).buffered(self.at_once);
+            while let Some((date, result)) = done.next().await {
+                match result {
+                    Ok(Some((why, (partition, is_same)))) => {
+                        let same = if is_same { ", as before" } else { "" };
+                        say(format!("{name} {date}: {} rows{same}; {why}", partition.rows));
+                        sum.built += 1;
+                        sum.unchanged += usize::from(is_same);
+                        built.insert(date, partition);
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        say(format!("{name} {date}: {error:#}"));
+                        sum.failed += 1;
+                        broken.insert(name);
+                    }
+                }
+            }
+            drop(done);
+            sources.insert(model.name.clone(), Source::of_model(model, &built));
+        }
+        Ok(sum)
+    }
+
+    /// What all days of a model are built of, if nothing is built before.
+    pub async fn everything(&self, name: &str) -> anyhow::Result<Everything> {
+        let mut sources = BTreeMap::new();
+        let Some(model) = self.models.get(name) else { return Ok(Everything::default()) };
+        for (name, reads) in &model.sources {
+            let source = match self.models.get(name).filter(|_| reads.is_model) {
+                Some(model) => Source::of_model(model, &self.catalog.built(model).await?),
+                None => Source::of_lake(self.lake, name, self.models, self.scope).await?,
+            };
+            sources.insert(name.clone(), source);
+        }
+        let days = self.days(model, &sources, &BTreeMap::new());
+        Ok(Everything { days: days.into_iter().map(|day| (day.date, day.inputs)).collect(), sources })
+    }
+
+    /// The rows of a day of a model, which are published nowhere.
+    pub async fn day(&self, name: &str, date: Date, of: &Everything) -> anyhow::Result<Output> {
+        let model = self.models.get(name).with_context(|| format!("there is no model `{name}`"))?;
+        let inputs = of.days.get(&date).cloned().unwrap_or_default();
+        self.output(model, date, &inputs, &of.sources).await
+    }
+
+    /// The selected models, and those that they read, in the order in which they are built.
+    fn needed(&self) -> impl Iterator<Item = &Model> {
+        let is_read = |name: &str| {
+            let mut selected = self.models.iter().filter(|model| self.selected.contains(model.name.as_str()));
+            selected.any(|model| model.sources.contains_key(name))
+        };
+        self.models.iter().filter(move |model| self.selected.contains(model.name.as_str()) || is_read(&model.name))
+    }
+
+    /// Looks up those tables of the lake that a model reads and no other one has read before.
+    async fn load(
+        &self,
+        model: &Model,
+        sources: &mut BTreeMap<String, Source>,
+        say: &dyn Fn(String),
+    ) -> anyhow::Result<()> {
+        if !self.selected.contains(model.name.as_str()) {
+            return Ok(());
+        }
+        for (name, reads) in &model.sources {
+            if !reads.is_model && !sources.contains_key(name) {
+                let source = Source::of_lake(self.lake, name, self.models, self.scope).await?;
+                if !source.is_there() {
+                    say(format!("warning: the lake has no table `{name}`, which is read as one without rows"));
+                }
+                sources.insert(name.clone(), source);
+            }
+            // Of a range of days, the newest partition may not be known.
+            let Some(limit) = reads.freshness.filter(|_| self.scope.to.is_none()) else { continue };
+            let age = sources.get(name).and_then(|source| source.age(self.now, &self.zone));
+            if let Some(age) = age.filter(|age| *age > limit) {
+                say(format!(
+                    "warning: `{}` reads `{name}`, whose newest hour ended {age:#} ago, and not within {limit:#}",
+                    model.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn days(&self, model: &Model, sources: &BTreeMap<String, Source>, built: &BTreeMap<Date, Built>) -> Vec<Day> {
+        let versions =
+            model.sources.keys().filter_map(|name| Some((name.clone(), sources.get(name)?.versions.clone())));
+        let noted: BTreeMap<Date, Noted> = built.iter().map(|(date, built)| (*date, built.noted.clone())).collect();
+        plan(model, &versions.collect(), &noted, self.scope)
+    }
+
+    /// Builds a partition, and sends readers there. Gives it, and whether it has the rows of before.
+    async fn build(
+        &self,
+        model: &Model,
+        day: Day,
+        sources: &BTreeMap<String, Source>,
+        before: Option<Built>,
+    ) -> anyhow::Result<(Built, bool)> {
+        let output = self.output(model, day.date, &day.inputs, sources).await?;
+        let noted = Noted { model: model.digest(), inputs: day.inputs };
+        // What has been found to be the same stays where it is, so that nothing that reads it has to be built again.
+        let same = before.filter(|before| before.content == output.content);
+        let is_same = same.is_some();
+        let folder = match same {
+            Some(before) => before.folder,
+            None => self.catalog.store(model, day.date, &output).await?,
+        };
+        let built = Built { folder, content: output.content, rows: output.rows, noted };
+        self.catalog.publish(model, day.date, &built).await?;
+        Ok((built, is_same))
+    }
+
+    /// The rows of a partition, made on a task of its own, so that all cores have work.
+    async fn output(
+        &self,
+        model: &Model,
+        date: Date,
+        inputs: &Inputs,
+        sources: &BTreeMap<String, Source>,
+    ) -> anyhow::Result<Output> {
+        let memory = self.memory.map(|memory| Size::from(memory.bytes() / self.at_once as u64));
+        let engine = Engine::new(self.lake, memory)?;
+        for (name, reads) in &model.sources {
+            let partitions = inputs.0.get(name).cloned().unwrap_or_default();
+            let source = sources.get(name);
+            let read = match source {
+                Some(source) => source.read(self.lake, &partitions).await?,
+                None => None,
+            };
+            let table = match read {
+                Some((definition, files)) => engine.table(definition, files),
+                None => {
+                    let keys = query::keys(reads).iter().map(|key| fms_lake::Field::new(*key, fms_lake::Type::String));
+                    let fields: Vec<_> = reads.columns.iter().cloned().chain(keys).collect();
+                    let schema: Arc<Schema> = Arc::new(fms_lake::schema(&fields));
+                    Arc::new(MemTable::try_new(schema, vec![Vec::new()])?)
+                }
+            };
+            query::register(engine.context(), name, reads, table)?;
+        }
+        let model = model.clone();
+        tokio::spawn(async move { build(&engine, &model, date).await }).await?
+    }
+}
+
+fn held(gone: &[crate::inputs::Change]) -> String {
+    format!(
+        "it stays as it is, for {}, so that fewer rows would be made; `--despite-gone` builds it nevertheless",
+        named(gone)
+    )
+}

@@ -1,0 +1,194 @@
+//! What `fms mart` can be asked for.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fms_aws::Retry;
+use fms_lake::{S3Url, Storage, TimeZone};
+use fms_query::{EventTime, Lake, Size};
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::Handle;
+
+use crate::catalog::{Bucket, Catalog, Folder};
+use crate::model::{ModelError, Models};
+
+/// How long a call is repeated.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The longest wait between two attempts of a call.
+const DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// Build tables for people and applications from those of a lake.
+///
+/// The exit status is 0 if everything is as it should be, 1 if something could not be built, an example is not what it
+/// should be or two versions differ, and 2 if nothing was begun.
+#[derive(Debug, Parser)]
+#[command(name = "fms-sql", bin_name = "fms mart", version)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    /// How log lines are written to standard error; `RUST_LOG` says which.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show which days of which models would be built, and why. Nothing is changed.
+    Plan(Build),
+    /// Build the days of which an input has changed since they were built.
+    Apply(Build),
+    /// Build all days of a range, whether an input has changed or not.
+    Backfill(Build),
+    /// Run the examples of models, without a lake.
+    Test(Choice),
+    /// Show what is made of what.
+    Lineage(Choice),
+    /// Build two versions of a model of the same inputs, and compare the rows by the model's keys. Nothing is changed.
+    Diff(Diff),
+    /// Remove the files of partitions that have been replaced for longer than the grace period.
+    Expire(Expire),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Build {
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub range: Range,
+    /// Also build days some of whose inputs are gone, as after an expiry of the lake. They may have fewer rows then.
+    #[arg(long)]
+    pub despite_gone: bool,
+    /// How many partitions are built at a time; as many as there are cores if it is not given. Each is built on one
+    /// thread, so that its rows are the same to the last digit each time.
+    #[arg(long, value_name = "NUMBER")]
+    pub at_once: Option<NonZeroUsize>,
+    /// How much memory all of them may use together, such as 2GB; at least 100MB for each partition that is built at a
+    /// time. What needs more writes to temporary files in `TMPDIR`.
+    #[arg(long, value_name = "BYTES")]
+    pub memory_limit: Option<Size>,
+    /// The time zone that the lake was converted by, which says when an hour has ended. Only warnings about tables that
+    /// are not fresh depend on it.
+    #[arg(long, env = "FMS_LAKE_TIMEZONE", value_name = "ZONE", value_parser = time_zone, default_value = "UTC")]
+    pub timezone: TimeZone,
+    /// The time that is taken for now when tables are looked at for being fresh.
+    #[arg(long, value_name = "TIME")]
+    pub now: Option<Timestamp>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Choice {
+    /// The folder of the models.
+    #[arg(long, env = "FMS_MART_MODELS", value_name = "FOLDER", default_value = "deploy/mart")]
+    pub models: PathBuf,
+    /// Only this model; `+trip` is it and all that it is made of, and `trip+` it and all that is made of it. It may be
+    /// given several times.
+    #[arg(long, value_name = "MODEL", allow_hyphen_values = true)]
+    pub select: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Place {
+    /// The folder of a lake, in which the mart is, too.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["database", "to"])]
+    lake: Option<PathBuf>,
+    /// The database of the Glue catalog that has the tables of the lake, and gets those of the mart.
+    #[arg(long, env = "FMS_LAKE_DATABASE", value_name = "NAME", required_unless_present = "lake")]
+    database: Option<String>,
+    /// Where the files of the mart are, such as `s3://lake/mart`.
+    #[arg(long, env = "FMS_MART_TO", value_name = "URL", required_unless_present = "lake")]
+    to: Option<S3Url>,
+    /// The key of AWS KMS by which files are encrypted. The bucket's encryption if it is not given.
+    #[arg(long, env = "FMS_LAKE_SSE_KMS_KEY_ID", value_name = "KEY")]
+    sse_kms_key_id: Option<String>,
+    /// The AWS account that owns the bucket. If another one does, nothing is read or written there.
+    #[arg(long, env = "FMS_LAKE_EXPECTED_BUCKET_OWNER", value_name = "ACCOUNT")]
+    expected_bucket_owner: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Range {
+    /// The first day that is looked at, such as 2023-01-01.
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<Date>,
+    /// The last day that is looked at.
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<Date>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// The file of one version of a model.
+    pub a: PathBuf,
+    /// The file of the other version, which has the same name in another folder.
+    pub b: PathBuf,
+    #[command(flatten)]
+    pub build: Build,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Expire {
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub place: Place,
+    /// For how long readers may be at files that have been replaced.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "24h")]
+    pub grace: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    Text,
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    Duration::try_from(duration).map_err(|_| "it is negative".to_owned())
+}
+
+fn time_zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|error| error.to_string())
+}
+
+impl Choice {
+    /// All models of the folder.
+    pub fn models(&self) -> anyhow::Result<Models> {
+        Models::read(&self.models).map_err(problems)
+    }
+}
+
+/// Everything that is wrong with models, each in a line.
+pub(super) fn problems(errors: Vec<ModelError>) -> anyhow::Error {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    anyhow!(lines.join("\n"))
+}
+
+impl Place {
+    /// The lake, and the tables of the mart. Must not be called in an async context.
+    pub fn open(&self, runtime: &Handle) -> anyhow::Result<(Lake, Box<dyn Catalog>)> {
+        // Which rows are read follows from partitions, and not from times.
+        let time = EventTime { column: "timestamp_iso".to_owned(), zone: None };
+        let database = self.database.as_deref();
+        if let Some(lake) = &self.lake {
+            return Ok((Lake::in_folder(lake, database.unwrap_or("lake"), time)?, Box::new(Folder::new(lake))));
+        }
+        let database = database.context("name the lake: --lake FOLDER, or --database NAME of the Glue catalog")?;
+        let to = self.to.as_ref().context("name the place of the mart: --to s3://…")?;
+        let retry = Retry::new("fms mart", Some(PATIENCE), DELAY_MAX, |_| {});
+        let aws = fms_aws::load(runtime);
+        let storage = Storage {
+            sse_kms_key_id: self.sse_kms_key_id.clone(),
+            expected_bucket_owner: self.expected_bucket_owner.clone(),
+            ..Storage::default()
+        };
+        let catalog = Bucket::new(&aws, to, database, &retry, storage);
+        Ok((Lake::in_catalog(&aws, database, time, &retry), Box::new(catalog)))
+    }
+}

@@ -1,0 +1,260 @@
+//! The command line of `fms mart`.
+
+mod arguments;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Parser as _;
+use fms_query::Lake;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tokio::runtime::{Handle, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use self::arguments::{Arguments, Build, Command, Diff, Expire, LogFormat, Place};
+use crate::apply::{Sum, Work};
+use crate::catalog::Catalog;
+use crate::diff;
+use crate::example::examples;
+use crate::lineage;
+use crate::model::Models;
+use crate::plan::Scope;
+use crate::select::select;
+
+/// Exit status: something could not be built, or an example is not what it should be.
+const FAILED: u8 = 1;
+/// Exit status: nothing was begun, because the command line, a model or the lake is in the way.
+const NOT_STARTED: u8 = 2;
+
+/// What became of a command that was begun.
+enum Outcome {
+    Done,
+    /// What failed has been said.
+    Failed,
+}
+
+/// Runs the program with these arguments, of which the first is the program's name.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to standard output. An error means that nobody reads it.
+            let _ = error.print();
+            return if error.use_stderr() { NOT_STARTED.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(arguments) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => FAILED.into(),
+        Err(error) => {
+            say(&format!("fms mart: {error:#}"));
+            NOT_STARTED.into()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
+    start_log(arguments.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let work = async {
+        match arguments.command {
+            Command::Test(choice) => test(&choice.models()?, &choice.select).await,
+            Command::Lineage(choice) => {
+                let models = choice.models()?;
+                print(&lineage::text(&models, &select(&models, &choice.select)?));
+                Ok(Outcome::Done)
+            }
+            command => Ok(with_lake(command, &runtime).await?),
+        }
+    };
+    let result = runtime.block_on(async {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            result = work => result,
+            _ = terminate.recv() => stopped(),
+            _ = interrupt.recv() => stopped(),
+        }
+    });
+    // A thread that is still decoding a file would hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+/// Whatever is not published yet is as if it had never been.
+fn stopped() -> anyhow::Result<Outcome> {
+    say("fms mart: it was stopped by a signal; what was not built yet will be by the next run");
+    Ok(Outcome::Failed)
+}
+
+/// The commands that read a lake.
+async fn with_lake(command: Command, runtime: &Runtime) -> anyhow::Result<Outcome> {
+    let handle = runtime.handle().clone();
+    match command {
+        Command::Plan(build) => {
+            let (models, lake, catalog) = opened(&build, &handle).await?;
+            work(&build, &models, &lake, &*catalog, Scope::default())?
+                .plan(&|line| print(&format!("{line}\n")))
+                .await?;
+            Ok(Outcome::Done)
+        }
+        Command::Apply(build) => apply(&build, &handle, Scope::default()).await,
+        Command::Backfill(build) => {
+            ensure!(build.range.from.is_some() && build.range.to.is_some(), "name the days: --from DAY --to DAY");
+            apply(&build, &handle, Scope { is_all: true, ..Scope::default() }).await
+        }
+        Command::Diff(difference) => compare(&difference, &handle).await,
+        Command::Expire(expire) => remove(&expire, &handle).await,
+        Command::Test(_) | Command::Lineage(_) => unreachable!("they need no lake"),
+    }
+}
+
+async fn opened(build: &Build, handle: &Handle) -> anyhow::Result<(Models, Lake, Box<dyn Catalog>)> {
+    let models = build.choice.models()?;
+    let (lake, catalog) = open(&build.place, handle).await?;
+    Ok((models, lake, catalog))
+}
+
+/// The lake and the mart. The configuration of AWS is loaded on a thread of its own, for that blocks.
+async fn open(place: &Place, handle: &Handle) -> anyhow::Result<(Lake, Box<dyn Catalog>)> {
+    let (place, handle) = (place.clone(), handle.clone());
+    tokio::task::spawn_blocking(move || place.open(&handle)).await?
+}
+
+fn work<'w>(
+    build: &'w Build,
+    models: &'w Models,
+    lake: &'w Lake,
+    catalog: &'w dyn Catalog,
+    scope: Scope,
+) -> anyhow::Result<Work<'w>> {
+    Ok(Work {
+        models,
+        selected: select(models, &build.choice.select)?,
+        lake,
+        catalog,
+        scope: Scope { from: build.range.from, to: build.range.to, despite_gone: build.despite_gone, ..scope },
+        at_once: build.at_once.map_or_else(|| std::thread::available_parallelism().map_or(1, Into::into), Into::into),
+        memory: build.memory_limit,
+        zone: build.timezone.clone(),
+        now: build.now.unwrap_or_else(Timestamp::now),
+    })
+}
+
+async fn apply(build: &Build, handle: &Handle, scope: Scope) -> anyhow::Result<Outcome> {
+    let (models, lake, catalog) = opened(build, handle).await?;
+    let work = work(build, &models, &lake, &*catalog, scope)?;
+    let Sum { built, unchanged, kept, held, failed, skipped } = work.apply(&|line| print(&format!("{line}\n"))).await?;
+    print(&format!(
+        "{built} partitions built, of which {unchanged} are as before; {kept} were as they should be; {held} held back; \
+         {failed} failed; {skipped} models skipped\n"
+    ));
+    Ok(if failed + skipped > 0 { Outcome::Failed } else { Outcome::Done })
+}
+
+/// Runs the examples of models.
+async fn test(models: &Models, selections: &[String]) -> anyhow::Result<Outcome> {
+    let selected = select(models, selections)?;
+    let (mut good, mut bad) = (0, 0);
+    for model in models.iter().filter(|model| selected.contains(model.name.as_str())) {
+        match examples(model).await {
+            Ok(mismatches) => {
+                good += model.examples.len() - mismatches.len();
+                bad += mismatches.len();
+                for mismatch in mismatches {
+                    print(&format!("{}.sql, {mismatch}", model.name));
+                }
+            }
+            Err(error) => {
+                bad += model.examples.len();
+                print(&format!("{}.sql, {error:#}\n", model.name));
+            }
+        }
+    }
+    print(&format!("{good} examples are as expected, {bad} are not\n"));
+    Ok(if bad > 0 { Outcome::Failed } else { Outcome::Done })
+}
+
+/// Compares two versions of a model on the days of a range.
+async fn compare(difference: &Diff, handle: &Handle) -> anyhow::Result<Outcome> {
+    let Diff { a, b, build } = difference;
+    let [name, other] = [a, b].map(|path| path.file_stem().and_then(|name| name.to_str()).unwrap_or_default());
+    ensure!(name == other, "`{name}` and `{other}` are two models; name two files of one, such as old/trip.sql");
+    let (_, lake, catalog) = opened(build, handle).await?;
+    let versions = [with(&build.choice.models, a)?, with(&build.choice.models, b)?];
+    let [a, b] = versions.each_ref().map(|models| work(build, models, &lake, &*catalog, Scope::default()));
+    let (a, b) = (a?, b?);
+    let mut days: BTreeSet<Date> = BTreeSet::new();
+    let (of_a, of_b) = (a.everything(name).await?, b.everything(name).await?);
+    days.extend(of_a.dates().chain(of_b.dates()));
+    ensure!(!days.is_empty(), "there is nothing to build `{name}` of");
+    let mut is_same = true;
+    for date in days {
+        let outputs = [a.day(name, date, &of_a).await?, b.day(name, date, &of_b).await?];
+        let [Some(model_a), Some(model_b)] = [versions[0].get(name), versions[1].get(name)] else {
+            bail!("there is no model `{name}`");
+        };
+        let found = diff::diff([model_a, model_b], outputs.each_ref()).await?;
+        is_same &= found.is_none();
+        print(&format!("{date}: {found}\n"));
+    }
+    Ok(if is_same { Outcome::Done } else { Outcome::Failed })
+}
+
+/// The models of a folder, with a file in the place of the one that has its name.
+fn with(folder: &Path, file: &Path) -> anyhow::Result<Models> {
+    let mut files: Vec<(PathBuf, String)> = Vec::new();
+    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "sql") && path.file_stem() != file.file_stem() {
+            files.push((path.clone(), read(&path)?));
+        }
+    }
+    files.push((file.to_owned(), read(file)?));
+    Models::of(files).map_err(arguments::problems)
+}
+
+/// Removes what no reader was sent to for the grace period.
+async fn remove(expire: &Expire, handle: &Handle) -> anyhow::Result<Outcome> {
+    let models = expire.choice.models()?;
+    let selected = select(&models, &expire.choice.select)?;
+    let (_, catalog) = open(&expire.place, handle).await?;
+    let now = Timestamp::now();
+    for model in models.iter().filter(|model| selected.contains(model.name.as_str())) {
+        let removed = catalog.expire(model, expire.grace, now).await?;
+        if removed > 0 {
+            print(&format!("{}: {removed} files removed\n", model.name));
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// Starts the log on standard error: what `RUST_LOG` selects, or else warnings and errors.
+fn start_log(format: LogFormat) -> anyhow::Result<()> {
+    let directives = std::env::var("RUST_LOG").ok().filter(|directives| !directives.is_empty());
+    let directives = directives.as_deref().unwrap_or("warn");
+    let filter = EnvFilter::try_new(directives)
+        .with_context(|| format!("environment: `RUST_LOG` = `{directives}`: is not a list of log directives"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    }
+    .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
+}
+
+/// Writes to standard output. If nobody reads it, what was done is done; `print!` would panic.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes a line to standard error.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,7 @@
+//! `fms-sql mart`: the models of `deploy/mart` on their examples, and marts of lakes in a folder and in S3 and Glue.
+
+mod bucket;
+mod examples;
+mod folder;
+mod harness;
+mod killed;
