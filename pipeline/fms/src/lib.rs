@@ -73,6 +73,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Check whether the tables of a lake and of its mart are possible, complete and consistent. The program `fms-sql` does
+    /// it; `fms quality --help` shows its commands.
+    #[command(disable_help_flag = true)]
+    Quality {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
     /// Simulate a fleet of vehicles: what real ones send, with what real ones do wrong.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Simulate {
@@ -148,6 +155,9 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Mart { arguments: handed_over } => {
             return query::run(query::Task::Mart, &handed_over, arguments.log_format);
+        }
+        Command::Quality { arguments: handed_over } => {
+            return query::run(query::Task::Quality, &handed_over, arguments.log_format);
         }
     };
     let stop = stop.unwrap_or_else(stop_signal);

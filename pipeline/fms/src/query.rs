@@ -1,5 +1,5 @@
-//! `fms query` and `fms mart`: hand over to `fms-sql`, a program of its own, because its engine would make this one ten
-//! times as large.
+//! `fms query`, `fms mart` and `fms quality`: hand over to `fms-sql`, a program of its own, because its engine would make
+//! this one ten times as large.
 
 use std::ffi::OsString;
 use std::io;
@@ -17,6 +17,17 @@ const PROGRAM: &str = "fms-sql";
 pub(crate) enum Task {
     Query,
     Mart,
+    Quality,
+}
+
+impl Task {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Mart => "mart",
+            Self::Quality => "quality",
+        }
+    }
 }
 
 /// Becomes the program with these arguments. Returns only if there is none.
@@ -24,8 +35,9 @@ pub(crate) fn run(task: Task, arguments: &[OsString], log_format: LogFormat) -> 
     let beside = beside();
     let program = beside.as_deref().filter(|program| program.is_file()).unwrap_or(Path::new(PROGRAM));
     let mut command = Command::new(program);
-    if task == Task::Mart {
-        command.arg("mart");
+    // A query is what the program does without another word.
+    if task != Task::Query {
+        command.arg(task.name());
     }
     if log_format == LogFormat::Json {
         command.args(["--log-format", "json"]);
@@ -38,8 +50,7 @@ pub(crate) fn run(task: Task, arguments: &[OsString], log_format: LogFormat) -> 
         ),
         _ => format!("cannot start {}: {error}", program.display()),
     };
-    let name = if task == Task::Mart { "mart" } else { "query" };
-    say(&format!("fms {name}: {problem}"));
+    say(&format!("fms {}: {problem}", task.name()));
     NOT_STARTED.into()
 }
 

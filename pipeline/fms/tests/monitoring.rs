@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// The tests of the alerts.
+const TESTS: [&str; 3] = ["tests/worker.yml", "tests/lake.yml", "tests/quality.yml"];
+
 /// A metric's name and its labels.
 type Metrics = BTreeMap<String, BTreeSet<String>>;
 
@@ -67,7 +70,7 @@ fn in_sources(folder: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn the_page_lists_the_metrics_of_the_sources() {
     let mut found = BTreeSet::new();
-    for crate_name in ["aws", "connect", "glue", "lake", "lambda", "serve", "sinks"] {
+    for crate_name in ["aws", "connect", "glue", "lake", "lambda", "quality", "serve", "sinks"] {
         in_sources(&repository().join("pipeline").join(crate_name), &mut found);
     }
     let listed: BTreeSet<String> = listed().into_keys().collect();
@@ -327,7 +330,7 @@ fn alerts(rules: &str) -> Vec<&str> {
 #[test]
 fn every_alert_has_its_page_and_its_tests_and_counts_metrics_that_there_are() {
     let (rules, runbook) = (read("deploy/prometheus/rules.yml"), read("docs/runbook.md"));
-    let tests = read("deploy/prometheus/tests/worker.yml") + &read("deploy/prometheus/tests/lake.yml");
+    let tests: String = TESTS.iter().map(|file| read(&format!("deploy/prometheus/{file}"))).collect();
     let alerts = alerts(&rules);
     assert!(alerts.len() > 15, "{alerts:?}");
     let described: Vec<&str> = runbook.lines().filter_map(|line| line.strip_prefix("### ")).collect();
@@ -356,7 +359,7 @@ fn promtool_finds_that_alerts_fire_when_they_should() {
         println!("SKIPPED: `{promtool}` does not start; install Prometheus, or name its promtool in PROMTOOL");
         return;
     };
-    let tested = run(&["test", "rules", "tests/worker.yml", "tests/lake.yml"]).expect("it has started before");
+    let tested = run(&[&["test", "rules"], &TESTS[..]].concat()).expect("it has started before");
     for output in [checked, tested] {
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{said}");

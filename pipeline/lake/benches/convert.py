@@ -1,8 +1,8 @@
 """Measures the conversion of one raw object beside others that do the same, in CPU seconds and memory.
 
     python3 -m venv /tmp/bench && /tmp/bench/bin/pip install -r pipeline/lake/benches/requirements.txt
-    cargo build --release --bin fms
-    /tmp/bench/bin/python pipeline/lake/benches/convert.py --fms target/release/fms
+    cargo build --profile dist --bin fms
+    /tmp/bench/bin/python pipeline/lake/benches/convert.py --fms target/dist/fms
 
 The raw object is made from the recorded trip of `fixtures/vehicle-kinematic/canedge-trip-a`: 40 vehicles drive it with
 noise on every number, message after message, until the object has the size that was asked for. Each program reads it
@@ -189,7 +189,7 @@ def measure(arguments, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fms", default="target/release/fms", help="the program to measure")
+    parser.add_argument("--fms", default="target/dist/fms", help="the program to measure")
     parser.add_argument("--megabytes", type=int, default=200, help="the size of the raw object")
     parser.add_argument("--rounds", type=int, default=3, help="how often each program runs; the median counts")
     parser.add_argument("--awswrangler", action="store_true", help="measure awswrangler, too")

@@ -1,8 +1,8 @@
 """Measures queries of a lake beside DuckDB on the same files, in CPU seconds, wall time and memory.
 
     python3 -m venv /tmp/bench && /tmp/bench/bin/pip install -r pipeline/lake/tests/requirements.txt
-    cargo build --release --bin fms-sql
-    /tmp/bench/bin/python pipeline/sql/benches/query.py --fms-sql target/release/fms-sql
+    cargo build --profile dist --bin fms-sql
+    /tmp/bench/bin/python pipeline/sql/benches/query.py --fms-sql target/dist/fms-sql
 
 The lake has the rows of 40 vehicles that measure 2.5 times a second, in a file for each hour, sorted by vehicle and
 time, as `fms lake convert` writes them. Each engine is started anew for every query, has the same number of threads,

@@ -1,14 +1,20 @@
-//! `fms-sql`, the program with the query engine: `fms query` and `fms mart` hand over to it.
+//! `fms-sql`, the program with the query engine: `fms query`, `fms mart` and `fms quality` hand over to it.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
-    // No query has this text.
-    if arguments.get(1).is_some_and(|first| first == "mart") {
-        arguments.remove(1);
-        return fms_mart::main_with(arguments);
+    // No query has these texts.
+    match arguments.get(1).and_then(|first| first.to_str()) {
+        Some("mart") => {
+            arguments.remove(1);
+            fms_mart::main_with(arguments)
+        }
+        Some("quality") => {
+            arguments.remove(1);
+            fms_quality::main_with(arguments)
+        }
+        _ => fms_query::main_with(arguments),
     }
-    fms_query::main_with(arguments)
 }

@@ -1,0 +1,130 @@
+//! What `fms quality` can be asked for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fms_aws::Retry;
+use fms_lake::TimeZone;
+use fms_query::{EventTime, Lake, Size};
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan as _};
+use tokio::runtime::Handle;
+
+use crate::check::Severity;
+use crate::report::Format;
+use crate::statement::Days;
+
+/// How long a call is repeated.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The longest wait between two attempts of a call.
+const DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// Check whether the tables of a lake and of its mart are possible, complete and consistent.
+///
+/// The exit status is 0 if no check failed, 1 if one failed, and otherwise 2 if one could not run.
+#[derive(Debug, Parser)]
+#[command(name = "fms-sql", bin_name = "fms quality", version)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    /// How log lines are written to standard error; `RUST_LOG` says which.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run checks.
+    Run(RunChecks),
+    /// Show which checks there are, and who owns them. No lake is needed.
+    List(Choice),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Choice {
+    /// Files of checks, or folders of such files.
+    #[arg(env = "FMS_QUALITY_CHECKS", value_name = "PATH", default_value = "deploy/quality", value_delimiter = ',')]
+    pub paths: Vec<PathBuf>,
+    /// Only checks of this table; it may be given several times.
+    #[arg(long, value_name = "TABLE")]
+    pub table: Vec<String>,
+    /// Only checks with this tag; it may be given several times.
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunChecks {
+    #[command(flatten)]
+    pub choice: Choice,
+    /// The folder of a lake.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "database")]
+    pub lake: Option<PathBuf>,
+    /// The database of the Glue catalog that has the tables of a lake in S3.
+    #[arg(long, env = "FMS_LAKE_DATABASE", value_name = "NAME", required_unless_present = "lake")]
+    pub database: Option<String>,
+    /// The first day that is looked at, such as 2023-01-01. Yesterday if it is not given.
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<Date>,
+    /// The last day that is looked at. The first one if it is not given.
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<Date>,
+    /// The time zone that the lake was converted by, which says what yesterday is.
+    #[arg(long, env = "FMS_LAKE_TIMEZONE", value_name = "ZONE", value_parser = time_zone, default_value = "UTC")]
+    pub timezone: TimeZone,
+    /// The time that is taken for now.
+    #[arg(long, value_name = "TIME")]
+    pub now: Option<Timestamp>,
+    /// The exit status is 1 only if a check of this severity or a worse one failed.
+    #[arg(long, value_enum, default_value_t = Severity::Error, value_name = "SEVERITY")]
+    pub fail_on: Severity,
+    /// How the verdicts are written.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Write the verdicts to a file instead of standard output, and what people read to standard error.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Keep all bad rows of each check in a file of this folder, as JSON lines. Columns that `mask` names are null there.
+    #[arg(long, value_name = "FOLDER")]
+    pub bad_rows: Option<PathBuf>,
+    /// How much memory a query may use before it writes to temporary files in `TMPDIR`, such as 2GB; at least 100MB.
+    #[arg(long, value_name = "BYTES")]
+    pub memory_limit: Option<Size>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    Text,
+    Json,
+}
+
+fn time_zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|error| error.to_string())
+}
+
+impl RunChecks {
+    /// The days that are looked at.
+    pub fn days(&self, now: Timestamp) -> anyhow::Result<Days> {
+        let yesterday = || now.to_zoned(self.timezone.clone()).date().checked_sub(1.day());
+        let from = match self.from.or(self.to) {
+            Some(from) => from,
+            None => yesterday().context("there is no day before --now")?,
+        };
+        let to = self.to.unwrap_or(from);
+        anyhow::ensure!(from <= to, "--from {from} is after --to {to}");
+        Ok(Days { from, to })
+    }
+
+    /// The lake that is checked.
+    pub fn lake(&self, runtime: &Handle) -> anyhow::Result<Lake> {
+        let time = EventTime { column: "timestamp_iso".to_owned(), zone: Some(self.timezone.clone()) };
+        if let Some(folder) = &self.lake {
+            return Lake::in_folder(folder, "lake", time);
+        }
+        let database = self.database.as_deref().context("name the lake: --lake FOLDER, or --database NAME")?;
+        let retry = Retry::new("fms quality", Some(PATIENCE), DELAY_MAX, |_| {});
+        Ok(Lake::in_catalog(&fms_aws::load(runtime), database, time, &retry))
+    }
+}

@@ -1,0 +1,141 @@
+//! The command line of `fms quality`.
+
+mod arguments;
+mod files;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+use clap::Parser as _;
+use jiff::Timestamp;
+use tracing_subscriber::EnvFilter;
+
+use crate::check::Suite;
+use crate::report::{Format, report};
+use crate::run;
+use crate::verdict::{Outcome, Verdict};
+
+use self::arguments::{Arguments, Choice, Command, LogFormat, RunChecks};
+
+/// Exit status: a check failed.
+const FAILED: u8 = 1;
+/// Exit status: a check could not run, or nothing was begun.
+const COULD_NOT_RUN: u8 = 2;
+
+/// Runs the program with these arguments, of which the first is the program's name.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to standard output. An error means that nobody reads it.
+            let _ = error.print();
+            return if error.use_stderr() { COULD_NOT_RUN.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = start_log(arguments.log_format).and_then(|()| match &arguments.command {
+        Command::Run(run) => run_checks(run),
+        Command::List(choice) => list(choice),
+    });
+    done.unwrap_or_else(|error| {
+        say(&format!("fms quality: {error:#}"));
+        COULD_NOT_RUN.into()
+    })
+}
+
+/// The suites of a choice, each with the places of its checks that are chosen.
+fn chosen(choice: &Choice) -> anyhow::Result<Vec<(Suite, Vec<usize>)>> {
+    let mut suites = Vec::new();
+    for suite in files::suites(&choice.paths)? {
+        if !choice.table.is_empty() && !choice.table.contains(&suite.table) {
+            continue;
+        }
+        let has_tag = |index: &usize| {
+            choice.tag.is_empty() || choice.tag.iter().any(|tag| suite.checks[*index].tags.contains(tag))
+        };
+        let chosen: Vec<usize> = (0..suite.checks.len()).filter(has_tag).collect();
+        suites.push((suite, chosen));
+    }
+    let is_empty = suites.iter().all(|(_, chosen)| chosen.is_empty());
+    ensure!(!is_empty, "no check is chosen; `fms quality list` shows which there are");
+    Ok(suites)
+}
+
+fn list(choice: &Choice) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    for (suite, chosen) in chosen(choice)? {
+        for check in chosen.iter().map(|&index| &suite.checks[index]) {
+            let line = format!(
+                "{}: {} ({}, {}, {})",
+                suite.table,
+                check.name,
+                check.kind.name(),
+                check.severity.name(),
+                suite.owner(check)
+            );
+            writeln!(out, "{line}").context("cannot write the list")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
+    let suites = chosen(&arguments.choice)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let now = arguments.now.unwrap_or_else(Timestamp::now);
+    let days = arguments.days(now)?;
+    let lake = arguments.lake(runtime.handle())?;
+    let mut verdicts = Vec::new();
+    for (suite, chosen) in &suites {
+        let found = runtime.block_on(run::check(&lake, suite, chosen, (days, now), arguments.memory_limit));
+        if let Some(folder) = &arguments.bad_rows {
+            for verdict in &found {
+                runtime.block_on(files::keep_bad_rows(&lake, suite, verdict, days, folder))?;
+            }
+        }
+        verdicts.extend(found);
+    }
+    // A thread that is still decoding a file would hold up the end.
+    runtime.shutdown_background();
+    write(arguments, &verdicts)?;
+    let is_failed = |verdict: &Verdict| verdict.outcome == Outcome::Fail && verdict.severity >= arguments.fail_on;
+    Ok(if verdicts.iter().any(is_failed) {
+        FAILED.into()
+    } else if verdicts.iter().any(|verdict| verdict.outcome == Outcome::Error) {
+        COULD_NOT_RUN.into()
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn write(arguments: &RunChecks, verdicts: &[Verdict]) -> anyhow::Result<()> {
+    let text = report(verdicts, arguments.format).context("cannot write the verdicts")?;
+    match &arguments.output {
+        None => io::stdout().write_all(text.as_bytes()).context("cannot write the verdicts to standard output"),
+        Some(path) => {
+            files::replace(path, text.as_bytes())?;
+            say(report(verdicts, Format::Text).context("cannot write the verdicts")?.trim_end());
+            Ok(())
+        }
+    }
+}
+
+/// Starts the log on standard error: what `RUST_LOG` selects, or else warnings and errors.
+fn start_log(format: LogFormat) -> anyhow::Result<()> {
+    let directives = std::env::var("RUST_LOG").ok().filter(|directives| !directives.is_empty());
+    let directives = directives.as_deref().unwrap_or("warn");
+    let filter = EnvFilter::try_new(directives)
+        .with_context(|| format!("environment: `RUST_LOG` = `{directives}`: is not a list of log directives"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    }
+    .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
+}
+
+/// Writes a line to standard error. If that is full or closed, the exit status has to do; `eprintln!` would panic.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,96 @@
+//! Which rows a check counts as bad, as a condition in SQL. Where a value is missing, a row is not bad: whether values
+//! may be missing is a check of its own.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use crate::check::{Accepted, Jump, Kind, Length, Pattern, Range, Stuck, Transitions};
+use crate::column::{Path, text};
+
+/// The radius of the earth in meters.
+const EARTH: f64 = 6_371_000.0;
+
+/// What a condition looks at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// A single row, or an element of its list.
+    Row(Option<String>),
+    /// A row and those before it in its series.
+    Series,
+}
+
+/// The condition by which a row is bad; none if the kind is not about rows. `only` chooses the rows that are looked at,
+/// and `series` is the window in which they follow each other, such as `partition by id order by time`.
+pub(crate) fn of(kind: &Kind, only: &str, series: &str) -> Option<(Scope, String)> {
+    let row = |path: &Path, sql: String| Some((Scope::Row(path.list()), sql));
+    match kind {
+        Kind::NotNull(columns) => {
+            let missing = columns.columns.iter().map(|column| format!("{} is null", column.sql()));
+            row(columns.columns.first()?, missing.collect::<Vec<_>>().join(" or "))
+        }
+        Kind::Range(Range { column, min, max }) => row(column, outside(&column.sql(), min.as_ref(), max.as_ref())),
+        Kind::Accepted(Accepted { column, values }) => row(column, not_in(&column.sql(), values)),
+        Kind::Pattern(Pattern { column, regex }) => {
+            row(column, format!("not regexp_like({}, {})", column.sql(), text(regex)))
+        }
+        Kind::Length(Length { column, min, max }) => {
+            row(column, outside(&format!("character_length({})", column.sql()), min.as_ref(), max.as_ref()))
+        }
+        Kind::Holds(condition) => Some((Scope::Row(None), format!("not ({condition})"))),
+        Kind::Step(condition) => Some((Scope::Series, format!("not ({condition})"))),
+        Kind::Jump(jump) => Some((Scope::Series, jumps(jump))),
+        Kind::Stuck(Stuck { column, rows }) => {
+            let value = format!("case when {only} then {} end", column.sql());
+            let over = |call: &str| {
+                format!("{call}({value}) over ({series} rows between {} preceding and current row)", rows - 1)
+            };
+            let [count, least, greatest] = ["count", "min", "max"].map(over);
+            Some((Scope::Series, format!("{count} = {rows} and {least} = {greatest}")))
+        }
+        Kind::Transitions(Transitions { column, allowed }) => {
+            let (now, before) = (column.sql(), previous(column));
+            let follows = |(from, to): (&String, &BTreeSet<String>)| {
+                let to: Vec<String> = to.iter().cloned().collect();
+                format!("{before} = {} and {}", text(from), not_in(&now, &to))
+            };
+            let mut bad: Vec<String> = allowed.iter().map(follows).collect();
+            let known: Vec<String> = allowed.keys().cloned().collect();
+            bad.push(not_in(&now, &known));
+            Some((Scope::Series, bad.iter().map(|bad| format!("({bad})")).collect::<Vec<_>>().join(" or ")))
+        }
+        _ => None,
+    }
+}
+
+/// A column of the row before, in a condition of the scope [`Scope::Series`].
+fn previous(column: &Path) -> String {
+    format!("previous.{}", column.sql())
+}
+
+fn outside<T: Display>(value: &str, min: Option<&T>, max: Option<&T>) -> String {
+    let under = min.map(|min| format!("{value} < {min}"));
+    let over = max.map(|max| format!("{value} > {max}"));
+    under.into_iter().chain(over).collect::<Vec<_>>().join(" or ")
+}
+
+fn not_in(value: &str, values: &[String]) -> String {
+    let values: Vec<String> = values.iter().map(|value| text(value)).collect();
+    // An empty list is not SQL.
+    if values.is_empty() { format!("{value} is not null") } else { format!("{value} not in ({})", values.join(", ")) }
+}
+
+/// The distance on a sphere over the time, against the speed. Two positions of one second are a jump if they are apart
+/// by what takes a second.
+fn jumps(jump: &Jump) -> String {
+    let Jump { latitude, longitude, max_speed } = jump;
+    let (north, east) = (latitude.sql(), longitude.sql());
+    let (north_before, east_before) = (previous(latitude), previous(longitude));
+    let square = |degrees: String| format!("power(sin(radians({degrees}) / 2), 2)");
+    let haversine = format!(
+        "{} + cos(radians({north})) * cos(radians({north_before})) * {}",
+        square(format!("{north} - {north_before}")),
+        square(format!("{east} - {east_before}")),
+    );
+    let meters = format!("{} * asin(least(1.0, sqrt({haversine})))", 2.0 * EARTH);
+    format!("{meters} > {} * greatest(seconds, 1.0)", max_speed / 3.6)
+}

@@ -1,0 +1,25 @@
+//! Checks of the tables of a lake and of its mart: is what is there possible, complete and consistent?
+//!
+//! - `check`: the file of a table's checks, and `limit` when a check warns or fails;
+//! - `column`: a column's path, such as `doors.fl` or `dtcs[].code`, as SQL;
+//! - `condition`: which rows of a table a check counts as bad;
+//! - `statement`: the queries that all checks of a table take together: one scan for all that look at single rows, one
+//!   for all that compare a row with the one before it, and one for each of the others;
+//! - `run`: the queries are run, and `verdict` says what follows;
+//! - `report`: verdicts as text, JSON, JUnit and Prometheus metrics;
+//! - `command`: the command line.
+
+mod check;
+mod column;
+mod command;
+mod condition;
+mod limit;
+mod report;
+mod run;
+mod statement;
+mod verdict;
+
+pub use check::{Check, Kind, Severity, Suite};
+pub use command::main_with;
+pub use run::{Days, check};
+pub use verdict::{Outcome, Verdict};

@@ -1,0 +1,220 @@
+//! Verdicts as people and programs read them.
+
+use std::fmt::Write as _;
+use std::io;
+
+use clap::ValueEnum;
+
+use crate::verdict::{Outcome, Verdict};
+
+/// The form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// An object on each line.
+    Json,
+    /// A test suite for each table, as continuous integration shows it.
+    Junit,
+    /// Metrics, as a file for the textfile collector of Prometheus' node exporter.
+    Prometheus,
+}
+
+/// The report of these verdicts.
+pub(crate) fn report(verdicts: &[Verdict], format: Format) -> io::Result<String> {
+    Ok(match format {
+        Format::Text => text(verdicts),
+        Format::Json => json(verdicts)?,
+        Format::Junit => junit(verdicts),
+        Format::Prometheus => prometheus(verdicts),
+    })
+}
+
+fn text(verdicts: &[Verdict]) -> String {
+    let mut out = String::new();
+    // Writing to a text does not fail.
+    for verdict in verdicts {
+        let Verdict { table, check, outcome, expected, observed, query, owner, description, .. } = verdict;
+        let _ = writeln!(out, "{outcome:5} {table}: {check}: {observed}");
+        if *outcome == Outcome::Pass {
+            continue;
+        }
+        let _ = writeln!(out, "      expected: {expected}");
+        if !description.is_empty() {
+            let _ = writeln!(out, "      {}", description.trim());
+        }
+        let _ = writeln!(out, "      owner: {owner}");
+        if let Some(query) = query {
+            let _ = writeln!(out, "      the rows: fms query {}", quoted(query));
+        }
+    }
+    let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
+    let _ = writeln!(
+        out,
+        "{} checks: {} passed, {} warned, {} failed, {} could not run",
+        verdicts.len(),
+        count(Outcome::Pass),
+        count(Outcome::Warn),
+        count(Outcome::Fail),
+        count(Outcome::Error),
+    );
+    out
+}
+
+/// A text as a shell takes it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''").replace('\n', " "))
+}
+
+fn json(verdicts: &[Verdict]) -> io::Result<String> {
+    let mut out = String::new();
+    for verdict in verdicts {
+        out.push_str(&serde_json::to_string(verdict)?);
+        out.push('\n');
+    }
+    Ok(out)
+}
+
+fn junit(verdicts: &[Verdict]) -> String {
+    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
+    for suite in verdicts.chunk_by(|a, b| a.table == b.table) {
+        let count = |outcome| suite.iter().filter(|verdict| verdict.outcome == outcome).count();
+        let table = suite.first().map_or("", |verdict| verdict.table.as_str());
+        let _ = writeln!(
+            out,
+            "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\">",
+            escaped(table),
+            suite.len(),
+            count(Outcome::Fail),
+            count(Outcome::Error),
+        );
+        for verdict in suite {
+            let Verdict { check, outcome, expected, observed, query, owner, .. } = verdict;
+            let _ = write!(out, "    <testcase classname=\"{}\" name=\"{}\"", escaped(table), escaped(check));
+            let query = query.as_deref().unwrap_or_default();
+            let detail = escaped(&format!("expected: {expected}\nowner: {owner}\n{query}"));
+            let _ = match outcome {
+                Outcome::Pass => writeln!(out, "/>"),
+                Outcome::Warn => {
+                    writeln!(out, "><system-out>warning: {}\n{detail}</system-out></testcase>", escaped(observed))
+                }
+                Outcome::Fail => {
+                    writeln!(out, "><failure message=\"{}\">{detail}</failure></testcase>", escaped(observed))
+                }
+                Outcome::Error => {
+                    writeln!(out, "><error message=\"{}\">{detail}</error></testcase>", escaped(observed))
+                }
+            };
+        }
+        out.push_str("  </testsuite>\n");
+    }
+    out.push_str("</testsuites>\n");
+    out
+}
+
+/// A text as XML has it. What XML cannot have becomes a question mark.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\n' | '\t' => out.push(character),
+            control if control.is_control() => out.push('?'),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn prometheus(verdicts: &[Verdict]) -> String {
+    let mut out = String::new();
+    let mut metric = |name: &str, help: &str, value: &dyn Fn(&Verdict) -> Option<String>| {
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for verdict in verdicts {
+            let Some(value) = value(verdict) else { continue };
+            let label = |text: &str| text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', " ");
+            let _ = writeln!(
+                out,
+                "{name}{{table=\"{}\",check=\"{}\",severity=\"{}\",owner=\"{}\"}} {value}",
+                label(&verdict.table),
+                label(&verdict.check),
+                verdict.severity.name(),
+                label(&verdict.owner),
+            );
+        }
+    };
+    metric("fms_quality_outcome", "How the check ended: 0 passed, 1 warned, 2 failed, 3 could not run.", &|verdict| {
+        Some((verdict.outcome as u8).to_string())
+    });
+    metric("fms_quality_rows", "How many rows the check looked at.", &|verdict| {
+        (verdict.outcome != Outcome::Error).then(|| verdict.total.to_string())
+    });
+    metric("fms_quality_bad_rows", "How many of the rows are bad.", &|verdict| {
+        (verdict.outcome != Outcome::Error).then(|| verdict.bad.to_string())
+    });
+    metric("fms_quality_last_run_timestamp_seconds", "When the check ran.", &|verdict| {
+        let ran: jiff::Timestamp = verdict.ran_at.parse().ok()?;
+        Some(ran.as_second().to_string())
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::check::Severity;
+
+    fn verdict(check: &str, outcome: Outcome) -> Verdict {
+        Verdict {
+            table: "vehicle_status_report".into(),
+            check: check.into(),
+            kind: "range",
+            outcome,
+            severity: Severity::Error,
+            owner: "fleet@example.com".into(),
+            description: "Fuel is a percentage.".into(),
+            from: "2023-01-01".into(),
+            to: "2023-01-01".into(),
+            expected: "fuel_level is from 0 to 100 (fails at 1)".into(),
+            observed: "1 of 20 rows".into(),
+            total: 20,
+            bad: u64::from(outcome != Outcome::Pass),
+            query: (outcome == Outcome::Fail).then(|| "select * from t where a = 'x' and b < 0".into()),
+            ran_at: "2023-01-02T00:00:00Z".into(),
+        }
+    }
+
+    fn verdicts() -> Vec<Verdict> {
+        vec![
+            verdict("all is well", Outcome::Pass),
+            verdict("it \"warns\"", Outcome::Warn),
+            verdict("fuel < 100", Outcome::Fail),
+            verdict("no such column", Outcome::Error),
+        ]
+    }
+
+    #[test]
+    fn people_read_what_was_found_and_expected_and_whom_to_ask() {
+        assert_snapshot!(text(&verdicts()));
+    }
+
+    #[test]
+    fn continuous_integration_reads_a_suite_for_each_table() {
+        assert_snapshot!(junit(&verdicts()));
+    }
+
+    #[test]
+    fn prometheus_reads_how_each_check_ended_and_when() {
+        assert_snapshot!(prometheus(&verdicts()));
+    }
+
+    #[test]
+    fn programs_read_an_object_on_each_line() {
+        assert_snapshot!(json(&verdicts()[2..3]).expect("a report"));
+    }
+}

@@ -1,0 +1,172 @@
+//! The queries of checks are run, and each check gets a verdict.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, ensure};
+use datafusion::arrow::array::{Array as _, AsArray as _, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Int64Type};
+use fms_query::{Lake, Planned, Query, Size};
+use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
+
+use crate::check::{Check, Kind, Suite};
+use crate::column::identifier;
+use crate::statement::{self, Place, Statement};
+use crate::verdict::{Counted, Run, Verdict};
+
+pub use crate::statement::Days;
+
+/// Runs these checks of a suite, given by their places in it. A check that cannot run gets a verdict that says so, and
+/// keeps no other from running.
+pub async fn check(
+    lake: &Lake,
+    suite: &Suite,
+    chosen: &[usize],
+    (days, now): (Days, Timestamp),
+    memory: Option<Size>,
+) -> Vec<Verdict> {
+    let engine = Engine { lake, memory };
+    let run = Run { days, now };
+    let (tables, types) = match engine.tables(suite).await {
+        Ok(found) => found,
+        Err(error) => {
+            let problem = format!("{error:#}");
+            return chosen.iter().map(|&index| Verdict::error(suite, &suite.checks[index], &problem, run)).collect();
+        }
+    };
+    let place = Place { tables: &tables, days, now };
+    let mut found: BTreeMap<usize, anyhow::Result<Counted>> = BTreeMap::new();
+    for statement in statement::statements(suite, chosen, &place) {
+        match engine.count(&statement, days).await {
+            Ok(counted) => found.extend(counted.into_iter().map(|(index, counted)| (index, Ok(counted)))),
+            // One of the checks is wrong: each runs alone, so that it is found and the others have their verdicts.
+            Err(_) if statement.checks.len() > 1 => {
+                for &index in &statement.checks {
+                    let alone = statement::statements(suite, &[index], &place);
+                    for statement in alone {
+                        let counted = engine.count(&statement, days).await;
+                        found.insert(index, counted.map(|counted| counted.get(&index).copied().unwrap_or_default()));
+                    }
+                }
+            }
+            Err(error) => found.extend(statement.checks.first().map(|&index| (index, Err(error)))),
+        }
+    }
+    let verdict = |&index: &usize| {
+        let check = &suite.checks[index];
+        if let Kind::Schema(expected) = &check.kind {
+            return schema(suite, check, expected, &types, run);
+        }
+        match found.remove(&index) {
+            Some(Ok(counted)) => Verdict::new(suite, check, counted, statement::bad_rows(suite, check, &place), run),
+            Some(Err(error)) => Verdict::error(suite, check, &format!("{error:#}"), run),
+            None => Verdict::error(suite, check, "no query was made for it", run),
+        }
+    };
+    chosen.iter().map(verdict).collect()
+}
+
+/// The columns of a table, with the names of their types.
+type Types = BTreeMap<String, String>;
+
+fn schema(suite: &Suite, check: &Check, expected: &Types, found: &Types, run: Run) -> Verdict {
+    let differing: Vec<String> = expected
+        .iter()
+        .filter(|(name, data_type)| found.get(*name) != Some(*data_type))
+        .map(|(name, data_type)| match found.get(name) {
+            Some(found) => format!("{name} is {found} and not {data_type}"),
+            None => format!("{name} is missing"),
+        })
+        .collect();
+    let counted = Counted { total: expected.len() as u64, bad: differing.len() as u64, newest: None };
+    let mut verdict = Verdict::new(suite, check, counted, None, run);
+    if !differing.is_empty() {
+        verdict.observed = differing.join(", ");
+    }
+    verdict
+}
+
+struct Engine<'a> {
+    lake: &'a Lake,
+    memory: Option<Size>,
+}
+
+impl Engine<'_> {
+    /// The columns of all tables that a suite names, and the types of its own.
+    async fn tables(&self, suite: &Suite) -> anyhow::Result<(BTreeMap<String, Vec<String>>, Types)> {
+        let mut tables = BTreeMap::new();
+        let mut types = Types::new();
+        for table in statement::other_tables(suite).chain([suite.table.as_str()]) {
+            let query = Query { sql: format!("select * from {} limit 0", identifier(table)), ..Query::default() };
+            // A check that names another table which is not there is found when it runs.
+            let planned = match Planned::new(self.lake, &query).await {
+                Ok(planned) => planned,
+                Err(_) if table != suite.table => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let schema = planned.schema();
+            tables.insert(table.to_owned(), schema.fields().iter().map(|field| field.name().clone()).collect());
+            if table == suite.table {
+                let named = |field: &std::sync::Arc<datafusion::arrow::datatypes::Field>| {
+                    (field.name().clone(), name(field.data_type()))
+                };
+                types = schema.fields().iter().map(named).collect();
+            }
+        }
+        Ok((tables, types))
+    }
+
+    /// What the query counts for each of its checks.
+    async fn count(&self, statement: &Statement, days: Days) -> anyhow::Result<BTreeMap<usize, Counted>> {
+        let parameters = [("from", days.from), ("to", days.to)];
+        let parameters = parameters.into_iter().filter(|(name, _)| statement.sql.contains(&format!("${name}")));
+        let query = Query {
+            sql: statement.sql.clone(),
+            parameters: parameters.map(|(name, day)| (name.to_owned(), day.to_string())).collect(),
+            memory: self.memory,
+            max_scan: None,
+        };
+        let planned = Planned::new(self.lake, &query).await?;
+        let batches: Vec<RecordBatch> = planned.start()?.try_collect().await.context("the query failed")?;
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        ensure!(rows == 1, "the query gave {rows} rows where it counts");
+        let batch = batches.iter().find(|batch| batch.num_rows() == 1).context("the query gave no row")?;
+        let number = |name: String| -> anyhow::Result<Option<i64>> {
+            let Some(column) = batch.column_by_name(&name) else { return Ok(None) };
+            let column = datafusion::arrow::compute::cast(column, &DataType::Int64)?;
+            Ok((!column.is_null(0)).then(|| column.as_primitive::<Int64Type>().value(0)))
+        };
+        let count = |name: String| Ok::<_, anyhow::Error>(u64::try_from(number(name)?.unwrap_or(0)).unwrap_or(0));
+        let counted = |&index: &usize| {
+            let newest = number(format!("newest_{index}"))?;
+            let newest =
+                newest.map(Timestamp::from_millisecond).transpose().context("the newest time is out of range")?;
+            let counted =
+                Counted { total: count(format!("total_{index}"))?, bad: count(format!("bad_{index}"))?, newest };
+            Ok((index, counted))
+        };
+        statement.checks.iter().map(counted).collect()
+    }
+}
+
+/// The name of a type as the catalog has it, for the types whose names are one word.
+fn name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Int32 => "int".to_owned(),
+        DataType::Int64 => "bigint".to_owned(),
+        DataType::Float32 => "float".to_owned(),
+        DataType::Float64 => "double".to_owned(),
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "string".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Timestamp(..) => "timestamp".to_owned(),
+        DataType::List(field) | DataType::LargeList(field) => format!("array<{}>", name(field.data_type())),
+        DataType::Struct(fields) => {
+            let field = |field: &std::sync::Arc<datafusion::arrow::datatypes::Field>| {
+                format!("{}:{}", field.name(), name(field.data_type()))
+            };
+            format!("struct<{}>", fields.iter().map(field).collect::<Vec<_>>().join(","))
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,289 @@
+//! The queries of a table's checks. Checks that look at single rows take one scan of the table together, and so do those
+//! that compare a row with the one before it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::check::{Check, Equal, InTable, Kind, Suite};
+use crate::column::{ELEMENT, Path, identifier};
+use crate::condition::{self, Scope};
+
+/// The partition key of days.
+const DAY: &str = "ymd";
+
+/// The days that are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Days {
+    /// The first one.
+    pub from: Date,
+    /// The last one.
+    pub to: Date,
+}
+
+/// What the queries have to know besides the checks.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    /// The tables that the checks name, with their columns.
+    pub tables: &'a BTreeMap<String, Vec<String>>,
+    pub days: Days,
+    pub now: Timestamp,
+}
+
+/// A query that counts for some checks: of check `i`, the columns `total_i`, `bad_i`, and `newest_i` in milliseconds since
+/// 1970 for one about the newest row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statement {
+    pub sql: String,
+    /// The checks' places in the suite.
+    pub checks: Vec<usize>,
+}
+
+/// The queries of these checks of a suite.
+pub(crate) fn statements(suite: &Suite, chosen: &[usize], place: &Place<'_>) -> Vec<Statement> {
+    let mut shared: BTreeMap<Scope, Statement> = BTreeMap::new();
+    let mut own = Vec::new();
+    for &index in chosen {
+        let check = &suite.checks[index];
+        match counts(suite, check, index, place) {
+            Counts::Shared(scope, columns) => {
+                let statement =
+                    shared.entry(scope).or_insert_with(|| Statement { sql: String::new(), checks: Vec::new() });
+                let comma = if statement.sql.is_empty() { "" } else { ",\n  " };
+                // Writing to a text does not fail.
+                let _ = write!(statement.sql, "{comma}{columns}");
+                statement.checks.push(index);
+            }
+            Counts::Own(sql) => own.push(Statement { sql, checks: vec![index] }),
+            Counts::None => {}
+        }
+    }
+    let shared = shared.into_iter().map(|(scope, Statement { sql: columns, checks })| {
+        let checked: Vec<&Check> = checks.iter().map(|&index| &suite.checks[index]).collect();
+        let source = match scope {
+            Scope::Row(None) => rows(&suite.table, place),
+            Scope::Row(Some(list)) => elements(&suite.table, &list, place),
+            Scope::Series => marked(suite, &checks, &checked, place),
+        };
+        Statement { sql: format!("select {columns}\nfrom {source}"), checks }
+    });
+    shared.chain(own).collect()
+}
+
+/// How a check counts.
+enum Counts {
+    /// In a scan with others.
+    Shared(Scope, String),
+    /// By a query of its own.
+    Own(String),
+    /// Without a query.
+    None,
+}
+
+fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Counts {
+    let only = only(suite, check, place);
+    if let Some((scope, bad)) = condition::of(&check.kind, &only, &window(suite)) {
+        let (only, bad) = match scope {
+            Scope::Row(_) => (only.clone(), format!("{only} and ({bad})")),
+            Scope::Series => (format!("quality_only_{index}"), format!("quality_bad_{index}")),
+        };
+        let columns =
+            format!("count(*) filter (where {only}) as total_{index}, count(*) filter (where {bad}) as bad_{index}");
+        return Counts::Shared(scope, columns);
+    }
+    match &check.kind {
+        Kind::RowCount(_) => {
+            Counts::Shared(Scope::Row(None), format!("count(*) filter (where {only}) as total_{index}"))
+        }
+        Kind::Freshness(_) => {
+            let newest = milliseconds(&suite.time.sql());
+            let columns = format!(
+                "count(*) filter (where {only}) as total_{index}, max({newest}) filter (where {only}) as newest_{index}"
+            );
+            Counts::Shared(Scope::Row(None), columns)
+        }
+        Kind::Unique(_) => Counts::Own(format!(
+            "select coalesce(sum(quality_n), 0) as total_{index}, coalesce(sum(quality_n - 1), 0) as bad_{index}\n\
+             from (\n{}\n)",
+            groups(suite, check, place)
+        )),
+        Kind::InTable(_) => {
+            let (given, found) = values(suite, check, place);
+            Counts::Own(format!(
+                "select count(*) as total_{index}, count(*) filter (where found.value is null) as bad_{index}\n\
+                 from ({given}) as given left join ({found}) as found on given.value = found.value"
+            ))
+        }
+        Kind::Sql(sql) => {
+            Counts::Own(format!("select count(*) as total_{index}, count(*) as bad_{index} from (\n{}\n)", bare(sql)))
+        }
+        Kind::Equal(Equal { left, right }) => {
+            let (left, right) = (bare(left), bare(right));
+            Counts::Own(format!(
+                "select sum(total) as total_{index}, sum(bad) as bad_{index} from (\n\
+                 select count(*) as total, 0 as bad from (\n{left}\n)\n\
+                 union all select 0, count(*) from (select * from (\n{left}\n) except all select * from (\n{right}\n))\n\
+                 union all select 0, count(*) from (select * from (\n{right}\n) except all select * from (\n{left}\n)))"
+            ))
+        }
+        _ => Counts::None,
+    }
+}
+
+/// The query of a check's bad rows, which a person can give to `fms query`. None if it has no rows to show.
+pub(crate) fn bad_rows(suite: &Suite, check: &Check, place: &Place<'_>) -> Option<String> {
+    let only = only(suite, check, place);
+    match (&check.kind, condition::of(&check.kind, &only, &window(suite))) {
+        (_, Some((Scope::Row(None), bad))) => {
+            Some(format!("select * from {} where {only} and ({bad})", filtered(&suite.table, place)))
+        }
+        (_, Some((Scope::Row(Some(list)), bad))) => {
+            Some(format!("select * from {} where {only} and ({bad})", elements(&suite.table, &list, place)))
+        }
+        (_, Some((Scope::Series, _))) => Some(format!(
+            "select * exclude (quality_only_0, quality_bad_0) from {} where quality_bad_0",
+            marked(suite, &[0], &[check], place)
+        )),
+        (Kind::Unique(_), _) => Some(format!("select * from ({}) where quality_n > 1", groups(suite, check, place))),
+        (Kind::InTable(_), _) => {
+            let (given, found) = values(suite, check, place);
+            Some(format!(
+                "select given.value from ({given}) as given left join ({found}) as found on given.value = found.value \
+                 where found.value is null"
+            ))
+        }
+        (Kind::Sql(sql), _) => Some(bare(sql).to_owned()),
+        (Kind::Equal(Equal { left, right }), _) => {
+            let (left, right) = (bare(left), bare(right));
+            Some(format!(
+                "select 'left only' as side, * from (select * from ({left}) except all select * from ({right})) union all \
+                 select 'right only', * from (select * from ({right}) except all select * from ({left}))"
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The tables that a check reads besides its own.
+pub(crate) fn other_tables(suite: &Suite) -> impl Iterator<Item = &str> {
+    suite.checks.iter().filter_map(|check| match &check.kind {
+        Kind::InTable(InTable { table, .. }) => Some(table.as_str()),
+        _ => None,
+    })
+}
+
+/// The condition of the rows that a check looks at.
+fn only(suite: &Suite, check: &Check, place: &Place<'_>) -> String {
+    let settled = check.settle.map(|settle| {
+        let until = place.now.as_millisecond() - i64::try_from(settle.as_millis()).unwrap_or(i64::MAX);
+        format!("{} <= {until}", milliseconds(&suite.time.sql()))
+    });
+    let only = check.only.as_ref().map(|only| format!("({only})"));
+    let conditions: Vec<String> = settled.into_iter().chain(only).collect();
+    if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
+}
+
+/// A table, where its rows are of the days that are looked at.
+fn filtered(table: &str, place: &Place<'_>) -> String {
+    format!("(select * from {})", rows(table, place))
+}
+
+fn rows(table: &str, place: &Place<'_>) -> String {
+    let Days { from, to } = place.days;
+    let is_by_day = place.tables.get(table).is_some_and(|columns| columns.iter().any(|column| column == DAY));
+    let days = if is_by_day { format!(" where {DAY} between '{from}' and '{to}'") } else { String::new() };
+    format!("{}{days}", identifier(table))
+}
+
+fn elements(table: &str, list: &str, place: &Place<'_>) -> String {
+    format!("(select *, unnest({list}) as {ELEMENT} from {})", rows(table, place))
+}
+
+/// The rows with the row before each in its series, and whether they are looked at and bad.
+fn marked(suite: &Suite, indices: &[usize], checks: &[&Check], place: &Place<'_>) -> String {
+    let window = window(suite);
+    let bad: Vec<(String, String)> = checks
+        .iter()
+        .map(|check| {
+            let only = only(suite, check, place);
+            let bad = condition::of(&check.kind, &only, &window).map_or_else(|| "false".to_owned(), |(_, bad)| bad);
+            (only, bad)
+        })
+        .collect();
+    let uses = |column: &&String| {
+        let (plain, quoted) = (format!("previous.{column}"), format!("previous.{}", identifier(column)));
+        bad.iter().any(|(only, bad)| [only, bad].iter().any(|sql| sql.contains(&plain) || sql.contains(&quoted)))
+    };
+    let columns = place.tables.get(&suite.table).map_or(&[][..], Vec::as_slice);
+    let before: Vec<&String> = columns.iter().filter(uses).collect();
+    let mut lagged = String::new();
+    let mut fields = Vec::new();
+    for (place, column) in before.iter().enumerate() {
+        let name = identifier(column);
+        let _ = write!(lagged, ", lag({name}) over ({window}) as quality_before_{place}");
+        fields.push(format!("{}, quality_before_{place}", crate::column::text(column)));
+    }
+    let named: Vec<String> = (0..before.len()).map(|place| format!("quality_before_{place}")).collect();
+    let previous = if fields.is_empty() {
+        "*".to_owned()
+    } else {
+        format!("* exclude ({}), named_struct({}) as previous", named.join(", "), fields.join(", "))
+    };
+    let time = milliseconds(&suite.time.sql());
+    let seconds = format!("({time} - lag({time}) over ({window})) / 1000.0 as seconds");
+    let mut marks = String::new();
+    for (index, (only, bad)) in indices.iter().zip(&bad) {
+        let _ = write!(
+            marks,
+            ", ({only}) as quality_only_{index}, coalesce(({only}) and ({bad}), false) as quality_bad_{index}"
+        );
+    }
+    format!(
+        "(select *{marks} from (select {previous} from (select *, {seconds}{lagged} from {})))",
+        rows(&suite.table, place)
+    )
+}
+
+fn window(suite: &Suite) -> String {
+    let list = |paths: &[Path]| paths.iter().map(Path::sql).collect::<Vec<_>>().join(", ");
+    format!("partition by {} order by {}", list(&suite.series), list(&suite.order))
+}
+
+/// How often each combination of values is there.
+fn groups(suite: &Suite, check: &Check, place: &Place<'_>) -> String {
+    let Kind::Unique(columns) = &check.kind else { return String::new() };
+    let only = only(suite, check, place);
+    let source = match columns.columns.first().and_then(Path::list) {
+        None => filtered(&suite.table, place),
+        Some(list) => elements(&suite.table, &list, place),
+    };
+    let columns: Vec<String> = columns.columns.iter().map(Path::sql).collect();
+    let given: String = columns.iter().fold(String::new(), |given, column| format!("{given} and {column} is not null"));
+    let columns = columns.join(", ");
+    format!("select {columns}, count(*) as quality_n from {source} where {only}{given} group by {columns}")
+}
+
+/// The values of a check's column, and those of the other table.
+fn values(suite: &Suite, check: &Check, place: &Place<'_>) -> (String, String) {
+    let Kind::InTable(InTable { column, table, to }) = &check.kind else { return Default::default() };
+    let distinct = |path: &Path, table: &str, only: &str| {
+        let source = match path.list() {
+            None => filtered(table, place),
+            Some(list) => elements(table, &list, place),
+        };
+        format!("select distinct {0} as value from {source} where {only} and {0} is not null", path.sql())
+    };
+    (distinct(column, &suite.table, &only(suite, check, place)), distinct(to, table, "true"))
+}
+
+/// A time in milliseconds since 1970.
+fn milliseconds(time: &str) -> String {
+    format!("cast(arrow_cast({time}, 'Timestamp(Millisecond, None)') as bigint)")
+}
+
+/// A query that can stand in brackets.
+fn bare(sql: &str) -> &str {
+    sql.trim().trim_end_matches(';').trim_end()
+}

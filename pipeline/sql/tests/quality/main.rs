@@ -1,0 +1,190 @@
+//! `fms-sql quality`: the checks of `deploy/quality` on lakes with and without what they look for.
+
+mod fleet;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use fms_lake::{Folder, Object, Settings, convert_object};
+use insta::assert_snapshot;
+use serde_json::Value;
+
+const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/quality");
+
+/// What the program did: the exit status, the output and the errors.
+struct Ran {
+    status: Option<i32>,
+    output: String,
+    error: String,
+}
+
+/// Runs the program on a lake, as if it were the day after.
+fn quality(lake: &Path, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fms-sql"));
+    command.args(["quality", "run", "--now", "2023-01-02T02:00:00Z", "--lake"]).arg(lake).args(arguments);
+    let output = command.output().expect("fms-sql starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Ran { status: output.status.code(), output: text(output.stdout), error: text(output.stderr) }
+}
+
+/// A lake of these rows.
+fn lake(rows: &[String]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().expect("a folder");
+    let object = Object { bucket: "raw".into(), key: "topics/a.json".into(), version_id: None };
+    let raw = rows.join("\n");
+    convert_object(&Settings::default(), &object, || Ok(raw.as_bytes()), &mut Folder::new(root.path()))
+        .expect("converted");
+    root
+}
+
+/// The verdicts on a lake.
+fn verdicts(lake: &Path) -> Vec<Value> {
+    let ran = quality(lake, &[CHECKS, "--format", "json"]);
+    assert!(ran.output.contains('{'), "{}", ran.error);
+    ran.output.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn names(verdicts: &[Value], outcomes: &[&str]) -> BTreeSet<String> {
+    let has = |verdict: &&Value| outcomes.contains(&verdict["outcome"].as_str().expect("an outcome"));
+    let name = |verdict: &Value| format!("{}: {}", verdict["table"], verdict["check"]).replace('"', "");
+    verdicts.iter().filter(has).map(name).collect()
+}
+
+/// A suite with these checks, in a file.
+fn suite(checks: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".yml").tempfile().expect("a file");
+    let text = format!("table: vehicle_status_report\nowner: fleet@example.com\nchecks:\n{checks}");
+    fs::write(file.path(), text).expect("written");
+    file
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is_wrong() {
+    let lake = lake(&fleet::well());
+    let found = names(&verdicts(lake.path()), &["warn", "fail", "error"]);
+    assert_eq!(found, fleet::without_a_mart(), "{found:#?}");
+}
+
+#[test]
+fn each_check_finds_what_it_is_there_for() {
+    let lake = lake(&fleet::unwell());
+    let all = verdicts(lake.path());
+    let not_found = names(&all, &["pass"]);
+    assert!(not_found.is_empty(), "{not_found:#?}");
+    assert_eq!(names(&all, &["error"]), fleet::without_a_mart());
+    // How many rows are bad, and what is said of them.
+    let ran = quality(lake.path(), &[CHECKS]);
+    assert_eq!(ran.status, Some(1), "{}", ran.error);
+    assert_snapshot!(ran.output);
+}
+
+#[test]
+fn the_query_of_a_check_shows_its_bad_rows_and_masks_what_nobody_may_see() {
+    let lake = lake(&fleet::unwell());
+    let kept = tempfile::tempdir().expect("a folder");
+    let folder = kept.path().to_str().expect("a path");
+    quality(lake.path(), &[CHECKS, "--bad-rows", folder]);
+    for verdict in verdicts(lake.path()) {
+        let Some(query) = verdict["query"].as_str() else { continue };
+        // The parameters of a query that a person wrote.
+        let query = query.replace("$from", "'2023-01-01'").replace("$to", "'2023-01-01'");
+        let output = Command::new(env!("CARGO_BIN_EXE_fms-sql"))
+            .args(["--format", "json", "--lake"])
+            .arg(lake.path())
+            .arg(&query)
+            .output()
+            .expect("fms-sql starts");
+        assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
+        let shown = String::from_utf8(output.stdout).expect("UTF-8");
+        let name = verdict["check"].as_str().expect("a name").replace(|c: char| !c.is_alphanumeric(), "-");
+        let file = kept.path().join(format!("{}.{name}.jsonl", verdict["table"].as_str().expect("a table")));
+        let kept = fs::read_to_string(&file).expect("a file of bad rows");
+        assert_eq!(kept.lines().count(), shown.lines().count(), "{verdict}");
+        assert!(kept.lines().count() > 0, "{verdict}");
+        for row in kept.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")) {
+            let table = verdict["table"].as_str();
+            if table == Some("vehicle_kinematic_report") {
+                assert!(row.get("latitude").is_none_or(Value::is_null), "{row}");
+                assert!(row["previous"].get("latitude").is_none_or(Value::is_null), "{row}");
+            }
+        }
+    }
+}
+
+/// Only the check that is wrong could not run. The others have their verdicts.
+#[test]
+fn a_check_that_is_wrong_keeps_no_other_from_running() {
+    let lake = lake(&fleet::well());
+    let file = suite(
+        "  - {name: fuel, range: {column: fuel_level, min: 0, max: 100}}\n  \
+         - {name: misspelt, range: {column: fuel_levle, max: 100}}\n  \
+         - {name: of no table, in_table: {column: id, table: vehicles, to: id}}\n  \
+         - {name: rows, row_count: {min: 1}}\n  \
+         - {name: fresh, freshness: {max_age: 26h}}\n  \
+         - {name: types, schema: {id: bigint, rpm: double, wheels: int}}\n  \
+         - {name: same, equal: {left: select id from vehicle_status_report, right: select id from vehicle_status_report}}\n  \
+         - {name: not same, equal: {left: select id from vehicle_status_report, right: select 7 as id}}\n",
+    );
+    let path = file.path().to_str().expect("a path");
+    let ran = quality(lake.path(), &[path]);
+    assert_eq!(ran.status, Some(1), "{}", ran.error);
+    assert_snapshot!(ran.output);
+}
+
+#[test]
+fn the_exit_status_tells_a_failure_from_a_check_that_could_not_run() {
+    let lake = lake(&fleet::well());
+    let status = |checks: &str, arguments: &[&str]| {
+        let file = suite(checks);
+        let path = file.path().to_str().expect("a path").to_owned();
+        quality(lake.path(), &[&[path.as_str()], arguments].concat()).status
+    };
+    let warning = "  - {name: a, row_count: {max: 1}, severity: warning}\n";
+    assert_eq!(status("  - {name: a, row_count: {min: 1}}\n", &[]), Some(0));
+    assert_eq!(status("  - {name: a, row_count: {max: 1}}\n", &[]), Some(1));
+    assert_eq!(status("  - {name: a, holds: nothing > 1}\n", &[]), Some(2));
+    assert_eq!(status(warning, &[]), Some(0));
+    assert_eq!(status(warning, &["--fail-on", "warning"]), Some(1));
+}
+
+#[test]
+fn days_without_rows_and_rows_that_are_not_settled_are_not_looked_at() {
+    let lake = lake(&fleet::unwell());
+    let file = suite(
+        "  - {name: fuel, range: {column: fuel_level, max: 100}}\n  \
+         - {name: settled, range: {column: fuel_level, max: 100}, settle: 48h}\n",
+    );
+    let path = file.path().to_str().expect("a path");
+    let of = |arguments: &[&str]| quality(lake.path(), &[&[path, "--format", "json"], arguments].concat()).output;
+    let totals = |output: &str| -> Vec<u64> {
+        output
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["total"].as_u64().expect("a number"))
+            .collect()
+    };
+    let day = totals(&of(&[]));
+    assert!(day[0] > 0 && day[1] == 0, "{day:?}");
+    assert_eq!(totals(&of(&["--from", "2022-12-01", "--to", "2022-12-31"])), [0, 0]);
+}
+
+#[test]
+fn mistakes_are_explained_and_nothing_is_run() {
+    let lake = lake(&fleet::well());
+    let empty = tempfile::tempdir().expect("a folder");
+    let folder = empty.path().to_str().expect("a path");
+    let file = suite("  - {name: a, rows: 3}\n");
+    let path = file.path().to_str().expect("a path");
+    for (arguments, says) in [
+        (vec![folder], "has no file that ends in .yml or .yaml"),
+        (vec!["nowhere.yml"], "cannot read nowhere.yml"),
+        (vec![path], "unknown field `rows`"),
+        (vec![CHECKS, "--tag", "nothing"], "no check is chosen"),
+        (vec![CHECKS, "--from", "2023-01-02", "--to", "2023-01-01"], "--from 2023-01-02 is after --to 2023-01-01"),
+    ] {
+        let ran = quality(lake.path(), &arguments);
+        assert_eq!(ran.status, Some(2), "{}", ran.error);
+        assert!(ran.error.contains(says), "{}", ran.error);
+    }
+}
