@@ -78,7 +78,7 @@ impl Work<'_> {
                     let size = || {
                         let size =
                             |(name, partitions)| sources.get(name).map_or(0, |source: &Source| source.size(partitions));
-                        Size::from(day.inputs.0.iter().map(size).sum())
+                        Size::from(day.inputs.0.iter().map(size).sum::<u64>())
                     };
                     match &day.action {
                         Action::Build(why) => say(format!("  {}  build: {why} ({} of the lake)", day.date, size())),

@@ -70,7 +70,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
                 print(&lineage::text(&models, &select(&models, &choice.select)?));
                 Ok(Outcome::Done)
             }
-            command => Ok(with_lake(command, &runtime).await?),
+            command => with_lake(command, &runtime).await,
         }
     };
     let result = runtime.block_on(async {

@@ -81,6 +81,10 @@ fn a_table_of_somebody_else_is_left_alone() {
     world.models = models(&[("vehicle_status_report.sql", &model)]);
     let ran = world.mart("apply", &[]);
     assert_eq!(ran.status, Some(2), "{}", ran.output);
-    assert!(ran.error.contains("there is a table `fleet.vehicle_status_report` that is none of the mart"), "{}", ran.error);
+    assert!(
+        ran.error.contains("there is a table `fleet.vehicle_status_report` that is none of the mart"),
+        "{}",
+        ran.error
+    );
     assert!(world.keys().is_empty());
 }

@@ -53,7 +53,10 @@ fn a_mistake_in_a_query_is_named_with_its_line() {
         said("select a.ymd,", "select"),
         said(" as meters", " as metres"),
         said("count(distinct a.odometer) as rows", "avg(a.odometer) as rows"),
-        said("[sources.vehicle_status_report]", "[sources.trip]\ncolumns = \"id bigint\"\n[sources.vehicle_status_report]"),
+        said(
+            "[sources.vehicle_status_report]",
+            "[sources.trip]\ncolumns = \"id bigint\"\n[sources.vehicle_status_report]",
+        ),
     ];
     insta::assert_snapshot!(problems.concat());
 }

@@ -42,7 +42,8 @@ fn another_query_is_built_anew_and_can_be_compared_before() {
     mart(lake, models, "apply", &[]).ok();
     let other = tempfile::tempdir().expect("a folder");
     let (old, new) = (models.join("way.sql"), other.path().join("way.sql"));
-    fs::write(&new, WAY.replace("max(a.odometer) - min(b.odometer)", "case when a.id = 7 then 0 else 100 end")).expect("written");
+    fs::write(&new, WAY.replace("max(a.odometer) - min(b.odometer)", "case when a.id = 7 then 0 else 100 end"))
+        .expect("written");
     let paths = [&old, &new].map(|path| path.to_str().expect("UTF-8"));
     let compared = mart(lake, models, "diff", &[paths[0], paths[1], "--to", "2023-01-02"]);
     assert_eq!(compared.status, Some(1), "{}", compared.error);
@@ -60,7 +61,10 @@ fn rows_that_do_not_pass_a_check_are_not_published_and_stop_what_reads_them() {
     mart(lake, models, "apply", &[]).ok();
     let ways = "select ymd, id, meters from way order by ymd, id";
     let before = query(lake, ways);
-    convert(lake, &[("topics/b.json".to_owned(), status(7, 4, 7, 9000)), ("topics/c.json".to_owned(), status(8, 2, 10, 2150))]);
+    convert(
+        lake,
+        &[("topics/b.json".to_owned(), status(7, 4, 7, 9000)), ("topics/c.json".to_owned(), status(8, 2, 10, 2150))],
+    );
     let ran = mart(lake, models, "apply", &["--at-once", "1"]);
     assert_eq!((ran.status, ran.error.as_str()), (Some(1), ""));
     insta::assert_snapshot!(ran.output);

@@ -105,7 +105,8 @@ pub fn status(id: u32, day: u32, hour: u32, odometer: u32) -> String {
 
 /// A raw object of four days, on each of which two vehicles drive 100 m.
 pub fn four_days() -> (String, String) {
-    let rows = (1..=4).flat_map(|day| [7, 8].map(|id| [status(id, day, 8, day * 1000), status(id, day, 9, day * 1000 + 100)]));
+    let rows =
+        (1..=4).flat_map(|day| [7, 8].map(|id| [status(id, day, 8, day * 1000), status(id, day, 9, day * 1000 + 100)]));
     ("topics/a.json".to_owned(), rows.flatten().collect::<Vec<_>>().join("\n"))
 }
 

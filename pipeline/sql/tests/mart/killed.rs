@@ -87,7 +87,8 @@ fn tables_are_whole_whenever_a_build_dies() {
         if ended.signal() == Some(Signal::SIGKILL as i32) {
             hit += 1;
             let halfway = seen(&world);
-            let is_either = |(name, rows): (&String, &Vec<String>)| Some(rows) == before.get(name) || Some(rows) == after.get(name);
+            let is_either =
+                |(name, rows): (&String, &Vec<String>)| Some(rows) == before.get(name) || Some(rows) == after.get(name);
             assert!(halfway.len() == before.len() && halfway.iter().all(is_either), "{at}: {halfway:#?}");
         } else {
             assert!(ended.success(), "{at}: it ended with {ended}");
