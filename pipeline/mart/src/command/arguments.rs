@@ -166,7 +166,7 @@ impl Choice {
 
 /// Everything that is wrong with models, each in a line.
 pub(super) fn problems(errors: Vec<ModelError>) -> anyhow::Error {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = errors.into_iter().map(|error| error.to_string()).collect();
     anyhow!(lines.join("\n"))
 }
 
