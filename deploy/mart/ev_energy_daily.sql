@@ -50,13 +50,13 @@ with reports as (
 steps as (
   select
     *,
-    coalesce(
-      least(
-        extract(epoch from lead(timestamp_iso) over by_time) - extract(epoch from timestamp_iso),
-        cast(60 as double precision)
-      ),
-      0
-    ) as seconds,
+    case
+      when lead(timestamp_iso) over by_time <= timestamp_iso + interval '1' minute
+        then extract(epoch from lead(timestamp_iso) over by_time) - extract(epoch from timestamp_iso)
+      -- The last report of the day is that of a moment.
+      when lead(timestamp_iso) over by_time is null then 0
+      else 60
+    end as seconds,
     voltage * current / 1000 as kw,
     row_number() over (partition by ymd, id order by timestamp_iso desc, seq desc, soc desc, voltage desc, current desc)
       as number_from_end

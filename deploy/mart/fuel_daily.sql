@@ -32,6 +32,7 @@ id | timestamp_iso        | seq | engine_running | fuel_rate | fuel_level | gear
 7  | 2023-01-01T00:01:00Z | 2   | true           | 12        | 9          | 3    | 2000
 7  | 2023-01-01T00:01:00Z | 2   | true           | 12        | 9          | 3    | 2000
 7  | 2023-01-01T01:00:00Z | 3   | false          | 0         | 80         | 0    | 3000
+7  | 2023-01-01T01:00:10Z | 4   | true           | 9         | 80         | 0    | 3000
 8  | 2023-01-01T00:00:00Z | 0   |                |           |            | 0    | 5000
 """
 # 30 s at 6 l/h are 0.05 l, 30 s at 12 l/h are 0.1 l, and 60 s of the 59 minutes at 12 l/h are 0.2 l, on 2 km.
@@ -48,10 +49,13 @@ with reports as (
 steps as (
   select
     *,
-    least(
-      extract(epoch from lead(timestamp_iso) over by_time) - extract(epoch from timestamp_iso),
-      cast(60 as double precision)
-    ) as seconds,
+    case
+      when lead(timestamp_iso) over by_time <= timestamp_iso + interval '1' minute
+        then extract(epoch from lead(timestamp_iso) over by_time) - extract(epoch from timestamp_iso)
+      -- The last report of the day is that of a moment.
+      when lead(timestamp_iso) over by_time is null then 0
+      else 60
+    end as seconds,
     lead(fuel_level) over by_time - fuel_level as filled,
     lead(odometer) over by_time - odometer as meters
   from reports
@@ -60,9 +64,9 @@ steps as (
 days as (
   select
     ymd, id,
-    sum(case when engine_running and seconds > 0 then seconds else 0 end) as engine_s,
-    sum(case when fuel_rate > 0 and seconds > 0 then fuel_rate * seconds / 3600 else 0 end) as fuel_l,
-    sum(case when fuel_rate > 0 and seconds > 0 and gear = 0 then fuel_rate * seconds / 3600 else 0 end) as idle_fuel_l,
+    sum(case when engine_running then seconds else 0 end) as engine_s,
+    sum(case when fuel_rate > 0 then fuel_rate * seconds / 3600 else 0 end) as fuel_l,
+    sum(case when fuel_rate > 0 and gear = 0 then fuel_rate * seconds / 3600 else 0 end) as idle_fuel_l,
     sum(case when filled >= 5 then 1 else 0 end) as refuels,
     case when min(meters) >= 0 then (max(odometer) - min(odometer)) / cast(1000 as double precision) end as distance_km,
     count(fuel_rate) as rates

@@ -9,7 +9,7 @@ columns = """
 id             bigint     the vehicle
 event_at       timestamp  when it happened
 event_type     string     harsh_brake, harsh_accel, harsh_corner or overspeed
-event_id       string     the name that the device gave it; empty if it gave none
+event_id       string     the name that the device gave it; `none` if it gave none
 severity       bigint     as the device rates it
 value          double     m/s² for accelerations, km/h for overspeed
 latitude       double     degrees
@@ -43,19 +43,19 @@ id | ymd        | begin_at             | end_at
 """
 expect = """
 id | event_at             | event_type  | event_id | severity | value | trip_begin_at
-7  | 2023-01-01T07:00:00Z | harsh_accel |          | 1        | 2.5   |
+7  | 2023-01-01T07:00:00Z | harsh_accel | none     | 1        | 2.5   |
 7  | 2023-01-01T08:00:05Z | harsh_brake | A        | 2        | -3.5  | 2023-01-01T08:00:00Z
 7  | 2023-01-01T08:00:05Z | overspeed   | B        | 1        | 92    | 2023-01-01T08:00:00Z
 """
 */
 with events as (
   select
-    id, ymd, timestamp_iso as event_at, event_type, coalesce(event_id, '') as event_id,
+    id, ymd, timestamp_iso as event_at, event_type, coalesce(event_id, 'none') as event_id,
     max(severity) as severity, max(value) as value, max(latitude) as latitude, max(longitude) as longitude
   from vehicle_event_report
   where event_type in ('harsh_brake', 'harsh_accel', 'harsh_corner', 'overspeed')
     and id is not null and timestamp_iso is not null
-  group by id, ymd, timestamp_iso, event_type, coalesce(event_id, '')
+  group by id, ymd, timestamp_iso, event_type, coalesce(event_id, 'none')
 ),
 placed as (
   select events.id, events.event_at, max(trip.begin_at) as trip_begin_at

@@ -44,6 +44,7 @@ pub(crate) enum Phase {
     AwaitingFailure,
     Draining,
     Stopping,
+    Afterwards,
     Observing,
     Comparing,
     Balancing,
@@ -60,6 +61,7 @@ impl Phase {
             Self::AwaitingFailure => "waiting for the expected failure",
             Self::Draining => "waiting until it has drained",
             Self::Stopping => "stopping the subject",
+            Self::Afterwards => "running what follows the pipeline",
             Self::Observing => "observing the result",
             Self::Comparing => "comparing with the snapshots",
             Self::Balancing => "counting the rows",
@@ -162,7 +164,7 @@ impl Evidence {
                 Phase::StartingSubject | Phase::AwaitingFailure | Phase::Draining | Phase::Stopping => {
                     &mut times.settle
                 }
-                Phase::Observing | Phase::Comparing | Phase::Balancing => &mut times.observe,
+                Phase::Afterwards | Phase::Observing | Phase::Comparing | Phase::Balancing => &mut times.observe,
             };
             *time += end - *begun;
         }

@@ -20,6 +20,9 @@ use crate::plan::{Action, Day, Noted, Scope, named, plan};
 use crate::query;
 use crate::sources::Source;
 
+/// How often the files of a partition's inputs are listed again, because others replaced them.
+const MAX_ROUNDS: usize = 5;
+
 /// How models are built.
 pub(crate) struct Work<'w> {
     pub models: &'w Models,
@@ -78,7 +81,7 @@ impl Work<'_> {
                     let size = || {
                         let size =
                             |(name, partitions)| sources.get(name).map_or(0, |source: &Source| source.size(partitions));
-                        Size::from(day.inputs.0.iter().map(size).sum())
+                        Size::from(day.inputs.0.iter().map(size).sum::<u64>())
                     };
                     match &day.action {
                         Action::Build(why) => say(format!("  {}  build: {why} ({} of the lake)", day.date, size())),
@@ -240,18 +243,51 @@ impl Work<'_> {
         sources: &BTreeMap<String, Source>,
         before: Option<Built>,
     ) -> anyhow::Result<(Built, bool)> {
-        let output = self.output(model, day.date, &day.inputs, sources).await?;
-        let noted = Noted { model: model.digest(), inputs: day.inputs };
+        let date = day.date;
+        let (output, inputs) = self.output_of_now(model, day, sources).await?;
+        let noted = Noted { model: model.digest(), inputs };
         // What has been found to be the same stays where it is, so that nothing that reads it has to be built again.
         let same = before.filter(|before| before.content == output.content);
         let is_same = same.is_some();
         let folder = match same {
             Some(before) => before.folder,
-            None => self.catalog.store(model, day.date, &output).await?,
+            None => self.catalog.store(model, date, &output).await?,
         };
         let built = Built { folder, content: output.content, rows: output.rows, noted };
-        self.catalog.publish(model, day.date, &built).await?;
+        self.catalog.publish(model, date, &built).await?;
         Ok((built, is_same))
+    }
+
+    /// The rows of a partition, and what they were made of. A file is only read in the state in which it was listed; if one
+    /// was replaced or removed since, as by a compaction, they are listed again.
+    async fn output_of_now(
+        &self,
+        model: &Model,
+        day: Day,
+        sources: &BTreeMap<String, Source>,
+    ) -> anyhow::Result<(Output, Inputs)> {
+        let date = day.date;
+        let mut inputs = day.inputs;
+        let mut result = self.output(model, date, &inputs, sources).await;
+        for _ in 0..MAX_ROUNDS {
+            let Err(error) = result else { break };
+            let scope = Scope { from: Some(date), to: Some(date), ..Scope::default() };
+            let mut listed = BTreeMap::new();
+            for (name, reads) in &model.sources {
+                let source = match sources.get(name).filter(|_| reads.is_model) {
+                    Some(source) => source.clone(),
+                    None => Source::of_lake(self.lake, name, self.models, scope).await?,
+                };
+                listed.insert(name.clone(), source);
+            }
+            let now = self.days(model, &listed, &BTreeMap::new()).into_iter().find(|day| day.date == date);
+            let now = now.map(|day| day.inputs).filter(|now| *now != inputs);
+            // The files are as they were, so there is another reason.
+            let Some(now) = now else { return Err(error) };
+            result = self.output(model, date, &now, &listed).await;
+            inputs = now;
+        }
+        Ok((result?, inputs))
     }
 
     /// The rows of a partition, made on a task of its own, so that all cores have work.

@@ -57,7 +57,7 @@ pub(crate) async fn build(engine: &Engine, model: &Model, date: Date) -> anyhow:
     let file = tempfile::Builder::new().suffix(".parquet").tempfile().context("cannot create a temporary file")?;
     let out = Hashed { file: BufWriter::new(file.reopen()?), hash: Sha256::new() };
     let rows = query::rows(engine.context(), model).await?.filter(query::column(DAY).eq(lit(date.to_string())))?;
-    let columns = model.columns.iter().map(|column| query::column(&column.field.name)).collect();
+    let columns: Vec<_> = model.columns.iter().map(|column| query::column(&column.field.name)).collect();
     let keys = model.keys.iter().map(|key| query::column(key).sort(true, false)).collect();
     let mut rows = rows.select(columns)?.sort(keys)?.execute_stream().await.map_err(Problem::from)?;
     // Nothing in the file depends on the program that wrote it.

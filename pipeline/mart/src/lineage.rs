@@ -12,10 +12,7 @@ pub(crate) fn text(models: &Models, selected: &BTreeSet<&str>) -> String {
         let _ = writeln!(text, "{}: {}", model.name, model.grain);
         for (source, reads) in &model.sources {
             let kind = if reads.is_model { "" } else { " (lake)" };
-            let days = match (reads.before, reads.after) {
-                (0, 0) => String::new(),
-                (before, after) => format!(", {before} days before and {after} after"),
-            };
+            let days = reads.days().map(|days| format!(", {days}")).unwrap_or_default();
             let _ = writeln!(text, "  <- {source}{kind}{days}");
         }
         for other in models.iter().filter(|other| other.sources.contains_key(&model.name)) {

@@ -15,7 +15,7 @@ use crate::model::{DAY, Model, Models};
 use crate::plan::{Scope, day_of};
 
 /// A table that models read.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Source {
     /// `None` if the lake does not have it, so that it has no rows.
     definition: Option<Definition>,

@@ -37,6 +37,9 @@ pub struct Settings {
     /// `subjects`: the processes that belong to the pipeline beside the subject itself. They are started with it, in
     /// this order, and have the same environment.
     pub subjects: Vec<FurtherSubject>,
+    /// `afterwards`: the programs that are run, one after the other, when the pipeline has drained and ended, before
+    /// anything is observed. They have the same environment.
+    pub afterwards: Vec<FurtherSubject>,
     /// `env`: environment variables of the subject, in addition to the stack's endpoints.
     pub env: BTreeMap<String, String>,
     /// `env_when_restarted`: variables that override `env` on schedules that start the subject more than once. A member
@@ -104,6 +107,9 @@ pub(super) struct File {
     /// Processes that belong to the pipeline beside the subject itself. They are started with it, in this order, with
     /// the same environment.
     subjects: Option<Vec<FurtherSubject>>,
+    /// Programs that are run, one after the other, when the pipeline has drained and ended, before anything is observed,
+    /// such as one that builds tables of what was stored. They have the same environment, and have to end with status 0.
+    afterwards: Option<Vec<FurtherSubject>>,
     /// Environment of the subject, beside the addresses of the services. `${namespace}` in a value is what stands before the names of
     /// topics, tables and buckets on services that tests share.
     env: BTreeMap<String, String>,
@@ -276,7 +282,7 @@ impl File {
 
 impl Settings {
     /// The settings with the stack's namespace filled in where the subject sees it: in `args`, `env`,
-    /// `env_when_restarted`, `variants` and `groups`.
+    /// `env_when_restarted`, `variants`, `groups` and further programs.
     #[must_use]
     pub fn within(&self, namespace: &str) -> Self {
         let fill_in = |text: &String| namespace::fill_in(text, namespace);
@@ -287,6 +293,7 @@ impl Settings {
             env_when_restarted: variables(&self.env_when_restarted),
             variants: self.variants.iter().map(|(name, env)| (name.clone(), variables(env))).collect(),
             subjects: self.subjects.iter().map(|subject| subject.within(namespace)).collect(),
+            afterwards: self.afterwards.iter().map(|program| program.within(namespace)).collect(),
             groups: self.groups.iter().map(|group| namespace::group(group, namespace)).collect(),
             ..self.clone()
         }
@@ -301,6 +308,7 @@ impl Settings {
             replace(&mut settings.topic, file.topic.as_ref());
             replace(&mut settings.args, file.args.as_ref());
             replace(&mut settings.subjects, file.subjects.as_ref());
+            replace(&mut settings.afterwards, file.afterwards.as_ref());
             replace(&mut settings.resources.buckets, file.buckets.as_ref());
             replace(&mut settings.resources.databases, file.databases.as_ref());
             replace(&mut settings.resources.notifications, file.notifications.as_ref());
@@ -346,7 +354,7 @@ impl Settings {
                 format!("`{topic}` is among `output_topics` and among `dead_letters`; name it in one of them");
             return Err(FixtureError::new(path, problem));
         }
-        check_subjects(&settings.subjects)
+        check_subjects(&[&settings.subjects[..], &settings.afterwards].concat())
             .and_then(|()| queues::check(&settings.resources, &settings.drained_queues, &settings.unobserved_objects))
             .map_err(|problem| FixtureError::new(path, problem))?;
         let observed = Observed { resources: &settings.resources, dead_letters: &settings.dead_letters };

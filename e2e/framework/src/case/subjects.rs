@@ -1,4 +1,5 @@
-//! The processes that belong to the pipeline beside the subject itself, `[[subjects]]`.
+//! The processes that belong to the pipeline beside the subject itself, `[[subjects]]`, and the programs that follow it,
+//! `[[afterwards]]`.
 
 use serde::Deserialize;
 
@@ -72,7 +73,7 @@ pub(super) fn check(subjects: &[FurtherSubject]) -> Result<(), String> {
     for (at, FurtherSubject { name, args, command }) in subjects.iter().enumerate() {
         let SubjectName(name) = name;
         if subjects[..at].iter().any(|other| other.name.0 == *name) {
-            return Err(format!("two of `subjects` have the name `{name}`"));
+            return Err(format!("two of `subjects` and `afterwards` have the name `{name}`"));
         }
         match command {
             Some(_) if !args.is_empty() => {
@@ -124,7 +125,10 @@ mod tests {
             ("name = 'a'", "the subject `a` has neither `args` nor `command`"),
             ("name = 'a'\nargs = ['x']\ncommand = 'y'", "has `args` and `command`"),
             ("name = 'a'\ncommand = 'X=1 y'", "write `env X=1 y`"),
-            ("name = 'a'\nargs = ['x']\n[[subjects]]\nname = 'a'\nargs = ['x']", "two of `subjects` have the name `a`"),
+            (
+                "name = 'a'\nargs = ['x']\n[[subjects]]\nname = 'a'\nargs = ['x']",
+                "two of `subjects` and `afterwards` have the name `a`",
+            ),
         ] {
             let error = read(&format!("[[subjects]]\n{text}")).expect_err(text);
             assert!(error.contains(problem), "{error}");

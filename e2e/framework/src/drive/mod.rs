@@ -8,6 +8,8 @@ mod first_write;
 mod members;
 mod state;
 
+use std::time::Instant;
+
 pub use self::state::KilledStates;
 use crate::calls::{Fault, Hits, Trouble};
 use crate::case::{Case, Expectation, SeedObject};
@@ -16,7 +18,7 @@ use crate::hearing::Hearing;
 use crate::schedule::{self, Schedule};
 use crate::settle::{Covered, DrainedQueue, Goal, STOP_LIMIT, SettleError, Settling};
 use crate::stack::{Record, Stack, StackError};
-use crate::subject::{Program, Subject, SubjectError};
+use crate::subject::{Program, Subject, SubjectError, describe};
 use crate::suite::Suite;
 
 /// Why a run under a schedule failed.
@@ -28,6 +30,8 @@ pub(crate) enum DriveError {
     Subject(#[from] SubjectError),
     #[error(transparent)]
     Settle(#[from] SettleError),
+    #[error("`{name}`, which `afterwards` runs when the pipeline has ended, {problem}; its log says why")]
+    Afterwards { name: String, problem: String },
 }
 
 impl DriveError {
@@ -35,7 +39,7 @@ impl DriveError {
     pub(crate) fn is_infrastructure(&self) -> bool {
         match self {
             Self::Stack(error) | Self::Settle(SettleError::Stack(error)) => error.infrastructure,
-            Self::Subject(_) | Self::Settle(_) => false,
+            Self::Subject(_) | Self::Settle(_) | Self::Afterwards { .. } => false,
         }
     }
 }
@@ -74,8 +78,36 @@ pub(crate) struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    /// Runs the case until its subject has drained and stopped, or has failed as the case expects.
+    /// Runs the case until its subject has drained and stopped, or has failed as the case expects; then, what follows the
+    /// pipeline.
     pub(crate) fn run(&self) -> Result<Disturbance, DriveError> {
+        let disturbance = self.disturbed()?;
+        // Of a state that another run goes on from, nothing is observed here, and a pipeline that failed has no results.
+        let is_observed = !matches!(disturbance, Disturbance::SameState(_));
+        if is_observed && !matches!(self.case.expectation, Expectation::Failure { .. }) {
+            self.afterwards()?;
+        }
+        Ok(disturbance)
+    }
+
+    /// Runs the programs that follow the pipeline, each to its end.
+    fn afterwards(&self) -> Result<(), DriveError> {
+        let settings = &self.case.settings;
+        for program in &settings.afterwards {
+            self.evidence.phase(Phase::Afterwards);
+            let name = program.name.as_str();
+            let problem = match self.start_one(name)?.wait(Instant::now() + settings.timeout) {
+                Some(status) if status.success() => continue,
+                Some(status) => format!("ended with {}", describe(status)),
+                None => format!("has not ended within {:?}", settings.timeout),
+            };
+            return Err(DriveError::Afterwards { name: name.to_owned(), problem });
+        }
+        Ok(())
+    }
+
+    /// Runs the subject under the schedule.
+    fn disturbed(&self) -> Result<Disturbance, DriveError> {
         let records = &self.case.records;
         self.create_tables()?;
         self.put_objects()?;
@@ -180,7 +212,8 @@ impl Drive<'_> {
         if let Schedule::Variant(variant) = self.schedule {
             environment.extend(settings.variants.get(variant).cloned().unwrap_or_default());
         }
-        let further = settings.subjects.iter().find(|subject| subject.name.as_str() == name);
+        let mut further = settings.subjects.iter().chain(&settings.afterwards);
+        let further = further.find(|subject| subject.name.as_str() == name);
         let (program, args) = match further {
             Some(subject) => (&subject.program(own), &subject.args),
             None => (program, &settings.args),

@@ -95,14 +95,14 @@ pub(super) struct Choice {
 #[derive(Debug, Clone, Args)]
 pub(super) struct Place {
     /// The folder of a lake, in which the mart is, too.
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["database", "to"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["database", "mart"])]
     lake: Option<PathBuf>,
     /// The database of the Glue catalog that has the tables of the lake, and gets those of the mart.
     #[arg(long, env = "FMS_LAKE_DATABASE", value_name = "NAME", required_unless_present = "lake")]
     database: Option<String>,
     /// Where the files of the mart are, such as `s3://lake/mart`.
-    #[arg(long, env = "FMS_MART_TO", value_name = "URL", required_unless_present = "lake")]
-    to: Option<S3Url>,
+    #[arg(long, env = "FMS_MART", value_name = "URL", required_unless_present = "lake")]
+    mart: Option<S3Url>,
     /// The key of AWS KMS by which files are encrypted. The bucket's encryption if it is not given.
     #[arg(long, env = "FMS_LAKE_SSE_KMS_KEY_ID", value_name = "KEY")]
     sse_kms_key_id: Option<String>,
@@ -166,7 +166,7 @@ impl Choice {
 
 /// Everything that is wrong with models, each in a line.
 pub(super) fn problems(errors: Vec<ModelError>) -> anyhow::Error {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = errors.into_iter().map(|error| error.to_string()).collect();
     anyhow!(lines.join("\n"))
 }
 
@@ -180,7 +180,7 @@ impl Place {
             return Ok((Lake::in_folder(lake, database.unwrap_or("lake"), time)?, Box::new(Folder::new(lake))));
         }
         let database = database.context("name the lake: --lake FOLDER, or --database NAME of the Glue catalog")?;
-        let to = self.to.as_ref().context("name the place of the mart: --to s3://…")?;
+        let mart = self.mart.as_ref().context("name the place of the mart: --mart s3://…")?;
         let retry = Retry::new("fms mart", Some(PATIENCE), DELAY_MAX, |_| {});
         let aws = fms_aws::load(runtime);
         let storage = Storage {
@@ -188,7 +188,7 @@ impl Place {
             expected_bucket_owner: self.expected_bucket_owner.clone(),
             ..Storage::default()
         };
-        let catalog = Bucket::new(&aws, to, database, &retry, storage);
+        let catalog = Bucket::new(&aws, mart, database, &retry, storage);
         Ok((Lake::in_catalog(&aws, database, time, &retry), Box::new(catalog)))
     }
 }

@@ -132,6 +132,17 @@ impl Model {
 }
 
 impl Reads {
+    /// The days that are read beside the own one, as `reads` has them; `None` if there is none.
+    pub fn days(&self) -> Option<String> {
+        let days = |number: u32| if number == 1 { "1 day".to_owned() } else { format!("{number} days") };
+        match (self.before, self.after) {
+            (0, 0) => None,
+            (before, 0) => Some(format!("{} before", days(before))),
+            (0, after) => Some(format!("{} after", days(after))),
+            (before, _) => Some(format!("{} before and after", days(before))),
+        }
+    }
+
     /// The first and the last day that the partition of a day reads.
     pub fn window(&self, day: jiff::civil::Date) -> (jiff::civil::Date, jiff::civil::Date) {
         let days = |days: u32| Span::new().days(i64::from(days));

@@ -1,7 +1,9 @@
 //! A mart in S3 and Glue: how a partition is swapped in, and what two do at once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use e2e::internals::{CallName, Fault, Moment, Stack as _};
 use serde_json::{Value, json};
 
 use crate::harness::{TOTAL, World, four_days, late, models};
@@ -87,4 +89,26 @@ fn a_table_of_somebody_else_is_left_alone() {
         ran.error
     );
     assert!(world.keys().is_empty());
+}
+
+#[test]
+fn a_file_that_is_replaced_after_it_was_listed_is_listed_again() {
+    let world = Arc::new(World::new());
+    world.convert(&[four_days()]);
+    let objects = world.stack.objects("lake").expect("the bucket");
+    let file = |day: u32, hour: u32| {
+        let folder = format!("/ymd=2023-01-{day:02}/hour={hour:02}/");
+        objects.iter().find(|(key, _)| key.contains(&folder)).expect("a file").clone()
+    };
+    // Before the first file is read, the one of the first hour gets the rows of the second.
+    let ((key, _), (_, body)) = (file(1, 8), file(1, 9));
+    let other = Arc::clone(&world);
+    let hook = move |_: &str| other.stack.put_object("lake", &key, &body).expect("put");
+    let call = CallName { service: "s3".to_owned(), operation: "GetObject".to_owned(), nth: 1, target: None };
+    world.stack.calls().inject(Fault::Hold { call, moment: Moment::Before, hook: Box::new(hook) });
+    world.mart("apply", &["--at-once", "1"]).ok();
+    let rows = world.query("select meters from way where ymd = '2023-01-01' order by id");
+    assert_eq!(rows, [json!({"meters": 0}), json!({"meters": 0})]);
+    let again = world.mart("apply", &[]).ok();
+    assert!(again.starts_with("0 partitions built"), "{again}");
 }

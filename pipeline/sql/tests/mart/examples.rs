@@ -71,6 +71,22 @@ fn a_mistake_in_the_front_matter_is_named_before_anything_is_begun() {
 }
 
 #[test]
+fn the_model_of_the_documentation_is_complete() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/mart.md")).expect("the page");
+    let model = page.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a model");
+    let files = fs::read_dir(MODELS).expect("the models").map(|entry| entry.expect("an entry").path());
+    let folder = models(&[("daily_harsh_events.sql", model)]);
+    for file in files {
+        fs::copy(&file, folder.path().join(file.file_name().expect("a name"))).expect("copied");
+    }
+    assert_eq!(test(folder.path(), &["--select", "daily_harsh_events"]).ok(), "1 examples are as expected, 0 are not\n");
+    for file in fs::read_dir(MODELS).expect("the models") {
+        let name = file.expect("an entry").file_name().into_string().expect("UTF-8");
+        assert!(page.contains(&format!("(../deploy/mart/{name})")), "the page does not name {name}");
+    }
+}
+
+#[test]
 fn lineage_says_what_is_made_of_what() {
     let ran: Ran = program().args(["mart", "lineage", "--models", MODELS]).output().expect("fms-sql starts").into();
     insta::assert_snapshot!(ran.ok());

@@ -217,7 +217,7 @@ impl World {
     pub fn command(&self, command: &str, arguments: &[&str]) -> Command {
         let mut program = program();
         program.args(["mart", command, "--models"]).arg(self.models.path()).args(["--database", "fleet"]);
-        program.args(["--to", "s3://lake/mart"]).args(arguments).envs(self.stack.environment());
+        program.args(["--mart", "s3://lake/mart"]).args(arguments).envs(self.stack.environment());
         program
     }
 

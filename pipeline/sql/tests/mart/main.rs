@@ -5,3 +5,4 @@ mod examples;
 mod folder;
 mod harness;
 mod killed;
+mod simulated;
