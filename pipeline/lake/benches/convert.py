@@ -116,10 +116,13 @@ def be_awswrangler(raw, out):
 
 def fetch(out, moto):
     """Brings the files that awswrangler has written into the folder in which they are counted."""
+    import boto3
+
+    store = boto3.client("s3", endpoint_url=moto["AWS_ENDPOINT_URL"], region_name=moto["AWS_DEFAULT_REGION"],
+                         aws_access_key_id=moto["AWS_ACCESS_KEY_ID"], aws_secret_access_key=moto["AWS_SECRET_ACCESS_KEY"])
     for at, path in enumerate(json.loads((pathlib.Path(out) / "keys.json").read_text())):
-        url = moto["AWS_ENDPOINT_URL"] + "/" + path.removeprefix("s3://")
-        with urllib.request.urlopen(url) as answer, open(pathlib.Path(out) / f"{at}.parquet", "wb") as file:
-            shutil.copyfileobj(answer, file)
+        bucket, key = path.removeprefix("s3://").split("/", 1)
+        store.download_file(bucket, key, str(pathlib.Path(out) / f"{at}.parquet"))
 
 
 def run(command, environment):

@@ -61,7 +61,9 @@ pub(crate) fn batch(
 }
 
 fn array(column: Column) -> Result<ArrayRef, ArrowError> {
-    let nulls = Some(NullBuffer::new(BooleanBuffer::from(column.valid)));
+    // Without any null there is nothing to look at row by row.
+    let has_nulls = column.valid.contains(&false);
+    let nulls = has_nulls.then(|| NullBuffer::new(BooleanBuffer::from(column.valid)));
     Ok(match (column.values, &column.data_type) {
         (Values::Boolean(values), _) => Arc::new(BooleanArray::new(values.into(), nulls)),
         (Values::Int(values), Type::Date) => Arc::new(Date32Array::new(values.into(), nulls)),

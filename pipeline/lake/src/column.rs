@@ -23,6 +23,15 @@ pub(crate) struct Column {
     /// Whether there is a value, for each row.
     pub valid: Vec<bool>,
     pub values: Values,
+    /// The last text of a column of times: the rows of a message have some of them in common.
+    last_time: LastTime,
+}
+
+/// A text, and what it is as a time: its milliseconds, and whether it says more than those; `None` if it is no time.
+#[derive(Debug, Default)]
+struct LastTime {
+    text: String,
+    time: Option<(i64, bool)>,
 }
 
 /// The values themselves. A row without a value has one that does not count.
@@ -63,7 +72,7 @@ impl Column {
             }
             Type::Struct(fields) => Values::Struct(Columns::new(fields, keeps_rest)),
         };
-        Self { data_type: data_type.clone(), valid: Vec::new(), values }
+        Self { data_type: data_type.clone(), valid: Vec::new(), values, last_time: LastTime::default() }
     }
 
     /// How many rows there are.
@@ -108,11 +117,21 @@ impl Column {
                 integer.map(|value| values.push(value))
             }
             Values::Bigint(values) if self.data_type == Type::Timestamp => {
-                let instant = Some(text).filter(|_| is_string).and_then(Instant::parse);
-                if instant.is_some_and(|instant| instant.says_more(zone)) {
+                let time = if !is_string {
+                    None
+                } else if self.last_time.text == text {
+                    self.last_time.time
+                } else {
+                    let time = Instant::parse(text).map(|instant| (instant.millis, instant.says_more(zone)));
+                    self.last_time.text.clear();
+                    self.last_time.text.push_str(text);
+                    self.last_time.time = time;
+                    time
+                };
+                if time.is_some_and(|(_, says_more)| says_more) {
                     left = Left::Original;
                 }
-                instant.map(|instant| values.push(instant.millis))
+                time.map(|(millis, _)| values.push(millis))
             }
             Values::Bigint(values) => number.and_then(number::integer).map(|value| values.push(value)),
             Values::Float(values) => number.and_then(number::float).map(|value| values.push(value)),

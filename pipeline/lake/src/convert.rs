@@ -21,7 +21,7 @@ use crate::partition::Partition;
 use crate::quarantine::{Ledger, Object, Origin, Quarantine};
 use crate::raw_key::KeyTemplate;
 use crate::rest::{RESERVED, REST};
-use crate::shape::{Fields, Shape};
+use crate::shape::{Fields, Learned, Shape};
 use crate::table::{Identity, Table};
 use crate::types::Field;
 
@@ -262,19 +262,19 @@ impl<'s, S: Surroundings> Converter<'s, S> {
         if self.only.is_some_and(|tables| !tables.contains(&identity)) || self.failed.contains_key(&identity) {
             return Ok(());
         }
-        let filling = match self.tables.entry(identity.clone()) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let table = match self.surroundings.table(&identity) {
-                    Ok(table) => table,
-                    Err(error) => {
-                        self.failed.insert(identity, error);
-                        return Ok(());
-                    }
-                };
-                entry.insert(Filling::new(table, &self.settings.sort_fields)?)
+        if !self.tables.contains_key(&identity) {
+            match self.surroundings.table(&identity) {
+                Ok(table) => {
+                    let filling = Filling::new(table, &self.settings.sort_fields)?;
+                    self.tables.insert(identity.clone(), filling);
+                }
+                Err(error) => {
+                    self.failed.insert(identity, error);
+                    return Ok(());
+                }
             }
-        };
+        }
+        let Some(filling) = self.tables.get_mut(&identity) else { return Ok(()) };
         let zone = &self.settings.zone;
         let stored = match partition(row, self.settings) {
             Err(misfit) => Err(misfit.into()),
@@ -343,7 +343,7 @@ struct Filling<W: Write + Send> {
     files: BTreeMap<Partition, File<W>>,
     quarantine: Quarantine<W>,
     /// What the rows have that the table lacks. While there is something, rows are learned from and not stored.
-    learned: Option<Fields>,
+    learned: Option<Learned>,
 }
 
 impl<W: Write + Send> Filling<W> {
@@ -387,6 +387,9 @@ impl<W: Write + Send> Filling<W> {
     fn learn(&mut self, row: &Row<'_>, zone: &TimeZone) -> Result<(), Misfit> {
         let members: Vec<_> = row.fields().collect();
         let columns = self.table.as_ref().map_or(&[][..], |table| &table.columns);
+        if self.learned.as_ref().is_some_and(|learned| learned.knows(&members, columns, zone)) {
+            return Ok(());
+        }
         let mut lacks = Fields::default();
         if self.table.as_ref().is_none_or(|table| table.growth.is_open()) {
             lacks.learn(&members, columns, &RESERVED, zone)?;
@@ -398,7 +401,7 @@ impl<W: Write + Send> Filling<W> {
             let expected = "a value for which a column can be made";
             return Err(Misfit::new(Reason::Type, expected, "one whose original text has a column of another type"));
         }
-        self.learned.get_or_insert_default().merge(lacks);
+        self.learned.get_or_insert_default().add(&members, lacks, columns, &RESERVED);
         self.files.clear();
         Ok(())
     }
@@ -406,7 +409,7 @@ impl<W: Write + Send> Filling<W> {
     fn finish(self, identity: &Identity) -> Result<Outcome<W>, ConvertError> {
         if let Some(learned) = &self.learned {
             let mut columns = self.table.as_ref().map(|table| table.columns.clone()).unwrap_or_default();
-            learned.grow(&mut columns);
+            learned.fields().grow(&mut columns);
             return Ok(Outcome::Grow { table: self.table, columns });
         }
         let mut files = Vec::new();

@@ -4,11 +4,11 @@
 //!
 //! - A name of lower-case letters, digits and `_` stays as it is, unless it ends in `__raw`.
 //! - In every other name, letters become lower case and other characters `_`. If it then ends in `__raw`, which is kept
-//!   for   the original texts of times, another `_` follows.
+//!   for the original texts of times, another `_` follows.
 //! - Where two names in an object become the same, or one is that of a partition key or `_rest`, the name that stays as
 //!   it is has it, then the others by the order of their bytes: `a`, `a__2`, `a__3`.
 //! - A name of more than 250 bytes is cut and ends with a hash of the whole. With `__raw` it has the 255 bytes that
-//!   Glue   takes.
+//!   Glue takes.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

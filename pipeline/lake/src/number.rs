@@ -16,6 +16,11 @@ pub(crate) fn integer(text: &str) -> Option<i64> {
     if let Ok(value) = text.parse() {
         return Some(value);
     }
+    let is_plain = text.contains('.') && !text.contains(['e', 'E']);
+    if is_plain && matches!(text.as_bytes().last(), Some(b'1'..=b'9')) {
+        // It has decimals.
+        return None;
+    }
     let (negative, digits, exponent) = decimal(text)?;
     let zeros = u32::try_from(exponent).ok()?;
     let mut value: i64 = 0;

@@ -143,6 +143,55 @@ impl Shape {
     }
 }
 
+/// What the rows of a table have that it lacks. Rows mostly have the names of the row before them and show nothing new,
+/// which is found without looking their names up.
+#[derive(Debug, Default)]
+pub(crate) struct Learned {
+    fields: Fields,
+    /// The names of the last row that was added.
+    names: Vec<String>,
+    /// For each of these names, the place of its column in the table, if there is one, and of its shape.
+    places: Vec<(Option<usize>, usize)>,
+}
+
+impl Learned {
+    /// What was learned.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// Whether a row has the names of the last one, and shows nothing that is not known.
+    pub fn knows(&self, row: &[(Cow<'_, str>, &str)], columns: &[Field], zone: &TimeZone) -> bool {
+        let has_same_names =
+            self.names.len() == row.len() && self.names.iter().zip(row).all(|(known, (name, _))| known == name);
+        has_same_names
+            && self.places.iter().zip(row).all(|(&(column, shape), (_, value))| {
+                let known = &self.fields.shapes[shape].1;
+                match column.map(|place| &columns[place].data_type) {
+                    Some(data_type) => Shape::missing_in(data_type, value, zone),
+                    // Nothing makes another type of a text, and in a text without escapes nothing can be wrong.
+                    None if *known == Shape::Text && value.starts_with('"') && !value.contains('\\') => return true,
+                    None => Shape::of(value, zone),
+                }
+                .is_ok_and(|shape| shape == Shape::Nothing || known.clone().and(shape) == *known)
+            })
+    }
+
+    /// Adds what a row shows, which is `lacks`.
+    pub fn add(&mut self, row: &[(Cow<'_, str>, &str)], lacks: Fields, columns: &[Field], reserved: &[&str]) {
+        self.fields.merge(lacks);
+        let names: Vec<&str> = row.iter().map(|(name, _)| &**name).collect();
+        let place = |name: &Cow<'_, str>| {
+            let column = columns.iter().position(|field| field.name == **name);
+            Some((column, *self.fields.places.get(&**name)?))
+        };
+        // The names are right, or nothing could have been learned. Those of a closed table are not kept.
+        let places = name::columns(&names, reserved).ok().and_then(|names| names.iter().map(place).collect());
+        self.names = if places.is_some() { names.into_iter().map(str::to_owned).collect() } else { Vec::new() };
+        self.places = places.unwrap_or_default();
+    }
+}
+
 impl Fields {
     /// Adds what an object shows that the columns lack. `reserved` are names that no column may have.
     pub fn learn(

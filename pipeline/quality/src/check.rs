@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 use jiff::SignedDuration;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer};
 
 use crate::column::Path;
+use crate::kind::{
+    Accepted, Columns, Equal, Freshness, InTable, Jump, Kind, Length, Pattern, Range, RowCount, Stuck, Transitions,
+    duration,
+};
 use crate::limit::Limit;
 
 /// The checks of a table.
@@ -104,196 +108,6 @@ impl Severity {
     }
 }
 
-/// What is checked.
-#[derive(Debug, Clone)]
-pub enum Kind {
-    /// No value is missing.
-    NotNull(Columns),
-    /// Every value is between two others.
-    Range(Range),
-    /// Every value is one of these.
-    Accepted(Accepted),
-    /// Every text matches a regular expression.
-    Pattern(Pattern),
-    /// Every text has so many characters.
-    Length(Length),
-    /// A condition is true of every row.
-    Holds(String),
-    /// A condition is true of every row and the one before it in its series, whose columns are `previous.…`; `seconds` is
-    /// the time between them.
-    Step(String),
-    /// A position is nowhere farther from the one before it than anybody can drive in the time between.
-    Jump(Jump),
-    /// A value does not stay the same for so many rows.
-    Stuck(Stuck),
-    /// Every value is one that may follow the one before it.
-    Transitions(Transitions),
-    /// No two rows have the same values there.
-    Unique(Columns),
-    /// Every value is somewhere in a column of another table.
-    InTable(InTable),
-    /// There are so many rows.
-    RowCount(RowCount),
-    /// The newest row is not too old.
-    Freshness(Freshness),
-    /// The table has these columns, of these types.
-    Schema(BTreeMap<String, String>),
-    /// A query gives no rows.
-    Sql(String),
-    /// Two queries give the same rows.
-    Equal(Equal),
-}
-
-/// Columns that are looked at together.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Columns {
-    /// Their paths.
-    pub columns: Vec<Path>,
-}
-
-/// See [`Kind::Range`]. A bound that is not given does not hold.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Range {
-    /// The column.
-    pub column: Path,
-    /// The least value.
-    pub min: Option<f64>,
-    /// The greatest value.
-    pub max: Option<f64>,
-}
-
-/// See [`Kind::Accepted`].
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Accepted {
-    /// The column, of texts.
-    pub column: Path,
-    /// The values.
-    pub values: Vec<String>,
-}
-
-/// See [`Kind::Pattern`].
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pattern {
-    /// The column, of texts.
-    pub column: Path,
-    /// The regular expression, which has to match somewhere; `^…$` makes it match the whole text.
-    pub regex: String,
-}
-
-/// See [`Kind::Length`].
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Length {
-    /// The column, of texts.
-    pub column: Path,
-    /// How many characters at least.
-    pub min: Option<u64>,
-    /// How many characters at most.
-    pub max: Option<u64>,
-}
-
-/// See [`Kind::Jump`].
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Jump {
-    /// The column of degrees north.
-    pub latitude: Path,
-    /// The column of degrees east.
-    pub longitude: Path,
-    /// The speed that nobody drives, in km/h.
-    pub max_speed: f64,
-}
-
-/// See [`Kind::Stuck`]. All rows have to be among those that are looked at.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Stuck {
-    /// The column.
-    pub column: Path,
-    /// How many rows in a row are too many.
-    pub rows: u64,
-}
-
-/// See [`Kind::Transitions`].
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Transitions {
-    /// The column, of texts.
-    pub column: Path,
-    /// For each value, those that may follow it.
-    pub allowed: BTreeMap<String, BTreeSet<String>>,
-}
-
-/// See [`Kind::InTable`]. Each value counts once, however many rows have it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InTable {
-    /// The column of this table.
-    pub column: Path,
-    /// The other table.
-    pub table: String,
-    /// The column of the other table.
-    pub to: Path,
-}
-
-/// See [`Kind::RowCount`].
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RowCount {
-    /// How many at least.
-    pub min: Option<u64>,
-    /// How many at most.
-    pub max: Option<u64>,
-}
-
-/// See [`Kind::Freshness`].
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Freshness {
-    /// How old the newest row may be.
-    #[serde(deserialize_with = "duration")]
-    pub max_age: SignedDuration,
-}
-
-/// See [`Kind::Equal`].
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Equal {
-    /// One query.
-    pub left: String,
-    /// The other query.
-    pub right: String,
-}
-
-impl Kind {
-    /// Its name in files and results.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::NotNull(_) => "not_null",
-            Self::Range(_) => "range",
-            Self::Accepted(_) => "accepted",
-            Self::Pattern(_) => "pattern",
-            Self::Length(_) => "length",
-            Self::Holds(_) => "holds",
-            Self::Step(_) => "step",
-            Self::Jump(_) => "jump",
-            Self::Stuck(_) => "stuck",
-            Self::Transitions(_) => "transitions",
-            Self::Unique(_) => "unique",
-            Self::InTable(_) => "in_table",
-            Self::RowCount(_) => "row_count",
-            Self::Freshness(_) => "freshness",
-            Self::Schema(_) => "schema",
-            Self::Sql(_) => "sql",
-            Self::Equal(_) => "equal",
-        }
-    }
-}
-
 /// A check as it is written: its kind is the one key of a kind.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -332,9 +146,16 @@ struct Written {
 }
 
 impl TryFrom<Written> for Check {
-    type Error = anyhow::Error;
+    type Error = String;
 
-    fn try_from(written: Written) -> anyhow::Result<Self> {
+    fn try_from(written: Written) -> Result<Self, String> {
+        // The reader of the file shows an error without its causes.
+        Self::of(written).map_err(|error| format!("{error:#}"))
+    }
+}
+
+impl Check {
+    fn of(written: Written) -> anyhow::Result<Self> {
         let Written { name, description, owner, severity, warn, fail, only, settle, tags, .. } = written;
         let kinds = [
             written.not_null.map(Kind::NotNull),
@@ -366,9 +187,7 @@ impl TryFrom<Written> for Check {
         check.validate().with_context(|| format!("the check `{}`", check.name))?;
         Ok(check)
     }
-}
 
-impl Check {
     /// When it fails.
     pub fn fails_at(&self) -> Option<Limit> {
         // A check that says when it warns need not fail.
@@ -438,17 +257,6 @@ impl Suite {
     pub fn owner<'a>(&'a self, check: &'a Check) -> &'a str {
         check.owner.as_deref().unwrap_or(&self.owner)
     }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let duration: SignedDuration = text
-        .parse()
-        .map_err(|error| de::Error::custom(format!("`{text}` is no duration such as 90m or 26h: {error}")))?;
-    if duration.is_negative() {
-        return Err(de::Error::custom(format!("`{text}` is negative")));
-    }
-    Ok(duration)
 }
 
 fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SignedDuration>, D::Error> {

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use crate::check::{Accepted, Jump, Kind, Length, Pattern, Range, Stuck, Transitions};
 use crate::column::{Path, text};
+use crate::kind::{Accepted, Jump, Kind, Length, Pattern, Range, Stuck, Transitions};
 
 /// The radius of the earth in meters.
 const EARTH: f64 = 6_371_000.0;

@@ -1,6 +1,6 @@
 //! Checks of the tables of a lake and of its mart: is what is there possible, complete and consistent?
 //!
-//! - `check`: the file of a table's checks, and `limit` when a check warns or fails;
+//! - `check`: the file of a table's checks, `kind` what a check can be about, and `limit` when it warns or fails;
 //! - `column`: a column's path, such as `doors.fl` or `dtcs[].code`, as SQL;
 //! - `condition`: which rows of a table a check counts as bad;
 //! - `statement`: the queries that all checks of a table take together: one scan for all that look at single rows, one
@@ -13,13 +13,15 @@ mod check;
 mod column;
 mod command;
 mod condition;
+mod kind;
 mod limit;
 mod report;
 mod run;
 mod statement;
 mod verdict;
 
-pub use check::{Check, Kind, Severity, Suite};
+pub use check::{Check, Severity, Suite};
 pub use command::main_with;
+pub use kind::Kind;
 pub use run::{Days, check};
 pub use verdict::{Outcome, Verdict};

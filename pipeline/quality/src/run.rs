@@ -9,8 +9,9 @@ use fms_query::{Lake, Planned, Query, Size};
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
-use crate::check::{Check, Kind, Suite};
+use crate::check::{Check, Suite};
 use crate::column::identifier;
+use crate::kind::Kind;
 use crate::statement::{self, Place, Statement};
 use crate::verdict::{Counted, Run, Verdict};
 

@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use crate::check::{Check, Equal, InTable, Kind, Suite};
+use crate::check::{Check, Suite};
 use crate::column::{ELEMENT, Path, identifier};
 use crate::condition::{self, Scope};
+use crate::kind::{Equal, InTable, Kind};
 
 /// The partition key of days.
 const DAY: &str = "ymd";

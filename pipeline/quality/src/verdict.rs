@@ -5,7 +5,8 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
-use crate::check::{Check, Freshness, Kind, RowCount, Severity, Suite};
+use crate::check::{Check, Severity, Suite};
+use crate::kind::{Freshness, Kind, RowCount};
 use crate::statement::Days;
 
 /// How a check ended.

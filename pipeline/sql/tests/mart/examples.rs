@@ -79,7 +79,10 @@ fn the_model_of_the_documentation_is_complete() {
     for file in files {
         fs::copy(&file, folder.path().join(file.file_name().expect("a name"))).expect("copied");
     }
-    assert_eq!(test(folder.path(), &["--select", "daily_harsh_events"]).ok(), "1 examples are as expected, 0 are not\n");
+    assert_eq!(
+        test(folder.path(), &["--select", "daily_harsh_events"]).ok(),
+        "1 examples are as expected, 0 are not\n"
+    );
     for file in fs::read_dir(MODELS).expect("the models") {
         let name = file.expect("an entry").file_name().into_string().expect("UTF-8");
         assert!(page.contains(&format!("(../deploy/mart/{name})")), "the page does not name {name}");
