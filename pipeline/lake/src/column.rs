@@ -108,12 +108,12 @@ impl Column {
         let is_string = decoded.is_some();
         let text = decoded.as_deref().unwrap_or(value);
         // Nothing but a number reads like one outside of quotes.
-        let number = Some(text).filter(|text| !is_string || number::is_number(text));
+        let number = || Some(text).filter(|text| !is_string || number::is_number(text));
         let fits = match &mut self.values {
             Values::Boolean(values) => boolean(text).map(|value| values.push(value)),
             Values::Int(values) if self.data_type == Type::Date => date(text).map(|days| values.push(days)),
             Values::Int(values) => {
-                let integer = number.and_then(number::integer).and_then(|value| i32::try_from(value).ok());
+                let integer = number().and_then(number::integer).and_then(|value| i32::try_from(value).ok());
                 integer.map(|value| values.push(value))
             }
             Values::Bigint(values) if self.data_type == Type::Timestamp => {
@@ -133,9 +133,9 @@ impl Column {
                 }
                 time.map(|(millis, _)| values.push(millis))
             }
-            Values::Bigint(values) => number.and_then(number::integer).map(|value| values.push(value)),
-            Values::Float(values) => number.and_then(number::float).map(|value| values.push(value)),
-            Values::Double(values) => number.and_then(number::double).map(|value| values.push(value)),
+            Values::Bigint(values) => number().and_then(number::integer).map(|value| values.push(value)),
+            Values::Float(values) => number().and_then(number::float).map(|value| values.push(value)),
+            Values::Double(values) => number().and_then(number::double).map(|value| values.push(value)),
             Values::Text { ends, bytes } => push_text(text, is_string, ends, bytes)?,
             Values::Array { ends, elements } => {
                 if value.starts_with('[') {

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::column::Column;
 use crate::json::members;
+use crate::known::Known;
 use crate::misfit::Misfit;
 use crate::name;
 use crate::rest::{Left, Members, RESERVED, REST};
@@ -49,10 +50,8 @@ pub(crate) struct Columns {
     /// The place of each field by its name.
     index: Arc<HashMap<String, usize>>,
     rows: usize,
-    /// The names of the last object. The next one mostly has the same in the same order.
-    known: Vec<String>,
-    /// For each of `known`, the place of its column; `None` if there is none.
-    places: Vec<Option<usize>>,
+    /// For each name of an object, the place of its column; `None` if there is none.
+    known: Known<Arc<[Option<usize>]>>,
     /// Whether values without a column are left over instead of being unknown.
     keeps_rest: bool,
 }
@@ -83,7 +82,7 @@ impl Columns {
             original: original(field),
         };
         let fields = fields.iter().map(named).collect();
-        Self { fields, index: Arc::new(index), rows: 0, known: Vec::new(), places: Vec::new(), keeps_rest }
+        Self { fields, index: Arc::new(index), rows: 0, known: Known::default(), keeps_rest }
     }
 
     /// How many rows there are.
@@ -104,7 +103,6 @@ impl Columns {
             index: Arc::clone(&self.index),
             rows: 0,
             known: self.known.clone(),
-            places: self.places.clone(),
             keeps_rest: self.keeps_rest,
         };
         std::mem::replace(self, empty)
@@ -153,12 +151,10 @@ impl Columns {
         reserved: &[&str],
         zone: &TimeZone,
     ) -> Result<Option<String>, Problem> {
-        if !self.knows(members) {
-            self.learn(members, reserved)?;
-        }
+        let places = self.places(members, reserved)?;
         let mut left = Members::default();
-        for (member, (name, value)) in members.iter().enumerate() {
-            match self.places[member] {
+        for (place, (name, value)) in places.iter().zip(members) {
+            match *place {
                 Some(place) => {
                     if let Some(part) = self.push_at(place, value, zone)? {
                         left.add(name, &part);
@@ -201,19 +197,16 @@ impl Columns {
         }
     }
 
-    /// Whether an object has the names of the last one, in the same order.
-    fn knows(&self, members: &[(Cow<'_, str>, &str)]) -> bool {
-        self.known.len() == members.len() && self.known.iter().zip(members).all(|(known, (name, _))| known == name)
-    }
-
-    /// Finds the places of the columns for an object with these names.
-    fn learn(&mut self, members: &[(Cow<'_, str>, &str)], reserved: &[&str]) -> Result<(), Misfit> {
-        self.known.clear();
+    /// The places of the columns for an object with these names.
+    fn places(&mut self, members: &[(Cow<'_, str>, &str)], reserved: &[&str]) -> Result<Arc<[Option<usize>]>, Misfit> {
+        if let Some(places) = self.known.find(members) {
+            return Ok(Arc::clone(places));
+        }
         let names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
         let columns = name::columns(&names, reserved).map_err(|twice| Misfit::name_twice(&twice))?;
-        self.places = columns.iter().map(|name| self.index.get(&**name).copied()).collect();
-        self.known.extend(names.into_iter().map(str::to_owned));
-        Ok(())
+        let places: Arc<[Option<usize>]> = columns.iter().map(|name| self.index.get(&**name).copied()).collect();
+        self.known.keep(members, Arc::clone(&places));
+        Ok(places)
     }
 
     /// Takes back all rows from the row `rows` on.

@@ -387,7 +387,7 @@ impl<W: Write + Send> Filling<W> {
     fn learn(&mut self, row: &Row<'_>, zone: &TimeZone) -> Result<(), Misfit> {
         let members: Vec<_> = row.fields().collect();
         let columns = self.table.as_ref().map_or(&[][..], |table| &table.columns);
-        if self.learned.as_ref().is_some_and(|learned| learned.knows(&members, columns, zone)) {
+        if self.learned.as_mut().is_some_and(|learned| learned.knows(&members, columns, zone)) {
             return Ok(());
         }
         let mut lacks = Fields::default();

@@ -23,6 +23,7 @@ mod growth;
 mod hours;
 mod json;
 mod key;
+mod known;
 mod lines;
 mod misfit;
 mod name;

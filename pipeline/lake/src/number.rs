@@ -16,7 +16,7 @@ pub(crate) fn integer(text: &str) -> Option<i64> {
     if let Ok(value) = text.parse() {
         return Some(value);
     }
-    let is_plain = text.contains('.') && !text.contains(['e', 'E']);
+    let is_plain = text.contains('.') && !has_exponent(text);
     if is_plain && matches!(text.as_bytes().last(), Some(b'1'..=b'9')) {
         // It has decimals.
         return None;
@@ -68,7 +68,7 @@ pub(crate) fn is_number(text: &str) -> bool {
 
 /// Whether a number has so few characters, and no exponent, that it cannot have more digits than these.
 fn is_short(text: &str, digits: usize) -> bool {
-    text.len() <= digits && !text.contains(['e', 'E'])
+    text.len() <= digits && !has_exponent(text)
 }
 
 /// Whether a value, written in one of the two ways, is the number of the text. Infinity is none.
@@ -101,6 +101,20 @@ fn decimal(text: &str) -> Option<(bool, Vec<u8>, i64)> {
     }
     let is_zero = digits.is_empty();
     Some((unsigned.len() < text.len() && !is_zero, digits, if is_zero { 0 } else { power }))
+}
+
+/// Whether a JSON value is an integer that every type of numbers holds, by how it is written.
+pub(crate) fn is_short_integer(value: &str) -> bool {
+    value.len() <= DOUBLE_DIGITS && value.strip_prefix('-').unwrap_or(value).bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a JSON value is a number that a double holds, by how it is written.
+pub(crate) fn is_short_number(value: &str) -> bool {
+    value.len() <= DOUBLE_DIGITS && value.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))
+}
+
+fn has_exponent(text: &str) -> bool {
+    text.bytes().any(|byte| matches!(byte, b'e' | b'E'))
 }
 
 fn split_exponent(text: &str) -> (&str, Option<&str>) {

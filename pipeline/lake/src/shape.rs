@@ -7,6 +7,7 @@ use fms_record::json;
 use jiff::tz::TimeZone;
 
 use crate::json::{elements, members};
+use crate::known::Known;
 use crate::misfit::Misfit;
 use crate::name::{self, ORIGINAL};
 use crate::number;
@@ -71,6 +72,18 @@ impl Shape {
                 (None, None) => Self::Text,
             },
         })
+    }
+
+    /// Whether a scalar certainly has this shape. What is found out here takes less than the shape of the value.
+    fn covers(&self, value: &str) -> bool {
+        match self {
+            Self::Boolean => value.starts_with(['t', 'f']),
+            Self::Integer { .. } => number::is_short_integer(value),
+            Self::Number => number::is_short_number(value),
+            // Nothing makes another type of a text, and in a text without escapes nothing can be wrong.
+            Self::Text => value.starts_with('"') && !value.contains('\\'),
+            _ => false,
+        }
     }
 
     /// The part of a value's shape that a column of this type lacks: the fields that are missing in its structs, and a
@@ -143,15 +156,13 @@ impl Shape {
     }
 }
 
-/// What the rows of a table have that it lacks. Rows mostly have the names of the row before them and show nothing new,
-/// which is found without looking their names up.
+/// What the rows of a table have that it lacks. Most rows have the names of a row before them and show nothing new, which
+/// is found without looking their names up.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
     fields: Fields,
-    /// The names of the last row that was added.
-    names: Vec<String>,
-    /// For each of these names, the place of its column in the table, if there is one, and of its shape.
-    places: Vec<(Option<usize>, usize)>,
+    /// For each name of a row, the place of its column in the table, if there is one, and of its shape.
+    known: Known<Vec<(Option<usize>, usize)>>,
 }
 
 impl Learned {
@@ -160,21 +171,18 @@ impl Learned {
         &self.fields
     }
 
-    /// Whether a row has the names of the last one, and shows nothing that is not known.
-    pub fn knows(&self, row: &[(Cow<'_, str>, &str)], columns: &[Field], zone: &TimeZone) -> bool {
-        let has_same_names =
-            self.names.len() == row.len() && self.names.iter().zip(row).all(|(known, (name, _))| known == name);
-        has_same_names
-            && self.places.iter().zip(row).all(|(&(column, shape), (_, value))| {
-                let known = &self.fields.shapes[shape].1;
-                match column.map(|place| &columns[place].data_type) {
-                    Some(data_type) => Shape::missing_in(data_type, value, zone),
-                    // Nothing makes another type of a text, and in a text without escapes nothing can be wrong.
-                    None if *known == Shape::Text && value.starts_with('"') && !value.contains('\\') => return true,
-                    None => Shape::of(value, zone),
-                }
-                .is_ok_and(|shape| shape == Shape::Nothing || known.clone().and(shape) == *known)
-            })
+    /// Whether a row has the names of one before it, and shows nothing that is not known.
+    pub fn knows(&mut self, row: &[(Cow<'_, str>, &str)], columns: &[Field], zone: &TimeZone) -> bool {
+        let Some(places) = self.known.find(row) else { return false };
+        places.iter().zip(row).all(|(&(column, shape), (_, value))| {
+            let known = &self.fields.shapes[shape].1;
+            match column.map(|place| &columns[place].data_type) {
+                Some(data_type) => Shape::missing_in(data_type, value, zone),
+                None if known.covers(value) => return true,
+                None => Shape::of(value, zone),
+            }
+            .is_ok_and(|shape| shape == Shape::Nothing || known.clone().and(shape) == *known)
+        })
     }
 
     /// Adds what a row shows, which is `lacks`.
@@ -185,10 +193,11 @@ impl Learned {
             let column = columns.iter().position(|field| field.name == **name);
             Some((column, *self.fields.places.get(&**name)?))
         };
-        // The names are right, or nothing could have been learned. Those of a closed table are not kept.
+        // The names are right, or nothing could have been learned. Those of a closed table have no shapes.
         let places = name::columns(&names, reserved).ok().and_then(|names| names.iter().map(place).collect());
-        self.names = if places.is_some() { names.into_iter().map(str::to_owned).collect() } else { Vec::new() };
-        self.places = places.unwrap_or_default();
+        if let Some(places) = places {
+            self.known.keep(row, places);
+        }
     }
 }
 
@@ -279,6 +288,8 @@ impl Shape {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn columns(known: &str, rows: &[&str]) -> (bool, String) {
@@ -349,5 +360,38 @@ mod tests {
     #[test]
     fn nothing_grows_where_nothing_is_missing() {
         assert_eq!(columns("a:bigint", &[r#"{"a":"no number","b":null,"c":[]}"#]), (false, "a:bigint".to_owned()));
+    }
+
+    proptest! {
+        /// Rows that are passed over because they show nothing new would have added nothing.
+        #[test]
+        fn what_is_passed_over_adds_nothing(
+            rows in proptest::collection::vec(
+                proptest::collection::vec(
+                    prop::sample::select(vec![
+                        "null", "true", "1", "-2", "1.5", "-0.25", "1e300", "9007199254740993", "1234567890123456",
+                        "\"a\"", "\"\\n\"", "\"2023-01-01T00:00:00Z\"", "\"2023-01-01T00:00:00+09:00\"", "[1]", "[]",
+                        "{\"b\":1}", "{\"c\":\"x\"}",
+                    ]),
+                    1..4,
+                ),
+                1..12,
+            ),
+        ) {
+            let table = [Field::new("a", "struct<b:bigint>".parse().expect("a type"))];
+            for columns in [&[][..], &table] {
+                let (mut all, mut learned) = (Fields::default(), Learned::default());
+                for values in &rows {
+                    let row: Vec<(Cow<'_, str>, &str)> = ["a", "b", "c"].map(Cow::Borrowed).into_iter().zip(values.iter().copied()).collect();
+                    let mut lacks = Fields::default();
+                    lacks.learn(&row, columns, &[], &TimeZone::UTC).expect("learned");
+                    all.merge(lacks.clone());
+                    if !learned.knows(&row, columns, &TimeZone::UTC) {
+                        learned.add(&row, lacks, columns, &[]);
+                    }
+                    prop_assert_eq!(learned.fields(), &all);
+                }
+            }
+        }
     }
 }
