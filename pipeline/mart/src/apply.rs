@@ -61,7 +61,7 @@ pub(crate) struct Sum {
     pub kept: usize,
     pub held: usize,
     pub failed: usize,
-    /// Models that were not built, because one that they read could not be.
+    /// Those that were not built, because one that they read could not be.
     pub skipped: usize,
 }
 
@@ -102,17 +102,13 @@ impl Work<'_> {
 
     /// Builds what has to be. What can be built is, if something else cannot.
     pub async fn apply(&self, say: &dyn Fn(String)) -> anyhow::Result<Sum> {
-        let (mut sources, mut sum, mut broken) = (BTreeMap::new(), Sum::default(), BTreeSet::new());
+        let (mut sources, mut sum) = (BTreeMap::new(), Sum::default());
+        // The days that could not be built, by their models.
+        let mut broken: BTreeMap<&str, BTreeSet<Date>> = BTreeMap::new();
         for model in self.needed() {
             let name = model.name.as_str();
             if !self.selected.contains(name) {
                 sources.insert(model.name.clone(), Source::of_model(model, &self.catalog.built(model).await?));
-                continue;
-            }
-            if let Some(source) = model.sources.keys().find(|source| broken.contains(source.as_str())) {
-                say(format!("{name}: it is not built, because `{source}` could not be"));
-                broken.insert(name);
-                sum.skipped += 1;
                 continue;
             }
             self.load(model, &mut sources, say).await?;
@@ -121,7 +117,17 @@ impl Work<'_> {
             let mut building = Vec::new();
             for day in days {
                 match &day.action {
-                    Action::Build(_) => building.push(day),
+                    Action::Build(_) => match reads_broken(model, day.date, &broken) {
+                        Some((source, date)) => {
+                            say(format!(
+                                "{name} {}: it is not built, because `{source}` {date} could not be",
+                                day.date
+                            ));
+                            broken.entry(name).or_default().insert(day.date);
+                            sum.skipped += 1;
+                        }
+                        None => building.push(day),
+                    },
                     Action::Hold(gone) => {
                         sum.held += 1;
                         say(format!("{name} {}: {}", day.date, held(gone)));
@@ -156,7 +162,7 @@ impl Work<'_> {
                     Err(error) => {
                         say(format!("{name} {date}: {error:#}"));
                         sum.failed += 1;
-                        broken.insert(name);
+                        broken.entry(name).or_default().insert(date);
                     }
                 }
             }
@@ -321,6 +327,15 @@ impl Work<'_> {
         let model = model.clone();
         tokio::spawn(async move { build(&engine, &model, date).await }).await?
     }
+}
+
+/// A day that could not be built, of those that the partition of a day reads.
+fn reads_broken<'m>(model: &'m Model, date: Date, broken: &BTreeMap<&str, BTreeSet<Date>>) -> Option<(&'m str, Date)> {
+    model.sources.iter().find_map(|(source, reads)| {
+        let (first, last) = reads.window(date);
+        let date = broken.get(source.as_str())?.range(first..=last).next()?;
+        Some((source.as_str(), *date))
+    })
 }
 
 fn held(gone: &[crate::inputs::Change]) -> String {
