@@ -221,6 +221,14 @@ impl Work<'_> {
                 }
                 sources.insert(name.clone(), source);
             }
+            let texts = sources.get(name).map(|source| source.texts(reads)).unwrap_or_default();
+            if !texts.is_empty() {
+                say(format!(
+                    "warning: `{name}` has texts in {}, which `{}` reads as another type; a text that is not of it is null",
+                    texts.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", "),
+                    model.name,
+                ));
+            }
             // Of a range of days, the newest partition may not be known.
             let Some(limit) = reads.freshness.filter(|_| self.scope.to.is_none()) else { continue };
             let age = sources.get(name).and_then(|source| source.age(self.now, &self.zone));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fms_lake::{Partition as Hour, TimeZone};
+use fms_lake::{Partition as Hour, TimeZone, Type};
 use fms_query::{Definition, Lake, Partition, TableFile};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,7 @@ use object_store::path::Path;
 
 use crate::catalog::Built;
 use crate::inputs::{Partitions, Version};
-use crate::model::{DAY, Model, Models};
+use crate::model::{DAY, Model, Models, Reads};
 use crate::plan::{Scope, day_of};
 
 /// A table that models read.
@@ -70,6 +70,15 @@ impl Source {
     /// Whether the lake has it.
     pub fn is_there(&self) -> bool {
         self.definition.is_some()
+    }
+
+    /// The columns that a model reads as another type than texts, which are texts in the lake.
+    pub fn texts<'r>(&self, reads: &'r Reads) -> Vec<&'r str> {
+        let columns = self.definition.iter().flat_map(|definition| &definition.columns);
+        let texts: Vec<&str> =
+            columns.filter(|column| column.data_type == Type::String).map(|column| column.name.as_str()).collect();
+        let read = reads.columns.iter().filter(|column| column.data_type != Type::String);
+        read.map(|column| column.name.as_str()).filter(|name| texts.contains(name)).collect()
     }
 
     /// The table and the files of some of its partitions; `None` if the lake does not have it.
