@@ -40,7 +40,7 @@ fn fleet() -> Vec<(String, String)> {
         vehicles: 3,
         shard: Shard::WHOLE,
         from: BEGIN,
-        until: BEGIN + 26 * HOUR,
+        until: BEGIN + 12 * HOUR,
         speed: None,
         topic: "t",
     };
