@@ -182,7 +182,8 @@ legs as (
 ways as (
   select
     id, trip,
-    sum(case when km <= seconds / 3600 * 250 then km else 0 end) as distance_km,
+    -- To the millimetre, so that it is the same on every machine.
+    round(sum(case when km <= seconds / 3600 * 250 then km else 0 end), 6) as distance_km,
     max(case when number = 1 then latitude end) as begin_latitude,
     max(case when number = 1 then longitude end) as begin_longitude,
     max(case when number_from_end = 1 then latitude end) as end_latitude,

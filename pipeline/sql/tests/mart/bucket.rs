@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use e2e::internals::{CallName, Fault, Moment, Stack as _};
+use e2e::internals::{Fault, Stack as _};
 use serde_json::{Value, json};
 
 use crate::harness::{TOTAL, World, four_days, late, models};
@@ -105,12 +105,11 @@ fn a_file_that_is_replaced_after_it_was_listed_is_listed_again() {
         let folder = format!("/ymd=2023-01-{day:02}/hour={hour:02}/");
         objects.iter().find(|(key, _)| key.contains(&folder)).expect("a file").clone()
     };
-    // Before the first file is read, the one of the first hour gets the rows of the second.
+    // When everything is listed, the table is created; then, the file of the first hour gets the rows of the second.
     let ((key, _), (_, body)) = (file(1, 8), file(1, 9));
     let other = Arc::clone(&world);
     let hook = move |_: &str| other.stack.put_object("lake", &key, &body).expect("put");
-    let call = CallName { service: "s3".to_owned(), operation: "GetObject".to_owned(), nth: 1, target: None };
-    world.stack.calls().inject(Fault::Hold { call, moment: Moment::Before, hook: Box::new(hook) });
+    world.stack.calls().inject(Fault::FirstWrite { except: Vec::new(), hook: Box::new(hook) });
     world.mart("apply", &["--at-once", "1"]).ok();
     let rows = world.query("select meters from way where ymd = '2023-01-01' order by id");
     assert_eq!(rows, [json!({"meters": 0}), json!({"meters": 0})]);
