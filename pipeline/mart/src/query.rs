@@ -1,4 +1,5 @@
-//! The query of a model over tables that are given to it. Its columns are those that the model promises, by their types.
+//! The query of a model over tables that are given to it. Its columns are those that the model promises, by their
+//! types.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -107,8 +107,8 @@ impl Source {
         files.map(|file| file.meta.size).sum()
     }
 
-    /// How long ago the newest partition ended; `None` if there is none. Times to come, which broken clocks make, do not
-    /// count.
+    /// How long ago the newest partition ended; `None` if there is none. Times to come, which broken clocks make, do
+    /// not count.
     pub fn age(&self, now: Timestamp, zone: &TimeZone) -> Option<SignedDuration> {
         let end = |name: &String| {
             let values: Vec<&str> = name.split('/').collect();

@@ -1,5 +1,5 @@
-//! A mart in S3, whose tables are in the database of a lake in Glue: a partition's location says where its file is, and its
-//! parameters say what it was built of, so that one call of Glue changes both.
+//! A mart in S3, whose tables are in the database of a lake in Glue: a partition's location says where its file is, and
+//! its parameters say what it was built of, so that one call of Glue changes both.
 
 use std::collections::BTreeMap;
 use std::io;
