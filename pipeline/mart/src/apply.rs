@@ -200,12 +200,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    pub(super) fn days(
-        &self,
-        model: &Model,
-        sources: &BTreeMap<String, Source>,
-        built: &BTreeMap<Date, Built>,
-    ) -> Vec<Day> {
+    fn days(&self, model: &Model, sources: &BTreeMap<String, Source>, built: &BTreeMap<Date, Built>) -> Vec<Day> {
         let versions =
             model.sources.keys().filter_map(|name| Some((name.clone(), sources.get(name)?.versions.clone())));
         let noted: BTreeMap<Date, Noted> = built.iter().map(|(date, built)| (*date, built.noted.clone())).collect();
@@ -220,8 +215,8 @@ impl Work<'_> {
         sources: &BTreeMap<String, Source>,
         before: Option<Built>,
     ) -> anyhow::Result<(Built, bool)> {
-        let date = day.date;
-        let (output, inputs) = self.output_of_now(model, day, sources).await?;
+        let Day { date, inputs, .. } = day;
+        let output = self.output(model, date, &inputs, sources).await?;
         let noted = Noted { model: model.digest(), inputs };
         // What has been found to be the same stays where it is, so that nothing that reads it has to be built again.
         let same = before.filter(|before| before.content == output.content);

@@ -15,7 +15,7 @@ use crate::model::{DAY, Model, Models, Reads};
 use crate::plan::{Scope, day_of};
 
 /// A table that models read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Source {
     /// `None` if the lake does not have it, so that it has no rows.
     definition: Option<Definition>,

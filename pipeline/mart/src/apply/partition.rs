@@ -13,12 +13,8 @@ use super::Work;
 use crate::build::{Output, build};
 use crate::inputs::Inputs;
 use crate::model::Model;
-use crate::plan::{Day, Scope};
 use crate::query;
 use crate::sources::Source;
-
-/// How often the files of a partition's inputs are listed again, because others replaced them.
-const MAX_ROUNDS: usize = 5;
 
 /// What all days of a model are built of.
 #[derive(Debug, Default)]
@@ -56,40 +52,9 @@ impl Work<'_> {
         self.output(model, date, &inputs, &of.sources).await
     }
 
-    /// The rows of a partition, and what they were made of. A file is only read in the state in which it was listed; if
-    /// one was replaced or removed since, as by a compaction, they are listed again.
-    pub(super) async fn output_of_now(
-        &self,
-        model: &Model,
-        day: Day,
-        sources: &BTreeMap<String, Source>,
-    ) -> anyhow::Result<(Output, Inputs)> {
-        let date = day.date;
-        let mut inputs = day.inputs;
-        let mut result = self.output(model, date, &inputs, sources).await;
-        for _ in 0..MAX_ROUNDS {
-            let Err(error) = result else { break };
-            let scope = Scope { from: Some(date), to: Some(date), ..Scope::default() };
-            let mut listed = BTreeMap::new();
-            for (name, reads) in &model.sources {
-                let source = match sources.get(name).filter(|_| reads.is_model) {
-                    Some(source) => source.clone(),
-                    None => Source::of_lake(self.lake, name, self.models, scope).await?,
-                };
-                listed.insert(name.clone(), source);
-            }
-            let now = self.days(model, &listed, &BTreeMap::new()).into_iter().find(|day| day.date == date);
-            let now = now.map(|day| day.inputs).filter(|now| *now != inputs);
-            // The files are as they were, so there is another reason.
-            let Some(now) = now else { return Err(error) };
-            result = self.output(model, date, &now, &listed).await;
-            inputs = now;
-        }
-        Ok((result?, inputs))
-    }
-
-    /// The rows of a partition, made on a task of its own, so that all cores have work.
-    async fn output(
+    /// The rows of a partition, made on a task of its own, so that all cores have work. A file is only read in the state
+    /// in which it was listed; if one was replaced or removed since, that is an error, and the next run lists it anew.
+    pub(super) async fn output(
         &self,
         model: &Model,
         date: Date,

@@ -97,7 +97,7 @@ fn a_table_of_somebody_else_is_left_alone() {
 }
 
 #[test]
-fn a_file_that_is_replaced_after_it_was_listed_is_listed_again() {
+fn a_file_that_is_replaced_after_it_was_listed_is_not_taken_for_the_one_before() {
     let world = Arc::new(World::new());
     world.convert(&[four_days()]);
     let objects = world.stack.objects("lake").expect("the bucket");
@@ -110,7 +110,12 @@ fn a_file_that_is_replaced_after_it_was_listed_is_listed_again() {
     let other = Arc::clone(&world);
     let hook = move |_: &str| other.stack.put_object("lake", &key, &body).expect("put");
     world.stack.calls().inject(Fault::FirstWrite { except: Vec::new(), hook: Box::new(hook) });
-    world.mart("apply", &["--at-once", "1"]).ok();
+    let ran = world.mart("apply", &["--at-once", "1", "--select", "way"]);
+    assert_eq!(ran.status, Some(1), "{}", ran.error);
+    assert!(ran.output.contains("it was replaced after it had been listed; run the query again"), "{}", ran.output);
+    // Two days read the file.
+    assert!(ran.output.contains("2 partitions built, ") && ran.output.contains("2 failed"), "{}", ran.output);
+    world.mart("apply", &[]).ok();
     let rows = world.query("select meters from way where ymd = '2023-01-01' order by id");
     assert_eq!(rows, [json!({"meters": 0}), json!({"meters": 0})]);
     let again = world.mart("apply", &[]).ok();
