@@ -103,7 +103,7 @@ fn what_is_built_bit_by_bit_is_what_is_built_at_once() {
     assert_eq!(empty, ["cold_chain_breach"], "others prove nothing");
 
     // Each trip is found once, whatever became of its messages.
-    let started = "select count(distinct trip_id) as n from vehicle_event_report where event_type = 'trip_end'";
+    let started = "select count(distinct trip_id) as n from vehicle_event_report where event_type = 'trip_start'";
     let trips =
         query(at_once, "select count(*) as n, count(distinct trip_id) as named from trip where trip_id is not null");
     assert_eq!(trips, [json!({"n": query(at_once, started)[0]["n"], "named": query(at_once, started)[0]["n"]})]);
