@@ -98,7 +98,7 @@ select
   sensor_id,
   min(timestamp_iso) as begin_at,
   max(timestamp_iso) as end_at,
-  extract(epoch from max(timestamp_iso)) - extract(epoch from min(timestamp_iso)) as duration_s,
+  round(extract(epoch from max(timestamp_iso)) - extract(epoch from min(timestamp_iso)), 3) as duration_s,
   max(limit_c) as limit_c,
   max(temperature) as max_c,
   avg(cast(case when cargo_door_open then 1 else 0 end as double precision)) as open_share

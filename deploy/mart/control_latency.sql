@@ -74,7 +74,7 @@ select
   commands.requested_at,
   responses.messaged_at as responded_at,
   coalesce(responses.result, 'NONE') as result,
-  extract(epoch from responses.messaged_at) - extract(epoch from commands.requested_at) as latency_s,
+  round(extract(epoch from responses.messaged_at) - extract(epoch from commands.requested_at), 3) as latency_s,
   coalesce(responses.messaged_at > commands.expires_at, responses.messaged_at is null) as is_late
 from commands
 left join responses

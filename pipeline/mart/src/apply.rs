@@ -1,27 +1,20 @@
 //! Models are built in their order: of each one, the days that have to be, several at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod partition;
 
-use anyhow::Context as _;
-use datafusion::arrow::datatypes::Schema;
-use datafusion::datasource::MemTable;
+use std::collections::{BTreeMap, BTreeSet};
+
 use fms_lake::TimeZone;
-use fms_query::{Engine, Lake, Size};
+use fms_query::{Lake, Size};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use crate::build::{Output, build};
 use crate::catalog::{Built, Catalog};
-use crate::inputs::{Inputs, Version};
+use crate::inputs::Version;
 use crate::model::{Model, Models};
 use crate::plan::{Action, Day, Noted, Scope, named, plan};
-use crate::query;
 use crate::sources::Source;
-
-/// How often the files of a partition's inputs are listed again, because others replaced them.
-const MAX_ROUNDS: usize = 5;
 
 /// How models are built.
 pub(crate) struct Work<'w> {
@@ -39,19 +32,6 @@ pub(crate) struct Work<'w> {
     pub now: Timestamp,
 }
 
-/// What all days of a model are built of.
-#[derive(Debug, Default)]
-pub(crate) struct Everything {
-    days: BTreeMap<Date, Inputs>,
-    sources: BTreeMap<String, Source>,
-}
-
-impl Everything {
-    pub fn dates(&self) -> impl Iterator<Item = Date> {
-        self.days.keys().copied()
-    }
-}
-
 /// What became of all models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sum {
@@ -61,7 +41,7 @@ pub(crate) struct Sum {
     pub kept: usize,
     pub held: usize,
     pub failed: usize,
-    /// Models that were not built, because one that they read could not be.
+    /// Those that were not built, because one that they read could not be.
     pub skipped: usize,
 }
 
@@ -102,17 +82,13 @@ impl Work<'_> {
 
     /// Builds what has to be. What can be built is, if something else cannot.
     pub async fn apply(&self, say: &dyn Fn(String)) -> anyhow::Result<Sum> {
-        let (mut sources, mut sum, mut broken) = (BTreeMap::new(), Sum::default(), BTreeSet::new());
+        let (mut sources, mut sum) = (BTreeMap::new(), Sum::default());
+        // The days that could not be built, by their models.
+        let mut broken: BTreeMap<&str, BTreeSet<Date>> = BTreeMap::new();
         for model in self.needed() {
             let name = model.name.as_str();
             if !self.selected.contains(name) {
                 sources.insert(model.name.clone(), Source::of_model(model, &self.catalog.built(model).await?));
-                continue;
-            }
-            if let Some(source) = model.sources.keys().find(|source| broken.contains(source.as_str())) {
-                say(format!("{name}: it is not built, because `{source}` could not be"));
-                broken.insert(name);
-                sum.skipped += 1;
                 continue;
             }
             self.load(model, &mut sources, say).await?;
@@ -121,7 +97,17 @@ impl Work<'_> {
             let mut building = Vec::new();
             for day in days {
                 match &day.action {
-                    Action::Build(_) => building.push(day),
+                    Action::Build(_) => match reads_broken(model, day.date, &broken) {
+                        Some((source, date)) => {
+                            say(format!(
+                                "{name} {}: it is not built, because `{source}` {date} could not be",
+                                day.date
+                            ));
+                            broken.entry(name).or_default().insert(day.date);
+                            sum.skipped += 1;
+                        }
+                        None => building.push(day),
+                    },
                     Action::Hold(gone) => {
                         sum.held += 1;
                         say(format!("{name} {}: {}", day.date, held(gone)));
@@ -156,7 +142,7 @@ impl Work<'_> {
                     Err(error) => {
                         say(format!("{name} {date}: {error:#}"));
                         sum.failed += 1;
-                        broken.insert(name);
+                        broken.entry(name).or_default().insert(date);
                     }
                 }
             }
@@ -164,28 +150,6 @@ impl Work<'_> {
             sources.insert(model.name.clone(), Source::of_model(model, &built));
         }
         Ok(sum)
-    }
-
-    /// What all days of a model are built of, if nothing is built before.
-    pub async fn everything(&self, name: &str) -> anyhow::Result<Everything> {
-        let mut sources = BTreeMap::new();
-        let Some(model) = self.models.get(name) else { return Ok(Everything::default()) };
-        for (name, reads) in &model.sources {
-            let source = match self.models.get(name).filter(|_| reads.is_model) {
-                Some(model) => Source::of_model(model, &self.catalog.built(model).await?),
-                None => Source::of_lake(self.lake, name, self.models, self.scope).await?,
-            };
-            sources.insert(name.clone(), source);
-        }
-        let days = self.days(model, &sources, &BTreeMap::new());
-        Ok(Everything { days: days.into_iter().map(|day| (day.date, day.inputs)).collect(), sources })
-    }
-
-    /// The rows of a day of a model, which are published nowhere.
-    pub async fn day(&self, name: &str, date: Date, of: &Everything) -> anyhow::Result<Output> {
-        let model = self.models.get(name).with_context(|| format!("there is no model `{name}`"))?;
-        let inputs = of.days.get(&date).cloned().unwrap_or_default();
-        self.output(model, date, &inputs, &of.sources).await
     }
 
     /// The selected models, and those that they read, in the order in which they are built.
@@ -215,6 +179,14 @@ impl Work<'_> {
                 }
                 sources.insert(name.clone(), source);
             }
+            let texts = sources.get(name).map(|source| source.texts(reads)).unwrap_or_default();
+            if !texts.is_empty() {
+                say(format!(
+                    "warning: `{name}` has texts in {}, which `{}` reads as another type; a text that is not of it is null",
+                    texts.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", "),
+                    model.name,
+                ));
+            }
             // Of a range of days, the newest partition may not be known.
             let Some(limit) = reads.freshness.filter(|_| self.scope.to.is_none()) else { continue };
             let age = sources.get(name).and_then(|source| source.age(self.now, &self.zone));
@@ -243,8 +215,8 @@ impl Work<'_> {
         sources: &BTreeMap<String, Source>,
         before: Option<Built>,
     ) -> anyhow::Result<(Built, bool)> {
-        let date = day.date;
-        let (output, inputs) = self.output_of_now(model, day, sources).await?;
+        let Day { date, inputs, .. } = day;
+        let output = self.output(model, date, &inputs, sources).await?;
         let noted = Noted { model: model.digest(), inputs };
         // What has been found to be the same stays where it is, so that nothing that reads it has to be built again.
         let same = before.filter(|before| before.content == output.content);
@@ -257,70 +229,15 @@ impl Work<'_> {
         self.catalog.publish(model, date, &built).await?;
         Ok((built, is_same))
     }
+}
 
-    /// The rows of a partition, and what they were made of. A file is only read in the state in which it was listed; if one
-    /// was replaced or removed since, as by a compaction, they are listed again.
-    async fn output_of_now(
-        &self,
-        model: &Model,
-        day: Day,
-        sources: &BTreeMap<String, Source>,
-    ) -> anyhow::Result<(Output, Inputs)> {
-        let date = day.date;
-        let mut inputs = day.inputs;
-        let mut result = self.output(model, date, &inputs, sources).await;
-        for _ in 0..MAX_ROUNDS {
-            let Err(error) = result else { break };
-            let scope = Scope { from: Some(date), to: Some(date), ..Scope::default() };
-            let mut listed = BTreeMap::new();
-            for (name, reads) in &model.sources {
-                let source = match sources.get(name).filter(|_| reads.is_model) {
-                    Some(source) => source.clone(),
-                    None => Source::of_lake(self.lake, name, self.models, scope).await?,
-                };
-                listed.insert(name.clone(), source);
-            }
-            let now = self.days(model, &listed, &BTreeMap::new()).into_iter().find(|day| day.date == date);
-            let now = now.map(|day| day.inputs).filter(|now| *now != inputs);
-            // The files are as they were, so there is another reason.
-            let Some(now) = now else { return Err(error) };
-            result = self.output(model, date, &now, &listed).await;
-            inputs = now;
-        }
-        Ok((result?, inputs))
-    }
-
-    /// The rows of a partition, made on a task of its own, so that all cores have work.
-    async fn output(
-        &self,
-        model: &Model,
-        date: Date,
-        inputs: &Inputs,
-        sources: &BTreeMap<String, Source>,
-    ) -> anyhow::Result<Output> {
-        let memory = self.memory.map(|memory| Size::from(memory.bytes() / self.at_once as u64));
-        let engine = Engine::new(self.lake, memory)?;
-        for (name, reads) in &model.sources {
-            let partitions = inputs.0.get(name).cloned().unwrap_or_default();
-            let source = sources.get(name);
-            let read = match source {
-                Some(source) => source.read(self.lake, &partitions).await?,
-                None => None,
-            };
-            let table = match read {
-                Some((definition, files)) => engine.table(definition, files),
-                None => {
-                    let keys = query::keys(reads).iter().map(|key| fms_lake::Field::new(*key, fms_lake::Type::String));
-                    let fields: Vec<_> = reads.columns.iter().cloned().chain(keys).collect();
-                    let schema: Arc<Schema> = Arc::new(fms_lake::schema(&fields));
-                    Arc::new(MemTable::try_new(schema, vec![Vec::new()])?)
-                }
-            };
-            query::register(engine.context(), name, reads, table)?;
-        }
-        let model = model.clone();
-        tokio::spawn(async move { build(&engine, &model, date).await }).await?
-    }
+/// A day that could not be built, of those that the partition of a day reads.
+fn reads_broken<'m>(model: &'m Model, date: Date, broken: &BTreeMap<&str, BTreeSet<Date>>) -> Option<(&'m str, Date)> {
+    model.sources.iter().find_map(|(source, reads)| {
+        let (first, last) = reads.window(date);
+        let date = broken.get(source.as_str())?.range(first..=last).next()?;
+        Some((source.as_str(), *date))
+    })
 }
 
 fn held(gone: &[crate::inputs::Change]) -> String {

@@ -1,5 +1,5 @@
-//! A partition of a model becomes a file of Parquet, whose rows pass the checks of the model. The same inputs give the same
-//! bytes.
+//! A partition of a model becomes a file of Parquet, whose rows pass the checks of the model. The same inputs give the
+//! same bytes.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -1,5 +1,5 @@
-//! Two versions of a model, built of the same inputs and compared by their keys: which rows only one of them has, and in how
-//! many rows a column is another.
+//! Two versions of a model, built of the same inputs and compared by their keys: which rows only one of them has, and
+//! in how many rows a column is another.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -63,8 +63,8 @@ pub async fn examples(model: &Model) -> anyhow::Result<Vec<Mismatch>> {
     Ok(mismatches)
 }
 
-/// What becomes of the rows of an example: the columns that it expects. A value is written as the example has it if it is
-/// the same one, where a number may have more decimals than are expected.
+/// What becomes of the rows of an example: the columns that it expects. A value is written as the example has it if it
+/// is the same one, where a number may have more decimals than are expected.
 async fn run(model: &Model, example: &Example) -> anyhow::Result<Cells> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     for (source, reads) in &model.sources {

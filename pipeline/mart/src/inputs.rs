@@ -1,4 +1,5 @@
-//! What a partition was built of: the version of each input partition, as a catalog keeps it, and what has changed since.
+//! What a partition was built of: the version of each input partition, as a catalog keeps it, and what has changed
+//! since.
 
 use std::collections::BTreeMap;
 use std::fmt;

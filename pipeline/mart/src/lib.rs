@@ -1,9 +1,10 @@
-//! The mart: tables for people and applications, each of which is a model, a file of SQL over the tables of a lake and over
-//! those of other models. The output of a model is Parquet in partitions of days (`ymd`), in a folder or in S3 and Glue.
+//! The mart: tables for people and applications, each of which is a model, a file of SQL over the tables of a lake and
+//! over those of other models. The output of a model is Parquet in partitions of days (`ymd`), in a folder or in S3 and
+//! Glue.
 //!
 //! A partition is built of the partitions of its sources that its model reads: those of its day, and of the days before
-//! and after it that the model names. Their versions are noted with the partition, so that exactly those are built again
-//! of which an input has changed, however late.
+//! and after it that the model names. Their versions are noted with the partition, so that exactly those are built
+//! again of which an input has changed, however late.
 //!
 //! Pure code:
 //! - `model`: a file becomes a [`Model`], and a folder of them [`Models`], in the order in which they are built;

@@ -1,5 +1,5 @@
-//! Which days of a model have to be built, and why. It follows from what there is to read, and from what is noted with the
-//! partitions that were built.
+//! Which days of a model have to be built, and why. It follows from what there is to read, and from what is noted with
+//! the partitions that were built.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

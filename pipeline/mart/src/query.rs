@@ -1,4 +1,5 @@
-//! The query of a model over tables that are given to it. Its columns are those that the model promises, by their types.
+//! The query of a model over tables that are given to it. Its columns are those that the model promises, by their
+//! types.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
-use datafusion::logical_expr::{Expr, cast, lit};
+use datafusion::logical_expr::{Expr, cast, lit, try_cast};
 use datafusion::prelude::SessionContext;
 use fms_lake::{Field, PARTITION_KEYS};
 use fms_query::Problem;
@@ -21,7 +22,7 @@ pub(crate) fn keys(reads: &Reads) -> &'static [&'static str] {
 }
 
 /// Gives a session the columns that a model reads of a source, by the name of the source. A column that the table does
-/// not have is null.
+/// not have is null, and so is a text that is not of the type that is read.
 pub(crate) fn register(
     context: &SessionContext,
     source: &str,
@@ -34,8 +35,8 @@ pub(crate) fn register(
         let Ok(found) = schema.field_with_name(&field.name) else {
             return Ok(null(&wanted)?.alias(&field.name));
         };
-        typed(&field.name, found.data_type(), &wanted).ok_or_else(|| {
-            let (name, found) = (&field.name, found.data_type());
+        read(&field.name, found.data_type(), &wanted).ok_or_else(|| {
+            let (name, found) = (&field.name, shown(found.data_type()));
             Problem::new(format!(
                 "the column `{name}` of `{source}` is {found}, and the model reads it as {}; correct the type in \
                  `columns`, and convert it in the query",
@@ -76,7 +77,7 @@ async fn planned(context: &SessionContext, model: &Model) -> Result<DataFrame, P
             return Err(Problem::new(format!("the query gives no column `{}`, which the model promises", field.name)));
         };
         let expr = typed(&field.name, found.data_type(), &data_type(field)).ok_or_else(|| {
-            let (name, found) = (&field.name, found.data_type());
+            let (name, found) = (&field.name, shown(found.data_type()));
             Problem::new(format!(
                 "the query gives the column `{name}` as {found}, and the model promises {}; convert it in the query",
                 field.data_type
@@ -113,6 +114,34 @@ pub(crate) fn schema(model: &Model) -> SchemaRef {
 
 fn null(data_type: &DataType) -> Result<Expr, Problem> {
     Ok(lit(ScalarValue::try_from(data_type)?))
+}
+
+/// A column of a source as the type that a model reads; `None` if it cannot be. What a column of the lake is depends on
+/// what vehicles sent first: one text among numbers makes it a column of texts, of which the others are numbers still.
+fn read(name: &str, found: &DataType, wanted: &DataType) -> Option<Expr> {
+    let is_flat = !found.is_nested() && !wanted.is_nested();
+    if is_text(found) && !is_text(wanted) && is_flat {
+        return Some(try_cast(column(name), wanted.clone()).alias(name));
+    }
+    if is_text(wanted) && is_flat {
+        return Some(cast(column(name), DataType::Utf8).alias(name));
+    }
+    typed(name, found, wanted)
+}
+
+/// A type as people write it in models.
+fn shown(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Int32 => "int".to_owned(),
+        DataType::Int64 => "bigint".to_owned(),
+        DataType::Float32 => "float".to_owned(),
+        DataType::Float64 => "double".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Timestamp(..) => "timestamp".to_owned(),
+        text if is_text(text) => "string".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// A column as the type that is wanted; `None` if something could be lost.

@@ -1,5 +1,5 @@
-//! Which models are meant by a selection: `trip`, `+trip` with all that it is made of, `trip+` with all that is made of it,
-//! or `+trip+`.
+//! Which models are meant by a selection: `trip`, `+trip` with all that it is made of, `trip+` with all that is made of
+//! it, or `+trip+`.
 
 use std::collections::BTreeSet;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fms_lake::{Partition as Hour, TimeZone};
+use fms_lake::{Partition as Hour, TimeZone, Type};
 use fms_query::{Definition, Lake, Partition, TableFile};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -11,11 +11,11 @@ use object_store::path::Path;
 
 use crate::catalog::Built;
 use crate::inputs::{Partitions, Version};
-use crate::model::{DAY, Model, Models};
+use crate::model::{DAY, Model, Models, Reads};
 use crate::plan::{Scope, day_of};
 
 /// A table that models read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Source {
     /// `None` if the lake does not have it, so that it has no rows.
     definition: Option<Definition>,
@@ -72,6 +72,15 @@ impl Source {
         self.definition.is_some()
     }
 
+    /// The columns that a model reads as another type than texts, which are texts in the lake.
+    pub fn texts<'r>(&self, reads: &'r Reads) -> Vec<&'r str> {
+        let columns = self.definition.iter().flat_map(|definition| &definition.columns);
+        let texts: Vec<&str> =
+            columns.filter(|column| column.data_type == Type::String).map(|column| column.name.as_str()).collect();
+        let read = reads.columns.iter().filter(|column| column.data_type != Type::String);
+        read.map(|column| column.name.as_str()).filter(|name| texts.contains(name)).collect()
+    }
+
     /// The table and the files of some of its partitions; `None` if the lake does not have it.
     pub async fn read(
         &self,
@@ -98,8 +107,8 @@ impl Source {
         files.map(|file| file.meta.size).sum()
     }
 
-    /// How long ago the newest partition ended; `None` if there is none. Times to come, which broken clocks make, do not
-    /// count.
+    /// How long ago the newest partition ended; `None` if there is none. Times to come, which broken clocks make, do
+    /// not count.
     pub fn age(&self, now: Timestamp, zone: &TimeZone) -> Option<SignedDuration> {
         let end = |name: &String| {
             let values: Vec<&str> = name.split('/').collect();

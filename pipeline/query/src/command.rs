@@ -61,8 +61,8 @@ struct Arguments {
     /// Write the result to a file, which appears when it is complete, instead of standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// How much memory the query may use, such as 2GB; at least 100MB. Sorts, groups and joins that need more write to temporary files
-    /// in `TMPDIR`. Without a limit, the query takes what it needs.
+    /// How much memory the query may use, such as 2GB; at least 100MB. Sorts, groups and joins that need more write to
+    /// temporary files in `TMPDIR`. Without a limit, the query takes what it needs.
     #[arg(long, value_name = "BYTES")]
     memory_limit: Option<Size>,
     /// Stop the query after so long, such as 30s or 5m.

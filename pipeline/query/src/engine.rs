@@ -1,5 +1,5 @@
-//! The engine with its limits, to which a lake's files are mounted. [`Engine`] is given its tables one by one, each with
-//! the files that it has, so that a query reads exactly these.
+//! The engine with its limits, to which a lake's files are mounted. [`Engine`] is given its tables one by one, each
+//! with the files that it has, so that a query reads exactly these.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

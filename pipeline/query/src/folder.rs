@@ -1,5 +1,5 @@
-//! A lake in a folder: the tables are JSON files, and the partitions are what folders there are, or what the file of the
-//! table says.
+//! A lake in a folder: the tables are JSON files, and the partitions are what folders there are, or what the file of
+//! the table says.
 
 use std::collections::BTreeMap;
 use std::path::Path as FilePath;

@@ -1,5 +1,5 @@
-//! SQL over a lake, with `DataFusion` as the engine. `fms query` hands over to the program `fms-sql`, so that nothing else
-//! has to link the engine.
+//! SQL over a lake, with `DataFusion` as the engine. `fms query` hands over to the program `fms-sql`, so that nothing
+//! else has to link the engine.
 //!
 //! - `source`, `folder`, `placed`, `glue`: which tables and partitions there are;
 //! - `table`: which partitions and files a query needs, by `keys` (what it says of partition keys) and `range` (what it

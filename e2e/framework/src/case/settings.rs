@@ -163,7 +163,8 @@ pub(super) struct File {
     ledger: Option<LedgerFile>,
     /// Values that vary from run to run by the pipeline's design, such as `$.items[*].ingested_at`.
     redact: Vec<Redaction>,
-    /// What varies in the names of objects, as regular expressions, such as `[0-9a-f]{8}-[0-9a-f-]{27}`.
+    /// What varies in the names of objects and in the locations of the catalog's partitions, as regular expressions, such as
+    /// `[0-9a-f]{8}-[0-9a-f-]{27}`.
     redact_names: Vec<NamePattern>,
 }
 

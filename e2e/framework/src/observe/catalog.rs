@@ -17,18 +17,18 @@ const VOLATILE: [&str; 2] = ["transient_lastDdlTime", "last_modified_time"];
 
 /// One section for every table. Its columns are sorted, because their order depends on which object was first to have
 /// them.
-pub(super) fn sections(case: &Case, stack: &dyn Stack, _: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
+pub(super) fn sections(case: &Case, stack: &dyn Stack, redactor: &Redactor<'_>) -> Result<Vec<Section>, StackError> {
     let mut sections = Vec::new();
     for database in &case.settings.resources.databases {
         for table in stack.catalog(database)? {
             let name = text(&table["Name"]);
-            sections.push(Section::new(safe(&["glue", database, &name]), &LINE, entries(&table)));
+            sections.push(Section::new(safe(&["glue", database, &name]), &LINE, entries(&table, redactor)));
         }
     }
     Ok(sections)
 }
 
-fn entries(table: &Value) -> Vec<String> {
+fn entries(table: &Value, redactor: &Redactor<'_>) -> Vec<String> {
     let storage = &table["StorageDescriptor"];
     let mut columns = columns(storage);
     let mut entries: Vec<String> = columns.iter().map(|(name, kind)| format!("column {name}: {kind}")).collect();
@@ -47,7 +47,8 @@ fn entries(table: &Value) -> Vec<String> {
     for partition in list(&table["Partitions"]) {
         let values: Vec<String> = list(&partition["Values"]).iter().map(text).collect();
         let of_partition = &partition["StorageDescriptor"];
-        entries.push(format!("partition {}: {}", values.join("/"), text(&of_partition["Location"])));
+        let location = redactor.name(&text(&of_partition["Location"]));
+        entries.push(format!("partition {}: {location}", values.join("/")));
         entries.extend(difference(&values.join("/"), &columns, of_partition));
     }
     entries.iter().map(|entry| visible(entry)).collect()
@@ -87,6 +88,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::case::Redactions;
 
     #[test]
     fn a_partition_whose_columns_are_not_the_tables_is_said() {
@@ -108,8 +110,9 @@ mod tests {
             "Parameters": {"classification": "parquet", "transient_lastDdlTime": "1"},
             "Partitions": [partition("11", &["a", "b"]), partition("12", &["a", "c"])],
         });
+        let redactions = Redactions::of(&[], &["=12"]);
         assert_eq!(
-            entries(&table),
+            entries(&table, &Redactor::new(&redactions)),
             [
                 "column a: bigint",
                 "column b: bigint",
@@ -118,7 +121,7 @@ mod tests {
                 "format: parquet",
                 "parameter classification: parquet",
                 "partition 11: s3://lake/t/hour=11/",
-                "partition 12: s3://lake/t/hour=12/",
+                "partition 12: s3://lake/t/hour[redacted]/",
                 "WRONG partition 12: its columns are not the table's: it lacks [b bigint] and has [c bigint] beside them",
             ]
         );

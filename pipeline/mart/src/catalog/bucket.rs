@@ -1,5 +1,5 @@
-//! A mart in S3, whose tables are in the database of a lake in Glue: a partition's location says where its file is, and its
-//! parameters say what it was built of, so that one call of Glue changes both.
+//! A mart in S3, whose tables are in the database of a lake in Glue: a partition's location says where its file is, and
+//! its parameters say what it was built of, so that one call of Glue changes both.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -44,7 +44,7 @@ impl Bucket {
     async fn table(&self, model: &Model) -> anyhow::Result<Option<Table>> {
         let found = self.glue.table(&self.database, &model.name).await;
         let found = found.map_err(|error| self.failed("read the table", model, &error))?;
-        let is_ours = |table: &Table| table.parameters.contains_key(note::MODEL);
+        let is_ours = |table: &Table| table.parameters.contains_key(note::TABLE);
         if found.as_ref().is_some_and(|table| !is_ours(table)) {
             bail!(
                 "there is a table `{}.{}` that is none of the mart; rename the model, or delete the table",
@@ -71,7 +71,7 @@ impl Bucket {
         input.name.clone_from(&model.name);
         input.partition_keys = vec![Column::new(DAY, "string")];
         input.table_type = Some("EXTERNAL_TABLE".to_owned());
-        let parameters = [("EXTERNAL", "TRUE"), ("classification", "parquet"), (note::MODEL, &model.digest())];
+        let parameters = [("EXTERNAL", "TRUE"), ("classification", "parquet"), (note::TABLE, "true")];
         input.parameters.extend(parameters.map(|(name, value)| (name.to_owned(), value.to_owned())));
         input.others.insert("Description".to_owned(), Value::from(short(&model.description)));
         input.others.insert("Owner".to_owned(), Value::from(model.owner.clone()));

@@ -1,5 +1,5 @@
-//! A mart in the folder of a lake: `mart/<model>/table.json` says where the partitions are. Whoever changes it holds a lock
-//! for that moment.
+//! A mart in the folder of a lake: `mart/<model>/table.json` says where the partitions are. Whoever changes it holds a
+//! lock for that moment.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -1,6 +1,7 @@
 //! Where the tables of a mart are. The file of a partition is stored in a folder that nobody else chooses, and then one
-//! change of the catalog sends readers there, with the note of what it was built of. So a partition is as it was or as it
-//! is, whoever dies when, and whoever builds it at the same time; the folder before is removed when no reader can be at it.
+//! change of the catalog sends readers there, with the note of what it was built of. So a partition is as it was or as
+//! it is, whoever dies when, and whoever builds it at the same time; the folder before is removed when no reader can be
+//! at it.
 
 mod bucket;
 mod folder;

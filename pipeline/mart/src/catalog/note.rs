@@ -6,8 +6,11 @@ use crate::catalog::Built;
 use crate::inputs::Inputs;
 use crate::plan::Noted;
 
-/// The digest of the model, by which tables of the mart are known.
-pub(super) const MODEL: &str = "fms.mart.model";
+/// The parameter of a table that says that it is one of the mart.
+pub(super) const TABLE: &str = "fms.mart";
+
+/// The digest of the model.
+const MODEL: &str = "fms.mart.model";
 const CONTENT: &str = "fms.mart.content";
 const ROWS: &str = "fms.mart.rows";
 /// What begins the names of the parameters with the input partitions of a source.

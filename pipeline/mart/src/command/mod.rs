@@ -145,7 +145,7 @@ async fn apply(build: &Build, handle: &Handle, scope: Scope) -> anyhow::Result<O
     let Sum { built, unchanged, kept, held, failed, skipped } = work.apply(&|line| print(&format!("{line}\n"))).await?;
     print(&format!(
         "{built} partitions built, of which {unchanged} are as before; {kept} were as they should be; {held} held back; \
-         {failed} failed; {skipped} models skipped\n"
+         {failed} failed; {skipped} skipped\n"
     ));
     Ok(if failed + skipped > 0 { Outcome::Failed } else { Outcome::Done })
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The names in the order in which they are built; of several orders, the one nearest to that of the names. An error is a
-/// cycle: names, each of which reads the next one, and the last the first.
+/// The names in the order in which they are built; of several orders, the one nearest to that of the names. An error is
+/// a cycle: names, each of which reads the next one, and the last the first.
 pub(super) fn order(reads: &BTreeMap<&str, BTreeSet<&str>>) -> Result<Vec<String>, Vec<String>> {
     let mut walk = Walk { reads, done: Vec::new(), path: Vec::new() };
     for name in reads.keys() {

@@ -25,7 +25,7 @@ fn other_rows_than_expected_are_shown_beside_them() {
     let ran = test(folder.path(), &["--select", "way"]);
     assert_eq!((ran.status, ran.error.as_str()), (Some(1), ""));
     insta::assert_snapshot!(ran.output, @r"
-    way.sql, line 19: the example `two days` expects
+    way.sql, line 20: the example `two days` expects
         ymd        | id | rows | meters
         2023-01-01 | 7  | 1    | 0
         2023-01-02 | 7  | 1    | 51
@@ -67,7 +67,7 @@ fn a_mistake_in_the_front_matter_is_named_before_anything_is_begun() {
     let ran = test(folder.path(), &[]);
     assert_eq!((ran.status, ran.output.as_str()), (Some(2), ""));
     let error = ran.error.replace(&folder.path().display().to_string(), "mart");
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"fms mart: mart/way.sql:3: unknown field `ownr`, expected one of `description`, `owner`, `grain`, `keys`, `columns`, `sources`, `checks`, `examples`");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn fleet() -> Vec<(String, String)> {
         vehicles: 3,
         shard: Shard::WHOLE,
         from: BEGIN,
-        until: BEGIN + 26 * HOUR,
+        until: BEGIN + 12 * HOUR,
         speed: None,
         topic: "t",
     };
@@ -93,16 +93,17 @@ fn what_is_built_bit_by_bit_is_what_is_built_at_once() {
     let mut empty = Vec::new();
     for model in models() {
         let sql = format!("select * from {model}");
-        let rows = query(at_once, &sql);
-        assert_eq!(rows, query(by_bits, &sql), "{model}");
+        let rows = sorted(query(at_once, &sql));
+        assert_eq!(rows, sorted(query(by_bits, &sql)), "{model}");
         if rows.is_empty() {
             empty.push(model);
         }
     }
-    assert_eq!(empty, [""; 0], "these prove nothing");
+    // The goods of this fleet stay cold.
+    assert_eq!(empty, ["cold_chain_breach"], "others prove nothing");
 
     // Each trip is found once, whatever became of its messages.
-    let started = "select count(distinct trip_id) as n from vehicle_event_report where event_type = 'trip_end'";
+    let started = "select count(distinct trip_id) as n from vehicle_event_report where event_type = 'trip_start'";
     let trips =
         query(at_once, "select count(*) as n, count(distinct trip_id) as named from trip where trip_id is not null");
     assert_eq!(trips, [json!({"n": query(at_once, started)[0]["n"], "named": query(at_once, started)[0]["n"]})]);
@@ -110,6 +111,13 @@ fn what_is_built_bit_by_bit_is_what_is_built_at_once() {
     assert_eq!(query(at_once, lost), [json!({"n": 0})], "every harsh event is on a trip");
 
     wider_windows_change_nothing(at_once);
+}
+
+/// Rows in an order of their own, for partitions are read in any.
+fn sorted(rows: Vec<Value>) -> Vec<String> {
+    let mut rows: Vec<String> = rows.iter().map(Value::to_string).collect();
+    rows.sort();
+    rows
 }
 
 /// The days that a model says it reads are enough: with more of them, every day has the same rows.
