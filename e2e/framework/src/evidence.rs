@@ -76,6 +76,8 @@ pub(crate) struct Found {
     /// How many calls to AWS, and how many requests to Kafka, there had been when the pipeline was started, or started
     /// again.
     calls_before: (usize, usize),
+    /// How many faults there were apart from the calls to AWS that had trouble.
+    faults: usize,
     pub observed: Option<String>,
     pub diff: Option<String>,
     pub description: Option<String>,
@@ -90,6 +92,12 @@ impl Found {
         self.stack = Some(stack);
         self.goal = None;
         self.calls_before = (0, 0);
+        self.faults = 0;
+    }
+
+    /// How many faults were injected so far.
+    pub(crate) fn faults(&self) -> usize {
+        self.faults + self.stack.as_ref().map_or(0, |stack| stack.calls().disturbed())
     }
 
     /// Notes that a process of the pipeline is about to be started.
@@ -143,6 +151,11 @@ impl Evidence {
 
     pub(crate) fn found(&self) -> MutexGuard<'_, Found> {
         lock(&self.found)
+    }
+
+    /// Counts a fault that is not a trouble of a call to AWS.
+    pub(crate) fn fault(&self) {
+        self.found().faults += 1;
     }
 
     /// Notes that a phase begins.

@@ -118,6 +118,7 @@ mod mutate;
 mod observe;
 mod outcome;
 mod parity;
+mod proof;
 mod proxy;
 mod report;
 mod reporting;

@@ -8,6 +8,7 @@ use crate::calls::CallName;
 use crate::case::CaseId;
 use crate::ledger::Balance;
 use crate::observe::Counts;
+use crate::proof::Proof;
 use crate::schedule::Schedule;
 
 /// How one run of one case ended.
@@ -29,6 +30,8 @@ pub struct Outcome {
     pub(crate) times: Times,
     /// The AWS calls that the subject made.
     pub(crate) calls: Vec<CallName>,
+    /// How many faults were injected: calls that had trouble, deaths, answers of the broker that were lost and the like.
+    pub(crate) faults: usize,
     /// Whether it passed, and if not, why.
     pub verdict: Verdict,
     /// What has found that the pipeline is wrong; nothing if it is right, or if something else failed.
@@ -119,6 +122,12 @@ impl Outcome {
             Verdict::SameState(schedule) => Some(schedule),
             _ => None,
         }
+    }
+
+    /// What the runs prove together. One that another run goes on from was not compared, so its faults prove nothing.
+    pub(crate) fn proof(outcomes: &[Self]) -> Proof {
+        let compared = outcomes.iter().filter(|outcome| outcome.same_state().is_none());
+        Proof::of(compared.map(|outcome| (outcome.faults, outcome.ledger.as_ref())))
     }
 
     /// Why the schedule disturbed nothing, if it disturbed nothing and the run did not fail.

@@ -215,7 +215,7 @@ fn carry_out(
     let (times, duration) = (evidence.times(), started.elapsed());
     let mut found = evidence.found();
     // The services end here, and not when the last copy of the evidence is dropped.
-    let calls = found.calls();
+    let (calls, faults) = (found.calls(), found.faults());
     drop(found.stack.take());
     Outcome {
         id: id.clone(),
@@ -226,6 +226,7 @@ fn carry_out(
         duration,
         times,
         calls,
+        faults,
         verdict,
         found_by,
         difference: found.diff.take(),

@@ -233,12 +233,17 @@ impl Settling<'_> {
         waited.or_else(|| Some((first, first.wait(deadline)?)))
     }
 
-    /// Stops all processes, each of which has to exit with status 0 within [`STOP_LIMIT`].
+    /// Stops all processes, one after the other, each of which has to exit with status 0 within [`STOP_LIMIT`].
     pub fn stop(&self) -> Result<(), SettleError> {
-        for subject in self.subjects {
+        for (at, subject) in self.subjects.iter().enumerate() {
             self.log
                 .note(format!("-- SIGTERM{}", if subject.name().is_empty() { "" } else { " to " }) + subject.name());
-            let stopped = subject.stop(STOP_LIMIT).map_err(|problem| named(subject, &problem));
+            subject.terminate();
+            // A process that waits for messages may do so to the end before it stops. Nothing is sent meanwhile.
+            let is_last = at + 1 == self.subjects.len();
+            self.stack.set_long_polls(!is_last);
+            let stopped = subject.stopped(STOP_LIMIT).map_err(|problem| named(subject, &problem));
+            self.stack.set_long_polls(true);
             stopped.map_err(|problem| SettleError::Stop { problem, log: self.log.last(LAST_LINES) })?;
         }
         Ok(())

@@ -7,6 +7,7 @@ mod disturbed;
 mod first_write;
 mod members;
 mod state;
+mod watch;
 
 pub use self::state::KilledStates;
 use crate::calls::{Fault, Hits, Trouble};

@@ -147,6 +147,8 @@ pub(super) fn text(swept: &Swept, took: Duration) -> String {
         cases.len(),
     );
     text.push_str(&swept.points());
+    let seed = swept.sample.map(|sample| format!(", seed {}", sample.seed)).unwrap_or_default();
+    let _ = writeln!(text, "{}{seed}", Outcome::proof(outcomes));
     for outcome in outcomes.iter().filter(|outcome| outcome.failure().is_some()) {
         let _ = writeln!(text, "  ✗ {}", outcome.name());
     }
@@ -219,6 +221,7 @@ mod tests {
             duration,
             times,
             calls,
+            faults: 1,
             verdict,
             found_by: Vec::new(),
             difference: None,

@@ -162,13 +162,18 @@ impl Subject {
         }
     }
 
-    /// Asks all of its processes to stop and waits until all of them have ended, at most for `limit`. The error names
-    /// the processes that have not ended, or the status if it is not 0.
+    /// Asks all of its processes to stop and waits until they have, see [`Self::stopped`].
+    pub fn stop(&self, limit: Duration) -> Result<(), String> {
+        self.terminate();
+        self.stopped(limit)
+    }
+
+    /// Has to be called after [`Self::terminate`]. Waits until all of its processes have ended, at most for `limit`. The
+    /// error names the processes that have not ended, or the status if it is not 0.
     ///
     /// The signal itself ends a wrapper script that does not `exec` its pipeline. In this case the pipeline's status
     /// counts.
-    pub fn stop(&self, limit: Duration) -> Result<(), String> {
-        self.terminate();
+    pub(crate) fn stopped(&self, limit: Duration) -> Result<(), String> {
         let deadline = Instant::now() + limit;
         let mut adopted = Vec::new();
         let status = loop {

@@ -261,6 +261,10 @@ impl Stack for Embedded {
         Ok(objects.into_iter().map(|(key, body)| (key, body.to_vec())).collect())
     }
 
+    fn set_long_polls(&self, long: bool) {
+        self.queues.set_long_polls(long);
+    }
+
     fn queue(&self, name: &str) -> Result<QueueDepth, StackError> {
         self.queues.depth(name).ok_or_else(|| no_queue(name))
     }
