@@ -109,6 +109,7 @@ mod evidence;
 pub mod harness;
 mod hearing;
 mod hint;
+mod history;
 #[doc(hidden)]
 pub mod internals;
 mod json;

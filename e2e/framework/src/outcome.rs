@@ -74,8 +74,12 @@ pub(crate) enum FoundBy {
     Lag,
     /// A process of the pipeline ended by itself.
     End,
-    /// The pipeline did not stop in good order, or committed lower offsets than before.
+    /// The pipeline did not stop in good order.
     Stop,
+    /// A committed offset became lower.
+    Commits,
+    /// A process changed what is stored when another one had taken over from it.
+    Fencing,
     /// Something was written after the commit that covers it.
     WriteAfterCommit,
     /// A failure that the case expects did not happen.
@@ -91,6 +95,8 @@ impl fmt::Display for FoundBy {
             Self::Lag => "lag",
             Self::End => "end of the pipeline",
             Self::Stop => "stop",
+            Self::Commits => "commits",
+            Self::Fencing => "fencing",
             Self::WriteAfterCommit => "write after commit",
             Self::NoFailure => "expected failure",
         })

@@ -36,8 +36,8 @@ impl Proof {
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { faults, rows_lost, rows_twice } = self;
-        let [faults, lost, twice] = [(faults, "fault"), (rows_lost, "row"), (rows_twice, "row")]
-            .map(|(count, noun)| counted(*count, noun));
+        let [faults, lost, twice] =
+            [(faults, "fault"), (rows_lost, "row"), (rows_twice, "row")].map(|(count, noun)| counted(*count, noun));
         write!(f, "{faults} injected, {lost} lost, {twice} twice")
     }
 }

@@ -8,6 +8,8 @@ use super::{Disturbance, Drive, DriveError, with_session_hint};
 use crate::calls::Effect;
 use crate::evidence::Phase;
 use crate::hearing::Hearing;
+use crate::history;
+use crate::observe::Observation;
 use crate::settle::{STOP_LIMIT, SettleError};
 use crate::stack::{Record, StackError};
 use crate::subject::Subject;
@@ -98,6 +100,7 @@ impl Drive<'_> {
         drop(write);
         self.settle(&subjects, &mut goal).map_err(with_session_hint)?;
 
+        let stored = Observation::of(self.case, self.stack)?;
         let fetches = self.stack.offset_fetches()?;
         subjects[frozen].thaw();
         self.evidence.log.note(format!("-- the other process has drained, and the {name} one is woken"));
@@ -105,6 +108,10 @@ impl Drive<'_> {
         if let Err(DriveError::Settle(SettleError::Ended { .. })) = self.settle(&subjects, &mut goal) {
             self.evidence.log.note("-- a process has ended, and is started again".to_owned());
             self.start_again(&mut subjects)?;
+        }
+        let changed = history::changed(&stored, &Observation::of(self.case, self.stack)?);
+        if !changed.is_empty() {
+            return Err(DriveError::Fenced { process: name, changed });
         }
         let goal = self.send_in_parts(&subjects, goal, last, 1).map_err(with_session_hint)?;
         self.drain_with(&subjects, &goal).map_err(with_session_hint)?;

@@ -40,7 +40,8 @@ impl Slots {
     /// As many as `jobs` says; otherwise as many as the processors of this machine can serve.
     pub(super) fn new(jobs: Option<NonZeroUsize>) -> Self {
         let cores = thread::available_parallelism().map_or(2, NonZeroUsize::get);
-        let (least, most) = jobs.map_or((cores * FOR_EACH_CORE.0, cores * FOR_EACH_CORE.1), |jobs| (jobs.get(), jobs.get()));
+        let (least, most) =
+            jobs.map_or((cores * FOR_EACH_CORE.0, cores * FOR_EACH_CORE.1), |jobs| (jobs.get(), jobs.get()));
         let state = State { taken: 0, limit: least, is_over: false };
         Self { state: Mutex::new(state), changed: Condvar::new(), least, most }
     }
@@ -124,7 +125,8 @@ fn times() -> Option<(u64, u64)> {
 fn parse(stat: &str) -> Option<(u64, u64)> {
     let fields = stat.lines().next()?.strip_prefix("cpu ")?;
     // What guests have had is part of the time of users.
-    let times: Vec<u64> = fields.split_ascii_whitespace().take(8).map(|time| time.parse().ok()).collect::<Option<_>>()?;
+    let times: Vec<u64> =
+        fields.split_ascii_whitespace().take(8).map(|time| time.parse().ok()).collect::<Option<_>>()?;
     Some((times.iter().sum(), times.get(3)? + times.get(4)?))
 }
 

@@ -122,6 +122,13 @@ async fn run() -> Result<()> {
             }
             break;
         }
+        if is("takes a commit back") && message.offset() == VICTIM + 1 {
+            let mut earlier = TopicPartitionList::new();
+            earlier.add_partition_offset(message.topic(), message.partition(), Offset::Offset(VICTIM))?;
+            consumer.commit(&earlier, CommitMode::Sync)?;
+            // It works for a while before it commits again.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         let mut offsets = TopicPartitionList::new();
         let next = message.offset() + if is("commits too far") && message.offset() == 0 { 2 } else { 1 };
         offsets.add_partition_offset(message.topic(), message.partition(), Offset::Offset(next))?;
