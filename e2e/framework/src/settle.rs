@@ -190,7 +190,7 @@ pub struct Settling<'a> {
     /// The log of what they print.
     pub log: &'a crate::subject::Log,
     /// What was seen to be committed.
-    pub history: &'a History,
+    pub(crate) history: &'a History,
 }
 
 impl Settling<'_> {
