@@ -1,5 +1,6 @@
 //! How one case ended, how long each phase of it took, and what was counted.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Outcome {
     pub(crate) times: Times,
     /// The AWS calls that the subject made.
     pub(crate) calls: Vec<CallName>,
+    /// The services and operations of those calls that only read.
+    pub(crate) reads: BTreeSet<(String, String)>,
     /// How many faults were injected: calls that had trouble, deaths, answers of the broker that were lost and the like.
     pub(crate) faults: usize,
     /// Whether it passed, and if not, why.

@@ -219,7 +219,7 @@ fn carry_out(
     let mut found = evidence.found();
     // The services end here, and not when the last copy of the evidence is dropped.
     let (calls, faults) = (found.calls(), found.faults());
-    drop(found.stack.take());
+    let reads = found.stack.take().map(|stack| stack.calls().reads()).unwrap_or_default();
     Outcome {
         id: id.clone(),
         description: found.description.take(),
@@ -229,6 +229,7 @@ fn carry_out(
         duration,
         times,
         calls,
+        reads,
         faults,
         verdict,
         found_by,

@@ -185,6 +185,7 @@ mod tests {
             duration: Duration::from_millis(500),
             times: Times::default(),
             calls: Vec::new(),
+            reads: BTreeSet::new(),
             faults: 0,
             verdict,
             found_by: Vec::new(),
