@@ -195,12 +195,12 @@ mod imp {
                     libc::signal(signal, libc::SIG_DFL);
                 }
             }
+            // Kernels before 5.11 do not know this call, and then the files stay open.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
             let is_set = libc::setpgid(0, 0) == 0
                 && libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0
                 && (0..).zip(prepared.streams).all(|(number, stream)| libc::dup2(stream, number) == number)
                 && libc::chdir(prepared.folder.as_ptr()) == 0;
-            // Kernels before 5.11 do not know this call, and then the files stay open.
-            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
             is_set && libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) == 0

@@ -68,6 +68,9 @@ async fn run() -> Result<()> {
     if is("runs alone") {
         std::fs::File::create_new(LOCK).context("another process runs already")?;
     }
+    while is("waits for its turn") && std::fs::File::create_new(LOCK).is_err() && !stopping.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let sinks = Arc::new(Sinks::connect(&defect).await?);
     let consumer = consumer(if is("reconnects too late") { "60000" } else { "100" })?;
     let batch = match std::env::var("BATCH") {
@@ -145,7 +148,7 @@ async fn run() -> Result<()> {
     for record in &written_late {
         sinks.write(record, 1).await?;
     }
-    if is("runs alone") {
+    if is("runs alone") || is("waits for its turn") {
         std::fs::remove_file(LOCK)?;
     }
     if is("fails to stop") {

@@ -98,7 +98,12 @@ pub fn trials() -> Vec<Trial> {
             )
         }),
         Trial::test("a_second_process_finds_a_pipeline_of_which_only_one_runs", || {
-            found("takeover", "runs alone", |project| project, &["second-worker: another process runs already"])
+            let says = ["second-worker: another process runs already"];
+            found("takeover", "runs alone", with_two_partitions, &says)
+        }),
+        Trial::test("a_second_process_that_gets_nothing_before_the_first_one_leaves_has_not_taken_over", || {
+            let why = ["disturbed nothing: there is no sign that the second process was given partitions"];
+            with_two_partitions(project()).under("takeover").run("waits for its turn").fails_with(&why)
         }),
         Trial::test("a_process_that_is_frozen_finds_a_pipeline_that_overwrites_newer_items", a_stale_item),
         Trial::test("commits_that_are_taken_back_are_found_though_higher_ones_follow", || {
@@ -135,6 +140,13 @@ fn found(
     prepare(project()).run(defect).passes().map_err(|error| format!("undisturbed: {error:?}"))?;
     prepare(project()).under(schedule).run("").passes().map_err(|error| format!("honest: {error:?}"))?;
     prepare(project()).under(schedule).run(defect).fails_with(texts)
+}
+
+/// Gives the topic a partition for each of two processes. The messages are in the first one.
+fn with_two_partitions(project: Project) -> Project {
+    let suite = std::fs::read_to_string(project.root.path().join("fixtures/suite.toml")).expect("it was written");
+    project.write("fixtures", "suite.toml", &suite.replace("in = 1", "in = 2"));
+    project
 }
 
 /// Gives each message a key of its own.
