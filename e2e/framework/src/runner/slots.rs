@@ -53,8 +53,8 @@ impl Slots {
 
     /// Waits until there is a free place, and takes it.
     pub(super) fn take(&self) -> Slot<'_> {
-        let free = |state: &mut State| state.taken >= state.limit;
-        let mut state = self.changed.wait_while(self.state(), free).unwrap_or_else(PoisonError::into_inner);
+        let is_full = |state: &mut State| state.taken >= state.limit;
+        let mut state = self.changed.wait_while(self.state(), is_full).unwrap_or_else(PoisonError::into_inner);
         state.taken += 1;
         Slot(self)
     }

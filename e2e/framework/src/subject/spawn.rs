@@ -122,6 +122,8 @@ mod imp {
         let mask = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
         let pid = borrow(&mut prepared);
         mask.thread_set_mask()?;
+        // The child has its own, and who reads what it prints waits until nobody has any.
+        drop((out, err));
         let pid = pid?;
         if prepared.error == 0 {
             return Ok(pid);

@@ -5,6 +5,7 @@
 //! inherit. This process adopts the orphans among them (it is their subreaper). So their exit status is known even if
 //! a wrapper script ended before the pipeline that it started.
 
+#[cfg(target_os = "linux")]
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
