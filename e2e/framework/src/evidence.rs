@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -78,6 +79,8 @@ pub(crate) struct Found {
     /// How many calls to AWS, and how many requests to Kafka, there had been when the pipeline was started, or started
     /// again.
     calls_before: (usize, usize),
+    /// How many faults there were apart from the calls to AWS that had trouble.
+    faults: usize,
     pub observed: Option<String>,
     pub diff: Option<String>,
     pub description: Option<String>,
@@ -92,6 +95,12 @@ impl Found {
         self.stack = Some(stack);
         self.goal = None;
         self.calls_before = (0, 0);
+        self.faults = 0;
+    }
+
+    /// How many faults were injected so far.
+    pub(crate) fn faults(&self) -> usize {
+        self.faults + self.stack.as_ref().map_or(0, |stack| stack.calls().disturbed())
     }
 
     /// Notes that a process of the pipeline is about to be started.
@@ -123,6 +132,9 @@ impl Found {
 /// The runs of this process that have not ended.
 static ACTIVE: Mutex<Vec<Evidence>> = Mutex::new(Vec::new());
 
+/// Whether the evidence of all runs has been written because the process has to end.
+static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -145,6 +157,11 @@ impl Evidence {
 
     pub(crate) fn found(&self) -> MutexGuard<'_, Found> {
         lock(&self.found)
+    }
+
+    /// Counts a fault that is not a trouble of a call to AWS.
+    pub(crate) fn fault(&self) {
+        self.found().faults += 1;
     }
 
     /// Notes that a phase begins.
@@ -277,11 +294,16 @@ pub(crate) fn interrupted(by: &str) -> String {
         let verdict = format!("ended by {by} after {:.1} s, while {}", elapsed.as_secs_f64(), evidence.found().phase());
         let _ = writeln!(text, "{}: {verdict}{}", evidence.id, keep(&evidence, &verdict));
     }
+    IS_INTERRUPTED.store(true, Ordering::SeqCst);
     text
 }
 
-/// Writes the evidence. The returned text says where it is, or why it could not be written.
+/// Writes the evidence, unless the process ends: its subjects are then killed, and what becomes of their runs would replace
+/// what was written. The returned text says where it is, or why it could not be written.
 pub(crate) fn keep(evidence: &Evidence, verdict: &str) -> String {
+    if IS_INTERRUPTED.load(Ordering::SeqCst) {
+        return String::new();
+    }
     match evidence.write(verdict) {
         Ok(()) => format!(
             "\n\n  everything about this run: {}\n  run it again: {}\n",

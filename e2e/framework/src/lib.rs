@@ -109,6 +109,7 @@ mod evidence;
 pub mod harness;
 mod hearing;
 mod hint;
+mod history;
 #[doc(hidden)]
 pub mod internals;
 mod json;
@@ -118,6 +119,7 @@ mod mutate;
 mod observe;
 mod outcome;
 mod parity;
+mod proof;
 mod proxy;
 mod report;
 mod reporting;

@@ -1,5 +1,6 @@
 //! How one case ended, how long each phase of it took, and what was counted.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use crate::calls::CallName;
 use crate::case::CaseId;
 use crate::ledger::Balance;
 use crate::observe::Counts;
+use crate::proof::Proof;
 use crate::schedule::Schedule;
 
 /// How one run of one case ended.
@@ -29,6 +31,10 @@ pub struct Outcome {
     pub(crate) times: Times,
     /// The AWS calls that the subject made.
     pub(crate) calls: Vec<CallName>,
+    /// The services and operations of those calls that only read.
+    pub(crate) reads: BTreeSet<(String, String)>,
+    /// How many faults were injected: calls that had trouble, deaths, answers of the broker that were lost and the like.
+    pub(crate) faults: usize,
     /// Whether it passed, and if not, why.
     pub verdict: Verdict,
     /// What has found that the pipeline is wrong; nothing if it is right, or if something else failed.
@@ -71,8 +77,12 @@ pub(crate) enum FoundBy {
     Lag,
     /// A process of the pipeline ended by itself.
     End,
-    /// The pipeline did not stop in good order, or committed lower offsets than before.
+    /// The pipeline did not stop in good order.
     Stop,
+    /// A committed offset became lower.
+    Commits,
+    /// A process changed what is stored when another one had taken over from it.
+    Fencing,
     /// Something was written after the commit that covers it.
     WriteAfterCommit,
     /// A failure that the case expects did not happen.
@@ -88,6 +98,8 @@ impl fmt::Display for FoundBy {
             Self::Lag => "lag",
             Self::End => "end of the pipeline",
             Self::Stop => "stop",
+            Self::Commits => "commits",
+            Self::Fencing => "fencing",
             Self::WriteAfterCommit => "write after commit",
             Self::NoFailure => "expected failure",
         })
@@ -119,6 +131,12 @@ impl Outcome {
             Verdict::SameState(schedule) => Some(schedule),
             _ => None,
         }
+    }
+
+    /// What the runs prove together. One that another run goes on from was not compared, so its faults prove nothing.
+    pub(crate) fn proof(outcomes: &[Self]) -> Proof {
+        let compared = outcomes.iter().filter(|outcome| outcome.same_state().is_none());
+        Proof::of(compared.map(|outcome| (outcome.faults, outcome.ledger.as_ref())))
     }
 
     /// Why the schedule disturbed nothing, if it disturbed nothing and the run did not fail.

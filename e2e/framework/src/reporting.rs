@@ -82,6 +82,7 @@ fn case(outcome: &Outcome, folder: &Path) -> CaseReport {
         log: outcome.log.clone(),
         evidence: outcome.evidence.as_deref().map(|evidence| files(evidence, folder)).unwrap_or_default(),
         counts: counts(outcome),
+        faults: outcome.faults,
         ledger: outcome.ledger.clone(),
         phases: phases(&outcome.times),
         seconds: outcome.duration.as_secs_f64(),

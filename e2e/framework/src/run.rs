@@ -11,6 +11,7 @@ use crate::case::{Case, CaseId, Expectation, FixtureError};
 use crate::compare::{self, Comparison};
 use crate::drive::{Disturbance, Drive, DriveError};
 use crate::evidence::{Active, Evidence, Phase, keep};
+use crate::history::History;
 use crate::ledger::{self, Ledger, Produced};
 use crate::mutate::Mutations;
 use crate::observe::{self, MESSAGE, Observation};
@@ -51,6 +52,8 @@ impl Failure {
             Self::Drive(DriveError::Settle(SettleError::Ended { .. })) => FoundBy::End,
             Self::Drive(DriveError::Settle(SettleError::Stop { .. })) => FoundBy::Stop,
             Self::Drive(DriveError::Settle(SettleError::WroteAfterCommit { .. })) => FoundBy::WriteAfterCommit,
+            Self::Drive(DriveError::Settle(SettleError::TookBack { .. })) => FoundBy::Commits,
+            Self::Drive(DriveError::Fenced { .. }) => FoundBy::Fencing,
             Self::Drive(DriveError::Settle(SettleError::NotSaid { .. })) => FoundBy::NoFailure,
             _ => return Vec::new(),
         };
@@ -215,8 +218,8 @@ fn carry_out(
     let (times, duration) = (evidence.times(), started.elapsed());
     let mut found = evidence.found();
     // The services end here, and not when the last copy of the evidence is dropped.
-    let calls = found.calls();
-    drop(found.stack.take());
+    let (calls, faults) = (found.calls(), found.faults());
+    let reads = found.stack.take().map(|stack| stack.calls().reads()).unwrap_or_default();
     Outcome {
         id: id.clone(),
         description: found.description.take(),
@@ -226,6 +229,8 @@ fn carry_out(
         duration,
         times,
         calls,
+        reads,
+        faults,
         verdict,
         found_by,
         difference: found.diff.take(),
@@ -301,7 +306,15 @@ fn attempt(
 
     let Options { schedule, killed_states, .. } = options;
     let killed_states = killed_states.as_ref();
-    let drive = Drive { case: &case, stack: stack.as_ref(), suite, schedule, killed_states, evidence };
+    let drive = Drive {
+        case: &case,
+        stack: stack.as_ref(),
+        suite,
+        schedule,
+        killed_states,
+        evidence,
+        history: History::default(),
+    };
     let disturbance = unchanged.map_or(drive.run()?, Disturbance::None);
     if let Disturbance::SameState(_) = disturbance {
         return Ok(Attempt { case, observation: Observation::default(), ledger: None, disturbance });

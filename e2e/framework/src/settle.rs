@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::calls::{CLIENT_GONE, Call, Effect};
+use crate::history::History;
 use crate::mutate;
 use crate::proxy::service::S3;
 use crate::stack::{Notification, QueueDepth, Stack, StackError};
@@ -148,6 +149,14 @@ pub enum SettleError {
         /// The calls, by name and target.
         calls: String,
     },
+    /// A group committed a lower offset than before, so that records are read again which are stored.
+    #[error("committed lower offsets than before, so that what is stored is read again:\n{lower}{}", last(log))]
+    TookBack {
+        /// A line for each partition.
+        lower: String,
+        /// The last lines of the subject's log.
+        log: String,
+    },
     /// A failure that the case expects did not happen.
     #[error("expected the subject to fail and to say `{text}`, but {problem}{}", last(log))]
     NotSaid {
@@ -171,7 +180,7 @@ fn last(log: &str) -> String {
     format!("\nits last lines:\n{log}")
 }
 
-/// A run that is under way: its services, the processes of its pipeline and their log.
+/// A run that is under way: its services, the processes of its pipeline, their log and what they have committed so far.
 pub struct Settling<'a> {
     /// The services.
     pub stack: &'a dyn Stack,
@@ -180,6 +189,8 @@ pub struct Settling<'a> {
     pub subjects: &'a [Subject],
     /// The log of what they print.
     pub log: &'a crate::subject::Log,
+    /// What was seen to be committed.
+    pub(crate) history: &'a History,
 }
 
 impl Settling<'_> {
@@ -195,7 +206,7 @@ impl Settling<'_> {
                 looked = true;
                 goal.take_back_to_records(self.stack)?;
             }
-            if offsets.is_none() && behind(self.stack, goal)?.is_empty() {
+            if offsets.is_none() && self.behind(goal)?.is_empty() {
                 offsets = Some(Instant::now());
                 mutate::note_committed(self.stack.calls());
             }
@@ -215,7 +226,7 @@ impl Settling<'_> {
                 return Err(SettleError::Ended { status, log: self.log.last(LAST_LINES) });
             }
             if started.elapsed() > limit {
-                let mut behind = behind(self.stack, goal)? + &waiting(self.stack, goal)?;
+                let mut behind = self.behind(goal)? + &waiting(self.stack, goal)?;
                 behind.push_str(&describe_in_flight(&in_flight(self.stack)));
                 return Err(SettleError::Behind { limit, behind, log: self.log.last(LAST_LINES) });
             }
@@ -233,12 +244,17 @@ impl Settling<'_> {
         waited.or_else(|| Some((first, first.wait(deadline)?)))
     }
 
-    /// Stops all processes, each of which has to exit with status 0 within [`STOP_LIMIT`].
+    /// Stops all processes, one after the other, each of which has to exit with status 0 within [`STOP_LIMIT`].
     pub fn stop(&self) -> Result<(), SettleError> {
-        for subject in self.subjects {
+        for (at, subject) in self.subjects.iter().enumerate() {
             self.log
                 .note(format!("-- SIGTERM{}", if subject.name().is_empty() { "" } else { " to " }) + subject.name());
-            let stopped = subject.stop(STOP_LIMIT).map_err(|problem| named(subject, &problem));
+            subject.terminate();
+            // A process that waits for messages may do so to the end before it stops. Nothing is sent meanwhile.
+            let is_last = at + 1 == self.subjects.len();
+            self.stack.set_long_polls(!is_last);
+            let stopped = subject.stopped(STOP_LIMIT).map_err(|problem| named(subject, &problem));
+            self.stack.set_long_polls(true);
             stopped.map_err(|problem| SettleError::Stop { problem, log: self.log.last(LAST_LINES) })?;
         }
         Ok(())
@@ -280,12 +296,8 @@ impl Settling<'_> {
 
     /// Has to be called after [`Self::stop`]. It is an error if a committed offset is lower than before.
     pub fn keeps_commits(&self, goal: &Goal) -> Result<(), SettleError> {
-        let behind = behind(self.stack, goal)?;
-        if !behind.is_empty() {
-            let problem = format!("committed lower offsets than before:\n{behind}");
-            return Err(SettleError::Stop { problem, log: self.log.last(LAST_LINES) });
-        }
-        Ok(())
+        let lower = self.behind(goal)?;
+        if lower.is_empty() { Ok(()) } else { Err(SettleError::TookBack { lower, log: self.log.last(LAST_LINES) }) }
     }
 
     /// Waits until the subject prints a line that contains `text`.
@@ -317,7 +329,7 @@ impl Settling<'_> {
                 return Ok(());
             }
             let has_goal = !goal.groups.is_empty() && !goal.ends.is_empty();
-            if has_goal && behind(self.stack, goal)?.is_empty() {
+            if has_goal && self.behind(goal)?.is_empty() {
                 break "it said that and went on: it has drained all the same, and runs".to_owned();
             }
             if Instant::now() > deadline {
@@ -335,6 +347,35 @@ impl Settling<'_> {
 }
 
 impl Settling<'_> {
+    /// One line for every partition that a group has not finished. The text is empty when the goal is reached. It is an error
+    /// if a committed offset is lower than before.
+    fn behind(&self, goal: &Goal) -> Result<String, SettleError> {
+        let mut text = String::new();
+        let partitions: Vec<(String, i32)> = goal.ends.keys().cloned().collect();
+        for group in &goal.groups {
+            let committed = mutate::commits(self.stack.calls(), self.stack.committed(group, &partitions)?);
+            let lower = self.history.note(group, &committed);
+            if !lower.is_empty() {
+                return Err(SettleError::TookBack { lower, log: self.log.last(LAST_LINES) });
+            }
+            for (partition, end) in &goal.ends {
+                let (topic, number) = partition;
+                let _ = match committed.get(partition) {
+                    Some((offset, _)) if offset >= end => continue,
+                    Some((offset, _)) => {
+                        writeln!(
+                            text,
+                            "group `{group}`: {topic}-{number} is committed up to {offset} of {end}, {} behind",
+                            records(end - offset)
+                        )
+                    }
+                    None => writeln!(text, "group `{group}`: {topic}-{number} has no commit, {} behind", records(*end)),
+                };
+            }
+        }
+        Ok(text)
+    }
+
     /// Waits until no call is in flight, or for [`FAILURE_LIMIT`]: a service carries out a call even if its client has
     /// ended meanwhile.
     pub fn quiet(&self) {
@@ -343,30 +384,6 @@ impl Settling<'_> {
             std::thread::sleep(ASK.0);
         }
     }
-}
-
-/// One line for every partition that a group has not finished. The text is empty when the goal is reached.
-fn behind(stack: &dyn Stack, goal: &Goal) -> Result<String, StackError> {
-    let mut text = String::new();
-    let partitions: Vec<(String, i32)> = goal.ends.keys().cloned().collect();
-    for group in &goal.groups {
-        let committed = mutate::commits(stack.calls(), stack.committed(group, &partitions)?);
-        for (partition, end) in &goal.ends {
-            let (topic, number) = partition;
-            let _ = match committed.get(partition) {
-                Some((offset, _)) if offset >= end => continue,
-                Some((offset, _)) => {
-                    writeln!(
-                        text,
-                        "group `{group}`: {topic}-{number} is committed up to {offset} of {end}, {} behind",
-                        records(end - offset)
-                    )
-                }
-                None => writeln!(text, "group `{group}`: {topic}-{number} has no commit, {} behind", records(*end)),
-            };
-        }
-    }
-    Ok(text)
 }
 
 /// One line for every queue that is not empty.

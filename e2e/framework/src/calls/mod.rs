@@ -3,7 +3,7 @@
 
 mod faults;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -168,6 +168,16 @@ impl Calls {
         let state = self.state();
         let calls = state.calls.iter().skip(calls);
         numbered(calls.map(|call| (call.service.as_str(), call.operation.as_str())))
+    }
+
+    /// Services and operations of which every call so far was of the kind [`Effect::Read`].
+    pub(crate) fn reads(&self) -> BTreeSet<(String, String)> {
+        let state = self.state();
+        let names = |is_read: bool| {
+            let calls = state.calls.iter().filter(move |call| (call.effect == Effect::Read) == is_read);
+            calls.map(|call| (call.service.clone(), call.operation.clone())).collect::<BTreeSet<_>>()
+        };
+        &names(true) - &names(false)
     }
 
     /// Waits until `condition` is true of the calls so far. It is checked again whenever a call arrives, receives bytes

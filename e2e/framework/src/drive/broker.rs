@@ -1,16 +1,14 @@
 //! Schedules that disturb Kafka: the broker goes away and comes back, its answers to offset commits are lost, and
 //! partitions and groups move to other brokers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::crash::LOOK_FOR_REQUEST;
 use super::first_write::{FirstWrite, NO_WRITE};
 use super::{Disturbance, Drive, DriveError};
 use crate::calls::Moment;
 use crate::evidence::Phase;
 use crate::schedule;
-use crate::stack::{Record, StackError};
+use crate::stack::Record;
 
 /// The name of the request by which a pipeline commits.
 const COMMIT: &str = "OffsetCommit";
@@ -28,6 +26,7 @@ impl Drive<'_> {
                            are not ours";
                 return Ok(Disturbance::None(why.to_owned()));
             }
+            self.evidence.fault();
             self.evidence.log.note("-- the broker goes away".to_owned());
             drop(write);
             thread::sleep(schedule::OUTAGE);
@@ -48,6 +47,7 @@ impl Drive<'_> {
         }
         self.at_first_write(records, |_write| {
             self.stack.move_leaders(groups)?;
+            self.evidence.fault();
             self.evidence.log.note("-- partitions have other leaders, and groups other coordinators".to_owned());
             Ok(Disturbance::AsScheduled)
         })
@@ -82,29 +82,18 @@ impl Drive<'_> {
             let why = "only the embedded broker can carry a commit out and not answer it";
             return Ok(Disturbance::None(why.to_owned()));
         }
-        let has_ended = AtomicBool::new(false);
-        let (processed, lost) = thread::scope(|scope| {
-            let losing = scope.spawn(|| {
-                let mut lost = 0;
-                while lost < LOSSES && !has_ended.load(Ordering::SeqCst) {
-                    if self.stack.holds_kafka_request(COMMIT)? {
-                        lost += 1;
-                        if lost < LOSSES {
-                            self.stack.hold_kafka_request(COMMIT, 1, Moment::After)?;
-                        }
-                        self.stack.set_broker_up(true)?;
-                        self.evidence.log.note("-- the answer to an offset commit is lost".to_owned());
-                    }
-                    thread::sleep(LOOK_FOR_REQUEST);
-                }
-                Ok::<_, StackError>(lost)
-            });
-            let processed = self.process(records);
-            has_ended.store(true, Ordering::SeqCst);
-            (processed, losing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
-        let lost = lost?;
-        processed?;
+        let mut lost = 0;
+        let lose = || {
+            lost += 1;
+            if lost < LOSSES {
+                self.stack.hold_kafka_request(COMMIT, 1, Moment::After)?;
+            }
+            self.stack.set_broker_up(true)?;
+            self.evidence.fault();
+            self.evidence.log.note("-- the answer to an offset commit is lost".to_owned());
+            Ok(lost < LOSSES)
+        };
+        self.watching(COMMIT, lose, || self.process(records))??;
         Ok(if lost > 0 {
             Disturbance::AsScheduled
         } else {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use super::{Disturbance, Drive, DriveError, with_session_hint};
 use crate::calls::{CallName, Fault, KAFKA, Moment};
@@ -11,9 +10,6 @@ use crate::observe::counted;
 use crate::schedule::{CrashPoint, Crashes};
 use crate::settle::{Goal, SettleError};
 use crate::subject::{Killer, Log, Subject};
-
-/// How often the broker is asked whether a request has come.
-pub(super) const LOOK_FOR_REQUEST: Duration = Duration::from_millis(1);
 
 /// What kills a process when it makes a call.
 #[derive(Clone)]
@@ -69,7 +65,12 @@ impl Drive<'_> {
                                without a target, and no other broker can hold any";
                     return Ok(Disturbance::None(why.to_owned()));
                 }
-                self.watched(&trap, || self.drained_in(&trap, &mut subjects, goal))
+                // The broker does not tell which process has made the request, so the subject itself is killed.
+                let spring = || {
+                    trap.spring("");
+                    Ok(false)
+                };
+                self.watching(&point.call.operation, spring, || self.drained_in(&trap, &mut subjects, goal))?
             } else {
                 self.set_at_aws(&trap);
                 self.drained_in(&trap, &mut subjects, goal)
@@ -77,6 +78,7 @@ impl Drive<'_> {
             match drained {
                 // The pipeline may also have made this call while it was stopping.
                 Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. })) if trap.has_sprung() => {
+                    self.evidence.fault();
                     if let Some(schedule) = self.left_before(goal, &subjects)? {
                         return Ok(Disturbance::SameState(schedule));
                     }
@@ -123,25 +125,6 @@ impl Drive<'_> {
     fn holds_at_kafka(&self, point: &CrashPoint) -> Result<bool, DriveError> {
         let CallName { operation, nth, target, .. } = &point.call;
         Ok(target.is_none() && self.stack.hold_kafka_request(operation, *nth, point.moment)?)
-    }
-
-    /// Springs the trap when the broker holds the request. It does not tell which process has made it, so the subject
-    /// itself is killed.
-    fn watched<T>(&self, trap: &Trap, run: impl FnOnce() -> T) -> T {
-        let has_ended = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !has_ended.load(Ordering::SeqCst) {
-                    if self.stack.holds_kafka_request(&trap.point.call.operation).unwrap_or(false) {
-                        return trap.spring("");
-                    }
-                    std::thread::sleep(LOOK_FOR_REQUEST);
-                }
-            });
-            let result = run();
-            has_ended.store(true, Ordering::SeqCst);
-            result
-        })
     }
 }
 

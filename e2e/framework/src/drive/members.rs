@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::first_write::NO_WRITE;
 use super::{Disturbance, Drive, DriveError, with_session_hint};
+use crate::calls::Effect;
 use crate::evidence::Phase;
 use crate::hearing::Hearing;
+use crate::history;
+use crate::observe::Observation;
 use crate::settle::{STOP_LIMIT, SettleError};
 use crate::stack::{Record, StackError};
 use crate::subject::Subject;
@@ -17,6 +20,10 @@ const SECOND: &str = "second-worker";
 /// How long members may take to be assigned partitions. A member may also rightly get none, if there are fewer partitions
 /// than members.
 const WAIT_FOR_PARTITIONS: Duration = Duration::from_secs(5);
+
+/// Why a run is not disturbed in which there is no sign that the second process was given anything before the first one left.
+const NOT_SHARED: &str = "there is no sign that the second process was given partitions before the first one left: it had written \
+    nothing, and not two members of each group had asked for their committed offsets";
 
 /// How often the broker is asked whether they were.
 const LOOK_FOR_PARTITIONS: Duration = Duration::from_millis(10);
@@ -45,9 +52,11 @@ impl Drive<'_> {
         let fetches = self.stack.offset_fetches()?;
         self.start_second(&mut subjects)?;
         drop(write);
-        self.await_partitions(fetches)?;
+        let both_have_partitions = self.await_partitions(fetches, 2)?;
         let mut goal = self.send_in_parts(&subjects, goal, middle, size).map_err(with_session_hint)?;
         self.settle(&subjects, &mut goal).map_err(with_session_hint)?;
+
+        let shares = both_have_partitions || self.has_written(SECOND);
 
         // The second process takes the place of the first one among the subjects.
         let leaving = subjects.swap_remove(0);
@@ -55,7 +64,7 @@ impl Drive<'_> {
         self.settling(std::slice::from_ref(&leaving)).stop()?;
         let goal = self.send(last)?;
         self.drain_with(&subjects, &goal).map_err(with_session_hint)?;
-        Ok(Disturbance::AsScheduled)
+        Ok(if shares { Disturbance::AsScheduled } else { Disturbance::None(NOT_SHARED.to_owned()) })
     }
 
     /// Freezes the process that makes the first write at that write. When the other process has drained, wakes it, and
@@ -67,12 +76,12 @@ impl Drive<'_> {
 
         let fetches = self.stack.offset_fetches()?;
         let mut subjects = self.start()?;
-        self.await_partitions(fetches)?;
+        self.await_partitions(fetches, 1)?;
         let fetches = self.stack.offset_fetches()?;
         self.start_second(&mut subjects)?;
         // Both are members before one of them is frozen. The embedded broker may give the name of a member whose session
         // has ended to one that joins later, and would mistake the two for each other.
-        self.await_partitions(fetches)?;
+        self.await_partitions(fetches, 1)?;
 
         let write = self.first_write();
         let mut goal = self.send(first)?;
@@ -86,17 +95,23 @@ impl Drive<'_> {
         let frozen = subjects.iter().position(|subject| subject.name() == process).unwrap_or(0);
         subjects[frozen].freeze();
         let name = if process == SECOND { "second" } else { "first" };
+        self.evidence.fault();
         self.evidence.log.note(format!("-- the {name} process is frozen at its first write"));
         drop(write);
         self.settle(&subjects, &mut goal).map_err(with_session_hint)?;
 
+        let stored = Observation::of(self.case, self.stack)?;
         let fetches = self.stack.offset_fetches()?;
         subjects[frozen].thaw();
         self.evidence.log.note(format!("-- the other process has drained, and the {name} one is woken"));
-        self.await_partitions(fetches)?;
+        self.await_partitions(fetches, 1)?;
         if let Err(DriveError::Settle(SettleError::Ended { .. })) = self.settle(&subjects, &mut goal) {
             self.evidence.log.note("-- a process has ended, and is started again".to_owned());
             self.start_again(&mut subjects)?;
+        }
+        let changed = history::changed(&stored, &Observation::of(self.case, self.stack)?);
+        if !changed.is_empty() {
+            return Err(DriveError::Fenced { process: name, changed });
         }
         let goal = self.send_in_parts(&subjects, goal, last, 1).map_err(with_session_hint)?;
         self.drain_with(&subjects, &goal).map_err(with_session_hint)?;
@@ -113,16 +128,25 @@ impl Drive<'_> {
         Ok(())
     }
 
-    /// Waits until members of all groups have asked for committed offsets since there were `fetches` such requests, so
-    /// until they were assigned partitions. It does not wait where the broker does not tell. Nobody else may ask
-    /// meanwhile.
-    fn await_partitions(&self, fetches: Option<usize>) -> Result<(), StackError> {
-        let Some(before) = fetches else { return Ok(()) };
+    /// Waits until this many members of all groups have asked for committed offsets since there were `fetches` such
+    /// requests, so until they were assigned partitions. True if they were in time; false also where the broker does not
+    /// tell, which is not waited for. Nobody else may ask meanwhile.
+    fn await_partitions(&self, fetches: Option<usize>, members: usize) -> Result<bool, StackError> {
+        let Some(before) = fetches else { return Ok(false) };
         let deadline = Instant::now() + WAIT_FOR_PARTITIONS;
-        let wanted = before + self.case.settings.groups.len();
-        while self.stack.offset_fetches()?.is_some_and(|fetches| fetches < wanted) && Instant::now() < deadline {
+        let wanted = before + members * self.case.settings.groups.len();
+        while self.stack.offset_fetches()?.is_some_and(|fetches| fetches < wanted) {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
             std::thread::sleep(LOOK_FOR_PARTITIONS);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether a process of this name has written anything to AWS.
+    fn has_written(&self, process: &str) -> bool {
+        let calls = self.stack.calls().snapshot();
+        calls.iter().any(|call| call.process == process && call.effect == Effect::Write)
     }
 }

@@ -7,6 +7,7 @@ mod disturbed;
 mod first_write;
 mod members;
 mod state;
+mod watch;
 
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use crate::calls::{Fault, Hits, Trouble};
 use crate::case::{Case, Expectation, SeedObject};
 use crate::evidence::{Evidence, Phase};
 use crate::hearing::Hearing;
+use crate::history::History;
 use crate::schedule::{self, Schedule};
 use crate::settle::{Covered, DrainedQueue, Goal, STOP_LIMIT, SettleError, Settling};
 use crate::stack::{Record, Stack, StackError};
@@ -32,6 +34,10 @@ pub(crate) enum DriveError {
     Settle(#[from] SettleError),
     #[error("`{name}`, which `afterwards` runs when the pipeline has ended, {problem}; its log says why")]
     Afterwards { name: String, problem: String },
+    #[error(
+        "the {process} process was woken when another one had taken over, and changed what was stored by then:\n{changed}"
+    )]
+    Fenced { process: &'static str, changed: String },
 }
 
 impl DriveError {
@@ -39,7 +45,7 @@ impl DriveError {
     pub(crate) fn is_infrastructure(&self) -> bool {
         match self {
             Self::Stack(error) | Self::Settle(SettleError::Stack(error)) => error.infrastructure,
-            Self::Subject(_) | Self::Settle(_) | Self::Afterwards { .. } => false,
+            Self::Subject(_) | Self::Settle(_) | Self::Afterwards { .. } | Self::Fenced { .. } => false,
         }
     }
 }
@@ -75,6 +81,7 @@ pub(crate) struct Drive<'a> {
     pub schedule: &'a Schedule,
     pub killed_states: Option<&'a KilledStates>,
     pub evidence: &'a Evidence,
+    pub history: History,
 }
 
 impl Drive<'_> {
@@ -225,7 +232,7 @@ impl Drive<'_> {
     }
 
     fn settling<'s>(&'s self, subjects: &'s [Subject]) -> Settling<'s> {
-        Settling { stack: self.stack, subjects, log: &self.evidence.log }
+        Settling { stack: self.stack, subjects, log: &self.evidence.log, history: &self.history }
     }
 
     /// Sends records to the pipeline, lets it drain and stops it.

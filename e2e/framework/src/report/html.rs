@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{CaseReport, CaseVerdict, RunFacts, map, rows};
+use crate::proof::Proof;
 
 /// The page of a run that has taken `seconds` until now.
 pub(super) fn page(facts: &RunFacts, cases: &[CaseReport], seconds: f64) -> String {
@@ -18,7 +19,7 @@ pub(super) fn page(facts: &RunFacts, cases: &[CaseReport], seconds: f64) -> Stri
          <title>{verdict}</title>\n<style>\n{}</style>\n<h1 class={class}>{verdict}</h1>\n",
         include_str!("style.css")
     );
-    write_facts(facts, seconds, &mut html);
+    write_facts(facts, &proof(cases), seconds, &mut html);
     if !failed.is_empty() {
         html.push_str("<h2>Failures</h2>\n");
         for case in &failed {
@@ -42,7 +43,13 @@ fn verdict(all: usize, failed: usize) -> String {
     }
 }
 
-fn write_facts(facts: &RunFacts, seconds: f64, html: &mut String) {
+/// How many faults there were, and what became of the rows.
+fn proof(cases: &[CaseReport]) -> Proof {
+    let compared = cases.iter().filter(|case| case.verdict != CaseVerdict::SameState);
+    Proof::of(compared.map(|case| (case.faults, case.ledger.as_ref())))
+}
+
+fn write_facts(facts: &RunFacts, proof: &Proof, seconds: f64, html: &mut String) {
     let started = jiff::Timestamp::from_millisecond(facts.started).unwrap_or_default();
     let named = [
         ("Project", facts.root.clone()),
@@ -50,6 +57,7 @@ fn write_facts(facts: &RunFacts, seconds: f64, html: &mut String) {
         ("Pipeline", facts.subject.clone()),
         ("Stack", facts.stack.clone()),
         ("Schedule", facts.schedule.clone()),
+        ("Faults", proof.to_string()),
         ("Began", started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
         ("Took", format!("{seconds:.1} s")),
     ];

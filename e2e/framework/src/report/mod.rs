@@ -90,6 +90,8 @@ pub(crate) struct CaseReport {
     pub evidence: Vec<String>,
     /// How many messages were sent, and how many rows, items and so on were observed.
     pub counts: Vec<(String, usize)>,
+    /// How many faults were injected.
+    pub faults: usize,
     /// How many rows were produced and what accounts for them, if the case keeps a ledger.
     pub ledger: Option<Balance>,
     /// How long each phase took, in seconds.

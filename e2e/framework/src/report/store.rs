@@ -3,6 +3,7 @@
 //! Under nextest a run consists of many processes, and each of them adds its case. The cases are therefore in a file
 //! beside the page, one in each line, to which the processes append one after the other.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -95,14 +96,12 @@ fn read(data: &File) -> io::Result<(RunFacts, Vec<CaseReport>)> {
     let mut lines = BufReader::new(data).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
     let facts = serde_json::from_str(&first)?;
-    let mut cases: Vec<CaseReport> = Vec::new();
+    let mut cases: BTreeMap<String, CaseReport> = BTreeMap::new();
     for line in lines {
         let case: CaseReport = serde_json::from_str(&line?)?;
-        cases.retain(|other| other.name != case.name);
-        cases.push(case);
+        cases.insert(case.name.clone(), case);
     }
-    cases.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok((facts, cases))
+    Ok((facts, cases.into_values().collect()))
 }
 
 /// Writes another file and renames it, so that nobody reads half of a page.

@@ -28,6 +28,7 @@ fn passed(name: &str) -> CaseReport {
         log: None,
         evidence: Vec::new(),
         counts: vec![("messages".into(), 3), ("rows".into(), 7), ("dead letters".into(), 0)],
+        faults: 0,
         ledger: None,
         phases: vec![("start".into(), 0.1), ("settle".into(), 0.4)],
         seconds: 0.5,

@@ -9,6 +9,7 @@ use std::thread;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::slots::Slots;
 use crate::{CaseId, Outcome, Suite, discovery, machine};
 
 /// The cases whose name contains one of the filters, or all cases if there is no filter. It is an error if there are
@@ -86,18 +87,24 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
     jobs: Option<NonZeroUsize>,
     run: impl Fn(&T, &ProgressBar) -> R + Sync,
 ) -> Vec<R> {
-    let jobs =
-        jobs.map_or_else(|| thread::available_parallelism().map_or(8, |cores| cores.get() * 4), NonZeroUsize::get);
+    let slots = Slots::new(jobs);
     let bar = progress(tasks.len());
     let next = Mutex::new(tasks.iter().enumerate());
     let results = Mutex::new(Vec::with_capacity(tasks.len()));
     thread::scope(|scope| {
-        for _ in 0..jobs.min(tasks.len()) {
+        let threads = slots.most().min(tasks.len());
+        if threads > 0 {
+            scope.spawn(|| slots.adapt());
+        }
+        for _ in 0..threads {
             scope.spawn(|| {
+                let _end = slots.end();
                 loop {
+                    let slot = slots.take();
                     let task = next.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((at, task)) = task else { break };
                     let result = run(task, &bar);
+                    drop(slot);
                     bar.inc(1);
                     results.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
                 }

@@ -25,7 +25,8 @@ pub(super) struct RunArguments {
     /// Run only one part of these cases, such as 1/4. Together, the parts are all of them.
     #[arg(long, value_name = "K/N")]
     part: Option<Part>,
-    /// How many cases run at once. Cases mostly wait, so the default is four for every core.
+    /// How many cases run at once. Cases mostly wait, so without this option there are at least four for every processor, and
+    /// more as long as processors idle.
     #[arg(long, short)]
     jobs: Option<NonZeroUsize>,
     /// Accept what the pipeline has stored: write new and changed snapshots, and remove those that nothing produces

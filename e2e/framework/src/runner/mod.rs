@@ -11,6 +11,7 @@ mod mutations;
 mod new;
 mod parity;
 mod shrink;
+mod slots;
 mod sweep;
 mod table;
 

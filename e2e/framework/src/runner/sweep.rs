@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::cases::run_all;
+use crate::calls::Moment;
 use crate::schedule::{CrashPoint, Crashes};
 use crate::{CaseId, Outcome, Schedule, Verdict};
 
@@ -65,8 +66,10 @@ pub(super) struct Swept {
 /// What was run with the same number of crashes.
 #[derive(Debug)]
 struct Level {
-    /// How many crash points the runs with one crash less have shown.
+    /// How many crash points the runs with one crash less have shown, without those that are as others.
     planned: usize,
+    /// How many crash points follow a call that only reads, so that they leave the state that is before it.
+    after_reads: usize,
     /// How many of them were run.
     chosen: usize,
     /// In how many of these the call did not occur.
@@ -85,7 +88,7 @@ pub(super) fn run(
 ) -> Swept {
     let mut outcomes = run_all(cases, jobs, quiet, |id| run(id, Schedule::Plain));
     let mut levels = Vec::new();
-    let mut tasks = one_crash_more(&outcomes);
+    let (mut tasks, mut after_reads) = one_crash_more(&outcomes);
     for _ in 0..depth.get() {
         let planned = tasks.len();
         if let Some(sample) = sample {
@@ -95,28 +98,34 @@ pub(super) fn run(
         // A run that failed has hit its point, or could not tell.
         let never = killed.iter().filter(|outcome| outcome.undisturbed().is_some()).count();
         let same = killed.iter().filter(|outcome| outcome.same_state().is_some()).count();
-        levels.push(Level { planned, chosen: tasks.len(), never, same });
-        tasks = one_crash_more(&killed);
+        levels.push(Level { planned, after_reads, chosen: tasks.len(), never, same });
+        (tasks, after_reads) = one_crash_more(&killed);
         outcomes.extend(killed);
     }
     outcomes.sort_by(|a, b| a.id.cmp(&b.id));
     Swept { outcomes, levels, sample }
 }
 
-/// For each run that passed, the same run with one crash more: at each call that the pipeline made at last.
-fn one_crash_more(outcomes: &[Outcome]) -> Vec<(CaseId, Schedule)> {
-    let passed = outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Passed);
-    passed
-        .flat_map(|outcome| {
-            CrashPoint::at_all(&outcome.calls).into_iter().map(|point| {
-                let crashes = match &outcome.schedule {
-                    Schedule::Killed(crashes) => crashes.and(point),
-                    _ => Crashes::from(point),
-                };
-                (outcome.id.clone(), Schedule::Killed(crashes))
-            })
-        })
-        .collect()
+/// For each run that passed, the same run with one crash more: at each call that the pipeline made at last. A call that only
+/// reads changes nothing, so a crash after it leaves what one before it leaves; such crashes are only counted, which is the
+/// second value.
+fn one_crash_more(outcomes: &[Outcome]) -> (Vec<(CaseId, Schedule)>, usize) {
+    let (mut tasks, mut after_reads) = (Vec::new(), 0);
+    for outcome in outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Passed) {
+        for point in CrashPoint::at_all(&outcome.calls) {
+            let operation = (point.call.service.clone(), point.call.operation.clone());
+            if point.moment == Moment::After && outcome.reads.contains(&operation) {
+                after_reads += 1;
+                continue;
+            }
+            let crashes = match &outcome.schedule {
+                Schedule::Killed(crashes) => crashes.and(point),
+                _ => Crashes::from(point),
+            };
+            tasks.push((outcome.id.clone(), Schedule::Killed(crashes)));
+        }
+    }
+    (tasks, after_reads)
 }
 
 /// The text about a sweep: one line for every case, then the totals and the runs that failed.
@@ -147,6 +156,8 @@ pub(super) fn text(swept: &Swept, took: Duration) -> String {
         cases.len(),
     );
     text.push_str(&swept.points());
+    let seed = swept.sample.map(|sample| format!(", seed {}", sample.seed)).unwrap_or_default();
+    let _ = writeln!(text, "{}{seed}", Outcome::proof(outcomes));
     for outcome in outcomes.iter().filter(|outcome| outcome.failure().is_some()) {
         let _ = writeln!(text, "  ✗ {}", outcome.name());
     }
@@ -157,7 +168,7 @@ impl Swept {
     /// How many crash points were planned, chosen, hit and never hit, for each number of crashes in a run.
     fn points(&self) -> String {
         let mut text = String::new();
-        for (Level { planned, chosen, never, same }, crash) in self.levels.iter().zip(1..) {
+        for (Level { planned, after_reads, chosen, never, same }, crash) in self.levels.iter().zip(1..) {
             let choice = match self.sample {
                 Some(Sample { points, seed }) => {
                     format!("{chosen} of them chosen by --sample {points} --seed {seed}")
@@ -168,6 +179,10 @@ impl Swept {
             let same =
                 if *same == 0 { String::new() } else { format!(" ({same} of them in the state of another run)") };
             let _ = writeln!(text, "{planned} {what}, {choice}: {} hit{same}, {never} never hit", chosen - never);
+            if *after_reads > 0 {
+                let _ =
+                    writeln!(text, "{after_reads} more after calls that only read, which leave the state before them");
+            }
         }
         text
     }
@@ -205,6 +220,7 @@ mod tests {
     fn outcome(id: &CaseId, schedule: Schedule, calls: &[&str]) -> Outcome {
         let calls = calls.iter().map(|point| point.parse::<CrashPoint>().expect("a call").call).collect();
         let (duration, times) = (Duration::ZERO, Times::default());
+        let faults = usize::from(!schedule.is_plain());
         let verdict = match schedule.to_string().as_str() {
             "killed:s3.PutObject:1" => Verdict::Failed("a row is missing".into()),
             "killed:s3.PutObject:1:after" => Verdict::Undisturbed("no such call".into()),
@@ -219,6 +235,8 @@ mod tests {
             duration,
             times,
             calls,
+            reads: [("s3".to_owned(), "HeadBucket".to_owned())].into(),
+            faults,
             verdict,
             found_by: Vec::new(),
             difference: None,
@@ -246,7 +264,21 @@ mod tests {
         assert!(text.contains("p::c       2           0            1       1\n"), "{text}");
         assert!(text.contains("1 cases, 2 times killed and started again"), "{text}");
         assert!(text.contains("\n4 crash points, all of them chosen: 3 hit, 1 never hit\n"), "{text}");
+        assert!(text.contains("\n4 faults injected, 0 rows lost, 0 rows twice\n"), "{text}");
         assert!(text.ends_with("  ✗ p::c under killed:s3.PutObject:1\n"), "{text}");
+    }
+
+    #[test]
+    fn a_crash_after_a_call_that_only_reads_is_the_one_before_it() {
+        let id = CaseId { protocol: "p".into(), name: "c".into() };
+        let calls = ["s3.HeadBucket:1", "s3.PutObject:2"];
+        let swept = run(&[id], None, true, extent(None, 1), |id, schedule| outcome(id, schedule, &calls));
+        let schedules: Vec<String> = swept.outcomes.iter().map(|outcome| outcome.schedule.to_string()).collect();
+        assert_eq!(schedules.len(), 4, "{schedules:?}");
+        assert!(!schedules.contains(&"killed:s3.HeadBucket:1:after".to_owned()), "{schedules:?}");
+        let text = text(&swept, Duration::from_secs(1));
+        let expected = "\n3 crash points, all of them chosen: 3 hit, 0 never hit\n1 more after calls that only read, which leave the state before them\n";
+        assert!(text.contains(expected), "{text}");
     }
 
     fn extent(sample: Option<Sample>, depth: usize) -> Extent {

@@ -48,6 +48,7 @@ pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
             let _ = writeln!(text, "  ○ {}: {why}", outcome.name());
         }
     }
+    text.push_str(&proof(outcomes));
     let times: Times = outcomes.iter().map(|outcome| outcome.times).sum();
     let _ = writeln!(text, "phases, of all cases together: {}", phases(&times));
     text
@@ -68,6 +69,12 @@ pub(super) fn by_schedule(outcomes: &[Outcome], times: &[(Schedule, Duration)]) 
         let _ = writeln!(text, "{schedule:<width$}  {passed:>6}  {undisturbed:>11}  {failed:>6}  {seconds:>7.1}");
     }
     text
+}
+
+/// A line that says how many faults there were and what became of the rows; empty if there was none.
+fn proof(outcomes: &[Outcome]) -> String {
+    let proof = Outcome::proof(outcomes);
+    if proof.faults == 0 { String::new() } else { format!("{proof}\n") }
 }
 
 /// The schedules of these runs.
@@ -143,6 +150,7 @@ pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: &str, took: Dura
                 "same_state": outcome.same_state(),
                 "failure": outcome.failure(),
                 "infrastructure": outcome.is_infrastructure(),
+                "faults": outcome.faults,
                 "phases": outcome.times.named().map(|(name, time)| (name.to_owned(), time.as_secs_f64())).into_iter().collect::<BTreeMap<_, _>>(),
                 "seconds": outcome.duration.as_secs_f64(),
                 "counts": outcome.counts,
@@ -156,6 +164,7 @@ pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: &str, took: Dura
         "passed": outcomes.len() - failed - undisturbed,
         "undisturbed": undisturbed,
         "failed": failed,
+        "proof": Outcome::proof(outcomes),
         "seconds": took.as_secs_f64(),
         "counts": outcomes.iter().map(|outcome| &outcome.counts).sum::<Counts>(),
         "cases": cases,
@@ -176,6 +185,8 @@ mod tests {
             duration: Duration::from_millis(500),
             times: Times::default(),
             calls: Vec::new(),
+            reads: BTreeSet::new(),
+            faults: 0,
             verdict,
             found_by: Vec::new(),
             description: None,

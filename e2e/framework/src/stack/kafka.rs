@@ -19,8 +19,7 @@ use super::{Commits, Record, StackError};
 /// How long a broker may take to answer. The limit is high, because the machine may be overloaded.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long one call serves a client's events. It is short, because rdkafka waits for the whole of this time even if
-/// the event arrives at once.
+/// How long is waited before a client's events are served again.
 const STEP: Duration = Duration::from_millis(1);
 
 /// The longest time, in milliseconds, after which a client tries again to reach a broker that has gone away.
@@ -113,8 +112,17 @@ impl Client {
                     let problem = format!("{left} of them are not acknowledged after {:?}", 2 * PATIENCE);
                     return Err(StackError::new(format!("sending {sent} records"), problem));
                 }
-                _ => self.producer.poll(STEP),
+                _ => self.serve(),
             }
+        }
+    }
+
+    /// Serves acknowledgements that have come, and gives those that have not some time.
+    fn serve(&self) {
+        // With a limit, this call would wait for the whole of it, and use the processor for the last millisecond of it.
+        self.producer.poll(Duration::ZERO);
+        if self.producer.in_flight_count() > 0 {
+            std::thread::sleep(STEP);
         }
     }
 
@@ -138,7 +146,7 @@ impl Client {
                 // The queue is full. Serving acknowledgements makes room in it.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), rejected)) => {
                     message = rejected;
-                    self.producer.poll(STEP);
+                    self.serve();
                 }
                 Err((error, _)) => return Err(StackError::new(sending(record), error)),
             }

@@ -144,6 +144,10 @@ pub trait Stack: Send + Sync {
     /// Keys of a bucket, sorted, with the body of each.
     fn objects(&self, bucket: &str) -> Result<Vec<(String, Vec<u8>)>, StackError>;
 
+    /// Says whether a request for messages waits as long as it asks to. One that does not, and one that waits already, is
+    /// answered after a moment at most. Services that are not the framework's own wait all the same.
+    fn set_long_polls(&self, _long: bool) {}
+
     /// How many messages a queue has.
     fn queue(&self, name: &str) -> Result<QueueDepth, StackError>;
 

@@ -4,25 +4,24 @@
 mod environment;
 mod log;
 mod program;
+mod spawn;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-#[cfg(target_os = "linux")]
-use nix::libc;
-use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 pub use self::log::Log;
 pub use self::program::Program;
+use self::spawn::Root;
 use self::tree::{MARK, Tree};
 
 /// The interval at which a process is checked for its end. The end of its log is noticed at once.
@@ -48,7 +47,7 @@ pub struct Subject {
 
 #[derive(Debug)]
 struct Process {
-    child: Mutex<Child>,
+    child: Mutex<Root>,
     tree: Tree,
 }
 
@@ -68,25 +67,13 @@ impl Subject {
             command.env_remove(name);
         }
         let mark = tree::new_mark();
-        command
-            .envs(environment::for_every_sdk(environment))
-            .env(MARK, &mark)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        separate(&mut command);
+        command.envs(environment::for_every_sdk(environment)).env(MARK, &mark).current_dir(folder);
         tree::adopt_orphans();
-        let mut child = command.spawn().map_err(failed)?;
-        if let Some(stdout) = child.stdout.take() {
-            log.follow(stdout);
-        }
-        if let Some(stderr) = child.stderr.take() {
-            log.follow(stderr);
-        }
-        let tree = Tree::new(Pid::from_raw(child.id().cast_signed()), mark);
-        let process = Arc::new(Process { child: Mutex::new(child), tree });
+        let (root, output) = spawn::spawn(&command).map_err(failed)?;
+        log.follow(output.stdout);
+        log.follow(output.stderr);
+        let tree = Tree::new(root.pid, mark);
+        let process = Arc::new(Process { child: Mutex::new(root), tree });
         lock(&LIVE).push(Killer(Arc::clone(&process)));
         Ok(Self { process, log: log.clone(), _thread: PhantomData })
     }
@@ -98,7 +85,7 @@ impl Subject {
 
     /// The exit status of the process that was started, once it has ended.
     pub fn status(&self) -> Option<ExitStatus> {
-        lock(&self.process.child).try_wait().ok().flatten()
+        lock(&self.process.child).try_wait()
     }
 
     /// The number of the process that was started.
@@ -138,7 +125,7 @@ impl Subject {
     fn tell(&self, signal: impl FnOnce(&Tree)) {
         // While the lock is held nobody reaps the process, so the number of its group is still its own.
         let mut child = lock(&self.process.child);
-        if matches!(child.try_wait(), Ok(None)) || !self.process.tree.members().is_empty() {
+        if child.try_wait().is_none() || !self.process.tree.members().is_empty() {
             signal(&self.process.tree);
         }
     }
@@ -149,7 +136,7 @@ impl Subject {
             if let Some(status) = self.status() {
                 // Another process of the subject that still runs keeps the log open, so the log is not waited for
                 // then.
-                if self.process.tree.members().is_empty() {
+                if self.process.tree.left().is_empty() {
                     self.log.wait_for_end(Instant::now() + LOG_LIMIT);
                 }
                 return Some(status);
@@ -162,20 +149,25 @@ impl Subject {
         }
     }
 
-    /// Asks all of its processes to stop and waits until all of them have ended, at most for `limit`. The error names
-    /// the processes that have not ended, or the status if it is not 0.
+    /// Asks all of its processes to stop and waits until they have, see [`Self::stopped`].
+    pub fn stop(&self, limit: Duration) -> Result<(), String> {
+        self.terminate();
+        self.stopped(limit)
+    }
+
+    /// Has to be called after [`Self::terminate`]. Waits until all of its processes have ended, at most for `limit`. The
+    /// error names the processes that have not ended, or the status if it is not 0.
     ///
     /// The signal itself ends a wrapper script that does not `exec` its pipeline. In this case the pipeline's status
     /// counts.
-    pub fn stop(&self, limit: Duration) -> Result<(), String> {
-        self.terminate();
+    pub(crate) fn stopped(&self, limit: Duration) -> Result<(), String> {
         let deadline = Instant::now() + limit;
         let mut adopted = Vec::new();
         let status = loop {
             let status = self.wait(deadline.min(Instant::now() + EXIT_CHECK));
             if let Some(status) = status {
                 adopted.extend(self.process.tree.reap());
-                if self.process.tree.members().is_empty() {
+                if self.process.tree.left().is_empty() {
                     adopted.extend(self.process.tree.reap());
                     break status;
                 }
@@ -256,7 +248,7 @@ impl Killer {
     /// Kills all of its processes (SIGKILL) and returns when they are gone.
     pub fn kill(&self) {
         let mut child = lock(&self.0.child);
-        if matches!(child.try_wait(), Ok(None)) {
+        if child.try_wait().is_none() {
             self.0.tree.signal(Signal::SIGKILL);
         }
         let _ = child.wait();
@@ -310,31 +302,4 @@ pub(crate) fn describe(status: ExitStatus) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Makes the kernel end the process together with its parent, and gives it an empty signal mask, because the harness
-/// blocks the signals that it waits for. On Linux, the process inherits no open file but its standard streams: the
-/// embedded Kafka accepts connections that a child would otherwise inherit, and keep open after the broker has closed
-/// them.
-#[allow(
-    unsafe_code,
-    reason = "`pre_exec` runs code between fork and exec; nothing else can set the parent-death signal of a child"
-)]
-fn separate(command: &mut Command) {
-    let prepare = || {
-        SigSet::all().thread_unblock()?;
-        #[cfg(target_os = "linux")]
-        {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // SAFETY: the call takes three numbers, and only marks the files to be closed by `exec`. Kernels before 5.11
-            // do not know it, and then the files stay open.
-            unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-        }
-        Ok(())
-    };
-    // SAFETY: the closure only makes system calls that are safe after a fork (sigprocmask, prctl, close_range). It
-    // allocates nothing and takes no lock.
-    unsafe {
-        command.pre_exec(prepare);
-    }
 }

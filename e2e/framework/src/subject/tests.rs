@@ -1,6 +1,7 @@
 use std::thread;
 
 use nix::sys::signal;
+use nix::unistd::Pid;
 
 use super::*;
 

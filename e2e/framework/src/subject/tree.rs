@@ -5,10 +5,12 @@
 //! inherit. This process adopts the orphans among them (it is their subreaper). So their exit status is known even if
 //! a wrapper script ended before the pipeline that it started.
 
+#[cfg(target_os = "linux")]
+use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,12 +56,14 @@ pub(super) struct Tree {
     mark: String,
     /// The processes that were seen outside the group and have not been reaped.
     outside: Mutex<Vec<Pid>>,
+    /// Whether the root has been reaped and no member was left, so that none can come any more.
+    is_over: AtomicBool,
 }
 
 impl Tree {
     /// The tree of a process that was started with this value of [`MARK`].
     pub(crate) fn new(root: Pid, mark: String) -> Self {
-        Self { root, mark, outside: Mutex::default() }
+        Self { root, mark, outside: Mutex::default(), is_over: AtomicBool::new(false) }
     }
 
     /// Sends a signal to every process. The root must not have been reaped yet, or a process of the group must still
@@ -104,7 +108,7 @@ impl Tree {
     pub(crate) fn kill_the_rest(&self) {
         let deadline = Instant::now() + KILL_LIMIT;
         loop {
-            let members = self.members();
+            let members = self.left();
             if members.iter().any(|member| member.in_group) {
                 // While a process is in the group, no other group can have its number. Not every system tells which
                 // processes are in it, so the signal goes to the group.
@@ -134,10 +138,24 @@ impl Tree {
         ended
     }
 
+    /// Has to be called when the root has been reaped. The processes that still run.
+    pub(crate) fn left(&self) -> Vec<Member> {
+        let members = self.members();
+        if members.is_empty() {
+            self.is_over.store(true, Ordering::SeqCst);
+        }
+        members
+    }
+
     /// The processes that run.
     #[cfg(target_os = "linux")]
     pub(crate) fn members(&self) -> Vec<Member> {
-        let members: Vec<Member> = running().into_iter().flatten().filter_map(|process| self.member(process)).collect();
+        if self.is_over.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
+        let running: Vec<RunningProcess> = running().into_iter().flatten().collect();
+        let parents: HashMap<i32, i32> = running.iter().map(|process| (process.pid, process.parent)).collect();
+        let members: Vec<Member> = running.iter().filter_map(|process| self.member(process, &parents)).collect();
         let mut outside = lock(&self.outside);
         for member in members.iter().filter(|member| !member.in_group) {
             if !outside.contains(&member.pid) {
@@ -147,11 +165,15 @@ impl Tree {
         members
     }
 
-    /// The process as a member, if it belongs to the subject.
+    /// The process as a member, if it belongs to the subject. `parents` has the parent of each process.
     #[cfg(target_os = "linux")]
-    fn member(&self, RunningProcess { pid, group }: RunningProcess) -> Option<Member> {
-        let in_group = group == self.root.as_raw();
-        (in_group || self.has_mark(pid)).then_some(Member { pid: Pid::from_raw(pid), in_group })
+    fn member(&self, process: &RunningProcess, parents: &HashMap<i32, i32>) -> Option<Member> {
+        let in_group = process.group == self.root.as_raw();
+        // This process has adopted those whose parent has ended. To read the mark of every process of the machine would
+        // take long.
+        let own = std::process::id().cast_signed();
+        let is_member = in_group || may_descend(process.pid, own, parents) && self.has_mark(process.pid);
+        is_member.then_some(Member { pid: Pid::from_raw(process.pid), in_group })
     }
 
     /// Whether a process of the group handles SIGTERM, or has blocked it in order to wait for it. On a system without
@@ -159,7 +181,7 @@ impl Tree {
     #[cfg(target_os = "linux")]
     pub(crate) fn handles_sigterm(&self) -> bool {
         let Some(mut running) = running() else { return true };
-        running.any(|RunningProcess { pid, group }| {
+        running.any(|RunningProcess { pid, group, .. }| {
             group == self.root.as_raw() && {
                 let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
                 ["SigCgt:", "SigBlk:"].iter().any(|set| has_sigterm(&status, set))
@@ -182,17 +204,38 @@ impl Tree {
 
     /// The group as one member, if a process of it runs. This system does not tell which processes are in it.
     #[cfg(not(target_os = "linux"))]
-    pub fn members(&self) -> Vec<Member> {
+    pub(crate) fn members(&self) -> Vec<Member> {
+        if self.is_over.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
         let runs = signal::killpg(self.root, None).is_ok();
         runs.then_some(Member { pid: self.root, in_group: true }).into_iter().collect()
     }
 }
 
-/// A process of this machine that runs, and its process group.
+/// A process of this machine that runs, its parent and its process group.
 #[cfg(target_os = "linux")]
 struct RunningProcess {
     pid: i32,
+    parent: i32,
     group: i32,
+}
+
+/// Whether a process may have been started by this one (`own`), or by one that was, and so on: its ancestors lead to this
+/// process, or to one that ended while all of them were listed.
+#[cfg(target_os = "linux")]
+fn may_descend(pid: i32, own: i32, parents: &HashMap<i32, i32>) -> bool {
+    let mut at = pid;
+    for _ in 0..parents.len() {
+        match parents.get(&at) {
+            // The first process of the system, or of its container, has no parent.
+            Some(0) => return false,
+            Some(parent) if *parent == own => return true,
+            Some(parent) => at = *parent,
+            None => return true,
+        }
+    }
+    true
 }
 
 /// All processes of this machine that run. It is `None` if there is no `/proc`.
@@ -205,8 +248,9 @@ fn running() -> Option<impl Iterator<Item = RunningProcess>> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
         let has_ended = ["Z", "X"].contains(&fields.next()?);
-        let group = fields.nth(1)?.parse().ok()?;
-        (!has_ended).then_some(RunningProcess { pid, group })
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        (!has_ended).then_some(RunningProcess { pid, parent, group })
     }))
 }
 
@@ -252,7 +296,16 @@ impl Member {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::has_sigterm;
+    use super::{has_sigterm, may_descend};
+
+    #[test]
+    fn only_processes_that_may_be_descendants_are_looked_at() {
+        let (own, gone) = (10, 77);
+        let parents = [(1, 0), (10, 1), (11, 10), (12, 11), (20, 1), (21, 20), (30, gone)].into();
+        let looked_at: Vec<i32> =
+            [1, 11, 12, 20, 21, 30].into_iter().filter(|pid| may_descend(*pid, own, &parents)).collect();
+        assert_eq!(looked_at, [11, 12, 30]);
+    }
 
     #[test]
     fn sigterm_is_the_fifteenth_bit() {

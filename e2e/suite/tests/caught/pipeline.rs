@@ -68,6 +68,9 @@ async fn run() -> Result<()> {
     if is("runs alone") {
         std::fs::File::create_new(LOCK).context("another process runs already")?;
     }
+    while is("waits for its turn") && std::fs::File::create_new(LOCK).is_err() && !stopping.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let sinks = Arc::new(Sinks::connect(&defect).await?);
     let consumer = consumer(if is("reconnects too late") { "60000" } else { "100" })?;
     let batch = match std::env::var("BATCH") {
@@ -122,6 +125,13 @@ async fn run() -> Result<()> {
             }
             break;
         }
+        if is("takes a commit back") && message.offset() == VICTIM + 1 {
+            let mut earlier = TopicPartitionList::new();
+            earlier.add_partition_offset(message.topic(), message.partition(), Offset::Offset(VICTIM))?;
+            consumer.commit(&earlier, CommitMode::Sync)?;
+            // It works for a while before it commits again.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         let mut offsets = TopicPartitionList::new();
         let next = message.offset() + if is("commits too far") && message.offset() == 0 { 2 } else { 1 };
         offsets.add_partition_offset(message.topic(), message.partition(), Offset::Offset(next))?;
@@ -138,7 +148,7 @@ async fn run() -> Result<()> {
     for record in &written_late {
         sinks.write(record, 1).await?;
     }
-    if is("runs alone") {
+    if is("runs alone") || is("waits for its turn") {
         std::fs::remove_file(LOCK)?;
     }
     if is("fails to stop") {

@@ -98,9 +98,18 @@ pub fn trials() -> Vec<Trial> {
             )
         }),
         Trial::test("a_second_process_finds_a_pipeline_of_which_only_one_runs", || {
-            found("takeover", "runs alone", |project| project, &["second-worker: another process runs already"])
+            let says = ["second-worker: another process runs already"];
+            found("takeover", "runs alone", with_two_partitions, &says)
+        }),
+        Trial::test("a_second_process_that_gets_nothing_before_the_first_one_leaves_has_not_taken_over", || {
+            let why = ["disturbed nothing: there is no sign that the second process was given partitions"];
+            with_two_partitions(project()).under("takeover").run("waits for its turn").fails_with(&why)
         }),
         Trial::test("a_process_that_is_frozen_finds_a_pipeline_that_overwrites_newer_items", a_stale_item),
+        Trial::test("commits_that_are_taken_back_are_found_though_higher_ones_follow", || {
+            let lower = ["committed lower offsets than before", "in-0 is committed up to 1, and was up to 2"];
+            project().under("one-by-one").run("takes a commit back").fails_with(&lower)
+        }),
         Trial::test("a_batch_that_is_torn_finds_a_pipeline_that_trusts_its_first_item", a_torn_batch),
         Trial::test("a_variant_finds_a_pipeline_that_is_wrong_with_other_settings", || {
             let with_variants = |project: Project| {
@@ -133,6 +142,13 @@ fn found(
     prepare(project()).under(schedule).run(defect).fails_with(texts)
 }
 
+/// Gives the topic a partition for each of two processes. The messages are in the first one.
+fn with_two_partitions(project: Project) -> Project {
+    let suite = std::fs::read_to_string(project.root.path().join("fixtures/suite.toml")).expect("it was written");
+    project.write("fixtures", "suite.toml", &suite.replace("in = 1", "in = 2"));
+    project
+}
+
 /// Gives each message a key of its own.
 fn with_keys(project: Project) -> Project {
     let lines = ["one", "two", "three"].map(|text| format!(r#"{{"$record": {{"key": "{text}", "value": "{text}"}}}}"#));
@@ -161,7 +177,11 @@ fn a_stale_item() -> Result<(), Failed> {
         under("killed:s3.PutObject:1:after")?.run(defect).passes().map_err(|error| format!("killed: {error:?}"))?;
     }
     under("frozen")?.run("").passes()?;
-    under("frozen")?.run("overwrites newer items").fails_with(&["newest: 1 → 0"])
+    under("frozen")?.run("overwrites newer items").fails_with(&[
+        "process was woken when another one had taken over, and changed what was stored by then:",
+        "- table__rows: {\"id\":\"one\",\"newest\":1}",
+        "+ table__rows: {\"id\":\"one\",\"newest\":0}",
+    ])
 }
 
 /// A batch of which the service has done a half is found only by a crash in its middle.

@@ -112,7 +112,7 @@ pub fn unwell() -> Vec<String> {
         rows.push(kinematic(2, second, wrong));
     }
     // Enough rows without a fix to be more than two percent.
-    rows.extend((100..110).map(|second| kinematic(2, second, json!({"fix_type": "NONE"}))));
+    rows.extend((100..130).map(|second| kinematic(2, second, json!({"fix_type": "NONE"}))));
     // Vehicle 3: jumps 1.1 km, its odometer goes back and forth, and a batch is missing.
     rows.push(kinematic(3, 0, json!({})));
     rows.push(kinematic(3, 1, json!({"latitude": 37.51})));

@@ -7,9 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::AtomicI32;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
@@ -24,6 +26,9 @@ const PARTITION_BYTES: usize = 5 * 1024 * 1024;
 
 /// How many record batches the mock cluster keeps of a partition.
 const PARTITION_BATCHES: usize = 100_000;
+
+/// After this time, the thread of the mock cluster is woken.
+const NUDGE: Duration = Duration::from_millis(5);
 
 /// The bytes that a record takes in the worst case, when it has a batch of its own. The batch takes 61; the length,
 /// attributes, timestamp and offset deltas and the lengths of key, value and headers, which are varints, take up to 36.
@@ -120,6 +125,24 @@ impl Kafka {
             }
             code => Err(StackError::new(action(), code)),
         }
+    }
+
+    /// Runs calls that wait for the cluster's own thread. That thread may miss that there is something to do if this comes
+    /// just after something else, and then sleeps for up to a second. A connection wakes it.
+    pub(super) fn awake<T>(&self, calls: impl FnOnce() -> T) -> T {
+        let address = self.client.bootstrap().split(',').next().unwrap_or_default();
+        let (done, wait) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while wait.recv_timeout(NUDGE) == Err(RecvTimeoutError::Timeout) {
+                    // It does not matter whether the broker accepts it.
+                    drop(TcpStream::connect(address));
+                }
+            });
+            let result = calls();
+            drop(done);
+            result
+        })
     }
 
     /// Sets the time after which a silent member is removed from its group, and the interval of its heartbeats. This is

@@ -179,7 +179,8 @@ impl Stack for Embedded {
 
     fn provide(&self, resources: &Resources) -> Result<(), StackError> {
         let Resources { topics, tables, buckets, queues: _, notifications, databases } = resources;
-        topics.iter().try_for_each(|(topic, partitions)| self.kafka.create_topic(topic, *partitions))?;
+        self.kafka
+            .awake(|| topics.iter().try_for_each(|(topic, partitions)| self.kafka.create_topic(topic, *partitions)))?;
         tables.iter().try_for_each(|table| self.tables.create(table))?;
         for bucket in buckets {
             self.store.create_bucket(bucket);
@@ -221,7 +222,7 @@ impl Stack for Embedded {
     }
 
     fn move_leaders(&self, groups: &[String]) -> Result<bool, StackError> {
-        self.kafka.move_leaders(groups)
+        self.kafka.awake(|| self.kafka.move_leaders(groups))
     }
 
     fn offset_fetches(&self) -> Result<Option<usize>, StackError> {
@@ -259,6 +260,10 @@ impl Stack for Embedded {
     fn objects(&self, bucket: &str) -> Result<Vec<(String, Vec<u8>)>, StackError> {
         let objects = self.store.objects(bucket).ok_or_else(|| no_bucket("reading the objects", bucket))?;
         Ok(objects.into_iter().map(|(key, body)| (key, body.to_vec())).collect())
+    }
+
+    fn set_long_polls(&self, long: bool) {
+        self.queues.set_long_polls(long);
     }
 
     fn queue(&self, name: &str) -> Result<QueueDepth, StackError> {

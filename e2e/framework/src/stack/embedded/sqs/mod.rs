@@ -45,6 +45,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     queues: BTreeMap<String, Queue>,
+    /// Whether long polls end after a moment.
+    ends_polls: bool,
     /// Counts the messages of all queues. The number of a message orders its queue and is part of its id.
     sent: u64,
 }
@@ -72,6 +74,12 @@ impl Queues {
         let sent = messages::put(&mut self.state(), name, &Outgoing::text(body)).is_ok();
         self.shared.changed.notify_waiters();
         sent
+    }
+
+    /// See [`crate::stack::Stack::set_long_polls`].
+    pub(crate) fn set_long_polls(&self, long: bool) {
+        self.state().ends_polls = !long;
+        self.shared.changed.notify_waiters();
     }
 
     /// Counts the messages of a queue. It is `None` if there is no such queue.

@@ -1,5 +1,7 @@
 //! Receiving messages, with long polls that wake when a message can be received.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
@@ -9,6 +11,10 @@ use super::messages::{Receipt, id};
 use super::queue::{Message, seconds, since_epoch};
 use super::settings::{VISIBILITY, WAIT, unknown};
 use super::{ACCOUNT, Queues, Refusal, State, arn, done, name_in, out_of_range};
+
+/// How long a request waits that does not wait as long as it asks to. It is long enough for a process that is being told to
+/// stop not to ask many times.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// What SQS itself says of a message that was received, if it is asked to. The last ones do not occur here.
 const SYSTEM_ATTRIBUTES: [&str; 9] = [
@@ -85,8 +91,9 @@ pub(super) async fn receive(queues: &Queues, input: &Receive) -> Result<Value, R
             if !messages.is_empty() {
                 return Ok(json!({"Messages": messages}));
             }
+            let longest = if state.ends_polls { MOMENT } else { Duration::MAX };
             let queue = state.named(name)?;
-            let end = begun + seconds(input.wait_time_seconds.unwrap_or(queue.settings.wait));
+            let end = begun + seconds(input.wait_time_seconds.unwrap_or(queue.settings.wait)).min(longest);
             if now >= end {
                 return Ok(done());
             }

@@ -255,3 +255,29 @@ fn a_batch_is_refused_as_a_whole_or_by_its_entries() {
     assert_eq!(of_events(&queues, "PurgeQueue", json!({})), Err("PurgeQueueInProgress"));
     assert_eq!(queues.messages("events").unwrap(), [""; 0]);
 }
+
+#[test]
+fn a_long_poll_that_waits_already_ends_when_long_polls_are_ended_and_loses_no_message() {
+    let queues = with_queue();
+    let input = json!({"QueueUrl": url("localhost", "events"), "WaitTimeSeconds": 20});
+    let receive = || {
+        let (queues, input) = (queues.clone(), input.clone());
+        async move { queues.call(Call::new("ReceiveMessage", &input)).await.unwrap() }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let waits = tokio::spawn(receive());
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        queues.set_long_polls(false);
+        assert_eq!(waits.await.unwrap(), json!({}));
+        assert_eq!(receive().await, json!({}), "and no other one waits for long");
+        queues.send("events", "one");
+        assert_eq!(receive().await["Messages"][0]["Body"], "one");
+        queues.set_long_polls(true);
+        let waits = tokio::spawn(receive());
+        tokio::task::yield_now().await;
+        queues.send("events", "two");
+        assert_eq!(waits.await.unwrap()["Messages"][0]["Body"], "two");
+    });
+}
