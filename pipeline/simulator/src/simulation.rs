@@ -3,9 +3,10 @@
 //! Nothing is remembered from one second to the next. A message that is late is found by asking which of those that were
 //! due before leave now, so a simulation can begin at any second and goes on as if it had always been running.
 
-use crate::faults::{Fault, Rates};
+use crate::faults::Fault;
 use crate::protocol::{Protocol, Protocols};
 use crate::random::Key;
+use crate::rates::Rates;
 use crate::timetable::{BEFORE, CHARGING, LATEST, Rhythm, Session, session};
 use crate::track::recorded;
 use crate::vehicle::{Draw, Fleet, Vehicle};

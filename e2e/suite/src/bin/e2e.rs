@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use e2e::runner::{self, Extra};
 
 const MEASURE: Extra = Extra {
-    name: "measure",
-    about: "Print the figures that this project promises, each beside its aim. They are about a release build.",
-    run: fms_e2e::measure::print,
+    command: || {
+        clap::Command::new("measure")
+            .about("Print the figures that this project promises, each beside its aim. They are about a release build.")
+    },
+    run: |suite, _| fms_e2e::measure::print(suite),
 };
 
 fn main() -> ExitCode {

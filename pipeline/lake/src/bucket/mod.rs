@@ -36,7 +36,7 @@ use self::catalog::Catalog;
 use self::deliver::Lead;
 use self::failure::Replaced;
 use self::manifest::Place;
-use self::raw::Reading;
+pub(crate) use self::raw::Reading;
 use self::record::{Record, Source};
 use self::schema::Version;
 use self::spool::Spool;
@@ -97,7 +97,7 @@ impl Bucket {
             root: format!("s3://{}/{prefix}", place.bucket).into(),
             known: Arc::default(),
         };
-        let reading = Reading { client: client.clone(), retry: retry.clone() };
+        let reading = Reading::new(aws, retry.clone());
         let store = Store {
             client,
             bucket: place.bucket.as_str().into(),

@@ -3,11 +3,12 @@
 use super::envelope::FIRMWARE;
 use super::event::heartbeat;
 use super::rows::Rows;
-use crate::faults::{Fault, Rates};
+use crate::faults::Fault;
 use crate::json::Object;
 use crate::motion::{Moment, Motion, steps};
 use crate::protocol::Protocol;
 use crate::random::Key;
+use crate::rates::Rates;
 use crate::simulation::Departure;
 use crate::timetable::Session;
 use crate::vehicle::Vehicle;

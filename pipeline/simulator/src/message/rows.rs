@@ -1,9 +1,10 @@
 //! The list of measurements of a message, row by row, with the faults of rows, and the clock of the device.
 
 use super::{RowId, count};
-use crate::faults::{Fault, Rates};
+use crate::faults::Fault;
 use crate::json::{Object, Odd};
 use crate::random::Key;
+use crate::rates::Rates;
 use crate::simulation::{Departure, Simulation};
 use crate::vehicle::Draw;
 
