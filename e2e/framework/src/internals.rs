@@ -8,12 +8,12 @@ pub use crate::machine::prepare;
 pub use crate::runner::cases::run_all;
 pub use crate::settle::{Goal, Settling};
 pub use crate::stack::embedded::{Embedded, s3};
-pub use crate::stack::{DeadLetterQueue, Notification, Queue, Record, Resources, Stack, StackError, Table};
+pub use crate::stack::{DeadLetterQueue, Notification, Queue, Record, Resources, Stack, Table};
 pub use crate::subject::{Log, Subject, Waited};
 pub use crate::variables::{kept, options};
 
 /// Starts or connects to the services of one test.
-pub fn start_stack(options: &crate::Options, suite: &crate::Suite) -> Result<std::sync::Arc<dyn Stack>, StackError> {
+pub fn start_stack(options: &crate::Options, suite: &crate::Suite) -> Result<std::sync::Arc<dyn Stack>, impl std::fmt::Display + use<>> {
     options.start(suite)
 }
 

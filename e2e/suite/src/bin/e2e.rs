@@ -12,6 +12,8 @@ const MEASURE: Extra = Extra {
     run: |suite, _| fms_e2e::measure::print(suite),
 };
 
+const LOAD: Extra = Extra { command: fms_e2e::load::command::command, run: fms_e2e::load::command::carry_out };
+
 fn main() -> ExitCode {
-    fms_e2e::worker_or(|| runner::main(fms_e2e::PROGRAM, &[MEASURE]))
+    fms_e2e::worker_or(|| runner::main(fms_e2e::PROGRAM, &[LOAD, MEASURE]))
 }

@@ -1,5 +1,6 @@
 //! A pipeline under a load that never ends for it: what it has stored is compared with what a simulated fleet has sent.
 
+mod smoke;
 mod verify;
 
 use std::process::ExitCode;
@@ -11,6 +12,11 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> ExitCode {
-    let trials = vec![Trial::test("what_is_missing_or_too_many_is_named_by_verify", verify::names_what_differs)];
+    let trials = vec![
+        Trial::test("what_is_missing_or_too_many_is_named_by_verify", verify::names_what_differs),
+        Trial::test("plans_of_the_repository_are_read", smoke::plans_are_read),
+        Trial::test("a_short_run_keeps_its_limits", smoke::a_short_run_keeps_its_limits),
+        Trial::test("mistakes_are_explained", smoke::mistakes_are_explained),
+    ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

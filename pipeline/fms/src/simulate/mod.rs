@@ -1,5 +1,6 @@
 //! `fms simulate`: a fleet of vehicles that sends what real ones send, with their faults.
 
+mod metrics;
 mod stores;
 mod verify;
 
@@ -10,9 +11,10 @@ use std::process::ExitCode;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use fms_simulator::target::{Fixture, Kafka, KafkaSettings, Lines, Target, TargetError};
-use fms_simulator::{Expectation, FIRST_SECOND, LAST_SECOND, Made, Protocols, Rates, Rhythm, Run, Shard};
+use fms_simulator::{Expectation, FIRST_SECOND, LAST_SECOND, Made, Progress, Protocols, Rates, Rhythm, Run, Shard};
 use jiff::{SignedDuration, Timestamp};
 
+use self::metrics::Metrics;
 use crate::{FAILED, LogFormat, NOT_STARTED, report, say, start_log, stop_signal};
 
 #[derive(Debug, Args)]
@@ -69,6 +71,9 @@ pub(crate) struct Arguments {
     /// Write to this file what a pipeline has to end with: counts by protocol and hour, a digest of all rows, faults.
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
+    /// Give metrics to Prometheus at this port, under `/metrics`; 0 is one that the system chooses.
+    #[arg(long, value_name = "PORT")]
+    metrics_port: Option<u16>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -191,6 +196,7 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
         faults: Rates::load(&arguments.faults).map_err(|error| not_started(error.into()))?,
     };
     let simulation = made.simulation().map_err(|error| not_started(anyhow::anyhow!(error)))?;
+    let metrics = arguments.metrics_port.map(Metrics::start).transpose().map_err(not_started)?;
     let mut target = target(arguments).map_err(not_started)?;
     let mut expectation = arguments.expect.is_some().then(Expectation::default);
     let run = Run {
@@ -206,7 +212,13 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
         topic: &arguments.topic,
     };
     let stops = || *stop.borrow();
-    let done = run.run(&mut *target, expectation.as_mut(), &stops, &mut |progress| say(&progress.to_string()));
+    let mut tell = |progress: &Progress| {
+        say(&progress.to_string());
+        if let Some(metrics) = &metrics {
+            metrics.tell(progress);
+        }
+    };
+    let done = run.run(&mut *target, expectation.as_mut(), &stops, &mut tell);
     let done = match done {
         Ok(done) => done,
         // Whoever reads the output has seen enough.
