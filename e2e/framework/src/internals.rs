@@ -13,8 +13,8 @@ pub use crate::subject::{Log, Subject, Waited};
 pub use crate::variables::{kept, options};
 
 /// Starts or connects to the services of one test.
-pub fn start_stack(options: &crate::Options, suite: &crate::Suite) -> Result<std::sync::Arc<dyn Stack>, impl std::fmt::Display + use<>> {
-    options.start(suite)
+pub fn start_stack(options: &crate::Options, suite: &crate::Suite) -> Result<std::sync::Arc<dyn Stack>, String> {
+    options.start(suite).map_err(|error| error.to_string())
 }
 
 /// The containers of the Docker stack.

@@ -10,6 +10,7 @@ mod mutate;
 mod mutations;
 mod new;
 mod parity;
+mod record;
 mod shrink;
 mod sweep;
 mod table;
@@ -59,6 +60,8 @@ enum Command {
     New(new::New),
     /// Run fixtures on two stacks and compare everything that was observed.
     Parity(parity::Parity),
+    /// Make a fixture of what is in a topic, with fields masked.
+    Record(record::RecordArguments),
     /// Find the fewest messages of a case, and the earliest call, with which it still fails under a schedule.
     Shrink(shrink::Shrink),
     /// Show that the fixtures catch broken pipelines: make the pipeline look broken in one way after the other, and
@@ -125,6 +128,7 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
         Some(Command::Init(init)) => init.write(),
         Some(Command::New(new)) => new.write(&suite()?, &runner),
         Some(Command::Parity(parity)) => parity.run(&suite()?, &runner),
+        Some(Command::Record(record)) => record.record(&suite()?, &runner),
         Some(Command::Shrink(shrink)) => shrink.run(&suite()?, &runner),
         Some(Command::Mutate(mutate)) => mutate.run(suite, &runner),
         None => command::run(suite()?, &arguments.run, &runner),

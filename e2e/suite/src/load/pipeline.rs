@@ -54,7 +54,7 @@ impl Pipeline {
         let program = subject.map_or_else(|| Ok(suite.program.clone()), Program::shell)?;
         // Of the embedded broker, connections can be broken.
         let options = Options { stack, whole_run: true, schedule: Schedule::BrokerDown, ..Options::default() };
-        let services = start_stack(&options, suite).map_err(|error| error.to_string())?;
+        let services = start_stack(&options, suite)?;
         let id = CaseId { protocol: CASE.0.into(), name: CASE.1.into() };
         let mut case = Case::read(&suite.fixtures, &id).map_err(|error| error.to_string())?;
         case.settings = case.settings.within(services.namespace());

@@ -37,11 +37,7 @@ impl Metrics {
         listener.set_nonblocking(true).context("the port of --metrics-port cannot be used")?;
         let router = Router::new().route("/metrics", get(async move || fms_serve::metrics_text(handle)));
         runtime.spawn(async move {
-            let served = match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => fms_serve::serve(listener, router).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = served {
+            if let Err(error) = fms_serve::serve(listener, router).await {
                 say(&format!("/metrics does not answer any more: {error}"));
             }
         });
