@@ -5,7 +5,8 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::simulation::{Departure, Simulation};
+use crate::departure::Departure;
+use crate::simulation::Simulation;
 use crate::timetable::session;
 use crate::vehicle::Vehicle;
 

@@ -1,11 +1,11 @@
 //! Faults of a whole message: what is wrong with it, and what a pipeline has to make of it then.
 
 use super::RowId;
+use crate::departure::Departure;
 use crate::faults::Fault;
 use crate::json::Object;
 use crate::random::Key;
 use crate::rates::Rates;
-use crate::simulation::Departure;
 
 /// Those faults. A message has one of them at most.
 const SPOILING: [Fault; 16] = [
