@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{AppName, BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_types::app_name::AppName;
 use fms_simulator::Message;
 use tokio::runtime::Builder;
 
@@ -137,6 +138,7 @@ fn client(environment: &BTreeMap<String, String>) -> Result<Client, String> {
         .http_client(fms_aws::https())
         .retry_config(RetryConfig::standard())
         .app_name(AppName::new(PROCESS).map_err(|error| error.to_string())?)
-        .set_endpoint_url(endpoint.cloned());
-    Ok(Client::from_conf(config.build()))
+        .endpoint_url(endpoint.ok_or("the services have no address for DynamoDB")?)
+        .build();
+    Ok(Client::from_conf(config))
 }

@@ -98,6 +98,7 @@ fn delays(html: &mut String, report: &Report) {
     table(html, "Delays", &heads, rows);
 }
 
+#[expect(clippy::cast_precision_loss, reason = "counts and bytes for plots")]
 fn plots(html: &mut String, report: &Report) {
     let moments = &report.moments;
     html.push_str("<h2>Over time</h2>\n<div class=\"plots\">\n");
@@ -108,18 +109,15 @@ fn plots(html: &mut String, report: &Report) {
         };
         (1..moments.len()).filter_map(rate).collect()
     };
-    #[expect(clippy::cast_precision_loss, reason = "counts for a plot")]
     let sent = |at: usize| Some(moments[at].sent as f64);
     let mut rate = vec![Series { name: "sent".to_owned(), points: rates(&sent) }];
     let mut lag: BTreeMap<&String, Vec<(f64, f64)>> = BTreeMap::new();
-    #[expect(clippy::cast_precision_loss, reason = "counts for a plot")]
     for moment in moments {
         for (group, behind) in &moment.lag {
             lag.entry(group).or_default().push((moment.second, *behind as f64));
         }
     }
     for group in lag.keys() {
-        #[expect(clippy::cast_precision_loss, reason = "counts for a plot")]
         let stored = |at: usize| Some(moments[at].sent as f64 - *moments[at].lag.get(*group)? as f64);
         rate.push(Series { name: (*group).clone(), points: rates(&stored) });
     }
@@ -139,9 +137,7 @@ fn plots(html: &mut String, report: &Report) {
         points.into_iter().map(|(name, points)| Series { name: name.clone(), points }).collect()
     };
     draw("Cores busy", usage(&|usage| usage.cores));
-    #[expect(clippy::cast_precision_loss, reason = "bytes for a plot")]
     draw("Memory, MB", usage(&|usage| usage.memory as f64 / 1e6));
-    #[expect(clippy::cast_precision_loss, reason = "counts for a plot")]
     draw("Open files and connections", usage(&|usage| usage.open as f64));
     let curve = report.delays.iter().map(|(store, delay)| {
         // The places of percentiles are as far apart as the rows that are slower get fewer.

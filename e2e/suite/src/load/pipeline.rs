@@ -164,20 +164,19 @@ impl Pipeline {
         settings.resources.topics.iter().filter(|(topic, _)| !settings.dead_letters.contains(topic))
     }
 
-    /// Waits until everything that was sent is stored: offsets are committed, queues are empty, no call is in flight.
-    /// Gives how long that took; an error says what is left.
-    pub fn drain(&self, limit: Duration) -> Result<Duration, String> {
-        let begin = Instant::now();
+    /// Waits until everything that was sent is stored: offsets are committed, queues are empty, no call is in flight. False
+    /// if `is_due` says before that there is something else to do. An error says what is left when so much time has passed
+    /// since `begin`.
+    pub fn drain(&self, begin: Instant, limit: Duration, is_due: &dyn Fn() -> bool) -> Result<bool, String> {
         loop {
             self.check()?;
-            let left = self.left()?;
-            let Some(left) = left else { return Ok(begin.elapsed()) };
+            let Some(left) = self.left()? else { return Ok(true) };
             if begin.elapsed() > limit {
-                return Err(format!(
-                    "the pipeline has not drained after {} s: {left}\n{}",
-                    limit.as_secs(),
-                    self.logs()
-                ));
+                let seconds = limit.as_secs();
+                return Err(format!("the pipeline has not drained after {seconds} s: {left}\n{}", self.logs()));
+            }
+            if is_due() {
+                return Ok(false);
             }
             std::thread::sleep(LOOK);
         }

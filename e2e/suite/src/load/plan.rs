@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use e2e::StackKind;
 use fms_simulator::{Made, Protocols, Rates, Rhythm, Shard};
 use serde::{Deserialize, Serialize};
 

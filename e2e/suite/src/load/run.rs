@@ -84,11 +84,11 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
     }
     let mut running =
         Running { pipeline, begin, bounds, meters: BTreeMap::new(), moments: Vec::new(), worst_lag: BTreeMap::new() };
-    let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (count, is_over, is_stopped) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
     let (sender, receiver) = mpsc::channel();
     let (sent, found, drained) = thread::scope(|scope| {
         let sending = scope.spawn(|| {
-            let sent = send(&schedule, begin, &count, &sender);
+            let sent = send(&schedule, begin, &count, &is_stopped, &sender);
             drop(sender);
             sent
         });
@@ -98,13 +98,16 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
         });
         let driven = running.drive(plan, &count, &|| sending.is_finished(), tell);
         // Whatever went wrong, the threads end before it is told.
+        is_stopped.store(driven.is_err(), Ordering::Release);
         let sent = sending.join().map_err(|_| "the fleet ended with a panic".to_owned());
         let drained = driven.and_then(|()| running.drain(plan, &count));
         is_over.store(true, Ordering::Release);
         let found = looking.join().map_err(|_| "looking for rows ended with a panic".to_owned());
         (sent, found, drained)
     });
-    let (sent, found, drain_seconds) = (sent??, found??, drained?);
+    // If the pipeline failed, that is why the fleet was stopped.
+    let drain_seconds = drained?;
+    let (sent, found) = (sent??, found??);
     running.pipeline.stop()?;
 
     let steps = &running.bounds[..plan.steps.len()];
@@ -223,27 +226,16 @@ impl Running {
         }
     }
 
-    /// Waits until everything is stored, and measures meanwhile.
+    /// Waits until everything is stored, and measures meanwhile. Gives how long that took.
     fn drain(&mut self, plan: &Plan, count: &AtomicU64) -> Result<Duration, String> {
-        let begin = Instant::now();
+        let (begin, limit) = (Instant::now(), Duration::from_secs(plan.drain_seconds));
         let mut next = begin;
-        let limit = Duration::from_secs(plan.drain_seconds);
-        loop {
-            let slice = next.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
-            let left = limit.saturating_sub(begin.elapsed());
-            match self.pipeline.drain(slice.min(left)) {
-                Ok(_) => {
-                    self.measure(count);
-                    return Ok(begin.elapsed());
-                }
-                Err(error) if left.is_zero() || self.pipeline.check().is_err() => return Err(error),
-                Err(_) => {}
-            }
-            if Instant::now() >= next {
-                next = Instant::now() + EVERY;
-                self.measure(count);
-            }
+        while !self.pipeline.drain(begin, limit, &|| Instant::now() >= next)? {
+            self.measure(count);
+            next = Instant::now() + EVERY;
         }
+        self.measure(count);
+        Ok(begin.elapsed())
     }
 
     fn measure(&mut self, count: &AtomicU64) {
@@ -284,6 +276,7 @@ impl Running {
     }
 
     /// What was measured in each step.
+    #[expect(clippy::cast_precision_loss, reason = "counts of messages")]
     fn steps(&self, plan: &Plan, p99: &[(&str, Vec<Option<f64>>)]) -> Vec<StepFigures> {
         let figures = |(number, step): (usize, &super::plan::Step)| {
             let at = |bound: usize| self.bounds[bound].duration_since(self.begin).as_secs_f64();
@@ -298,7 +291,6 @@ impl Running {
                     if seconds > 0.0 { (of(last) - of(first)) / seconds } else { 0.0 }
                 })
             };
-            #[expect(clippy::cast_precision_loss, reason = "counts of messages")]
             StepFigures {
                 name: step.name.clone(),
                 begins,

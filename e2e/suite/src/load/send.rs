@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::iter::Peekable;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,9 +50,15 @@ pub struct Sent {
 /// A message that leaves later than this after it was due is late. The pipeline is measured from when it was due.
 pub const LATE: Duration = Duration::from_millis(50);
 
-/// Sends everything. `begin` is when the first second of the fleet is due, `count` how many messages were sent so far, and
-/// `looks` is told of rows that are to be looked for.
-pub fn send(schedule: &Schedule<'_>, begin: Instant, count: &AtomicU64, looks: &Sender<Look>) -> Result<Sent, String> {
+/// Sends everything, or until `is_stopped`. `begin` is when the first second of the fleet is due, `count` how many messages
+/// were sent so far, and `looks` is told of rows that are to be looked for.
+pub fn send(
+    schedule: &Schedule<'_>,
+    begin: Instant,
+    count: &AtomicU64,
+    is_stopped: &AtomicBool,
+    looks: &Sender<Look>,
+) -> Result<Sent, String> {
     // What waits in the client counts as the pipeline's delay, so nothing waits there for company.
     let producer = vec![("linger.ms".to_owned(), "0".to_owned())];
     let (bootstrap_servers, compression) = (schedule.servers.to_owned(), "none".to_owned());
@@ -72,6 +78,9 @@ pub fn send(schedule: &Schedule<'_>, begin: Instant, count: &AtomicU64, looks: &
         }
         leaving.sort_by_key(|(departure, _)| departure.at);
         for (departure, simulation) in leaving {
+            if is_stopped.load(Ordering::Acquire) {
+                return Err("the fleet was stopped".to_owned());
+            }
             let message = simulation.message(&departure);
             let after = u64::try_from(departure.at - schedule.from * 1000).unwrap_or(0);
             let due = begin + Duration::from_millis(after) / schedule.speed;

@@ -120,6 +120,7 @@ pub fn markdown(report: &Report) -> String {
 }
 
 /// Two runs beside each other, as Markdown: what was measured before and now, and by how much it has changed.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 pub fn comparison(before: &Report, now: &Report) -> String {
     let mut text =
         format!("### Load: {} ({}) beside {} ({})\n\n", now.name, now.machine.at, before.name, before.machine.at);
@@ -147,7 +148,6 @@ pub fn comparison(before: &Report, now: &Report) -> String {
         row(&format!("p50 from due to {store}, ms"), earlier.p50, delay.p50);
         row(&format!("p99 from due to {store}, ms"), earlier.p99, delay.p99);
     }
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     row("most messages behind", before.most_lag() as f64, now.most_lag() as f64);
     row("seconds to drain", before.drain_seconds, now.drain_seconds);
     let earlier = before.memory();

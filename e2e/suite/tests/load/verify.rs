@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use e2e::StackKind;
@@ -42,7 +42,7 @@ pub(crate) fn names_what_differs() -> Result<(), Failed> {
     assert_eq!(status, Some(0), "{said}");
     pipeline.set_workers(1)?;
     pipeline.start_others()?;
-    pipeline.drain(Duration::from_secs(60))?;
+    pipeline.drain(Instant::now(), Duration::from_secs(60), &|| false)?;
     pipeline.stop()?;
 
     // A complete run, with every store.

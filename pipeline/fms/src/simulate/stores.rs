@@ -9,7 +9,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use fms_aws::{Error, Retry};
-use fms_lake::{Bucket, Cell, RawObjects, S3Url, Selection};
+use fms_lake::{Bucket, Cell, QuarantineFile, RawObjects, S3Url, Selection};
 use fms_simulator::{FIELDS, Field, RowKey, What};
 use futures_util::TryStreamExt as _;
 use tokio::runtime::Handle;
@@ -70,14 +70,13 @@ impl Store {
             Self::Raw(objects, url) => Ok(objects.each_line(url, handle, &mut |line| each(RowKey::of_json(line)))?),
             Self::Lake(bucket, _) => {
                 bucket.each_row(&FIELDS, handle, &mut |cells| each(key_of(cells)))?;
-                let read = |_: &_, file: &mut dyn std::io::Read| {
+                let read = |_: &QuarantineFile, file: &mut dyn std::io::Read| -> std::io::Result<Vec<RowKey>> {
                     let rows = Selection::default();
                     rows.rows(file).map(|row| row.map(|row| RowKey::of_json(row.row.as_bytes()))).collect()
                 };
                 handle.block_on(async {
                     let mut files = std::pin::pin!(bucket.quarantine(Selection::default(), read));
                     while let Some(keys) = files.try_next().await? {
-                        let keys: Vec<RowKey> = keys;
                         keys.into_iter().for_each(&mut *each);
                     }
                     Ok(())

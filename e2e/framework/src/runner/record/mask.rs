@@ -105,19 +105,19 @@ impl<'m> Mask<'m> {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         }));
         let mut is_first = true;
-        text.chars()
-            .map(|c| {
-                let first = std::mem::replace(&mut is_first, is_first && !c.is_ascii_digit());
-                match c {
-                    '1'..='9' if first => draws.char('1'..='9'),
-                    '0' if first => '0',
-                    '0'..='9' => draws.char('0'..='9'),
-                    'a'..='z' => draws.char('a'..='z'),
-                    'A'..='Z' => draws.char('A'..='Z'),
-                    other => other,
-                }
-            })
-            .collect()
+        let mut other = String::with_capacity(text.len());
+        for c in text.chars() {
+            other.push(match c {
+                '1'..='9' if is_first => draws.char('1'..='9'),
+                '0' if is_first => '0',
+                '0'..='9' => draws.char('0'..='9'),
+                'a'..='z' => draws.char('a'..='z'),
+                'A'..='Z' => draws.char('A'..='Z'),
+                other => other,
+            });
+            is_first &= !c.is_ascii_digit();
+        }
+        other
     }
 }
 
