@@ -198,7 +198,7 @@ mod tests {
         delays.add(begin + ms(10), ms(5), 99);
         delays.add(begin + ms(1500), ms(100), 1);
         let whole = delays.percentiles(2);
-        assert_eq!((whole.count, whole.missing, whole.max.round() as u64), (100, 2, 100));
+        assert!((whole.count, whole.missing) == (100, 2) && (whole.max - 100.0).abs() < 0.2, "{whole:?}");
         assert!((whole.p99 - 5.0).abs() < 0.01 && whole.p999 > 99.0, "{whole:?}");
         let steps = delays.p99_of_steps();
         assert!(steps[0].is_some_and(|p99| p99 < 5.1) && steps[1].is_some_and(|p99| p99 > 99.0), "{steps:?}");

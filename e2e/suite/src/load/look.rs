@@ -21,6 +21,9 @@ const PAUSE: Duration = Duration::from_millis(3);
 /// For how many rows is looked at once.
 const AT_ONCE: usize = 8;
 
+/// What stands before the time of a row.
+const TIME: &str = "\"timestamp_iso\":\"";
+
 /// A row that is looked for: the first one of a message.
 #[derive(Debug, Clone)]
 pub struct Look {
@@ -45,9 +48,8 @@ impl Look {
         if message.is_copy || message.is_refused_by_dynamodb || message.rows.is_empty() || !message.is_json {
             return None;
         }
-        const FIELD: &str = "\"timestamp_iso\":\"";
         let text = std::str::from_utf8(message.value.as_deref()?).ok()?;
-        let (time, _) = text.get(text.find(FIELD)? + FIELD.len()..)?.split_once('"')?;
+        let (time, _) = text.get(text.find(TIME)? + TIME.len()..)?.split_once('"')?;
         let protocol = message.protocol.to_string().replace('/', "#");
         Some(Self {
             partition_key: format!("{}#{protocol}", message.id),

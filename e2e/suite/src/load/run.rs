@@ -57,13 +57,7 @@ struct Running {
 pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) -> Result<Report, String> {
     let from = plan.from()?;
     let parts = plan.fleet(from)?;
-    let mut pipeline = Pipeline::prepare(target.suite, target.stack, target.subject, &plan.env)?;
-    pipeline.set_workers(plan.steps[0].workers.unwrap_or(1))?;
-    pipeline.start_others()?;
-    if target.subject.is_none() {
-        let partitions: usize = pipeline.consumed().filter_map(|(_, count)| usize::try_from(*count).ok()).sum();
-        pipeline.await_said(ASSIGNED, partitions * pipeline.case.settings.groups.len())?;
-    }
+    let pipeline = started(target, plan)?;
     let environment = pipeline.environment.clone();
     let variable = |name: &str| environment.get(name).cloned().unwrap_or_default();
     let (servers, topic) =
@@ -159,6 +153,18 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
     };
     report.check();
     Ok(report)
+}
+
+/// The pipeline with the workers of the first step. This project's own are waited for until they have their partitions.
+fn started(target: &Target<'_>, plan: &Plan) -> Result<Pipeline, String> {
+    let mut pipeline = Pipeline::prepare(target.suite, target.stack, target.subject, &plan.env)?;
+    pipeline.set_workers(plan.steps[0].workers.unwrap_or(1))?;
+    pipeline.start_others()?;
+    if target.subject.is_none() {
+        let partitions: usize = pipeline.consumed().filter_map(|(_, count)| usize::try_from(*count).ok()).sum();
+        pipeline.await_said(ASSIGNED, partitions * pipeline.case.settings.groups.len())?;
+    }
+    Ok(pipeline)
 }
 
 impl Running {
