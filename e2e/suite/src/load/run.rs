@@ -51,6 +51,8 @@ struct Running {
     meters: BTreeMap<String, Meter>,
     moments: Vec<Moment>,
     worst_lag: BTreeMap<String, i64>,
+    /// Nobody is asked for lags then, because no answer comes for half a minute.
+    is_broker_away: bool,
 }
 
 /// Runs a plan to its end. An error says why there is no report; `tell` is given a line now and then.
@@ -72,12 +74,7 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
         topic: &topic,
     };
     let begin = Instant::now();
-    let mut bounds = vec![begin];
-    for step in &plan.steps {
-        bounds.push(bounds[bounds.len() - 1] + Duration::from_secs(step.seconds.into()));
-    }
-    let mut running =
-        Running { pipeline, begin, bounds, meters: BTreeMap::new(), moments: Vec::new(), worst_lag: BTreeMap::new() };
+    let mut running = Running::new(pipeline, begin, plan);
     let (count, is_over, is_stopped) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
     let (sender, receiver) = mpsc::channel();
     let (sent, found, drained) = thread::scope(|scope| {
@@ -168,6 +165,15 @@ fn started(target: &Target<'_>, plan: &Plan) -> Result<Pipeline, String> {
 }
 
 impl Running {
+    fn new(pipeline: Pipeline, begin: Instant, plan: &Plan) -> Self {
+        let mut bounds = vec![begin];
+        for step in &plan.steps {
+            bounds.push(bounds[bounds.len() - 1] + Duration::from_secs(step.seconds.into()));
+        }
+        let (meters, worst_lag) = (BTreeMap::new(), BTreeMap::new());
+        Self { pipeline, begin, bounds, meters, moments: Vec::new(), worst_lag, is_broker_away: false }
+    }
+
     /// Carries out the steps while the fleet is sent.
     fn drive(
         &mut self,
@@ -202,7 +208,7 @@ impl Running {
         Ok(())
     }
 
-    fn disturb(&self, disturb: Option<Disturb>) -> Result<(), String> {
+    fn disturb(&mut self, disturb: Option<Disturb>) -> Result<(), String> {
         let calls = self.pipeline.stack.calls();
         match disturb {
             None => {}
@@ -217,12 +223,13 @@ impl Running {
         Ok(())
     }
 
-    fn calm(&self, disturb: Option<Disturb>) -> Result<(), String> {
+    fn calm(&mut self, disturb: Option<Disturb>) -> Result<(), String> {
         self.pipeline.stack.calls().end_troubles();
         if disturb == Some(Disturb::BrokerAway) { self.set_broker(true) } else { Ok(()) }
     }
 
-    fn set_broker(&self, up: bool) -> Result<(), String> {
+    fn set_broker(&mut self, up: bool) -> Result<(), String> {
+        self.is_broker_away = !up;
         match self.pipeline.stack.set_broker_up(up) {
             Ok(true) => Ok(()),
             Ok(false) => {
@@ -247,8 +254,9 @@ impl Running {
     fn measure(&mut self, count: &AtomicU64) {
         let sent = count.load(Ordering::Relaxed);
         let mut moment = Moment { second: self.begin.elapsed().as_secs_f64(), sent, ..Moment::default() };
-        // A broker that is away says nothing, and the plot has a gap then.
-        for ((group, topic, partition), lag) in self.pipeline.lag().unwrap_or_default() {
+        // The plot has a gap while the broker is away.
+        let lag = if self.is_broker_away { BTreeMap::new() } else { self.pipeline.lag().unwrap_or_default() };
+        for ((group, topic, partition), lag) in lag {
             let worst = self.worst_lag.entry(format!("{group}: {topic}-{partition}")).or_default();
             *worst = lag.max(*worst);
             *moment.lag.entry(group).or_default() += lag;
