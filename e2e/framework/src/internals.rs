@@ -1,7 +1,7 @@
 //! No part of the public interface: what the tests of the project that develops this crate use of it. It may change with
 //! every version.
 
-pub use crate::calls::{Call, CallName, Fault, Moment, numbered};
+pub use crate::calls::{Call, CallName, Effect, Fault, Moment, numbered};
 pub use crate::case::{BASE_TIMESTAMP, Case, partition_of};
 pub use crate::discovery::list as cases;
 pub use crate::machine::prepare;
@@ -11,6 +11,11 @@ pub use crate::stack::embedded::{Embedded, s3};
 pub use crate::stack::{DeadLetterQueue, Notification, Queue, Record, Resources, Stack, Table};
 pub use crate::subject::{Log, Subject, Waited};
 pub use crate::variables::{kept, options};
+
+/// Starts or connects to the services of one test.
+pub fn start_stack(options: &crate::Options, suite: &crate::Suite) -> Result<std::sync::Arc<dyn Stack>, String> {
+    options.start(suite).map_err(|error| error.to_string())
+}
 
 /// The containers of the Docker stack.
 #[cfg(feature = "docker")]

@@ -1,8 +1,9 @@
-//! The dashboards of worker and poller for Grafana, as code: what they show is in [`worker`] and [`lake`], and this module
-//! says what a dashboard is. `cargo run --bin fms-dashboards` writes them to `deploy/grafana`.
+//! The dashboards of worker, poller and simulator for Grafana, as code: what they show is in [`worker`], [`lake`] and
+//! [`simulator`], and this module says what a dashboard is. `cargo run --bin fms-dashboards` writes them to `deploy/grafana`.
 
 mod json;
 mod lake;
+mod simulator;
 mod worker;
 
 use serde_json::Value;
@@ -74,7 +75,7 @@ fn panel(
 
 /// Every dashboard by the name of its file, as Grafana imports it.
 pub fn files() -> Vec<(String, Value)> {
-    let dashboards = [worker::dashboard(), lake::dashboard()];
+    let dashboards = [worker::dashboard(), lake::dashboard(), simulator::dashboard()];
     dashboards.iter().map(|dashboard| (format!("{}.json", dashboard.uid), json::write(dashboard))).collect()
 }
 
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_panel_is_explained_and_lines_of_one_panel_can_be_told_apart() {
-        for dashboard in [worker::dashboard(), lake::dashboard()] {
+        for dashboard in [worker::dashboard(), lake::dashboard(), simulator::dashboard()] {
             assert!(dashboard.rows.first().is_some_and(|row| row.title == "Is anything wrong?"));
             for panel in dashboard.rows.iter().flat_map(|row| &row.panels) {
                 assert!(panel.about.ends_with('.'), "{}", panel.title);

@@ -1,4 +1,4 @@
-//! What operators watch: the page of the metrics is that of the sources and of both processes, every alert has a page of
+//! What operators watch: the page of the metrics is that of the sources and of all processes, every alert has a page of
 //! the run-book and counts metrics that there are, Prometheus's own tool tests the alerts, and every panel of the dashboards
 //! shows something.
 
@@ -70,7 +70,7 @@ fn in_sources(folder: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn the_page_lists_the_metrics_of_the_sources() {
     let mut found = BTreeSet::new();
-    for crate_name in ["aws", "connect", "glue", "lake", "lambda", "quality", "serve", "sinks"] {
+    for crate_name in ["aws", "connect", "fms/src/simulate", "glue", "lake", "lambda", "quality", "serve", "sinks"] {
         in_sources(&repository().join("pipeline").join(crate_name), &mut found);
     }
     let listed: BTreeSet<String> = listed().into_keys().collect();
@@ -223,13 +223,22 @@ fn poller(stack: &Embedded, folder: &Path) -> Process {
     Process::fms(stack, folder.join("poller.log"), &["lake", "poll"], &environment)
 }
 
+/// A fleet that is written to nobody, at the speed of real vehicles.
+fn simulator(stack: &Embedded, folder: &Path) -> Process {
+    let arguments = ["simulate", "--to", "stdout", "--vehicles", "50", "--rhythm", "steady", "--metrics-port", "0"];
+    Process::fms(stack, folder.join("simulator.log"), &arguments, &[])
+}
+
 #[test]
-fn both_processes_give_what_the_page_lists() {
+fn every_process_gives_what_the_page_lists() {
     let (stack, folder) = (services(), tempfile::tempdir().expect("a folder"));
     let (worker, poller) = (worker(&stack, folder.path()), poller(&stack, folder.path()));
     let (_, of_worker) = worker.metrics(&["fms_lag_records{", "\"RUNNING\"} 1"]);
     let (_, of_poller) = poller.metrics(&["fms_lake_queue_messages{"]);
-    for (answer, least) in [(of_worker, 20), (of_poller, 10)] {
+    let simulator = simulator(&stack, folder.path());
+    // They are told every five seconds.
+    let (_, of_simulator) = simulator.metrics(&["fms_simulator_vehicles{"]);
+    for (answer, least) in [(of_worker, 20), (of_poller, 10), (of_simulator, 6)] {
         let metrics = given(&answer);
         assert!(metrics.len() > least, "{answer}");
         are_listed(&metrics);
@@ -239,7 +248,7 @@ fn both_processes_give_what_the_page_lists() {
 /// The queries of all panels, each with the names of its dashboard and panel.
 fn queries() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for name in ["fms-worker.json", "fms-lake.json"] {
+    for name in ["fms-worker.json", "fms-lake.json", "fms-simulator.json"] {
         let dashboard: Value = serde_json::from_str(&read(&format!("deploy/grafana/{name}"))).expect("a dashboard");
         for panel in dashboard["panels"].as_array().expect("panels") {
             for target in panel["targets"].as_array().into_iter().flatten() {
@@ -262,7 +271,7 @@ fn has_data(prometheus: u16, query: &str) -> bool {
     result.iter().any(|sample| sample["value"][1].as_str().is_some_and(|value| value != "NaN"))
 }
 
-/// Prometheus, which `PROMETHEUS` names, reads a worker and a poller while they work. Without it the reason is printed.
+/// Prometheus, which `PROMETHEUS` names, reads a worker, a poller and a simulator while they work. Without it the reason is printed.
 #[test]
 fn every_panel_has_data_in_prometheus() {
     let prometheus = std::env::var("PROMETHEUS").unwrap_or_else(|_| "prometheus".to_owned());
@@ -274,12 +283,16 @@ fn every_panel_has_data_in_prometheus() {
     let (worker, poller) = (worker(&stack, folder.path()), poller(&stack, folder.path()));
     let (of_worker, _) = worker.metrics(&["\"RUNNING\"} 1"]);
     let (of_poller, _) = poller.metrics(&["fms_lake_"]);
+    let simulator = simulator(&stack, folder.path());
+    let (of_simulator, _) = simulator.metrics(&["fms_simulator_messages_total"]);
     let config = folder.path().join("prometheus.yml");
     let job = |name: &str, port: u16| json!({"job_name": name, "static_configs": [{"targets": [format!("127.0.0.1:{port}")]}]});
     // JSON is YAML.
     let settings = json!({
         "global": {"scrape_interval": "1s"},
-        "scrape_configs": [job("fms-worker", of_worker), job("fms-poller", of_poller)],
+        "scrape_configs": [
+            job("fms-worker", of_worker), job("fms-poller", of_poller), job("fms-simulator", of_simulator),
+        ],
     });
     fs::write(&config, settings.to_string()).expect("written");
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use serde_json::Value;
+
 /// Runs `fms simulate` with these arguments, in this folder.
 fn simulate(folder: &Path, arguments: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fms"))
@@ -42,7 +44,14 @@ fn two_shards_are_the_whole_fleet() {
     assert!(whole.len() > 50, "{} messages", whole.len());
     assert!(whole == sorted(&["first.ndjson", "second.ndjson"]));
     let merged = run("merge first.json second.json").stdout;
-    assert_eq!(String::from_utf8_lossy(&merged), read("whole.json"));
+    // How they were made is told of each part, and everything else adds up.
+    let parsed = |text: &str| -> Value { serde_json::from_str(text).expect("an expectation") };
+    let (mut merged, mut whole) = (parsed(&String::from_utf8_lossy(&merged)), parsed(&read("whole.json")));
+    let made = |expectation: &mut Value| expectation["made"].take();
+    let (parts, one) = (made(&mut merged), made(&mut whole));
+    assert_eq!(merged, whole);
+    let shards: Vec<_> = [&parts[0], &parts[1], &one[0]].map(|made| made["shard"].as_str()).into();
+    assert_eq!(shards, [Some("1/2"), Some("2/2"), Some("1/1")]);
 }
 
 #[test]

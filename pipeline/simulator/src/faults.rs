@@ -1,9 +1,4 @@
-//! What devices do wrong, and how often: every kind of fault has a name and a rate, which a file may change.
-
-use std::path::{Path, PathBuf};
-
-use serde::Deserialize;
-use thiserror::Error;
+//! What devices do wrong: every kind of fault with its name, and how often it was seen in the field.
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -188,134 +183,6 @@ impl Fault {
     }
 }
 
-/// How often each fault happens, and when firmware is updated.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rates {
-    rates: [f64; FAULTS.len()],
-    /// Seconds since the Unix epoch from which updated vehicles have the new firmware.
-    pub firmware_update_at: i64,
-}
-
-/// Why a file of rates was refused.
-#[derive(Debug, Error)]
-pub enum RatesError {
-    /// It could not be read.
-    #[error("cannot read the rates of faults in {}: {error}; write `field`, `none` or the path of a TOML file", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// It says something that cannot be understood.
-    #[error("{}: {problem}", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        problem: String,
-    },
-}
-
-/// A file of rates.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    /// Where rates come from that are not in the file.
-    #[serde(default)]
-    base: Base,
-    /// All rates are multiplied by it.
-    scale: Option<f64>,
-    firmware_update_at: Option<String>,
-    #[serde(default)]
-    rates: toml::Table,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-enum Base {
-    Field,
-    #[default]
-    None,
-}
-
-/// 2026-01-01T00:00:00Z.
-const FIRMWARE_UPDATE_AT: i64 = 1_767_225_600;
-
-impl Rates {
-    /// No faults at all.
-    pub const fn none() -> Self {
-        Self { rates: [0.0; FAULTS.len()], firmware_update_at: FIRMWARE_UPDATE_AT }
-    }
-
-    /// The rates that were seen in the field.
-    pub fn field() -> Self {
-        Self { rates: std::array::from_fn(|at| FAULTS[at].field), ..Self::none() }
-    }
-
-    /// These rates, with one changed.
-    #[must_use]
-    pub fn with(mut self, fault: Fault, rate: f64) -> Self {
-        self.rates[fault as usize] = rate;
-        self
-    }
-
-    /// How often a fault happens, from 0 to 1.
-    pub fn of(&self, fault: Fault) -> f64 {
-        self.rates[fault as usize]
-    }
-
-    /// `field`, `none`, or what a TOML file says.
-    pub fn load(text: &str) -> Result<Self, RatesError> {
-        match text {
-            "field" => Ok(Self::field()),
-            "none" => Ok(Self::none()),
-            path => {
-                let path = Path::new(path);
-                let file =
-                    std::fs::read_to_string(path).map_err(|error| RatesError::Read { path: path.into(), error })?;
-                Self::read(&file).map_err(|problem| RatesError::Content { path: path.into(), problem })
-            }
-        }
-    }
-
-    fn read(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
-        let mut rates = match file.base {
-            Base::Field => Self::field(),
-            Base::None => Self::none(),
-        };
-        for (name, value) in &file.rates {
-            let Some(about) = FAULTS.iter().find(|about| about.name == name) else {
-                let nearest = FAULTS
-                    .iter()
-                    .max_by(|a, b| strsim::jaro_winkler(a.name, name).total_cmp(&strsim::jaro_winkler(b.name, name)));
-                let nearest = nearest.map_or("", |about| about.name);
-                return Err(format!("`rates` has `{name}`, which is no kind of fault; did you mean `{nearest}`?"));
-            };
-            #[expect(clippy::cast_precision_loss, reason = "only 0 and 1 are taken")]
-            let rate = value.as_float().or(value.as_integer().map(|whole| whole as f64));
-            let rate = rate.ok_or_else(|| format!("the rate of `{name}` is {value}; write a number from 0 to 1"))?;
-            rates = rates.with(about.fault, rate);
-        }
-        let scale = file.scale.unwrap_or(1.0);
-        for (rate, about) in rates.rates.iter_mut().zip(&FAULTS) {
-            *rate *= scale;
-            if !(0.0..=1.0).contains(rate) {
-                let with = if file.scale.is_some() { format!(" with the scale {scale}") } else { String::new() };
-                return Err(format!("the rate of `{}` is {rate}{with}; a rate is from 0 to 1", about.name));
-            }
-        }
-        if let Some(text) = file.firmware_update_at {
-            let at: jiff::Timestamp = text.parse().map_err(|_| {
-                format!("`firmware_update_at` is `{text}`; write a time such as \"2026-11-27T08:00:00+09:00\"")
-            })?;
-            rates.firmware_update_at = at.as_second();
-        }
-        Ok(rates)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
@@ -338,32 +205,6 @@ mod tests {
             assert!((0.0..=1.0).contains(&about.field) && about.field > 0.0);
             assert!(FAULTS[..at].iter().all(|other| other.name != about.name), "{about:?}");
         }
-    }
-
-    #[test]
-    fn a_file_changes_rates() {
-        let read = Rates::read("base = \"field\"\nscale = 2\n[rates]\nlate = 0.25\ntunnel = 0").expect("rates");
-        assert!((read.of(F::Late) - 0.5).abs() < 1e-9 && read.of(F::Tunnel) == 0.0);
-        assert!((read.of(F::Twice) - 0.05).abs() < 1e-9);
-        let read = Rates::read("firmware_update_at = \"2026-11-27T03:00:00Z\"\n[rates]\njump = 1").expect("rates");
-        assert_eq!(read.firmware_update_at, 1_795_748_400);
-        assert_eq!(Rates { firmware_update_at: FIRMWARE_UPDATE_AT, ..read }, Rates::none().with(F::Jump, 1.0));
-        assert_eq!(Rates::load("none").expect("none"), Rates::none());
-    }
-
-    #[test]
-    fn mistakes_in_a_file_are_explained() {
-        for (text, says) in [
-            ("[rates]\nlaet = 0.1", "`laet`, which is no kind of fault; did you mean `late`?"),
-            ("[rates]\nlate = \"often\"", "the rate of `late` is \"often\"; write a number from 0 to 1"),
-            ("scale = 20\nbase = \"field\"", "the rate of `tunnel` is 6 with the scale 20; a rate is from 0 to 1"),
-            ("late = 0.1", "unknown field `late`"),
-        ] {
-            let error = Rates::read(text).expect_err(says);
-            assert!(error.contains(says), "{error}");
-        }
-        let error = Rates::load("/nowhere/rates.toml").expect_err("no file").to_string();
-        assert!(error.contains("/nowhere/rates.toml") && error.contains("`field`, `none`"), "{error}");
     }
 
     /// The page of the simulator has the table as it is.

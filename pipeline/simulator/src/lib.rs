@@ -4,28 +4,40 @@
 //! the protocol and the time, so it can be made again by anyone: [`Simulation::plan`] gives the messages in the order in
 //! which they leave, [`Simulation::message`] writes one. Both do no I/O and ask no clock.
 
+mod departing;
+mod departure;
 mod expect;
 mod faults;
 mod happening;
 mod json;
+mod key;
+mod made;
 mod message;
 mod motion;
 mod plan;
 mod protocol;
 mod random;
+mod rates;
 mod run;
 mod simulation;
 pub mod target;
 mod timetable;
 mod track;
+mod trip;
 mod vehicle;
+mod verify;
 
-pub use expect::{Expectation, ExpectationError, Hour, KeySet, OfProtocol};
-pub use faults::{About, FAULTS, Fault, Rates, RatesError};
+pub use departure::Departure;
+pub use expect::{Expectation, ExpectationError, OfHour, OfProtocol};
+pub use faults::{About, FAULTS, Fault};
+pub use key::{FIELDS, Field, Hour, KeySet, RowKey, Sum};
+pub use made::Made;
 pub use message::{Message, RowId};
 pub use plan::{Plan, Shard};
 pub use protocol::{Protocol, Protocols};
+pub use rates::{Rates, RatesError};
 pub use run::{Progress, Run};
-pub use simulation::{Departure, Simulation};
+pub use simulation::Simulation;
 pub use timetable::{FIRST_SECOND, LAST_SECOND, Rhythm};
 pub use vehicle::{Fleet, Vehicle};
+pub use verify::{Difference, Found, NamedRow, NamedRows, VerifyError, What};

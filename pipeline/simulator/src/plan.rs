@@ -2,9 +2,11 @@
 //! vehicle.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
-use crate::simulation::{Departure, Simulation};
+use crate::departure::Departure;
+use crate::simulation::Simulation;
 use crate::timetable::session;
 use crate::vehicle::Vehicle;
 
@@ -46,8 +48,9 @@ impl fmt::Display for Shard {
 #[derive(Debug)]
 pub struct Plan<'s> {
     simulation: &'s Simulation,
-    vehicles: u64,
-    shard: Shard,
+    vehicles: Range<u64>,
+    /// Every which vehicle of them.
+    step: u64,
     second: i64,
     until: i64,
     vehicle: u64,
@@ -58,8 +61,15 @@ pub struct Plan<'s> {
 impl Simulation {
     /// The messages of so many vehicles that leave from one second to before another, in seconds since the Unix epoch.
     pub fn plan(&self, vehicles: u64, shard: Shard, from: i64, until: i64) -> Plan<'_> {
-        let vehicle = shard.number - 1;
-        Plan { simulation: self, vehicles, shard, second: from, until, vehicle, leaving: Vec::new(), at: 0 }
+        self.plan_of(0..vehicles, shard, from, until)
+    }
+
+    /// The same of the vehicles with these numbers.
+    pub fn plan_of(&self, vehicles: Range<u64>, shard: Shard, from: i64, until: i64) -> Plan<'_> {
+        let first = vehicles.start + (shard.number - 1 + shard.of - vehicles.start % shard.of) % shard.of;
+        let vehicles = first..vehicles.end;
+        let vehicle = first;
+        Plan { simulation: self, vehicles, step: shard.of, second: from, until, vehicle, leaving: Vec::new(), at: 0 }
     }
 
     /// How many of so many vehicles are on a trip in a second, and how many there are in this part of the fleet.
@@ -83,16 +93,16 @@ impl Iterator for Plan<'_> {
                 self.at += 1;
                 return Some(*departure);
             }
-            if self.second >= self.until || self.vehicles < self.shard.number {
+            if self.second >= self.until || self.vehicles.is_empty() {
                 return None;
             }
             self.leaving.clear();
             self.at = 0;
             let vehicle = Vehicle::new(&self.simulation.fleet, self.vehicle);
             self.simulation.leaving(&vehicle, self.second, &mut self.leaving);
-            self.vehicle += self.shard.of;
-            if self.vehicle >= self.vehicles {
-                self.vehicle = self.shard.number - 1;
+            self.vehicle += self.step;
+            if self.vehicle >= self.vehicles.end {
+                self.vehicle = self.vehicles.start;
                 self.second += 1;
             }
         }

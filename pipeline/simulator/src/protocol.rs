@@ -112,7 +112,7 @@ pub struct Protocols(u32);
 impl Protocols {
     /// Every protocol.
     pub fn all() -> Self {
-        Self(Protocol::ALL.iter().fold(0, |bits, protocol| bits | protocol.bit()))
+        Protocol::ALL.into_iter().collect()
     }
 
     /// Reads `all`, or names such as `vehicle/kinematic,adas/event`; commands and responses belong to one name.
@@ -138,6 +138,12 @@ impl Protocols {
     /// Whether the set has this protocol.
     pub const fn contains(self, protocol: Protocol) -> bool {
         self.0 & protocol.bit() != 0
+    }
+}
+
+impl FromIterator<Protocol> for Protocols {
+    fn from_iter<I: IntoIterator<Item = Protocol>>(protocols: I) -> Self {
+        Self(protocols.into_iter().fold(0, |bits, protocol| bits | protocol.bit()))
     }
 }
 

@@ -3,6 +3,8 @@
 //! A vehicle leaves its home with every even trip of a day and returns with the odd one after it, on the same way. So
 //! where it is, and how far it has driven in all the years, follows from the calendar alone.
 
+use serde::{Deserialize, Serialize};
+
 use crate::random::Key;
 use crate::track::recorded;
 use crate::vehicle::{Draw, Vehicle};
@@ -28,7 +30,8 @@ pub(crate) const CHARGING: i64 = 900;
 pub(crate) const LATEST: i64 = 18 * 60 + 2;
 
 /// How days pass for the fleet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Rhythm {
     /// Rush hours, nights and weekends.
     #[default]

@@ -305,7 +305,7 @@ fn the_pipeline_makes_of_the_messages_what_is_expected() {
     assert_eq!(found.keys().collect::<Vec<_>>(), expectation.protocols.keys().collect::<Vec<_>>());
     for (protocol, (rows, dead, hours)) in found {
         let expected = &expectation.protocols[&protocol];
-        let expected_hours = expected.hours.iter().map(|(hour, rows)| (hour.to_string(), *rows)).collect();
+        let expected_hours = expected.hours.iter().map(|(hour, of)| (hour.to_string(), of.rows.count)).collect();
         assert_eq!((rows, dead, hours), (expected.rows, expected.dead_letters, expected_hours), "{protocol}");
     }
     assert!(expectation.protocols.values().map(|of| of.dead_letters).sum::<u64>() > 20);
@@ -347,7 +347,7 @@ fn the_items_that_are_expected_are_the_different_rows() {
     let kinematic = Protocol::VehicleKinematic.to_string();
     let mut keys = KeySet::default();
     different.values().filter(|key| key.starts_with(&kinematic)).for_each(|key| keys.add(key));
-    assert_eq!(keys, expectation.protocols[&kinematic].keys);
+    assert_eq!(keys, expectation.protocols[&kinematic].keys());
 }
 
 /// How often the faults of these rates were there, beside what was expected. With this seed the figures are fixed; the

@@ -80,6 +80,13 @@ pub enum Fault {
     Unprocessed(Hits),
     /// Of the calls to each service, those that are hit have these troubles in turn.
     Trouble(Hits, Vec<Trouble>),
+    /// A service, as [`Call::service`] names it, receives every call only after this time.
+    Slow {
+        /// The service.
+        service: &'static str,
+        /// By how much it is slower.
+        by: Duration,
+    },
     /// The first write of a process is passed on only when `hook` has returned. By then the whole request has arrived, so
     /// the write takes effect even if the process is frozen or killed meanwhile.
     FirstWrite {
@@ -106,6 +113,7 @@ impl fmt::Debug for Fault {
             Self::Throttle(hits) => f.debug_tuple("Throttle").field(hits).finish(),
             Self::Unprocessed(hits) => f.debug_tuple("Unprocessed").field(hits).finish(),
             Self::Trouble(hits, troubles) => f.debug_tuple("Trouble").field(hits).field(troubles).finish(),
+            Self::Slow { service, by } => f.debug_struct("Slow").field("service", service).field("by", by).finish(),
             Self::FirstWrite { except, .. } => {
                 f.debug_struct("FirstWrite").field("except", except).finish_non_exhaustive()
             }
@@ -175,6 +183,8 @@ impl Throttles {
 
 /// Troubles in turn.
 struct Troubles {
+    /// The service that they concern; `None` if every one.
+    service: Option<&'static str>,
     hits: Hits,
     in_turn: Vec<Trouble>,
     /// How many calls were hit.
@@ -184,7 +194,14 @@ struct Troubles {
 }
 
 impl Troubles {
+    fn new(service: Option<&'static str>, hits: Hits, in_turn: Vec<Trouble>) -> Self {
+        Self { service, hits, in_turn, turn: 0, concerned: BTreeMap::new() }
+    }
+
     fn hit(&mut self, call: &Call) -> Option<Trouble> {
+        if self.service.is_some_and(|service| service != call.service) {
+            return None;
+        }
         let concerned = self.concerned.entry(call.service.clone()).or_default();
         *concerned += 1;
         let trouble = self.in_turn.get(self.turn % self.in_turn.len().max(1));
@@ -207,7 +224,10 @@ impl Faults {
             Fault::Throttle(hits) => self.throttles.push(Throttles { hits, concerned: BTreeMap::new() }),
             Fault::Unprocessed(hits) => self.unprocessed.push(Counted::new(hits)),
             Fault::Trouble(hits, troubles) => {
-                self.troubles.push(Troubles { hits, in_turn: troubles, turn: 0, concerned: BTreeMap::new() });
+                self.troubles.push(Troubles::new(None, hits, troubles));
+            }
+            Fault::Slow { service, by } => {
+                self.troubles.push(Troubles::new(Some(service), Hits::Every(1), vec![Trouble::Late(by)]));
             }
             Fault::FirstWrite { except, hook } => self.first_writes.push((except, hook)),
             Fault::Hold { call, moment, hook } => self.holds.push(Counted::new((call, moment, hook))),

@@ -143,8 +143,8 @@ impl Calls {
         self.state().faults.disturbed()
     }
 
-    /// Ends the faults of the kind [`Fault::Trouble`], so that no later call has any trouble by them.
-    pub(crate) fn end_troubles(&self) {
+    /// Ends the faults of the kinds [`Fault::Trouble`] and [`Fault::Slow`], so that no later call has any trouble by them.
+    pub fn end_troubles(&self) {
         self.state().faults.end_troubles();
     }
 

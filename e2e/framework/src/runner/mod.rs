@@ -10,6 +10,7 @@ mod mutate;
 mod mutations;
 mod new;
 mod parity;
+mod record;
 mod shrink;
 mod slots;
 mod sweep;
@@ -60,6 +61,8 @@ enum Command {
     New(new::New),
     /// Run fixtures on two stacks and compare everything that was observed.
     Parity(parity::Parity),
+    /// Make a fixture of what is in a topic, with fields masked.
+    Record(record::RecordArguments),
     /// Find the fewest messages of a case, and the earliest call, with which it still fails under a schedule.
     Shrink(shrink::Shrink),
     /// Show that the fixtures catch broken pipelines: make the pipeline look broken in one way after the other, and
@@ -76,12 +79,10 @@ fn with_subject(suite: Suite, command: Option<&str>) -> Result<Suite, String> {
 
 /// A command that a project adds to its runner.
 pub struct Extra {
-    /// Its name on the command line.
-    pub name: &'static str,
-    /// What it does, for `--help`.
-    pub about: &'static str,
-    /// Carries out the command. If it returns an error, the error is printed and the exit status is 2.
-    pub run: fn(&Suite) -> Result<ExitCode, String>,
+    /// Its name, its arguments, and what it does, for `--help`.
+    pub command: fn() -> clap::Command,
+    /// Carries out the command with its arguments. If it returns an error, the error is printed and the exit status is 2.
+    pub run: fn(&Suite, &ArgMatches) -> Result<ExitCode, String>,
 }
 
 /// `main` of a runner, which takes the arguments of the process. It has to be called before the process starts a
@@ -103,12 +104,13 @@ pub fn main(program: Program, extra: &[Extra]) -> ExitCode {
 
 fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> Result<ExitCode, String> {
     checked?;
-    let parser = extra.iter().fold(Arguments::command(), |parser, extra| {
-        parser.subcommand(clap::Command::new(extra.name).about(extra.about))
-    });
+    let parser = extra.iter().fold(Arguments::command(), |parser, extra| parser.subcommand((extra.command)()));
     let matches = parser.get_matches();
     refuse_arguments_before_a_command(&matches)?;
-    let asked = matches.subcommand_name().and_then(|name| extra.iter().find(|extra| extra.name == name));
+    let asked = matches.subcommand().and_then(|(name, arguments)| {
+        let extra = extra.iter().find(|extra| (extra.command)().get_name() == name)?;
+        Some((extra, arguments))
+    });
     let project = Project::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let suite = || match &project.root {
         Some(root) => Suite::at(root, program),
@@ -116,8 +118,8 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
     };
     let suite = || suite().map_err(|error| error.to_string());
     let runner = hint::runner(project.root.as_deref());
-    if let Some(extra) = asked {
-        return (extra.run)(&suite()?);
+    if let Some((extra, arguments)) = asked {
+        return (extra.run)(&suite()?, arguments);
     }
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match arguments.command {
@@ -127,6 +129,7 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
         Some(Command::Init(init)) => init.write(),
         Some(Command::New(new)) => new.write(&suite()?, &runner),
         Some(Command::Parity(parity)) => parity.run(&suite()?, &runner),
+        Some(Command::Record(record)) => record.record(&suite()?, &runner),
         Some(Command::Shrink(shrink)) => shrink.run(&suite()?, &runner),
         Some(Command::Mutate(mutate)) => mutate.run(suite, &runner),
         None => command::run(suite()?, &arguments.run, &runner),

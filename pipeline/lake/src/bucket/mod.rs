@@ -38,7 +38,7 @@ use self::catalog::Catalog;
 use self::deliver::Lead;
 use self::failure::Replaced;
 use self::manifest::Place;
-use self::raw::Reading;
+pub(crate) use self::raw::Reading;
 use self::record::{Record, Source};
 use self::schema::Version;
 use self::spool::Spool;
@@ -98,7 +98,7 @@ impl Bucket {
             root: format!("s3://{}/{}", store.bucket, store.prefix).into(),
             known: Arc::default(),
         };
-        let reading = Reading { client: store.client.clone(), retry };
+        let reading = Reading::new(aws, retry);
         Self { store, catalog, reading }
     }
 

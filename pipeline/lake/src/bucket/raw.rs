@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Buf as _, Bytes};
@@ -62,12 +63,17 @@ impl fmt::Display for Raw {
 
 /// The calls that read raw objects.
 #[derive(Debug, Clone)]
-pub(super) struct Reading {
-    pub client: Client,
-    pub retry: Retry,
+pub(crate) struct Reading {
+    client: Client,
+    retry: Retry,
 }
 
 impl Reading {
+    /// Reads with this configuration. Every call is retried by `retry`.
+    pub fn new(aws: &SdkConfig, retry: Retry) -> Self {
+        Self { client: super::store::client(aws), retry }
+    }
+
     /// The objects of this key or below it, as far as one answer of S3 has them, and where the next answer begins.
     pub async fn list(&self, url: &S3Url, token: Option<String>) -> io::Result<(Vec<Raw>, Option<String>)> {
         let call = || async {
@@ -126,7 +132,7 @@ impl Reading {
 
 /// The bytes of a raw object. When the connection breaks, reading goes on at the same byte.
 #[derive(Debug)]
-pub(super) struct RawReader {
+pub(crate) struct RawReader {
     reading: Reading,
     raw: Arc<Raw>,
     handle: Handle,

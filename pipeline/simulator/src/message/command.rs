@@ -1,10 +1,11 @@
 //! Commands that servers give, and what devices answer: control of the vehicle, and files of the black box.
 
+use crate::departing::{CONTROL_EXPIRES, UPLOAD_EXPIRES};
+use crate::departure::{Departure, Subject};
 use crate::faults::Fault;
 use crate::json::{Object, date, ulid};
 use crate::protocol::Protocol;
 use crate::random::Key;
-use crate::simulation::{CONTROL_EXPIRES, Departure, Subject, UPLOAD_EXPIRES};
 use crate::timetable::LOCAL;
 
 /// Writes the fields that follow the envelope.

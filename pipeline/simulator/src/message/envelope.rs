@@ -3,9 +3,10 @@
 use super::is_boot;
 use super::rows::Clock;
 use super::spoil;
+use crate::departure::{Departure, Subject};
 use crate::faults::Fault;
 use crate::json::{Object, ulid};
-use crate::simulation::{Departure, Simulation, Subject};
+use crate::simulation::Simulation;
 use crate::vehicle::Draw;
 
 pub(super) struct Envelope {

@@ -2,10 +2,11 @@
 
 use super::command::pick;
 use super::rows::Rows;
+use crate::departure::{Departure, Event};
 use crate::json::{Object, date, ulid};
 use crate::motion::{Motion, steps};
 use crate::random::Key;
-use crate::simulation::{BOOT, Departure, Event};
+use crate::trip::BOOT;
 
 /// The rows of a crash, how many there are in a second, and which of them is the impact.
 const CRASH_ROWS: i64 = 2000;

@@ -4,13 +4,15 @@ mod command;
 mod envelope;
 mod event;
 mod measured;
+mod position;
 mod rows;
 mod spoil;
 
+use crate::departure::{Departure, Event, Subject};
 use crate::faults::Fault;
 use crate::motion::Motion;
 use crate::protocol::Protocol;
-use crate::simulation::{Departure, Event, Simulation, Subject};
+use crate::simulation::Simulation;
 
 use self::envelope::{Envelope, FIRMWARE};
 use self::rows::{Clock, Rows};

@@ -1,10 +1,12 @@
 //! The list of measurements of a message, row by row, with the faults of rows, and the clock of the device.
 
 use super::{RowId, count};
-use crate::faults::{Fault, Rates};
+use crate::departure::Departure;
+use crate::faults::Fault;
 use crate::json::{Object, Odd};
 use crate::random::Key;
-use crate::simulation::{Departure, Simulation};
+use crate::rates::Rates;
+use crate::simulation::Simulation;
 use crate::vehicle::Draw;
 
 /// The clock of a device: what it says when it is a given time.

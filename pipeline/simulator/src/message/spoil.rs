@@ -1,10 +1,11 @@
 //! Faults of a whole message: what is wrong with it, and what a pipeline has to make of it then.
 
 use super::RowId;
-use crate::faults::{Fault, Rates};
+use crate::departure::Departure;
+use crate::faults::Fault;
 use crate::json::Object;
 use crate::random::Key;
-use crate::simulation::Departure;
+use crate::rates::Rates;
 
 /// Those faults. A message has one of them at most.
 const SPOILING: [Fault; 16] = [

@@ -1,5 +1,9 @@
 //! `fms simulate`: a fleet of vehicles that sends what real ones send, with their faults.
 
+mod metrics;
+mod stores;
+mod verify;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,9 +11,10 @@ use std::process::ExitCode;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use fms_simulator::target::{Fixture, Kafka, KafkaSettings, Lines, Target, TargetError};
-use fms_simulator::{Expectation, FIRST_SECOND, Fleet, LAST_SECOND, Protocols, Rates, Rhythm, Run, Shard, Simulation};
+use fms_simulator::{Expectation, FIRST_SECOND, LAST_SECOND, Made, Progress, Protocols, Rates, Rhythm, Run, Shard};
 use jiff::{SignedDuration, Timestamp};
 
+use self::metrics::Metrics;
 use crate::{FAILED, LogFormat, NOT_STARTED, report, say, start_log, stop_signal};
 
 #[derive(Debug, Args)]
@@ -66,6 +71,9 @@ pub(crate) struct Arguments {
     /// Write to this file what a pipeline has to end with: counts by protocol and hour, a digest of all rows, faults.
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
+    /// Give metrics to Prometheus at this port, under `/metrics`; 0 is one that the system chooses.
+    #[arg(long, value_name = "PORT")]
+    metrics_port: Option<u16>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -76,6 +84,9 @@ pub(crate) enum SimulateCommand {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Compare what a pipeline has stored with an expectation, and name what is missing or too many. The exit status is 1
+    /// if there is a difference, and 2 if a store could not be compared.
+    Verify(verify::Arguments),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -138,6 +149,16 @@ fn setting(text: &str) -> Result<(String, String), String> {
 pub(crate) fn run(command: Option<SimulateCommand>, arguments: &Arguments, log_format: LogFormat) -> ExitCode {
     let done = match command {
         Some(SimulateCommand::Merge { files }) => merge(&files).map_err(|error| (error, NOT_STARTED)),
+        Some(SimulateCommand::Verify(arguments)) => {
+            return match verify::run(&arguments, log_format) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => FAILED.into(),
+                Err(error) => {
+                    say(&format!("fms simulate verify: {error:#}"));
+                    NOT_STARTED.into()
+                }
+            };
+        }
         None => simulate(arguments, log_format),
     };
     match done {
@@ -159,16 +180,23 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
     let stop = stop_signal().context("cannot listen for SIGTERM and SIGINT").map_err(not_started)?;
     let (from, until) = span(arguments).map_err(not_started)?;
     let since = arguments.since.map_or(from, Timestamp::as_second);
-    let simulation = Simulation {
-        fleet: Fleet::new(arguments.seed),
+    let mut made = Made {
+        seed: arguments.seed,
+        first: 0,
+        vehicles: arguments.vehicles,
+        shard: arguments.shard,
+        from,
+        until,
         since,
         rhythm: match arguments.rhythm {
             RhythmName::Days => Rhythm::Days,
             RhythmName::Steady => Rhythm::Steady,
         },
-        rates: Rates::load(&arguments.faults).map_err(|error| not_started(error.into()))?,
-        protocols: arguments.protocols,
+        protocols: Made::names(arguments.protocols),
+        faults: Rates::load(&arguments.faults).map_err(|error| not_started(error.into()))?,
     };
+    let simulation = made.simulation().map_err(|error| not_started(anyhow::anyhow!(error)))?;
+    let metrics = arguments.metrics_port.map(Metrics::start).transpose().map_err(not_started)?;
     let mut target = target(arguments).map_err(not_started)?;
     let mut expectation = arguments.expect.is_some().then(Expectation::default);
     let run = Run {
@@ -184,7 +212,13 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
         topic: &arguments.topic,
     };
     let stops = || *stop.borrow();
-    let done = run.run(&mut *target, expectation.as_mut(), &stops, &mut |progress| say(&progress.to_string()));
+    let mut tell = |progress: &Progress| {
+        say(&progress.to_string());
+        if let Some(metrics) = &metrics {
+            metrics.tell(progress);
+        }
+    };
+    let done = run.run(&mut *target, expectation.as_mut(), &stops, &mut tell);
     let done = match done {
         Ok(done) => done,
         // Whoever reads the output has seen enough.
@@ -192,7 +226,9 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
         Err(error) => return Err((error.into(), FAILED)),
     };
     say(&done.to_string());
-    if let (Some(path), Some(expectation)) = (&arguments.expect, &expectation) {
+    made.until = done.second;
+    if let (Some(path), Some(expectation)) = (&arguments.expect, &mut expectation) {
+        expectation.made.push(made);
         std::fs::write(path, expectation.to_json())
             .with_context(|| format!("everything was sent, but {} cannot be written", path.display()))
             .map_err(|error| (error, FAILED))?;

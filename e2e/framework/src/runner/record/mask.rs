@@ -1,0 +1,258 @@
+//! What takes from messages whose they are: values of some fields are replaced, and positions are moved.
+
+use serde_json::value::RawValue;
+
+use crate::json::{fields, quoted};
+use crate::stack::Record;
+
+/// The rules, and what they replace values by.
+#[derive(Debug)]
+pub(super) struct Mask<'m> {
+    seed: u64,
+    fields: &'m [String],
+    position: Option<(&'m (String, String), Rotation)>,
+}
+
+/// The deepest value that is looked at. Deeper ones count as no JSON.
+const DEEPEST: usize = 64;
+
+impl<'m> Mask<'m> {
+    pub(super) fn new(seed: u64, fields: &'m [String], position: Option<&'m (String, String)>) -> Self {
+        Self { seed, fields, position: position.map(|names| (names, Rotation::of(seed))) }
+    }
+
+    /// The record without what the rules take from it; `None` if there are rules, and it is no JSON object.
+    ///
+    /// Fields keep their order, and all other values are as they were written.
+    pub(super) fn record(&self, record: &Record) -> Option<Record> {
+        if self.fields.is_empty() && self.position.is_none() {
+            return Some(record.clone());
+        }
+        // A tombstone has nothing to mask but its key.
+        let value = match &record.value {
+            None => None,
+            Some(value) => {
+                let text = std::str::from_utf8(value).ok()?;
+                let is_object = text.trim_start().starts_with('{');
+                Some(self.value(is_object.then_some(text)?, 0)?.into_bytes())
+            }
+        };
+        // Where a field is the key, both have the same text.
+        let key = record.key.as_ref().map(|key| match std::str::from_utf8(key) {
+            Ok(text) if !self.fields.is_empty() => self.other(text).into_bytes(),
+            _ => key.clone(),
+        });
+        Some(Record { value, key, ..record.clone() })
+    }
+
+    /// A JSON value with the rules applied to everything in it; `None` if it is no JSON.
+    fn value(&self, text: &str, depth: usize) -> Option<String> {
+        let text = text.trim();
+        if depth > DEEPEST {
+            return None;
+        }
+        match text.as_bytes().first()? {
+            b'{' => self.object(&fields(text.as_bytes())?, depth),
+            b'[' => {
+                let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+                let elements = elements.iter().map(|element| self.value(element.get(), depth + 1));
+                Some(format!("[{}]", elements.collect::<Option<Vec<_>>>()?.join(",")))
+            }
+            _ => Some(text.to_owned()),
+        }
+    }
+
+    fn object(&self, fields: &[(String, &RawValue)], depth: usize) -> Option<String> {
+        let moved = self.moved(fields);
+        let mut written = Vec::with_capacity(fields.len());
+        for (name, value) in fields {
+            let value = match &moved {
+                Some((names, [latitude, _])) if *name == names.0 => latitude.clone(),
+                Some((names, [_, longitude])) if *name == names.1 => longitude.clone(),
+                _ if self.fields.contains(name) => self.masked(value.get()),
+                _ => self.value(value.get(), depth + 1)?,
+            };
+            written.push(format!("{}:{value}", quoted(name)));
+        }
+        Some(format!("{{{}}}", written.join(",")))
+    }
+
+    /// The position of an object that has one, moved.
+    fn moved(&self, fields: &[(String, &RawValue)]) -> Option<(&(String, String), [String; 2])> {
+        let (names, rotation) = self.position.as_ref()?;
+        let find = |name: &String| fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.get());
+        let (latitude, longitude) = (find(&names.0)?, find(&names.1)?);
+        let moved = rotation.apply([latitude.parse().ok()?, longitude.parse().ok()?]);
+        Some((names, [like(moved[0], latitude), like(moved[1], longitude)]))
+    }
+
+    /// The text of a JSON value with other letters and digits in it. What is no text and no number stays: `true`, `null`.
+    fn masked(&self, text: &str) -> String {
+        match text.as_bytes().first() {
+            Some(b'"') => {
+                serde_json::from_str(text).map_or_else(|_| "\"\"".to_owned(), |text: String| quoted(&self.other(&text)))
+            }
+            Some(b'-' | b'0'..=b'9') => self.other(text),
+            Some(b'{' | b'[') => "null".to_owned(),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// A text of the same form: each digit becomes a digit and each letter a letter of the same case, as the seed and the
+    /// whole text decide. A first digit that is not 0 does not become 0, so that a number stays one of as many digits.
+    fn other(&self, text: &str) -> String {
+        let mut draws = fastrand::Rng::with_seed(text.bytes().fold(self.seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        }));
+        let mut is_first = true;
+        let mut other = String::with_capacity(text.len());
+        for c in text.chars() {
+            other.push(match c {
+                '1'..='9' if is_first => draws.char('1'..='9'),
+                '0' if is_first => '0',
+                '0'..='9' => draws.char('0'..='9'),
+                'a'..='z' => draws.char('a'..='z'),
+                'A'..='Z' => draws.char('A'..='Z'),
+                other => other,
+            });
+            is_first &= !c.is_ascii_digit();
+        }
+        other
+    }
+}
+
+/// A number with as many decimals as another one has.
+fn like(value: f64, text: &str) -> String {
+    let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    format!("{value:.decimals$}")
+}
+
+/// A rotation of the globe, as the new directions of its three axes.
+#[derive(Debug)]
+struct Rotation([[f64; 3]; 3]);
+
+impl Rotation {
+    /// The rotation of a seed: about each axis by an angle of its own.
+    fn of(seed: u64) -> Self {
+        let mut draws = fastrand::Rng::with_seed(seed ^ 0x9e37_79b9_7f4a_7c15);
+        let mut angle = || draws.f64() * std::f64::consts::TAU;
+        let about = |axis: usize, angle: f64| {
+            let (one, other) = ((axis + 1) % 3, (axis + 2) % 3);
+            let mut matrix = [[0.0; 3]; 3];
+            matrix[axis][axis] = 1.0;
+            matrix[one][one] = angle.cos();
+            matrix[other][other] = angle.cos();
+            matrix[one][other] = -angle.sin();
+            matrix[other][one] = angle.sin();
+            matrix
+        };
+        let times = |a: [[f64; 3]; 3], b: [[f64; 3]; 3]| {
+            std::array::from_fn(|row| std::array::from_fn(|column| (0..3).map(|at| a[row][at] * b[at][column]).sum()))
+        };
+        Self(times(times(about(0, angle()), about(1, angle())), about(2, angle())))
+    }
+
+    /// Latitude and longitude in degrees, moved.
+    fn apply(&self, [latitude, longitude]: [f64; 2]) -> [f64; 2] {
+        let (latitude, longitude) = (latitude.to_radians(), longitude.to_radians());
+        let from = [latitude.cos() * longitude.cos(), latitude.cos() * longitude.sin(), latitude.sin()];
+        let to: [f64; 3] = std::array::from_fn(|row| (0..3).map(|at| self.0[row][at] * from[at]).sum());
+        [to[2].clamp(-1.0, 1.0).asin().to_degrees(), to[1].atan2(to[0]).to_degrees()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record(value: &str) -> Record {
+        Record {
+            topic: "t".into(),
+            partition: 0,
+            offset: 0,
+            timestamp: 0,
+            key: Some(b"10022".to_vec()),
+            value: Some(value.as_bytes().to_vec()),
+            headers: Vec::new(),
+        }
+    }
+
+    fn text(record: &Record) -> &str {
+        std::str::from_utf8(record.value.as_deref().expect("a value")).expect("text")
+    }
+
+    #[test]
+    fn named_fields_are_replaced_wherever_they_are_and_nothing_else_is() {
+        let rules = ["id".to_owned(), "device_id".to_owned()];
+        let mask = Mask::new(7, &rules, None);
+        let masked = mask.record(&record(
+            r#"{"id":10022, "device_id":"SFT-0010022","speed":1.50,"list":[{"id":10022,"b":[1,true]}],"id2":10022}"#,
+        ));
+        let masked = masked.expect("an object");
+        let key = String::from_utf8(masked.key.clone().expect("a key")).expect("text");
+        let text = text(&masked);
+        assert!(key != "10022" && key.len() == 5, "{key}");
+        assert!(text.starts_with(&format!(r#"{{"id":{key},"device_id":""#)), "{text}");
+        assert!(
+            text.ends_with(&format!(r#","speed":1.50,"list":[{{"id":{key},"b":[1,true]}}],"id2":10022}}"#)),
+            "{text}"
+        );
+        assert!(!text.contains("SFT-0010022"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_masked_is_not_given() {
+        let rules = ["id".to_owned()];
+        let mask = Mask::new(7, &rules, None);
+        let deep = format!("{}1{}", "{\"a\":".repeat(100), "}".repeat(100));
+        for value in ["", "42", "[{\"id\":1}]", "{\"id\":1", "\u{feff}{}", deep.as_str()] {
+            assert!(mask.record(&record(value)).is_none(), "{value}");
+        }
+        let tombstone = Record { value: None, ..record("") };
+        assert_ne!(mask.record(&tombstone).expect("a tombstone").key, tombstone.key);
+        assert_eq!(Mask::new(7, &[], None).record(&record("42")).expect("without rules"), record("42"));
+    }
+
+    /// The distance of two positions as an angle.
+    fn distance(a: [f64; 2], b: [f64; 2]) -> f64 {
+        let [[a_lat, a_lon], [b_lat, b_lon]] = [a, b].map(|position| position.map(f64::to_radians));
+        let (lat, lon) = (((b_lat - a_lat) / 2.0).sin(), ((b_lon - a_lon) / 2.0).sin());
+        2.0 * (lat * lat + a_lat.cos() * b_lat.cos() * lon * lon).sqrt().min(1.0).asin()
+    }
+
+    proptest! {
+        /// Equal values become equal ones, different ones of the same form stay of that form.
+        #[test]
+        fn a_value_keeps_its_form(seed: u64, text in "[A-Za-z0-9 -]{1,20}") {
+            let mask = Mask { seed, fields: &[], position: None };
+            let other = mask.other(&text);
+            prop_assert_eq!(&other, &mask.other(&text));
+            let form = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "0").replace(|c: char| c.is_ascii_lowercase(), "a");
+            let form = |text: &str| form(text).replace(|c: char| c.is_ascii_uppercase(), "A");
+            prop_assert_eq!(form(&other), form(&text));
+            prop_assert_eq!(text.parse::<u64>().is_ok(), other.parse::<u64>().is_ok());
+        }
+
+        /// All positions are moved together: distances stay.
+        #[test]
+        fn positions_are_moved_rigidly(
+            seed: u64,
+            a in (-80.0..80.0f64, -179.0..179.0f64),
+            north in -0.5..0.5f64,
+            east in -0.5..0.5f64,
+        ) {
+            let names = ("lat".to_owned(), "lon".to_owned());
+            let mask = Mask::new(seed, &[], Some(&names));
+            let moved = |lat: f64, lon: f64| {
+                let masked = mask.record(&record(&format!(r#"{{"lat":{lat:.9},"x":1,"lon":{lon:.9}}}"#))).expect("an object");
+                let value: serde_json::Value = serde_json::from_str(text(&masked)).expect("JSON");
+                [value["lat"].as_f64().expect("a number"), value["lon"].as_f64().expect("a number")]
+            };
+            let (b_lat, b_lon) = (a.0 + north, a.1 + east);
+            let (before, after) = (distance([a.0, a.1], [b_lat, b_lon]), distance(moved(a.0, a.1), moved(b_lat, b_lon)));
+            prop_assert!((before - after).abs() < 1e-9, "{before} became {after}");
+        }
+    }
+}

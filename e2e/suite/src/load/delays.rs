@@ -1,0 +1,207 @@
+//! How long rows take from when they were due until they can be read, as histograms of the whole run and of each step.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+use e2e::internals::{Call, Stack};
+use fms_simulator::RowKey;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The longest delay that is told from longer ones, in microseconds: an hour.
+const LONGEST: u64 = 3_600_000_000;
+/// The operations that end with an object that can be read.
+const STORES: [&str; 2] = ["PutObject", "CompleteMultipartUpload"];
+/// The percentiles of the curve that is drawn.
+const CURVE: [f64; 12] = [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 100.0];
+
+/// Delays of the run, and of its steps.
+pub struct Delays {
+    /// When each step begins.
+    steps: Vec<Instant>,
+    whole: Histogram<u64>,
+    of_steps: Vec<Histogram<u64>>,
+}
+
+/// Delays in milliseconds.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Percentiles {
+    /// How many rows were measured.
+    pub count: u64,
+    /// How many rows could not be read in the end.
+    pub missing: u64,
+    /// Half of the rows took at most this.
+    pub p50: f64,
+    /// Of ten rows, nine.
+    pub p90: f64,
+    /// Of a hundred rows, 99.
+    pub p99: f64,
+    /// Of a thousand rows, 999.
+    pub p999: f64,
+    /// The slowest row.
+    pub max: f64,
+    /// Percentiles with the delay of each.
+    pub curve: Vec<(f64, f64)>,
+}
+
+impl Delays {
+    /// No delays yet, with steps that begin at these moments.
+    pub fn new(steps: &[Instant]) -> Result<Self, String> {
+        let histogram = || Histogram::new_with_max(LONGEST, 3).map_err(|error| error.to_string());
+        let of_steps = steps.iter().map(|_| histogram()).collect::<Result<_, _>>()?;
+        Ok(Self { steps: steps.to_vec(), whole: histogram()?, of_steps })
+    }
+
+    /// Adds so many rows that were due then and could be read after this time.
+    pub fn add(&mut self, due: Instant, delay: Duration, rows: u64) {
+        let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX).min(LONGEST);
+        let step = self.steps.iter().rposition(|begin| *begin <= due).unwrap_or(0);
+        self.whole.saturating_record_n(micros, rows);
+        if let Some(of_step) = self.of_steps.get_mut(step) {
+            of_step.saturating_record_n(micros, rows);
+        }
+    }
+
+    /// The percentiles of the whole run, of which so many rows are missing.
+    pub fn percentiles(&self, missing: u64) -> Percentiles {
+        let at = |percent: f64| milliseconds(self.whole.value_at_quantile(percent / 100.0));
+        if self.whole.is_empty() {
+            return Percentiles { missing, ..Percentiles::default() };
+        }
+        Percentiles {
+            count: self.whole.len(),
+            missing,
+            p50: at(50.0),
+            p90: at(90.0),
+            p99: at(99.0),
+            p999: at(99.9),
+            max: milliseconds(self.whole.max()),
+            curve: CURVE.iter().map(|percent| (*percent, at(*percent))).collect(),
+        }
+    }
+
+    /// The 99th percentile of each step in milliseconds; `None` of one without rows.
+    pub fn p99_of_steps(&self) -> Vec<Option<f64>> {
+        let p99 = |of: &Histogram<u64>| (!of.is_empty()).then(|| milliseconds(of.value_at_quantile(0.99)));
+        self.of_steps.iter().map(p99).collect()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of an hour at most")]
+fn milliseconds(micros: u64) -> f64 {
+    micros as f64 / 1000.0
+}
+
+/// When rows could be read in raw objects, and when in the lake, with how many rows are not there.
+pub struct Visible {
+    /// In raw objects.
+    pub raw: (Delays, u64),
+    /// In Parquet files to which the catalog sends readers.
+    pub lake: (Delays, u64),
+}
+
+/// The delays of all rows in raw objects and in the lake.
+///
+/// A raw object can be read when the call that stored it first has ended. Its rows are in the lake when its conversion has
+/// ended, for which the poller stores a record after its files and its partitions.
+pub fn visible(
+    stack: &dyn Stack,
+    (raw, prefix): (&str, &str),
+    lake: &str,
+    due: &HashMap<String, Instant>,
+    steps: &[Instant],
+) -> Result<Visible, String> {
+    let calls = stack.calls().snapshot();
+    let namespace = stack.namespace();
+    let mut first: HashMap<&str, Instant> = HashMap::new();
+    let mut last: HashMap<&str, Instant> = HashMap::new();
+    for (target, ended) in calls.iter().filter_map(|call| stored(call, namespace)) {
+        first.entry(target).and_modify(|at| *at = ended.min(*at)).or_insert(ended);
+        last.entry(target).and_modify(|at| *at = ended.max(*at)).or_insert(ended);
+    }
+    let converted = conversions(stack, lake, &last)?;
+    let mut visible = Visible { raw: (Delays::new(steps)?, 0), lake: (Delays::new(steps)?, 0) };
+    let objects = stack.objects(raw).map_err(|error| error.to_string())?;
+    for (key, body) in objects.into_iter().filter(|(key, _)| key.starts_with(prefix)) {
+        let name = format!("{raw}/{key}");
+        let rows = messages(&body).map_err(|error| format!("cannot read the raw object {name}: {error}"))?;
+        let (stored, converted) = (first.get(name.as_str()), converted.get(&key));
+        for (message, rows) in rows {
+            let Some(due) = due.get(&message) else { continue };
+            for ((delays, missing), at) in [(&mut visible.raw, stored), (&mut visible.lake, converted)] {
+                match at {
+                    Some(at) => delays.add(*due, at.saturating_duration_since(*due), rows),
+                    None => *missing += rows,
+                }
+            }
+        }
+    }
+    Ok(visible)
+}
+
+/// The object that a call has stored, and when it had done so.
+fn stored<'c>(call: &'c Call, namespace: &str) -> Option<(&'c str, Instant)> {
+    let (ended, _) = call.finished.filter(|(_, status)| *status < 300)?;
+    let is_stored = call.service == "s3" && STORES.contains(&call.operation.as_str());
+    is_stored.then(|| (call.target.strip_prefix(namespace).unwrap_or(&call.target), ended))
+}
+
+/// When the conversion of each raw object had ended, by its key.
+fn conversions(
+    stack: &dyn Stack,
+    lake: &str,
+    ended: &HashMap<&str, Instant>,
+) -> Result<BTreeMap<String, Instant>, String> {
+    let mut converted = BTreeMap::new();
+    for (key, body) in stack.objects(lake).map_err(|error| error.to_string())? {
+        if !key.starts_with("conversions/") {
+            continue;
+        }
+        let record: Value = serde_json::from_slice(&body).map_err(|error| format!("{lake}/{key}: {error}"))?;
+        let ended = ended.get(format!("{lake}/{key}").as_str());
+        if let (Some(raw), Some(ended), false) =
+            (record["object"]["key"].as_str(), ended, record["converted"].is_null())
+        {
+            converted.insert(raw.to_owned(), *ended);
+        }
+    }
+    Ok(converted)
+}
+
+/// How many rows there are of each message in a raw object.
+fn messages(body: &[u8]) -> std::io::Result<HashMap<String, u64>> {
+    let mut text = Vec::new();
+    if body.starts_with(&[0x1f, 0x8b]) {
+        flate2::read::MultiGzDecoder::new(body).read_to_end(&mut text)?;
+    } else {
+        text.extend_from_slice(body);
+    }
+    let mut messages = HashMap::new();
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        *messages.entry(RowKey::of_json(line).message_id).or_default() += 1;
+    }
+    Ok(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_are_of_the_step_in_which_a_row_was_due() {
+        let begin = Instant::now();
+        let ms = Duration::from_millis;
+        let mut delays = Delays::new(&[begin, begin + ms(1000), begin + ms(2000)]).expect("histograms");
+        delays.add(begin + ms(10), ms(5), 99);
+        delays.add(begin + ms(1500), ms(100), 1);
+        let whole = delays.percentiles(2);
+        assert!((whole.count, whole.missing) == (100, 2) && (whole.max - 100.0).abs() < 0.2, "{whole:?}");
+        assert!((whole.p99 - 5.0).abs() < 0.01 && whole.p999 > 99.0, "{whole:?}");
+        let steps = delays.p99_of_steps();
+        assert!(steps[0].is_some_and(|p99| p99 < 5.1) && steps[1].is_some_and(|p99| p99 > 99.0), "{steps:?}");
+        assert_eq!(steps[2], None);
+    }
+}

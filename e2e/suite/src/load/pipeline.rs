@@ -1,0 +1,231 @@
+//! The pipeline of a load test on the services of a stack: workers and pollers, each a process of its own, that are
+//! started and stopped while it runs.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use e2e::internals::{Case, Log, Stack, Subject, start_stack};
+use e2e::{CaseId, Options, Program, Schedule, StackKind, Suite};
+
+/// The case whose settings say what the pipeline needs: topics, tables, buckets, queues and its environment.
+const CASE: (&str, &str) = ("vehicle-kinematic", "one");
+/// How long a process may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is asked whether something has happened that nothing tells of.
+const LOOK: Duration = Duration::from_millis(20);
+/// The variable by which the recording proxy tells processes apart.
+const PROCESS: &str = "AWS_SDK_UA_APP_ID";
+
+/// A pipeline on its services.
+pub struct Pipeline {
+    /// The services.
+    pub stack: Arc<dyn Stack>,
+    /// What the pipeline is given, with the names of the stack filled in.
+    pub case: Case,
+    /// The variables of every process.
+    pub environment: BTreeMap<String, String>,
+    suite: Suite,
+    program: Program,
+    /// The processes by their names, in the order in which they were started.
+    processes: Vec<Process>,
+}
+
+/// A process of the pipeline.
+pub struct Process {
+    /// Its name, such as `worker-1`.
+    pub name: String,
+    /// The process.
+    pub subject: Subject,
+    /// What it has printed.
+    pub log: Log,
+}
+
+impl Pipeline {
+    /// Starts the services and creates what the pipeline needs. No process is started. `environment` is added to that
+    /// of the fixtures, and `subject` is started as the worker in the place of the suite's own, if there is one.
+    pub fn prepare(
+        suite: &Suite,
+        stack: StackKind,
+        subject: Option<&str>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        let program = subject.map_or_else(|| Ok(suite.program.clone()), Program::shell)?;
+        // Of the embedded broker, connections can be broken.
+        let options = Options { stack, whole_run: true, schedule: Schedule::BrokerDown, ..Options::default() };
+        let services = start_stack(&options, suite)?;
+        let id = CaseId { protocol: CASE.0.into(), name: CASE.1.into() };
+        let mut case = Case::read(&suite.fixtures, &id).map_err(|error| error.to_string())?;
+        case.settings = case.settings.within(services.namespace());
+        services.provide(&case.settings.resources).map_err(|error| error.to_string())?;
+        let mut variables = services.environment();
+        variables.extend(case.settings.env.clone());
+        variables.extend(environment.clone());
+        let suite = suite.clone();
+        Ok(Self { stack: services, case, environment: variables, suite, program, processes: Vec::new() })
+    }
+
+    /// The processes that run.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
+    /// How many workers run.
+    pub fn workers(&self) -> usize {
+        self.processes.iter().filter(|process| process.name.starts_with("worker-")).count()
+    }
+
+    /// Starts or stops workers until there are so many.
+    pub fn set_workers(&mut self, workers: usize) -> Result<(), String> {
+        while self.workers() < workers {
+            let (name, program) = (format!("worker-{}", self.workers() + 1), self.program.clone());
+            let args = self.case.settings.args.clone();
+            self.start(name, &program, &args)?;
+        }
+        while self.workers() > workers {
+            let last = self.processes.iter().rposition(|process| process.name.starts_with("worker-"));
+            let last = last.ok_or("there is no worker to stop")?;
+            let process = self.processes.remove(last);
+            stop(&process)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the other processes of the pipeline, such as the poller of the lake.
+    pub fn start_others(&mut self) -> Result<(), String> {
+        for other in self.case.settings.subjects.clone() {
+            let program = other.command.as_deref().map_or_else(|| Ok(self.suite.own.clone()), Program::shell)?;
+            self.start(other.name.as_str().to_owned(), &program, &other.args)?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, name: String, program: &Program, args: &[String]) -> Result<(), String> {
+        let mut environment = self.environment.clone();
+        environment.insert(PROCESS.to_owned(), name.clone());
+        let log = Log::default();
+        let subject = Subject::start(program, args, &environment, &self.suite.root, &log);
+        let subject = subject.map_err(|error| format!("{name}: {error}"))?;
+        self.processes.push(Process { name, subject, log });
+        Ok(())
+    }
+
+    /// Waits until the workers print this text so often together.
+    pub fn await_said(&self, text: &str, times: usize) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said: usize = self.processes.iter().map(|process| process.log.text().matches(text).count()).sum();
+            if said >= times {
+                return Ok(());
+            }
+            self.check()?;
+            if Instant::now() > deadline {
+                let seconds = PATIENCE.as_secs();
+                return Err(format!(
+                    "the pipeline did not print `{text}` {times} times within {seconds} s\n{}",
+                    self.logs()
+                ));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// An error if a process has ended by itself.
+    pub fn check(&self) -> Result<(), String> {
+        match self.processes.iter().find(|process| process.subject.status().is_some()) {
+            Some(process) => {
+                Err(format!("{} has ended by itself; its last lines:\n{}", process.name, process.log.last(15)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How many messages the groups of the pipeline have not committed, by group, topic and partition.
+    pub fn lag(&self) -> Result<BTreeMap<(String, String, i32), i64>, String> {
+        let topics: Vec<String> = self.consumed().map(|(topic, _)| topic.clone()).collect();
+        let ends = self.stack.end_offsets(&topics).map_err(|error| error.to_string())?;
+        let ends: BTreeMap<_, _> = ends.into_iter().filter(|(_, end)| *end > 0).collect();
+        let partitions: Vec<(String, i32)> = ends.keys().cloned().collect();
+        let mut lag = BTreeMap::new();
+        for group in &self.case.settings.groups {
+            let committed = self.stack.committed(group, &partitions).map_err(|error| error.to_string())?;
+            for ((topic, partition), end) in &ends {
+                let offset = committed.get(&(topic.clone(), *partition)).map_or(0, |(offset, _)| *offset);
+                lag.insert((group.clone(), topic.clone(), *partition), end - offset);
+            }
+        }
+        Ok(lag)
+    }
+
+    /// The topics that the pipeline consumes, with their numbers of partitions: all but those of its dead letters.
+    pub fn consumed(&self) -> impl Iterator<Item = (&String, &i32)> {
+        let settings = &self.case.settings;
+        settings.resources.topics.iter().filter(|(topic, _)| !settings.dead_letters.contains(topic))
+    }
+
+    /// Waits until everything that was sent is stored: offsets are committed, queues are empty, no call is in flight. False
+    /// if `is_due` says before that there is something else to do. An error says what is left when so much time has passed
+    /// since `begin`.
+    pub fn drain(&self, begin: Instant, limit: Duration, is_due: &dyn Fn() -> bool) -> Result<bool, String> {
+        loop {
+            self.check()?;
+            let Some(left) = self.left()? else { return Ok(true) };
+            if begin.elapsed() > limit {
+                let seconds = limit.as_secs();
+                return Err(format!("the pipeline has not drained after {seconds} s: {left}\n{}", self.logs()));
+            }
+            if is_due() {
+                return Ok(false);
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// What is left to do, for people.
+    fn left(&self) -> Result<Option<String>, String> {
+        let mut left = Vec::new();
+        for ((group, topic, partition), lag) in self.lag()?.into_iter().filter(|(_, lag)| *lag > 0) {
+            left.push(format!("{group} is {lag} messages behind in {topic}-{partition}"));
+        }
+        for queue in &self.case.settings.drained_queues {
+            let depth = self.stack.queue(queue).map_err(|error| error.to_string())?;
+            let messages = depth.visible + depth.in_flight + depth.delayed;
+            if messages > 0 {
+                left.push(format!("queue {queue} has {messages} messages"));
+            }
+        }
+        match self.stack.calls().in_flight() {
+            0 => {}
+            calls => left.push(format!("{calls} calls are in flight")),
+        }
+        Ok((!left.is_empty()).then(|| left.join("; ")))
+    }
+
+    /// Stops every process in good order.
+    pub fn stop(&mut self) -> Result<(), String> {
+        self.processes.drain(..).try_for_each(|process| stop(&process))
+    }
+
+    /// Runs `fms` with these arguments and the environment of the pipeline.
+    pub fn fms(&self, arguments: &[&str]) -> Result<Output, String> {
+        let failed = |error: std::io::Error| format!("cannot start fms {}: {error}", arguments.join(" "));
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        command.env(crate::ROLE.0, crate::ROLE.1).args(arguments).envs(&self.environment).env("RUST_LOG", "warn");
+        command.env(PROCESS, "verify").output().map_err(failed)
+    }
+
+    fn logs(&self) -> String {
+        let logs = self.processes.iter().map(|process| format!("{}:\n{}", process.name, process.log.last(10)));
+        logs.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn stop(process: &Process) -> Result<(), String> {
+    process.subject.terminate();
+    match process.subject.wait(Instant::now() + PATIENCE) {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!("{} ended with {status} on SIGTERM:\n{}", process.name, process.log.last(15))),
+        None => Err(format!("{} did not end within {} s of SIGTERM", process.name, PATIENCE.as_secs())),
+    }
+}

@@ -1,0 +1,283 @@
+//! The report of a run: everything that was measured, and the verdict. It is written as JSON, and other forms are made of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::cost::Cost;
+use super::delays::Percentiles;
+use super::plan::Plan;
+use super::usage::Usage;
+
+/// What a run has shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// The name of the plan's file, without its ending.
+    pub name: String,
+    /// The plan.
+    pub plan: Plan,
+    /// The services.
+    pub stack: String,
+    /// The pipeline that was tested.
+    pub subject: String,
+    /// The machine on which everything ran.
+    pub machine: Machine,
+    /// What was sent.
+    pub sent: SentFigures,
+    /// Delays, by the store in which rows can be read.
+    pub delays: BTreeMap<String, Percentiles>,
+    /// What was measured in each step.
+    pub steps: Vec<StepFigures>,
+    /// What was measured in each second.
+    pub moments: Vec<Moment>,
+    /// Messages that are not committed in the end of the run, by partition, where there are any at some moment.
+    pub worst_lag: BTreeMap<String, i64>,
+    /// How long it took until everything was stored, after all was sent.
+    pub drain_seconds: f64,
+    /// The calls of the pipeline.
+    pub calls: Vec<CallFigures>,
+    /// What they cost.
+    pub cost: Cost,
+    /// What each store has in the end.
+    pub stores: Vec<StoreFigures>,
+    /// Whether the run says anything at all; why not, if it does not.
+    pub invalid: Option<String>,
+    /// What was to be kept, and whether it was.
+    pub checks: Vec<Check>,
+}
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// When the run began.
+    pub at: String,
+    /// Cores.
+    pub cores: usize,
+    /// Memory in GB.
+    pub memory_gb: f64,
+    /// The processor.
+    pub processor: String,
+    /// Whether the programs are built as releases are.
+    pub is_release: bool,
+}
+
+/// What was sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SentFigures {
+    /// Messages.
+    pub messages: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// The bytes of their values.
+    pub bytes: u64,
+    /// For how long.
+    pub seconds: f64,
+    /// The share of messages that left late.
+    pub late_share: f64,
+    /// By how much the latest one was late, in milliseconds.
+    pub latest_ms: f64,
+}
+
+/// What was measured in a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepFigures {
+    /// Its name.
+    pub name: String,
+    /// When it begins, in seconds since the begin of the run.
+    pub begins: f64,
+    /// When it ends.
+    pub ends: f64,
+    /// Messages a second that were sent.
+    pub messages_per_second: f64,
+    /// Messages a second that the slowest group has stored.
+    pub stored_per_second: f64,
+    /// How many messages the slowest group is behind in the end.
+    pub lag: i64,
+    /// The 99th percentile of the delay in milliseconds, by store.
+    pub p99: BTreeMap<String, Option<f64>>,
+}
+
+/// What was measured at a moment.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moment {
+    /// Seconds since the begin of the run.
+    pub second: f64,
+    /// Messages that were sent so far.
+    pub sent: u64,
+    /// Messages that each group is behind, over all partitions. Empty if the broker does not answer.
+    pub lag: BTreeMap<String, i64>,
+    /// What processes use. `load` is the one of this program, with the fleet and, on the embedded stack, the services.
+    pub processes: BTreeMap<String, Usage>,
+}
+
+/// The calls of an operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallFigures {
+    /// The service.
+    pub service: String,
+    /// The operation.
+    pub operation: String,
+    /// How many calls there were, those that were repeated among them.
+    pub calls: u64,
+    /// How many were refused because there were too many.
+    pub throttled: u64,
+    /// How many failed for another reason, and so may have been repeated.
+    pub failed: u64,
+    /// The bytes of the requests.
+    pub bytes: u64,
+}
+
+/// What a store has in the end, as `fms simulate verify --json` says it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreFigures {
+    /// The store.
+    pub store: String,
+    /// How many rows it has to have.
+    pub expected: u64,
+    /// How many it has.
+    pub found: u64,
+    /// How many are lost.
+    pub missing: u64,
+    /// How many are there too often.
+    pub too_many: u64,
+    /// Protocols and hours that differ.
+    pub hours: Vec<String>,
+    /// Some of the rows that differ.
+    pub rows: Vec<String>,
+    /// How many of the hours that differ were not looked at row by row.
+    pub unnamed_hours: u64,
+}
+
+/// A limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// What was measured, with its unit.
+    pub what: String,
+    /// How much it was.
+    pub measured: f64,
+    /// How much it may be.
+    pub limit: f64,
+    /// Whether it was kept.
+    pub is_kept: bool,
+}
+
+impl Check {
+    fn new(what: &str, measured: f64, limit: f64) -> Self {
+        Self { what: what.to_owned(), measured, limit, is_kept: measured <= limit }
+    }
+}
+
+impl Report {
+    /// Whether the run is valid and every limit was kept.
+    pub fn is_passed(&self) -> bool {
+        self.invalid.is_none() && self.checks.iter().all(|check| check.is_kept)
+    }
+
+    /// The verdict in a word.
+    pub fn verdict(&self) -> &'static str {
+        match (&self.invalid, self.is_passed()) {
+            (Some(_), _) => "INVALID",
+            (None, true) => "PASSED",
+            (None, false) => "FAILED",
+        }
+    }
+
+    /// The calls that were throttled.
+    pub fn throttled(&self) -> u64 {
+        self.calls.iter().map(|calls| calls.throttled).sum()
+    }
+
+    /// The most memory of each process, in MB. That of this program is left out.
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    pub fn memory(&self) -> BTreeMap<&str, f64> {
+        let mut memory: BTreeMap<&str, f64> = BTreeMap::new();
+        let processes = self.moments.iter().flat_map(|moment| &moment.processes).filter(|(name, _)| *name != "load");
+        for (name, usage) in processes {
+            let most = memory.entry(name).or_default();
+            *most = most.max(usage.memory as f64 / 1e6);
+        }
+        memory
+    }
+
+    /// The most messages that a group was behind.
+    pub fn most_lag(&self) -> i64 {
+        self.moments.iter().flat_map(|moment| moment.lag.values()).copied().max().unwrap_or(0)
+    }
+
+    /// Compares what was measured with the limits of the plan.
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    pub fn check(&mut self) {
+        let limits = &self.plan.limits;
+        let mut checks = Vec::new();
+        for store in &self.stores {
+            checks.push(Check::new(&format!("rows lost: {}", store.store), store.missing as f64, 0.0));
+            checks.push(Check::new(&format!("rows too many: {}", store.store), store.too_many as f64, 0.0));
+            let hours = Check::new(&format!("hours that differ: {}", store.store), store.hours.len() as f64, 0.0);
+            checks.push(hours);
+        }
+        for (store, limit) in
+            [("dynamodb", limits.dynamodb_p99_ms), ("raw", limits.raw_p99_ms), ("lake", limits.lake_p99_ms)]
+        {
+            let Some(limit) = limit else { continue };
+            let delays = self.delays.get(store).cloned().unwrap_or_default();
+            let what = format!("p99 from due to {store}, ms");
+            let mut check = Check::new(&what, delays.p99, limit as f64);
+            // A delay of which nothing was measured is not kept.
+            check.is_kept &= delays.count > 0 && delays.missing == 0;
+            checks.push(check);
+        }
+        let memory = self.memory().into_values().fold(0.0, f64::max);
+        let others = [
+            ("most messages behind", limits.lag_messages.map(|limit| limit as f64), self.most_lag() as f64),
+            ("seconds to drain", limits.drain_seconds, self.drain_seconds),
+            ("most memory of a process, MB", limits.memory_mb, memory),
+            ("throttled calls", limits.throttled_calls.map(|limit| limit as f64), self.throttled() as f64),
+            ("USD a million rows", limits.usd_per_million_rows, self.cost.usd_per_million_rows),
+        ];
+        for (what, limit, measured) in others {
+            checks.extend(limit.map(|limit| Check::new(what, measured, limit)));
+        }
+        self.checks = checks;
+    }
+
+    /// Reads a report that was written as JSON.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let text = std::fs::read(path).map_err(|error| format!("cannot read the report {shown}: {error}"))?;
+        serde_json::from_slice(&text).map_err(|error| format!("{shown} is no report of `e2e load`: {error}"))
+    }
+
+    /// The report as JSON.
+    pub fn to_json(&self) -> Result<String, String> {
+        serde_json::to_string_pretty(self).map_err(|error| format!("cannot write the report: {error}"))
+    }
+}
+
+impl Machine {
+    /// This machine, now.
+    pub fn here() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let field = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+            line.split_once(':').map_or_else(String::new, |(_, value)| value.trim().to_owned())
+        };
+        let kilobytes: Option<f64> =
+            field(&read("/proc/meminfo"), "MemTotal").strip_suffix(" kB").and_then(|number| number.parse().ok());
+        Self {
+            at: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string(),
+            cores: std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get),
+            memory_gb: kilobytes.map_or(0.0, |kilobytes| (kilobytes / 1e5).round() / 10.0),
+            processor: field(&read("/proc/cpuinfo"), "model name"),
+            is_release: !cfg!(debug_assertions),
+        }
+    }
+}

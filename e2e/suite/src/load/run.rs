@@ -1,0 +1,354 @@
+//! Runs a plan: starts the pipeline, sends the fleet, disturbs and measures, and lets the pipeline drain.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use e2e::internals::{Call, Fault};
+use e2e::{StackKind, Suite};
+
+use super::cost::{self, Stored};
+use super::delays::{Delays, visible};
+use super::look::{self, look};
+use super::pipeline::Pipeline;
+use super::plan::{Disturb, Plan};
+use super::report::{CallFigures, Machine, Moment, Report, SentFigures, StepFigures, StoreFigures};
+use super::send::{LATE, Schedule, Sent, send};
+use super::usage::Meter;
+
+/// How often the pipeline is measured.
+const EVERY: Duration = Duration::from_secs(1);
+/// What a worker prints for each partition that it gets.
+const ASSIGNED: &str = "partition assigned";
+/// The largest share of late messages of a run that says anything.
+const LATE_SHARE: f64 = 0.01;
+/// The statuses of answers that refuse a call because there are too many. DynamoDB refuses with 400, as it does other
+/// calls, which count as failed.
+const THROTTLED: [u16; 2] = [429, 503];
+
+/// What is tested.
+#[derive(Debug, Clone)]
+pub struct Target<'t> {
+    /// The project.
+    pub suite: &'t Suite,
+    /// The services.
+    pub stack: StackKind,
+    /// What is started as the worker in the place of the suite's own.
+    pub subject: Option<&'t str>,
+    /// A folder for files of the run.
+    pub folder: &'t Path,
+}
+
+/// A run while it goes on.
+struct Running {
+    pipeline: Pipeline,
+    begin: Instant,
+    /// When each step begins, and when the last one ends.
+    bounds: Vec<Instant>,
+    meters: BTreeMap<String, Meter>,
+    moments: Vec<Moment>,
+    worst_lag: BTreeMap<String, i64>,
+    /// Nobody is asked for lags then, because no answer comes for half a minute.
+    is_broker_away: bool,
+}
+
+/// Runs a plan to its end. An error says why there is no report; `tell` is given a line now and then.
+pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) -> Result<Report, String> {
+    let from = plan.from()?;
+    let parts = plan.fleet(from)?;
+    let pipeline = started(target, plan)?;
+    let environment = pipeline.environment.clone();
+    let variable = |name: &str| environment.get(name).cloned().unwrap_or_default();
+    let (servers, topic) =
+        (variable("KAFKA_BOOTSTRAP_SERVERS"), format!("{}fms.{{object}}.real", variable("FMS_PREFIX")));
+    let (table, bucket, lake) = (variable("DYNAMODB_TABLE"), variable("S3_BUCKET"), variable("FMS_LAKE_TO"));
+    let schedule = Schedule {
+        parts: &parts,
+        from,
+        speed: plan.speed,
+        looks_per_second: plan.looks_per_second,
+        servers: &servers,
+        topic: &topic,
+    };
+    let begin = Instant::now();
+    let mut running = Running::new(pipeline, begin, plan);
+    let (count, is_over, is_stopped) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
+    let (sender, receiver) = mpsc::channel();
+    let (sent, found, drained) = thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let sent = send(&schedule, begin, &count, &is_stopped, &sender);
+            drop(sender);
+            sent
+        });
+        let looking = scope.spawn(|| {
+            let receiver = receiver;
+            look(&environment, &table, &receiver, &is_over)
+        });
+        let driven = running.drive(plan, &count, &|| sending.is_finished(), tell);
+        // Whatever went wrong, the threads end before it is told.
+        is_stopped.store(driven.is_err(), Ordering::Release);
+        let sent = sending.join().map_err(|_| "the fleet ended with a panic".to_owned());
+        let drained = driven.and_then(|()| running.drain(plan, &count));
+        is_over.store(true, Ordering::Release);
+        let found = looking.join().map_err(|_| "looking for rows ended with a panic".to_owned());
+        (sent, found, drained)
+    });
+    // If the pipeline failed, that is why the fleet was stopped.
+    let drain_seconds = drained?;
+    let (sent, found) = (sent??, found??);
+    running.pipeline.stop()?;
+
+    let steps = &running.bounds[..plan.steps.len()];
+    let mut dynamodb = Delays::new(steps)?;
+    found.delays.iter().for_each(|(due, delay)| dynamodb.add(*due, *delay, 1));
+    let stack = &*running.pipeline.stack;
+    let logical = |name: &str| name.strip_prefix(stack.namespace()).unwrap_or(name).to_owned();
+    let lake_bucket = logical(lake.trim_start_matches("s3://").trim_end_matches('/'));
+    let in_objects = visible(stack, (&logical(&bucket), "raw/"), &lake_bucket, &sent.due, steps)?;
+    let (raw, lake_delays) = (in_objects.raw, in_objects.lake);
+    let stores = running.verify(target, &sent, [&table, &bucket, &lake, &variable("FMS_LAKE_DATABASE")])?;
+    let calls = stack.calls().snapshot();
+    let of_pipeline = || calls.iter().filter(|call| ![look::PROCESS, "verify"].contains(&call.process.as_str()));
+    #[expect(clippy::cast_precision_loss, reason = "seconds of some days")]
+    let seconds = plan.seconds() as f64;
+    let item_writes = sent.expectation.protocols.values().map(|of| of.rows - of.refused_by_dynamodb).sum();
+    let cost = cost::of(of_pipeline(), Stored { item_writes, rows: sent.rows, seconds })?;
+    let p99: [(&str, Vec<Option<f64>>); 3] =
+        [("dynamodb", dynamodb.p99_of_steps()), ("raw", raw.0.p99_of_steps()), ("lake", lake_delays.0.p99_of_steps())];
+    let mut report = Report {
+        name: name.to_owned(),
+        plan: plan.clone(),
+        stack: target.stack.to_string(),
+        subject: target.subject.map_or_else(|| target.suite.program.to_string(), str::to_owned),
+        machine: Machine::here(),
+        sent: figures(&sent, seconds),
+        delays: [
+            ("dynamodb".to_owned(), dynamodb.percentiles(found.missing)),
+            ("raw".to_owned(), raw.0.percentiles(raw.1)),
+            ("lake".to_owned(), lake_delays.0.percentiles(lake_delays.1)),
+        ]
+        .into(),
+        steps: running.steps(plan, &p99),
+        moments: running.moments,
+        worst_lag: running.worst_lag,
+        drain_seconds: drain_seconds.as_secs_f64(),
+        calls: by_operation(of_pipeline()),
+        cost,
+        stores,
+        invalid: (sent.late_share() > LATE_SHARE).then(|| {
+            format!(
+                "{:.1} % of the messages left more than {} ms after they were due, so the fleet itself was too slow; \
+                 give the machine less to do, or send fewer messages",
+                sent.late_share() * 100.0,
+                LATE.as_millis()
+            )
+        }),
+        checks: Vec::new(),
+    };
+    report.check();
+    Ok(report)
+}
+
+/// The pipeline with the workers of the first step. This project's own are waited for until they have their partitions.
+fn started(target: &Target<'_>, plan: &Plan) -> Result<Pipeline, String> {
+    let mut pipeline = Pipeline::prepare(target.suite, target.stack, target.subject, &plan.env)?;
+    pipeline.set_workers(plan.steps[0].workers.unwrap_or(1))?;
+    pipeline.start_others()?;
+    if target.subject.is_none() {
+        let partitions: usize = pipeline.consumed().filter_map(|(_, count)| usize::try_from(*count).ok()).sum();
+        pipeline.await_said(ASSIGNED, partitions * pipeline.case.settings.groups.len())?;
+    }
+    Ok(pipeline)
+}
+
+impl Running {
+    fn new(pipeline: Pipeline, begin: Instant, plan: &Plan) -> Self {
+        let mut bounds = vec![begin];
+        for step in &plan.steps {
+            bounds.push(bounds[bounds.len() - 1] + Duration::from_secs(step.seconds.into()));
+        }
+        let (meters, worst_lag) = (BTreeMap::new(), BTreeMap::new());
+        Self { pipeline, begin, bounds, meters, moments: Vec::new(), worst_lag, is_broker_away: false }
+    }
+
+    /// Carries out the steps while the fleet is sent.
+    fn drive(
+        &mut self,
+        plan: &Plan,
+        count: &AtomicU64,
+        is_sent: &dyn Fn() -> bool,
+        tell: &dyn Fn(&str),
+    ) -> Result<(), String> {
+        let mut next = self.begin;
+        for (number, step) in plan.steps.iter().enumerate() {
+            if let Some(workers) = step.workers {
+                self.pipeline.set_workers(workers)?;
+            }
+            self.disturb(step.disturb)?;
+            tell(&format!(
+                "{}: {} s, {} vehicles, {} workers",
+                step.name,
+                step.seconds,
+                step.vehicles,
+                self.pipeline.workers()
+            ));
+            while Instant::now() < self.bounds[number + 1] && !is_sent() {
+                thread::sleep(next.min(self.bounds[number + 1]).saturating_duration_since(Instant::now()));
+                if Instant::now() >= next {
+                    next += EVERY;
+                    self.measure(count);
+                    self.pipeline.check()?;
+                }
+            }
+            self.calm(step.disturb)?;
+        }
+        Ok(())
+    }
+
+    fn disturb(&mut self, disturb: Option<Disturb>) -> Result<(), String> {
+        let calls = self.pipeline.stack.calls();
+        match disturb {
+            None => {}
+            Some(Disturb::SlowS3 { by_ms }) => {
+                calls.inject(Fault::Slow { service: "s3", by: Duration::from_millis(by_ms) });
+            }
+            Some(Disturb::SlowDynamodb { by_ms }) => {
+                calls.inject(Fault::Slow { service: "dynamodb", by: Duration::from_millis(by_ms) });
+            }
+            Some(Disturb::BrokerAway) => self.set_broker(false)?,
+        }
+        Ok(())
+    }
+
+    fn calm(&mut self, disturb: Option<Disturb>) -> Result<(), String> {
+        self.pipeline.stack.calls().end_troubles();
+        if disturb == Some(Disturb::BrokerAway) { self.set_broker(true) } else { Ok(()) }
+    }
+
+    fn set_broker(&mut self, up: bool) -> Result<(), String> {
+        self.is_broker_away = !up;
+        match self.pipeline.stack.set_broker_up(up) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err("the broker of this stack cannot be taken away; `broker-away` is for the embedded stack".into())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Waits until everything is stored, and measures meanwhile. Gives how long that took.
+    fn drain(&mut self, plan: &Plan, count: &AtomicU64) -> Result<Duration, String> {
+        let (begin, limit) = (Instant::now(), Duration::from_secs(plan.drain_seconds));
+        let mut next = begin;
+        while !self.pipeline.drain(begin, limit, &|| Instant::now() >= next)? {
+            self.measure(count);
+            next = Instant::now() + EVERY;
+        }
+        self.measure(count);
+        Ok(begin.elapsed())
+    }
+
+    fn measure(&mut self, count: &AtomicU64) {
+        let sent = count.load(Ordering::Relaxed);
+        let mut moment = Moment { second: self.begin.elapsed().as_secs_f64(), sent, ..Moment::default() };
+        // The plot has a gap while the broker is away.
+        let lag = if self.is_broker_away { BTreeMap::new() } else { self.pipeline.lag().unwrap_or_default() };
+        for ((group, topic, partition), lag) in lag {
+            let worst = self.worst_lag.entry(format!("{group}: {topic}-{partition}")).or_default();
+            *worst = lag.max(*worst);
+            *moment.lag.entry(group).or_default() += lag;
+        }
+        let itself = ("load".to_owned(), std::process::id().cast_signed());
+        let processes = self.pipeline.processes().iter().map(|process| (process.name.clone(), process.subject.id()));
+        for (name, id) in processes.chain([itself]) {
+            let meter = self.meters.entry(name.clone()).or_insert_with(|| Meter::new(id));
+            if let Some(usage) = meter.measure() {
+                moment.processes.insert(name, usage);
+            }
+        }
+        self.moments.push(moment);
+    }
+
+    /// What each store has, as `fms simulate verify` finds it.
+    fn verify(&self, target: &Target<'_>, sent: &Sent, stores: [&str; 4]) -> Result<Vec<StoreFigures>, String> {
+        let path = target.folder.join("expect.json");
+        let shown = path.display().to_string();
+        std::fs::write(&path, sent.expectation.to_json()).map_err(|error| format!("cannot write {shown}: {error}"))?;
+        let [table, bucket, lake, database] = stores;
+        let raw = format!("s3://{bucket}/raw/");
+        let arguments = ["--table", table, "--raw", &raw, "--lake", lake, "--database", database, "--json"];
+        let output = self.pipeline.fms(&[&["simulate", "verify", "--expect", &shown][..], &arguments].concat())?;
+        if !matches!(output.status.code(), Some(0 | 1)) {
+            return Err(format!("what was stored cannot be verified: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        let said = String::from_utf8_lossy(&output.stdout);
+        let stores = said.lines().map(|line| serde_json::from_str(line).map_err(|error| format!("{line}: {error}")));
+        stores.collect()
+    }
+
+    /// What was measured in each step.
+    #[expect(clippy::cast_precision_loss, reason = "counts of messages")]
+    fn steps(&self, plan: &Plan, p99: &[(&str, Vec<Option<f64>>)]) -> Vec<StepFigures> {
+        let figures = |(number, step): (usize, &super::plan::Step)| {
+            let at = |bound: usize| self.bounds[bound].duration_since(self.begin).as_secs_f64();
+            let (begins, ends) = (at(number), at(number + 1));
+            let within = |moment: &&Moment| (begins..ends + 0.5).contains(&moment.second) && !moment.lag.is_empty();
+            let moments: Vec<&Moment> = self.moments.iter().filter(within).collect();
+            let (first, last) = (moments.first(), moments.last());
+            let lag = |moment: &Moment| moment.lag.values().copied().max().unwrap_or(0);
+            let rate = |of: &dyn Fn(&Moment) -> f64| {
+                first.zip(last).map_or(0.0, |(first, last)| {
+                    let seconds = last.second - first.second;
+                    if seconds > 0.0 { (of(last) - of(first)) / seconds } else { 0.0 }
+                })
+            };
+            StepFigures {
+                name: step.name.clone(),
+                begins,
+                ends,
+                messages_per_second: rate(&|moment| moment.sent as f64),
+                stored_per_second: rate(&|moment| moment.sent as f64 - lag(moment) as f64),
+                lag: last.map_or(0, |moment| lag(moment)),
+                p99: p99.iter().map(|(store, of_steps)| ((*store).to_owned(), of_steps[number])).collect(),
+            }
+        };
+        plan.steps.iter().enumerate().map(figures).collect()
+    }
+}
+
+fn figures(sent: &Sent, seconds: f64) -> SentFigures {
+    SentFigures {
+        messages: sent.messages,
+        rows: sent.rows,
+        bytes: sent.bytes,
+        seconds,
+        late_share: sent.late_share(),
+        latest_ms: sent.latest.as_secs_f64() * 1000.0,
+    }
+}
+
+/// The calls of each operation.
+fn by_operation<'c>(calls: impl Iterator<Item = &'c Call>) -> Vec<CallFigures> {
+    let mut figures: BTreeMap<(&str, &str), CallFigures> = BTreeMap::new();
+    for call in calls {
+        let of = figures.entry((&call.service, &call.operation)).or_insert_with(|| CallFigures {
+            service: call.service.clone(),
+            operation: call.operation.clone(),
+            calls: 0,
+            throttled: 0,
+            failed: 0,
+            bytes: 0,
+        });
+        of.calls += 1;
+        of.bytes += call.request_bytes as u64;
+        match call.finished {
+            Some((_, status)) if THROTTLED.contains(&status) => of.throttled += 1,
+            Some((_, status)) if status >= 400 => of.failed += 1,
+            _ => {}
+        }
+    }
+    figures.into_values().collect()
+}

@@ -1,0 +1,24 @@
+//! A pipeline under a load that never ends for it: what it has stored is compared with what a simulated fleet has sent.
+
+mod record;
+mod smoke;
+mod verify;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    fms_e2e::worker_or(tests)
+}
+
+fn tests() -> ExitCode {
+    let trials = vec![
+        Trial::test("what_is_missing_or_too_many_is_named_by_verify", verify::names_what_differs),
+        Trial::test("plans_of_the_repository_are_read", smoke::plans_are_read),
+        Trial::test("a_short_run_keeps_its_limits", smoke::a_short_run_keeps_its_limits),
+        Trial::test("a_recorded_topic_is_a_fixture", record::makes_a_fixture),
+        Trial::test("mistakes_are_explained", smoke::mistakes_are_explained),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}

@@ -1,0 +1,88 @@
+//! `e2e load` runs a plan from its file to its verdict and its report.
+
+use std::path::Path;
+use std::process::Command;
+
+use e2e::StackKind;
+use fms_e2e::load::{Plan, Report, Target, comparison, markdown, page, run, text};
+use libtest_mimic::Failed;
+
+const PLANS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/load");
+
+/// Every plan in the repository can be read.
+pub(crate) fn plans_are_read() -> Result<(), Failed> {
+    let mut plans = 0;
+    for file in std::fs::read_dir(PLANS)? {
+        Plan::read(&file?.path())?;
+        plans += 1;
+    }
+    if plans < 3 {
+        return Err(format!("{plans} plans in {PLANS}").into());
+    }
+    Ok(())
+}
+
+/// A short run keeps its limits, and says the same in every form. Then a limit is set that nothing can keep.
+pub(crate) fn a_short_run_keeps_its_limits() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let plan = Plan::read(&Path::new(PLANS).join("smoke.toml"))?;
+    let suite = fms_e2e::suite();
+    let target = Target { suite: &suite, stack: StackKind::Embedded, subject: None, folder: folder.path() };
+    let mut report = run(&target, "smoke", &plan, &|_| {})?;
+    let said = text(&report);
+    let broken: Vec<_> = report.checks.iter().filter(|check| !check.is_kept).collect();
+    assert!(broken.is_empty() && report.stores.len() == 3, "{said}");
+    // A machine on which other tests run may be too slow for the fleet itself, which the report says then.
+    assert!(report.invalid.is_none() || said.ends_with("INVALID\n"), "{said}");
+    for store in ["dynamodb", "raw", "lake"] {
+        let delay = &report.delays[store];
+        assert!(delay.count > 0 && delay.missing == 0 && delay.p50 > 0.0 && delay.p50 <= delay.max, "{store}: {said}");
+    }
+    assert_eq!(report.delays["raw"].count, report.delays["lake"].count, "{said}");
+    assert_eq!(report.sent.rows, report.stores[1].expected, "{said}");
+    let names: Vec<&str> = report.memory().into_keys().collect();
+    assert_eq!(names, ["poller", "worker-1", "worker-2"], "{said}");
+    assert!(report.calls.iter().any(|call| call.operation == "BatchWriteItem" && call.bytes > 0), "{said}");
+    assert!(report.cost.total_usd > 0.0 && report.steps.len() == 2, "{said}");
+
+    // The forms of the report.
+    let path = folder.path().join("report.json");
+    std::fs::write(&path, report.to_json()?)?;
+    let read = Report::read(&path)?;
+    assert_eq!(text(&read), said);
+    let html = page(&read);
+    assert!(html.matches("<svg").count() == 6 && html.matches("<polyline").count() > 10, "{html}");
+    for outside in ["<script", "http://", "https://", "<link", "@import"] {
+        assert!(!html.contains(outside), "the page is not self-contained: {outside}");
+    }
+    let beside = comparison(&report, &read);
+    assert!(beside.contains("| p99 from due to dynamodb, ms |") && beside.contains("+0 %"), "{beside}");
+    assert!(!beside.contains("The runs are of"), "{beside}");
+
+    report.plan.limits.dynamodb_p99_ms = Some(0);
+    report.check();
+    assert!(!report.is_passed() && markdown(&report).contains("**broken**"), "{}", markdown(&report));
+    report.stores[0].missing = 1;
+    report.check();
+    assert!(text(&report).contains("BROKEN rows lost: DynamoDB table fleet: 1.0 (at most 0)"), "{}", text(&report));
+    Ok(())
+}
+
+/// Mistakes are told before anything is started, with exit status 2.
+pub(crate) fn mistakes_are_explained() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let plan = folder.path().join("plan.toml");
+    std::fs::write(&plan, "description = \"d\"\nsteps = []\n")?;
+    let plan = plan.display().to_string();
+    for (arguments, says) in [
+        (vec!["load"], "<PLAN>"),
+        (vec!["load", "nowhere.toml"], "cannot read the plan nowhere.toml"),
+        (vec!["load", &plan], "there are no steps"),
+        (vec!["load", "compare", &plan, &plan], "is no report of `e2e load`"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_e2e")).args(&arguments).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(says), "{arguments:?}: {:?} {said}", output.status);
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! The metrics of `fms simulate`, `fms_simulator_*`, which Prometheus reads.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::Context;
+use axum::Router;
+use axum::routing::get;
+use fms_simulator::Progress;
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::say;
+
+const MESSAGES: &str = "fms_simulator_messages_total";
+const ROWS: &str = "fms_simulator_rows_total";
+const BYTES: &str = "fms_simulator_bytes_total";
+const ERRORS: &str = "fms_simulator_errors_total";
+const BEHIND: &str = "fms_simulator_behind_seconds";
+const VEHICLES: &str = "fms_simulator_vehicles";
+const TIME: &str = "fms_simulator_time_seconds";
+
+/// The metrics of a run. They answer until this value is dropped.
+pub(super) struct Metrics {
+    _runtime: Runtime,
+}
+
+impl Metrics {
+    /// Answers at this port of all addresses; 0 is one that the system chooses, which is printed.
+    pub(super) fn start(port: u16) -> anyhow::Result<Self> {
+        let handle = fms_serve::recorder();
+        describe();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.context("cannot start threads")?;
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+            .with_context(|| format!("cannot listen at port {port}, which --metrics-port names"))?;
+        let port = listener.local_addr().context("the port of --metrics-port is unknown")?.port();
+        listener.set_nonblocking(true).context("the port of --metrics-port cannot be used")?;
+        let router = Router::new().route("/metrics", get(async move || fms_serve::metrics_text(handle)));
+        runtime.spawn(async move {
+            if let Err(error) = fms_serve::serve(listener, router).await {
+                say(&format!("/metrics does not answer any more: {error}"));
+            }
+        });
+        say(&format!("metrics: http://127.0.0.1:{port}/metrics"));
+        Ok(Self { _runtime: runtime })
+    }
+
+    /// Tells how far the run is.
+    #[expect(clippy::cast_precision_loss, clippy::unused_self, reason = "gauges; and nothing is told before the start")]
+    pub(super) fn tell(&self, progress: &Progress) {
+        counter!(MESSAGES).absolute(progress.messages);
+        counter!(ROWS).absolute(progress.rows);
+        counter!(BYTES).absolute(progress.bytes);
+        counter!(ERRORS).absolute(progress.errors);
+        gauge!(BEHIND).set(progress.behind.as_secs_f64());
+        gauge!(TIME).set(progress.second as f64);
+        let (driving, all) = progress.driving;
+        gauge!(VEHICLES, "state" => "driving").set(driving as f64);
+        gauge!(VEHICLES, "state" => "parked").set((all - driving) as f64);
+    }
+}
+
+fn describe() {
+    for (name, text) in [
+        (MESSAGES, "Messages sent."),
+        (ROWS, "Rows of the messages that were sent."),
+        (BYTES, "Bytes of the values that were sent."),
+        (ERRORS, "Errors of the client; what was not sent is tried again."),
+    ] {
+        describe_counter!(name, text);
+        counter!(name).absolute(0);
+    }
+    describe_gauge!(BEHIND, "By how much messages are sent later than they are due.");
+    describe_gauge!(TIME, "The time of the fleet, in seconds since the Unix epoch.");
+    describe_gauge!(VEHICLES, "Vehicles by state: driving or parked.");
+    gauge!(BEHIND).set(0.0);
+}
