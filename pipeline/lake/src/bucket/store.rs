@@ -35,7 +35,7 @@ const PART: u64 = 16 << 20;
 const MAX_ROUNDS: usize = 16;
 
 /// A client for S3, whose calls are counted.
-fn client(aws: &SdkConfig) -> Client {
+pub(super) fn client(aws: &SdkConfig) -> Client {
     let own_endpoint = fms_aws::has_own_s3_endpoint(aws);
     Client::from_conf(
         aws_sdk_s3::config::Builder::from(aws).force_path_style(own_endpoint).interceptor(CountS3).build(),
