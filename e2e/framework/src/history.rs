@@ -10,7 +10,7 @@ use crate::stack::Commits;
 
 /// The highest offsets that were seen to be committed.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub struct History {
     highest: Mutex<BTreeMap<(String, String, i32), i64>>,
 }
 

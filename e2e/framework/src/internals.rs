@@ -4,6 +4,7 @@
 pub use crate::calls::{Call, CallName, Effect, Fault, Moment, numbered};
 pub use crate::case::{BASE_TIMESTAMP, Case, partition_of};
 pub use crate::discovery::list as cases;
+pub use crate::history::History;
 pub use crate::machine::prepare;
 pub use crate::runner::cases::run_all;
 pub use crate::settle::{Goal, Settling};

@@ -190,7 +190,7 @@ pub struct Settling<'a> {
     /// The log of what they print.
     pub log: &'a crate::subject::Log,
     /// What was seen to be committed.
-    pub(crate) history: &'a History,
+    pub history: &'a History,
 }
 
 impl Settling<'_> {

@@ -8,7 +8,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use e2e::internals::{self, Goal, Log, Resources, Settling, Stack, Subject, Waited, docker};
+use e2e::internals::{self, Goal, History, Log, Resources, Settling, Stack, Subject, Waited, docker};
 use e2e::{Options, StackKind};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rdkafka::ClientConfig;
@@ -240,7 +240,9 @@ fn transactions() -> Result<(), Failed> {
     let worker = place.worker(&[("topics", &topic), ("rotate.idle.ms", "200")])?;
     place.await_rows(&["a", "b"])?;
     let mut goal = Goal { groups: vec![place.group()], ends, queues: Vec::new() };
-    let settling = Settling { stack: &*place.stack, subjects: std::slice::from_ref(&worker), log: &place.log };
+    let history = History::default();
+    let settling =
+        Settling { stack: &*place.stack, subjects: std::slice::from_ref(&worker), log: &place.log, history: &history };
     let covered = settling.drained(&mut goal, LIMIT)?;
     place.ends_well(&worker)?;
     settling.written(&goal, covered)?;
