@@ -94,12 +94,11 @@ fn batch(cells: &Cells, reads: &Reads) -> anyhow::Result<RecordBatch> {
     let fields = reads.columns.iter().map(|field| Field::new(&field.name, query::data_type(field), true));
     let fields: Vec<Field> = fields.chain(keys.iter().map(|key| Field::new(*key, DataType::Utf8, true))).collect();
     let column = |field: &Field| {
-        let texts: StringArray = match cells.columns.iter().position(|name| name == field.name()) {
-            Some(at) => cells.rows.iter().map(|row| row[at].as_deref()).collect(),
-            None => {
-                let usual = USUAL.iter().find(|(name, _)| keys.contains(name) && name == field.name());
-                cells.rows.iter().map(|_| usual.map(|(_, value)| *value)).collect()
-            }
+        let texts: StringArray = if let Some(at) = cells.columns.iter().position(|name| name == field.name()) {
+            cells.rows.iter().map(|row| row[at].as_deref()).collect()
+        } else {
+            let usual = USUAL.iter().find(|(name, _)| keys.contains(name) && name == field.name());
+            cells.rows.iter().map(|_| usual.map(|(_, value)| *value)).collect()
         };
         converted(&texts, field.data_type()).with_context(|| format!("the column `{}`", field.name()))
     };

@@ -121,7 +121,8 @@ fn decide(digest: &str, inputs: &Inputs, noted: Option<&Noted>, has_rows: bool, 
         return Action::Keep;
     }
     // Of what is left of them, fewer rows would be made.
-    if !gone.is_empty() && !(scope.despite_gone && has_rows) {
+    let may_be_fewer = scope.despite_gone && has_rows;
+    if !gone.is_empty() && !may_be_fewer {
         return Action::Hold(gone);
     }
     if is_other {

@@ -54,8 +54,9 @@ mod tests {
     fn models() -> Models {
         let model = |(name, sources): (&str, &[&str])| {
             let columns = |source: &str| if source == "raw" { "columns = \"id bigint\"" } else { "" };
-            let sources: String =
+            let sources: Vec<String> =
                 sources.iter().map(|source| format!("[sources.{source}]\n{}\n", columns(source))).collect();
+            let sources = sources.concat();
             let text = format!(
                 "/*\ndescription = \"d\"\nowner = \"o\"\ngrain = \"g\"\nkeys = [\"id\"]\ncolumns = \"id bigint the \
                  vehicle\"\n{sources}[[examples]]\nname = \"e\"\nexpect = \"id\"\n*/\nselect 1"

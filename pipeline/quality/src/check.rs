@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 use jiff::SignedDuration;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::column::Path;
 use crate::kind::{
@@ -85,7 +85,7 @@ pub struct Check {
 }
 
 /// How bad it is if a check fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Somebody may want to know.
@@ -209,7 +209,7 @@ impl Check {
             | Kind::RowCount(RowCount { min: None, max: None }) => bail!("it allows everything; give `min` or `max`"),
             Kind::Stuck(Stuck { rows, .. }) => ensure!(*rows > 1, "`rows` is {rows}; at least 2 can be the same"),
             Kind::Jump(Jump { max_speed, .. }) => {
-                ensure!(*max_speed > 0.0, "`max_speed` is {max_speed}; it has to be more")
+                ensure!(*max_speed > 0.0, "`max_speed` is {max_speed}; it has to be more");
             }
             Kind::Transitions(Transitions { allowed, .. }) => {
                 let unknown = allowed.values().flatten().find(|value| !allowed.contains_key(*value));

@@ -21,7 +21,7 @@ pub struct Path {
 impl Path {
     /// The list whose elements are looked at, as SQL.
     pub fn list(&self) -> Option<String> {
-        self.list.as_deref().map(|names| sql(names))
+        self.list.as_deref().map(sql)
     }
 
     /// The value as SQL: of a row, or of an element of the list.

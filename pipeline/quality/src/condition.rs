@@ -92,5 +92,7 @@ fn jumps(jump: &Jump) -> String {
         square(format!("{east} - {east_before}")),
     );
     let meters = format!("{} * asin(least(1.0, sqrt({haversine})))", 2.0 * EARTH);
-    format!("{meters} > {} * greatest(seconds, 1.0)", max_speed / 3.6)
+    // `least` passes over what is missing.
+    let are_there = [&north, &east, &north_before, &east_before].map(|degrees| format!("{degrees} is not null"));
+    format!("{} and {meters} > {} * greatest(seconds, 1.0)", are_there.join(" and "), max_speed / 3.6)
 }

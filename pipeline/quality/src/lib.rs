@@ -6,7 +6,7 @@
 //! - `statement`: the queries that all checks of a table take together: one scan for all that look at single rows, one
 //!   for all that compare a row with the one before it, and one for each of the others;
 //! - `run`: the queries are run, and `verdict` says what follows;
-//! - `report`: verdicts as text, JSON, JUnit and Prometheus metrics;
+//! - `report`: verdicts as text, JSON, `JUnit` and Prometheus metrics;
 //! - `command`: the command line.
 
 mod check;

@@ -1,5 +1,7 @@
 //! Verdicts as people and programs read them.
 
+mod prometheus;
+
 use std::fmt::Write as _;
 use std::io;
 
@@ -26,7 +28,7 @@ pub(crate) fn report(verdicts: &[Verdict], format: Format) -> io::Result<String>
         Format::Text => text(verdicts),
         Format::Json => json(verdicts)?,
         Format::Junit => junit(verdicts),
-        Format::Prometheus => prometheus(verdicts),
+        Format::Prometheus => prometheus::report(verdicts),
     })
 }
 
@@ -129,39 +131,6 @@ fn escaped(text: &str) -> String {
     out
 }
 
-fn prometheus(verdicts: &[Verdict]) -> String {
-    let mut out = String::new();
-    let mut metric = |name: &str, help: &str, value: &dyn Fn(&Verdict) -> Option<String>| {
-        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for verdict in verdicts {
-            let Some(value) = value(verdict) else { continue };
-            let label = |text: &str| text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', " ");
-            let _ = writeln!(
-                out,
-                "{name}{{table=\"{}\",check=\"{}\",severity=\"{}\",owner=\"{}\"}} {value}",
-                label(&verdict.table),
-                label(&verdict.check),
-                verdict.severity.name(),
-                label(&verdict.owner),
-            );
-        }
-    };
-    metric("fms_quality_outcome", "How the check ended: 0 passed, 1 warned, 2 failed, 3 could not run.", &|verdict| {
-        Some((verdict.outcome as u8).to_string())
-    });
-    metric("fms_quality_rows", "How many rows the check looked at.", &|verdict| {
-        (verdict.outcome != Outcome::Error).then(|| verdict.total.to_string())
-    });
-    metric("fms_quality_bad_rows", "How many of the rows are bad.", &|verdict| {
-        (verdict.outcome != Outcome::Error).then(|| verdict.bad.to_string())
-    });
-    metric("fms_quality_last_run_timestamp_seconds", "When the check ran.", &|verdict| {
-        let ran: jiff::Timestamp = verdict.ran_at.parse().ok()?;
-        Some(ran.as_second().to_string())
-    });
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
@@ -210,7 +179,7 @@ mod tests {
 
     #[test]
     fn prometheus_reads_how_each_check_ended_and_when() {
-        assert_snapshot!(prometheus(&verdicts()));
+        assert_snapshot!(prometheus::report(&verdicts()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::check::{Check, Severity, Suite};
 use crate::kind::{Freshness, Kind, RowCount};
@@ -64,7 +64,6 @@ pub struct Verdict {
     /// How it ended.
     pub outcome: Outcome,
     /// How bad it is if it fails.
-    #[serde(serialize_with = "severity")]
     pub severity: Severity,
     /// Who is told.
     pub owner: String,
@@ -87,10 +86,6 @@ pub struct Verdict {
     pub query: Option<String>,
     /// When the check ran.
     pub ran_at: String,
-}
-
-fn severity<S: Serializer>(severity: &Severity, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(severity.name())
 }
 
 /// What is known about a run besides what was counted.

@@ -18,7 +18,7 @@ use crate::source::{Definition, EventTime, Lake, Partition, Source};
 
 #[derive(Debug)]
 struct Tables {
-    tables: Vec<Definition>,
+    definitions: Vec<Definition>,
     /// The partitions of tables that say where theirs are, by the tables' names.
     placed: BTreeMap<String, Vec<Partition>>,
     store: Arc<dyn ObjectStore>,
@@ -50,7 +50,7 @@ impl Lake {
         let store =
             LocalFileSystem::new_with_prefix(root).with_context(|| format!("cannot read {}", root.display()))?;
         let store: Arc<dyn ObjectStore> = Arc::new(store);
-        let source = Arc::new(Tables { tables, placed, store: Arc::clone(&store) });
+        let source = Arc::new(Tables { definitions: tables, placed, store: Arc::clone(&store) });
         Ok(Self { source, store, database: database.to_owned(), time })
     }
 }
@@ -58,11 +58,11 @@ impl Lake {
 #[async_trait]
 impl Source for Tables {
     async fn names(&self) -> anyhow::Result<Vec<String>> {
-        Ok(self.tables.iter().map(|table| table.name.clone()).collect())
+        Ok(self.definitions.iter().map(|table| table.name.clone()).collect())
     }
 
     async fn table(&self, name: &str) -> anyhow::Result<Option<Definition>> {
-        Ok(self.tables.iter().find(|table| table.name == name).cloned())
+        Ok(self.definitions.iter().find(|table| table.name == name).cloned())
     }
 
     async fn partitions(&self, table: &Definition, _: Option<&str>) -> anyhow::Result<Vec<Partition>> {

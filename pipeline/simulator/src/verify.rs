@@ -261,10 +261,14 @@ mod tests {
                 stored.reverse();
             }
             let mut found = Found::default();
-            stored.iter().for_each(|key| found.add(key));
+            for key in &stored {
+                found.add(key);
+            }
             let differences = found.differences(&expectation, What::Rows);
             let mut named = NamedRows::expected(&expectation, What::Rows, &differences).expect("made again");
-            stored.into_iter().for_each(|key| named.found(key));
+            for key in stored {
+                named.found(key);
+            }
             let named: BTreeMap<RowKey, i64> = named.differing().into_iter().map(|row| (row.key, row.more)).collect();
             changed.retain(|_, more| *more != 0);
             prop_assert_eq!(differences.is_empty(), changed.is_empty());

@@ -83,7 +83,7 @@ impl Drive<'_> {
             return Ok(Disturbance::None(why.to_owned()));
         }
         let mut lost = 0;
-        let lose = || {
+        let drop_answer = || {
             lost += 1;
             if lost < LOSSES {
                 self.stack.hold_kafka_request(COMMIT, 1, Moment::After)?;
@@ -93,7 +93,7 @@ impl Drive<'_> {
             self.evidence.log.note("-- the answer to an offset commit is lost".to_owned());
             Ok(lost < LOSSES)
         };
-        self.watching(COMMIT, lose, || self.process(records))??;
+        self.watching(COMMIT, drop_answer, || self.process(records))??;
         Ok(if lost > 0 {
             Disturbance::AsScheduled
         } else {

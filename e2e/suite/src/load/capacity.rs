@@ -41,7 +41,7 @@ pub struct Capacity {
 }
 
 /// Runs the first step of a plan with other numbers of vehicles. Limits of the plan are kept, too.
-pub fn find(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) -> Result<Capacity, String> {
+pub fn find(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) -> Capacity {
     let mut found = Capacity::default();
     while let Some(vehicles) = found.next(plan.steps[0].vehicles) {
         let mut step = plan.steps[0].clone();
@@ -62,7 +62,7 @@ pub fn find(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) -
         tell(&tried.line());
         found.tries.push(tried);
     }
-    Ok(found)
+    found
 }
 
 impl Try {

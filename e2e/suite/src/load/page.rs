@@ -184,8 +184,9 @@ fn calls(html: &mut String, report: &Report) {
 }
 
 fn table(html: &mut String, title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
-    let cells =
-        |tag: &str, cells: &[String]| cells.iter().map(|cell| format!("<{tag}>{cell}</{tag}>")).collect::<String>();
+    let cells = |tag: &str, cells: &[String]| {
+        cells.iter().fold(String::new(), |row, cell| row + &format!("<{tag}>{cell}</{tag}>"))
+    };
     let heads: Vec<String> = heads.iter().map(|head| escaped(head)).collect();
     let _infallible =
         write!(html, "<h2>{}</h2>\n<div class=\"wide\"><table><tr>{}</tr>", escaped(title), cells("th", &heads));

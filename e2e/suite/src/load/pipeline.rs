@@ -12,7 +12,7 @@ use e2e::{CaseId, Options, Program, Schedule, StackKind, Suite};
 /// The case whose settings say what the pipeline needs: topics, tables, buckets, queues and its environment.
 const CASE: (&str, &str) = ("vehicle-kinematic", "one");
 /// How long a process may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is asked whether something has happened that nothing tells of.
 const LOOK: Duration = Duration::from_millis(20);
 /// The variable by which the recording proxy tells processes apart.

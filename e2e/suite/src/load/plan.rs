@@ -233,7 +233,9 @@ impl Plan {
                     open.push(made(there, vehicles, now, &sent));
                 }
                 now += i64::from(seconds) * i64::from(self.speed);
-                open.iter_mut().for_each(|part| part.until = now);
+                for part in &mut open {
+                    part.until = now;
+                }
             }
         }
         done.append(&mut open);

@@ -116,21 +116,11 @@ async fn run() -> Result<()> {
             }
         }
         if is("never drains") && victim {
-            eprintln!("waiting for something that will not come");
-            if let Ok(listener) = std::env::var("TELL_WHEN_WAITING") {
-                std::os::unix::net::UnixStream::connect(&listener).with_context(|| format!("telling {listener}"))?;
-            }
-            while !stopping.load(Ordering::Relaxed) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            wait_for_nothing(&stopping).await?;
             break;
         }
         if is("takes a commit back") && message.offset() == VICTIM + 1 {
-            let mut earlier = TopicPartitionList::new();
-            earlier.add_partition_offset(message.topic(), message.partition(), Offset::Offset(VICTIM))?;
-            consumer.commit(&earlier, CommitMode::Sync)?;
-            // It works for a while before it commits again.
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            take_back(&consumer, &message).await?;
         }
         let mut offsets = TopicPartitionList::new();
         let next = message.offset() + if is("commits too far") && message.offset() == 0 { 2 } else { 1 };
@@ -154,6 +144,27 @@ async fn run() -> Result<()> {
     if is("fails to stop") {
         bail!("cannot leave the group");
     }
+    Ok(())
+}
+
+/// Waits until the process is to stop.
+async fn wait_for_nothing(stopping: &AtomicBool) -> Result<()> {
+    eprintln!("waiting for something that will not come");
+    if let Ok(listener) = std::env::var("TELL_WHEN_WAITING") {
+        std::os::unix::net::UnixStream::connect(&listener).with_context(|| format!("telling {listener}"))?;
+    }
+    while !stopping.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// Commits that a message is still to be handled which was handled long ago, and works for a while.
+async fn take_back(consumer: &BaseConsumer, message: &impl Message) -> Result<()> {
+    let mut earlier = TopicPartitionList::new();
+    earlier.add_partition_offset(message.topic(), message.partition(), Offset::Offset(VICTIM))?;
+    consumer.commit(&earlier, CommitMode::Sync)?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     Ok(())
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn names_what_differs() -> Result<(), Failed> {
     assert_eq!(status, Some(0), "{said}");
     pipeline.set_workers(1)?;
     pipeline.start_others()?;
-    pipeline.drain(Instant::now(), Duration::from_secs(60), &|| false)?;
+    pipeline.drain(Instant::now(), Duration::from_mins(1), &|| false)?;
     pipeline.stop()?;
 
     // A complete run, with every store.

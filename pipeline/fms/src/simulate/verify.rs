@@ -113,7 +113,9 @@ impl Compared {
         let mut line = |line: &dyn Display| {
             let _infallible = writeln!(text, "  {line}");
         };
-        differences.iter().for_each(|difference| line(difference));
+        for difference in differences {
+            line(difference);
+        }
         match named {
             Err(problem) => line(problem),
             Ok(Named { rows, left_out }) => {

@@ -70,14 +70,13 @@ impl Work<'_> {
                 Some(source) => source.read(self.lake, &partitions).await?,
                 None => None,
             };
-            let table = match read {
-                Some((definition, files)) => engine.table(definition, files),
-                None => {
-                    let keys = query::keys(reads).iter().map(|key| fms_lake::Field::new(*key, fms_lake::Type::String));
-                    let fields: Vec<_> = reads.columns.iter().cloned().chain(keys).collect();
-                    let schema: Arc<Schema> = Arc::new(fms_lake::schema(&fields));
-                    Arc::new(MemTable::try_new(schema, vec![Vec::new()])?)
-                }
+            let table = if let Some((definition, files)) = read {
+                engine.table(definition, files)
+            } else {
+                let keys = query::keys(reads).iter().map(|key| fms_lake::Field::new(*key, fms_lake::Type::String));
+                let fields: Vec<_> = reads.columns.iter().cloned().chain(keys).collect();
+                let schema: Arc<Schema> = Arc::new(fms_lake::schema(&fields));
+                Arc::new(MemTable::try_new(schema, vec![Vec::new()])?)
             };
             query::register(engine.context(), name, reads, table)?;
         }

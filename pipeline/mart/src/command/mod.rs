@@ -67,8 +67,8 @@ fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::select! {
             result = work => result,
-            _ = terminate.recv() => stopped(),
-            _ = interrupt.recv() => stopped(),
+            _ = terminate.recv() => Ok(stopped()),
+            _ = interrupt.recv() => Ok(stopped()),
         }
     });
     // A thread that is still decoding a file would hold up the end.
@@ -77,9 +77,9 @@ fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
 }
 
 /// Whatever is not published yet is as if it had never been.
-fn stopped() -> anyhow::Result<Outcome> {
+fn stopped() -> Outcome {
     say("fms mart: it was stopped by a signal; what was not built yet will be by the next run");
-    Ok(Outcome::Failed)
+    Outcome::Failed
 }
 
 async fn act(command: Command, handle: Handle) -> anyhow::Result<Outcome> {

@@ -70,7 +70,7 @@ impl Models {
                         );
                     }
                     (None, true) => {
-                        wrong(&header, format!("say which columns of `{source}` are read, with their types"))
+                        wrong(&header, format!("say which columns of `{source}` are read, with their types"));
                     }
                     (None, false) => {}
                 }
@@ -136,7 +136,8 @@ mod tests {
 
     /// A model that reads these tables.
     fn model(name: &str, sources: &[(&str, &str)]) -> (PathBuf, String) {
-        let sources: String = sources.iter().map(|(name, rest)| format!("[sources.{name}]\n{rest}\n")).collect();
+        let sources: Vec<String> = sources.iter().map(|(name, rest)| format!("[sources.{name}]\n{rest}\n")).collect();
+        let sources = sources.concat();
         let text = format!(
             "/*\ndescription = \"d\"\nowner = \"o\"\ngrain = \"g\"\nkeys = [\"id\"]\ncolumns = \"id bigint the vehicle\"\n\
              {sources}[[examples]]\nname = \"e\"\nexpect = \"id\"\n*/\nselect 1"
@@ -145,7 +146,8 @@ mod tests {
     }
 
     fn problem(models: Vec<(PathBuf, String)>) -> String {
-        Models::of(models).expect_err("a problem").iter().map(|error| format!("{error}\n")).collect()
+        let problems = Models::of(models).expect_err("a problem");
+        problems.iter().fold(String::new(), |all, error| all + &format!("{error}\n"))
     }
 
     #[test]

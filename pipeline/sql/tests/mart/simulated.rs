@@ -93,8 +93,8 @@ fn what_is_built_bit_by_bit_is_what_is_built_at_once() {
     let mut empty = Vec::new();
     for model in models() {
         let sql = format!("select * from {model}");
-        let rows = sorted(query(at_once, &sql));
-        assert_eq!(rows, sorted(query(by_bits, &sql)), "{model}");
+        let rows = sorted(&query(at_once, &sql));
+        assert_eq!(rows, sorted(&query(by_bits, &sql)), "{model}");
         if rows.is_empty() {
             empty.push(model);
         }
@@ -114,7 +114,7 @@ fn what_is_built_bit_by_bit_is_what_is_built_at_once() {
 }
 
 /// Rows in an order of their own, for partitions are read in any.
-fn sorted(rows: Vec<Value>) -> Vec<String> {
+fn sorted(rows: &[Value]) -> Vec<String> {
     let mut rows: Vec<String> = rows.iter().map(Value::to_string).collect();
     rows.sort();
     rows

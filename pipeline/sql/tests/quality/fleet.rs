@@ -28,16 +28,16 @@ fn row(object: &str, kind: &str, id: u64, second: u64, fields: Value) -> Value {
 }
 
 /// A vehicle that drives north at 72 km/h.
-fn kinematic(id: u64, second: u64, other: Value) -> Value {
+fn kinematic(id: u64, second: u32, other: Value) -> Value {
     let second_of_arc = 20.0 / 6_371_000.0_f64;
     let mut fields = json!({
-        "latitude": 37.5 + (second_of_arc * second as f64).to_degrees(), "longitude": 127.0, "heading": 0.0,
-        "speed": 72.0 + second as f64 / 1000.0, "fix_type": "THREE_D", "accel_x": 0.1, "accel_y": 0.0, "accel_z": 9.8,
+        "latitude": 37.5 + (second_of_arc * f64::from(second)).to_degrees(), "longitude": 127.0, "heading": 0.0,
+        "speed": 72.0 + f64::from(second) / 1000.0, "fix_type": "THREE_D", "accel_x": 0.1, "accel_y": 0.0, "accel_z": 9.8,
         "odometer": 1000 + 20 * second,
     });
     let (Some(all), Value::Object(other)) = (fields.as_object_mut(), other) else { panic!("fields") };
     all.extend(other);
-    row("vehicle", "kinematic", id, second, fields)
+    row("vehicle", "kinematic", id, second.into(), fields)
 }
 
 fn status(id: u64, second: u64, fuel: f64, other: Value) -> Value {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::stack::Record;
@@ -46,7 +47,7 @@ pub(super) fn read(source: &Source<'_>) -> Result<Vec<Record>, String> {
     let consumer: BaseConsumer = config.create().map_err(|error| failed("start a consumer for", &error))?;
     let metadata = consumer.fetch_metadata(Some(source.topic), PATIENCE).map_err(|error| failed("find", &error))?;
     let partitions: Vec<i32> =
-        metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|one| one.id()).collect();
+        metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect();
     if partitions.is_empty() {
         return Err(failed("find", &"it does not exist"));
     }

@@ -42,7 +42,7 @@ impl<'m> Mask<'m> {
             Ok(text) if !self.fields.is_empty() => self.other(text).into_bytes(),
             _ => key.clone(),
         });
-        Some(Record { value, key, ..record.clone() })
+        Some(Record { key, value, ..record.clone() })
     }
 
     /// A JSON value with the rules applied to everything in it; `None` if it is no JSON.
