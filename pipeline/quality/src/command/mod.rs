@@ -4,6 +4,7 @@ mod arguments;
 mod files;
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
@@ -63,20 +64,15 @@ fn chosen(choice: &Choice) -> anyhow::Result<Vec<(Suite, Vec<usize>)>> {
 }
 
 fn list(choice: &Choice) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
+    let mut lines = String::new();
     for (suite, chosen) in chosen(choice)? {
         for check in chosen.iter().map(|&index| &suite.checks[index]) {
-            let line = format!(
-                "{}: {} ({}, {}, {})",
-                suite.table,
-                check.name,
-                check.kind.name(),
-                check.severity.name(),
-                suite.owner(check)
-            );
-            writeln!(out, "{line}").context("cannot write the list")?;
+            let (kind, severity, owner) = (check.kind.name(), check.severity.name(), suite.owner(check));
+            // Writing to a text does not fail.
+            let _ = writeln!(lines, "{}: {} ({kind}, {severity}, {owner})", suite.table, check.name);
         }
     }
+    print(&lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -112,12 +108,22 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
 fn write(arguments: &RunChecks, verdicts: &[Verdict]) -> anyhow::Result<()> {
     let text = report(verdicts, arguments.format).context("cannot write the verdicts")?;
     match &arguments.output {
-        None => io::stdout().write_all(text.as_bytes()).context("cannot write the verdicts to standard output"),
+        None => print(&text),
         Some(path) => {
             files::replace(path, text.as_bytes())?;
             say(report(verdicts, Format::Text).context("cannot write the verdicts")?.trim_end());
             Ok(())
         }
+    }
+}
+
+/// Writes a text to standard output. That nobody reads it is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
     }
 }
 
