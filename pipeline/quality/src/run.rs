@@ -119,15 +119,7 @@ impl Engine<'_> {
 
     /// What the query counts for each of its checks.
     async fn count(&self, statement: &Statement, days: Days) -> anyhow::Result<BTreeMap<usize, Counted>> {
-        let parameters = [("from", days.from), ("to", days.to)];
-        let parameters = parameters.into_iter().filter(|(name, _)| statement.sql.contains(&format!("${name}")));
-        let query = Query {
-            sql: statement.sql.clone(),
-            parameters: parameters.map(|(name, day)| (name.to_owned(), day.to_string())).collect(),
-            memory: self.memory,
-            max_scan: None,
-        };
-        let planned = Planned::new(self.lake, &query).await?;
+        let planned = Planned::new(self.lake, &days.query(&statement.sql, self.memory)).await?;
         let batches: Vec<RecordBatch> = planned.start()?.try_collect().await.context("the query failed")?;
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         ensure!(rows == 1, "the query gave {rows} rows where it counts");

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use fms_query::{Query, Size};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -22,6 +23,16 @@ pub struct Days {
     pub from: Date,
     /// The last one.
     pub to: Date,
+}
+
+impl Days {
+    /// A query, in which `$from` and `$to` are these days, as far as it has them.
+    pub(crate) fn query(self, sql: &str, memory: Option<Size>) -> Query {
+        let parameters = [("from", self.from), ("to", self.to)];
+        let parameters = parameters.into_iter().filter(|(name, _)| sql.contains(&format!("${name}")));
+        let parameters = parameters.map(|(name, day)| (name.to_owned(), day.to_string())).collect();
+        Query { sql: sql.to_owned(), parameters, memory, max_scan: None }
+    }
 }
 
 /// What the queries have to know besides the checks.
@@ -62,11 +73,10 @@ pub(crate) fn statements(suite: &Suite, chosen: &[usize], place: &Place<'_>) -> 
         }
     }
     let shared = shared.into_iter().map(|(scope, Statement { sql: columns, checks })| {
-        let checked: Vec<&Check> = checks.iter().map(|&index| &suite.checks[index]).collect();
+        let checked: Vec<(usize, &Check)> = checks.iter().map(|&index| (index, &suite.checks[index])).collect();
         let source = match scope {
-            Scope::Row(None) => rows(&suite.table, place),
-            Scope::Row(Some(list)) => elements(&suite.table, &list, place),
-            Scope::Series => marked(suite, &checks, &checked, place),
+            Scope::Row(list) => source(&suite.table, list, place),
+            Scope::Series => marked(suite, &checked, place),
         };
         Statement { sql: format!("select {columns}\nfrom {source}"), checks }
     });
@@ -111,11 +121,9 @@ fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Coun
             groups(suite, check, place)
         )),
         Kind::InTable(_) => {
-            let (given, found) = values(suite, check, place);
-            Counts::Own(format!(
-                "select count(*) as total_{index}, count(*) filter (where found.value is null) as bad_{index}\n\
-                 from ({given}) as given left join ({found}) as found on given.value = found.value"
-            ))
+            let counts =
+                format!("count(*) as total_{index}, count(*) filter (where found.value is null) as bad_{index}");
+            Counts::Own(format!("select {counts}\nfrom {}", values(suite, check, place)))
         }
         Kind::Sql(sql) => {
             Counts::Own(format!("select count(*) as total_{index}, count(*) as bad_{index} from (\n{}\n)", bare(sql)))
@@ -137,23 +145,16 @@ fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Coun
 pub(crate) fn bad_rows(suite: &Suite, check: &Check, place: &Place<'_>) -> Option<String> {
     let only = only(suite, check, place);
     match (&check.kind, condition::of(&check.kind, &only, &window(suite))) {
-        (_, Some((Scope::Row(None), bad))) => {
-            Some(format!("select * from {} where {only} and ({bad})", filtered(&suite.table, place)))
-        }
-        (_, Some((Scope::Row(Some(list)), bad))) => {
-            Some(format!("select * from {} where {only} and ({bad})", elements(&suite.table, &list, place)))
+        (_, Some((Scope::Row(list), bad))) => {
+            Some(format!("select * from {} where {only} and ({bad})", source(&suite.table, list, place)))
         }
         (_, Some((Scope::Series, _))) => Some(format!(
             "select * exclude (quality_only_0, quality_bad_0) from {} where quality_bad_0",
-            marked(suite, &[0], &[check], place)
+            marked(suite, &[(0, check)], place)
         )),
         (Kind::Unique(_), _) => Some(format!("select * from ({}) where quality_n > 1", groups(suite, check, place))),
         (Kind::InTable(_), _) => {
-            let (given, found) = values(suite, check, place);
-            Some(format!(
-                "select given.value from ({given}) as given left join ({found}) as found on given.value = found.value \
-                 where found.value is null"
-            ))
+            Some(format!("select given.value from {} where found.value is null", values(suite, check, place)))
         }
         (Kind::Sql(sql), _) => Some(bare(sql).to_owned()),
         (Kind::Equal(Equal { left, right }), _) => {
@@ -186,9 +187,10 @@ fn only(suite: &Suite, check: &Check, place: &Place<'_>) -> String {
     if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
 }
 
-/// A table, where its rows are of the days that are looked at.
-fn filtered(table: &str, place: &Place<'_>) -> String {
-    format!("(select * from {})", rows(table, place))
+/// The rows of a table on the days that are looked at, or the elements of their lists.
+fn source(table: &str, list: Option<String>, place: &Place<'_>) -> String {
+    let element = list.map_or_else(String::new, |list| format!(", unnest({list}) as {ELEMENT}"));
+    format!("(select *{element} from {})", rows(table, place))
 }
 
 fn rows(table: &str, place: &Place<'_>) -> String {
@@ -198,16 +200,12 @@ fn rows(table: &str, place: &Place<'_>) -> String {
     format!("{}{days}", identifier(table))
 }
 
-fn elements(table: &str, list: &str, place: &Place<'_>) -> String {
-    format!("(select *, unnest({list}) as {ELEMENT} from {})", rows(table, place))
-}
-
 /// The rows with the row before each in its series, and whether they are looked at and bad.
-fn marked(suite: &Suite, indices: &[usize], checks: &[&Check], place: &Place<'_>) -> String {
+fn marked(suite: &Suite, checks: &[(usize, &Check)], place: &Place<'_>) -> String {
     let window = window(suite);
     let bad: Vec<(String, String)> = checks
         .iter()
-        .map(|check| {
+        .map(|(_, check)| {
             let only = only(suite, check, place);
             let bad = condition::of(&check.kind, &only, &window).map_or_else(|| "false".to_owned(), |(_, bad)| bad);
             (only, bad)
@@ -235,7 +233,7 @@ fn marked(suite: &Suite, indices: &[usize], checks: &[&Check], place: &Place<'_>
     let time = milliseconds(&suite.time.sql());
     let seconds = format!("({time} - lag({time}) over ({window})) / 1000.0 as seconds");
     let mut marks = String::new();
-    for (index, (only, bad)) in indices.iter().zip(&bad) {
+    for ((index, _), (only, bad)) in checks.iter().zip(&bad) {
         let _ = write!(
             marks,
             ", ({only}) as quality_only_{index}, coalesce(({only}) and ({bad}), false) as quality_bad_{index}"
@@ -256,27 +254,22 @@ fn window(suite: &Suite) -> String {
 fn groups(suite: &Suite, check: &Check, place: &Place<'_>) -> String {
     let Kind::Unique(columns) = &check.kind else { return String::new() };
     let only = only(suite, check, place);
-    let source = match columns.columns.first().and_then(Path::list) {
-        None => filtered(&suite.table, place),
-        Some(list) => elements(&suite.table, &list, place),
-    };
+    let source = source(&suite.table, columns.columns.first().and_then(Path::list), place);
     let columns: Vec<String> = columns.columns.iter().map(Path::sql).collect();
     let given: String = columns.iter().fold(String::new(), |given, column| format!("{given} and {column} is not null"));
     let columns = columns.join(", ");
     format!("select {columns}, count(*) as quality_n from {source} where {only}{given} group by {columns}")
 }
 
-/// The values of a check's column, and those of the other table.
-fn values(suite: &Suite, check: &Check, place: &Place<'_>) -> (String, String) {
-    let Kind::InTable(InTable { column, table, to }) = &check.kind else { return Default::default() };
+/// The values of a check's column, `given`, each beside the same value of the other table, `found`, if it is there.
+fn values(suite: &Suite, check: &Check, place: &Place<'_>) -> String {
+    let Kind::InTable(InTable { column, table, to }) = &check.kind else { return String::new() };
     let distinct = |path: &Path, table: &str, only: &str| {
-        let source = match path.list() {
-            None => filtered(table, place),
-            Some(list) => elements(table, &list, place),
-        };
+        let source = source(table, path.list(), place);
         format!("select distinct {0} as value from {source} where {only} and {0} is not null", path.sql())
     };
-    (distinct(column, &suite.table, &only(suite, check, place)), distinct(to, table, "true"))
+    let (given, found) = (distinct(column, &suite.table, &only(suite, check, place)), distinct(to, table, "true"));
+    format!("({given}) as given left join ({found}) as found on given.value = found.value")
 }
 
 /// A time in milliseconds since 1970.

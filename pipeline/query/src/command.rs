@@ -2,24 +2,22 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, BufWriter, IsTerminal as _, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, IsTerminal as _, Read as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use clap::{Parser, ValueEnum};
-use fms_aws::Retry;
+use clap::Parser;
 use fms_lake::TimeZone;
 use futures_util::TryStreamExt as _;
-use jiff::SignedDuration;
 use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::output::{Format, Out, Writer, is_unread};
 use crate::problem;
+use crate::program::{LogFormat, begin_file, duration, retry, say, start_log, time_zone};
 use crate::query::{Planned, Query};
 use crate::size::Size;
 use crate::source::{EventTime, Lake};
@@ -28,10 +26,6 @@ use crate::source::{EventTime, Lake};
 const FAILED: u8 = 1;
 /// Exit status: nothing was begun, because the command line, the query, the lake or a limit is in the way.
 const NOT_STARTED: u8 = 2;
-/// How long a call is repeated.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// The longest wait between two attempts of a call.
-const DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Query the tables of a lake with SQL.
 ///
@@ -84,24 +78,9 @@ struct Arguments {
     log_format: LogFormat,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 fn parameter(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as name=value")?;
     Ok((name.trim_start_matches('$').to_owned(), value.to_owned()))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    Duration::try_from(duration).map_err(|_| "it is negative".to_owned())
-}
-
-fn time_zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|error| error.to_string())
 }
 
 /// How far a query came.
@@ -180,8 +159,7 @@ fn lake(arguments: &Arguments, runtime: &Handle) -> anyhow::Result<Lake> {
         return Lake::in_folder(folder, database.unwrap_or("lake"), time);
     }
     let database = database.context("name the lake: --lake FOLDER, or --database NAME of the Glue catalog")?;
-    let retry = Retry::new("fms query", Some(PATIENCE), DELAY_MAX, |_| {});
-    Ok(Lake::in_catalog(&fms_aws::load(runtime), database, time, &retry))
+    Ok(Lake::in_catalog(&fms_aws::load(runtime), database, time, &retry("fms query")))
 }
 
 fn text(arguments: &Arguments) -> anyhow::Result<String> {
@@ -230,17 +208,9 @@ fn out(arguments: &Arguments) -> anyhow::Result<(Out, Option<NamedTempFile>)> {
         ensure!(!is_unreadable, "Parquet is nothing for a terminal; add --output FILE");
         return Ok((Box::new(BufWriter::new(io::stdout())), None));
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let create = || {
-        let file = tempfile::Builder::new().prefix(".writing-").permissions(public()).tempfile_in(folder)?;
-        Ok::<_, io::Error>((Box::new(BufWriter::new(file.reopen()?)) as Out, Some(file)))
-    };
-    create().with_context(|| format!("cannot create a file in {}", folder.display()))
-}
-
-/// Everybody may read a result, as far as the umask allows; temporary files are private otherwise.
-fn public() -> fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o666)
+    let file = begin_file(path)?;
+    let out = file.reopen().with_context(|| format!("cannot write {}", path.display()))?;
+    Ok((Box::new(BufWriter::new(out)), Some(file)))
 }
 
 /// Ends with the first SIGTERM or SIGINT, so that temporary files are removed.
@@ -253,23 +223,4 @@ fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
-}
-
-/// Starts the log on standard error: what `RUST_LOG` selects, or else warnings and errors.
-fn start_log(format: LogFormat) -> anyhow::Result<()> {
-    let directives = std::env::var("RUST_LOG").ok().filter(|directives| !directives.is_empty());
-    let directives = directives.as_deref().unwrap_or("warn");
-    let filter = EnvFilter::try_new(directives)
-        .with_context(|| format!("environment: `RUST_LOG` = `{directives}`: is not a list of log directives"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
-    match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-    }
-    .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
-}
-
-/// Writes a line to standard error. If that is full or closed, the exit status has to do; `eprintln!` would panic.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }

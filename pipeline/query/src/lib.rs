@@ -7,7 +7,8 @@
 //! - `s3`, `meter`: the files, and how much of them is read;
 //! - `engine`: the engine with its limits;
 //! - `query`, `problem`: from a text to a plan that runs, or to a sentence that says why not;
-//! - `output`, `summary`, `command`: the result, what it took, and the command line.
+//! - `output`, `summary`, `command`: the result, what it took, and the command line;
+//! - `program`: what the commands of `fms-sql` have in common.
 
 mod command;
 mod engine;
@@ -18,6 +19,7 @@ mod meter;
 mod output;
 mod placed;
 mod problem;
+pub mod program;
 mod query;
 mod range;
 mod s3;

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path as FilePath, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use fms_query::program::begin_file;
 use fms_query::{PlacedColumn, PlacedPartition, PlacedTable};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -53,9 +53,7 @@ impl Folder {
             let mut table = before.clone();
             change(&mut table);
             if table != before {
-                // Everybody may read it, as far as the umask allows; temporary files are private otherwise.
-                let public = fs::Permissions::from_mode(0o666);
-                let file = tempfile::Builder::new().prefix(".writing-").permissions(public).tempfile_in(folder)?;
+                let file = begin_file(&path)?;
                 fs::write(file.path(), serde_json::to_vec_pretty(&table)?)?;
                 file.persist(&path)?;
             }

@@ -5,21 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use fms_aws::Retry;
+use clap::{Args, Parser, Subcommand};
 use fms_lake::{S3Url, Storage, TimeZone};
+use fms_query::program::{LogFormat, duration, retry, time_zone};
 use fms_query::{EventTime, Lake, Size};
+use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 
 use crate::catalog::{Bucket, Catalog, Folder};
 use crate::model::{ModelError, Models};
-
-/// How long a call is repeated.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// The longest wait between two attempts of a call.
-const DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Build tables for people and applications from those of a lake.
 ///
@@ -142,21 +137,6 @@ pub(super) struct Expire {
     pub grace: Duration,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum LogFormat {
-    Text,
-    Json,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    Duration::try_from(duration).map_err(|_| "it is negative".to_owned())
-}
-
-fn time_zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|error| error.to_string())
-}
-
 impl Choice {
     /// All models of the folder.
     pub fn models(&self) -> anyhow::Result<Models> {
@@ -181,7 +161,7 @@ impl Place {
         }
         let database = database.context("name the lake: --lake FOLDER, or --database NAME of the Glue catalog")?;
         let mart = self.mart.as_ref().context("name the place of the mart: --mart s3://…")?;
-        let retry = Retry::new("fms mart", Some(PATIENCE), DELAY_MAX, |_| {});
+        let retry = retry("fms mart");
         let aws = fms_aws::load(runtime);
         let storage = Storage {
             sse_kms_key_id: self.sse_kms_key_id.clone(),

@@ -4,20 +4,20 @@ mod arguments;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser as _;
 use fms_query::Lake;
+use fms_query::program::{say, start_log};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
-use self::arguments::{Arguments, Build, Command, Diff, Expire, LogFormat, Place};
+use self::arguments::{Arguments, Build, Command, Diff, Expire, Place};
 use crate::apply::{Sum, Work};
 use crate::catalog::Catalog;
 use crate::diff;
@@ -228,26 +228,7 @@ async fn remove(expire: &Expire, handle: &Handle) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Starts the log on standard error: what `RUST_LOG` selects, or else warnings and errors.
-fn start_log(format: LogFormat) -> anyhow::Result<()> {
-    let directives = std::env::var("RUST_LOG").ok().filter(|directives| !directives.is_empty());
-    let directives = directives.as_deref().unwrap_or("warn");
-    let filter = EnvFilter::try_new(directives)
-        .with_context(|| format!("environment: `RUST_LOG` = `{directives}`: is not a list of log directives"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
-    match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-    }
-    .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
-}
-
 /// Writes to standard output. If nobody reads it, what was done is done; `print!` would panic.
 fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
-}
-
-/// Writes a line to standard error.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }

@@ -1,12 +1,11 @@
 //! What `fms quality` can be asked for.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use fms_aws::Retry;
+use clap::{Args, Parser, Subcommand};
 use fms_lake::TimeZone;
+use fms_query::program::{LogFormat, retry, time_zone};
 use fms_query::{EventTime, Lake, Size};
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
@@ -15,11 +14,6 @@ use tokio::runtime::Handle;
 use crate::check::Severity;
 use crate::report::Format;
 use crate::statement::Days;
-
-/// How long a call is repeated.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// The longest wait between two attempts of a call.
-const DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Check whether the tables of a lake and of its mart are possible, complete and consistent.
 ///
@@ -94,16 +88,6 @@ pub(super) struct RunChecks {
     pub memory_limit: Option<Size>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum LogFormat {
-    Text,
-    Json,
-}
-
-fn time_zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|error| error.to_string())
-}
-
 impl RunChecks {
     /// The days that are looked at.
     pub fn days(&self, now: Timestamp) -> anyhow::Result<Days> {
@@ -124,7 +108,6 @@ impl RunChecks {
             return Lake::in_folder(folder, "lake", time);
         }
         let database = self.database.as_deref().context("name the lake: --lake FOLDER, or --database NAME")?;
-        let retry = Retry::new("fms quality", Some(PATIENCE), DELAY_MAX, |_| {});
-        Ok(Lake::in_catalog(&fms_aws::load(runtime), database, time, &retry))
+        Ok(Lake::in_catalog(&fms_aws::load(runtime), database, time, &retry("fms quality")))
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StructArray, new_null_array};
 use datafusion::arrow::datatypes::{DataType, FieldRef, Fields, Schema};
-use fms_query::{Format, Lake, Planned, Query, Writer};
+use fms_query::program::begin_file;
+use fms_query::{Format, Lake, Planned, Size, Writer};
 use futures_util::TryStreamExt as _;
-use tempfile::NamedTempFile;
 
 use crate::check::Suite;
 use crate::statement::Days;
@@ -45,8 +45,8 @@ pub(super) fn suites(paths: &[PathBuf]) -> anyhow::Result<Vec<Suite>> {
 
 /// Replaces a file as a whole.
 pub(super) fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut file = beside(path)?;
+    let write = || -> anyhow::Result<()> {
+        let mut file = begin_file(path)?;
         std::io::Write::write_all(&mut file, content)?;
         file.persist(path)?;
         Ok(())
@@ -59,7 +59,7 @@ pub(super) async fn keep_bad_rows(
     lake: &Lake,
     suite: &Suite,
     verdict: &Verdict,
-    days: Days,
+    (days, memory): (Days, Option<Size>),
     folder: &Path,
 ) -> anyhow::Result<()> {
     let plain = |character: char| if character.is_alphanumeric() { character } else { '-' };
@@ -75,15 +75,8 @@ pub(super) async fn keep_bad_rows(
     };
     fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
     let keep = async {
-        let parameters = [("from", days.from), ("to", days.to)];
-        let parameters = parameters.into_iter().filter(|(name, _)| sql.contains(&format!("${name}")));
-        let query = Query {
-            sql: sql.clone(),
-            parameters: parameters.map(|(name, day)| (name.to_owned(), day.to_string())).collect(),
-            ..Query::default()
-        };
-        let planned = Planned::new(lake, &query).await?;
-        let file = beside(&path)?;
+        let planned = Planned::new(lake, &days.query(sql, memory)).await?;
+        let file = begin_file(&path)?;
         let mut writer = Writer::new(Format::Json, &planned.schema(), Box::new(BufWriter::new(file.reopen()?)))?;
         let mut rows = planned.start()?;
         while let Some(batch) = rows.try_next().await? {
@@ -114,11 +107,4 @@ fn hidden(suite: &Suite, field: &FieldRef, column: &ArrayRef) -> (FieldRef, Arra
     let fields = Fields::from(fields);
     let rows = StructArray::new(fields.clone(), columns, rows.nulls().cloned());
     (field.as_ref().clone().with_data_type(DataType::Struct(fields)).into(), Arc::new(rows))
-}
-
-/// A temporary file in the folder of the one that it becomes.
-fn beside(path: &Path) -> std::io::Result<NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let public = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    tempfile::Builder::new().prefix(".writing-").permissions(public).tempfile_in(folder)
 }

@@ -5,20 +5,20 @@ mod files;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser as _;
+use fms_query::program::{say, start_log};
 use jiff::Timestamp;
-use tracing_subscriber::EnvFilter;
 
 use crate::check::Suite;
 use crate::report::{Format, report};
 use crate::run;
 use crate::verdict::{Outcome, Verdict};
 
-use self::arguments::{Arguments, Choice, Command, LogFormat, RunChecks};
+use self::arguments::{Arguments, Choice, Command, RunChecks};
 
 /// Exit status: a check failed.
 const FAILED: u8 = 1;
@@ -87,7 +87,13 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
         let found = runtime.block_on(run::check(&lake, suite, chosen, (days, now), arguments.memory_limit));
         if let Some(folder) = &arguments.bad_rows {
             for verdict in &found {
-                runtime.block_on(files::keep_bad_rows(&lake, suite, verdict, days, folder))?;
+                runtime.block_on(files::keep_bad_rows(
+                    &lake,
+                    suite,
+                    verdict,
+                    (days, arguments.memory_limit),
+                    folder,
+                ))?;
             }
         }
         verdicts.extend(found);
@@ -125,23 +131,4 @@ fn print(text: &str) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Starts the log on standard error: what `RUST_LOG` selects, or else warnings and errors.
-fn start_log(format: LogFormat) -> anyhow::Result<()> {
-    let directives = std::env::var("RUST_LOG").ok().filter(|directives| !directives.is_empty());
-    let directives = directives.as_deref().unwrap_or("warn");
-    let filter = EnvFilter::try_new(directives)
-        .with_context(|| format!("environment: `RUST_LOG` = `{directives}`: is not a list of log directives"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
-    match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-    }
-    .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
-}
-
-/// Writes a line to standard error. If that is full or closed, the exit status has to do; `eprintln!` would panic.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
