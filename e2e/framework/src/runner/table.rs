@@ -47,10 +47,25 @@ pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
         if let Some(why) = outcome.undisturbed() {
             let _ = writeln!(text, "  ○ {}: {why}", outcome.name());
         }
+        if let Some(why) = outcome.failure() {
+            let _ = writeln!(text, "  ✗ {}: {}", outcome.name(), beginning(why));
+        }
     }
     text.push_str(&proof(outcomes));
     let times: Times = outcomes.iter().map(|outcome| outcome.times).sum();
     let _ = writeln!(text, "phases, of all cases together: {}", phases(&times));
+    text
+}
+
+/// The first lines of a failure. The whole of it was printed when the case ended, which may be far above the table or cut
+/// away by a CI system that keeps the end of a log.
+fn beginning(failure: &str) -> String {
+    const LINES: usize = 8;
+    let lines: Vec<&str> = failure.trim_end().lines().collect();
+    let mut text = lines[..lines.len().min(LINES)].join("\n    ");
+    if let Some(more) = lines.len().checked_sub(LINES).filter(|more| *more > 0) {
+        let _ = write!(text, "\n    … {more} more lines above");
+    }
     text
 }
 
@@ -200,6 +215,7 @@ mod tests {
     fn the_table_lines_up_and_adds_up() {
         let outcomes = [outcome("one", 60, Verdict::Passed), outcome("three", 1, Verdict::Failed("no".into()))];
         let text = text(&outcomes, Duration::from_secs(1));
+        assert!(text.contains("\n  ✗ p::three: no\n"), "{text}");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "case        messages  rows  seconds");
         assert_eq!(lines[2], "✓ p::one           1    60     0.50");
@@ -213,6 +229,14 @@ mod tests {
         );
         assert!(markdown.contains("**p::three**\n\n``````diff\nno\n``````"), "{markdown}");
         assert_eq!(json(Path::new("/p"), &outcomes, "plain", Duration::ZERO)["counts"]["rows"], 61);
+    }
+
+    #[test]
+    fn a_long_failure_is_repeated_by_its_first_lines_only() {
+        assert_eq!(beginning("a\nb\n"), "a\n    b");
+        let long = (1..=10).map(|line| line.to_string()).collect::<Vec<_>>().join("\n");
+        assert_eq!(beginning(&long).lines().count(), 9);
+        assert!(beginning(&long).ends_with("\n    8\n    … 2 more lines above"), "{}", beginning(&long));
     }
 
     #[test]
