@@ -168,6 +168,8 @@ pub struct Converter<'s, S: Surroundings> {
     /// The fields that the object's key gives, or why it gives none.
     of_key: Result<BTreeMap<String, String>, Misfit>,
     tables: BTreeMap<Identity, Filling<S::Out>>,
+    /// The table of the last row that has one.
+    last: Option<Arc<Identity>>,
     /// The tables that could not be asked for, and why.
     failed: BTreeMap<Identity, io::Error>,
     unclassified: Quarantine<S::Out>,
@@ -189,6 +191,7 @@ impl<'s, S: Surroundings> Converter<'s, S> {
             parser: Parser::new(None),
             of_key: settings.key_template.as_ref().map_or(Ok(BTreeMap::new()), |template| template.read(&object.key)),
             tables: BTreeMap::new(),
+            last: None,
             failed: BTreeMap::new(),
             unclassified: Quarantine::default(),
             origin: Origin { object, line: 0 },
@@ -226,18 +229,26 @@ impl<'s, S: Surroundings> Converter<'s, S> {
 
     fn parsed(&mut self, message: Result<&Message<'_>, &MessageError>, line: &[u8]) -> Result<(), ConvertError> {
         let misfit = match message.map(|message| message.rows().next()) {
-            Ok(Some(Ok(row))) => {
-                let fields = &self.settings.table_fields;
-                match self.of_key.as_ref().map_err(Clone::clone).and_then(|of_key| Identity::of(&row, fields, of_key)) {
-                    Ok(identity) => return self.row(identity, &row, line),
-                    Err(misfit) => misfit,
-                }
-            }
+            Ok(Some(Ok(row))) => match self.identity(&row) {
+                Ok(identity) => return self.row(&identity, &row, line),
+                Err(misfit) => misfit,
+            },
             Ok(Some(Err((_, error)))) => Misfit::new(Reason::NotJson, "a JSON object on one line", &error.to_string()),
             Ok(None) => return Ok(()),
             Err(error) => error.into(),
         };
         self.unclassified(line, &misfit)
+    }
+
+    /// The table of a row, which mostly is that of the row before.
+    fn identity(&mut self, row: &Row<'_>) -> Result<Arc<Identity>, Misfit> {
+        let of_key = self.of_key.as_ref().map_err(Clone::clone)?;
+        if let Some(last) = self.last.as_ref().filter(|last| last.has(row, of_key)) {
+            return Ok(Arc::clone(last));
+        }
+        let identity = Arc::new(Identity::of(row, &self.settings.table_fields, of_key)?);
+        self.last = Some(Arc::clone(&identity));
+        Ok(identity)
     }
 
     /// Takes the beginning of the next line of the object, which is longer than the lake reads.
@@ -258,23 +269,23 @@ impl<'s, S: Surroundings> Converter<'s, S> {
     }
 
     /// Stores a row in its table, learns from it, or puts it into quarantine.
-    fn row(&mut self, identity: Identity, row: &Row<'_>, line: &[u8]) -> Result<(), ConvertError> {
-        if self.only.is_some_and(|tables| !tables.contains(&identity)) || self.failed.contains_key(&identity) {
+    fn row(&mut self, identity: &Identity, row: &Row<'_>, line: &[u8]) -> Result<(), ConvertError> {
+        if self.only.is_some_and(|tables| !tables.contains(identity)) || self.failed.contains_key(identity) {
             return Ok(());
         }
-        if !self.tables.contains_key(&identity) {
-            match self.surroundings.table(&identity) {
+        if !self.tables.contains_key(identity) {
+            match self.surroundings.table(identity) {
                 Ok(table) => {
                     let filling = Filling::new(table, &self.settings.sort_fields)?;
                     self.tables.insert(identity.clone(), filling);
                 }
                 Err(error) => {
-                    self.failed.insert(identity, error);
+                    self.failed.insert(identity.clone(), error);
                     return Ok(());
                 }
             }
         }
-        let Some(filling) = self.tables.get_mut(&identity) else { return Ok(()) };
+        let Some(filling) = self.tables.get_mut(identity) else { return Ok(()) };
         let zone = &self.settings.zone;
         let stored = match partition(row, self.settings) {
             Err(misfit) => Err(misfit.into()),
@@ -291,7 +302,7 @@ impl<'s, S: Surroundings> Converter<'s, S> {
             Err(Problem::Full) => Err(Misfit::new(Reason::TooLong, "a row of less than 2 GiB", "a longer one")),
         };
         let Err(misfit) = learned else { return Ok(()) };
-        let create = || self.surroundings.create(&Target::Quarantine(identity));
+        let create = || self.surroundings.create(&Target::Quarantine(identity.clone()));
         Ok(filling.quarantine.add(line, &misfit, self.origin, create)?)
     }
 
@@ -385,7 +396,7 @@ impl<W: Write + Send> Filling<W> {
     /// Notes what a row has that the table lacks. From then on nothing is stored, and the files, of which none is
     /// complete, are dropped. A row that does not fit in another way is an error, and nothing is noted.
     fn learn(&mut self, row: &Row<'_>, zone: &TimeZone) -> Result<(), Misfit> {
-        let members: Vec<_> = row.fields().collect();
+        let members = row.fields();
         let columns = self.table.as_ref().map_or(&[][..], |table| &table.columns);
         if self.learned.as_mut().is_some_and(|learned| learned.knows(&members, columns, zone)) {
             return Ok(());

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
+use memchr::memchr;
 
 /// The longest line that is read. A Kafka record, of which a raw line is a part, is shorter.
 pub(crate) const MAX_LINE: usize = 64 << 20;
@@ -27,23 +28,36 @@ pub(crate) fn each_line<E: From<io::Error>>(
     mut each: impl FnMut(Line<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut lines = decompressed(BufReader::with_capacity(BUFFER, object))?;
-    let mut line = Vec::new();
+    // The beginning of a line that is not whole in the buffer.
+    let mut begun = Vec::new();
     loop {
-        line.clear();
-        let length = lines.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line)?;
-        if length == 0 {
-            return Ok(());
+        let buffer = lines.fill_buf()?;
+        let end = memchr(b'\n', buffer);
+        match end {
+            Some(end) if begun.is_empty() => each(Line::Whole(without_return(&buffer[..end])))?,
+            _ if begun.len() + end.unwrap_or(buffer.len()) > MAX_LINE => {
+                let length = begun.len() as u64 + skip_line(&mut *lines)?;
+                each(Line::TooLong(&begun, length))?;
+                begun.clear();
+                continue;
+            }
+            Some(end) => {
+                begun.extend_from_slice(&buffer[..end]);
+                each(Line::Whole(without_return(&begun)))?;
+                begun.clear();
+            }
+            None if buffer.is_empty() => {
+                return if begun.is_empty() { Ok(()) } else { each(Line::Whole(&begun)) };
+            }
+            None => begun.extend_from_slice(buffer),
         }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-            each(Line::Whole(line.strip_suffix(b"\r").unwrap_or(&line)))?;
-        } else if length > MAX_LINE {
-            let rest = skip_line(&mut *lines)?;
-            each(Line::TooLong(&line[..MAX_LINE.min(line.len())], length as u64 + rest))?;
-        } else {
-            each(Line::Whole(&line))?;
-        }
+        let consumed = end.map_or(buffer.len(), |end| end + 1);
+        lines.consume(consumed);
     }
+}
+
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 fn decompressed<'r>(mut object: impl BufRead + 'r) -> io::Result<Box<dyn BufRead + 'r>> {
@@ -62,7 +76,7 @@ fn skip_line(lines: &mut dyn BufRead) -> io::Result<u64> {
     let mut skipped = 0;
     loop {
         let buffer = lines.fill_buf()?;
-        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let end = memchr(b'\n', buffer);
         let length = end.unwrap_or(buffer.len());
         let (is_last, consumed) = (end.is_some() || buffer.is_empty(), length + usize::from(end.is_some()));
         lines.consume(consumed);

@@ -75,6 +75,18 @@ impl Identity {
         Ok(Self { fields: fields.iter().map(value).collect::<Result<_, _>>()? })
     }
 
+    /// Whether a row is of this table, found out without copying anything. It may say no of a row of the table, but only of
+    /// one that writes a value with escapes.
+    pub(crate) fn has(&self, row: &Row<'_>, of_key: &BTreeMap<String, String>) -> bool {
+        let says = |found: &str, value: &str| match json::raw(found) {
+            Some(text) => text == value && !text.contains('\\'),
+            None => found == value && found != "null" && !found.starts_with(['{', '[']),
+        };
+        self.fields
+            .iter()
+            .all(|(field, value)| of_key.contains_key(field) || row.find(field).is_some_and(|found| says(found, value)))
+    }
+
     /// The identity whose folders these are; `None` if they are of none, or a value was too long to be kept whole.
     pub(crate) fn of_folders(folders: &str) -> Option<Self> {
         let field = |folder: &str| {
@@ -131,6 +143,41 @@ mod tests {
     fn identity(values: [&str; 3]) -> Identity {
         let fields = ["object", "type", "command"].into_iter().zip(values);
         Identity { fields: fields.map(|(field, value)| (field.to_owned(), value.to_owned())).collect() }
+    }
+
+    #[test]
+    fn a_row_is_of_a_table_if_its_identity_is_the_tables() {
+        let fields = ["a".to_owned(), "k".to_owned()];
+        let of_key = BTreeMap::from([("k".to_owned(), "1".to_owned())]);
+        let values = [
+            r#""x""#,
+            r#""y""#,
+            r#""null""#,
+            "null",
+            r#""5""#,
+            "5",
+            r#""{}""#,
+            "{}",
+            r#""\\n""#,
+            r#""\n""#,
+            r#""\u0078""#,
+        ];
+        let rows: Vec<String> = values.iter().map(|value| format!(r#"{{"a":{value}}}"#)).collect();
+        let mut parser = fms_record::Parser::new(None);
+        let messages: Vec<_> = rows.iter().map(|row| parser.parse(row.as_bytes()).expect("a row")).collect();
+        let rows = || messages.iter().map(|message| message.rows().next().expect("a row").expect("a row"));
+        let mut of_the_same = 0;
+        for (text, row) in values.iter().zip(rows()) {
+            let Ok(identity) = Identity::of(&row, &fields, &of_key) else { continue };
+            for (other_text, other) in values.iter().zip(rows()) {
+                let is_same = Identity::of(&other, &fields, &of_key).as_ref() == Ok(&identity);
+                let has = identity.has(&other, &of_key);
+                assert!(has == is_same || is_same && other_text.contains('\\'), "{text} and {other_text}");
+                of_the_same += usize::from(has);
+            }
+        }
+        // Those without escapes are found, and 5 is the text 5.
+        assert_eq!(of_the_same, 9);
     }
 
     #[test]

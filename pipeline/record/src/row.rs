@@ -104,15 +104,21 @@ impl<'m> Row<'m> {
     }
 
     /// The name, with its escapes decoded, and the JSON text of every field, in row order.
-    pub fn fields(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+    pub fn fields(&self) -> Vec<(Cow<'_, str>, &str)> {
         let text = self.message.text();
-        let source =
-            move |place, field: &Field| (field.name(text), self.changed(place).unwrap_or_else(|| field.value(text)));
-        let envelope = self.envelope().iter().enumerate().filter(|&(at, _)| !self.omits(at));
-        let envelope = envelope.map(move |(at, field)| source(FieldPlace::Envelope(at), field));
-        let own = self.own.iter().enumerate().map(move |(at, field)| source(FieldPlace::Own(at), field));
-        let appended = self.appended().iter().map(|change| (Cow::Borrowed(&*change.name), &*change.json));
-        envelope.chain(own).chain(appended)
+        let (envelope, appended) = (self.envelope(), self.appended());
+        let mut fields = Vec::with_capacity(envelope.len() + self.own.len() + appended.len());
+        let mut add = |place, field: &Field| {
+            fields.push((field.name(text), self.changed(place).unwrap_or_else(|| field.value(text))));
+        };
+        for (at, field) in envelope.iter().enumerate().filter(|&(at, _)| !self.omits(at)) {
+            add(FieldPlace::Envelope(at), field);
+        }
+        for (at, field) in self.own.iter().enumerate() {
+            add(FieldPlace::Own(at), field);
+        }
+        fields.extend(appended.iter().map(|change| (Cow::Borrowed(&*change.name), &*change.json)));
+        fields
     }
 
     /// Appends the row to `out` as one JSON object on one line.
@@ -148,8 +154,7 @@ impl<'m> Row<'m> {
     /// It is the first half of the SHA-256 over the fields sorted by decoded name: each name and the text of each
     /// value, with its length (LEB128) before it.
     pub fn digest(&self) -> String {
-        let mut fields = Vec::with_capacity(self.envelope().len() + self.own.len() + self.changes.len());
-        self.fields().for_each(|field| fields.push(field));
+        let mut fields = self.fields();
         fields.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let mut framed = Vec::with_capacity(1024);
         for (name, value) in &fields {

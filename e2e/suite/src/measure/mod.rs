@@ -1,6 +1,7 @@
 //! The command `e2e measure`: measures what this project promises in numbers, and shows each figure beside its aim.
 
 mod lake;
+mod query;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub fn print(suite: &Suite) -> Result<ExitCode, String> {
     executable()?;
     worker::measure(suite)?;
     lake::measure(suite)?;
+    query::measure()?;
     Ok(ExitCode::SUCCESS)
 }
 
