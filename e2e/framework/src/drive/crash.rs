@@ -61,8 +61,8 @@ impl Drive<'_> {
                 if !self.holds_at_kafka(point)? {
                     self.begin(&mut subjects, |_| ())?;
                     self.drain_with(&subjects, goal)?;
-                    let why = "the embedded broker can hold the requests Produce and OffsetCommit, which are named \
-                               without a target, and no other broker can hold any";
+                    let why = "of the requests to Kafka, Produce and OffsetCommit can be held, which are named without a target, on \
+                               the stacks embedded and docker";
                     return Ok(Disturbance::None(why.to_owned()));
                 }
                 // The broker does not tell which process has made the request, so the subject itself is killed.
@@ -121,7 +121,7 @@ impl Drive<'_> {
         self.stack.calls().inject(Fault::Hold { call, moment, hook: Box::new(move |process| trap.spring(process)) });
     }
 
-    /// Lets the broker hold a request. False if it cannot.
+    /// Lets a request to Kafka be held. False if it cannot.
     fn holds_at_kafka(&self, point: &CrashPoint) -> Result<bool, DriveError> {
         let CallName { operation, nth, target, .. } = &point.call;
         Ok(target.is_none() && self.stack.hold_kafka_request(operation, *nth, point.moment)?)

@@ -23,7 +23,7 @@ const WAIT_FOR_PARTITIONS: Duration = Duration::from_secs(5);
 
 /// Why a run is not disturbed in which there is no sign that the second process was given anything before the first one left.
 const NOT_SHARED: &str = "there is no sign that the second process was given partitions before the first one left: it had written \
-    nothing, and not two members of each group had asked for their committed offsets";
+    nothing, and no second member of each group had asked for its committed offsets";
 
 /// How often the broker is asked whether they were.
 const LOOK_FOR_PARTITIONS: Duration = Duration::from_millis(10);
@@ -49,10 +49,14 @@ impl Drive<'_> {
         let goal = self.send(first)?;
         self.evidence.phase(Phase::Draining);
         self.await_write(&write, &subjects, &goal)?;
-        let fetches = self.stack.offset_fetches()?;
+        let (fetches, connections) = (self.stack.offset_fetches()?, self.stack.fetching_connections());
         self.start_second(&mut subjects)?;
         drop(write);
-        let both_have_partitions = self.await_partitions(fetches, 2)?;
+        let both_have_partitions = match connections {
+            // Of members that rebalance cooperatively, only those ask that were given more.
+            Some(before) => self.await_new_members(before)?,
+            None => self.await_partitions(fetches, 2)?,
+        };
         let mut goal = self.send_in_parts(&subjects, goal, middle, size).map_err(with_session_hint)?;
         self.settle(&subjects, &mut goal).map_err(with_session_hint)?;
 
@@ -129,19 +133,19 @@ impl Drive<'_> {
     }
 
     /// Waits until this many members of all groups have asked for committed offsets since there were `fetches` such
-    /// requests, so until they were assigned partitions. True if they were in time; false also where the broker does not
-    /// tell, which is not waited for. Nobody else may ask meanwhile.
+    /// requests, so until they were assigned partitions. True if they were in time; false also where nobody tells, which
+    /// is not waited for. Nobody else may ask meanwhile.
     fn await_partitions(&self, fetches: Option<usize>, members: usize) -> Result<bool, StackError> {
         let Some(before) = fetches else { return Ok(false) };
-        let deadline = Instant::now() + WAIT_FOR_PARTITIONS;
         let wanted = before + members * self.case.settings.groups.len();
-        while self.stack.offset_fetches()?.is_some_and(|fetches| fetches < wanted) {
-            if Instant::now() >= deadline {
-                return Ok(false);
-            }
-            std::thread::sleep(LOOK_FOR_PARTITIONS);
-        }
-        Ok(true)
+        await_in_time(|| Ok(self.stack.offset_fetches()?.is_none_or(|fetches| fetches >= wanted)))
+    }
+
+    /// Waits until a member of each group has asked for committed offsets on a connection that had not done so `before`.
+    /// False if that is not so in time.
+    fn await_new_members(&self, before: usize) -> Result<bool, StackError> {
+        let wanted = before + self.case.settings.groups.len();
+        await_in_time(|| Ok(self.stack.fetching_connections().is_none_or(|connections| connections >= wanted)))
     }
 
     /// Whether a process of this name has written anything to AWS.
@@ -149,4 +153,16 @@ impl Drive<'_> {
         let calls = self.stack.calls().snapshot();
         calls.iter().any(|call| call.process == process && call.effect == Effect::Write)
     }
+}
+
+/// Waits until members have been assigned partitions. False if they are not in time.
+fn await_in_time(are_assigned: impl Fn() -> Result<bool, StackError>) -> Result<bool, StackError> {
+    let deadline = Instant::now() + WAIT_FOR_PARTITIONS;
+    while !are_assigned()? {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK_FOR_PARTITIONS);
+    }
+    Ok(true)
 }

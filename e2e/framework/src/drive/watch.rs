@@ -1,4 +1,4 @@
-//! Watches the embedded broker while a pipeline runs, for it can hold a request and does not call back when it does.
+//! Watches the requests to Kafka while a pipeline runs, for whoever holds one does not call back when it does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -11,6 +11,7 @@ pub(crate) mod http;
 mod kafka;
 mod kind;
 pub(crate) mod namespace;
+mod relay;
 mod remote;
 mod resources;
 
@@ -87,14 +88,14 @@ pub trait Stack: Send + Sync {
     /// Sends records, each to its partition, and waits until all are acknowledged.
     fn produce(&self, records: &[Record]) -> Result<(), StackError>;
 
-    /// The names of the requests to Kafka so far at which a subject can be killed, in the order of their arrival, those of
-    /// the framework among them. There are none where the broker does not tell.
+    /// The names of the requests to Kafka so far at which a subject can be killed, in the order of their arrival; on the
+    /// embedded stack, those of the framework are among them. There are none where nobody tells.
     fn kafka_requests(&self) -> Result<Vec<&'static str>, StackError> {
         Ok(Vec::new())
     }
 
-    /// Lets the broker never answer the n-th request of this name from now on. [`Moment`] says whether it carries the
-    /// request out. False if it cannot do that.
+    /// Lets nobody answer the n-th request of this name from now on. [`Moment`] says whether the broker carries it out.
+    /// False if this stack cannot do that.
     fn hold_kafka_request(&self, _name: &str, _nth: usize, _moment: Moment) -> Result<bool, StackError> {
         Ok(false)
     }
@@ -117,9 +118,16 @@ pub trait Stack: Send + Sync {
     }
 
     /// How often the committed offsets of a group were asked for so far, which a member does when it is assigned
-    /// partitions. The framework does so too, by [`Stack::committed`]. It is `None` where the broker does not tell.
+    /// partitions. On the embedded stack the framework does so too, by [`Stack::committed`]. It is `None` where nobody
+    /// tells.
     fn offset_fetches(&self) -> Result<Option<usize>, StackError> {
         Ok(None)
+    }
+
+    /// How many connections of the pipeline have asked for the committed offsets of a group so far. Each member has one of
+    /// its own. It is `None` where nobody tells.
+    fn fetching_connections(&self) -> Option<usize> {
+        None
     }
 
     /// Puts an object into a bucket.

@@ -59,6 +59,7 @@ fn trials() -> Vec<Trial> {
         Trial::test("a_set_starts_in_parallel_and_the_broker_has_its_settings", set_starts),
         Trial::test("a_dead_letter_larger_than_its_topic_takes_arrives_with_what_fits", large_letters),
         Trial::test("a_test_takes_away_what_it_has_made_on_a_shared_set", namespace_is_cleaned),
+        Trial::test("the_broker_of_one_pipeline_is_disturbed_and_holds_its_commits", disturbed_broker),
     ]
 }
 
@@ -129,6 +130,21 @@ fn test_killed() -> Result<(), Failed> {
     let running = docker(&[&["inspect", "--format", "{{.State.Running}}"], &*strs(&stay)].concat())?;
     expect_eq("whether they run", running, vec!["true".to_owned(); SET])?;
     run.kill()?;
+    Ok(place.nothing_is_left(&run)?)
+}
+
+fn disturbed_broker() -> Result<(), Failed> {
+    const SCHEDULES: [&str; 4] =
+        ["broker-down", "commit-lost", "killed:kafka.OffsetCommit:1:before", "killed:kafka.OffsetCommit:1:after"];
+    let place = Place::new()?;
+    let mut run = place.start(place.runner(&["--json", "--schedule", &SCHEDULES.join(",")]))?;
+    let (status, output) = run.end()?;
+    expect_eq("exit status", status, Some(0)).map_err(|problem| format!("{problem}: {output}"))?;
+    let json = output.lines().find(|line| line.starts_with('{')).ok_or_else(|| format!("no JSON: {output}"))?;
+    let found: serde_json::Value = serde_json::from_str(json)?;
+    let of = |name: &str| found[name].as_u64().unwrap_or_default();
+    expect_eq("runs that passed, and those that were not disturbed", (of("passed"), of("undisturbed")), (4, 0))
+        .map_err(|problem| format!("{problem}: {output}"))?;
     Ok(place.nothing_is_left(&run)?)
 }
 

@@ -71,7 +71,7 @@ pub fn start(options: &Options, folder: &Path) -> Result<(Box<dyn Stack>, Set), 
     let shared = options.isolation == Isolation::Shared;
     let namespace = if shared { namespace::new() } else { String::new() };
     let containers = Containers { set: set.clone(), shared };
-    let stack = Remote::connect(remote::threads()?, &set.endpoints()?, namespace, Box::new(containers))?;
+    let stack = Remote::connect(remote::threads()?, &set.endpoints()?, namespace, Box::new(containers))?.relayed()?;
     Ok((Box::new(stack), set))
 }
 

@@ -1,18 +1,24 @@
-//! A TCP relay before the embedded broker, which can break all connections and refuse new ones.
+//! A relay before a Kafka broker: it can break all connections and refuse new ones, knows which requests there were, and
+//! can hold one of them, at which a subject can be killed.
 //!
-//! librdkafka's mock cluster can do this itself, but only by closing its listening socket and binding the port again. This
-//! fails, and ends the whole process, when another thread is just starting a child, which has a copy of the socket until
-//! it executes its program.
+//! librdkafka's mock cluster can break connections itself, but only by closing its listening socket and binding the port
+//! again. This fails, and ends the whole process, when another thread is just starting a child, which has a copy of the
+//! socket until it executes its program. Other brokers can do none of this.
+
+mod frames;
+mod requests;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use self::requests::Requests;
+use crate::calls::Moment;
 use crate::proxy::bind;
 
 /// A relay on a port that the kernel picks. It ends with its runtime.
@@ -20,16 +26,18 @@ pub(super) struct Relay {
     pub address: SocketAddr,
     /// Whether connections are accepted. All of them are broken whenever this value is set, to whatever.
     is_up: watch::Sender<bool>,
+    route: Route,
 }
 
 impl Relay {
-    /// Relays connections to `broker`.
+    /// Relays connections to `broker`. Where the broker tells clients its address, the relay tells them its own.
     pub(super) fn start(runtime: &Handle, broker: SocketAddr) -> io::Result<Self> {
         let _context = runtime.enter();
         let (listener, address) = bind()?;
         let (is_up, state) = watch::channel(true);
-        runtime.spawn(serve(listener, broker, state));
-        Ok(Self { address, is_up })
+        let route = Route { broker, relay: address, requests: Arc::default() };
+        runtime.spawn(serve(listener, route.clone(), state));
+        Ok(Self { address, is_up, route })
     }
 
     /// Breaks all connections. New ones are refused from now on unless `up`.
@@ -37,18 +45,57 @@ impl Relay {
         // It fails only when nobody relays any more.
         let _ = self.is_up.send(up);
     }
+
+    /// The names of the requests so far that can be held, in the order of their arrival.
+    pub(super) fn requests(&self) -> Vec<&'static str> {
+        self.route.with_requests(|requests| requests.names().to_vec())
+    }
+
+    /// How many requests for committed offsets there were so far.
+    pub(super) fn offset_fetches(&self) -> usize {
+        self.route.with_requests(|requests| requests.offset_fetches())
+    }
+
+    /// Holds the n-th request of this name from now on. False if there is no such request.
+    pub(super) fn hold(&self, name: &str, nth: usize, moment: Moment) -> bool {
+        self.route.with_requests(|requests| requests.hold(name, nth, moment))
+    }
+
+    /// Whether the request that [`Self::hold`] was asked to hold has come, and has taken effect if it was to.
+    pub(super) fn holds(&self) -> bool {
+        self.route.with_requests(|requests| requests.holds())
+    }
+
+    /// How many connections have asked for committed offsets so far.
+    pub(super) fn fetching_connections(&self) -> usize {
+        self.route.with_requests(|requests| requests.fetching_connections())
+    }
 }
 
-async fn serve(listener: TcpListener, broker: SocketAddr, state: watch::Receiver<bool>) {
+/// What the connections of a relay have in common.
+#[derive(Clone)]
+struct Route {
+    broker: SocketAddr,
+    relay: SocketAddr,
+    requests: Arc<Mutex<Requests>>,
+}
+
+impl Route {
+    fn with_requests<T>(&self, change: impl FnOnce(&mut Requests) -> T) -> T {
+        change(&mut self.requests.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn serve(listener: TcpListener, route: Route, state: watch::Receiver<bool>) {
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
-                let mut state = state.clone();
+                let (mut state, route) = (state.clone(), route.clone());
                 // A connection that is refused is closed before it has carried anything.
                 if *state.borrow_and_update() {
                     tokio::spawn(async move {
                         tokio::select! {
-                            _ = relay(client, broker) => {}
+                            _ = relay(client, route) => {}
                             _ = state.changed() => {}
                         }
                     });
@@ -61,10 +108,16 @@ async fn serve(listener: TcpListener, broker: SocketAddr, state: watch::Receiver
 }
 
 /// Relays a connection until one side closes it.
-async fn relay(mut client: TcpStream, broker: SocketAddr) -> io::Result<()> {
-    let mut broker = TcpStream::connect(broker).await?;
+async fn relay(mut client: TcpStream, route: Route) -> io::Result<()> {
+    let mut broker = TcpStream::connect(route.broker).await?;
     client.set_nodelay(true)?;
     broker.set_nodelay(true)?;
-    copy_bidirectional(&mut client, &mut broker).await?;
-    Ok(())
+    let (from_client, to_client) = client.split();
+    let (from_broker, to_broker) = broker.split();
+    let connection = frames::Connection::new(route);
+    // A side that has closed its half of the connection sends nothing any more, and the other half is of no use then.
+    tokio::select! {
+        ended = connection.requests(from_client, to_broker) => ended,
+        ended = connection.answers(from_broker, to_client) => ended,
+    }
 }

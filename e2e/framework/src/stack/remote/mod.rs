@@ -9,6 +9,7 @@ mod queues;
 mod running;
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,8 +29,9 @@ pub(crate) use self::clients::{Access, Endpoints, dynamodb, s3};
 use self::running::Before;
 use super::embedded::glue::{self, Catalog};
 use super::kafka::Client as Kafka;
+use super::relay::Relay;
 use super::{Commits, QueueDepth, Record, Resources, Stack, StackError, namespace};
-use crate::calls::Calls;
+use crate::calls::{Calls, Moment};
 use crate::proxy::service::{GLUE, Service};
 use crate::proxy::{self, Proxy, Upstreams};
 use crate::resign::Signer;
@@ -47,6 +49,9 @@ const NOBODYS_KEY: &str = "e2e";
 
 /// Why there are no databases.
 const NO_CATALOG: &str = "the framework creates and observes Glue databases on the stacks embedded and docker only; run the case on one of them";
+
+/// The variable by which a subject finds Kafka.
+const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP_SERVERS";
 
 /// How many objects are read at once.
 const READS: usize = 8;
@@ -75,6 +80,8 @@ pub(crate) struct Remote {
     dynamodb: aws_sdk_dynamodb::Client,
     s3: aws_sdk_s3::Client,
     sqs: aws_sdk_sqs::Client,
+    /// What is before the broker, if the subject reaches it through a relay.
+    relay: Option<Relay>,
     /// The Glue catalog in this process, where the services have none.
     catalog: Option<Catalog>,
     region: String,
@@ -122,7 +129,7 @@ impl Remote {
         let proxy = Proxy::start(runtime.handle(), &upstreams, &calls)
             .map_err(|error| StackError::new("opening the recording proxy's ports", error))?;
         let mut environment = proxy.environment(&endpoints.region, access_key, secret_key);
-        environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), endpoints.kafka.clone());
+        environment.insert(BOOTSTRAP.to_owned(), endpoints.kafka.clone());
         Ok(Self {
             namespace,
             before: None,
@@ -133,12 +140,27 @@ impl Remote {
             dynamodb: dynamodb(endpoints)?,
             s3: s3(endpoints)?,
             sqs: sqs(endpoints)?,
+            relay: None,
             catalog,
             region: endpoints.region.clone(),
             created: Mutex::default(),
             backing,
             runtime: Some(runtime),
         })
+    }
+
+    /// Lets the subject reach the broker through a relay, which can disturb this subject alone. It needs a single broker
+    /// at an address of this machine; otherwise there is none.
+    pub(crate) fn relayed(mut self) -> Result<Self, StackError> {
+        let Some(bootstrap) = self.environment.get_mut(BOOTSTRAP) else { return Ok(self) };
+        let broker = bootstrap.parse::<SocketAddr>().ok().filter(|broker| broker.ip() == Ipv4Addr::LOCALHOST);
+        if let (Some(broker), Some(runtime)) = (broker, &self.runtime) {
+            let relay = Relay::start(runtime.handle(), broker);
+            let relay = relay.map_err(|error| StackError::new("starting a relay before Kafka", error))?;
+            *bootstrap = relay.address.to_string();
+            self.relay = Some(relay);
+        }
+        Ok(self)
     }
 
     /// Connects to the services for a pipeline that runs already, and uses its names. No topic, table or bucket is
@@ -258,6 +280,33 @@ impl Stack for Remote {
     fn produce(&self, records: &[Record]) -> Result<(), StackError> {
         let named = |record: &Record| Record { topic: self.real(&record.topic), ..record.clone() };
         self.kafka.produce(&records.iter().map(named).collect::<Vec<_>>())
+    }
+
+    fn kafka_requests(&self) -> Result<Vec<&'static str>, StackError> {
+        Ok(self.relay.as_ref().map(Relay::requests).unwrap_or_default())
+    }
+
+    fn hold_kafka_request(&self, name: &str, nth: usize, moment: Moment) -> Result<bool, StackError> {
+        Ok(self.relay.as_ref().is_some_and(|relay| relay.hold(name, nth, moment)))
+    }
+
+    fn holds_kafka_request(&self, _name: &str) -> Result<bool, StackError> {
+        Ok(self.relay.as_ref().is_some_and(Relay::holds))
+    }
+
+    fn set_broker_up(&self, up: bool) -> Result<bool, StackError> {
+        if let Some(relay) = &self.relay {
+            relay.set(up);
+        }
+        Ok(self.relay.is_some())
+    }
+
+    fn offset_fetches(&self) -> Result<Option<usize>, StackError> {
+        Ok(self.relay.as_ref().map(Relay::offset_fetches))
+    }
+
+    fn fetching_connections(&self) -> Option<usize> {
+        self.relay.as_ref().map(Relay::fetching_connections)
     }
 
     fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), StackError> {
