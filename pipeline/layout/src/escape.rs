@@ -139,6 +139,14 @@ mod tests {
         assert!(escaped(&kanji).starts_with(&format!("{}~", "%E6%9D%B1".repeat(14))), "{}", escaped(&kanji));
     }
 
+    #[test]
+    fn a_shortened_value_may_lack_the_end_of_an_escape() {
+        for start in [128, 127, 126] {
+            let text = format!("{}~{}", "x".repeat(start), "a".repeat(64));
+            assert_eq!(unescape(&text), Some(Value::Shortened(text.clone())), "{text}");
+        }
+    }
+
     /// Long values that differ only behind their kept beginning have different forms, and so has a value that reads
     /// like a shortened one.
     #[test]
@@ -162,6 +170,10 @@ mod tests {
             "東",
             &"x".repeat(181),
             &format!("{}~{}", "x".repeat(128), "g".repeat(64)),
+            // Too short a beginning, one with a character that would be escaped, and one that is too long.
+            &format!("{}~{}", "x".repeat(125), "a".repeat(64)),
+            &format!("{} ~{}", "x".repeat(127), "a".repeat(64)),
+            &format!("{}~{}", "x".repeat(129), "a".repeat(64)),
         ] {
             assert_eq!(unescape(text), None, "{text}");
         }

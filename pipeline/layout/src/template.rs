@@ -263,6 +263,13 @@ mod tests {
     }
 
     #[test]
+    fn a_field_writes_its_folder() {
+        let (field, mut out) = (Field::new("door.fl/r"), "a/".to_owned());
+        field.write("50%", &mut out);
+        assert_eq!((field.name(), out.as_str()), ("door.fl/r", "a/door.fl%2Fr=50%25"));
+    }
+
+    #[test]
     fn the_longest_key_is_known() {
         let template = Template::new("raw", vec![Folder::field("a")]);
         let name = Name { folders: vec![Value::Whole("x".into())], file: file(i32::MIN, i64::MAX) };

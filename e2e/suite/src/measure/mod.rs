@@ -131,8 +131,8 @@ fn executable() -> Result<(), String> {
     let path = itself()?.with_file_name("fms");
     let what = "executable `fms`, as it was built";
     match fs::metadata(&path) {
-        Ok(file) => row(what, &megabytes(file.len()), "< 40 MB, stripped", file.len() < 40_000_000),
-        Err(_) => row(what, "not built", "< 40 MB, stripped: build it with --bin fms", false),
+        Ok(file) => row(what, &megabytes(file.len()), "< 30 MB, stripped", file.len() < 30_000_000),
+        Err(_) => row(what, "not built", "< 30 MB, stripped: build it with --bin fms", false),
     }
     Ok(())
 }
