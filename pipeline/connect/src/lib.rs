@@ -12,6 +12,7 @@ mod convert;
 pub mod deadletter;
 mod intent;
 mod kafka;
+pub mod loggers;
 pub mod metrics;
 mod plugins;
 pub mod providers;

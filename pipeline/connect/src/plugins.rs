@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use serde_json::{Value, json};
 
 use crate::config::common::{self, COMMON};
-use crate::config::file::Definition;
+use crate::config::file::{Definition, TargetState};
 use crate::config::{PASSTHROUGH, reference, shown};
 use crate::convert::Converter;
 use crate::settings::Settings;
@@ -66,6 +66,12 @@ impl Plugins {
         })
     }
 
+    /// Whether the two classes are of different kinds of sink. One that does not exist is of no kind.
+    pub(crate) fn are_different(&self, one: &str, other: &str) -> bool {
+        let kinds = (self.of_class(one), self.of_class(other));
+        matches!(kinds, (Some(one), Some(other)) if one.classes() != other.classes())
+    }
+
     /// Makes every check that needs no network. The error has every problem found.
     pub(crate) fn check(&self, definition: &Definition) -> Result<CheckedConfig, Vec<ConfigError>> {
         let kind = self.kind(definition).map_err(|error| vec![error])?;
@@ -117,6 +123,7 @@ impl Plugins {
             name: given.get("name").cloned().unwrap_or_default(),
             written: given.clone(),
             values: given.iter().map(value).collect(),
+            state: TargetState::Running,
         };
         let mut problems = self.check(&definition).err().unwrap_or_default();
         if let Some(class) = given.get("connector.class")

@@ -10,6 +10,26 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use crate::config::ConfigError;
 use crate::providers::Providers;
 
+/// What is wanted of a connector, in the words of Kafka Connect's `initial_state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "UPPERCASE", ascii_case_insensitive)]
+pub enum TargetState {
+    /// Its tasks run.
+    #[default]
+    Running,
+    /// Its tasks keep their partitions and take no records.
+    Paused,
+    /// It has no tasks.
+    Stopped,
+}
+
+impl TargetState {
+    /// Kafka Connect's name for it.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// A connector as its file defines it, not yet checked against any keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
@@ -21,6 +41,26 @@ pub struct Definition {
     pub written: BTreeMap<String, String>,
     /// The values with `${env:…}` and `${file:…}` filled in.
     pub values: BTreeMap<String, String>,
+    /// What is wanted of it.
+    pub state: TargetState,
+}
+
+impl Definition {
+    /// Where it is from, for messages.
+    pub(crate) fn origin(&self) -> String {
+        if self.file.as_os_str().is_empty() { "made by REST".into() } else { self.file.display().to_string() }
+    }
+
+    /// A connector that no file defines.
+    pub(crate) fn made(
+        written: BTreeMap<String, String>,
+        state: TargetState,
+        providers: &Providers,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let name = written.get("name").cloned().unwrap_or_default();
+        let values = resolved(&name, &written, providers)?;
+        Ok(Self { file: PathBuf::new(), name, written, values, state })
+    }
 }
 
 /// Why a file defines no connector.
@@ -109,6 +149,16 @@ pub fn parse(file: &Path, text: &str, providers: &Providers) -> Result<Definitio
         Some(Node::Object(_)) => return Err(wrong("`name` is an object; expected a text".into())),
         None => None,
     };
+    let state = match (fields.contains_key("config"), fields.remove("initial_state")) {
+        (_, None) => TargetState::Running,
+        (true, Some(Node::Text(state))) => state
+            .parse()
+            .map_err(|_| wrong(format!("`initial_state` is `{state}`; allowed: RUNNING, PAUSED, STOPPED")))?,
+        (true, Some(Node::Object(_))) => return Err(wrong("`initial_state` is an object; expected a text".into())),
+        (false, Some(_)) => {
+            return Err(wrong("`initial_state` stands beside `config`: put all settings into `config`".into()));
+        }
+    };
     let nested = match fields.remove("config") {
         Some(Node::Object(Object(nested))) => {
             if let Some(other) = fields.keys().next() {
@@ -136,30 +186,74 @@ pub fn parse(file: &Path, text: &str, providers: &Providers) -> Result<Definitio
     };
     written.insert("name".into(), name.clone());
 
-    let mut values = BTreeMap::new();
-    let mut problems = Vec::new();
-    for (key, value) in &written {
-        match providers.resolve(value) {
-            Ok(resolved) => drop(values.insert(key.clone(), resolved)),
-            Err(error) => problems.push(FileError::Value {
-                file: file.into(),
-                error: ConfigError::new(&name, key, Some(value), error.to_string()),
-            }),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
+    let values = resolved(&name, &written, providers).map_err(|wrong| {
+        wrong.into_iter().map(|error| FileError::Value { file: file.into(), error }).collect::<Vec<_>>()
+    })?;
     let name = values["name"].clone();
-    Ok(Definition { file: file.into(), name, written, values })
+    Ok(Definition { file: file.into(), name, written, values, state })
 }
 
-/// Reads a flat JSON object of values, as REST's validation gets it.
+/// The values with `${env:…}` and `${file:…}` filled in.
+fn resolved(
+    name: &str,
+    written: &BTreeMap<String, String>,
+    providers: &Providers,
+) -> Result<BTreeMap<String, String>, Vec<ConfigError>> {
+    let mut values = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (key, value) in written {
+        match providers.resolve(value) {
+            Ok(resolved) => drop(values.insert(key.clone(), resolved)),
+            Err(error) => problems.push(ConfigError::new(name, key, Some(value), error.to_string())),
+        }
+    }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
+}
+
+/// Reads a flat JSON object of values, as REST gets it.
 pub fn values(json: &[u8]) -> Result<BTreeMap<String, String>, String> {
-    let values = match serde_json::from_slice(json).map_err(|error| error.to_string())? {
-        Node::Object(Object(values)) => values,
-        Node::Text(_) => return Err("it is not a JSON object".into()),
+    match serde_json::from_slice(json).map_err(|error| error.to_string())? {
+        Node::Object(object) => texts(object),
+        Node::Text(_) => Err("it is not a JSON object".into()),
+    }
+}
+
+/// A connector as REST's request to create one gives it.
+pub(crate) struct Creation {
+    /// `name`, or an empty text.
+    pub name: String,
+    /// `config`.
+    pub config: BTreeMap<String, String>,
+    /// `initial_state`.
+    pub state: TargetState,
+}
+
+/// Reads a request to create a connector.
+pub(crate) fn creation(json: &[u8]) -> Result<Creation, String> {
+    let Node::Object(Object(mut fields)) = serde_json::from_slice(json).map_err(|error| error.to_string())? else {
+        return Err("it is not a JSON object".into());
     };
+    let mut text = |key: &str| match fields.remove(key) {
+        Some(Node::Text(text)) => Ok(Some(text)),
+        Some(Node::Object(_)) => Err(format!("`{key}` is an object; expected a text")),
+        None => Ok(None),
+    };
+    let name = text("name")?.unwrap_or_default().trim().to_owned();
+    let state = text("initial_state")?.map_or(Ok(TargetState::Running), |state| {
+        state.parse().map_err(|_| format!("`initial_state` is `{state}`; allowed: RUNNING, PAUSED, STOPPED"))
+    })?;
+    let config = match fields.remove("config") {
+        Some(Node::Object(object)) => texts(object)?,
+        Some(Node::Text(_)) => return Err("`config` is a text; expected an object".into()),
+        None => return Err("it has no `config`".into()),
+    };
+    match fields.keys().next() {
+        Some(other) => Err(format!("it has an unknown field `{other}`; known: name, config, initial_state")),
+        None => Ok(Creation { name, config, state }),
+    }
+}
+
+fn texts(Object(values): Object) -> Result<BTreeMap<String, String>, String> {
     let text = |(key, value)| match value {
         Node::Text(value) => Ok((key, value)),
         Node::Object(_) => Err(format!("`{key}` is an object; expected a text, a number or a boolean")),

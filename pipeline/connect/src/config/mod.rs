@@ -468,6 +468,7 @@ mod tests {
             name: "vehicles".into(),
             written: values.iter().map(|(key, written, _)| ((*key).to_owned(), (*written).to_owned())).collect(),
             values: values.iter().map(|(key, _, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            state: file::TargetState::Running,
         };
         let wrong = definition(&[("table", "t", "t"), ("flush.size", "${env:X}", "ENV-SECRET")]);
         let problems = Config::of(&wrong, &[KEYS]).unwrap_err();

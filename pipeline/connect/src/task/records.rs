@@ -28,7 +28,7 @@ impl Task {
     /// Serves the events of the consumer and takes the records that have come, as many as one pass allows.
     pub(super) fn consume(&mut self) -> Result<Intake, TaskError> {
         for _ in 0..BATCHES {
-            self.pulse.is_doing(LoopStep::Polling);
+            self.status.pulse().is_doing(LoopStep::Polling);
             // Events come before records, because a record may be of a partition that was assigned just now.
             self.serve()?;
             if !self.taking {
@@ -37,7 +37,7 @@ impl Task {
             if self.sink.is_full()? {
                 return Ok(Intake::Full);
             }
-            self.pulse.is_doing(LoopStep::Putting);
+            self.status.pulse().is_doing(LoopStep::Putting);
             let batch = self.consumer.take();
             let result = self.put_all(&batch);
             let full = batch.is_full();
@@ -62,7 +62,14 @@ impl Task {
         let result = batch.iter().try_for_each(|record| {
             let owned = match run {
                 Some((first, owned)) if record.is_beside(first) => owned,
-                Some(_) | None => self.owned.position(record.topic(), record.partition()),
+                Some(_) | None => {
+                    let owned = self.owned.position(record.topic(), record.partition());
+                    if let Some(i) = owned {
+                        let owned = &mut self.owned[i];
+                        self.status.topics().note(&owned.partition.topic, &mut owned.noted);
+                    }
+                    owned
+                }
             };
             run = Some((record, owned));
             match (record.error(), owned) {

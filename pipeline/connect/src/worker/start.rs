@@ -9,7 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::{Metadata, MetadataTopic};
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::error::{StartError, in_file};
@@ -21,7 +21,7 @@ use crate::settings::Settings;
 use crate::{ConfigError, SinkConnector, TaskFactory, deadletter};
 
 /// What connectors found in the cluster while they started.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct ClusterView {
     /// The cluster's id.
     pub cluster_id: Option<String>,
@@ -61,7 +61,7 @@ impl CheckedConnector {
     pub fn start(
         &self,
         settings: &Settings,
-        runtime: &Runtime,
+        runtime: &Handle,
         seen: &mut ClusterView,
         stop: &watch::Receiver<bool>,
     ) -> Result<TaskFactory, Vec<StartError>> {
@@ -80,7 +80,7 @@ impl CheckedConnector {
 
         seen.topics.extend(metadata.topics().iter().map(|topic| topic.name().to_owned()));
         let mut problems = self.missing_topics(&metadata);
-        let letters = deadletter::ensure_topic(config, &settings.producer, runtime.handle(), stop);
+        let letters = deadletter::ensure_topic(config, &settings.producer, runtime, stop);
         problems.extend(letters.err().unwrap_or_default());
         match self.start_sink(runtime, stop) {
             Some(Ok(sink)) if problems.is_empty() => Ok(sink),
@@ -93,8 +93,8 @@ impl CheckedConnector {
     }
 
     /// Starts the sink. `None` if the worker was told to stop meanwhile.
-    fn start_sink(&self, runtime: &Runtime, stop: &watch::Receiver<bool>) -> Option<Result<TaskFactory, ConfigError>> {
-        let (kind, config, handle) = (Arc::clone(&self.kind), self.spec.config.clone(), runtime.handle().clone());
+    fn start_sink(&self, runtime: &Handle, stop: &watch::Receiver<bool>) -> Option<Result<TaskFactory, ConfigError>> {
+        let (kind, config, handle) = (Arc::clone(&self.kind), self.spec.config.clone(), runtime.clone());
         let start = runtime.spawn_blocking(move || kind.start(&config, &handle));
         let mut stop = stop.clone();
         runtime.block_on(async {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use insta::assert_snapshot;
 use rdkafka::mocking::MockCluster;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::file;
 use crate::providers::Providers;
+use crate::task::{TaskError, TaskSpec};
 use crate::{Config, ConfigError, ExclusiveTarget, Key, SinkError, ValueType};
 
 struct TestSink;
@@ -85,11 +87,7 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
 }
 
 /// Runs a worker, lets `check` look at it, stops it.
-fn running(
-    worker: Worker,
-    run: fn(TaskSpec) -> Result<(), TaskError>,
-    check: impl FnOnce(SocketAddr),
-) -> WorkerOutcome {
+fn running(worker: Worker, run: Run, check: impl FnOnce(SocketAddr)) -> WorkerOutcome {
     let address = worker.address();
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = thread::spawn(move || worker.run_tasks(|| async { drop(stopped.await) }, run));
@@ -102,7 +100,7 @@ fn running(
 fn until_stopped(mut spec: TaskSpec) -> Result<(), TaskError> {
     let runtime = spec.runtime.clone();
     runtime.block_on(async {
-        spec.shutdown.wait_for(|stop| *stop).await.unwrap();
+        spec.orders.stopped().await;
     });
     Ok(())
 }
@@ -311,7 +309,7 @@ fn a_task_that_waits_for_its_restart_is_not_well() {
     let cluster = cluster(&["t"]);
     let connector = json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x", "tasks.max": 4});
     let mut worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
-    worker.restart_backoff_max = Duration::from_mins(10);
+    worker.herder.restart_backoff_max = Duration::from_mins(10);
     let outcome = running(worker, some_fail, |address| {
         let state = || get(address, "/connectors/a/tasks/2/status").1;
         wait_for(state, |task| task.contains(r#""state":"RESTARTING","trace":"the bucket is gone (restart "#));

@@ -1,0 +1,417 @@
+//! The connectors of a worker while it runs: what REST creates, changes and deletes.
+//!
+//! Changes are made one after the other, as in Kafka Connect's standalone worker. A configuration that could not start
+//! is refused before anything that runs is touched. A connector is changed by stopping its tasks, which flush, commit
+//! and leave their group, and by starting others, which go on where those have ended; so a change loses nothing and
+//! repeats nothing, like a restart of the worker.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::LEAVE_TIMEOUT;
+use super::client::{split_memory, task_client};
+use super::conflicts::conflicts;
+use super::error::StartError;
+use super::operation::OperationError;
+use super::start::{CheckedConnector, ClusterView};
+use super::store::Store;
+use super::tasks::{Run, RunningTask, stop_all};
+use crate::budget::MemoryPool;
+use crate::config::file::{Definition, TargetState};
+use crate::config::shown::{self, HIDDEN};
+use crate::metrics::TaskMetrics;
+use crate::plugins::Plugins;
+use crate::providers::Providers;
+use crate::settings::Settings;
+use crate::sink::RetryLimits;
+use crate::status::{State, Status, TaskStatus};
+use crate::task::{Orders, TaskSpec, Wanted};
+use crate::{ConfigError, TaskFactory};
+
+/// What all connectors of a worker have in common, and the connectors.
+pub(crate) struct Herder {
+    pub(super) settings: Settings,
+    pub(super) plugins: Plugins,
+    pub(super) providers: Providers,
+    pub(super) store: Option<Store>,
+    pub(super) runtime: Handle,
+    pub(super) status: Arc<Status>,
+    pub(super) memory: MemoryPool,
+    pub(super) run: Run,
+    pub(super) restart_backoff_max: Duration,
+    /// Becomes true when the worker stops.
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) connectors: Mutex<Connectors>,
+}
+
+/// The connectors by name, and what of the cluster is known.
+#[derive(Default)]
+pub(super) struct Connectors {
+    pub all: BTreeMap<String, Connector>,
+    pub seen: ClusterView,
+}
+
+/// A connector that passed every check that needs no network.
+pub(super) struct Connector {
+    pub checked: Arc<CheckedConnector>,
+    /// Makes its tasks. A connector that is stopped, or that has failed to start, has none.
+    pub factory: Option<TaskFactory>,
+    pub target: TargetState,
+    pub tasks: Vec<RunningTask>,
+}
+
+impl Connector {
+    pub fn new(checked: CheckedConnector, factory: Option<TaskFactory>) -> Self {
+        let target = checked.definition.state;
+        Self { checked: Arc::new(checked), factory, target, tasks: Vec::new() }
+    }
+}
+
+impl Herder {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Connectors> {
+        self.connectors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the tasks of all connectors.
+    pub fn start_all(&self) {
+        let mut connectors = self.lock();
+        let names: Vec<_> = connectors.all.keys().cloned().collect();
+        // The number of all tasks decides what each of them may hold.
+        let total = connectors.all.values().map(|connector| connector.checked.tasks() as usize).sum();
+        for name in names {
+            self.start_tasks(&mut connectors, &name, total);
+        }
+    }
+
+    /// Stops the tasks of all connectors. Gives whether they have ended in time.
+    pub fn stop_all(&self) -> bool {
+        let connectors = self.lock();
+        stop_all(connectors.all.values().flat_map(|connector| &connector.tasks), self.stop_timeout())
+    }
+
+    fn stop_timeout(&self) -> Duration {
+        self.settings.shutdown_timeout.saturating_add(LEAVE_TIMEOUT)
+    }
+
+    /// Creates a connector.
+    pub fn create(
+        &self,
+        name: &str,
+        config: BTreeMap<String, String>,
+        state: TargetState,
+    ) -> Result<(), OperationError> {
+        self.check_changes()?;
+        let mut connectors = self.lock();
+        let definition = self.define(name, config, state)?;
+        let checked = self.check(definition)?;
+        if connectors.all.contains_key(name) {
+            return Err(OperationError::Conflict(format!("Connector {name} already exists")));
+        }
+        self.replace(&mut connectors, checked)
+    }
+
+    /// Gives a connector this configuration. The result is true if there was none of that name. Of a secret that is
+    /// given as [`HIDDEN`], as REST shows it, the value stays as it is.
+    pub fn configure(&self, name: &str, mut config: BTreeMap<String, String>) -> Result<bool, OperationError> {
+        self.check_changes()?;
+        let mut connectors = self.lock();
+        let known = connectors.all.get(name);
+        if let Some(known) = known {
+            let written = &known.checked.definition.written;
+            for (key, value) in &mut config {
+                if value == HIDDEN && shown::is_secret(key) {
+                    value.clone_from(written.get(key).unwrap_or(value));
+                }
+            }
+        }
+        let (created, state) = (known.is_none(), known.map_or(TargetState::Running, |known| known.target));
+        let checked = self.check(self.define(name, config, state)?)?;
+        self.replace(&mut connectors, checked)?;
+        Ok(created)
+    }
+
+    /// Changes some keys of a connector's configuration; one without a value is removed.
+    pub fn patch(&self, name: &str, patch: BTreeMap<String, Option<String>>) -> Result<(), OperationError> {
+        self.check_changes()?;
+        let mut config = {
+            let connectors = self.lock();
+            let known = connectors.all.get(name).ok_or_else(|| not_found(name))?;
+            known.checked.definition.written.clone()
+        };
+        for (key, value) in patch {
+            match value {
+                Some(value) if value == HIDDEN && shown::is_secret(&key) => {}
+                Some(value) => drop(config.insert(key, value)),
+                None => drop(config.remove(&key)),
+            }
+        }
+        self.configure(name, config).map(drop)
+    }
+
+    /// Deletes a connector. The offsets of its group stay.
+    pub fn delete(&self, name: &str) -> Result<(), OperationError> {
+        self.check_changes()?;
+        let mut connectors = self.lock();
+        if !connectors.all.contains_key(name) {
+            return Err(not_found(name));
+        }
+        self.stop_tasks(&mut connectors, name);
+        connectors.all.remove(name);
+        self.status.remove(name);
+        self.share_memory(&connectors);
+        info!(connector = name, "the connector was deleted");
+        match &self.store {
+            Some(store) => store.forget(name).map_err(|error| not_kept(name, &error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses every change, unless the worker's settings allow them.
+    pub fn check_changes(&self) -> Result<(), OperationError> {
+        if self.settings.rest_changes {
+            return Ok(());
+        }
+        Err(OperationError::Forbidden(
+            "this worker runs the connectors of its files, and REST may not change them: change the file and restart the \
+             worker, or set CONNECT_REST_CHANGES_ENABLE=true"
+                .into(),
+        ))
+    }
+
+    fn define(
+        &self,
+        name: &str,
+        mut config: BTreeMap<String, String>,
+        state: TargetState,
+    ) -> Result<Definition, OperationError> {
+        if let Some(own) = config.get("name").filter(|own| *own != name) {
+            return Err(OperationError::BadRequest(format!(
+                "the configuration's `name` is `{own}`, but the connector that is asked for is `{name}`"
+            )));
+        }
+        if name.chars().any(char::is_control) {
+            return Err(OperationError::BadRequest("the connector's name has control characters".into()));
+        }
+        config.insert("name".into(), name.into());
+        Definition::made(config, state, &self.providers).map_err(|wrong| invalid(&wrong))
+    }
+
+    /// Makes the checks that need no network.
+    fn check(&self, definition: Definition) -> Result<CheckedConnector, OperationError> {
+        CheckedConnector::new(definition, &self.plugins).map_err(|wrong| refusal(wrong))
+    }
+
+    /// Starts the sink of a connector, and checks the connector beside the others.
+    fn start(
+        &self,
+        connectors: &mut Connectors,
+        checked: &CheckedConnector,
+    ) -> Result<Option<TaskFactory>, OperationError> {
+        let factory = if checked.definition.state == TargetState::Stopped {
+            None
+        } else {
+            let started = checked.start(&self.settings, &self.runtime, &mut connectors.seen, &self.stopping);
+            if *self.stopping.borrow() {
+                return Err(OperationError::Internal("the worker stops".into()));
+            }
+            Some(started.map_err(refusal)?)
+        };
+        let name = &checked.definition.name;
+        let others = connectors.all.iter().filter(|(other, _)| *other != name);
+        let mut beside: Vec<&CheckedConnector> = others.map(|(_, connector)| &*connector.checked).collect();
+        beside.push(checked);
+        let wrong = conflicts(&beside, &connectors.seen.topics);
+        if wrong.is_empty() { Ok(factory) } else { Err(refusal(wrong)) }
+    }
+
+    /// Puts a connector in the place of the one of its name, if there is one.
+    fn replace(&self, connectors: &mut Connectors, checked: CheckedConnector) -> Result<(), OperationError> {
+        let factory = self.start(connectors, &checked)?;
+        let name = checked.definition.name.clone();
+        if let Some(store) = &self.store {
+            store.keep(&checked.definition, checked.definition.state).map_err(|error| not_kept(&name, &error))?;
+        }
+        self.stop_tasks(connectors, &name);
+        self.status.configured(&name, shown::all_shown(&checked.definition.written));
+        connectors.all.insert(name.clone(), Connector::new(checked, factory));
+        let total = self.task_count(connectors, &name);
+        self.start_tasks(connectors, &name, total);
+        info!(connector = name, "the connector was configured");
+        Ok(())
+    }
+
+    /// The number of all tasks once those of this connector run too.
+    fn task_count(&self, connectors: &Connectors, name: &str) -> usize {
+        let count = |(own, connector): (&String, &Connector)| {
+            if own == name { connector.checked.tasks() as usize } else { connector.tasks.len() }
+        };
+        connectors.all.iter().map(count).sum()
+    }
+
+    /// Starts the sink of a connector again, from which tasks that are restarted later come. Those that run go on.
+    pub(super) fn start_again(&self, connectors: &mut Connectors, name: &str) {
+        let Some(connector) = connectors.all.get_mut(name) else { return };
+        let checked = Arc::clone(&connector.checked);
+        match checked.start(&self.settings, &self.runtime, &mut connectors.seen, &self.stopping) {
+            Ok(factory) => {
+                connector.factory = Some(factory);
+                self.status.set(name, connector_state(connector.target));
+            }
+            Err(wrong) => self.status.set(name, State::Failed(sentences(&wrong))),
+        }
+    }
+
+    /// Starts the sink of a connector, and its tasks.
+    pub(super) fn begin(&self, connectors: &mut Connectors, name: &str) {
+        let Some(checked) = connectors.all.get(name).map(|connector| Arc::clone(&connector.checked)) else { return };
+        match checked.start(&self.settings, &self.runtime, &mut connectors.seen, &self.stopping) {
+            Ok(factory) => {
+                if let Some(connector) = connectors.all.get_mut(name) {
+                    connector.factory = Some(factory);
+                }
+                let total = self.task_count(connectors, name);
+                self.start_tasks(connectors, name, total);
+            }
+            Err(wrong) => {
+                let trace = sentences(&wrong);
+                error!(connector = name, "the connector failed to start: {trace}");
+                if let Some(connector) = connectors.all.get_mut(name) {
+                    connector.factory = None;
+                }
+                self.status.set_tasks(name, 0);
+                self.status.set(name, State::Failed(trace));
+            }
+        }
+    }
+
+    /// Starts the tasks of a connector that is not stopped. `total` is the number of all tasks, with these.
+    fn start_tasks(&self, connectors: &mut Connectors, name: &str, total: usize) {
+        let Some(connector) = connectors.all.get_mut(name) else { return };
+        self.status.set(name, connector_state(connector.target));
+        let Some(factory) = connector.factory.clone().filter(|_| connector.target != TargetState::Stopped) else {
+            self.status.set_tasks(name, 0);
+            return;
+        };
+        let statuses = self.status.set_tasks(name, connector.checked.tasks());
+        let (queues, limit) = split_memory(self.settings.buffer_memory, total);
+        self.memory.set_limit(limit);
+        for (task, status) in (0..).zip(statuses) {
+            let started = self.start_task(connector, &factory, task, status, queues / total.max(1));
+            connector.tasks.push(started);
+        }
+    }
+
+    /// Starts one task.
+    pub(super) fn start_task(
+        &self,
+        connector: &Connector,
+        factory: &TaskFactory,
+        task: u32,
+        status: Arc<TaskStatus>,
+        queue_bytes: usize,
+    ) -> RunningTask {
+        let CheckedConnector { spec, client, .. } = &*connector.checked;
+        // From now on the task's counters exist, at zero.
+        drop(TaskMetrics::new(&spec.name, task));
+        let paused = connector.target == TargetState::Paused;
+        let (wanted, order) = watch::channel(if paused { Wanted::Paused } else { Wanted::Running });
+        let spec = TaskSpec {
+            connector: Arc::clone(spec),
+            task,
+            sink: Arc::clone(factory),
+            client: task_client(client, &spec.name, task, queue_bytes),
+            producer: self.settings.producer.clone(),
+            runtime: self.runtime.clone(),
+            budget: self.memory.join(),
+            retry: RetryLimits::of(&spec.config),
+            orders: Orders { worker: self.stopping.clone(), task: order },
+            shutdown_timeout: self.settings.shutdown_timeout,
+            offset_flush_interval: self.settings.offset_flush_interval,
+            status,
+        };
+        RunningTask::start(spec, wanted, self.run, self.restart_backoff_max)
+    }
+
+    /// Stops the tasks of a connector and waits until they have ended.
+    pub(super) fn stop_tasks(&self, connectors: &mut Connectors, name: &str) {
+        let Some(connector) = connectors.all.get_mut(name) else { return };
+        let tasks = std::mem::take(&mut connector.tasks);
+        if !stop_all(tasks.iter(), self.stop_timeout()) {
+            warn!(connector = name, "tasks that did not end in time may stay in the group for some time yet");
+        }
+    }
+
+    /// Stops one task and waits until it has ended.
+    pub(super) fn stop_one(&self, task: &RunningTask) {
+        stop_all(std::iter::once(task), self.stop_timeout());
+    }
+
+    /// Divides the memory among the tasks that are left.
+    pub(super) fn share_memory(&self, connectors: &Connectors) {
+        let total = connectors.all.values().map(|connector| connector.tasks.len()).sum();
+        self.memory.set_limit(split_memory(self.settings.buffer_memory, total).1);
+    }
+
+    /// The settings of a connector's consumers.
+    pub(super) fn client(&self, name: &str) -> Result<ClientConfig, OperationError> {
+        let connectors = self.lock();
+        let connector = connectors.all.get(name).ok_or_else(|| not_found(name))?;
+        Ok(connector.checked.client.clone())
+    }
+}
+
+/// The state of a connector of which this is wanted.
+fn connector_state(target: TargetState) -> State {
+    match target {
+        TargetState::Running => State::Running,
+        TargetState::Paused => State::Paused,
+        TargetState::Stopped => State::Stopped,
+    }
+}
+
+pub(super) fn not_found(name: &str) -> OperationError {
+    OperationError::NotFound(format!("Connector {name} not found"))
+}
+
+/// The change was made but would not outlive the worker.
+pub(super) fn not_kept(name: &str, error: &std::io::Error) -> OperationError {
+    OperationError::Internal(format!(
+        "connector `{name}`: its file in the folder of CONNECT_REST_CHANGES_DIR cannot be written: {error}"
+    ))
+}
+
+fn invalid(wrong: &[ConfigError]) -> OperationError {
+    let errors: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+    OperationError::BadRequest(format!(
+        "Connector configuration is invalid and contains the following {} error(s):\n{}\nThe endpoint \
+         `/connector-plugins/{{connector.class}}/config/validate` tells the same of what needs no network",
+        errors.len(),
+        errors.join("\n")
+    ))
+}
+
+/// What is wrong with a configuration is the client's to correct, everything else is not.
+fn refusal(wrong: Vec<StartError>) -> OperationError {
+    let (mut config, mut others) = (Vec::new(), Vec::new());
+    for error in wrong {
+        match error {
+            StartError::Config { error, .. } => config.push(error),
+            other => others.push(other),
+        }
+    }
+    if others.is_empty() { invalid(&config) } else { OperationError::Internal(sentences(&others)) }
+}
+
+fn sentences(wrong: &[StartError]) -> String {
+    let texts = wrong.iter().map(|error| match error {
+        StartError::Config { error, .. } => error.to_string(),
+        other => other.to_string(),
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
