@@ -23,6 +23,7 @@ mod sink;
 mod status;
 mod task;
 pub mod testing;
+mod transforms;
 pub mod worker;
 
 pub use budget::{Budget, Reservation};
@@ -31,3 +32,4 @@ pub use sink::{
     Demand, ErrantRow, ExclusiveTarget, Flush, LazyOrigin, Origin, Replay, RetryLimits, SinkConnector, SinkError,
     SinkRecord, SinkTask, TaskContext, TaskFactory, Tick, TopicPartition,
 };
+pub use transforms::TopicRouter;

@@ -14,6 +14,7 @@ use crate::config::file::{Definition, TargetState};
 use crate::config::{PASSTHROUGH, reference, shown};
 use crate::convert::Converter;
 use crate::settings::Settings;
+use crate::transforms;
 use crate::{Config, ConfigError, Key, SinkConnector, ValueType, intent, kafka, providers};
 
 pub(crate) const CONSUMER: &str = PASSTHROUGH[0];
@@ -100,9 +101,24 @@ impl Plugins {
         classes.map(|class| json!({"class": class, "type": "sink", "version": env!("CARGO_PKG_VERSION")})).collect()
     }
 
+    /// The list of all plugins: the connectors, the transforms and their predicates.
+    pub fn list_all(&self) -> Value {
+        let version = env!("CARGO_PKG_VERSION");
+        let others =
+            transforms::kinds().map(|(class, kind, _)| json!({"class": class, "type": kind, "version": version}));
+        match self.list() {
+            Value::Array(connectors) => connectors.into_iter().chain(others).collect(),
+            other => other,
+        }
+    }
+
     /// The keys of this plugin, as Kafka Connect's list of `ConfigKeyInfo`; `None` for a plugin that is not there.
     pub fn keys(&self, plugin: &str) -> Option<Value> {
-        Some(reference::key_infos(&**self.of_class(plugin)?).into())
+        if let Some(sink) = self.of_class(plugin) {
+            return Some(reference::key_infos(&**sink).into());
+        }
+        let (_, _, keys) = transforms::kinds().find(|(class, _, _)| class == plugin)?;
+        Some((1_u32..).zip(keys).map(|(order, key)| reference::key_info(key, "", order)).collect())
     }
 
     /// The answer of Kafka Connect's validation of this configuration, its `ConfigInfos`. `None` for a plugin that does

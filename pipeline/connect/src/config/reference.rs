@@ -182,7 +182,8 @@ fn common_group(key: &Key) -> &'static str {
     if key.name.starts_with("errors.") { "Error Handling" } else { "Common" }
 }
 
-fn key_info(key: &Key, group: &str, order: u32) -> Value {
+/// A key as Kafka Connect's `ConfigKeyInfo`.
+pub(crate) fn key_info(key: &Key, group: &str, order: u32) -> Value {
     let documentation = match key.risk {
         Some(risk) => format!("{}. Take care: {risk}.", key.doc),
         None => format!("{}.", key.doc),

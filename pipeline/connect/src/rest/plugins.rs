@@ -1,16 +1,17 @@
 //! `/connector-plugins`: the kinds of connector that there are, their keys, and whether a configuration is right.
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::Served;
-use super::answer::{bad_request, error, ok};
+use super::answer::{bad_request, error, ok, parameters};
 use crate::config::file;
 
-pub(super) async fn list(State(served): State<Served>) -> Response {
-    ok(&served.rest.plugins.list())
+pub(super) async fn list(State(served): State<Served>, RawQuery(query): RawQuery) -> Response {
+    let all = parameters(query.as_deref(), "connectorsOnly").any(|only| only.eq_ignore_ascii_case("false"));
+    ok(&if all { served.rest.plugins.list_all() } else { served.rest.plugins.list() })
 }
 
 fn no_plugin(plugin: &str) -> Response {

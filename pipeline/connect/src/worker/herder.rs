@@ -125,8 +125,11 @@ impl Herder {
         if let Some(known) = known {
             let written = &known.checked.definition.written;
             for (key, value) in &mut config {
-                if value == HIDDEN && shown::is_secret(key) {
-                    value.clone_from(written.get(key).unwrap_or(value));
+                if value == HIDDEN
+                    && shown::is_secret(key)
+                    && let Some(kept) = written.get(key)
+                {
+                    value.clone_from(kept);
                 }
             }
         }

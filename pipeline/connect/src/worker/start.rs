@@ -18,6 +18,7 @@ use crate::connector::{ConnectorSpec, Subscription};
 use crate::kafka::{self, ClusterProbe, KafkaLog};
 use crate::plugins::{self, CONSUMER, Plugins};
 use crate::settings::Settings;
+use crate::transforms::TopicRouter;
 use crate::{ConfigError, SinkConnector, TaskFactory, deadletter};
 
 /// What connectors found in the cluster while they started.
@@ -80,6 +81,7 @@ impl CheckedConnector {
 
         seen.topics.extend(metadata.topics().iter().map(|topic| topic.name().to_owned()));
         let mut problems = self.missing_topics(&metadata);
+        problems.extend(self.colliding_topics(&metadata));
         let letters = deadletter::ensure_topic(config, &settings.producer, runtime, stop);
         problems.extend(letters.err().unwrap_or_default());
         match self.start_sink(runtime, stop) {
@@ -103,6 +105,22 @@ impl CheckedConnector {
                 _ = stop.wait_for(|stop| *stop) => None,
             }
         })
+    }
+
+    /// Topics that transforms would store under the same name, in a place that takes one writer for each topic.
+    fn colliding_topics(&self, metadata: &Metadata) -> Option<ConfigError> {
+        let config = &self.spec.config;
+        self.kind.exclusive_target(config)?;
+        let existing = metadata.topics().iter().map(MetadataTopic::name);
+        let own = existing.filter(|topic| self.spec.topics.reads(topic));
+        let (one, other, name) = TopicRouter::of(config).ok()?.collision(own)?;
+        Some(config.error(
+            "transforms",
+            format!(
+                "`{one}` and `{other}` would both be stored under the name `{name}`, where their objects would get the same \
+                 names: route them to different names"
+            ),
+        ))
     }
 
     /// The topics that the connector names and that cannot be read.
