@@ -245,8 +245,8 @@ mod tests {
         assert_eq!(plugins().keys("Nothing"), None);
         let keys = plugins().keys("com.example.TestSink").unwrap();
         let key = |name: &str| keys.as_array().unwrap().iter().find(|key| key["name"] == name).unwrap().to_string();
-        assert_snapshot!(key("mode"), @r#"{"default_value":"a","dependents":[],"display_name":"mode","documentation":"a mode. Take care: b is slow.","group":"TestSink","importance":"MEDIUM","name":"mode","order":2,"required":false,"type":"STRING","width":"MEDIUM"}"#);
-        assert_snapshot!(key("errors.retry.timeout"), @r#"{"default_value":"0","dependents":[],"display_name":"errors.retry.timeout","documentation":"A call that may succeed later is retried for this long; -1 means without end, and 0 means not at all. A call that is throttled is always retried without end. Take care: If the time is short, an outage that would have passed fails the task.","group":"Error Handling","importance":"HIGH","name":"errors.retry.timeout","order":2,"required":false,"type":"LONG","width":"SHORT"}"#);
+        assert_snapshot!(key("mode"), @r#"{"default_value":"a","dependents":[],"display_name":"mode","documentation":"a mode. Take care: b is slow.","group":"TestSink","importance":"MEDIUM","name":"mode","order_in_group":2,"required":false,"type":"STRING","width":"MEDIUM"}"#);
+        assert_snapshot!(key("errors.retry.timeout"), @r#"{"default_value":"0","dependents":[],"display_name":"errors.retry.timeout","documentation":"A call that may succeed later is retried for this long; -1 means without end, and 0 means not at all. A call that is throttled is always retried without end. Take care: If the time is short, an outage that would have passed fails the task.","group":"Error Handling","importance":"HIGH","name":"errors.retry.timeout","order_in_group":2,"required":false,"type":"LONG","width":"SHORT"}"#);
         assert_snapshot!(plugins().list().to_string(), @r#"[{"class":"TestSink","type":"sink","version":"0.1.0"},{"class":"com.example.TestSink","type":"sink","version":"0.1.0"},{"class":"Other","type":"sink","version":"0.1.0"}]"#);
     }
 
@@ -254,7 +254,7 @@ mod tests {
     fn validation_finds_what_starting_would_find() {
         let whole = plugins().validate("TestSink", &BTreeMap::new()).unwrap();
         let mode = whole["configs"].as_array().unwrap().iter().find(|config| config["value"]["name"] == "mode");
-        assert_snapshot!(mode.unwrap().to_string(), @r#"{"definition":{"default_value":"a","dependents":[],"display_name":"mode","documentation":"a mode. Take care: b is slow.","group":"TestSink","importance":"MEDIUM","name":"mode","order":2,"required":false,"type":"STRING","width":"MEDIUM"},"value":{"errors":[],"name":"mode","recommended_values":["a","b"],"value":"a","visible":true}}"#);
+        assert_snapshot!(mode.unwrap().to_string(), @r#"{"definition":{"default_value":"a","dependents":[],"display_name":"mode","documentation":"a mode. Take care: b is slow.","group":"TestSink","importance":"MEDIUM","name":"mode","order_in_group":2,"required":false,"type":"STRING","width":"MEDIUM"},"value":{"errors":[],"name":"mode","recommended_values":["a","b"],"value":"a","visible":true}}"#);
         assert_snapshot!(whole["groups"].to_string(), @r#"["Common","Error Handling","TestSink"]"#);
         let right = [("name", "a"), ("connector.class", "TestSink"), ("topics", "t"), ("table", "x")];
         assert_snapshot!(validated(&right), @r#"

@@ -203,7 +203,7 @@ pub(crate) fn key_info(key: &Key, group: &str, order: u32) -> Value {
         },
         "display_name": key.name,
         "dependents": [],
-        "order": order,
+        "order_in_group": order,
     })
 }
 

@@ -39,7 +39,7 @@ fn status_of(rest: &Rest, name: &str, restarted: &Restarted) -> Option<Value> {
 }
 
 fn state_json(state: &Condition, worker_id: &str) -> Value {
-    let mut json = json!({"state": state.name(), "worker_id": worker_id});
+    let mut json = json!({"state": state.name(), "worker_id": worker_id, "version": env!("CARGO_PKG_VERSION")});
     if let Some(trace) = state.trace().filter(|trace| !trace.is_empty()) {
         json["trace"] = trace.into();
     }

@@ -252,7 +252,7 @@ fn a_failed_task_leaves_the_others_running_and_is_told_by_health() {
         };
         let expected = json!({"status": "unhealthy", "failed": [
             {"connector": "a", "task": 1, "trace": "the offset is gone"},
-        ]});
+        ], "message": "connectors or tasks have failed, wait for their restart or are stuck"});
         wait_for(|| json("/health"), |answer| *answer == (503, expected.clone()));
         assert_eq!(json("/connectors"), (200, json!(["a"])));
         let config = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": "2",
@@ -263,11 +263,12 @@ fn a_failed_task_leaves_the_others_running_and_is_told_by_health() {
             json("/connectors/a"),
             (200, json!({"name": "a", "config": config, "tasks": tasks, "type": "sink"}))
         );
-        let first = json!({"id": 0, "state": "RUNNING", "worker_id": "WORKER"});
-        let second = json!({"id": 1, "state": "FAILED", "worker_id": "WORKER", "trace": "the offset is gone"});
+        let first = json!({"id": 0, "state": "RUNNING", "worker_id": "WORKER", "version": "0.1.0"});
+        let second = json!({"id": 1, "state": "FAILED", "worker_id": "WORKER", "version": "0.1.0",
+            "trace": "the offset is gone"});
         assert_eq!(json("/connectors/a/tasks/1/status"), (200, second.clone()));
         let status = json("/connectors/a/status").1;
-        assert_eq!(status["connector"], json!({"state": "RUNNING", "worker_id": "WORKER"}));
+        assert_eq!(status["connector"], json!({"state": "RUNNING", "worker_id": "WORKER", "version": "0.1.0"}));
         assert_eq!((&status["tasks"][0], &status["tasks"][1]), (&first, &second));
         assert_eq!(json("/connectors/b").0, 404);
         assert_eq!(json("/connectors/a/tasks/7/status").0, 404);
