@@ -122,6 +122,8 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("plugin.", "sinks are built in; remove it"),
     ("key.converter", "set it in the files of the connectors"),
     ("value.converter", "set it in the files of the connectors"),
+    ("rest.extension.classes", "the interface has neither passwords nor TLS: put a proxy before the port"),
+    ("listeners.https.", "the interface has neither passwords nor TLS: put a proxy before the port"),
     ("rest.", "workers do not talk to each other; `CONNECT_LISTENERS` says where this one listens; remove it"),
     ("log4j.", "use `RUST_LOG` and `--log-format`"),
 ];

@@ -21,7 +21,6 @@ pub enum State {
     /// It keeps its partitions and takes no records.
     Paused,
     /// It has no tasks. Only a connector can be stopped.
-    #[strum(to_string = "STOPPED")]
     Stopped,
     /// It has failed for this reason and will restart by itself.
     Restarting(String),

@@ -37,7 +37,8 @@ impl Answers {
     /// The answers, a line each.
     #[allow(dead_code, reason = "services are compared with the real ones only")]
     pub fn lines(&self) -> String {
-        self.list.iter().map(|(call, answer)| format!("{call}: {answer}\n")).collect()
+        let lines: Vec<_> = self.list.iter().map(|(call, answer)| format!("{call}: {answer}\n")).collect();
+        lines.concat()
     }
 
     /// The number of calls that were made.

@@ -336,6 +336,11 @@ impl Config {
         transforms::is_key(key) || self.keys.get(key).is_some_and(|key| key.in_intent)
     }
 
+    /// Whether there is a key of this name.
+    pub(crate) fn declares(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
+
     /// The connector's name.
     pub fn name(&self) -> &str {
         &self.name

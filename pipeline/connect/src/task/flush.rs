@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::partitions::{Owned, made_anew};
-use super::{LOOK_AT_ALL, Task, TaskError};
+use super::{LOOK_AT_ALL, Task, TaskError, Wanted};
 use crate::intent;
 use crate::kafka::CommitOutcome;
 use crate::metrics::wall_millis;
@@ -161,7 +161,7 @@ impl Task {
             idle: owned.idle_since.map(|since| since.elapsed()),
             demand: if self.stopping.is_some() {
                 Demand::Shutdown
-            } else if self.paused {
+            } else if self.wanted == Wanted::Paused {
                 Demand::Pause
             } else if self.pressed {
                 Demand::Memory

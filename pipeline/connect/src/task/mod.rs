@@ -100,8 +100,8 @@ struct Task {
     pressed: bool,
     /// Whether records are taken.
     taking: bool,
-    /// Whether the connector is paused.
-    paused: bool,
+    /// What is wanted of the task, as it has taken notice of it.
+    wanted: Wanted,
     stopping: Option<Instant>,
     /// Whether a commit of this pass of the loop had to wait.
     commits_wait: bool,
@@ -161,7 +161,7 @@ impl Task {
             starting_over: Vec::new(),
             pressed: false,
             taking: true,
-            paused: false,
+            wanted: Wanted::Running,
             stopping: None,
             commits_wait: false,
             config,
@@ -213,7 +213,7 @@ impl Task {
                 _ = tick.tick() => {}
             }
             self.status.pulse().begin_pass();
-            self.obey_pause();
+            self.take_notice();
             intake = self.consume()?;
             self.status.pulse().is_doing(LoopStep::Flushing);
             self.errors.poll()?;
@@ -257,7 +257,7 @@ impl Task {
     /// memory back. Meanwhile the other partitions are paused, because their records come by the same queue.
     fn relieve_pressure(&mut self) -> Result<(), TaskError> {
         self.pressed = if self.pressed { !self.budget.is_relieved() } else { self.budget.is_over() };
-        let closing = self.paused || self.stopping.is_some();
+        let closing = self.wanted == Wanted::Paused || self.stopping.is_some();
         let hold = self.pressed || closing;
         let repeats = !closing && self.owned.iter().any(Owned::is_repeating);
         self.taking = !hold || repeats;
@@ -276,14 +276,25 @@ impl Task {
         Ok(())
     }
 
-    /// Takes no records from the moment at which it reports that it is paused.
-    fn obey_pause(&mut self) {
-        let paused = self.orders.wanted() == Wanted::Paused;
-        if paused != self.paused {
-            self.paused = paused;
-            self.taking = !paused;
-            tracing::info!("the task is {}", if paused { "paused" } else { "resumed" });
-            self.status.set(if paused { State::Paused } else { State::Running });
+    /// Takes notice of what is wanted. From the moment at which it reports that it is paused, it takes no records.
+    fn take_notice(&mut self) {
+        let wanted = self.orders.wanted();
+        if wanted == self.wanted {
+            return;
+        }
+        self.wanted = wanted;
+        match wanted {
+            Wanted::Paused => {
+                self.taking = false;
+                tracing::info!(connector = self.config.name(), "the task is paused");
+                self.status.set(State::Paused);
+            }
+            Wanted::Running => {
+                self.taking = true;
+                tracing::info!(connector = self.config.name(), "the task goes on");
+                self.status.set(State::Running);
+            }
+            Wanted::Stopped => {}
         }
     }
 

@@ -176,6 +176,9 @@ impl<'c> Settings<'c> {
 
 /// The transforms of the configuration, in their order. The error has every problem found.
 pub(super) fn steps(config: &Config) -> Result<Vec<Step>, Vec<ConfigError>> {
+    if !config.declares("transforms") {
+        return Ok(Vec::new());
+    }
     let (names, predicate_names) = (config.list("transforms"), config.list("predicates"));
     let mut problems = Vec::new();
     for (key, all) in [("transforms", &names), ("predicates", &predicate_names)] {

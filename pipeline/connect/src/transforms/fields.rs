@@ -144,16 +144,14 @@ impl FieldTransform {
             }
             Self::Replace { exclude, include, renames } => {
                 fields.retain(|(name, _)| !exclude.contains(name) && (include.is_empty() || include.contains(name)));
-                let mut renamed: Fields<'r> = Vec::with_capacity(fields.len());
-                for (name, value) in fields {
-                    // A field that gets the name of another one takes its place.
-                    let new = renames.get(&name).cloned();
-                    match new {
-                        Some(new) => set(&mut renamed, &new, value),
-                        None => renamed.push((name, value)),
+                if !renames.is_empty() {
+                    let mut renamed: Fields<'r> = Vec::with_capacity(fields.len());
+                    for (name, value) in fields {
+                        // Of two fields that come to have the same name, the later one stays.
+                        set(&mut renamed, renames.get(&name).unwrap_or(&name), value);
                     }
+                    fields = renamed;
                 }
-                fields = renamed;
             }
             Self::Mask { fields: masked, replacement } => {
                 for name in masked {

@@ -1,6 +1,6 @@
 //! The part of Java's `SimpleDateFormat` that names a time in UTC by numbers: written and read without a locale.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -98,7 +98,8 @@ impl DatePattern {
                         's' => i64::from(time.second()),
                         _ => i64::from(time.millisecond()),
                     };
-                    text.push_str(&format!("{number:0count$}"));
+                    // Writing to a text cannot fail.
+                    let _infallible = write!(text, "{number:0count$}");
                 }
                 Part::Offset('Z', _) => text.push_str("+0000"),
                 Part::Offset(..) => text.push('Z'),

@@ -100,14 +100,16 @@ fn values_are_masked_by_what_is_empty_of_their_kind() {
 #[test]
 fn fields_are_extracted_hoisted_and_flattened() {
     let value = r#"{"a":{"b":{"c":1.0},"l":[{"d":1}]},"a.b":2,"e":null}"#;
-    let extract = |pairs: &[(&str, &str)]| one("ExtractField$Value", pairs, value);
+    // With its field alone, it would be the converter's own key.
+    let plain = ("replace.null.with.default", "true");
+    let extract = |pairs: &[(&str, &str)]| one("ExtractField$Value", &[pairs, &[plain]].concat(), value);
     assert_eq!(extract(&[("field", "a")]), r#"{"b":{"c":1.0},"l":[{"d":1}]}"#);
     assert_eq!(extract(&[("field", "a.b")]), "2");
     assert_eq!(extract(&[("field", "a.b"), ("field.syntax.version", "V2")]), r#"{"c":1.0}"#);
     assert_eq!(extract(&[("field", "`a.b`"), ("field.syntax.version", "V2")]), "2");
     assert_eq!(extract(&[("field", "a.l.d"), ("field.syntax.version", "V2")]), "null");
     assert_eq!((extract(&[("field", "e")]), extract(&[("field", "x")])), ("null".into(), "null".into()));
-    assert_eq!(one("ExtractField$Value", &[("field", "a")], "TOMBSTONE"), "null");
+    assert_eq!(one("ExtractField$Value", &[("field", "a"), plain], "TOMBSTONE"), "null");
     assert_eq!(one("HoistField$Value", &[("field", "h")], "[1, 2]"), r#"{"h":[1, 2]}"#);
     assert_eq!(one("HoistField$Value", &[("field", "h")], "TOMBSTONE"), r#"{"h":null}"#);
     assert_eq!(one("Flatten$Value", &[], value), r#"{"a.b.c":1.0,"a.l":[{"d":1}],"a.b":2,"e":null}"#);

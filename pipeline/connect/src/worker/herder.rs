@@ -207,7 +207,7 @@ impl Herder {
 
     /// Makes the checks that need no network.
     fn check(&self, definition: Definition) -> Result<CheckedConnector, OperationError> {
-        CheckedConnector::new(definition, &self.plugins).map_err(|wrong| refusal(wrong))
+        CheckedConnector::new(definition, &self.plugins).map_err(refusal)
     }
 
     /// Starts the sink of a connector, and checks the connector beside the others.

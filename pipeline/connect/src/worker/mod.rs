@@ -114,6 +114,10 @@ impl Worker {
             }
         };
 
+        if started.iter().all(Option::is_none) {
+            let reached = ClusterView::of_cluster(settings, stop);
+            seen = reached.map_err(|error| vec![if *stop.borrow() { StartError::Stopped } else { error }])?;
+        }
         let (stopping, orders) = watch::channel(false);
         let status = Arc::<Status>::default();
         let cluster_id = seen.cluster_id.clone();

@@ -30,6 +30,24 @@ pub(super) struct ClusterView {
     pub topics: BTreeSet<String>,
 }
 
+impl ClusterView {
+    /// What a worker without connectors finds in its cluster. The error says why it is not reached.
+    pub fn of_cluster(settings: &Settings, stop: &watch::Receiver<bool>) -> Result<Self, StartError> {
+        let client = kafka::asking(&settings.consumer);
+        let log = KafkaLog::of_start("the worker's start", &client);
+        let unreachable = |problem| StartError::Unreachable { servers: log.servers().to_owned(), problem };
+        let consumer: BaseConsumer<KafkaLog> =
+            client.create_with_context(log.clone()).map_err(|error| unreachable(error.to_string()))?;
+        let probe = ClusterProbe { log: &log, timeout: settings.cluster_timeout, stop };
+        let metadata = probe.metadata(consumer.client(), None, |timeout| drop(consumer.poll(timeout)));
+        let metadata = metadata.map_err(unreachable)?;
+        Ok(Self {
+            cluster_id: consumer.client().fetch_cluster_id(Duration::ZERO),
+            topics: metadata.topics().iter().map(|topic| topic.name().to_owned()).collect(),
+        })
+    }
+}
+
 /// A connector that passed every check that needs no network.
 pub(super) struct CheckedConnector {
     pub definition: Definition,

@@ -64,15 +64,9 @@ impl Store {
     /// A file name that no other connector has, whatever is in the name.
     fn path(&self, name: &str) -> PathBuf {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        let mut file = String::new();
-        for byte in name.bytes() {
-            if plain(byte) {
-                file.push(char::from(byte));
-            } else {
-                file.push_str(&format!("%{byte:02X}"));
-            }
-        }
-        self.0.join(format!("{file}.json"))
+        let escaped = |byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        let file: Vec<String> = name.bytes().map(escaped).collect();
+        self.0.join(format!("{}.json", file.concat()))
     }
 }
 
