@@ -74,3 +74,15 @@ pub(super) fn parameters<'q>(query: Option<&'q str>, name: &'q str) -> impl Iter
 pub(super) fn is_set(query: Option<&str>, name: &str) -> bool {
     parameters(query, name).next().is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_as_often_as_they_stand_there() {
+        let query = Some("expand=info&expand=status&includeTasks=TRUE&onlyFailed");
+        assert_eq!(parameters(query, "expand").collect::<Vec<_>>(), ["info", "status"]);
+        assert!(is_set(query, "includeTasks") && !is_set(query, "onlyFailed") && !is_set(None, "includeTasks"));
+    }
+}

@@ -9,10 +9,6 @@ mod loggers;
 mod offsets;
 mod plugins;
 
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-mod tests;
-
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
