@@ -70,7 +70,7 @@ impl Worker {
     pub fn config(&self) -> Value {
         json!({
             "connector.class": "S3Sink", "topics": "t", "flush.size": "10", "s3.bucket.name": "lake",
-            "s3.region": "us-east-1", "partitioner.class": "DefaultPartitioner",
+            "s3.region": "us-east-1", "partitioner.class": "Default",
         })
     }
 }

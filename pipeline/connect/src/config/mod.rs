@@ -393,6 +393,7 @@ impl Config {
         let value = match self.keys.get(key) {
             Some(_) if self.values.contains_key(key) => self.written.values.get(key).map(String::as_str),
             Some(declared) => declared.default,
+            None if transforms::is_key(key) => self.written.values.get(key).map(String::as_str),
             None => None,
         };
         self.written.error(&self.name, key, value, &problem.into())
