@@ -67,10 +67,10 @@ impl Plugins {
         })
     }
 
-    /// Whether the two classes are of different kinds of sink. One that does not exist is of no kind.
-    pub(crate) fn are_different(&self, one: &str, other: &str) -> bool {
-        let kinds = (self.of_class(one), self.of_class(other));
-        matches!(kinds, (Some(one), Some(other)) if one.classes() != other.classes())
+    /// Whether `plugin` is another kind of sink than the one of this class, or none.
+    pub(crate) fn is_other_than(&self, plugin: &str, class: &str) -> bool {
+        let kind = self.of_class(class);
+        kind.is_some_and(|kind| self.of_class(plugin).is_none_or(|other| other.classes() != kind.classes()))
     }
 
     /// Makes every check that needs no network. The error has every problem found.

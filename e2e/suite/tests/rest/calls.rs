@@ -49,7 +49,8 @@ impl Calls<'_> {
 
     fn call_with(&mut self, name: &str, method: &str, path: &str, body: &str) -> Result<Value, String> {
         let (status, answer) = ask(self.address, method, path, body)?;
-        let shown = if answer.is_null() { String::new() } else { format!(" {}", shape("", &answer)) };
+        let of = if (method, status) == ("GET", 200) && path.ends_with("/a/config") { "config" } else { "" };
+        let shown = if answer.is_null() { String::new() } else { format!(" {}", shape(of, &answer)) };
         self.answers.add(name, format!("{status}{shown}"));
         Ok(answer)
     }
@@ -137,11 +138,11 @@ fn worker(calls: &mut Calls<'_>) -> Result<(), String> {
     calls.call("a method that is none", "DELETE", "/connectors", &Value::Null)?;
     calls.get("a logger that is none", "/admin/loggers/none")?;
     let level = |level: &str| json!({"level": level});
-    calls.call("set a level", "PUT", "/admin/loggers/org.example", &level("DEBUG"))?;
-    calls.get("read a level", "/admin/loggers/org.example")?;
-    calls.call("set a level everywhere", "PUT", "/admin/loggers/org.example?scope=cluster", &level("INFO"))?;
-    calls.call("set a level that is none", "PUT", "/admin/loggers/org.example", &level("LOUD"))?;
-    calls.call("set no level", "PUT", "/admin/loggers/org.example", &json!({}))?;
+    calls.call("set a level", "PUT", "/admin/loggers/example", &level("DEBUG"))?;
+    calls.get("read a level", "/admin/loggers/example")?;
+    calls.call("set a level everywhere", "PUT", "/admin/loggers/example?scope=cluster", &level("INFO"))?;
+    calls.call("set a level that is none", "PUT", "/admin/loggers/example", &level("LOUD"))?;
+    calls.call("set no level", "PUT", "/admin/loggers/example", &json!({}))?;
     Ok(())
 }
 
@@ -289,7 +290,9 @@ fn plugins(calls: &mut Calls<'_>, config: &Value) -> Result<(), String> {
     }
     let other = "/connector-plugins/Nothing/config/validate";
     calls.call("validate of another class", "PUT", other, &with(config, "name", "a"))?;
-    calls.call("validate of no class", "PUT", &validate, &json!({"topics": "t"}))?;
+    // The answer of one that takes it has all keys.
+    let (status, _) = ask(calls.address, "PUT", &validate, r#"{"topics": "t"}"#)?;
+    calls.answers.add("validate of no class", status.to_string());
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn validate(State(served): State<Served>, Path(plugin): Path<St
         Err(problem) => return bad_request(&format!("the body is not a configuration: {problem}")),
     };
     if let Some(class) = given.get("connector.class")
-        && served.rest.plugins.are_different(class, &plugin)
+        && served.rest.plugins.is_other_than(&plugin, class)
     {
         let problem = format!("Included connector type {class} does not match request type {plugin}");
         return bad_request(&problem);
