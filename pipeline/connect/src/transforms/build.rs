@@ -203,7 +203,8 @@ pub(super) fn steps(config: &Config) -> Result<Vec<Step>, Vec<ConfigError>> {
     }
     let mut used = BTreeSet::new();
     let mut steps = Vec::new();
-    for name in names {
+    let mut seen = BTreeSet::new();
+    for name in names.into_iter().filter(|name| seen.insert(*name)) {
         match step(config, name, &predicates, &mut used) {
             Ok(step) => steps.push(step),
             Err(wrong) => problems.extend(wrong),
