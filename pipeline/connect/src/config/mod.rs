@@ -4,6 +4,7 @@ pub mod common;
 mod extract;
 pub mod file;
 pub mod reference;
+pub(crate) mod request;
 pub mod shown;
 
 use std::collections::BTreeMap;

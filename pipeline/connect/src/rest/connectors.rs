@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::{answer, bad_request, error, is_set, no_connector, ok, operate, parameters};
 use super::{Rest, Served};
-use crate::config::file;
+use crate::config::request::{self, Creation};
 use crate::status::State as Condition;
 use crate::worker::{Herder, OperationError, RestartScope, Restarted};
 
@@ -79,7 +79,7 @@ fn changed(rest: &Rest, name: &str, created: bool) -> Response {
 }
 
 pub(super) async fn create(State(served): State<Served>, body: Bytes) -> Response {
-    let file::Creation { name, config, state } = match file::creation(&body) {
+    let Creation { name, config, state } = match request::creation(&body) {
         Ok(creation) => creation,
         Err(problem) => return bad_request(&format!("the body does not create a connector: {problem}")),
     };
@@ -96,7 +96,7 @@ pub(super) async fn config(State(served): State<Served>, Path(name): Path<String
 }
 
 pub(super) async fn configure(State(served): State<Served>, Path(name): Path<String>, body: Bytes) -> Response {
-    let config = match file::values(&body) {
+    let config = match request::values(&body) {
         Ok(config) => config,
         Err(problem) => return bad_request(&format!("the body is not a configuration: {problem}")),
     };

@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::Served;
 use super::answer::{bad_request, error, ok, parameters};
-use crate::config::file;
+use crate::config::request;
 
 pub(super) async fn list(State(served): State<Served>, RawQuery(query): RawQuery) -> Response {
     let all = parameters(query.as_deref(), "connectorsOnly").any(|only| only.eq_ignore_ascii_case("false"));
@@ -23,7 +23,7 @@ pub(super) async fn config(State(served): State<Served>, Path(plugin): Path<Stri
 }
 
 pub(super) async fn validate(State(served): State<Served>, Path(plugin): Path<String>, body: Bytes) -> Response {
-    let given = match file::values(&body) {
+    let given = match request::values(&body) {
         Ok(given) => given,
         Err(problem) => return bad_request(&format!("the body is not a configuration: {problem}")),
     };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tracing::info;
 
 use super::client::split_memory;
-use super::herder::{Connectors, Herder, not_found, not_kept};
-use super::operation::OperationError;
+use super::herder::{Connectors, Herder};
+use super::operation::{OperationError, not_found, not_kept};
 use crate::config::file::TargetState;
 use crate::status::State;
 use crate::task::Wanted;

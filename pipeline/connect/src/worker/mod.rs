@@ -9,6 +9,7 @@ mod client;
 mod conflicts;
 mod error;
 mod herder;
+mod launch;
 mod lifecycle;
 mod offsets;
 mod operation;

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use tracing::info;
 
-use super::herder::{Herder, not_found};
-use super::operation::OperationError;
+use super::herder::Herder;
+use super::operation::{OperationError, not_found};
 use crate::config::file::TargetState;
 use crate::kafka::{Committed, Group};
 use crate::{TopicPartition, intent};
