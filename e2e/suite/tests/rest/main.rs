@@ -10,6 +10,7 @@ mod answers;
 mod apache;
 mod calls;
 mod client;
+mod offsets;
 mod worker;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
             Trial::test("the_answers_are_as_they_were_approved", snapshot),
             Trial::test("the_client_of_others_operates_the_worker", client::operates),
             Trial::test("kafka_connect_answers_alike", parity).with_ignored_flag(!asked),
+            Trial::test("offsets_are_changed_and_removed_at_a_real_broker", offsets::changed).with_ignored_flag(!asked),
         ];
         libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
     })

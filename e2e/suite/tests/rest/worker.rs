@@ -1,11 +1,11 @@
-//! `fms connect` as a process on the embedded services, operated by REST.
+//! `fms connect` as a process, operated by REST.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use e2e::internals::{Embedded, Resources, Stack as _};
+use e2e::internals::{Embedded, Resources, Stack};
 use fms_e2e::PROGRAM;
 use serde_json::{Value, json};
 
@@ -17,13 +17,22 @@ pub struct Worker {
     /// Where it listens.
     pub address: String,
     process: Child,
+    /// What the names of its topic and bucket begin with.
+    pub prefix: String,
     /// The services live as long as the worker.
-    _stack: Embedded,
+    _stack: Box<dyn Stack>,
 }
 
 impl Worker {
+    /// On embedded services.
     pub fn start() -> Result<Self, String> {
         let stack = Embedded::start().map_err(|error| error.to_string())?;
+        // librdkafka's mock cluster lets nobody into a group of the other protocol again once it was empty.
+        Self::start_on(Box::new(stack), &[("CONNECT_CONSUMER_GROUP_PROTOCOL", "consumer")])
+    }
+
+    /// On these services, with these settings besides.
+    pub fn start_on(stack: Box<dyn Stack>, settings: &[(&str, &str)]) -> Result<Self, String> {
         for resources in [Resources::topic("t", 1), Resources::bucket("lake")] {
             stack.provide(&resources).map_err(|error| error.to_string())?;
         }
@@ -38,8 +47,7 @@ impl Worker {
             .env("CONNECT_LISTENERS", "http://127.0.0.1:0")
             .env("CONNECT_REST_CHANGES_ENABLE", "true")
             .env("CONNECT_CONSUMER_FETCH_WAIT_MAX_MS", "10")
-            // librdkafka's mock cluster lets nobody into a group of the other protocol again once it was empty.
-            .env("CONNECT_CONSUMER_GROUP_PROTOCOL", "consumer")
+            .envs(settings.iter().copied())
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -57,7 +65,7 @@ impl Worker {
         });
         let address = addresses.recv_timeout(LIMIT).map_err(|_| "the worker did not say where it listens");
         match address {
-            Ok(address) => Ok(Self { address, process, _stack: stack }),
+            Ok(address) => Ok(Self { address, process, prefix: stack.namespace().to_owned(), _stack: stack }),
             Err(problem) => {
                 // It is of no use any more.
                 let _ = process.kill();
@@ -69,8 +77,8 @@ impl Worker {
     /// A configuration that is right. Without `flush.size`, it lacks a key that is required.
     pub fn config(&self) -> Value {
         json!({
-            "connector.class": "S3Sink", "topics": "t", "flush.size": "10", "s3.bucket.name": "lake",
-            "s3.region": "us-east-1", "partitioner.class": "Default",
+            "connector.class": "S3Sink", "topics": format!("{}t", self.prefix), "flush.size": "10",
+            "s3.bucket.name": format!("{}lake", self.prefix), "s3.region": "us-east-1", "partitioner.class": "Default",
         })
     }
 }
