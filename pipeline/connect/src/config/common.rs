@@ -443,7 +443,7 @@ mod tests {
     fn what_is_not_honoured_is_refused_with_the_reason() {
         assert_snapshot!(problems(&[("topics", "t"), ("value.converter", JSON)]), @r#"connector `raw`: `value.converter.schemas.enable`: has to be set, because Kafka Connect's default is true: set false for plain JSON, and true for values that are {"schema": …, "payload": …}"#);
         assert_snapshot!(problems(&[("topics", "t"), ("value.converter", "io.confluent.connect.avro.AvroConverter")]), @"connector `raw`: `value.converter` = `io.confluent.connect.avro.AvroConverter`: values are read as JSON objects, and there is no schema registry; allowed: org.apache.kafka.connect.json.JsonConverter");
-        assert_snapshot!(problems(&[("topics", "t"), ("s3.part.retries", "3")]), @"connector `raw`: `transforms.a.type`: belongs to nothing that `transforms` names");
+        assert_snapshot!(problems(&[("topics", "t"), ("s3.part.retries", "3")]), @"connector `raw`: `s3.part.retries`: is not supported: use `errors.retry.timeout`");
         assert_snapshot!(problems(&[("topics", "t"), ("behavior.on.null.values", "dead letter")]), @"connector `raw`: `behavior.on.null.values` = `dead letter`: is not allowed; allowed: ignore, fail, deadletter; did you mean `deadletter`?");
     }
 
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!(Config::new("raw", &[COMMON], values).unwrap().get("converter.extract.field"), Some("after"));
         // Anything more is a chain of transforms.
         assert_eq!(transform("org.apache.kafka.connect.transforms.ExtractField$Key", &[]), "");
-        assert_snapshot!(transform(EXTRACT, &[("transforms.b.type", "x")]), @"connector `raw`: `transforms.b.type`: belongs to nothing that `transforms` names");
+        assert_snapshot!(transform(EXTRACT, &[("transforms.b.type", "x")]), @"connector `raw`: `transforms.b.type` = `x`: belongs to nothing that `transforms` names");
         assert_snapshot!(transform(EXTRACT, &[("converter.extract.field", "x")]), @"connector `raw`: `converter.extract.field` = `x`: has no defined order beside `transforms`: name an ExtractField$Value there instead");
     }
 

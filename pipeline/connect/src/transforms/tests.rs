@@ -230,24 +230,23 @@ fn text_that_is_no_json_is_left_to_the_converter() {
 #[test]
 fn what_is_wrong_is_said_at_start() {
     assert_snapshot!(problems(&[("transforms", "a,b,c"), ("transforms.a.type", "PKG.Cast$Value"), ("transforms.b.type", "PKG.MaskField"), ("transforms.c.typ", "x")]), @r"
-    connector `raw`: `transforms.a.type`: is not a known transform; known: RegexRouter, Filter, InsertField$Key or $Value, ReplaceField$Key or $Value, MaskField$Key or $Value, TimestampConverter$Key or $Value, ExtractField$Key or $Value, HoistField$Key or $Value, Flatten$Key or $Value
-    connector `raw`: `transforms.b.type`: is not a known transform; known: RegexRouter, Filter, InsertField$Key or $Value, ReplaceField$Key or $Value, MaskField$Key or $Value, TimestampConverter$Key or $Value, ExtractField$Key or $Value, HoistField$Key or $Value, Flatten$Key or $Value
+    connector `raw`: `transforms.a.type` = `org.apache.kafka.connect.transforms.Cast$Value`: is not a known transform; known: RegexRouter, Filter, InsertField$Key or $Value, ReplaceField$Key or $Value, MaskField$Key or $Value, TimestampConverter$Key or $Value, ExtractField$Key or $Value, HoistField$Key or $Value, Flatten$Key or $Value
+    connector `raw`: `transforms.b.type` = `org.apache.kafka.connect.transforms.MaskField`: is not a known transform; known: RegexRouter, Filter, InsertField$Key or $Value, ReplaceField$Key or $Value, MaskField$Key or $Value, TimestampConverter$Key or $Value, ExtractField$Key or $Value, HoistField$Key or $Value, Flatten$Key or $Value
     connector `raw`: `transforms.c.type`: is missing: name the class
     ");
     assert_snapshot!(problems(&[("transforms", "a"), ("transforms.a.type", "PKG.MaskField$Value"), ("transforms.a.field", "x")]), @r"
-    connector `raw`: `transforms.a.field`: is not a known key; nearest known key: `fields`
+    connector `raw`: `transforms.a.field` = `x`: is not a known key; nearest known key: `fields`
     connector `raw`: `transforms.a.fields`: is missing: The values of these fields are masked
     ");
     assert_snapshot!(problems(&[("transforms", "a,a"), ("transforms.a.type", "PKG.RegexRouter"), ("transforms.a.regex", "(?=a)"), ("transforms.z.type", "x")]), @r"
     connector `raw`: `transforms` = `a,a`: names one of them twice
-    connector `raw`: `transforms.z.type`: belongs to nothing that `transforms` names
-    connector `raw`: `transforms.a.regex`: is not a regular expression that this program understands: look-around, including look-ahead and look-behind, is not supported
-    connector `raw`: `transforms.a.regex`: is not a regular expression that this program understands: look-around, including look-ahead and look-behind, is not supported
+    connector `raw`: `transforms.z.type` = `x`: belongs to nothing that `transforms` names
+    connector `raw`: `transforms.a.regex` = `(?=a)`: is not a regular expression that this program understands: look-around, including look-ahead and look-behind, is not supported
     ");
-    assert_snapshot!(problems(&[("transforms", "a"), ("transforms.a.type", "PKG.RegexRouter"), ("transforms.a.regex", "(a)"), ("transforms.a.replacement", "$2")]), @"connector `raw`: `transforms.a.replacement`: `regex` has no group 2");
+    assert_snapshot!(problems(&[("transforms", "a"), ("transforms.a.type", "PKG.RegexRouter"), ("transforms.a.regex", "(a)"), ("transforms.a.replacement", "$2")]), @"connector `raw`: `transforms.a.replacement` = `$2`: `regex` has no group 2");
     assert_snapshot!(problems(&[("transforms", "a"), ("transforms.a.type", "PKG.InsertField$Value")]), @"connector `raw`: `transforms.a.static.field`: is missing, and so is every other field to insert");
-    assert_snapshot!(problems(&[("transforms", "a"), ("transforms.a.type", "PKG.TimestampConverter$Value"), ("transforms.a.target.type", "string"), ("transforms.a.format", "dd MMM yyyy")]), @"connector `raw`: `transforms.a.format`: has the name of a month, which depends on a language: write `MM`");
-    assert_snapshot!(problems(&[("transforms", "a"), ("transforms.a.type", "PKG.Filter"), ("transforms.a.predicate", "p"), ("transforms.a.negate", "yes")]), @"connector `raw`: `transforms.a.negate`: is not a boolean; allowed: true, false");
+    assert_snapshot!(problems(&[("transforms", "a"), ("transforms.a.type", "PKG.TimestampConverter$Value"), ("transforms.a.target.type", "string"), ("transforms.a.format", "dd MMM yyyy")]), @"connector `raw`: `transforms.a.format` = `dd MMM yyyy`: has the name of a month, which depends on a language: write `MM`");
+    assert_snapshot!(problems(&[("transforms", "a"), ("transforms.a.type", "PKG.Filter"), ("transforms.a.predicate", "p"), ("transforms.a.negate", "yes")]), @"connector `raw`: `transforms.a.negate` = `yes`: is not a boolean; allowed: true, false");
     assert_snapshot!(problems(&[("predicates", "p"), ("predicates.p.type", "PKG.predicates.RecordIsTombstone")]), @"connector `raw`: `predicates` = `p`: no transform has the predicate `p`: remove it");
     let header =
         [("predicates", "p"), ("predicates.p.type", "PKG.predicates.HasHeaderKey"), ("predicates.p.name", "x")];
@@ -257,5 +256,5 @@ fn what_is_wrong_is_said_at_start() {
         ("transforms.a.regex", "a"),
         ("transforms.a.predicate", "p"),
     ];
-    assert_snapshot!(problems(&[&header[..], &route].concat()), @"connector `raw`: `transforms.a.predicate`: may only be TopicNameMatches: the names of objects are made of the topic before any record is read, so all records of a topic go the same way");
+    assert_snapshot!(problems(&[&header[..], &route].concat()), @"connector `raw`: `transforms.a.predicate` = `p`: may only be TopicNameMatches: the names of objects are made of the topic before any record is read, so all records of a topic go the same way");
 }
