@@ -385,6 +385,8 @@ mod tests {
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFFER_MEMORY", "64MB")]), @"environment: `CONNECT_BUFFER_MEMORY` = `64MB`: is not an integer; allowed: an integer from 1048576");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @"environment: `CONNECT_GROUP_ID`: is not supported: there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_LISTENERS", "https://0.0.0.0:8083")]), @"environment: `CONNECT_LISTENERS` = `https://0.0.0.0:8083`: is not HTTP; allowed: one `http://host:port`, where port 0 is any free one");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_REST_EXTENSION_CLASSES", "BasicAuthSecurityRestExtension")]), @"environment: `CONNECT_REST_EXTENSION_CLASSES`: is not supported: the interface has neither passwords nor TLS: put a proxy before the port");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_REST_CHANGES_DIR", "/connectors")]), @"environment: `CONNECT_REST_CHANGES_DIR`: has no effect without CONNECT_REST_CHANGES_ENABLE=true");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_SASL_PASWORD", "secret")]), @r#"environment: `CONNECT_CONSUMER_SASL_PASWORD`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_ENABLE_AUTO_COMMIT", "true")]), @"environment: `CONNECT_CONSUMER_ENABLE_AUTO_COMMIT`: cannot be set: the worker commits an offset once everything before it is stored");
     }
