@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as raw;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -19,6 +20,9 @@ use crate::TopicPartition;
 
 /// How long the coordinator of a group may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The pause before a coordinator is asked for again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A group, seen from outside.
 pub(crate) struct Group {
@@ -44,8 +48,8 @@ impl Group {
         for partition in self.partitions(stop)? {
             all.add_partition(&partition.topic, partition.partition);
         }
-        let committed = self.consumer.committed_offsets(all, TIMEOUT).and_then(|list| committed_of(&list));
-        let mut committed = committed.map_err(|error| error.to_string())?;
+        let ask = || self.consumer.committed_offsets(all.clone(), TIMEOUT).and_then(|list| committed_of(&list));
+        let mut committed = with_a_coordinator(ask).map_err(|error| error.to_string())?;
         committed.retain(|committed| committed.offset.is_some());
         Ok(committed)
     }
@@ -79,10 +83,10 @@ impl Group {
             }
         }
         if set.count() > 0 {
-            self.admin(&set, Change::Alter)?;
+            with_a_coordinator(|| self.admin(&set, Change::Alter))?;
         }
         if unset.count() > 0 {
-            self.admin(&unset, Change::Delete)?;
+            with_a_coordinator(|| self.admin(&unset, Change::Delete))?;
         }
         Ok(())
     }
@@ -129,6 +133,23 @@ impl Group {
             code
         };
         if code.is_error() { Err(KafkaError::AdminOp(Code::from(code))) } else { Ok(()) }
+    }
+}
+
+/// Asks again while the group has no coordinator, as one that has just been created or moves has none for a moment.
+fn with_a_coordinator<T>(ask: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let result = ask();
+        let code = result.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        let passes = matches!(
+            code,
+            Some(Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress)
+        );
+        if !passes || Instant::now() > deadline {
+            return result;
+        }
+        thread::sleep(PAUSE);
     }
 }
 
