@@ -113,9 +113,17 @@ impl Herder {
 
     /// Gives a connector this configuration. The result is true if there was none of that name. Of a secret that is
     /// given as [`HIDDEN`], as REST shows it, the value stays as it is.
-    pub fn configure(&self, name: &str, mut config: BTreeMap<String, String>) -> Result<bool, OperationError> {
+    pub fn configure(&self, name: &str, config: BTreeMap<String, String>) -> Result<bool, OperationError> {
         self.check_changes()?;
-        let mut connectors = self.lock();
+        self.put(&mut self.lock(), name, config)
+    }
+
+    fn put(
+        &self,
+        connectors: &mut Connectors,
+        name: &str,
+        mut config: BTreeMap<String, String>,
+    ) -> Result<bool, OperationError> {
         let known = connectors.all.get(name);
         if let Some(known) = known {
             let written = &known.checked.definition.written;
@@ -130,18 +138,16 @@ impl Herder {
         }
         let (created, state) = (known.is_none(), known.map_or(TargetState::Running, |known| known.target));
         let checked = self.check(self.define(name, config, state)?)?;
-        self.replace(&mut connectors, checked)?;
+        self.replace(connectors, checked)?;
         Ok(created)
     }
 
     /// Changes some keys of a connector's configuration; one without a value is removed.
     pub fn patch(&self, name: &str, patch: BTreeMap<String, Option<String>>) -> Result<(), OperationError> {
         self.check_changes()?;
-        let mut config = {
-            let connectors = self.lock();
-            let known = connectors.all.get(name).ok_or_else(|| not_found(name))?;
-            known.checked.definition.written.clone()
-        };
+        let mut connectors = self.lock();
+        let known = connectors.all.get(name).ok_or_else(|| not_found(name))?;
+        let mut config = known.checked.definition.written.clone();
         for (key, value) in patch {
             match value {
                 Some(value) if value == HIDDEN && shown::is_secret(&key) => {}
@@ -149,7 +155,7 @@ impl Herder {
                 None => drop(config.remove(&key)),
             }
         }
-        self.configure(name, config).map(drop)
+        self.put(&mut connectors, name, config).map(drop)
     }
 
     /// Deletes a connector. The offsets of its group stay.

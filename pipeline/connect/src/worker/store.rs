@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -47,7 +48,8 @@ impl Store {
         );
         let path = self.path(&definition.name);
         let new = path.with_extension("new");
-        let mut file = fs::File::create(&new)?;
+        // A password may stand in it as it was sent.
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(new, path)

@@ -169,8 +169,16 @@ fn what_is_kept_in_a_folder_outlives_the_worker() {
     let notes = Arc::<Notes>::default();
     let start = || Running::start_with(&settings, &broker, &[], &[(&["First"], &notes)]);
     let worker = start();
-    let body = json!({"name": "kept", "initial_state": "STOPPED", "config": config("First", "a")});
+    let mut secret = config("First", "a");
+    secret["consumer.override.sasl.password"] = json!("hunter2");
+    let body = json!({"name": "kept", "initial_state": "STOPPED", "config": secret});
     assert_eq!(worker.ask("POST", "/connectors", &body.to_string()).0, 201);
+    // A password is not shown, and what is sent back as it was shown leaves it as it is.
+    let (_, shown) = worker.ask("GET", "/connectors/kept/config", "");
+    assert_eq!(shown["consumer.override.sasl.password"], "[hidden]");
+    assert_eq!(worker.ask("PUT", "/connectors/kept/config", &shown.to_string()).0, 200);
+    let kept = std::fs::read_to_string(folder.join("kept.json")).expect("the connector's file");
+    assert!(kept.contains("hunter2") && !kept.contains("hidden"), "{kept}");
     let body = json!({"name": "gone", "config": config("First", "a")});
     assert_eq!(worker.ask("POST", "/connectors", &body.to_string()).0, 201);
     assert_eq!(worker.ask("DELETE", "/connectors/gone", "").0, 204);
