@@ -4,12 +4,15 @@
 use fms_record::format::{Required, WithoutList};
 use fms_record::{Format, Message, MessageError, Parser, Row, RowError, Source, Template};
 
+use crate::sink::LazyOrigin;
+use crate::transforms::{Chain, TransformError, Transformed};
 use crate::{Config, ConfigError};
 
 /// The conversion that a connector, or a replayed flush, is configured with.
 #[derive(Debug, Clone)]
 pub(crate) struct Converter {
     parser: Parser,
+    chain: Option<Chain>,
     updates: Vec<(String, Template)>,
 }
 
@@ -37,7 +40,19 @@ impl Converter {
                 Ok((field.trim().to_owned(), template))
             })
             .collect::<Result<_, ConfigError>>()?;
-        Ok(Self { parser: Parser::of(format(config)?), updates })
+        Ok(Self { parser: Parser::of(format(config)?), chain: Chain::of(config)?, updates })
+    }
+
+    /// The record after the connector's transforms, of which `origin` is made only if there are any.
+    pub fn transform<'r>(
+        &self,
+        origin: &'r LazyOrigin<'_>,
+        value: Option<&'r [u8]>,
+    ) -> Result<Transformed<'r>, TransformError> {
+        match &self.chain {
+            None => Ok(Transformed::unchanged(value)),
+            Some(chain) => chain.apply(origin.get(), value),
+        }
     }
 
     /// The message of the record that `source` describes.

@@ -12,6 +12,7 @@ mod convert;
 pub mod deadletter;
 mod intent;
 mod kafka;
+pub mod loggers;
 pub mod metrics;
 mod plugins;
 pub mod providers;
@@ -22,6 +23,7 @@ mod sink;
 mod status;
 mod task;
 pub mod testing;
+mod transforms;
 pub mod worker;
 
 pub use budget::{Budget, Reservation};
@@ -30,3 +32,4 @@ pub use sink::{
     Demand, ErrantRow, ExclusiveTarget, Flush, LazyOrigin, Origin, Replay, RetryLimits, SinkConnector, SinkError,
     SinkRecord, SinkTask, TaskContext, TaskFactory, Tick, TopicPartition,
 };
+pub use transforms::TopicRouter;

@@ -10,10 +10,11 @@ use rdkafka::ClientConfig;
 use serde_json::{Value, json};
 
 use crate::config::common::{self, COMMON};
-use crate::config::file::Definition;
+use crate::config::file::{Definition, TargetState};
 use crate::config::{PASSTHROUGH, reference, shown};
 use crate::convert::Converter;
 use crate::settings::Settings;
+use crate::transforms;
 use crate::{Config, ConfigError, Key, SinkConnector, ValueType, intent, kafka, providers};
 
 pub(crate) const CONSUMER: &str = PASSTHROUGH[0];
@@ -66,6 +67,12 @@ impl Plugins {
         })
     }
 
+    /// Whether `plugin` is another kind of sink than the one of this class, or none.
+    pub(crate) fn is_other_than(&self, plugin: &str, class: &str) -> bool {
+        let kind = self.of_class(class);
+        kind.is_some_and(|kind| self.of_class(plugin).is_none_or(|other| other.classes() != kind.classes()))
+    }
+
     /// Makes every check that needs no network. The error has every problem found.
     pub(crate) fn check(&self, definition: &Definition) -> Result<CheckedConfig, Vec<ConfigError>> {
         let kind = self.kind(definition).map_err(|error| vec![error])?;
@@ -94,9 +101,24 @@ impl Plugins {
         classes.map(|class| json!({"class": class, "type": "sink", "version": env!("CARGO_PKG_VERSION")})).collect()
     }
 
+    /// The list of all plugins: the connectors, the transforms and their predicates.
+    pub fn list_all(&self) -> Value {
+        let version = env!("CARGO_PKG_VERSION");
+        let others =
+            transforms::kinds().map(|(class, kind, _)| json!({"class": class, "type": kind, "version": version}));
+        match self.list() {
+            Value::Array(connectors) => connectors.into_iter().chain(others).collect(),
+            other => other,
+        }
+    }
+
     /// The keys of this plugin, as Kafka Connect's list of `ConfigKeyInfo`; `None` for a plugin that is not there.
     pub fn keys(&self, plugin: &str) -> Option<Value> {
-        Some(reference::key_infos(&**self.of_class(plugin)?).into())
+        if let Some(sink) = self.of_class(plugin) {
+            return Some(reference::key_infos(&**sink).into());
+        }
+        let (_, _, keys) = transforms::kinds().find(|(class, _, _)| class == plugin)?;
+        Some((1_u32..).zip(keys).map(|(order, key)| reference::key_info(key, "", order)).collect())
     }
 
     /// The answer of Kafka Connect's validation of this configuration, its `ConfigInfos`. `None` for a plugin that does
@@ -117,6 +139,7 @@ impl Plugins {
             name: given.get("name").cloned().unwrap_or_default(),
             written: given.clone(),
             values: given.iter().map(value).collect(),
+            state: TargetState::Running,
         };
         let mut problems = self.check(&definition).err().unwrap_or_default();
         if let Some(class) = given.get("connector.class")
@@ -222,8 +245,8 @@ mod tests {
         assert_eq!(plugins().keys("Nothing"), None);
         let keys = plugins().keys("com.example.TestSink").unwrap();
         let key = |name: &str| keys.as_array().unwrap().iter().find(|key| key["name"] == name).unwrap().to_string();
-        assert_snapshot!(key("mode"), @r#"{"default_value":"a","dependents":[],"display_name":"mode","documentation":"a mode. Take care: b is slow.","group":"TestSink","importance":"MEDIUM","name":"mode","order":2,"required":false,"type":"STRING","width":"MEDIUM"}"#);
-        assert_snapshot!(key("errors.retry.timeout"), @r#"{"default_value":"0","dependents":[],"display_name":"errors.retry.timeout","documentation":"A call that may succeed later is retried for this long; -1 means without end, and 0 means not at all. A call that is throttled is always retried without end. Take care: If the time is short, an outage that would have passed fails the task.","group":"Error Handling","importance":"HIGH","name":"errors.retry.timeout","order":2,"required":false,"type":"LONG","width":"SHORT"}"#);
+        assert_snapshot!(key("mode"), @r#"{"default_value":"a","dependents":[],"display_name":"mode","documentation":"a mode. Take care: b is slow.","group":"TestSink","importance":"MEDIUM","name":"mode","order_in_group":2,"required":false,"type":"STRING","width":"MEDIUM"}"#);
+        assert_snapshot!(key("errors.retry.timeout"), @r#"{"default_value":"0","dependents":[],"display_name":"errors.retry.timeout","documentation":"A call that may succeed later is retried for this long; -1 means without end, and 0 means not at all. A call that is throttled is always retried without end. Take care: If the time is short, an outage that would have passed fails the task.","group":"Error Handling","importance":"HIGH","name":"errors.retry.timeout","order_in_group":2,"required":false,"type":"LONG","width":"SHORT"}"#);
         assert_snapshot!(plugins().list().to_string(), @r#"[{"class":"TestSink","type":"sink","version":"0.1.0"},{"class":"com.example.TestSink","type":"sink","version":"0.1.0"},{"class":"Other","type":"sink","version":"0.1.0"}]"#);
     }
 
@@ -231,7 +254,7 @@ mod tests {
     fn validation_finds_what_starting_would_find() {
         let whole = plugins().validate("TestSink", &BTreeMap::new()).unwrap();
         let mode = whole["configs"].as_array().unwrap().iter().find(|config| config["value"]["name"] == "mode");
-        assert_snapshot!(mode.unwrap().to_string(), @r#"{"definition":{"default_value":"a","dependents":[],"display_name":"mode","documentation":"a mode. Take care: b is slow.","group":"TestSink","importance":"MEDIUM","name":"mode","order":2,"required":false,"type":"STRING","width":"MEDIUM"},"value":{"errors":[],"name":"mode","recommended_values":["a","b"],"value":"a","visible":true}}"#);
+        assert_snapshot!(mode.unwrap().to_string(), @r#"{"definition":{"default_value":"a","dependents":[],"display_name":"mode","documentation":"a mode. Take care: b is slow.","group":"TestSink","importance":"MEDIUM","name":"mode","order_in_group":2,"required":false,"type":"STRING","width":"MEDIUM"},"value":{"errors":[],"name":"mode","recommended_values":["a","b"],"value":"a","visible":true}}"#);
         assert_snapshot!(whole["groups"].to_string(), @r#"["Common","Error Handling","TestSink"]"#);
         let right = [("name", "a"), ("connector.class", "TestSink"), ("topics", "t"), ("table", "x")];
         assert_snapshot!(validated(&right), @r#"

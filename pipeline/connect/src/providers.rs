@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-type Environment = Box<dyn Fn(&str) -> Option<String>>;
+type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// The sources of the values of `${env:…}` and `${file:…}`.
 pub struct Providers {
@@ -47,7 +47,7 @@ impl Providers {
     }
 
     /// Providers that read this environment, and files.
-    pub fn new(env: impl Fn(&str) -> Option<String> + 'static) -> Self {
+    pub fn new(env: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self { env: Box::new(env) }
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -39,8 +40,27 @@ pub const KEYS: &[Key] = &[
     .default("http://0.0.0.0:8083")
     .risk(
         "There is neither TLS nor a password, so whoever reaches the port can read the configuration of the \
-         connectors",
+         connectors, and change it if `CONNECT_REST_CHANGES_ENABLE` is `true`",
     ),
+    Key::new(
+        "rest.changes.enable",
+        ValueType::Bool,
+        "If `true`, REST may create, change, pause, stop, restart and delete connectors, change the offsets of their \
+         groups, and set log levels. Otherwise it only reads",
+    )
+    .default("false")
+    .high()
+    .risk(
+        "Whoever reaches the port can then send the data of the topics elsewhere, and whatever `${env:…}` and \
+         `${file:…}` can read",
+    ),
+    Key::new(
+        "rest.changes.dir",
+        ValueType::Text,
+        "Connectors that REST has changed are kept in this folder, a file each, and take precedence over those of \
+         `--config` at the next start. If the key is unset, changes last until the worker ends",
+    )
+    .risk("If two workers share the folder, each overwrites what the other has changed"),
     Key::new(
         "buffer.memory",
         ValueType::Int(BUFFER_MEMORY_MIN, i64::MAX),
@@ -93,12 +113,17 @@ pub const REFUSED: &[(&str, &str)] = &[
         "group.id",
         "there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it",
     ),
-    ("config.storage.", "connectors are files, so no configuration is stored; remove it"),
+    (
+        "config.storage.",
+        "connectors are files, and `CONNECT_REST_CHANGES_DIR` is the folder of those that REST changes; remove it",
+    ),
     ("offset.storage.", "Kafka stores the offsets of the consumer groups; remove it"),
     ("status.storage.", "the status is kept in memory; remove it"),
     ("plugin.", "sinks are built in; remove it"),
     ("key.converter", "set it in the files of the connectors"),
     ("value.converter", "set it in the files of the connectors"),
+    ("rest.extension.classes", "the interface has neither passwords nor TLS: put a proxy before the port"),
+    ("listeners.https.", "the interface has neither passwords nor TLS: put a proxy before the port"),
     ("rest.", "workers do not talk to each other; `CONNECT_LISTENERS` says where this one listens; remove it"),
     ("log4j.", "use `RUST_LOG` and `--log-format`"),
 ];
@@ -110,6 +135,10 @@ pub struct Settings {
     pub bootstrap_servers: String,
     /// `listeners`: host and port.
     pub listener: (String, u16),
+    /// `rest.changes.enable`.
+    pub rest_changes: bool,
+    /// `rest.changes.dir`.
+    pub rest_changes_dir: Option<PathBuf>,
     /// `buffer.memory`.
     pub buffer_memory: usize,
     /// `offset.flush.interval.ms`.
@@ -175,6 +204,13 @@ impl Settings {
             problems.push(SettingError { variable: "CONNECT_LISTENERS".into(), value, problem });
             Default::default()
         });
+        if config.get("rest.changes.dir").is_some() && !config.bool("rest.changes.enable") {
+            problems.push(SettingError {
+                variable: variable("rest.changes.dir"),
+                value: None,
+                problem: "has no effect without CONNECT_REST_CHANGES_ENABLE=true".into(),
+            });
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -188,6 +224,8 @@ impl Settings {
         Ok(Self {
             bootstrap_servers,
             listener,
+            rest_changes: config.bool("rest.changes.enable"),
+            rest_changes_dir: config.get("rest.changes.dir").map(PathBuf::from),
             buffer_memory: usize::try_from(config.int("buffer.memory").unwrap_or_default()).unwrap_or(usize::MAX),
             offset_flush_interval: millis("offset.flush.interval.ms"),
             shutdown_timeout: millis("task.shutdown.graceful.timeout.ms"),
@@ -347,6 +385,8 @@ mod tests {
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFFER_MEMORY", "64MB")]), @"environment: `CONNECT_BUFFER_MEMORY` = `64MB`: is not an integer; allowed: an integer from 1048576");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @"environment: `CONNECT_GROUP_ID`: is not supported: there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_LISTENERS", "https://0.0.0.0:8083")]), @"environment: `CONNECT_LISTENERS` = `https://0.0.0.0:8083`: is not HTTP; allowed: one `http://host:port`, where port 0 is any free one");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_REST_EXTENSION_CLASSES", "BasicAuthSecurityRestExtension")]), @"environment: `CONNECT_REST_EXTENSION_CLASSES`: is not supported: the interface has neither passwords nor TLS: put a proxy before the port");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_REST_CHANGES_DIR", "/connectors")]), @"environment: `CONNECT_REST_CHANGES_DIR`: has no effect without CONNECT_REST_CHANGES_ENABLE=true");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_SASL_PASWORD", "secret")]), @r#"environment: `CONNECT_CONSUMER_SASL_PASWORD`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_ENABLE_AUTO_COMMIT", "true")]), @"environment: `CONNECT_CONSUMER_ENABLE_AUTO_COMMIT`: cannot be set: the worker commits an offset once everything before it is stored");
     }

@@ -161,6 +161,9 @@ pub enum Demand {
     /// All that is buffered is to be flushed, because the worker is over `buffer.memory`.
     #[strum(serialize = "buffer.memory")]
     Memory,
+    /// All that is buffered is to be flushed, because the connector is paused and no more records come.
+    #[strum(serialize = "pause")]
+    Pause,
     /// All that is buffered is to be flushed, because the task is about to stop.
     #[strum(serialize = "shutdown")]
     Shutdown,

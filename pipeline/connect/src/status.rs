@@ -1,7 +1,8 @@
 //! The states of a worker's connectors and tasks, in Kafka Connect's words.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use strum::VariantNames as _;
@@ -9,21 +10,25 @@ use strum::VariantNames as _;
 use crate::metrics;
 use crate::pulse::Pulse;
 
-/// The state of a task.
+/// The state of a task, or of a connector itself.
 #[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "UPPERCASE")]
-pub enum TaskState {
-    /// The task has not begun, or has ended as it was told to.
+pub enum State {
+    /// It has not begun, or has ended as it was told to.
     Unassigned,
-    /// The task runs.
+    /// It runs.
     Running,
-    /// The task has failed for this reason and will restart by itself.
+    /// It keeps its partitions and takes no records.
+    Paused,
+    /// It has no tasks. Only a connector can be stopped.
+    Stopped,
+    /// It has failed for this reason and will restart by itself.
     Restarting(String),
-    /// The task has failed for this reason and stays stopped.
+    /// It has failed for this reason and stays stopped.
     Failed(String),
 }
 
-impl TaskState {
+impl State {
     /// Kafka Connect's name for it.
     pub fn name(&self) -> &'static str {
         self.into()
@@ -32,81 +37,215 @@ impl TaskState {
     /// The reason why it failed.
     pub fn trace(&self) -> Option<&str> {
         match self {
-            TaskState::Restarting(trace) | TaskState::Failed(trace) => Some(trace),
-            TaskState::Unassigned | TaskState::Running => None,
+            State::Restarting(trace) | State::Failed(trace) => Some(trace),
+            State::Unassigned | State::Running | State::Paused | State::Stopped => None,
         }
     }
+}
+
+/// The state of one task, which the task itself and those who supervise it report.
+#[derive(Debug)]
+pub struct TaskStatus {
+    connector: String,
+    task: u32,
+    state: Mutex<State>,
+    pulse: Arc<Pulse>,
+    topics: Arc<ActiveTopics>,
+}
+
+impl TaskStatus {
+    fn new(connector: &str, task: u32, topics: &Arc<ActiveTopics>) -> Self {
+        let (state, topics) = (Mutex::new(State::Unassigned), Arc::clone(topics));
+        metrics::task_status(connector, task, State::Unassigned.name(), State::VARIANTS);
+        Self { connector: connector.into(), task, state, pulse: Arc::default(), topics }
+    }
+
+    /// Sets the state.
+    pub fn set(&self, state: State) {
+        metrics::task_status(&self.connector, self.task, state.name(), State::VARIANTS);
+        *lock(&self.state) = state;
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    /// The pulse by which the task reports that its loop goes on.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// The topics of which the connector has put records.
+    pub(crate) fn topics(&self) -> &ActiveTopics {
+        &self.topics
+    }
+
+    /// Why the task does not run as it should: it has failed, waits for its restart, or its loop has made no progress
+    /// for longer than `limit`.
+    fn unwell(&self, limit: Duration) -> Option<String> {
+        match self.state() {
+            State::Unassigned | State::Stopped => None,
+            State::Running | State::Paused => self.pulse.stalled(limit),
+            State::Restarting(trace) | State::Failed(trace) => Some(trace),
+        }
+    }
+
+    /// Nothing is said of the task any more: it belongs to the connector no longer.
+    fn forget(&self) {
+        metrics::task_status(&self.connector, self.task, "", State::VARIANTS);
+    }
+}
+
+/// The topics of which a connector has put records since it was created, or since they were last reset.
+#[derive(Debug)]
+pub(crate) struct ActiveTopics {
+    /// Changes with every reset, so that a task has to look no further than at this number.
+    epoch: AtomicU64,
+    names: Mutex<BTreeSet<String>>,
+}
+
+impl Default for ActiveTopics {
+    fn default() -> Self {
+        Self { epoch: AtomicU64::new(1), names: Mutex::default() }
+    }
+}
+
+impl ActiveTopics {
+    /// Notes that a record of the topic was put. `noted` is the caller's for each partition, at first 0.
+    pub(crate) fn note(&self, topic: &str, noted: &mut u64) {
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        if *noted != epoch {
+            lock(&self.names).insert(topic.into());
+            *noted = epoch;
+        }
+    }
+
+    fn reset(&self) {
+        let mut names = lock(&self.names);
+        names.clear();
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What is known of a connector.
+#[derive(Debug, Clone)]
+struct ConnectorStatus {
+    /// Its configuration as it is written, without the values of config providers.
+    written: BTreeMap<String, String>,
+    state: State,
+    tasks: Vec<Arc<TaskStatus>>,
+    topics: Arc<ActiveTopics>,
 }
 
 /// The connectors of a worker, as they were configured, and the states of their tasks.
 #[derive(Debug, Default)]
-pub struct Status {
-    connectors: BTreeMap<String, BTreeMap<String, String>>,
-    tasks: Mutex<BTreeMap<(String, u32), TaskState>>,
-    pulses: BTreeMap<(String, u32), Arc<Pulse>>,
-}
+pub struct Status(Mutex<BTreeMap<String, ConnectorStatus>>);
 
 impl Status {
-    /// Adds a connector with its configuration as it is written, that is without the values of config providers.
-    pub fn add(&mut self, connector: &str, written: BTreeMap<String, String>, tasks: u32) {
-        self.connectors.insert(connector.into(), written);
-        for task in 0..tasks {
-            self.set(connector, task, TaskState::Unassigned);
-            self.pulses.insert((connector.into(), task), Arc::default());
+    /// Adds a connector, or changes its configuration, which is given as it is written.
+    pub(crate) fn configured(&self, connector: &str, written: BTreeMap<String, String>) {
+        let mut connectors = lock(&self.0);
+        if let Some(known) = connectors.get_mut(connector) {
+            known.written = written;
+        } else {
+            let (tasks, topics) = (Vec::new(), Arc::default());
+            connectors.insert(connector.into(), ConnectorStatus { written, state: State::Unassigned, tasks, topics });
         }
     }
 
-    /// The pulse by which a task reports that its loop goes on.
-    pub fn pulse(&self, connector: &str, task: u32) -> Arc<Pulse> {
-        self.pulses.get(&(connector.to_owned(), task)).map(Arc::clone).unwrap_or_default()
+    /// Forgets a connector.
+    pub(crate) fn remove(&self, connector: &str) {
+        self.set_tasks(connector, 0);
+        lock(&self.0).remove(connector);
     }
 
-    /// Sets the state of a task.
-    pub fn set(&self, connector: &str, task: u32, state: TaskState) {
-        metrics::task_status(connector, task, state.name(), TaskState::VARIANTS);
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.insert((connector.into(), task), state);
+    /// Gives a connector this number of tasks, which have not begun.
+    pub(crate) fn set_tasks(&self, connector: &str, tasks: u32) -> Vec<Arc<TaskStatus>> {
+        let mut connectors = lock(&self.0);
+        let Some(known) = connectors.get_mut(connector) else { return Vec::new() };
+        known.tasks.iter().for_each(|task| task.forget());
+        known.tasks = (0..tasks).map(|task| Arc::new(TaskStatus::new(connector, task, &known.topics))).collect();
+        known.tasks.clone()
+    }
+
+    /// A new status for a task that is started again. One that did not end in time keeps the old one to itself.
+    pub(crate) fn renew_task(&self, connector: &str, at: usize) -> Option<Arc<TaskStatus>> {
+        let mut connectors = lock(&self.0);
+        let known = connectors.get_mut(connector)?;
+        let task = known.tasks.get_mut(at)?;
+        *task = Arc::new(TaskStatus::new(connector, task.task, &known.topics));
+        Some(Arc::clone(task))
+    }
+
+    /// Sets the state of the connector itself.
+    pub(crate) fn set(&self, connector: &str, state: State) {
+        if let Some(known) = lock(&self.0).get_mut(connector) {
+            known.state = state;
+        }
+    }
+
+    fn of<T>(&self, connector: &str, view: impl FnOnce(&ConnectorStatus) -> T) -> Option<T> {
+        lock(&self.0).get(connector).map(view)
     }
 
     /// The connectors' names.
-    pub fn connectors(&self) -> impl Iterator<Item = &str> {
-        self.connectors.keys().map(String::as_str)
+    pub fn connectors(&self) -> Vec<String> {
+        lock(&self.0).keys().cloned().collect()
     }
 
     /// A connector's configuration as written.
-    pub fn config(&self, connector: &str) -> Option<&BTreeMap<String, String>> {
-        self.connectors.get(connector)
+    pub fn written(&self, connector: &str) -> Option<BTreeMap<String, String>> {
+        self.of(connector, |known| known.written.clone())
     }
 
-    /// A connector's tasks.
-    pub fn tasks(&self, connector: &str) -> Vec<(u32, TaskState)> {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.iter().filter(|((of, _), _)| of == connector).map(|((_, task), state)| (*task, state.clone())).collect()
+    /// The state of the connector itself.
+    pub fn state(&self, connector: &str) -> Option<State> {
+        self.of(connector, |known| known.state.clone())
+    }
+
+    /// A connector's tasks, in the order of their numbers. It has none while it is stopped.
+    pub fn tasks(&self, connector: &str) -> Vec<Arc<TaskStatus>> {
+        self.of(connector, |known| known.tasks.clone()).unwrap_or_default()
+    }
+
+    /// The topics of which the connector has put records.
+    pub fn topics(&self, connector: &str) -> Option<Vec<String>> {
+        self.of(connector, |known| lock(&known.topics.names).iter().cloned().collect())
+    }
+
+    /// Forgets those topics.
+    pub fn reset_topics(&self, connector: &str) {
+        self.of(connector, |known| known.topics.reset());
     }
 
     /// The connector, task and reason of every task that does not run as it should, because it has failed, waits
-    /// for its restart, or whose loop has made no progress for longer than `limit`.
-    pub fn unwell(&self, limit: Duration) -> Vec<(String, u32, String)> {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks
-            .iter()
-            .filter_map(|((connector, task), state)| {
-                let stalled = || self.pulses.get(&(connector.clone(), *task))?.stalled(limit);
-                let reason = match state {
-                    TaskState::Unassigned => None,
-                    TaskState::Running => stalled(),
-                    TaskState::Restarting(trace) | TaskState::Failed(trace) => Some(trace.clone()),
-                };
-                Some((connector.clone(), *task, reason?))
-            })
-            .collect()
+    /// for its restart, or whose loop has made no progress for longer than `limit`. A connector that has failed itself
+    /// has no task.
+    pub fn unwell(&self, limit: Duration) -> Vec<(String, Option<u32>, String)> {
+        let connectors = lock(&self.0);
+        let mut unwell = Vec::new();
+        for (name, known) in &*connectors {
+            if let State::Failed(trace) = &known.state {
+                unwell.push((name.clone(), None, trace.clone()));
+            }
+            let tasks = known.tasks.iter();
+            unwell.extend(tasks.filter_map(|task| Some((name.clone(), Some(task.task), task.unwell(limit)?))));
+        }
+        unwell
     }
 
     /// How many tasks have failed for good.
     pub fn failed(&self) -> usize {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.values().filter(|state| matches!(state, TaskState::Failed(_))).count()
+        let connectors = lock(&self.0);
+        let tasks = connectors.values().flat_map(|known| &known.tasks);
+        tasks.filter(|task| matches!(task.state(), State::Failed(_))).count()
     }
+}
+
+/// What a panic has left behind is as good as before: every change is one assignment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -116,17 +255,34 @@ mod tests {
     /// A task that runs and makes no progress is as unwell as one that has failed; a task that has not started is not.
     #[test]
     fn a_running_task_that_is_stuck_is_unwell() {
-        let mut status = Status::default();
-        status.add("raw", BTreeMap::new(), 2);
+        let status = Status::default();
+        status.configured("raw", BTreeMap::new());
+        let tasks = status.set_tasks("raw", 2);
         assert!(status.unwell(Duration::ZERO).is_empty());
-        status.set("raw", 1, TaskState::Running);
+        tasks[1].set(State::Running);
         while status.unwell(Duration::ZERO).is_empty() {}
         let (connector, task, reason) = status.unwell(Duration::ZERO).swap_remove(0);
-        assert_eq!((connector.as_str(), task), ("raw", 1));
+        assert_eq!((connector.as_str(), task), ("raw", Some(1)));
         assert!(reason.starts_with("the task has made no progress for "), "{reason}");
         assert!(status.unwell(Duration::from_mins(1)).is_empty(), "its loop has made progress in the last minute");
-        status.set("raw", 0, TaskState::Restarting("denied".into()));
-        assert_eq!(status.unwell(Duration::from_mins(1)), [("raw".to_owned(), 0, "denied".to_owned())]);
+        tasks[0].set(State::Restarting("denied".into()));
+        assert_eq!(status.unwell(Duration::from_mins(1)), [("raw".to_owned(), Some(0), "denied".to_owned())]);
         assert_eq!(status.failed(), 0);
+    }
+
+    #[test]
+    fn topics_are_noted_again_after_a_reset() {
+        let status = Status::default();
+        status.configured("raw", BTreeMap::new());
+        let task = status.set_tasks("raw", 1).swap_remove(0);
+        let mut noted = 0;
+        task.topics().note("a", &mut noted);
+        task.topics().note("a", &mut noted);
+        assert_eq!(status.topics("raw"), Some(vec!["a".to_owned()]));
+        status.reset_topics("raw");
+        assert_eq!(status.topics("raw"), Some(Vec::new()));
+        task.topics().note("a", &mut noted);
+        assert_eq!(status.topics("raw"), Some(vec!["a".to_owned()]));
+        assert_eq!(status.topics("other"), None);
     }
 }

@@ -3,13 +3,15 @@
 pub mod allocator;
 mod health;
 mod lake;
+mod log;
 mod query;
 mod simulate;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -23,7 +25,6 @@ use fms_connect::worker::{StartError, Worker, WorkerOutcome};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
 /// Exit status: a task had failed, or a worker is not healthy.
 const FAILED: u8 = 1;
@@ -51,8 +52,9 @@ enum Command {
     Connect {
         #[command(subcommand)]
         command: Option<ConnectCommand>,
-        /// Connector files in Kafka Connect's JSON; a folder stands for its *.json files.
-        #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+        /// Connector files in Kafka Connect's JSON; a folder stands for its *.json files. Without any, the worker runs
+        /// what REST creates, which CONNECT_REST_CHANGES_ENABLE has to allow.
+        #[arg(long, num_args = 1.., value_name = "FILE")]
         config: Vec<PathBuf>,
     },
     /// Turn raw objects into typed, partitioned Parquet files.
@@ -161,8 +163,8 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let stop = stop.unwrap_or_else(stop_signal);
-    let started = start_log(arguments.log_format).map_err(|error| vec![format!("{error:#}")]);
-    match started.and_then(|()| connect(&config, stop)) {
+    let started = log::start(arguments.log_format).map_err(|error| vec![format!("{error:#}")]);
+    match started.and_then(|levels| connect(&config, stop, levels)) {
         Ok(WorkerOutcome::Clean) => ExitCode::SUCCESS,
         Ok(WorkerOutcome::Failed) => FAILED.into(),
         Err(problems) => {
@@ -219,27 +221,15 @@ fn report(command: &str, problems: &[String], format: LogFormat) {
 
 /// Starts the log on standard error: what `RUST_LOG` selects, or else everything from `info` up.
 fn start_log(format: LogFormat) -> anyhow::Result<()> {
-    let directives = std::env::var_os("RUST_LOG").filter(|directives| !directives.is_empty());
-    let filter = match directives.map(OsString::into_string).transpose() {
-        Ok(None) => EnvFilter::new("info"),
-        Ok(Some(directives)) => EnvFilter::try_new(&directives)
-            .with_context(|| format!("environment: `RUST_LOG` = `{directives}`: is not a list of log directives"))?,
-        Err(directives) => {
-            anyhow::bail!("environment: `RUST_LOG` = `{}`: is not UTF-8", directives.display())
-        }
-    };
-    // A line that cannot be written is lost without a notice: the layer would write the notice with `eprintln!`, which
-    // panics then.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
-    match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-    }
-    .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
+    log::start(format).map(drop)
 }
 
 /// Runs a worker until SIGTERM or SIGINT.
-fn connect(config: &[PathBuf], stop: io::Result<watch::Receiver<bool>>) -> Result<WorkerOutcome, Vec<String>> {
+fn connect(
+    config: &[PathBuf],
+    stop: io::Result<watch::Receiver<bool>>,
+    levels: log::Levels,
+) -> Result<WorkerOutcome, Vec<String>> {
     let mut stop = stop.map_err(|error| vec![format!("cannot listen for SIGTERM and SIGINT: {error}")])?;
     let settings = Settings::from_env(variables());
     let definitions = files(config)
@@ -253,9 +243,16 @@ fn connect(config: &[PathBuf], stop: io::Result<watch::Receiver<bool>>) -> Resul
             return Err(problems);
         }
     };
+    if config.is_empty() && !settings.rest_changes {
+        return Err(vec![
+            "there is no connector: name files with --config, or let REST create connectors with \
+             CONNECT_REST_CHANGES_ENABLE=true"
+                .into(),
+        ]);
+    }
     info!(version = env!("CARGO_PKG_VERSION"), bootstrap_servers = settings.bootstrap_servers, "fms connect starts");
     match Worker::prepare(&settings, definitions, sinks(), &stop) {
-        Ok(worker) => Ok(worker.run(|| async move {
+        Ok(worker) => Ok(worker.with_log_levels(Arc::new(levels)).run(|| async move {
             // An error cannot happen, because the sender lives as long as the process.
             let _ = stop.wait_for(|stop| *stop).await;
         })),

@@ -44,6 +44,11 @@ pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
     serve_within(LIMITS, listener, router).await
 }
 
+/// As [`serve`], where an answer may take as long as `answer`.
+pub async fn serve_for(answer: Duration, listener: TcpListener, router: Router) -> io::Result<()> {
+    serve_within(Limits { whole: LIMITS.whole + answer, ..LIMITS }, listener, router).await
+}
+
 async fn serve_within(limits: Limits, listener: TcpListener, router: Router) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let service = TowerToHyperService::new(router.layer(DefaultBodyLimit::max(limits.body)));

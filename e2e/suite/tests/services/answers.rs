@@ -34,6 +34,13 @@ impl Answers {
         self.list.push((call.to_owned(), answer.into().replace(&self.namespace, "")));
     }
 
+    /// The answers, a line each.
+    #[allow(dead_code, reason = "services are compared with the real ones only")]
+    pub fn lines(&self) -> String {
+        let lines: Vec<_> = self.list.iter().map(|(call, answer)| format!("{call}: {answer}\n")).collect();
+        lines.concat()
+    }
+
     /// The number of calls that were made.
     pub fn count(&self) -> usize {
         self.list.len()

@@ -5,6 +5,7 @@ use regex::Regex;
 use strum::VariantNames as _;
 
 use super::{Config, ConfigError, Key, ValueType};
+use crate::transforms;
 
 const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
 const STRING: &str = "org.apache.kafka.connect.storage.StringConverter";
@@ -145,6 +146,23 @@ pub const COMMON: &[Key] = &[
     .in_intent()
     .risk("A row that lacks a field of the template becomes a dead letter"),
     Key::new(
+        "transforms",
+        ValueType::List,
+        "These single message transforms are applied to each message in this order, before its list becomes rows. Each is \
+         configured by `transforms.NAME.type`, the keys of its class, and `transforms.NAME.predicate` and \
+         `transforms.NAME.negate`",
+    )
+    .in_intent()
+    .risk("What a transform drops or masks is not stored anywhere else"),
+    Key::new(
+        "predicates",
+        ValueType::List,
+        "The transforms may name these predicates, each of which is configured by `predicates.NAME.type` and the keys of \
+         its class",
+    )
+    .in_intent()
+    .low(),
+    Key::new(
         "errors.tolerance",
         ValueType::OneOf(Tolerated::VARIANTS),
         "With `none`, a record or row that cannot be stored fails the task. With `all`, it goes to the \
@@ -222,13 +240,6 @@ pub const COMMON: &[Key] = &[
 /// Keys of Kafka Connect and its sinks that are not supported, and what to do instead. A `*` at the end stands for any
 /// rest.
 pub const REFUSED: &[(&str, &str)] = &[
-    (
-        "transforms*",
-        "single message transforms are not run; `converter.split.list.key` unrolls lists and \
-         `converter.update.fields.template` sets fields; a single ExtractField$Value with its `field` is understood, \
-         as `converter.extract.field`",
-    ),
-    ("predicates*", "single message transforms and their predicates are not run; remove it"),
     ("confluent.*", "there is no licence and no metrics reporter; remove it"),
     ("reporter.*", "there is no reporter: `/metrics` and the dead letters show the results; remove it"),
     ("key.converter.*", "keys are kept byte for byte; remove it"),
@@ -292,6 +303,7 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
     check_topics(config, &mut problem);
     check_errors(config, &mut problem);
     check_converters(config, &mut problem);
+    problems.extend(transforms::check(config));
     problems
 }
 
@@ -431,7 +443,6 @@ mod tests {
     fn what_is_not_honoured_is_refused_with_the_reason() {
         assert_snapshot!(problems(&[("topics", "t"), ("value.converter", JSON)]), @r#"connector `raw`: `value.converter.schemas.enable`: has to be set, because Kafka Connect's default is true: set false for plain JSON, and true for values that are {"schema": …, "payload": …}"#);
         assert_snapshot!(problems(&[("topics", "t"), ("value.converter", "io.confluent.connect.avro.AvroConverter")]), @"connector `raw`: `value.converter` = `io.confluent.connect.avro.AvroConverter`: values are read as JSON objects, and there is no schema registry; allowed: org.apache.kafka.connect.json.JsonConverter");
-        assert_snapshot!(problems(&[("topics", "t"), ("transforms.a.type", "x")]), @"connector `raw`: `transforms.a.type`: is not supported: single message transforms are not run; `converter.split.list.key` unrolls lists and `converter.update.fields.template` sets fields; a single ExtractField$Value with its `field` is understood, as `converter.extract.field`");
         assert_snapshot!(problems(&[("topics", "t"), ("s3.part.retries", "3")]), @"connector `raw`: `s3.part.retries`: is not supported: use `errors.retry.timeout`");
         assert_snapshot!(problems(&[("topics", "t"), ("behavior.on.null.values", "dead letter")]), @"connector `raw`: `behavior.on.null.values` = `dead letter`: is not allowed; allowed: ignore, fail, deadletter; did you mean `deadletter`?");
     }
@@ -451,14 +462,10 @@ mod tests {
         let values = values.into_iter().chain([("transforms.a.field", "after")]);
         let values = values.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         assert_eq!(Config::new("raw", &[COMMON], values).unwrap().get("converter.extract.field"), Some("after"));
-        for refused in [
-            transform("org.apache.kafka.connect.transforms.ExtractField$Key", &[]),
-            transform(EXTRACT, &[("transforms.b.type", "x")]),
-            transform(EXTRACT, &[("transforms.a.predicate", "x")]),
-            transform(EXTRACT, &[("converter.extract.field", "x")]),
-        ] {
-            assert!(refused.contains("`transforms`: is not supported"), "{refused}");
-        }
+        // Anything more is a chain of transforms.
+        assert_eq!(transform("org.apache.kafka.connect.transforms.ExtractField$Key", &[]), "");
+        assert_snapshot!(transform(EXTRACT, &[("transforms.b.type", "x")]), @"connector `raw`: `transforms.b.type` = `x`: belongs to nothing that `transforms` names");
+        assert_snapshot!(transform(EXTRACT, &[("converter.extract.field", "x")]), @"connector `raw`: `converter.extract.field` = `x`: has no defined order beside `transforms`: name an ExtractField$Value there instead");
     }
 
     #[test]

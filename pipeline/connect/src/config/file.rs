@@ -10,6 +10,26 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use crate::config::ConfigError;
 use crate::providers::Providers;
 
+/// What is wanted of a connector, in the words of Kafka Connect's `initial_state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "UPPERCASE", ascii_case_insensitive)]
+pub enum TargetState {
+    /// Its tasks run.
+    #[default]
+    Running,
+    /// Its tasks keep their partitions and take no records.
+    Paused,
+    /// It has no tasks.
+    Stopped,
+}
+
+impl TargetState {
+    /// Kafka Connect's name for it.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// A connector as its file defines it, not yet checked against any keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
@@ -21,6 +41,26 @@ pub struct Definition {
     pub written: BTreeMap<String, String>,
     /// The values with `${env:…}` and `${file:…}` filled in.
     pub values: BTreeMap<String, String>,
+    /// What is wanted of it.
+    pub state: TargetState,
+}
+
+impl Definition {
+    /// Where it is from, for messages.
+    pub(crate) fn origin(&self) -> String {
+        if self.file.as_os_str().is_empty() { "made by REST".into() } else { self.file.display().to_string() }
+    }
+
+    /// A connector that no file defines.
+    pub(crate) fn made(
+        written: BTreeMap<String, String>,
+        state: TargetState,
+        providers: &Providers,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let name = written.get("name").cloned().unwrap_or_default();
+        let values = resolved(&name, &written, providers)?;
+        Ok(Self { file: PathBuf::new(), name, written, values, state })
+    }
 }
 
 /// Why a file defines no connector.
@@ -109,6 +149,16 @@ pub fn parse(file: &Path, text: &str, providers: &Providers) -> Result<Definitio
         Some(Node::Object(_)) => return Err(wrong("`name` is an object; expected a text".into())),
         None => None,
     };
+    let state = match (fields.contains_key("config"), fields.remove("initial_state")) {
+        (_, None) => TargetState::Running,
+        (true, Some(Node::Text(state))) => state
+            .parse()
+            .map_err(|_| wrong(format!("`initial_state` is `{state}`; allowed: RUNNING, PAUSED, STOPPED")))?,
+        (true, Some(Node::Object(_))) => return Err(wrong("`initial_state` is an object; expected a text".into())),
+        (false, Some(_)) => {
+            return Err(wrong("`initial_state` stands beside `config`: put all settings into `config`".into()));
+        }
+    };
     let nested = match fields.remove("config") {
         Some(Node::Object(Object(nested))) => {
             if let Some(other) = fields.keys().next() {
@@ -136,42 +186,35 @@ pub fn parse(file: &Path, text: &str, providers: &Providers) -> Result<Definitio
     };
     written.insert("name".into(), name.clone());
 
-    let mut values = BTreeMap::new();
-    let mut problems = Vec::new();
-    for (key, value) in &written {
-        match providers.resolve(value) {
-            Ok(resolved) => drop(values.insert(key.clone(), resolved)),
-            Err(error) => problems.push(FileError::Value {
-                file: file.into(),
-                error: ConfigError::new(&name, key, Some(value), error.to_string()),
-            }),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
+    let values = resolved(&name, &written, providers).map_err(|wrong| {
+        wrong.into_iter().map(|error| FileError::Value { file: file.into(), error }).collect::<Vec<_>>()
+    })?;
     let name = values["name"].clone();
-    Ok(Definition { file: file.into(), name, written, values })
+    Ok(Definition { file: file.into(), name, written, values, state })
 }
 
-/// Reads a flat JSON object of values, as REST's validation gets it.
-pub fn values(json: &[u8]) -> Result<BTreeMap<String, String>, String> {
-    let values = match serde_json::from_slice(json).map_err(|error| error.to_string())? {
-        Node::Object(Object(values)) => values,
-        Node::Text(_) => return Err("it is not a JSON object".into()),
-    };
-    let text = |(key, value)| match value {
-        Node::Text(value) => Ok((key, value)),
-        Node::Object(_) => Err(format!("`{key}` is an object; expected a text, a number or a boolean")),
-    };
-    values.into_iter().map(text).collect()
+/// The values with `${env:…}` and `${file:…}` filled in.
+fn resolved(
+    name: &str,
+    written: &BTreeMap<String, String>,
+    providers: &Providers,
+) -> Result<BTreeMap<String, String>, Vec<ConfigError>> {
+    let mut values = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (key, value) in written {
+        match providers.resolve(value) {
+            Ok(resolved) => drop(values.insert(key.clone(), resolved)),
+            Err(error) => problems.push(ConfigError::new(name, key, Some(value), error.to_string())),
+        }
+    }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
 }
 
 /// A JSON object in which no key stands twice.
-struct Object(BTreeMap<String, Node>);
+pub(super) struct Object(pub(super) BTreeMap<String, Node>);
 
 /// A value: numbers and booleans as their text, as Kafka Connect takes them.
-enum Node {
+pub(super) enum Node {
     Text(String),
     Object(Object),
 }

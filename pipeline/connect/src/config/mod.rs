@@ -1,10 +1,11 @@
 //! A connector's configuration: declared keys, checked values, and errors that name the nearest known key.
 
 pub mod common;
+mod extract;
 pub mod file;
 pub mod reference;
+pub(crate) mod request;
 pub mod shown;
-mod transforms;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -15,6 +16,7 @@ use fms_record::Template;
 
 use self::file::Definition;
 use self::shown::Secrets;
+use crate::transforms;
 
 /// Prefixes under which settings of the Kafka clients pass through unchecked, for librdkafka to check.
 pub const PASSTHROUGH: [&str; 2] = ["consumer.override.", "producer.override."];
@@ -258,7 +260,7 @@ impl Config {
         written: &BTreeMap<String, String>,
         mut values: BTreeMap<String, String>,
     ) -> Result<Self, Vec<ConfigError>> {
-        transforms::translate(&mut values);
+        extract::translate(&mut values);
         let keys = keys.iter().copied().flatten().map(|key| (key.name, *key)).collect();
         let written = Written { values: written.clone(), secrets: Secrets::new(written, &values) };
         Self::read(name, Arc::new(keys), values, Arc::new(written))
@@ -281,7 +283,9 @@ impl Config {
                     Ok(value) => drop(values.insert(key, value)),
                     Err(wrong) => problem(&key, written.values.get(&key), &wrong),
                 }
-            } else if PASSTHROUGH.iter().any(|prefix| key.len() > prefix.len() && key.starts_with(prefix)) {
+            } else if transforms::is_key(&key) && keys.contains_key("transforms")
+                || PASSTHROUGH.iter().any(|prefix| key.len() > prefix.len() && key.starts_with(prefix))
+            {
                 values.insert(key, value);
             } else if let Some(reason) = common::refused(&key) {
                 problem(&key, None, &format!("is not supported: {reason}"));
@@ -308,7 +312,7 @@ impl Config {
     /// an error.
     pub fn with(&self, settings: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let mut values = self.values.clone();
-        values.retain(|key, _| !self.keys.get(key.as_str()).is_some_and(|key| key.in_intent));
+        values.retain(|key, _| !self.is_in_intent(key));
         values.extend(settings.clone());
         // It is not known how a value that differs from today's was written, so it is not shown.
         let written = self.written.values.iter().filter(|(key, _)| values.get(*key) == self.values.get(*key));
@@ -320,13 +324,22 @@ impl Config {
             .map_err(|mut problems| problems.swap_remove(0))
     }
 
-    /// The values, defaults included, of the set keys that are [`Key::in_intent`].
+    /// The values, defaults included, of the set keys that are [`Key::in_intent`], and those of the transforms.
     pub fn intent_settings(&self) -> BTreeMap<String, String> {
-        self.keys
-            .values()
-            .filter(|key| key.in_intent)
-            .filter_map(|key| Some((key.name.to_owned(), self.get(key.name)?.to_owned())))
-            .collect()
+        let declared = self.keys.values().filter(|key| key.in_intent);
+        let declared = declared.filter_map(|key| Some((key.name.to_owned(), self.get(key.name)?.to_owned())));
+        let transforms = self.values.iter().filter(|(key, _)| transforms::is_key(key));
+        declared.chain(transforms.map(|(key, value)| (key.clone(), value.clone()))).collect()
+    }
+
+    /// Whether rows, names or bytes depend on the value of this key.
+    fn is_in_intent(&self, key: &str) -> bool {
+        transforms::is_key(key) || self.keys.get(key).is_some_and(|key| key.in_intent)
+    }
+
+    /// Whether there is a key of this name.
+    pub(crate) fn declares(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
     }
 
     /// The connector's name.
@@ -371,7 +384,7 @@ impl Config {
         self.get(key).map(|v| v.split(',').map(str::trim).filter(|v| !v.is_empty()).collect()).unwrap_or_default()
     }
 
-    /// The settings under one of the [`PASSTHROUGH`] prefixes, without the prefix.
+    /// The settings under one of the [`PASSTHROUGH`] prefixes, or of a transform, without the prefix.
     pub fn prefixed<'c>(&'c self, prefix: &'c str) -> impl Iterator<Item = (&'c str, &'c str)> {
         self.values.iter().filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))
     }
@@ -381,6 +394,7 @@ impl Config {
         let value = match self.keys.get(key) {
             Some(_) if self.values.contains_key(key) => self.written.values.get(key).map(String::as_str),
             Some(declared) => declared.default,
+            None if transforms::is_key(key) => self.written.values.get(key).map(String::as_str),
             None => None,
         };
         self.written.error(&self.name, key, value, &problem.into())
@@ -468,6 +482,7 @@ mod tests {
             name: "vehicles".into(),
             written: values.iter().map(|(key, written, _)| ((*key).to_owned(), (*written).to_owned())).collect(),
             values: values.iter().map(|(key, _, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            state: file::TargetState::Running,
         };
         let wrong = definition(&[("table", "t", "t"), ("flush.size", "${env:X}", "ENV-SECRET")]);
         let problems = Config::of(&wrong, &[KEYS]).unwrap_err();

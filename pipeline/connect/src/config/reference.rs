@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::common::{self, COMMON};
 use super::shown::is_secret;
 use super::{Key, PASSTHROUGH, ValueType, range};
-use crate::{SinkConnector, kafka, settings};
+use crate::{SinkConnector, kafka, settings, transforms};
 
 /// Keys that belong together.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Group {
     pub environment: bool,
 }
 
-/// The keys of every connector, those of these sinks, and the worker's.
+/// The keys of every connector, those of these sinks and of the transforms, and the worker's.
 pub fn groups<'s>(sinks: impl IntoIterator<Item = &'s dyn SinkConnector>) -> Vec<Group> {
     let mut groups = vec![Group {
         title: "Every connector".into(),
@@ -40,6 +40,18 @@ pub fn groups<'s>(sinks: impl IntoIterator<Item = &'s dyn SinkConnector>) -> Vec
             keys: sink.keys().to_vec(),
             environment: false,
         }
+    }));
+    // What is there for keys and for values has the same keys.
+    let kinds = transforms::kinds().filter(|(class, _, keys)| !class.ends_with("$Key") && !keys.is_empty());
+    groups.extend(kinds.map(|(class, kind, keys)| {
+        let title = class.rsplit('.').next().unwrap_or(&class).trim_end_matches("$Value").to_owned();
+        let (key, halves) = match (kind, class.ends_with("$Value")) {
+            ("predicate", _) => ("predicates", ""),
+            (_, true) => ("transforms", ", or of the one for keys, whose name ends in `$Key`"),
+            (_, false) => ("transforms", ""),
+        };
+        let about = format!("Set as `{key}.NAME.…` of a {kind} whose `{key}.NAME.type` is `{class}`{halves}.");
+        Group { title, about, keys: keys.to_vec(), environment: false }
     }));
     groups.push(Group {
         title: "The worker".into(),
@@ -182,7 +194,8 @@ fn common_group(key: &Key) -> &'static str {
     if key.name.starts_with("errors.") { "Error Handling" } else { "Common" }
 }
 
-fn key_info(key: &Key, group: &str, order: u32) -> Value {
+/// A key as Kafka Connect's `ConfigKeyInfo`.
+pub(crate) fn key_info(key: &Key, group: &str, order: u32) -> Value {
     let documentation = match key.risk {
         Some(risk) => format!("{}. Take care: {risk}.", key.doc),
         None => format!("{}.", key.doc),
@@ -202,7 +215,7 @@ fn key_info(key: &Key, group: &str, order: u32) -> Value {
         },
         "display_name": key.name,
         "dependents": [],
-        "order": order,
+        "order_in_group": order,
     })
 }
 

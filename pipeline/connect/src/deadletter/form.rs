@@ -154,6 +154,8 @@ impl LetterForm {
         if let Some(context) = context {
             let class = match letter.stage {
                 ErrorStage::ValueConverter => &context.converter,
+                // What transforms is named by its key: the message as a whole, or a row.
+                ErrorStage::Transformation if letter.row.is_none() => "transforms",
                 ErrorStage::Transformation => "converter.update.fields.template",
                 ErrorStage::TaskPut => &context.sink,
             };

@@ -3,6 +3,7 @@
 mod commit;
 mod consumer;
 mod context;
+mod group;
 mod log;
 mod lookup;
 mod reach;
@@ -14,6 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 pub(crate) use self::commit::CommitOutcome;
 pub(crate) use self::consumer::{AssignmentChange, Consumer};
+pub(crate) use self::group::Group;
 pub(crate) use self::log::KafkaLog;
 pub(crate) use self::lookup::Committed;
 pub(crate) use self::reach::ClusterProbe;
@@ -159,7 +161,7 @@ mod tests {
     use rdkafka::consumer::BaseConsumer;
 
     use super::*;
-    use crate::config::file::Definition;
+    use crate::config::file::{Definition, TargetState};
 
     const CONSUMER: &str = "consumer.override.";
 
@@ -194,6 +196,7 @@ mod tests {
             name: "raw".into(),
             written: BTreeMap::from([(key.clone(), "${env:X}".to_owned())]),
             values: BTreeMap::from([(key, "ENV-SECRET".to_owned())]),
+            state: TargetState::Running,
         };
         let config = Config::of(&definition, &[]).unwrap();
         let client = client(&ClientConfig::new(), &config, CONSUMER).unwrap();

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::partitions::{Owned, made_anew};
-use super::{LOOK_AT_ALL, Task, TaskError};
+use super::{LOOK_AT_ALL, Task, TaskError, Wanted};
 use crate::intent;
 use crate::kafka::CommitOutcome;
 use crate::metrics::wall_millis;
@@ -161,6 +161,8 @@ impl Task {
             idle: owned.idle_since.map(|since| since.elapsed()),
             demand: if self.stopping.is_some() {
                 Demand::Shutdown
+            } else if self.wanted == Wanted::Paused {
+                Demand::Pause
             } else if self.pressed {
                 Demand::Memory
             } else if owned.last_commit.elapsed() >= self.offset_flush_interval {
@@ -220,7 +222,7 @@ impl Task {
         if self.commits_wait {
             return Ok(Some(Step::Wait));
         }
-        self.pulse.is_doing(LoopStep::Committing);
+        self.status.pulse().is_doing(LoopStep::Committing);
         let (partition, patience) = (self.owned[i].partition.clone(), self.patience());
         let outcome =
             self.consumer.commit(&partition, offset, metadata, patience).map_err(|source| TaskError::Kafka {

@@ -6,6 +6,7 @@
 
 mod error;
 mod flush;
+mod orders;
 mod partitions;
 mod records;
 mod tolerance;
@@ -15,10 +16,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 pub(crate) use self::error::{Recovery, TaskError};
+pub(crate) use self::orders::{Orders, Wanted};
 use self::partitions::{Owned, Partitions, Reopening};
 use self::tolerance::Tolerance;
 use crate::config::common::NullValues;
@@ -27,8 +29,9 @@ use crate::convert::Converter;
 use crate::deadletter::DeadLetterQueue;
 use crate::kafka::Consumer;
 use crate::metrics::TaskMetrics;
-use crate::pulse::{LoopStep, Pulse};
+use crate::pulse::LoopStep;
 use crate::sink::{ErrantRow, RetryLimits, SinkTask, TaskContext, TaskFactory};
+use crate::status::{State, TaskStatus};
 use crate::{Budget, Config, TopicPartition};
 
 /// How often conditions that depend on time are checked, and how soon a commit that had to wait is tried again.
@@ -62,14 +65,14 @@ pub(crate) struct TaskSpec {
     pub budget: Budget,
     /// `errors.retry.*`.
     pub retry: RetryLimits,
-    /// Becomes true when the task is to flush, commit and leave.
-    pub shutdown: watch::Receiver<bool>,
+    /// What the task is told to do.
+    pub orders: Orders,
     /// `task.shutdown.graceful.timeout.ms`.
     pub shutdown_timeout: Duration,
     /// `offset.flush.interval.ms`.
     pub offset_flush_interval: Duration,
-    /// Where the task reports that its loop goes on.
-    pub pulse: Arc<Pulse>,
+    /// Where the task reports how it is.
+    pub status: Arc<TaskStatus>,
 }
 
 /// Runs a task until it is told to shut down, or fails. It blocks its thread.
@@ -97,6 +100,8 @@ struct Task {
     pressed: bool,
     /// Whether records are taken.
     taking: bool,
+    /// What is wanted of the task, as it has taken notice of it.
+    wanted: Wanted,
     stopping: Option<Instant>,
     /// Whether a commit of this pass of the loop had to wait.
     commits_wait: bool,
@@ -105,12 +110,12 @@ struct Task {
     budget: Budget,
     metrics: TaskMetrics,
     wake: Arc<Notify>,
-    shutdown: watch::Receiver<bool>,
+    orders: Orders,
     shutdown_timeout: Duration,
     offset_flush_interval: Duration,
     lag_measured: Instant,
     all_looked_at: Instant,
-    pulse: Arc<Pulse>,
+    status: Arc<TaskStatus>,
 }
 
 /// Why no more records were taken.
@@ -156,6 +161,7 @@ impl Task {
             starting_over: Vec::new(),
             pressed: false,
             taking: true,
+            wanted: Wanted::Running,
             stopping: None,
             commits_wait: false,
             config,
@@ -163,12 +169,12 @@ impl Task {
             budget: spec.budget,
             metrics: TaskMetrics::new(&spec.connector.name, spec.task),
             wake,
-            shutdown: spec.shutdown,
+            orders: spec.orders,
             shutdown_timeout: spec.shutdown_timeout,
             offset_flush_interval: spec.offset_flush_interval,
             lag_measured: Instant::now(),
             all_looked_at: Instant::now(),
-            pulse: spec.pulse,
+            status: spec.status,
         })
     }
 
@@ -178,8 +184,11 @@ impl Task {
         let result = self.turn().await;
         for owned in self.owned.iter() {
             self.sink.close(&owned.partition);
+            self.metrics.forget(&owned.partition);
         }
-        self.pulse.is_doing(LoopStep::Leaving);
+        self.metrics.partition_count(0);
+        self.metrics.lags_measured();
+        self.status.pulse().is_doing(LoopStep::Leaving);
         if !self.consumer.leave() {
             tracing::warn!(
                 "the group coordinator did not answer in time when the task left its group; it removes the member when \
@@ -191,21 +200,22 @@ impl Task {
 
     async fn turn(&mut self) -> Result<(), TaskError> {
         self.subscribe()?;
-        let (wake, mut shutdown) = (Arc::clone(&self.wake), self.shutdown.clone());
+        let (wake, mut orders) = (Arc::clone(&self.wake), self.orders.clone());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut intake = Intake::Drained;
         loop {
             tokio::select! {
                 biased;
-                _ = shutdown.wait_for(|stop| *stop), if self.stopping.is_none() => self.stopping = Some(Instant::now()),
+                () = orders.stopped(), if self.stopping.is_none() => self.stopping = Some(Instant::now()),
                 () = ready(()), if intake == Intake::More => {}
                 () = wake.notified() => {}
                 _ = tick.tick() => {}
             }
-            self.pulse.begin_pass();
+            self.status.pulse().begin_pass();
+            self.take_notice();
             intake = self.consume()?;
-            self.pulse.is_doing(LoopStep::Flushing);
+            self.status.pulse().is_doing(LoopStep::Flushing);
             self.errors.poll()?;
             let taking = self.taking;
             self.relieve_pressure()?;
@@ -247,8 +257,9 @@ impl Task {
     /// memory back. Meanwhile the other partitions are paused, because their records come by the same queue.
     fn relieve_pressure(&mut self) -> Result<(), TaskError> {
         self.pressed = if self.pressed { !self.budget.is_relieved() } else { self.budget.is_over() };
-        let hold = self.pressed || self.stopping.is_some();
-        let repeats = self.stopping.is_none() && self.owned.iter().any(Owned::is_repeating);
+        let closing = self.wanted == Wanted::Paused || self.stopping.is_some();
+        let hold = self.pressed || closing;
+        let repeats = !closing && self.owned.iter().any(Owned::is_repeating);
         self.taking = !hold || repeats;
         for owned in self.owned.iter_mut() {
             let pause = hold && repeats && !owned.is_repeating();
@@ -263,6 +274,28 @@ impl Task {
             }
         }
         Ok(())
+    }
+
+    /// Takes notice of what is wanted. From the moment at which it reports that it is paused, it takes no records.
+    fn take_notice(&mut self) {
+        let wanted = self.orders.wanted();
+        if wanted == self.wanted {
+            return;
+        }
+        self.wanted = wanted;
+        match wanted {
+            Wanted::Paused => {
+                self.taking = false;
+                tracing::info!(connector = self.config.name(), "the task is paused");
+                self.status.set(State::Paused);
+            }
+            Wanted::Running => {
+                self.taking = true;
+                tracing::info!(connector = self.config.name(), "the task goes on");
+                self.status.set(State::Running);
+            }
+            Wanted::Stopped => {}
+        }
     }
 
     fn measure_lag(&mut self) {

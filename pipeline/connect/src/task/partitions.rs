@@ -90,6 +90,8 @@ pub(super) struct Owned {
     pub(super) seek: bool,
     pub(super) flush: Option<(Flush, FlushStage)>,
     pub(super) commit_logged: bool,
+    /// See [`ActiveTopics::note`](crate::status::ActiveTopics::note).
+    pub(super) noted: u64,
     pub(super) last_commit: Instant,
 }
 
@@ -189,6 +191,7 @@ impl Task {
             seek: false,
             flush: None,
             commit_logged: false,
+            noted: 0,
             last_commit: Instant::now(),
         });
         Ok(())

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fms_record::{Message, MessageError, Row};
+use fms_record::{Message, MessageError, Row, Source};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::tolerance::Failure;
@@ -14,6 +14,7 @@ use crate::deadletter::ErrorStage;
 use crate::kafka::{self, Batch, ConsumerError, Record};
 use crate::pulse::LoopStep;
 use crate::sink::{LazyOrigin, Origin, SinkError, SinkRecord, TopicPartition};
+use crate::transforms::{Rekeyed, Transformed};
 
 /// The number of events that are served before records get their turn.
 const EVENTS: usize = 1000;
@@ -28,7 +29,7 @@ impl Task {
     /// Serves the events of the consumer and takes the records that have come, as many as one pass allows.
     pub(super) fn consume(&mut self) -> Result<Intake, TaskError> {
         for _ in 0..BATCHES {
-            self.pulse.is_doing(LoopStep::Polling);
+            self.status.pulse().is_doing(LoopStep::Polling);
             // Events come before records, because a record may be of a partition that was assigned just now.
             self.serve()?;
             if !self.taking {
@@ -37,7 +38,7 @@ impl Task {
             if self.sink.is_full()? {
                 return Ok(Intake::Full);
             }
-            self.pulse.is_doing(LoopStep::Putting);
+            self.status.pulse().is_doing(LoopStep::Putting);
             let batch = self.consumer.take();
             let result = self.put_all(&batch);
             let full = batch.is_full();
@@ -62,7 +63,14 @@ impl Task {
         let result = batch.iter().try_for_each(|record| {
             let owned = match run {
                 Some((first, owned)) if record.is_beside(first) => owned,
-                Some(_) | None => self.owned.position(record.topic(), record.partition()),
+                Some(_) | None => {
+                    let owned = self.owned.position(record.topic(), record.partition());
+                    if let Some(i) = owned {
+                        let owned = &mut self.owned[i];
+                        self.status.topics().note(&owned.partition.topic, &mut owned.noted);
+                    }
+                    owned
+                }
             };
             run = Some((record, owned));
             match (record.error(), owned) {
@@ -184,7 +192,24 @@ impl Task {
             Some(_) | None => converter,
         };
         let payload = record.payload();
-        let message = match payload.map(|payload| converter.parse(payload, &origin)).transpose() {
+        let transformed = match converter.transform(&origin, payload) {
+            Ok(transformed) => transformed,
+            Err(error) => {
+                let parsed = payload.filter(|_| error.unreadable).map(|payload| converter.parse(payload, &origin));
+                match parsed {
+                    Some(Err(unread)) => {
+                        failed(ErrorStage::ValueConverter, unread.class(), unread.to_string(), None, payload)?;
+                    }
+                    Some(Ok(_)) | None => failed(ErrorStage::Transformation, error.class, error.text, None, payload)?,
+                }
+                Transformed::dropped()
+            }
+        };
+        let rekeyed = transformed.key.as_deref().map(|key| Rekeyed { source: &origin, key });
+        let source: &dyn Source = rekeyed.as_ref().map_or(&origin, |rekeyed| rekeyed);
+        let value = transformed.value.as_deref();
+        let message = match value.map(|value| converter.parse(value, source)).transpose() {
+            Ok(None) if transformed.dropped => None,
             Ok(Some(message)) => Some(message),
             null @ (Ok(None) | Err(MessageError::NullBody { .. })) => {
                 let error = null.err().map_or_else(|| TOMBSTONE.to_owned(), |error| error.to_string());

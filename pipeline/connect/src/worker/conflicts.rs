@@ -10,7 +10,7 @@ use crate::config::common::{DEAD_LETTER_TOPIC, dead_letter_topic};
 use crate::sink::ExclusiveTarget;
 
 /// Every connector that cannot run beside one before it. `existing` are the topics that exist.
-pub(super) fn conflicts(connectors: &[CheckedConnector], existing: &BTreeSet<String>) -> Vec<StartError> {
+pub(super) fn conflicts(connectors: &[&CheckedConnector], existing: &BTreeSet<String>) -> Vec<StartError> {
     let mut problems = Vec::new();
     for (at, later) in connectors.iter().enumerate() {
         let earlier = &connectors[..at];
@@ -42,7 +42,7 @@ fn same_target(
             "connector `{}` ({}) writes topic `{topic}` to {place} as well, so its rows would be stored twice; give \
              one of the two another `{key}`, or other topics",
             earlier.spec.name,
-            earlier.definition.file.display(),
+            earlier.definition.origin(),
         ),
     ))
 }
@@ -53,7 +53,7 @@ fn same_target(
 ///
 /// Each circle is found once, at the last of its connectors. A connector that reads its own dead letters is refused on
 /// its own.
-fn circle(connectors: &[CheckedConnector], last: usize) -> Option<ConfigError> {
+fn circle(connectors: &[&CheckedConnector], last: usize) -> Option<ConfigError> {
     let reads_letters_of = |reader: usize, writer: usize| {
         let topic = dead_letter_topic(&connectors[writer].spec.config);
         topic.is_some_and(|topic| connectors[reader].spec.topics.reads(topic))

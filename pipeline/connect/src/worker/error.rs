@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::ConfigError;
+use crate::config::file::FileError;
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,18 @@ pub enum StartError {
         host: String,
         /// The port.
         port: u16,
+        /// The operating system's reason.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A connector that REST made earlier cannot be read.
+    #[error("{0}")]
+    Stored(FileError),
+    /// The folder of what REST changes is of no use.
+    #[error("the folder {} cannot be used: {error}; CONNECT_REST_CHANGES_DIR sets it", folder.display())]
+    Store {
+        /// The folder.
+        folder: PathBuf,
         /// The operating system's reason.
         #[source]
         error: std::io::Error,

@@ -8,41 +8,50 @@
 mod client;
 mod conflicts;
 mod error;
+mod herder;
+mod launch;
+mod lifecycle;
+mod offsets;
+mod operation;
 mod start;
+mod store;
 mod supervise;
+mod tasks;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tracing::{error, info};
 
-use self::client::{split_memory, task_client};
+use self::client::split_memory;
 pub use self::error::StartError;
+pub(crate) use self::herder::Herder;
+use self::herder::{Connector, Connectors};
+pub(crate) use self::lifecycle::{RestartScope, Restarted};
+pub(crate) use self::offsets::NewOffsets;
+pub(crate) use self::operation::OperationError;
 use self::start::{CheckedConnector, ClusterView};
-use self::supervise::{fail, supervise};
-use crate::config::file::Definition;
+use self::store::Store;
+use self::tasks::Run;
+use crate::budget::MemoryPool;
+use crate::config::file::{Definition, TargetState};
 use crate::config::shown;
-use crate::metrics::TaskMetrics;
+use crate::loggers::LogLevels;
 use crate::plugins::Plugins;
+use crate::providers::Providers;
 use crate::rest::{self, Rest};
 use crate::settings::Settings;
-use crate::sink::RetryLimits;
-use crate::status::{Status, TaskState};
-use crate::task::{self, TaskError, TaskSpec};
-use crate::{Budget, SinkConnector, TaskFactory, metrics};
+use crate::status::Status;
+use crate::{SinkConnector, TaskFactory, metrics, task};
 
 /// How long a task may take to leave its group after its time for flushing is over.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,18 +69,14 @@ pub enum WorkerOutcome {
 pub struct Worker {
     runtime: Runtime,
     listener: TcpListener,
-    address: SocketAddr,
-    status: Arc<Status>,
     rest: Rest,
-    tasks: Vec<TaskSpec>,
-    shutdown: watch::Sender<bool>,
-    shutdown_timeout: Duration,
-    restart_backoff_max: Duration,
+    herder: Herder,
+    stopping: watch::Sender<bool>,
 }
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("address", &self.address).field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("Worker").field("rest", &self.rest).finish_non_exhaustive()
     }
 }
 
@@ -90,13 +95,18 @@ impl Worker {
         let prometheus = metrics::install();
         let runtime = Runtime::new().map_err(|error| vec![error.into()])?;
         let (listener, address) = listen(settings).map_err(|error| vec![error])?;
-        let plugins = Plugins::new(sinks, settings);
+        let (plugins, providers) = (Plugins::new(sinks, settings), Providers::of_process());
+        let store = settings.rest_changes_dir.as_deref().map(Store::new);
+        let definitions = match &store {
+            Some(store) => store.merged(definitions, &providers)?,
+            None => definitions,
+        };
         let (checked, problems) = partition(definitions.into_iter().map(|d| CheckedConnector::new(d, &plugins)));
         if !problems.is_empty() {
             return Err(problems);
         }
         let mut seen = ClusterView::default();
-        let started = match start_all(&checked, settings, &runtime, &mut seen, stop) {
+        let started = match start_all(&checked, settings, runtime.handle(), &mut seen, stop) {
             Ok(started) => started,
             Err(problems) => {
                 // Dropping the runtime would wait for a sink that is still being started.
@@ -105,26 +115,57 @@ impl Worker {
             }
         };
 
-        let (shutdown, stopping) = watch::channel(false);
-        let Tasks { specs: tasks, status, budget, budget_limit } =
-            Tasks::of(checked, started, settings, &runtime, &stopping);
-        let status = Arc::new(status);
-        let rest = Rest {
+        if started.iter().all(Option::is_none) {
+            let reached = ClusterView::of_cluster(settings, stop);
+            seen = reached.map_err(|error| vec![if *stop.borrow() { StartError::Stopped } else { error }])?;
+        }
+        let (stopping, orders) = watch::channel(false);
+        let status = Arc::<Status>::default();
+        let cluster_id = seen.cluster_id.clone();
+        let mut connectors = Connectors { seen, ..Connectors::default() };
+        for (checked, factory) in checked.into_iter().zip(started) {
+            let name = checked.definition.name.clone();
+            status.configured(&name, shown::all_shown(&checked.definition.written));
+            connectors.all.insert(name, Connector::new(checked, factory));
+        }
+        let tasks = connectors.all.values().map(|connector| connector.checked.tasks() as usize).sum();
+        let memory = MemoryPool::new(split_memory(settings.buffer_memory, tasks).1);
+        let herder = Herder {
+            settings: settings.clone(),
+            plugins: plugins.clone(),
+            providers,
+            store,
+            runtime: runtime.handle().clone(),
             status: Arc::clone(&status),
+            memory: memory.clone(),
+            run: task::run,
+            restart_backoff_max: settings.restart_backoff_max,
+            stopping: orders,
+            connectors: Mutex::new(connectors),
+        };
+        let rest = Rest {
+            status,
             plugins,
             metrics: prometheus,
-            budget,
-            budget_limit,
+            memory,
             worker_id: address.to_string(),
-            cluster_id: seen.cluster_id,
+            cluster_id,
+            levels: None,
         };
-        let (shutdown_timeout, restart_backoff_max) = (settings.shutdown_timeout, settings.restart_backoff_max);
-        Ok(Self { runtime, listener, address, status, rest, tasks, shutdown, shutdown_timeout, restart_backoff_max })
+        Ok(Self { runtime, listener, rest, herder, stopping })
+    }
+
+    /// Lets REST show and set the levels of the log.
+    #[must_use]
+    pub fn with_log_levels(mut self, levels: Arc<dyn LogLevels>) -> Self {
+        self.rest.levels = Some(levels);
+        self
     }
 
     /// The address at which the worker listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        // It was bound when the worker was prepared.
+        self.listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 
     /// Runs until the future that `stop` makes is ready, then lets every task flush, commit and leave its group.
@@ -132,135 +173,38 @@ impl Worker {
         self.run_tasks(stop, task::run)
     }
 
-    fn run_tasks<S: Future<Output = ()>>(
-        self,
-        stop: impl FnOnce() -> S,
-        run: fn(TaskSpec) -> Result<(), TaskError>,
-    ) -> WorkerOutcome {
-        let Self { runtime, listener, address, status, rest, tasks, shutdown, shutdown_timeout, restart_backoff_max } =
-            self;
+    fn run_tasks<S: Future<Output = ()>>(self, stop: impl FnOnce() -> S, run: Run) -> WorkerOutcome {
+        let address = self.address();
+        let Self { runtime, listener, rest, mut herder, stopping } = self;
+        herder.run = run;
+        let herder = Arc::new(herder);
         info!(%address, "the worker listens at http://{address}");
         // Made before the first task and within the runtime, so that no signal is missed from then on.
         let stop = {
             let _context = runtime.enter();
             stop()
         };
-        let (done, mut ended) = unbounded_channel();
-        let mut running = BTreeSet::new();
-        for spec in tasks {
-            let (name, task) = (spec.connector.name.clone(), spec.task);
-            let (thread_status, done) = (Arc::clone(&status), done.clone());
-            status.set(&name, task, TaskState::Running);
-            info!(connector = name, task, topics = ?spec.connector.topics, "task started");
-            let thread = thread::Builder::new().name(format!("{name}-{task}")).spawn(move || {
-                let (name, task) = (spec.connector.name.clone(), spec.task);
-                supervise(&spec, run, &thread_status, restart_backoff_max);
-                // An error means that nobody waits for the tasks any more.
-                let _ = done.send((name, task));
-            });
-            match thread {
-                Ok(_) => drop(running.insert((name, task))),
-                Err(error) => fail(
-                    &status,
-                    &name,
-                    task,
-                    format!("the operating system does not start a thread for the task: {error}"),
-                ),
-            }
-        }
-
-        let in_time = runtime.block_on(async {
+        herder.start_all();
+        let status = Arc::clone(&rest.status);
+        runtime.block_on(async {
+            let router = rest::router(rest, Arc::clone(&herder));
             tokio::spawn(async move {
-                if let Err(error) = fms_serve::serve(listener, rest::router(rest)).await {
+                if let Err(error) = fms_serve::serve_for(rest::REQUEST_TIMEOUT, listener, router).await {
                     error!(%address, %error, "the REST interface has ended, so `/health` and `/metrics` do not answer \
                                               any more");
                 }
             });
             stop.await;
-            info!("the worker stops: its tasks flush, commit and leave their groups");
-            // An error means that every task has ended by itself.
-            let _ = shutdown.send(true);
-            all_end(running, &mut ended, shutdown_timeout.saturating_add(LEAVE_TIMEOUT)).await
         });
+        info!("the worker stops: its tasks flush, commit and leave their groups");
+        // Tells every task, also while a request changes connectors and has to be waited for.
+        stopping.send_replace(true);
+        let in_time = herder.stop_all();
         let failed = status.failed();
         runtime.shutdown_background();
         info!(failed_tasks = failed, "the worker has stopped");
         if in_time && failed == 0 { WorkerOutcome::Clean } else { WorkerOutcome::Failed }
     }
-}
-
-/// The tasks of all connectors, and what they share.
-struct Tasks {
-    specs: Vec<TaskSpec>,
-    status: Status,
-    budget: Budget,
-    /// The bytes of the budget.
-    budget_limit: usize,
-}
-
-impl Tasks {
-    /// The tasks of these connectors, each with the factory of its tasks.
-    fn of(
-        connectors: Vec<CheckedConnector>,
-        factories: Vec<TaskFactory>,
-        settings: &Settings,
-        runtime: &Runtime,
-        stopping: &watch::Receiver<bool>,
-    ) -> Self {
-        let total: usize = connectors.iter().map(|connector| connector.tasks() as usize).sum();
-        let (queues, budget_limit) = split_memory(settings.buffer_memory, total);
-        let budget = Budget::divided(budget_limit, total);
-        let mut status = Status::default();
-        let mut specs = Vec::new();
-        for (connector, factory) in connectors.into_iter().zip(factories) {
-            let name = &connector.spec.name;
-            status.add(name, shown::all_shown(&connector.definition.written), connector.tasks());
-            for task in 0..connector.tasks() {
-                // From now on the task's counters exist, at zero.
-                drop(TaskMetrics::new(name, task));
-                specs.push(TaskSpec {
-                    connector: Arc::clone(&connector.spec),
-                    task,
-                    sink: Arc::clone(&factory),
-                    client: task_client(&connector.client, name, task, queues / total.max(1)),
-                    producer: settings.producer.clone(),
-                    runtime: runtime.handle().clone(),
-                    budget: budget.another(),
-                    retry: RetryLimits::of(&connector.spec.config),
-                    shutdown: stopping.clone(),
-                    shutdown_timeout: settings.shutdown_timeout,
-                    offset_flush_interval: settings.offset_flush_interval,
-                    pulse: status.pulse(name, task),
-                });
-            }
-        }
-        Self { specs, status, budget, budget_limit }
-    }
-}
-
-/// A connector's name and the number of one of its tasks.
-type TaskName = (String, u32);
-
-/// Waits until all of these tasks have ended. Gives whether they did so within `limit`; the log names those that did
-/// not.
-async fn all_end(mut running: BTreeSet<TaskName>, ended: &mut UnboundedReceiver<TaskName>, limit: Duration) -> bool {
-    let deadline = Instant::now() + limit;
-    while !running.is_empty() {
-        match tokio::time::timeout_at(deadline, ended.recv()).await {
-            Ok(Some(task)) => drop(running.remove(&task)),
-            Ok(None) => break,
-            Err(_) => {
-                let tasks: Vec<_> = running.iter().map(|(name, task)| format!("{name}-{task}")).collect();
-                error!(
-                    "these tasks did not end within task.shutdown.graceful.timeout.ms: {}; the records that they have \
-                     not committed are read again at the next start",
-                    tasks.join(", ")
-                );
-                return false;
-            }
-        }
-    }
-    true
 }
 
 /// Listens at the address of the settings.
@@ -275,22 +219,27 @@ fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartError> 
     bind().map_err(|error| StartError::Listen { host: host.clone(), port: *port, error })
 }
 
-/// Starts the sinks of all connectors, and checks the connectors beside each other. The error has every problem found.
+/// Starts the sinks of all connectors that are to run, and checks the connectors beside each other. The error has every
+/// problem found.
 fn start_all(
     connectors: &[CheckedConnector],
     settings: &Settings,
-    runtime: &Runtime,
+    runtime: &Handle,
     seen: &mut ClusterView,
     stop: &watch::Receiver<bool>,
-) -> Result<Vec<TaskFactory>, Vec<StartError>> {
+) -> Result<Vec<Option<TaskFactory>>, Vec<StartError>> {
     let (mut started, mut problems) = (Vec::new(), Vec::new());
     for connector in connectors {
+        if connector.definition.state == TargetState::Stopped {
+            started.push(None);
+            continue;
+        }
         let sink = connector.start(settings, runtime, seen, stop);
         if *stop.borrow() {
             return Err(vec![StartError::Stopped]);
         }
         match sink {
-            Ok(sink) => started.push(sink),
+            Ok(sink) => started.push(Some(sink)),
             Err(wrong) => {
                 let unreachable = wrong.iter().any(|error| matches!(error, StartError::Unreachable { .. }));
                 problems.extend(wrong);
@@ -301,7 +250,7 @@ fn start_all(
             }
         }
     }
-    problems.extend(conflicts::conflicts(connectors, &seen.topics));
+    problems.extend(conflicts::conflicts(&connectors.iter().collect::<Vec<_>>(), &seen.topics));
     if problems.is_empty() { Ok(started) } else { Err(problems) }
 }
 

@@ -9,7 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::{Metadata, MetadataTopic};
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::error::{StartError, in_file};
@@ -18,15 +18,34 @@ use crate::connector::{ConnectorSpec, Subscription};
 use crate::kafka::{self, ClusterProbe, KafkaLog};
 use crate::plugins::{self, CONSUMER, Plugins};
 use crate::settings::Settings;
+use crate::transforms::TopicRouter;
 use crate::{ConfigError, SinkConnector, TaskFactory, deadletter};
 
 /// What connectors found in the cluster while they started.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct ClusterView {
     /// The cluster's id.
     pub cluster_id: Option<String>,
     /// The topics that exist.
     pub topics: BTreeSet<String>,
+}
+
+impl ClusterView {
+    /// What a worker without connectors finds in its cluster. The error says why it is not reached.
+    pub fn of_cluster(settings: &Settings, stop: &watch::Receiver<bool>) -> Result<Self, StartError> {
+        let client = kafka::asking(&settings.consumer);
+        let log = KafkaLog::of_start("the worker's start", &client);
+        let unreachable = |problem| StartError::Unreachable { servers: log.servers().to_owned(), problem };
+        let consumer: BaseConsumer<KafkaLog> =
+            client.create_with_context(log.clone()).map_err(|error| unreachable(error.to_string()))?;
+        let probe = ClusterProbe { log: &log, timeout: settings.cluster_timeout, stop };
+        let metadata = probe.metadata(consumer.client(), None, |timeout| drop(consumer.poll(timeout)));
+        let metadata = metadata.map_err(unreachable)?;
+        Ok(Self {
+            cluster_id: consumer.client().fetch_cluster_id(Duration::ZERO),
+            topics: metadata.topics().iter().map(|topic| topic.name().to_owned()).collect(),
+        })
+    }
 }
 
 /// A connector that passed every check that needs no network.
@@ -61,7 +80,7 @@ impl CheckedConnector {
     pub fn start(
         &self,
         settings: &Settings,
-        runtime: &Runtime,
+        runtime: &Handle,
         seen: &mut ClusterView,
         stop: &watch::Receiver<bool>,
     ) -> Result<TaskFactory, Vec<StartError>> {
@@ -80,7 +99,8 @@ impl CheckedConnector {
 
         seen.topics.extend(metadata.topics().iter().map(|topic| topic.name().to_owned()));
         let mut problems = self.missing_topics(&metadata);
-        let letters = deadletter::ensure_topic(config, &settings.producer, runtime.handle(), stop);
+        problems.extend(self.colliding_topics(&metadata));
+        let letters = deadletter::ensure_topic(config, &settings.producer, runtime, stop);
         problems.extend(letters.err().unwrap_or_default());
         match self.start_sink(runtime, stop) {
             Some(Ok(sink)) if problems.is_empty() => Ok(sink),
@@ -93,8 +113,8 @@ impl CheckedConnector {
     }
 
     /// Starts the sink. `None` if the worker was told to stop meanwhile.
-    fn start_sink(&self, runtime: &Runtime, stop: &watch::Receiver<bool>) -> Option<Result<TaskFactory, ConfigError>> {
-        let (kind, config, handle) = (Arc::clone(&self.kind), self.spec.config.clone(), runtime.handle().clone());
+    fn start_sink(&self, runtime: &Handle, stop: &watch::Receiver<bool>) -> Option<Result<TaskFactory, ConfigError>> {
+        let (kind, config, handle) = (Arc::clone(&self.kind), self.spec.config.clone(), runtime.clone());
         let start = runtime.spawn_blocking(move || kind.start(&config, &handle));
         let mut stop = stop.clone();
         runtime.block_on(async {
@@ -103,6 +123,22 @@ impl CheckedConnector {
                 _ = stop.wait_for(|stop| *stop) => None,
             }
         })
+    }
+
+    /// Topics that transforms would store under the same name, in a place that takes one writer for each topic.
+    fn colliding_topics(&self, metadata: &Metadata) -> Option<ConfigError> {
+        let config = &self.spec.config;
+        self.kind.exclusive_target(config)?;
+        let existing = metadata.topics().iter().map(MetadataTopic::name);
+        let own = existing.filter(|topic| self.spec.topics.reads(topic));
+        let (one, other, name) = TopicRouter::of(config).ok()?.collision(own)?;
+        Some(config.error(
+            "transforms",
+            format!(
+                "`{one}` and `{other}` would both be stored under the name `{name}`, where their objects would get the same \
+                 names: route them to different names"
+            ),
+        ))
     }
 
     /// The topics that the connector names and that cannot be read.

@@ -9,28 +9,23 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::metrics;
-use crate::status::{Status, TaskState};
-use crate::task::{Recovery, TaskError, TaskSpec};
+use crate::status::{State, TaskStatus};
+use crate::task::{Recovery, TaskError, TaskSpec, Wanted};
 
 /// Runs a task until it was told to stop and has stopped, or has failed for good, and keeps its status. After a failure
 /// whose cause can be repaired outside of the worker, the task restarts by itself: from the committed offsets, as a new
 /// member of its group.
-pub(super) fn supervise(
-    spec: &TaskSpec,
-    run: fn(TaskSpec) -> Result<(), TaskError>,
-    status: &Status,
-    longest: Duration,
-) {
-    let (name, task) = (spec.connector.name.as_str(), spec.task);
-    let mut shutdown = spec.shutdown.clone();
+pub(super) fn supervise(spec: &TaskSpec, run: fn(TaskSpec) -> Result<(), TaskError>, longest: Duration) {
+    let (name, task, status) = (spec.connector.name.as_str(), spec.task, &*spec.status);
+    let mut orders = spec.orders.clone();
     let mut restarts = Restarts::new(longest);
     loop {
-        spec.pulse.begin_pass();
+        status.pulse().begin_pass();
         let began = Instant::now();
         let (trace, reason) = match catch_unwind(AssertUnwindSafe(|| run(spec.clone()))) {
             Ok(Ok(())) => {
                 info!(connector = name, task, "the task has ended");
-                return status.set(name, task, TaskState::Unassigned);
+                return status.set(State::Unassigned);
             }
             Ok(Err(error)) => match error.recovery() {
                 Recovery::Restart(reason) => (error.to_string(), reason),
@@ -45,7 +40,7 @@ pub(super) fn supervise(
             ),
         };
         // A task that fails while it stops is not started again.
-        if *shutdown.borrow() {
+        if orders.wanted() == Wanted::Stopped {
             return fail(status, name, task, trace);
         }
         let pause = restarts.pause(began.elapsed());
@@ -60,16 +55,13 @@ pub(super) fn supervise(
         );
         metrics::task_restart(name, task, reason);
         let waiting = format!("{trace} (restart {number} by itself after {} s)", pause.as_secs_f64());
-        status.set(name, task, TaskState::Restarting(waiting));
-        let stopped = spec.runtime.block_on(async {
-            // An error means that the worker is gone.
-            tokio::time::timeout(pause, shutdown.wait_for(|stop| *stop)).await.is_ok()
-        });
+        status.set(State::Restarting(waiting));
+        let stopped = spec.runtime.block_on(async { tokio::time::timeout(pause, orders.stopped()).await.is_ok() });
         if stopped {
             // The failure was logged already.
-            return status.set(name, task, TaskState::Failed(trace));
+            return status.set(State::Failed(trace));
         }
-        status.set(name, task, TaskState::Running);
+        status.set(State::Running);
         info!(connector = name, task, restart = number, "the task restarts");
     }
 }
@@ -100,9 +92,9 @@ impl Restarts {
 }
 
 /// Notes and logs that a task has failed for good.
-pub(super) fn fail(status: &Status, name: &str, task: u32, trace: String) {
+pub(super) fn fail(status: &TaskStatus, name: &str, task: u32, trace: String) {
     error!(connector = name, task, "the task failed: {trace}");
-    status.set(name, task, TaskState::Failed(trace));
+    status.set(State::Failed(trace));
 }
 
 /// The message of a panic.

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use insta::assert_snapshot;
 use rdkafka::mocking::MockCluster;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::file;
 use crate::providers::Providers;
+use crate::task::{TaskError, TaskSpec};
 use crate::{Config, ConfigError, ExclusiveTarget, Key, SinkError, ValueType};
 
 struct TestSink;
@@ -85,11 +87,7 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
 }
 
 /// Runs a worker, lets `check` look at it, stops it.
-fn running(
-    worker: Worker,
-    run: fn(TaskSpec) -> Result<(), TaskError>,
-    check: impl FnOnce(SocketAddr),
-) -> WorkerOutcome {
+fn running(worker: Worker, run: Run, check: impl FnOnce(SocketAddr)) -> WorkerOutcome {
     let address = worker.address();
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = thread::spawn(move || worker.run_tasks(|| async { drop(stopped.await) }, run));
@@ -102,7 +100,7 @@ fn running(
 fn until_stopped(mut spec: TaskSpec) -> Result<(), TaskError> {
     let runtime = spec.runtime.clone();
     runtime.block_on(async {
-        spec.shutdown.wait_for(|stop| *stop).await.unwrap();
+        spec.orders.stopped().await;
     });
     Ok(())
 }
@@ -254,7 +252,7 @@ fn a_failed_task_leaves_the_others_running_and_is_told_by_health() {
         };
         let expected = json!({"status": "unhealthy", "failed": [
             {"connector": "a", "task": 1, "trace": "the offset is gone"},
-        ]});
+        ], "message": "connectors or tasks have failed, wait for their restart or are stuck"});
         wait_for(|| json("/health"), |answer| *answer == (503, expected.clone()));
         assert_eq!(json("/connectors"), (200, json!(["a"])));
         let config = json!({"name": "a", "connector.class": "TestSink", "topics.regex": "fms\\..*", "table": "${env:TABLE}", "tasks.max": "2",
@@ -265,11 +263,12 @@ fn a_failed_task_leaves_the_others_running_and_is_told_by_health() {
             json("/connectors/a"),
             (200, json!({"name": "a", "config": config, "tasks": tasks, "type": "sink"}))
         );
-        let first = json!({"id": 0, "state": "RUNNING", "worker_id": "WORKER"});
-        let second = json!({"id": 1, "state": "FAILED", "worker_id": "WORKER", "trace": "the offset is gone"});
+        let first = json!({"id": 0, "state": "RUNNING", "worker_id": "WORKER", "version": "0.1.0"});
+        let second = json!({"id": 1, "state": "FAILED", "worker_id": "WORKER", "version": "0.1.0",
+            "trace": "the offset is gone"});
         assert_eq!(json("/connectors/a/tasks/1/status"), (200, second.clone()));
         let status = json("/connectors/a/status").1;
-        assert_eq!(status["connector"], json!({"state": "RUNNING", "worker_id": "WORKER"}));
+        assert_eq!(status["connector"], json!({"state": "RUNNING", "worker_id": "WORKER", "version": "0.1.0"}));
         assert_eq!((&status["tasks"][0], &status["tasks"][1]), (&first, &second));
         assert_eq!(json("/connectors/b").0, 404);
         assert_eq!(json("/connectors/a/tasks/7/status").0, 404);
@@ -311,7 +310,7 @@ fn a_task_that_waits_for_its_restart_is_not_well() {
     let cluster = cluster(&["t"]);
     let connector = json!({"name": "a", "connector.class": "TestSink", "topics": "t", "table": "x", "tasks.max": 4});
     let mut worker = prepare(&cluster.bootstrap_servers(), &[connector]).unwrap();
-    worker.restart_backoff_max = Duration::from_mins(10);
+    worker.herder.restart_backoff_max = Duration::from_mins(10);
     let outcome = running(worker, some_fail, |address| {
         let state = || get(address, "/connectors/a/tasks/2/status").1;
         wait_for(state, |task| task.contains(r#""state":"RESTARTING","trace":"the bucket is gone (restart "#));

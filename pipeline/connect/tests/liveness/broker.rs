@@ -25,11 +25,13 @@ impl Broker {
     pub fn start(topics: &[(&str, i32)]) -> Self {
         let producer: BaseProducer =
             ClientConfig::new().set("test.mock.num.brokers", "1").create().expect("a mock cluster");
-        #[allow(unsafe_code, reason = "rdkafka does not set a group's initial delay")]
+        #[allow(unsafe_code, reason = "rdkafka sets neither a group's initial delay nor its heartbeats")]
         // SAFETY: the client is alive, and has a mock cluster for as long as it is.
         unsafe {
             let cluster = raw::rd_kafka_handle_mock_cluster(producer.client().native_ptr());
             raw::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
+            // A member learns of its partitions by a heartbeat.
+            raw::rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(cluster, 100);
         }
         let servers = producer.client().mock_cluster().expect("the mock cluster").bootstrap_servers();
         let broker = Self { producer, servers };

@@ -2,6 +2,7 @@
 
 mod broker;
 mod example;
+mod operate;
 mod sink;
 
 use std::net::SocketAddr;
@@ -31,6 +32,16 @@ struct Running {
 impl Running {
     /// Runs these connectors, whose `connector.class` is `First` or `Second`, with the sinks that `notes` are of.
     fn start(broker: &Broker, connectors: &[Value], notes: &[(&'static [&'static str], &Arc<Notes>)]) -> Self {
+        Self::start_with(&[], broker, connectors, notes)
+    }
+
+    /// With these settings besides.
+    fn start_with(
+        more: &[(&str, &str)],
+        broker: &Broker,
+        connectors: &[Value],
+        notes: &[(&'static [&'static str], &Arc<Notes>)],
+    ) -> Self {
         let variables = [
             ("KAFKA_BOOTSTRAP_SERVERS", broker.servers()),
             ("CONNECT_LISTENERS", "http://127.0.0.1:0"),
@@ -41,8 +52,10 @@ impl Running {
             // The mock cluster lets nobody into a group of the other protocol again once all of its members have left.
             ("CONNECT_CONSUMER_GROUP_PROTOCOL", "consumer"),
         ];
-        let settings =
-            Settings::from_env(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))).expect("settings");
+        let settings = Settings::from_env(
+            variables.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
+        .expect("settings");
         let definitions = connectors
             .iter()
             .map(|json| file::parse(Path::new("c.json"), &json.to_string(), &Providers::of_process()).expect("JSON"))
@@ -65,9 +78,27 @@ impl Running {
     }
 
     fn get(&self, path: &str) -> String {
+        self.exchange("GET", path, "")
+    }
+
+    /// The status of the answer, and its body, which is null if it is no JSON.
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let text = self.exchange(method, path, body);
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, serde_json::from_str(body).unwrap_or_default())
+    }
+
+    fn exchange(&self, method: &str, path: &str, body: &str) -> String {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(self.address).expect("the worker listens");
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("a request");
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        )
+        .expect("a request");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
         text

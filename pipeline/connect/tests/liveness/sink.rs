@@ -15,6 +15,8 @@ use tokio::runtime::Handle;
 pub struct Notes {
     /// The offsets that were stored, by partition.
     pub stored: Mutex<BTreeMap<String, BTreeSet<i64>>>,
+    /// How many records were stored that were stored already.
+    pub twice: AtomicUsize,
     /// How many flushes it still refuses.
     pub refusals: AtomicUsize,
     /// Whether its flushes never end.
@@ -32,6 +34,11 @@ impl Notes {
     pub fn count(&self, prefix: &str) -> usize {
         let stored = self.stored.lock().expect("no panic");
         stored.iter().filter(|(partition, _)| partition.starts_with(prefix)).map(|(_, offsets)| offsets.len()).sum()
+    }
+
+    /// How many records were stored once more.
+    pub fn stored_twice(&self) -> usize {
+        self.twice.load(Ordering::Relaxed)
     }
 }
 
@@ -125,7 +132,12 @@ impl SinkTask for Task {
         let later = partition.buffered.split_off(&end);
         let done = std::mem::replace(&mut partition.buffered, later);
         partition.memory.resize(0);
-        notes.stored.lock().expect("no panic").entry(name).or_default().extend(done);
+        let mut stored = notes.stored.lock().expect("no panic");
+        let offsets = stored.entry(name).or_default();
+        for offset in done {
+            let new = offsets.insert(offset);
+            notes.twice.fetch_add(usize::from(!new), Ordering::Relaxed);
+        }
         Ok(true)
     }
 

@@ -266,7 +266,7 @@ impl SinkTask for Task {
         self.step()?;
         let state = self.partition(partition)?;
         let reason = match tick.demand {
-            demand @ (Demand::Commit | Demand::Memory | Demand::Shutdown) => demand.reason(),
+            demand @ (Demand::Commit | Demand::Memory | Demand::Pause | Demand::Shutdown) => demand.reason(),
             Demand::Settings if tick.idle.is_some() => "idle",
             // Refused rows are reported only by a flush, and should not wait.
             Demand::Settings if !state.errant.is_empty() => "errant rows",

@@ -1,6 +1,6 @@
 //! Everything that the names and bytes of objects depend on, besides the records and the end of their flush.
 
-use fms_connect::{Config, ConfigError, Replay, TopicPartition};
+use fms_connect::{Config, ConfigError, Replay, TopicPartition, TopicRouter};
 use fms_layout::{Extension, Field, FileName, Folder, PathFormat, Template};
 use jiff::tz::TimeZone;
 
@@ -35,6 +35,8 @@ pub(crate) struct Layout {
     pub compression: Compression,
     /// The form of the keys: `topics.dir` and the folders of the partitioner.
     template: Template,
+    /// Under which names topics are stored.
+    topics: TopicRouter,
 }
 
 impl Layout {
@@ -51,6 +53,7 @@ impl Layout {
             extractor: Extractor::parse(config)?,
             compression: compression(config)?,
             template: Template::new(dir, folders),
+            topics: TopicRouter::of(config)?,
         })
     }
 
@@ -59,7 +62,12 @@ impl Layout {
         Self::parse(&today.with(&replay.settings)?)
     }
 
-    /// What the keys of all objects of a topic begin with.
+    /// The partition under the name of the topic that its objects have, which a `RegexRouter` may change.
+    pub(crate) fn stored_as(&self, partition: &TopicPartition) -> TopicPartition {
+        TopicPartition { topic: self.topics.route(&partition.topic).into(), partition: partition.partition }
+    }
+
+    /// What the keys of all objects of a topic begin with, which is stored under this name.
     pub(crate) fn topic_prefix(&self, topic: &str) -> String {
         self.template.topic_prefix(topic)
     }
@@ -75,12 +83,13 @@ impl Layout {
             Compression::Gzip(_) => Extension::JsonGzip,
             Compression::Zstd(_) => Extension::JsonZstd,
         };
-        self.template.key(folders, &FileName { topic: topic.to_string(), partition: *partition, start, extension })
+        let topic = self.topics.route(topic);
+        self.template.key(folders, &FileName { topic, partition: *partition, start, extension })
     }
 
     /// Checks that the key of every object in these folders is within S3's limit, whatever its offset is.
     pub(crate) fn check_folders(&self, partition: &TopicPartition, folders: &str) -> Result<(), PlacementError> {
-        let bytes = self.template.max_len(&partition.topic, folders);
+        let bytes = self.template.max_len(&self.topics.route(&partition.topic), folders);
         if bytes <= KEY_BYTES {
             return Ok(());
         }
@@ -99,8 +108,8 @@ impl Layout {
     }
 }
 
-/// Whether `key` is that of an object of this partition, in whatever folders: a previous owner may have had another
-/// configuration.
+/// Whether `key` is that of an object of this partition, which is [stored under this name](Layout::stored_as), in whatever
+/// folders: a previous owner may have had another configuration.
 pub(crate) fn is_of(key: &str, partition: &TopicPartition) -> bool {
     let file = key.rsplit('/').next().unwrap_or(key).parse::<FileName>();
     file.is_ok_and(|file| file.topic == *partition.topic && file.partition == partition.partition)

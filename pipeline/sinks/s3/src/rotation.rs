@@ -31,6 +31,9 @@ pub enum FlushReason {
     /// The worker is over `buffer.memory`.
     #[strum(serialize = "buffer.memory")]
     Memory,
+    /// The connector is paused.
+    #[strum(serialize = "pause")]
+    Pause,
     /// The task is stopping.
     #[strum(serialize = "shutdown")]
     Shutdown,
@@ -135,6 +138,7 @@ impl Rotation {
         if !buffered.rows {
             return match tick.demand {
                 Demand::Shutdown => Some(FlushReason::Shutdown),
+                Demand::Pause => Some(FlushReason::Pause),
                 Demand::Commit => Some(FlushReason::Offset),
                 // At the partition's end, no later rows will take the offset with them.
                 Demand::Settings | Demand::Memory => tick.idle.is_some().then_some(FlushReason::Offset),
@@ -154,6 +158,7 @@ impl Rotation {
             Demand::Memory if buffered.uploading => None,
             Demand::Memory => Some(FlushReason::Memory),
             Demand::Shutdown => Some(FlushReason::Shutdown),
+            Demand::Pause => Some(FlushReason::Pause),
             Demand::Settings | Demand::Commit => None,
         }
     }
@@ -211,6 +216,7 @@ mod tests {
             (ROWS, Demand::Memory, None, Some(FlushReason::Memory)),
             (Buffered { uploading: true, ..ROWS }, Demand::Memory, None, None),
             (ROWS, Demand::Shutdown, None, Some(FlushReason::Shutdown)),
+            (ROWS, Demand::Pause, None, Some(FlushReason::Pause)),
             (Buffered { scheduled: Some(1000), ..ROWS }, Demand::Settings, None, Some(FlushReason::Schedule)),
             (Buffered { scheduled: Some(1001), ..ROWS }, Demand::Settings, None, None),
             (OFFSET, Demand::Settings, None, None),
@@ -218,6 +224,7 @@ mod tests {
             (OFFSET, Demand::Commit, None, Some(FlushReason::Offset)),
             (OFFSET, Demand::Memory, None, None),
             (OFFSET, Demand::Shutdown, None, Some(FlushReason::Shutdown)),
+            (OFFSET, Demand::Pause, None, Some(FlushReason::Pause)),
         ] {
             let actual = rotation().ends_now(buffered, &tick(demand, idle));
             assert_eq!(actual, expected, "{buffered:?} {demand:?} {idle:?}");

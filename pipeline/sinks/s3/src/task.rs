@@ -121,17 +121,22 @@ impl SinkTask for S3Task {
         }
 
         // The last owner has left its uploads where it wrote: where the intent says, or else where this task writes.
-        let mut places = vec![(today.store.clone(), today.layout.topic_prefix(&partition.topic))];
-        if let Some(Repeat { destination: Destination { layout, store }, .. }) = &repeat {
-            let place = (store.clone(), layout.topic_prefix(&partition.topic));
-            if (place.0.bucket(), &place.1) != (places[0].0.bucket(), &places[0].1) {
-                places.push(place);
+        let place = |Destination { layout, store }: &Destination| {
+            let stored = layout.stored_as(partition);
+            let prefix = layout.topic_prefix(&stored.topic);
+            (store.clone(), stored, prefix)
+        };
+        let mut places = vec![place(&today)];
+        if let Some(repeat) = &repeat {
+            let other = place(&repeat.destination);
+            if (other.0.bucket(), &other.2) != (places[0].0.bucket(), &places[0].2) {
+                places.push(other);
             }
         }
         let (id, metrics) = (partition.clone(), self.metrics.clone());
         let clean_up = async move {
-            for (store, prefix) in places {
-                let aborted = store.abort_left_behind(&id, &prefix).await?;
+            for (store, stored, prefix) in places {
+                let aborted = store.abort_left_behind(&stored, &prefix).await?;
                 if aborted > 0 {
                     tracing::info!(
                         topic = &*id.topic,

@@ -1,0 +1,64 @@
+//! The worker answers REST as Kafka Connect does: the same calls are made to it and to Apache Kafka Connect, and the
+//! shapes of the answers are compared; and a client that was written for Kafka Connect operates it.
+//!
+//! The comparison needs Docker, and `javac` for a sink that Apache Kafka Connect can be asked about, because it has none
+//! of its own. The answers of the worker are also under a snapshot, which needs neither.
+
+#[path = "../services/answers.rs"]
+#[allow(dead_code, reason = "the comparison of services has more to compare")]
+mod answers;
+mod apache;
+mod calls;
+mod client;
+mod offsets;
+mod worker;
+
+use std::process::ExitCode;
+
+use e2e::StackKind;
+use e2e::internals;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use self::answers::{Known, compare};
+use self::apache::Apache;
+use self::worker::Worker;
+
+fn main() -> ExitCode {
+    fms_e2e::worker_or(|| {
+        let asked = internals::options().is_ok_and(|options| options.stack == StackKind::Docker);
+        let trials = vec![
+            Trial::test("the_answers_are_as_they_were_approved", snapshot),
+            Trial::test("the_client_of_others_operates_the_worker", client::operates),
+            Trial::test("kafka_connect_answers_alike", parity).with_ignored_flag(!asked),
+            Trial::test("offsets_are_changed_and_removed_at_a_real_broker", offsets::changed).with_ignored_flag(!asked),
+        ];
+        libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    })
+}
+
+/// Compares the worker's answers with those that were approved.
+fn snapshot() -> Result<(), Failed> {
+    let worker = Worker::start()?;
+    let answers = calls::made(&worker.address, &worker.config())?;
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rest/snapshots"));
+    settings.bind(|| insta::assert_snapshot!("answers", answers.lines()));
+    Ok(())
+}
+
+/// Makes the calls to the worker and to Apache Kafka Connect, and reports every difference that is not listed, and every
+/// listed one that is gone.
+fn parity() -> Result<(), Failed> {
+    let worker = Worker::start()?;
+    let apache = Apache::start()?;
+    let ours = calls::made(&worker.address, &worker.config())?;
+    let real = calls::made(&apache.address, &apache.config())?;
+    let known: Known = toml::from_str(include_str!("differences.toml"))?;
+    println!("{} calls, {} known differences", real.count(), known.len());
+    let problems = compare(&ours, &real, &known);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{} of {} answers:\n  {}", problems.len(), real.count(), problems.join("\n  ")).into())
+}
