@@ -92,7 +92,7 @@ impl FieldTransform {
         for rename in config.list("renames") {
             match rename.split(':').collect::<Vec<_>>()[..] {
                 [old, new] if !old.is_empty() && !new.is_empty() => {
-                    drop(renames.insert(old.to_owned(), new.to_owned()))
+                    renames.insert(old.to_owned(), new.to_owned());
                 }
                 _ => return Err(("renames", format!("`{rename}` is not of the form `old:new`"))),
             }

@@ -65,7 +65,7 @@ pub(crate) struct Chain {
     steps: Vec<Step>,
     /// Whether values are `{"schema": …, "payload": …}`; then the payload is transformed.
     schemas: bool,
-    /// Whether keys are texts, as StringConverter reads them, and not JSON.
+    /// Whether keys are texts, as `StringConverter` reads them, and not JSON.
     text_keys: bool,
 }
 

@@ -244,7 +244,7 @@ impl Herder {
         self.stop_tasks(connectors, &name);
         self.status.configured(&name, shown::all_shown(&checked.definition.written));
         connectors.all.insert(name.clone(), Connector::new(checked, factory));
-        let total = self.task_count(connectors, &name);
+        let total = connectors.task_count(&name);
         self.start_tasks(connectors, &name, total);
         info!(connector = name, "the connector was configured");
         Ok(())

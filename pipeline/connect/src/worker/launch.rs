@@ -17,15 +17,17 @@ use crate::sink::RetryLimits;
 use crate::status::{State, TaskStatus};
 use crate::task::{Orders, TaskSpec, Wanted};
 
-impl Herder {
+impl Connectors {
     /// The number of all tasks once those of this connector run too.
-    pub(super) fn task_count(&self, connectors: &Connectors, name: &str) -> usize {
+    pub(super) fn task_count(&self, name: &str) -> usize {
         let count = |(own, connector): (&String, &Connector)| {
             if own == name { connector.checked.tasks() as usize } else { connector.tasks.len() }
         };
-        connectors.all.iter().map(count).sum()
+        self.all.iter().map(count).sum()
     }
+}
 
+impl Herder {
     /// Starts the sink of a connector again, from which tasks that are restarted later come. Those that run go on.
     pub(super) fn start_again(&self, connectors: &mut Connectors, name: &str) {
         let Some(connector) = connectors.all.get_mut(name) else { return };
@@ -47,7 +49,7 @@ impl Herder {
                 if let Some(connector) = connectors.all.get_mut(name) {
                     connector.factory = Some(factory);
                 }
-                let total = self.task_count(connectors, name);
+                let total = connectors.task_count(name);
                 self.start_tasks(connectors, name, total);
             }
             Err(wrong) => {

@@ -60,7 +60,9 @@ impl RunningTask {
 /// names those that did not.
 pub(super) fn stop_all<'t>(tasks: impl Iterator<Item = &'t RunningTask>, limit: Duration) -> bool {
     let tasks: Vec<_> = tasks.collect();
-    tasks.iter().for_each(|task| task.want(Wanted::Stopped));
+    for task in &tasks {
+        task.want(Wanted::Stopped);
+    }
     let deadline = Instant::now() + limit;
     let late: Vec<_> = tasks
         .into_iter()

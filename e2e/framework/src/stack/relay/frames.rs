@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 use super::Route;
 use super::requests::{Fate, Requests};
 
-/// The kinds of requests whose answers have addresses of brokers: Metadata, FindCoordinator and DescribeCluster.
+/// The kinds of requests whose answers have addresses of brokers: `Metadata`, `FindCoordinator` and
+/// `DescribeCluster`.
 const WITH_ADDRESSES: [i16; 3] = [3, 10, 60];
 
 /// The longest answer with addresses that is read into memory.
