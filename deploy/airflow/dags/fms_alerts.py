@@ -19,7 +19,7 @@ before. It fails if Slack does not take a message; the message is kept.
     max_active_runs=1,
     tags=["fms", "quality"],
     default_args={
-        "owner": "fleet@example.com",
+        "owner": "fleet-data@example.com",
         "retries": 2,
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(minutes=30),

@@ -23,7 +23,7 @@ of, or `trip+` with all that is made of it. One task builds all days, several at
         "select": Param("", type="string", description="A model, such as trip, +trip or trip+; all if it is empty"),
     },
     default_args={
-        "owner": "fleet@example.com",
+        "owner": "fleet-data@example.com",
         "retries": 1,
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(hours=12),

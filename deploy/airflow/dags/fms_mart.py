@@ -25,7 +25,7 @@ its owner is told; nobody should use the mart of that day until it is mended. Cl
     max_active_runs=1,
     tags=["fms", "mart"],
     default_args={
-        "owner": "fleet@example.com",
+        "owner": "fleet-data@example.com",
         "retries": 3,
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(hours=4),

@@ -31,7 +31,7 @@ told. It stops nothing else: what devices do wrong is in the data as they sent i
     max_active_runs=1,
     tags=["fms", "quality"],
     default_args={
-        "owner": "fleet@example.com",
+        "owner": "fleet-data@example.com",
         "retries": 3,
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(hours=4),

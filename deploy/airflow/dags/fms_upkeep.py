@@ -20,7 +20,7 @@ the compaction. Without it nothing leaves.
     max_active_runs=1,
     tags=["fms", "lake", "mart"],
     default_args={
-        "owner": "fleet@example.com",
+        "owner": "fleet-data@example.com",
         "retries": 2,
         "retry_delay": timedelta(minutes=10),
         "execution_timeout": timedelta(hours=6),
