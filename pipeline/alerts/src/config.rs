@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use crate::verdict::{Id, Severity};
 
@@ -93,12 +93,31 @@ pub(crate) struct Window {
     pub reason: String,
 }
 
-/// Where a secret is: in a variable of the environment, or alone in a file.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Secret {
-    env: Option<String>,
-    file: Option<PathBuf>,
+/// Where a secret is.
+#[derive(Debug, Clone)]
+pub(crate) enum Secret {
+    /// In a variable of the environment.
+    Env(String),
+    /// Alone in a file.
+    File(PathBuf),
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // No error shows what was written: it may be the secret itself.
+        let wrong =
+            || de::Error::custom("a secret is not written here, but where it is: `{env: VARIABLE}` or `{file: PATH}`");
+        let place = BTreeMap::<String, String>::deserialize(deserializer).map_err(|_| wrong())?;
+        let mut place = place.into_iter();
+        let is_variable = |name: &str| {
+            name.chars().all(|character| character.is_ascii_uppercase() || "_0123456789".contains(character))
+        };
+        match (place.next(), place.next()) {
+            (Some((kind, name)), None) if kind == "env" && is_variable(&name) => Ok(Self::Env(name)),
+            (Some((kind, path)), None) if kind == "file" => Ok(Self::File(path.into())),
+            _ => Err(wrong()),
+        }
+    }
 }
 
 fn day() -> SignedDuration {
@@ -117,9 +136,9 @@ fn utc() -> TimeZone {
     TimeZone::UTC
 }
 
-fn time_zone<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<TimeZone, D::Error> {
+fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeZone, D::Error> {
     let name = String::deserialize(deserializer)?;
-    TimeZone::get(&name).map_err(serde::de::Error::custom)
+    TimeZone::get(&name).map_err(de::Error::custom)
 }
 
 impl Config {
@@ -139,12 +158,6 @@ impl Config {
             "a webhook writes into the channel that it was made for; remove `channel` and `api`, or use a bot's `token`"
         );
         ensure!(is_safe(api), "`slack.api` is `{api}`: it has to begin with https://, for the token is sent there");
-        for secret in token.iter().chain(webhook) {
-            ensure!(
-                secret.env.is_some() != secret.file.is_some(),
-                "a secret is either `env`, the name of a variable, or `file`, a path"
-            );
-        }
         ensure!(config.repeat.is_positive(), "`repeat` has to be longer than nothing");
         ensure!(config.did_not_run.is_positive(), "`did_not_run` has to be longer than nothing");
         for window in &config.maintenance {
@@ -195,10 +208,9 @@ impl fmt::Debug for Value {
 impl Secret {
     /// Reads it, without the line's end.
     pub fn read(&self) -> anyhow::Result<Value> {
-        let value = match (&self.env, &self.file) {
-            (Some(name), _) => env::var(name).with_context(|| format!("the variable {name} of the environment"))?,
-            (None, Some(path)) => fs::read_to_string(path).with_context(|| format!("the file {}", path.display()))?,
-            (None, None) => String::new(),
+        let value = match self {
+            Self::Env(name) => env::var(name).with_context(|| format!("the variable {name} of the environment"))?,
+            Self::File(path) => fs::read_to_string(path).with_context(|| format!("the file {}", path.display()))?,
         };
         let value = value.trim();
         ensure!(!value.is_empty(), "the secret of `slack` is empty");
@@ -228,8 +240,10 @@ mod tests {
             ("slack: {webhook: {env: A}, token: {env: B}, channel: c}", "needs either"),
             ("slack: {webhook: {env: A}, channel: c}", "a webhook writes"),
             ("slack: {webhook: {env: A}}\nowners: {a@b.c: {channel: d}}", "a webhook writes"),
-            ("slack: {webhook: {env: A, file: b}}", "a secret is either"),
-            ("slack: {webhook: xoxb-secret}", "expected struct Secret"),
+            ("slack: {webhook: {env: A, file: b}}", "a secret is not written here"),
+            ("slack: {webhook: xoxb-secret}", "a secret is not written here"),
+            ("slack: {webhook: {env: xoxb-secret}}", "a secret is not written here"),
+            ("slack: {webhook: {token: xoxb-secret}}", "a secret is not written here"),
             ("slack: {token: {env: A}, channel: c, api: 'http://slack.com/api'}", "https://"),
             ("slack: {token: {env: A}, channel: c}\nrepaet: 1h", "unknown field `repaet`"),
             ("slack: {token: {env: A}, channel: c}\nrepeat: soon", "`soon`"),

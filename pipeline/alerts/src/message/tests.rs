@@ -151,7 +151,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
     #[test]
     fn every_message_keeps_to_the_limits(problems in prop::collection::vec(any_problem(), 1..60), twice in any::<bool>()) {
         let lines: Vec<Line> =

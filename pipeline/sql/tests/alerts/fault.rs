@@ -94,7 +94,17 @@ fn a_fault_in_the_lake_is_told_and_so_is_that_it_is_mended() {
     assert_eq!((status, said.as_str()), (Some(0), "2 results taken; 0 problems open; 2 messages sent"));
     let messages = world.slack.messages();
     assert_eq!(messages.len(), 2);
-    assert_snapshot!(read(&messages[0]));
+    assert_snapshot!(read(&messages[0]), @r"
+    Resolved: 1 check of vehicle_tire_report
+    <@U777>: 1 resolved
+    :white_check_mark: vehicle_tire_report: *pressure is possible* is resolved: it passes for 2023-01-01: 0 of 4 rows (run at 2023-01-02T05:00:00Z)
+    Run book: https://example.com/runbook#fmsqualityfailed
+    ");
     assert_eq!(messages[1]["thread_ts"], "1700000000.000001");
-    assert_snapshot!(read(&messages[1]), @"");
+    assert_snapshot!(read(&messages[1]), @r"
+    Resolved: 1 check of vehicle_tire_report
+    1 resolved
+    :white_check_mark: vehicle_tire_report: *pressure is possible* is resolved: it passes for 2023-01-01: 0 of 4 rows (run at 2023-01-02T05:00:00Z)
+    Run book: https://example.com/runbook#fmsqualityfailed
+    ");
 }
