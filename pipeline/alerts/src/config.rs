@@ -225,6 +225,14 @@ mod tests {
     const BOT: &str = "slack: {token: {env: SLACK_BOT_TOKEN}, channel: '#data'}\n";
 
     #[test]
+    fn the_example_is_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/alerts/slack.yml");
+        let config = Config::parse(&fs::read_to_string(path).expect("the example")).expect("a configuration");
+        assert_eq!(config.channel("workshop@example.com"), "#workshop");
+        assert_eq!(config.maintenance.len(), 1);
+    }
+
+    #[test]
     fn what_is_not_said_has_a_value() {
         let config = Config::parse(BOT).expect("a configuration");
         assert_eq!((config.repeat, config.did_not_run), (day(), day_and_two_hours()));
