@@ -73,13 +73,13 @@ impl Http {
 
 /// An error with its causes. None of them names the URL.
 fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut texts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
+        texts.push(error.to_string());
         cause = error.source();
     }
-    text
+    texts.join(": ")
 }
 
 /// A URL to which a secret may be sent.

@@ -95,7 +95,6 @@ fn take(state: &mut State, config: &Config, verdict: &Verdict, happened: &mut Ha
         _ => None,
     };
     match (find(state, &verdict.id), trouble) {
-        (None, None) => {}
         (None, Some(trouble)) => happened.fresh.push(problem(verdict, trouble)),
         (Some(Place::Held(at)), Some(trouble)) => {
             let since = state.held[at].since;
@@ -125,8 +124,8 @@ fn take(state: &mut State, config: &Config, verdict: &Verdict, happened: &mut Ha
             let line = Line { event: Event::Resolved, problem: ended.clone() };
             happened.threads.entry(number).or_default().push(line);
         }
-        // It is about days before those on which the problem was found.
-        (Some(_), None) => {}
+        // There is no problem, or it was found on days after these.
+        (_, None) => {}
     }
 }
 
@@ -157,10 +156,10 @@ fn ends(problem: &Problem, verdict: &Verdict) -> bool {
 fn how(problem: &Problem, verdict: &Verdict) -> String {
     let Verdict { observed, from, to, ran_at, outcome, .. } = verdict;
     let ended = if *outcome == Outcome::Warn { "it only warns" } else { "it passes" };
-    let days = days(*from, *to);
-    let mut how = format!("{ended} for {days}: {observed} (run at {ran_at:.0})");
+    let how = format!("{ended} for {}: {observed} (run at {ran_at:.0})", days(*from, *to));
     if problem.trouble == Trouble::Failed && *from > problem.from {
-        how.push_str(&format!("; what was found on {} was not looked at again", self::days(problem.from, problem.to)));
+        let before = days(problem.from, problem.to);
+        return format!("{how}; what was found on {before} was not looked at again");
     }
     how
 }
@@ -172,8 +171,12 @@ pub(crate) fn days(from: Date, to: Date) -> String {
 
 /// Finds checks that have run before and have not for too long.
 fn find_not_run(state: &mut State, config: &Config, now: Timestamp, happened: &mut Happened) {
-    let late: Vec<Seen> =
-        state.checks.iter().filter(|seen| now.duration_since(seen.ran_at) > config.did_not_run).cloned().collect();
+    let is_late = |seen: &&Seen| {
+        // What was found just now is told as it is.
+        let is_fresh = happened.fresh.iter().any(|problem| problem.id == seen.id);
+        now.duration_since(seen.ran_at) > config.did_not_run && !is_fresh
+    };
+    let late: Vec<Seen> = state.checks.iter().filter(is_late).cloned().collect();
     for seen in late {
         let observed = format!("it ran last at {:.0}", seen.ran_at);
         match find(state, &seen.id) {
@@ -213,18 +216,15 @@ fn find_not_run(state: &mut State, config: &Config, now: Timestamp, happened: &m
 fn begin(state: &mut State, config: &Config, fresh: Vec<Problem>, now: Timestamp, happened: &mut Happened) {
     let mut by_owner: BTreeMap<String, BTreeMap<String, Vec<Problem>>> = BTreeMap::new();
     for problem in fresh {
-        match state.threads.iter_mut().find(|thread| thread.takes(&problem.id)) {
-            Some(thread) => {
-                let line = Line { event: Event::New, problem: problem.clone() };
-                happened.threads.entry(thread.number).or_default().push(line);
-                // The same check may have been resolved in this thread before.
-                thread.problems.retain(|before| before.id != problem.id);
-                thread.problems.push(problem);
-            }
-            None => {
-                let tables = by_owner.entry(problem.id.owner.clone()).or_default();
-                tables.entry(problem.id.table.clone()).or_default().push(problem);
-            }
+        if let Some(thread) = state.threads.iter_mut().find(|thread| thread.takes(&problem.id)) {
+            let line = Line { event: Event::New, problem: problem.clone() };
+            happened.threads.entry(thread.number).or_default().push(line);
+            // The same check may have been resolved in this thread before.
+            thread.problems.retain(|before| before.id != problem.id);
+            thread.problems.push(problem);
+        } else {
+            let tables = by_owner.entry(problem.id.owner.clone()).or_default();
+            tables.entry(problem.id.table.clone()).or_default().push(problem);
         }
     }
     for (owner, tables) in by_owner {
@@ -242,16 +242,20 @@ fn begin(state: &mut State, config: &Config, fresh: Vec<Problem>, now: Timestamp
 
 /// Tells again of what has been open for long.
 fn remind(state: &State, config: &Config, now: Timestamp, happened: &mut Happened) {
-    for thread in &state.threads {
-        if now.duration_since(thread.told) < config.repeat {
-            continue;
-        }
-        let lines = happened.threads.entry(thread.number).or_default();
-        let is_told = |lines: &[Line], problem: &Problem| lines.iter().any(|line| line.problem.id == problem.id);
-        for problem in thread.problems.iter().filter(|problem| problem.is_open()) {
-            if !config.is_quiet(&problem.id, now) && !is_told(lines, problem) {
-                lines.push(Line { event: Event::Still, problem: problem.clone() });
-            }
+    for thread in state.threads.iter().filter(|thread| now.duration_since(thread.told) >= config.repeat) {
+        let told = happened.threads.get(&thread.number);
+        let is_due = |problem: &&Problem| {
+            let is_told = told.is_some_and(|lines| lines.iter().any(|line| line.problem.id == problem.id));
+            problem.is_open() && !is_told && !config.is_quiet(&problem.id, now)
+        };
+        let due: Vec<Line> = thread
+            .problems
+            .iter()
+            .filter(is_due)
+            .map(|problem| Line { event: Event::Still, problem: problem.clone() })
+            .collect();
+        if !due.is_empty() {
+            happened.threads.entry(thread.number).or_default().extend(due);
         }
     }
 }

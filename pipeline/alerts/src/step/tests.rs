@@ -128,6 +128,26 @@ fn what_has_not_run_is_told_apart_from_what_failed() {
 }
 
 #[test]
+fn results_that_are_old_are_told_as_what_they_say() {
+    let (mut state, config) = (State::new(), config(""));
+    step(&mut state, &config, &[verdict("t", "c", Outcome::Fail, 0), verdict("t", "d", Outcome::Pass, 0)], at(50));
+    assert_eq!(sent(&mut state), ["open a@example.com #data: t.c Failed, t.d DidNotRun"]);
+}
+
+#[test]
+fn nobody_is_reminded_during_maintenance() {
+    let window =
+        "repeat: 1h\nmaintenance: [{from: 2023-01-02T03:00:00Z, to: 2023-01-02T06:00:00Z, reason: a migration}]";
+    let (mut state, config) = (State::new(), config(window));
+    step(&mut state, &config, &[verdict("t", "c", Outcome::Fail, 0)], at(0));
+    sent(&mut state);
+    step(&mut state, &config, &[], at(2));
+    assert_eq!(sent(&mut state), [""; 0]);
+    step(&mut state, &config, &[], at(4));
+    assert_eq!(sent(&mut state), ["reply: Still c", "refresh: 1 of 1"]);
+}
+
+#[test]
 fn an_open_problem_is_told_again_and_twice_as_many_rows_are_news() {
     let (mut state, config) = (State::new(), config("repeat: 24h"));
     let mut run = |bad, hours| {

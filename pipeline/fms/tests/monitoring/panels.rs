@@ -71,14 +71,19 @@ fn every_panel_has_data_in_prometheus() {
 
     let queries = queries();
     assert!(queries.len() > 30, "{queries:?}");
+    stack.put_object("raw-data", "raw/t/broken.json.gz", b"this is no gzip").expect("put");
     let mut offset = 0;
     let without_data = Cell::new(Vec::new());
     until(
         "data for every panel",
         || format!("{:?}\n{}", without_data.take(), prometheus.said()),
         || {
-            // A row, and one that is none.
-            for value in [r#"{"object":"thing","id":1,"timestamp_iso":"2023-01-01T00:00:00Z"}"#, "no row"] {
+            // Two rows of which one does not fit the table of the other, and one that is none.
+            for value in [
+                r#"{"object":"thing","id":1,"timestamp_iso":"2023-01-01T00:00:00Z"}"#,
+                r#"{"object":"thing","id":{"a":1},"timestamp_iso":"2023-01-01T00:00:00Z"}"#,
+                "no row",
+            ] {
                 let value = Some(value.as_bytes().to_vec());
                 let record = Record {
                     topic: "t".into(),
