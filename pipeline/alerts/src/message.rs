@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::digest::{Digest, Standing};
 use crate::state::{Event, Line, Problem, Thread, Trouble};
 use crate::step::days;
-use crate::text::{counted, escaped, length, plain, quoted};
+use crate::text::{counted, escaped, length, plain, quoted, with_parameters};
 use crate::verdict::Outcome;
 
 /// The most characters of a section's text.
@@ -202,7 +202,7 @@ fn shown(config: &Config, problem: &Problem) -> String {
 /// The command that shows the bad rows. A query that is too long for a message is shown by another command.
 fn command(config: &Config, problem: &Problem, query: &str) -> String {
     let Problem { id, from, to, .. } = problem;
-    let query = query.replace("$from", &format!("'{from}'")).replace("$to", &format!("'{to}'"));
+    let query = with_parameters(query, &[("from", &format!("'{from}'")), ("to", &format!("'{to}'"))]);
     let options = if config.query_options.is_empty() { String::new() } else { format!("{} ", config.query_options) };
     let command = format!("fms query {options}{}", quoted(&query));
     let shown = escaped(&command, usize::MAX);

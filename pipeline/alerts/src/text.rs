@@ -54,6 +54,21 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", line.replace('\'', r"'\''"))
 }
 
+/// A query with the values of parameters, which are words after a `$`. One without a value stays as it is.
+pub(crate) fn with_parameters(query: &str, values: &[(&str, &str)]) -> String {
+    let mut parts = query.split('$');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|character: char| !character.is_alphanumeric() && character != '_').unwrap_or(part.len());
+        let (name, rest) = part.split_at(end);
+        match values.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => out.extend([value, rest]),
+            None => out.extend(["$", part]),
+        }
+    }
+    out
+}
+
 /// A number and its noun.
 pub(crate) fn counted(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
@@ -76,6 +91,12 @@ mod tests {
     #[test]
     fn a_shell_takes_a_query_as_one_argument() {
         assert_eq!(quoted("select 'a'\n  from t"), r"'select '\''a'\'' from t'");
+    }
+
+    #[test]
+    fn a_parameter_is_a_whole_word() {
+        let query = "ymd between $from and $to and a < $today || '$'";
+        assert_eq!(with_parameters(query, &[("from", "1"), ("to", "2")]), "ymd between 1 and 2 and a < $today || '$'");
     }
 
     proptest! {

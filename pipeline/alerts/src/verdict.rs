@@ -9,8 +9,12 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use crate::text::plain;
+
 /// How many bad rows are shown.
 const SAMPLE_ROWS: usize = 3;
+/// How much of a bad row is kept.
+const SAMPLE_ROW: usize = 500;
 
 /// What one check says of its table. Members that are not needed here are left out.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -82,8 +86,8 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Verdict>> {
 /// Gives each verdict the first of the rows that `fms quality run --bad-rows FOLDER` kept for it.
 pub(crate) fn add_samples(verdicts: &mut [Verdict], folder: &Path) -> anyhow::Result<()> {
     for verdict in verdicts.iter_mut().filter(|verdict| verdict.outcome.has_rows()) {
-        let plain = |character: char| if character.is_alphanumeric() { character } else { '-' };
-        let name: String = verdict.id.check.chars().map(plain).collect();
+        let name_of = |character: char| if character.is_alphanumeric() { character } else { '-' };
+        let name: String = verdict.id.check.chars().map(name_of).collect();
         let path = folder.join(format!("{}.{name}.jsonl", verdict.id.table));
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -91,7 +95,8 @@ pub(crate) fn add_samples(verdicts: &mut [Verdict], folder: &Path) -> anyhow::Re
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(error).with_context(|| format!("cannot read the bad rows {}", path.display())),
         };
-        let rows: Result<Vec<String>, _> = BufReader::new(file).lines().take(SAMPLE_ROWS).collect();
+        let rows = BufReader::new(file).lines().take(SAMPLE_ROWS).map(|row| row.map(|row| plain(&row, SAMPLE_ROW)));
+        let rows: Result<Vec<String>, _> = rows.collect();
         verdict.sample = rows.with_context(|| format!("cannot read the bad rows {}", path.display()))?;
     }
     Ok(())
