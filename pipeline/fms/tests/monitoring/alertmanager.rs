@@ -81,8 +81,10 @@ fn a_failed_check_reaches_its_owner_and_so_does_its_end() {
 fn alerts_go_to_their_owners_and_all_others_to_the_operators() {
     let Some(program) = program("ALERTMANAGER", "prometheus-alertmanager") else { return };
     let beside = Path::new(&program).with_file_name("amtool");
+    let file = repository().join("deploy/alertmanager/alertmanager.yml");
+    let checked = Command::new(&beside).arg("check-config").arg(&file).output().expect("amtool starts");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let amtool = |arguments: &[&str]| {
-        let file = repository().join("deploy/alertmanager/alertmanager.yml");
         let mut command = Command::new(&beside);
         let output =
             command.args(arguments).arg(format!("--config.file={}", file.display())).output().expect("amtool starts");

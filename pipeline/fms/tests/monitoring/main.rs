@@ -3,6 +3,7 @@
 //! shows something, and an alert reaches its owner.
 
 mod alertmanager;
+mod composed;
 mod panels;
 mod process;
 mod rules;

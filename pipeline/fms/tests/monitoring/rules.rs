@@ -44,8 +44,9 @@ fn promtool_finds_that_alerts_fire_when_they_should() {
         println!("SKIPPED: `{promtool}` does not start; install Prometheus, or name its promtool in PROMTOOL");
         return;
     };
+    let configured = run(&["check", "config", "prometheus.yml"]).expect("it has started before");
     let tested = run(&[&["test", "rules"], &TESTS[..]].concat()).expect("it has started before");
-    for output in [checked, tested] {
+    for output in [checked, configured, tested] {
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{said}");
     }
