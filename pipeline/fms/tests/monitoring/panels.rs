@@ -71,7 +71,7 @@ fn every_panel_has_data_in_prometheus() {
 
     let queries = queries();
     assert!(queries.len() > 30, "{queries:?}");
-    stack.put_object("raw-data", "raw/t/broken.json.gz", b"this is no gzip").expect("put");
+    stack.put_object("raw-data", "raw/t/broken.json.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03 no gzip").expect("put");
     let mut offset = 0;
     let without_data = Cell::new(Vec::new());
     until(
