@@ -155,14 +155,14 @@ impl Slack {
         }
         let error = answer["error"].as_str().unwrap_or("no reason");
         let details = answer["response_metadata"]["messages"].as_array().into_iter().flatten();
-        let details: String = details.filter_map(Value::as_str).map(|detail| format!("; {detail}")).collect();
+        let whole: Vec<&str> = std::iter::once(error).chain(details.filter_map(Value::as_str)).collect();
         match error {
             "message_not_found" | "thread_not_found" | "cant_update_message" => Sent::Gone,
             "internal_error" | "fatal_error" | "request_timeout" | "service_unavailable" => {
                 Sent::Unknown(format!("{method}: {error}"))
             }
             "ratelimited" => Sent::Wait(WAIT),
-            _ => Sent::Refused(format!("{method}: {error}{details}")),
+            _ => Sent::Refused(format!("{method}: {}", whole.join("; "))),
         }
     }
 
