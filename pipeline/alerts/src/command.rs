@@ -39,8 +39,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Take results of checks, and send what has changed. Without results, send what time brings: checks that did not run,
-    /// reminders, the digest, and what was not sent before.
+    /// Take results of checks, and send what has changed. Without results, send what time brings: checks that did not
+    /// run, reminders, the digest, and what was not sent before.
     Send(Send),
     /// Show which problems are open, and what is to be sent. Nothing is sent.
     Show(StateOf),

@@ -1,7 +1,7 @@
 //! What is to be sent is sent, in its order, by one sender at a time.
 //!
-//! - That a message is begun is kept before it is sent, and that it is done afterwards. So nothing is lost with a sender
-//!   that ends in between, and who sends it again knows that it may be there already, and says so in it.
+//! - That a message is begun is kept before it is sent, and that it is done afterwards. So nothing is lost with a
+//!   sender that ends in between, and who sends it again knows that it may be there already, and says so in it.
 //! - A sender has the right to send for as long as a call can take, and renews it with each message. Another one waits
 //!   until everything is sent, or until the right has lapsed.
 
@@ -32,8 +32,8 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
 /// How often a sender that waits looks whether another one has sent everything.
 const LOOK: Duration = Duration::from_millis(300);
 
-/// Sends everything that is to be sent, and gives how many messages that were. An error says what was not sent; it is kept
-/// for the next time.
+/// Sends everything that is to be sent, and gives how many messages that were. An error says what was not sent; it is
+/// kept for the next time.
 pub(crate) async fn deliver(store: &Store, config: &Config) -> anyhow::Result<usize> {
     let mut sender = Sender {
         store,

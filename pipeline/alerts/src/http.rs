@@ -48,8 +48,8 @@ impl Http {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-        // Each request has a connection of its own: one that the server closes meanwhile would leave it open whether the
-        // request has arrived.
+        // Each request has a connection of its own: one that the server closes meanwhile would leave it open whether
+        // the request has arrived.
         Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
     }
 

@@ -19,7 +19,8 @@ const HEADER: usize = 150;
 /// Slack refuses messages whose blocks are long altogether, and does not say from where on. This is well below what it
 /// is known to take.
 const WHOLE: usize = 12_000;
-/// How many problems, or owners, have a block of their own. Slack takes 50 blocks; others say what the message is about.
+/// How many problems, or owners, have a block of their own. Slack takes 50 blocks; others say what the message is
+/// about.
 const SHOWN: usize = 40;
 /// The most characters of a name, a sentence, a sample row, and a query.
 const NAME: usize = 120;

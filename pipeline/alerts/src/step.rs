@@ -1,8 +1,8 @@
 //! What follows from verdicts, and from the time that passes. Pure.
 //!
-//! A problem is new, goes on, or is resolved. It is recognised by table, check and owner. What a verdict says of it counts
-//! once: verdicts that are not newer than the last one of their check are passed over, so that two senders that read the
-//! same results tell of them once.
+//! A problem is new, goes on, or is resolved. It is recognised by table, check and owner. What a verdict says of it
+//! counts once: verdicts that are not newer than the last one of their check are passed over, so that two senders that
+//! read the same results tell of them once.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ use crate::digest;
 use crate::state::{Event, Line, Problem, Seen, State, Thread, Trouble, What};
 use crate::verdict::{Id, Outcome, Verdict};
 
-/// An owner who has new problems in more tables than so many is told of them in one message instead of one for each table.
+/// An owner who has new problems in more tables than so many is told of them in one message instead of one for each
+/// table.
 const TABLES_APART: usize = 3;
 
 /// Takes the verdicts, and the time that it is, into the state.
@@ -260,8 +261,8 @@ fn remind(state: &State, config: &Config, now: Timestamp, happened: &mut Happene
     }
 }
 
-/// Puts what happened in threads into the outbox. A thread whose first message is still to be sent needs nothing else: it
-/// shows the problems as they are then.
+/// Puts what happened in threads into the outbox. A thread whose first message is still to be sent needs nothing else:
+/// it shows the problems as they are then.
 fn tell(state: &mut State, happened: Happened, now: Timestamp) {
     for (thread, mut lines) in happened.threads {
         let is_to = |what: What| state.outbox.iter().any(|item| item.what == what);

@@ -109,8 +109,8 @@ impl Store {
         Ok((state, version))
     }
 
-    /// Replaces the state that was read, and gives what the new one is known by. `None` if somebody else has replaced it
-    /// meanwhile: then nothing is changed.
+    /// Replaces the state that was read, and gives what the new one is known by. `None` if somebody else has replaced
+    /// it meanwhile: then nothing is changed.
     pub async fn save(&self, state: &State, before: &Version) -> anyhow::Result<Option<Version>> {
         let what = || format!("cannot write the state {}", self.place);
         let mut text = serde_json::to_string_pretty(state).with_context(what)?;

@@ -1,5 +1,5 @@
-//! Grafana's own types read every dashboard and know all that is in it. They are a package of Python: `python3` needs it, or
-//! the interpreter that `E2E_PYTHON` names. Without it the test says so and passes.
+//! Grafana's own types read every dashboard and know all that is in it. They are a package of Python: `python3` needs
+//! it, or the interpreter that `E2E_PYTHON` names. Without it the test says so and passes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

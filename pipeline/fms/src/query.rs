@@ -1,5 +1,5 @@
-//! `fms query`, `fms mart`, `fms quality` and `fms alerts`: hand over to `fms-sql`, a program of its own, because its engine
-//! would make this one ten times as large.
+//! `fms query`, `fms mart`, `fms quality` and `fms alerts`: hand over to `fms-sql`, a program of its own, because its
+//! engine would make this one ten times as large.
 
 use std::ffi::OsString;
 use std::io;

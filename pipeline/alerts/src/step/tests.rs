@@ -208,7 +208,8 @@ fn outcomes() -> impl Strategy<Value = Vec<Vec<(u8, Outcome)>>> {
 }
 
 proptest! {
-    /// Whatever happens, each failing check is in one open problem, no other is, and a state written and read is the same.
+    /// Whatever happens, each failing check is in one open problem, no other is, and a state written and read is the
+    /// same.
     #[test]
     fn what_is_open_is_what_failed_last(runs in outcomes(), sends in prop::collection::vec(any::<bool>(), 12)) {
         let (mut state, config) = (State::new(), config(""));

@@ -11,8 +11,8 @@ use crate::process::{Process, free_port, program, prometheus, until};
 use crate::site::Site;
 use crate::{read, repository};
 
-/// Alertmanager, which `ALERTMANAGER` names, with the shipped file, whose alerts go to a site; and its port. It does not
-/// wait for others of a group.
+/// Alertmanager, which `ALERTMANAGER` names, with the shipped file, whose alerts go to a site; and its port. It does
+/// not wait for others of a group.
 fn alertmanager(folder: &Path, slack: &Site) -> Option<(Process, u16)> {
     let program = program("ALERTMANAGER", "prometheus-alertmanager")?;
     let webhook = folder.join("webhook");

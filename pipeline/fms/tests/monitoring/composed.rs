@@ -1,8 +1,8 @@
-//! The poller of `docker-compose.yml`, with its environment and the storage that `deploy/compose/create-storage` makes for it,
-//! on moto instead of LocalStack.
+//! The poller of `docker-compose.yml`, with its environment and the storage that `deploy/compose/create-storage` makes
+//! for it, on moto instead of LocalStack.
 //!
-//! moto is a package of Python: `python3` needs it, or the interpreter that `E2E_PYTHON` names. Without it the test says so
-//! and passes.
+//! moto is a package of Python: `python3` needs it, or the interpreter that `E2E_PYTHON` names. Without it the test
+//! says so and passes.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,6 +1,6 @@
 //! What operators watch: the page of the metrics is that of the sources and of all processes, every alert has a page of
-//! the run-book and counts metrics that there are, Prometheus's own tool tests the alerts, every panel of the dashboards
-//! shows something, and an alert reaches its owner.
+//! the run-book and counts metrics that there are, Prometheus's own tool tests the alerts, every panel of the
+//! dashboards shows something, and an alert reaches its owner.
 
 mod alertmanager;
 mod composed;

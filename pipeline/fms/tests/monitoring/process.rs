@@ -86,8 +86,8 @@ pub fn get(port: u16, path: &str) -> Option<String> {
     head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
 }
 
-/// Prometheus, which `PROMETHEUS` names, with these jobs and these settings besides, and its port. Without it the reason is
-/// printed.
+/// Prometheus, which `PROMETHEUS` names, with these jobs and these settings besides, and its port. Without it the
+/// reason is printed.
 pub fn prometheus(folder: &Path, jobs: &[(&str, u16)], more: Value) -> Option<(Process, u16)> {
     let program = program("PROMETHEUS", "prometheus")?;
     let job = |(name, port): &(&str, u16)| json!({"job_name": name, "static_configs": [{"targets": [format!("127.0.0.1:{port}")]}]});
