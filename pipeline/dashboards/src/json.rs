@@ -24,7 +24,7 @@ pub(crate) fn write(dashboard: &Dashboard) -> Value {
         let place = json!({"h": 1, "w": WIDTH, "x": 0, "y": y});
         panels.push(json!({"type": "row", "id": next(), "title": row.title, "collapsed": false, "gridPos": place, "panels": []}));
         y += 1;
-        let is_small = row.panels.iter().all(|panel| !matches!(panel.kind, Kind::Lines));
+        let is_small = row.panels.iter().all(|panel| !matches!(panel.kind, Kind::Lines | Kind::Table));
         let (height, in_a_line) = if is_small { (4, 6) } else { (8, 2) };
         for line in row.panels.chunks(in_a_line) {
             let width = WIDTH / line.len();
@@ -65,23 +65,40 @@ fn panel_of(panel: &Panel, id: u32, place: &Value) -> Value {
         .iter()
         .zip('A'..)
         .map(|(query, name)| {
-            json!({"refId": name, "expr": query.expr, "legendFormat": query.legend, "datasource": source()})
+            let mut target =
+                json!({"refId": name, "expr": query.expr, "legendFormat": query.legend, "datasource": source()});
+            if matches!(panel.kind, Kind::Table) {
+                target["format"] = json!("table");
+                target["instant"] = json!(true);
+            }
+            target
         })
         .collect();
     let (kind, thresholds, options) = match panel.kind {
         Kind::Number { red_from } => ("stat", steps("green", "red", red_from), number()),
         Kind::NumberAbove { red_to } => ("stat", steps("red", "green", red_to + 1.0), number()),
+        Kind::Table => ("table", plain(), json!({"showHeader": true})),
         Kind::Lines => (
             "timeseries",
-            json!({"mode": "absolute", "steps": [{"color": "green", "value": null}]}),
+            plain(),
             json!({"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}}),
         ),
     };
-    json!({
+    let mut written = json!({
         "id": id, "type": kind, "title": panel.title, "description": panel.about, "datasource": source(),
         "gridPos": place, "targets": targets, "options": options,
         "fieldConfig": {"defaults": {"unit": unit(panel.unit), "min": 0, "thresholds": thresholds}, "overrides": []},
-    })
+    });
+    if matches!(panel.kind, Kind::Table) {
+        // What Prometheus adds to every line says nothing here.
+        let hidden = json!({"Time": true, "__name__": true, "instance": true, "job": true});
+        written["transformations"] = json!([{"id": "organize", "options": {"excludeByName": hidden}}]);
+    }
+    written
+}
+
+fn plain() -> Value {
+    json!({"mode": "absolute", "steps": [{"color": "green", "value": null}]})
 }
 
 fn steps(below: &str, above: &str, from: f64) -> Value {

@@ -42,6 +42,13 @@ fn wrong() -> Row {
             Unit::Count,
             &[(r#"sum(increase(fms_lake_objects_total{outcome="failed",instance=~"$instance"}[1h]))"#, "objects")],
         ),
+        panel(
+            "Rows in quarantine in an hour",
+            "Rows of the last hour that do not fit their tables. `fms lake quarantine list` says which and why.",
+            Kind::Number { red_from: 1.0 },
+            Unit::Count,
+            &[(r#"sum(increase(fms_lake_quarantined_rows_total{instance=~"$instance"}[1h])) or vector(0)"#, "rows")],
+        ),
     ];
     Row { title: "Is anything wrong?", panels }
 }
@@ -64,6 +71,26 @@ fn conversion() -> Row {
             Kind::Lines,
             Unit::PerSecond,
             &[(r#"sum(rate(fms_lake_rows_total{instance=~"$instance"}[$__rate_interval]))"#, "stored")],
+        ),
+        panel(
+            "Rows in quarantine",
+            "Rows that do not fit their tables, by reason. A new firmware that changed a field is the usual cause.",
+            Kind::Lines,
+            Unit::PerSecond,
+            &[(
+                r#"sum by (reason) (rate(fms_lake_quarantined_rows_total{instance=~"$instance"}[$__rate_interval]))"#,
+                "{{reason}}",
+            )],
+        ),
+        panel(
+            "Objects that could not be converted",
+            "Objects and messages that went to the fallback queue, by reason.",
+            Kind::Lines,
+            Unit::PerSecond,
+            &[(
+                r#"sum by (reason) (rate(fms_lake_failures_total{instance=~"$instance"}[$__rate_interval]))"#,
+                "{{reason}}",
+            )],
         ),
         panel(
             "Seconds for an object",

@@ -1,8 +1,10 @@
-//! The dashboards of worker, poller and simulator for Grafana, as code: what they show is in [`worker`], [`lake`] and
-//! [`simulator`], and this module says what a dashboard is. `cargo run --bin fms-dashboards` writes them to `deploy/grafana`.
+//! The dashboards of worker, poller, checks and simulator for Grafana, as code: what they show is in [`worker`], [`lake`],
+//! [`quality`] and [`simulator`], and this module says what a dashboard is. `cargo run --bin fms-dashboards` writes them to
+//! `deploy/grafana`.
 
 mod json;
 mod lake;
+mod quality;
 mod simulator;
 mod worker;
 
@@ -44,6 +46,8 @@ enum Kind {
     NumberAbove { red_to: f64 },
     /// Lines over time.
     Lines,
+    /// What there is now, a row for each line, with its labels.
+    Table,
 }
 
 /// What the numbers of a panel count.
@@ -73,10 +77,13 @@ fn panel(
     Panel { title, about, kind, unit, queries }
 }
 
+fn dashboards() -> [Dashboard; 4] {
+    [worker::dashboard(), lake::dashboard(), quality::dashboard(), simulator::dashboard()]
+}
+
 /// Every dashboard by the name of its file, as Grafana imports it.
 pub fn files() -> Vec<(String, Value)> {
-    let dashboards = [worker::dashboard(), lake::dashboard(), simulator::dashboard()];
-    dashboards.iter().map(|dashboard| (format!("{}.json", dashboard.uid), json::write(dashboard))).collect()
+    dashboards().iter().map(|dashboard| (format!("{}.json", dashboard.uid), json::write(dashboard))).collect()
 }
 
 #[cfg(test)]
@@ -101,7 +108,7 @@ mod tests {
 
     #[test]
     fn every_panel_is_explained_and_lines_of_one_panel_can_be_told_apart() {
-        for dashboard in [worker::dashboard(), lake::dashboard(), simulator::dashboard()] {
+        for dashboard in dashboards() {
             assert!(dashboard.rows.first().is_some_and(|row| row.title == "Is anything wrong?"));
             for panel in dashboard.rows.iter().flat_map(|row| &row.panels) {
                 assert!(panel.about.ends_with('.'), "{}", panel.title);

@@ -82,6 +82,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Tell owners in Slack which checks of the data fail, and when they are well again. The program `fms-sql` does it; `fms
+    /// alerts --help` shows its commands.
+    #[command(disable_help_flag = true)]
+    Alerts {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
     /// Simulate a fleet of vehicles: what real ones send, with what real ones do wrong.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Simulate {
@@ -160,6 +167,9 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Quality { arguments: handed_over } => {
             return query::run(query::Task::Quality, &handed_over, arguments.log_format);
+        }
+        Command::Alerts { arguments: handed_over } => {
+            return query::run(query::Task::Alerts, &handed_over, arguments.log_format);
         }
     };
     let stop = stop.unwrap_or_else(stop_signal);

@@ -1,5 +1,5 @@
-//! `fms query`, `fms mart` and `fms quality`: hand over to `fms-sql`, a program of its own, because its engine would make
-//! this one ten times as large.
+//! `fms query`, `fms mart`, `fms quality` and `fms alerts`: hand over to `fms-sql`, a program of its own, because its
+//! engine would make this one ten times as large.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,6 +18,7 @@ pub(crate) enum Task {
     Query,
     Mart,
     Quality,
+    Alerts,
 }
 
 impl Task {
@@ -26,6 +27,7 @@ impl Task {
             Self::Query => "query",
             Self::Mart => "mart",
             Self::Quality => "quality",
+            Self::Alerts => "alerts",
         }
     }
 }

@@ -40,6 +40,8 @@ fn arguments_and_exit_status_are_those_of_the_program() {
         assert_eq!(output, "[--log-format][json][select 1]");
         let (_, output, _) = run(folder.path(), &["--log-format", "json", "mart", "apply", "--select", "+trip"]);
         assert_eq!(output, "[mart][--log-format][json][apply][--select][+trip]");
+        let (_, output, _) = run(folder.path(), &["alerts", "show", "--state", "a.json"]);
+        assert_eq!(output, "[alerts][show][--state][a.json]");
     }
 }
 

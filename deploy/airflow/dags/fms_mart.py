@@ -1,0 +1,38 @@
+"""Builds the mart each day, and checks what was built."""
+
+from datetime import timedelta
+
+import pendulum
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
+from fms_operator import FmsOperator, FmsQualityOperator, place
+
+MART = Asset("fms://mart")
+
+# The days that were over two hours ago: those that begin in the data interval, without the one on which it ends.
+DAYS = ["--from", "{{ data_interval_start | ds }}", "--to", "{{ (data_interval_end - macros.timedelta(days=1)) | ds }}"]
+
+with DAG(
+    dag_id="fms_mart",
+    description="Builds the days of the mart whose inputs have changed, and checks their integrity.",
+    doc_md="""
+One task builds all models: `fms mart apply` knows which days of which models depend on what has changed, and builds
+them in order. When it is done, the DAG `fms_quality` runs. The task `integrity` fails for good if a check fails, and
+its owner is told; nobody should use the mart of that day until it is mended. Clear the task when it is.
+""",
+    schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
+    start_date=pendulum.datetime(2023, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    tags=["fms", "mart"],
+    default_args={
+        "owner": "fleet-data@example.com",
+        "retries": 3,
+        "retry_delay": timedelta(minutes=5),
+        "execution_timeout": timedelta(hours=4),
+    },
+):
+    build = FmsOperator(task_id="build", arguments=["mart", "apply", *place(), *DAYS], outlets=[MART])
+    integrity = FmsQualityOperator(
+        task_id="integrity", arguments=["quality", "run", "--tag", "mart", "--tag", "integrity", *place(), *DAYS]
+    )
+    build >> integrity

@@ -1,0 +1,244 @@
+use jiff::{SignedDuration, ToSpan as _};
+use proptest::prelude::*;
+
+use super::*;
+use crate::verdict::Severity;
+
+const BOT: &str = "slack: {token: {env: T}, channel: '#data'}\nowners: {b@example.com: {channel: '#b'}}\n";
+
+fn config(more: &str) -> Config {
+    Config::parse(&format!("{BOT}{more}")).expect("a configuration")
+}
+
+/// So many hours after a beginning.
+fn at(hours: i64) -> Timestamp {
+    "2023-01-02T02:00:00Z".parse::<Timestamp>().expect("a time") + SignedDuration::from_hours(hours)
+}
+
+/// What a check says at a time of the day before.
+fn verdict(table: &str, check: &str, outcome: Outcome, hours: i64) -> Verdict {
+    let day = at(hours).to_zoned(jiff::tz::TimeZone::UTC).date().checked_sub(1.day()).expect("a day");
+    Verdict {
+        id: Id { table: table.into(), check: check.into(), owner: "a@example.com".into() },
+        outcome,
+        severity: Severity::Error,
+        description: String::new(),
+        from: day,
+        to: day,
+        expected: "no bad rows".into(),
+        observed: "some rows".into(),
+        bad: u64::from(outcome == Outcome::Fail),
+        query: None,
+        ran_at: at(hours),
+        sample: Vec::new(),
+    }
+}
+
+/// What is to be sent, in short. It is then taken as sent.
+fn sent(state: &mut State) -> Vec<String> {
+    let mut said = Vec::new();
+    for item in std::mem::take(&mut state.outbox) {
+        said.push(match &item.what {
+            What::Open { thread } => {
+                let thread = state.thread(*thread).expect("a thread");
+                let problems = thread.problems.iter().map(|p| format!("{}.{} {:?}", p.id.table, p.id.check, p.trouble));
+                format!("open {} {}: {}", thread.owner, thread.channel, problems.collect::<Vec<_>>().join(", "))
+            }
+            What::Reply { lines, .. } => {
+                let lines = lines.iter().map(|line| format!("{:?} {}", line.event, line.problem.id.check));
+                format!("reply: {}", lines.collect::<Vec<_>>().join(", "))
+            }
+            What::Refresh { thread } => {
+                let thread = state.thread(*thread).expect("a thread");
+                let open = thread.problems.iter().filter(|problem| problem.is_open()).count();
+                format!("refresh: {open} of {}", thread.problems.len())
+            }
+            What::Digest(_) => "digest".to_owned(),
+        });
+    }
+    state.forget_ended();
+    said
+}
+
+#[test]
+fn a_problem_is_told_once_goes_on_silently_and_is_resolved() {
+    let (mut state, config) = (State::new(), config(""));
+    let mut run = |outcome, hours| {
+        step(&mut state, &config, &[verdict("t", "c", outcome, hours)], at(hours));
+        sent(&mut state)
+    };
+    assert_eq!(run(Outcome::Fail, 0), ["open a@example.com #data: t.c Failed"]);
+    assert_eq!(run(Outcome::Fail, 1), ["refresh: 1 of 1"]);
+    assert_eq!(run(Outcome::Error, 2), ["reply: Changed c", "refresh: 1 of 1"]);
+    assert_eq!(run(Outcome::Pass, 3), ["reply: Resolved c", "refresh: 0 of 1"]);
+    assert_eq!(run(Outcome::Pass, 4), [""; 0]);
+    assert_eq!(run(Outcome::Fail, 5), ["open a@example.com #data: t.c Failed"]);
+}
+
+#[test]
+fn the_same_verdict_counts_once_and_an_older_one_not_at_all() {
+    let (mut state, config) = (State::new(), config(""));
+    let fail = verdict("t", "c", Outcome::Fail, 2);
+    step(&mut state, &config, &[fail.clone(), fail.clone()], at(2));
+    assert_eq!(sent(&mut state).len(), 1);
+    let before = state.clone();
+    step(&mut state, &config, &[fail, verdict("t", "c", Outcome::Pass, 1)], at(2));
+    assert_eq!(state, before);
+}
+
+#[test]
+fn problems_are_told_by_owner_and_table_and_many_tables_together() {
+    let (mut state, config) = (State::new(), config(""));
+    let mut of_b = verdict("t", "d", Outcome::Fail, 0);
+    of_b.id.owner = "b@example.com".into();
+    let few = [verdict("t", "a", Outcome::Fail, 0), verdict("t", "b", Outcome::Error, 0), of_b];
+    step(&mut state, &config, &few, at(0));
+    assert_eq!(
+        sent(&mut state),
+        ["open a@example.com #data: t.a Failed, t.b CouldNotRun", "open b@example.com #b: t.d Failed"]
+    );
+    step(&mut state, &config, &[verdict("t", "later", Outcome::Fail, 1)], at(1));
+    assert_eq!(sent(&mut state), ["reply: New later", "refresh: 3 of 3"]);
+
+    let many: Vec<Verdict> =
+        (0..200).map(|n| verdict(&format!("table_{}", n % 50), &n.to_string(), Outcome::Fail, 2)).collect();
+    step(&mut state, &config, &many, at(2));
+    let said = sent(&mut state);
+    assert_eq!(said.len(), 1, "{said:?}");
+}
+
+#[test]
+fn what_has_not_run_is_told_apart_from_what_failed() {
+    let (mut state, config) = (State::new(), config("did_not_run: 26h\nrepeat: 1000h"));
+    step(&mut state, &config, &[verdict("t", "well", Outcome::Pass, 0), verdict("t", "ill", Outcome::Fail, 0)], at(0));
+    sent(&mut state);
+    step(&mut state, &config, &[], at(26));
+    assert_eq!(sent(&mut state), [""; 0]);
+    step(&mut state, &config, &[], at(27));
+    assert_eq!(sent(&mut state), ["reply: New well, Changed ill", "refresh: 2 of 2"]);
+    assert!(state.open().all(|problem| problem.trouble == Trouble::DidNotRun));
+    // The job runs again. What failed still does.
+    step(
+        &mut state,
+        &config,
+        &[verdict("t", "well", Outcome::Pass, 28), verdict("t", "ill", Outcome::Fail, 28)],
+        at(28),
+    );
+    assert_eq!(sent(&mut state), ["reply: Changed ill, Resolved well", "refresh: 1 of 2"]);
+}
+
+#[test]
+fn results_that_are_old_are_told_as_what_they_say() {
+    let (mut state, config) = (State::new(), config(""));
+    step(&mut state, &config, &[verdict("t", "c", Outcome::Fail, 0), verdict("t", "d", Outcome::Pass, 0)], at(50));
+    assert_eq!(sent(&mut state), ["open a@example.com #data: t.c Failed, t.d DidNotRun"]);
+}
+
+#[test]
+fn nobody_is_reminded_during_maintenance() {
+    let window =
+        "repeat: 1h\nmaintenance: [{from: 2023-01-02T03:00:00Z, to: 2023-01-02T06:00:00Z, reason: a migration}]";
+    let (mut state, config) = (State::new(), config(window));
+    step(&mut state, &config, &[verdict("t", "c", Outcome::Fail, 0)], at(0));
+    sent(&mut state);
+    step(&mut state, &config, &[], at(2));
+    assert_eq!(sent(&mut state), [""; 0]);
+    step(&mut state, &config, &[], at(4));
+    assert_eq!(sent(&mut state), ["reply: Still c", "refresh: 1 of 1"]);
+}
+
+#[test]
+fn an_open_problem_is_told_again_and_twice_as_many_rows_are_news() {
+    let (mut state, config) = (State::new(), config("repeat: 24h"));
+    let mut run = |bad, hours| {
+        step(&mut state, &config, &[Verdict { bad, ..verdict("t", "c", Outcome::Fail, hours) }], at(hours));
+        sent(&mut state)
+    };
+    run(10, 0);
+    assert_eq!(run(19, 1), ["refresh: 1 of 1"]);
+    assert_eq!(run(20, 2), ["reply: Changed c", "refresh: 1 of 1"]);
+    assert_eq!(run(39, 25), ["refresh: 1 of 1"]);
+    assert_eq!(run(39, 26), ["reply: Still c", "refresh: 1 of 1"]);
+    assert_eq!(run(39, 27), ["refresh: 1 of 1"]);
+}
+
+#[test]
+fn maintenance_holds_back_what_is_new_and_tells_what_is_left_at_its_end() {
+    let window =
+        "maintenance: [{from: 2023-01-02T00:00:00Z, to: 2023-01-02T04:00:00Z, tables: [t], reason: a migration}]";
+    let (mut state, config) = (State::new(), config(window));
+    let both = [verdict("t", "short", Outcome::Fail, 0), verdict("t", "long", Outcome::Fail, 0)];
+    step(&mut state, &config, &both, at(0));
+    assert_eq!((sent(&mut state), state.held.len()), (vec![], 2));
+    step(&mut state, &config, &[verdict("t", "short", Outcome::Pass, 1)], at(1));
+    assert_eq!((sent(&mut state), state.held.len()), (vec![], 1));
+    step(&mut state, &config, &[], at(2));
+    assert_eq!(sent(&mut state), ["open a@example.com #data: t.long Failed"]);
+    assert_eq!(state.threads[0].problems[0].since, at(0));
+}
+
+#[test]
+fn a_day_before_the_problem_does_not_resolve_it_and_a_later_one_says_what_it_did_not_look_at() {
+    let (mut state, config) = (State::new(), config(""));
+    step(&mut state, &config, &[verdict("t", "c", Outcome::Fail, 0)], at(0));
+    sent(&mut state);
+    let mut before = verdict("t", "c", Outcome::Pass, -24);
+    before.ran_at = at(1);
+    step(&mut state, &config, &[before], at(1));
+    assert_eq!(sent(&mut state), [""; 0]);
+    step(&mut state, &config, &[verdict("t", "c", Outcome::Pass, 24)], at(24));
+    let What::Reply { lines, .. } = &state.outbox[0].what else { panic!("a reply") };
+    insta::assert_snapshot!(
+        lines[0].problem.resolved.as_deref().unwrap_or_default(),
+        @"it passes for 2023-01-02: some rows (run at 2023-01-03T02:00:00Z); what was found on 2023-01-01 was not looked at again"
+    );
+}
+
+#[test]
+fn what_is_less_than_the_severity_is_not_told() {
+    let (mut state, config) = (State::new(), config("severity: error"));
+    let warning = Verdict { severity: Severity::Warning, ..verdict("t", "c", Outcome::Fail, 0) };
+    step(&mut state, &config, &[warning, verdict("t", "d", Outcome::Warn, 0)], at(0));
+    assert_eq!(sent(&mut state), [""; 0]);
+}
+
+fn outcomes() -> impl Strategy<Value = Vec<Vec<(u8, Outcome)>>> {
+    let outcome = prop::sample::select(vec![Outcome::Pass, Outcome::Warn, Outcome::Fail, Outcome::Error]);
+    prop::collection::vec(prop::collection::vec((0..6_u8, outcome), 0..8), 1..12)
+}
+
+proptest! {
+    /// Whatever happens, each failing check is in one open problem, no other is, and a state written and read is the
+    /// same.
+    #[test]
+    fn what_is_open_is_what_failed_last(runs in outcomes(), sends in prop::collection::vec(any::<bool>(), 12)) {
+        let (mut state, config) = (State::new(), config(""));
+        let mut last = BTreeMap::new();
+        for (hour, run) in (0_i64..).zip(&runs) {
+            let mut verdicts = Vec::new();
+            for (check, outcome) in run {
+                let verdict = verdict(&format!("t{}", check % 2), &check.to_string(), *outcome, hour);
+                // The first verdict of a run counts.
+                if !verdicts.iter().any(|before: &Verdict| before.id == verdict.id) {
+                    last.insert(verdict.id.clone(), *outcome);
+                    verdicts.push(verdict);
+                }
+            }
+            step(&mut state, &config, &verdicts, at(hour));
+            if sends[usize::try_from(hour).expect("few")] {
+                sent(&mut state);
+            }
+            let text = serde_json::to_string(&state).expect("JSON");
+            prop_assert_eq!(&serde_json::from_str::<State>(&text).expect("a state"), &state);
+        }
+        let mut open: Vec<&Id> = state.open().map(|problem| &problem.id).collect();
+        open.sort();
+        let failing: Vec<&Id> =
+            last.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Fail | Outcome::Error)).map(|(id, _)| id).collect();
+        prop_assert_eq!(open, failing);
+        // Each thread is told of, and only what there is.
+        for item in &state.outbox {
+            prop_assert!(item.what.thread().is_none_or(|thread| state.thread(thread).is_some()));
+        }
+    }
+}
