@@ -208,8 +208,9 @@ impl Check {
             | Kind::Length(Length { min: None, max: None, .. })
             | Kind::RowCount(RowCount { min: None, max: None }) => bail!("it allows everything; give `min` or `max`"),
             Kind::Stuck(Stuck { rows, .. }) => ensure!(*rows > 1, "`rows` is {rows}; at least 2 can be the same"),
-            Kind::Jump(Jump { max_speed, .. }) => {
+            Kind::Jump(Jump { max_speed, min_seconds, .. }) => {
                 ensure!(*max_speed > 0.0, "`max_speed` is {max_speed}; it has to be more");
+                ensure!(*min_seconds > 0.0, "`min_seconds` is {min_seconds}; it has to be more");
             }
             Kind::Transitions(Transitions { allowed, .. }) => {
                 let unknown = allowed.values().flatten().find(|value| !allowed.contains_key(*value));

@@ -25,7 +25,7 @@ pub enum Kind {
     /// A condition is true of every row and the one before it in its series, whose columns are `previous.…`; `seconds` is
     /// the time between them.
     Step(String),
-    /// A position is nowhere farther from the one before it than anybody can drive in the time between.
+    /// No position is farther from each of the three before it than anybody can drive in the time between.
     Jump(Jump),
     /// A value does not stay the same for so many rows.
     Stuck(Stuck),
@@ -109,6 +109,13 @@ pub struct Jump {
     pub longitude: Path,
     /// The speed that nobody drives, in km/h.
     pub max_speed: f64,
+    /// How many seconds are between two positions at least, for clocks that are cut to minutes and rows of one time.
+    #[serde(default = "a_second")]
+    pub min_seconds: f64,
+}
+
+fn a_second() -> f64 {
+    1.0
 }
 
 /// See [`Kind::Stuck`]. All rows have to be among those that are looked at.

@@ -7,12 +7,14 @@
 //!   for all that compare a row with the one before it, and one for each of the others;
 //! - `run`: the queries are run, and `verdict` says what follows;
 //! - `report`: verdicts as text, JSON, `JUnit` and Prometheus metrics;
+//! - `judge`: what the checks find of the faults of a simulated fleet;
 //! - `command`: the command line.
 
 mod check;
 mod column;
 mod command;
 mod condition;
+mod judge;
 mod kind;
 mod limit;
 mod report;

@@ -10,7 +10,7 @@ use jiff::civil::Date;
 
 use crate::check::{Check, Suite};
 use crate::column::{ELEMENT, Path, identifier};
-use crate::condition::{self, Scope};
+use crate::condition::{self, Scope, Series};
 use crate::kind::{Equal, InTable, Kind};
 
 /// The partition key of days.
@@ -23,12 +23,14 @@ pub struct Days {
     pub from: Date,
     /// The last one.
     pub to: Date,
+    /// The day on which they are.
+    pub today: Date,
 }
 
 impl Days {
-    /// A query, in which `$from` and `$to` are these days, as far as it has them.
+    /// A query, in which `$from`, `$to` and `$today` are these days, as far as it has them.
     pub(crate) fn query(self, sql: &str, memory: Option<Size>) -> Query {
-        let parameters = [("from", self.from), ("to", self.to)];
+        let parameters = [("from", self.from), ("to", self.to), ("today", self.today)];
         let parameters = parameters.into_iter().filter(|(name, _)| sql.contains(&format!("${name}")));
         let parameters = parameters.map(|(name, day)| (name.to_owned(), day.to_string())).collect();
         Query { sql: sql.to_owned(), parameters, memory, max_scan: None }
@@ -95,7 +97,7 @@ enum Counts {
 
 fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Counts {
     let only = only(suite, check, place);
-    if let Some((scope, bad)) = condition::of(&check.kind, &only, &window(suite)) {
+    if let Some((scope, bad)) = condition::of(&check.kind, &only, &series(suite)) {
         let (only, bad) = match scope {
             Scope::Row(_) => (only.clone(), format!("{only} and ({bad})")),
             Scope::Series => (format!("quality_only_{index}"), format!("quality_bad_{index}")),
@@ -144,7 +146,7 @@ fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Coun
 /// The query of a check's bad rows, which a person can give to `fms query`. None if it has no rows to show.
 pub(crate) fn bad_rows(suite: &Suite, check: &Check, place: &Place<'_>) -> Option<String> {
     let only = only(suite, check, place);
-    match (&check.kind, condition::of(&check.kind, &only, &window(suite))) {
+    match (&check.kind, condition::of(&check.kind, &only, &series(suite))) {
         (_, Some((Scope::Row(list), bad))) => {
             Some(format!("select * from {} where {only} and ({bad})", source(&suite.table, list, place)))
         }
@@ -194,7 +196,7 @@ fn source(table: &str, list: Option<String>, place: &Place<'_>) -> String {
 }
 
 fn rows(table: &str, place: &Place<'_>) -> String {
-    let Days { from, to } = place.days;
+    let Days { from, to, .. } = place.days;
     let is_by_day = place.tables.get(table).is_some_and(|columns| columns.iter().any(|column| column == DAY));
     let days = if is_by_day { format!(" where {DAY} between '{from}' and '{to}'") } else { String::new() };
     format!("{}{days}", identifier(table))
@@ -202,12 +204,13 @@ fn rows(table: &str, place: &Place<'_>) -> String {
 
 /// The rows with the row before each in its series, and whether they are looked at and bad.
 fn marked(suite: &Suite, checks: &[(usize, &Check)], place: &Place<'_>) -> String {
-    let window = window(suite);
+    let series = series(suite);
+    let window = &series.window;
     let bad: Vec<(String, String)> = checks
         .iter()
         .map(|(_, check)| {
             let only = only(suite, check, place);
-            let bad = condition::of(&check.kind, &only, &window).map_or_else(|| "false".to_owned(), |(_, bad)| bad);
+            let bad = condition::of(&check.kind, &only, &series).map_or_else(|| "false".to_owned(), |(_, bad)| bad);
             (only, bad)
         })
         .collect();
@@ -230,7 +233,7 @@ fn marked(suite: &Suite, checks: &[(usize, &Check)], place: &Place<'_>) -> Strin
     } else {
         format!("* exclude ({}), named_struct({}) as previous", named.join(", "), fields.join(", "))
     };
-    let time = milliseconds(&suite.time.sql());
+    let time = &series.time;
     let seconds = format!("({time} - lag({time}) over ({window})) / 1000.0 as seconds");
     let mut marks = String::new();
     for ((index, _), (only, bad)) in checks.iter().zip(&bad) {
@@ -245,9 +248,10 @@ fn marked(suite: &Suite, checks: &[(usize, &Check)], place: &Place<'_>) -> Strin
     )
 }
 
-fn window(suite: &Suite) -> String {
+fn series(suite: &Suite) -> Series {
     let list = |paths: &[Path]| paths.iter().map(Path::sql).collect::<Vec<_>>().join(", ");
-    format!("partition by {} order by {}", list(&suite.series), list(&suite.order))
+    let window = format!("partition by {} order by {}", list(&suite.series), list(&suite.order));
+    Series { window, time: milliseconds(&suite.time.sql()) }
 }
 
 /// How often each combination of values is there.

@@ -34,6 +34,8 @@ pub(super) enum Command {
     Run(RunChecks),
     /// Show which checks there are, and who owns them. No lake is needed.
     List(Choice),
+    /// Tell what the checks find of the faults of a simulated fleet: recall and precision by kind of fault.
+    Judge(Judge),
 }
 
 #[derive(Debug, Args)]
@@ -88,17 +90,51 @@ pub(super) struct RunChecks {
     pub memory_limit: Option<Size>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Judge {
+    #[command(flatten)]
+    pub choice: Choice,
+    /// What the fleet has sent, as `fms simulate --expect` has written it.
+    #[arg(long, value_name = "FILE")]
+    pub expect: PathBuf,
+    /// The folder of the lake that has these messages. If it is not given, they are made again and stored in a temporary
+    /// one.
+    #[arg(long, value_name = "FOLDER")]
+    pub lake: Option<PathBuf>,
+    /// The time zone that the lake is converted by.
+    #[arg(long, env = "FMS_LAKE_TIMEZONE", value_name = "ZONE", value_parser = time_zone, default_value = "UTC")]
+    pub timezone: TimeZone,
+    /// The exit status is 1 if the recall of a fault is less.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub min_recall: Option<f64>,
+    /// The exit status is 1 if the precision of a fault is less.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub min_precision: Option<f64>,
+    /// Print a JSON object on a line for each kind of fault.
+    #[arg(long)]
+    pub json: bool,
+    /// How much memory a query may use before it writes to temporary files in `TMPDIR`, such as 2GB; at least 100MB.
+    #[arg(long, value_name = "BYTES")]
+    pub memory_limit: Option<Size>,
+}
+
+/// A share from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{share} is not from 0 to 1")) }
+}
+
 impl RunChecks {
     /// The days that are looked at.
     pub fn days(&self, now: Timestamp) -> anyhow::Result<Days> {
-        let yesterday = || now.to_zoned(self.timezone.clone()).date().checked_sub(1.day());
+        let today = now.to_zoned(self.timezone.clone()).date();
         let from = match self.from.or(self.to) {
             Some(from) => from,
-            None => yesterday().context("there is no day before --now")?,
+            None => today.checked_sub(1.day()).context("there is no day before --now")?,
         };
         let to = self.to.unwrap_or(from);
         anyhow::ensure!(from <= to, "--from {from} is after --to {to}");
-        Ok(Days { from, to })
+        Ok(Days { from, to, today })
     }
 
     /// The lake that is checked.

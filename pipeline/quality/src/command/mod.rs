@@ -11,14 +11,16 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use clap::Parser as _;
 use fms_query::program::{say, start_log};
+use fms_simulator::Expectation;
 use jiff::Timestamp;
 
 use crate::check::Suite;
+use crate::judge::{self, Judged, Judgement};
 use crate::report::{Format, report};
 use crate::run;
 use crate::verdict::{Outcome, Verdict};
 
-use self::arguments::{Arguments, Choice, Command, RunChecks};
+use self::arguments::{Arguments, Choice, Command, Judge, RunChecks};
 
 /// Exit status: a check failed.
 const FAILED: u8 = 1;
@@ -38,6 +40,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = start_log(arguments.log_format).and_then(|()| match &arguments.command {
         Command::Run(run) => run_checks(run),
         Command::List(choice) => list(choice),
+        Command::Judge(arguments) => judge_checks(arguments),
     });
     done.unwrap_or_else(|error| {
         say(&format!("fms quality: {error:#}"));
@@ -109,6 +112,27 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Prints what the checks are worth. The exit status is 1 if that is less than what is asked for.
+fn judge_checks(arguments: &Judge) -> anyhow::Result<ExitCode> {
+    let suites = chosen(&arguments.choice)?;
+    let expectation = Expectation::read(&arguments.expect)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let judgements = runtime.block_on(judge::judge(Judged {
+        expectation: &expectation,
+        suites: &suites,
+        lake: arguments.lake.as_deref(),
+        zone: &arguments.timezone,
+        memory: arguments.memory_limit,
+    }))?;
+    runtime.shutdown_background();
+    print(&if arguments.json { judge::json(&judgements) } else { judge::text(&judgements) })?;
+    let is_less = |share: Option<f64>, least: Option<f64>| share.zip(least).is_some_and(|(share, least)| share < least);
+    let is_poor = |judgement: &Judgement| {
+        is_less(judgement.recall(), arguments.min_recall) || is_less(judgement.precision(), arguments.min_precision)
+    };
+    Ok(if judgements.iter().any(is_poor) { FAILED.into() } else { ExitCode::SUCCESS })
 }
 
 fn write(arguments: &RunChecks, verdicts: &[Verdict]) -> anyhow::Result<()> {

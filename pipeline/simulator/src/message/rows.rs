@@ -2,6 +2,7 @@
 
 use super::{RowId, count};
 use crate::departure::Departure;
+use crate::fault_set::Faults;
 use crate::faults::Fault;
 use crate::json::{Object, Odd};
 use crate::random::Key;
@@ -70,6 +71,8 @@ pub(super) struct Rows<'r> {
     json: Vec<u8>,
     ids: Vec<RowId>,
     faults: Vec<(Fault, u64)>,
+    /// Those of the row that is written next.
+    of_next: Faults,
     seq: u32,
 }
 
@@ -77,7 +80,8 @@ impl<'r> Rows<'r> {
     pub(super) fn begin(rates: &'r Rates, key: Key, clock: Clock) -> Self {
         let mut json = Vec::with_capacity(16 * 1024);
         json.push(b'[');
-        Self { rates, key: key.with(40), clock, json, ids: Vec::with_capacity(60), faults: Vec::new(), seq: 0 }
+        let (ids, faults) = (Vec::with_capacity(60), Vec::new());
+        Self { rates, key: key.with(40), clock, json, ids, faults, of_next: Faults::default(), seq: 0 }
     }
 
     /// Writes the row of a right time.
@@ -98,13 +102,15 @@ impl<'r> Rows<'r> {
         if let Some((_, fault)) = odd.filter(|_| is_written) {
             self.count(fault);
         }
-        let id = RowId { millis, seq: Some(self.seq), is_repeated: false };
+        let faults = std::mem::take(&mut self.of_next);
+        let id = RowId { millis, seq: Some(self.seq), is_repeated: false, faults };
         self.ids.push(id);
         if self.seq == 0 && self.key.with(1 << 40).happens(self.rates.of(Fault::SameRecordTwice)) {
             self.json.push(b',');
             self.json.extend_from_within(begin..self.json.len() - 1);
-            self.ids.push(RowId { is_repeated: true, ..id });
-            self.count(Fault::SameRecordTwice);
+            let faults = faults.with(Fault::SameRecordTwice);
+            self.ids.push(RowId { is_repeated: true, faults, ..id });
+            count(&mut self.faults, Fault::SameRecordTwice, 1);
         }
         self.seq += 1;
     }
@@ -138,8 +144,10 @@ impl<'r> Rows<'r> {
         }
     }
 
+    /// Counts a fault of the row that is written next. Seconds that are missing are one of the row after them.
     pub(super) fn count(&mut self, fault: Fault) {
         count(&mut self.faults, fault, 1);
+        self.of_next = self.of_next.with(fault);
     }
 
     /// The rows, the list as JSON text, and the faults in it.
