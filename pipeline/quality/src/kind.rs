@@ -202,6 +202,24 @@ impl Kind {
             Self::Equal(_) => "equal",
         }
     }
+
+    /// The columns of its table that it names. Conditions and queries in SQL are not looked into.
+    pub fn columns(&self) -> Vec<String> {
+        let paths = match self {
+            Self::NotNull(columns) | Self::Unique(columns) => columns.columns.iter().collect(),
+            Self::Range(range) => vec![&range.column],
+            Self::Accepted(accepted) => vec![&accepted.column],
+            Self::Pattern(pattern) => vec![&pattern.column],
+            Self::Length(length) => vec![&length.column],
+            Self::Jump(jump) => vec![&jump.latitude, &jump.longitude],
+            Self::Stuck(stuck) => vec![&stuck.column],
+            Self::Transitions(transitions) => vec![&transitions.column],
+            Self::InTable(other) => vec![&other.column],
+            Self::Schema(columns) => return columns.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
+        paths.into_iter().map(ToString::to_string).collect()
+    }
 }
 
 /// A duration such as `26h`, which is not negative.

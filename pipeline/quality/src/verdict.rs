@@ -1,5 +1,6 @@
 //! What follows from what was counted.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -86,6 +87,12 @@ pub struct Verdict {
     pub query: Option<String>,
     /// When the check ran.
     pub ran_at: String,
+    /// The columns that the check names, as far as its kind has such.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// The tags of the check.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<String>,
 }
 
 /// What is known about a run besides what was counted.
@@ -161,6 +168,8 @@ impl Verdict {
             bad: 0,
             query: None,
             ran_at: now.to_string(),
+            columns: check.kind.columns(),
+            tags: check.tags.clone(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use fms_lake::TimeZone;
 use fms_query::program::{LogFormat, retry, time_zone};
 use fms_query::{EventTime, Lake, Size};
@@ -73,15 +73,21 @@ pub(super) struct RunChecks {
     /// The time that is taken for now.
     #[arg(long, value_name = "TIME")]
     pub now: Option<Timestamp>,
-    /// The exit status is 1 only if a check of this severity or a worse one failed.
+    /// From which outcome on the exit status is 1.
+    #[arg(long, value_enum, default_value_t = FailOn::Fail, value_name = "OUTCOME")]
+    pub fail_on: FailOn,
+    /// The exit status is 1 only for checks of this severity or a worse one.
     #[arg(long, value_enum, default_value_t = Severity::Error, value_name = "SEVERITY")]
-    pub fail_on: Severity,
+    pub severity: Severity,
     /// How the verdicts are written.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Write the verdicts to a file instead of standard output, and what people read to standard error.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Write the verdicts to another file as well, such as `html=checks.html`; it may be given several times.
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = report)]
+    pub report: Vec<(Format, PathBuf)>,
     /// Keep all bad rows of each check in a file of this folder, as JSON lines. Columns that `mask` names are null there.
     #[arg(long, value_name = "FOLDER")]
     pub bad_rows: Option<PathBuf>,
@@ -116,6 +122,29 @@ pub(super) struct Judge {
     /// How much memory a query may use before it writes to temporary files in `TMPDIR`, such as 2GB; at least 100MB.
     #[arg(long, value_name = "BYTES")]
     pub memory_limit: Option<Size>,
+}
+
+/// From which outcome on a check counts as failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FailOn {
+    /// A check warned or failed.
+    Warn,
+    /// A check failed.
+    Fail,
+}
+
+/// A format and a file.
+fn report(text: &str) -> Result<(Format, PathBuf), String> {
+    let (format, path) = text.split_once('=').ok_or("write FORMAT=FILE, such as html=checks.html")?;
+    let format = Format::from_str(format, false).map_err(|_| {
+        let known: Vec<String> = Format::value_variants()
+            .iter()
+            .filter_map(ValueEnum::to_possible_value)
+            .map(|value| value.get_name().to_owned())
+            .collect();
+        format!("there is no format `{format}`; there is {}", known.join(", "))
+    })?;
+    Ok((format, path.into()))
 }
 
 /// A share from 0 to 1.

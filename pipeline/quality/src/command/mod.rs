@@ -8,11 +8,12 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser as _;
-use fms_query::program::{say, start_log};
+use fms_query::program::{say, start_log, stopped};
 use fms_simulator::Expectation;
 use jiff::Timestamp;
+use tokio::runtime::Runtime;
 
 use crate::check::Suite;
 use crate::judge::{self, Judged, Judgement};
@@ -20,7 +21,7 @@ use crate::report::{Format, report};
 use crate::run;
 use crate::verdict::{Outcome, Verdict};
 
-use self::arguments::{Arguments, Choice, Command, Judge, RunChecks};
+use self::arguments::{Arguments, Choice, Command, FailOn, Judge, RunChecks};
 
 /// Exit status: a check failed.
 const FAILED: u8 = 1;
@@ -81,30 +82,29 @@ fn list(choice: &Choice) -> anyhow::Result<ExitCode> {
 
 fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     let suites = chosen(&arguments.choice)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime = runtime()?;
     let now = arguments.now.unwrap_or_else(Timestamp::now);
     let days = arguments.days(now)?;
     let lake = arguments.lake(runtime.handle())?;
-    let mut verdicts = Vec::new();
-    for (suite, chosen) in &suites {
-        let found = runtime.block_on(run::check(&lake, suite, chosen, (days, now), arguments.memory_limit));
-        if let Some(folder) = &arguments.bad_rows {
-            for verdict in &found {
-                runtime.block_on(files::keep_bad_rows(
-                    &lake,
-                    suite,
-                    verdict,
-                    (days, arguments.memory_limit),
-                    folder,
-                ))?;
+    let work = async {
+        let mut verdicts = Vec::new();
+        for (suite, chosen) in &suites {
+            let found = run::check(&lake, suite, chosen, (days, now), arguments.memory_limit).await;
+            if let Some(folder) = &arguments.bad_rows {
+                for verdict in &found {
+                    files::keep_bad_rows(&lake, suite, verdict, (days, arguments.memory_limit), folder).await?;
+                }
             }
+            verdicts.extend(found);
         }
-        verdicts.extend(found);
-    }
-    // A thread that is still decoding a file would hold up the end.
-    runtime.shutdown_background();
+        Ok(verdicts)
+    };
+    let verdicts = until_stopped(runtime, work)?;
     write(arguments, &verdicts)?;
-    let is_failed = |verdict: &Verdict| verdict.outcome == Outcome::Fail && verdict.severity >= arguments.fail_on;
+    let least = if arguments.fail_on == FailOn::Warn { Outcome::Warn } else { Outcome::Fail };
+    let is_failed = |verdict: &Verdict| {
+        (least..Outcome::Error).contains(&verdict.outcome) && verdict.severity >= arguments.severity
+    };
     Ok(if verdicts.iter().any(is_failed) {
         FAILED.into()
     } else if verdicts.iter().any(|verdict| verdict.outcome == Outcome::Error) {
@@ -114,19 +114,37 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     })
 }
 
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")
+}
+
+/// Does this work. A signal ends it, so that temporary files are removed.
+fn until_stopped<T>(runtime: Runtime, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let result = runtime.block_on(async {
+        let stopped = stopped()?;
+        tracing::info!("checks are run");
+        tokio::select! {
+            result = work => result,
+            () = stopped => Err(anyhow!("it was stopped by a signal, and no verdict was written; run it again")),
+        }
+    });
+    // A thread that is still decoding a file would hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
 /// Prints what the checks are worth. The exit status is 1 if that is less than what is asked for.
 fn judge_checks(arguments: &Judge) -> anyhow::Result<ExitCode> {
     let suites = chosen(&arguments.choice)?;
     let expectation = Expectation::read(&arguments.expect)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let judgements = runtime.block_on(judge::judge(Judged {
+    let judged = Judged {
         expectation: &expectation,
         suites: &suites,
         lake: arguments.lake.as_deref(),
         zone: &arguments.timezone,
         memory: arguments.memory_limit,
-    }))?;
-    runtime.shutdown_background();
+    };
+    let judgements = until_stopped(runtime()?, judge::judge(judged))?;
     print(&if arguments.json { judge::json(&judgements) } else { judge::text(&judgements) })?;
     let is_less = |share: Option<f64>, least: Option<f64>| share.zip(least).is_some_and(|(share, least)| share < least);
     let is_poor = |judgement: &Judgement| {
@@ -136,12 +154,16 @@ fn judge_checks(arguments: &Judge) -> anyhow::Result<ExitCode> {
 }
 
 fn write(arguments: &RunChecks, verdicts: &[Verdict]) -> anyhow::Result<()> {
-    let text = report(verdicts, arguments.format).context("cannot write the verdicts")?;
+    let report = |format| report(verdicts, format).context("cannot write the verdicts");
+    for (format, path) in &arguments.report {
+        files::replace(path, report(*format)?.as_bytes())?;
+    }
+    let text = report(arguments.format)?;
     match &arguments.output {
         None => print(&text),
         Some(path) => {
             files::replace(path, text.as_bytes())?;
-            say(report(verdicts, Format::Text).context("cannot write the verdicts")?.trim_end());
+            say(report(Format::Text)?.trim_end());
             Ok(())
         }
     }

@@ -147,7 +147,11 @@ fn the_exit_status_tells_a_failure_from_a_check_that_could_not_run() {
     assert_eq!(status("  - {name: a, row_count: {max: 1}}\n", &[]), Some(1));
     assert_eq!(status("  - {name: a, holds: nothing > 1}\n", &[]), Some(2));
     assert_eq!(status(warning, &[]), Some(0));
-    assert_eq!(status(warning, &["--fail-on", "warning"]), Some(1));
+    assert_eq!(status(warning, &["--severity", "warning"]), Some(1));
+    let warns = "  - {name: a, row_count: {max: 1}, warn: 1}\n";
+    assert_eq!(status(warns, &[]), Some(0));
+    assert_eq!(status(warns, &["--fail-on", "warn"]), Some(1));
+    assert_eq!(status("  - {name: a, holds: nothing > 1}\n", &["--fail-on", "warn"]), Some(2));
 }
 
 #[test]
@@ -188,4 +192,54 @@ fn mistakes_are_explained_and_nothing_is_run() {
         assert_eq!(ran.status, Some(2), "{}", ran.error);
         assert!(ran.error.contains(says), "{}", ran.error);
     }
+}
+
+/// A run writes every report that is asked for, and a form that is none is named.
+#[test]
+fn a_run_writes_as_many_reports_as_it_is_asked_for() {
+    let lake = lake(&fleet::well());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = suite("  - {name: a, row_count: {min: 1}}\n");
+    let path = file.path().to_str().expect("a path").to_owned();
+    let report = |format: &str| format!("--report={format}={}", folder.path().join(format).display());
+    let formats = ["dbt", "html", "json", "junit", "openlineage", "prometheus", "text"];
+    let mut arguments = vec![path];
+    arguments.extend(formats.map(report));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let ran = quality(lake.path(), &arguments);
+    assert_eq!((ran.status, ran.error.as_str()), (Some(0), ""));
+    for format in formats {
+        let text = fs::read_to_string(folder.path().join(format)).expect(format);
+        assert!(text.contains("vehicle_status_report"), "{format}: {text}");
+    }
+    let ran = quality(lake.path(), &["--report", "pdf=a"]);
+    assert!(ran.status == Some(2) && ran.error.contains("there is no format `pdf`"), "{}", ran.error);
+}
+
+/// A signal ends a run with the status of one that could not run, and leaves no temporary file behind.
+#[test]
+fn a_run_that_is_stopped_leaves_nothing_behind() {
+    let lake = lake(&fleet::well());
+    let kept = tempfile::tempdir().expect("a folder");
+    // A check whose query takes much longer than a signal.
+    let rows = "vehicle_kinematic_report";
+    let endless =
+        format!("select a.id from {rows} a, {rows} b, {rows} c, {rows} d where a.speed + b.speed + c.speed < d.id");
+    let file = suite(&format!("  - {{name: endless, sql: \"{endless}\"}}\n"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fms-sql"));
+    command.args(["quality", "run", "--now", "2023-01-02T02:00:00Z", "--lake"]).arg(lake.path());
+    command.arg(file.path()).arg("--bad-rows").arg(kept.path()).env("TMPDIR", kept.path());
+    command.env("RUST_LOG", "fms_quality=info").stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("fms-sql starts");
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("an id"));
+    // It says so when it listens for signals.
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().expect("standard error")));
+    let first = lines.next().expect("a line").expect("a line");
+    assert!(first.contains("checks are run"), "{first}");
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("a signal");
+    let rest: Vec<String> = lines.map(|line| line.expect("a line")).collect();
+    assert_eq!(child.wait().expect("ended").code(), Some(2));
+    assert!(rest.concat().contains("it was stopped by a signal"), "{rest:?}");
+    let left: Vec<_> = fs::read_dir(kept.path()).expect("the folder").collect();
+    assert!(left.is_empty(), "{left:?}");
 }
