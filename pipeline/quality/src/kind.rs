@@ -37,6 +37,8 @@ pub enum Kind {
     InTable(InTable),
     /// There are so many rows.
     RowCount(RowCount),
+    /// Each hour has about as many rows as in the weeks before.
+    Volume(Volume),
     /// The newest row is not too old.
     Freshness(Freshness),
     /// The table has these columns, of these types.
@@ -160,6 +162,33 @@ pub struct RowCount {
     pub max: Option<u64>,
 }
 
+/// See [`Kind::Volume`].
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// With how many weeks before it an hour is compared.
+    #[serde(default = "weeks")]
+    pub weeks: u32,
+    /// Of how many of them there has to be data, so that an hour is looked at.
+    #[serde(default = "warm_up")]
+    pub warm_up: u32,
+    /// How many deviations from the median are too many.
+    #[serde(default = "deviations")]
+    pub deviations: f64,
+}
+
+fn weeks() -> u32 {
+    4
+}
+
+fn warm_up() -> u32 {
+    2
+}
+
+fn deviations() -> f64 {
+    5.0
+}
+
 /// See [`Kind::Freshness`].
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -196,6 +225,7 @@ impl Kind {
             Self::Unique(_) => "unique",
             Self::InTable(_) => "in_table",
             Self::RowCount(_) => "row_count",
+            Self::Volume(_) => "volume",
             Self::Freshness(_) => "freshness",
             Self::Schema(_) => "schema",
             Self::Sql(_) => "sql",

@@ -12,9 +12,10 @@ use crate::check::{Check, Suite};
 use crate::column::{ELEMENT, Path, identifier};
 use crate::condition::{self, Scope, Series};
 use crate::kind::{Equal, InTable, Kind};
+use crate::volume::{self, FIRES};
 
 /// The partition key of days.
-const DAY: &str = "ymd";
+pub(crate) const DAY: &str = "ymd";
 
 /// The days that are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +118,10 @@ fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Coun
             );
             Counts::Shared(Scope::Row(None), columns)
         }
+        Kind::Volume(volume) => Counts::Own(format!(
+            "select count(*) as total_{index}, count(*) filter (where {FIRES}) as bad_{index} from {}",
+            volume::hours(&suite.table, volume, &only, place)
+        )),
         Kind::Unique(_) => Counts::Own(format!(
             "select coalesce(sum(quality_n), 0) as total_{index}, coalesce(sum(quality_n - 1), 0) as bad_{index}\n\
              from (\n{}\n)",
@@ -154,6 +159,10 @@ pub(crate) fn bad_rows(suite: &Suite, check: &Check, place: &Place<'_>) -> Optio
             "select * exclude (quality_only_0, quality_bad_0) from {} where quality_bad_0",
             marked(suite, &[(0, check)], place)
         )),
+        (Kind::Volume(volume), _) => {
+            let hours = volume::hours(&suite.table, volume, &only, place);
+            Some(format!("select * from {hours} where {FIRES} order by {DAY}, hour"))
+        }
         (Kind::Unique(_), _) => Some(format!("select * from ({}) where quality_n > 1", groups(suite, check, place))),
         (Kind::InTable(_), _) => {
             Some(format!("select given.value from {} where found.value is null", values(suite, check, place)))

@@ -123,6 +123,8 @@ impl Verdict {
                 }
                 None => (1, "there are no rows".to_owned()),
             },
+            Kind::Volume(_) if total == 0 => (0, "it is not known yet what is typical".to_owned()),
+            Kind::Volume(_) => (bad, format!("{bad} of {total} hours have another number of rows")),
             Kind::Unique(_) => (bad, format!("{bad} of {total} rows are there again")),
             Kind::InTable(_) => (bad, format!("{bad} of {total} values are not there")),
             Kind::Sql(_) => (bad, format!("{bad} rows")),
@@ -206,6 +208,7 @@ fn expected(check: &Check) -> String {
             let bound = |bound: &Option<u64>| bound.map(|bound| bound.to_string());
             format!("{} rows", bounds(bound(min), bound(max)))
         }
+        Kind::Volume(volume) => format!("as many rows as at the same hour of {} weeks before", volume.weeks),
         Kind::Freshness(Freshness { max_age }) => format!("the newest row is at most {max_age:#} old"),
         Kind::Schema(columns) => format!("the table has these {} columns", columns.len()),
         Kind::Sql(_) => "the query gives no rows".to_owned(),

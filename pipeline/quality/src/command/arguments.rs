@@ -12,6 +12,7 @@ use jiff::{Timestamp, ToSpan as _};
 use tokio::runtime::Handle;
 
 use crate::check::Severity;
+use crate::history::Place;
 use crate::report::Format;
 use crate::statement::Days;
 
@@ -91,6 +92,13 @@ pub(super) struct RunChecks {
     /// Keep all bad rows of each check in a file of this folder, as JSON lines. Columns that `mask` names are null there.
     #[arg(long, value_name = "FOLDER")]
     pub bad_rows: Option<PathBuf>,
+    /// Add the verdicts to the table `quality_results` of this lake: a folder, or s3://bucket/prefix with --database.
+    #[arg(long, env = "FMS_QUALITY_HISTORY", value_name = "PLACE")]
+    pub history: Option<Place>,
+    /// Check only the days, one by one, whose files are others than when they were checked last, or of which a check could
+    /// not run.
+    #[arg(long, requires = "history", conflicts_with = "bad_rows")]
+    pub changed: bool,
     /// How much memory a query may use before it writes to temporary files in `TMPDIR`, such as 2GB; at least 100MB.
     #[arg(long, value_name = "BYTES")]
     pub memory_limit: Option<Size>,

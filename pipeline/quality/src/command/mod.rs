@@ -10,16 +10,20 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser as _;
+use fms_query::Lake;
 use fms_query::program::{say, start_log, stopped};
 use fms_simulator::Expectation;
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan as _};
 use tokio::runtime::Runtime;
 
 use crate::check::Suite;
+use crate::history::{self, History};
 use crate::judge::{self, Judged, Judgement};
 use crate::report::{Format, report};
 use crate::run;
+use crate::statement::Days;
 use crate::verdict::{Outcome, Verdict};
+use crate::version::Version;
 
 use self::arguments::{Arguments, Choice, Command, FailOn, Judge, RunChecks};
 
@@ -86,18 +90,24 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     let now = arguments.now.unwrap_or_else(Timestamp::now);
     let days = arguments.days(now)?;
     let lake = arguments.lake(runtime.handle())?;
+    let open = |place| History::open(place, arguments.database.as_deref(), runtime.handle());
+    let history = arguments.history.as_ref().map(open).transpose()?;
     let work = async {
         let mut verdicts = Vec::new();
-        for (suite, chosen) in &suites {
-            let found = run::check(&lake, suite, chosen, (days, now), arguments.memory_limit).await;
-            if let Some(folder) = &arguments.bad_rows {
-                for verdict in &found {
-                    files::keep_bad_rows(&lake, suite, verdict, (days, arguments.memory_limit), folder).await?;
+        for (suite, chosen, days) in due(arguments, &lake, &suites, days).await? {
+            // Read before the rows, so that what changes meanwhile is checked again.
+            let version = if history.is_some() { Version::of(&lake, &suite.table, days).await? } else { None };
+            for verdict in run::check(&lake, suite, chosen, (days, now), arguments.memory_limit).await {
+                if let Some(folder) = &arguments.bad_rows {
+                    files::keep_bad_rows(&lake, suite, &verdict, (days, arguments.memory_limit), folder).await?;
                 }
+                verdicts.push((verdict, version.clone()));
             }
-            verdicts.extend(found);
         }
-        Ok(verdicts)
+        if let Some(history) = &history {
+            history.add(&verdicts).await?;
+        }
+        Ok(verdicts.into_iter().map(|(verdict, _)| verdict).collect::<Vec<_>>())
     };
     let verdicts = until_stopped(runtime, work)?;
     write(arguments, &verdicts)?;
@@ -112,6 +122,32 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// What is to be checked: each suite on all days, or, if only changes are asked for, on each day that has changed.
+async fn due<'s>(
+    arguments: &RunChecks,
+    lake: &Lake,
+    suites: &'s [(Suite, Vec<usize>)],
+    days: Days,
+) -> anyhow::Result<Vec<(&'s Suite, &'s [usize], Days)>> {
+    let all = suites.iter().map(|(suite, chosen)| (suite, chosen.as_slice()));
+    if !arguments.changed {
+        return Ok(all.map(|(suite, chosen)| (suite, chosen, days)).collect());
+    }
+    let checked = history::checked(lake).await?;
+    let mut due = Vec::new();
+    for (suite, chosen) in all {
+        for day in days.from.series(1.day()).take_while(|day| *day <= days.to) {
+            let days = Days { from: day, to: day, ..days };
+            let version = Version::of(lake, &suite.table, days).await?;
+            let is_known = version.is_some() && checked.get(&(suite.table.clone(), day)) == version.as_ref();
+            if !is_known {
+                due.push((suite, chosen, days));
+            }
+        }
+    }
+    Ok(due)
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

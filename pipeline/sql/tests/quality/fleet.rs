@@ -160,6 +160,13 @@ pub fn unwell() -> Vec<String> {
         status(2, 120, 50.5, json!({"doors": {"fr": true}})),
         status(2, 180, 50.5, json!({"doors": {"fr": true}, "id": null})),
     ]);
+    // In the two weeks before, this hour had many more rows.
+    rows.extend(["2022-12-25", "2022-12-18"].into_iter().flat_map(|day| {
+        (0..100).map(move |second| {
+            let time = format!("{day}T08:{:02}:{:02}Z", second / 60, second % 60);
+            status(9, second, 50.5, json!({"timestamp_iso": time, "message_id": format!("{day}-{second}")}))
+        })
+    }));
     rows.extend([
         ev(2, 0, 101.0, 20.5, 61.5),
         ev(2, 30, 90.5, 30.5, 20.5),

@@ -1,6 +1,7 @@
 //! `fms-sql quality`: the checks of `deploy/quality` on lakes with and without what they look for.
 
 mod fleet;
+mod history;
 mod judged;
 
 use std::collections::BTreeSet;
