@@ -9,6 +9,7 @@
 //! - `run`: the queries are run, and `verdict` says what follows;
 //! - `report`: verdicts as text, JSON, `JUnit` and Prometheus metrics;
 //! - `history`: the verdicts of all runs as a table, and `version` what each is about;
+//! - `import`, `profile`: suites made of the rules of other tools, and of what data looks like, as `written` has them;
 //! - `judge`: what the checks find of the faults of a simulated fleet;
 //! - `command`: the command line.
 
@@ -17,15 +18,18 @@ mod column;
 mod command;
 mod condition;
 mod history;
+mod import;
 mod judge;
 mod kind;
 mod limit;
+mod profile;
 mod report;
 mod run;
 mod statement;
 mod verdict;
 mod version;
 mod volume;
+mod written;
 
 pub use check::{Check, Severity, Suite};
 pub use command::main_with;

@@ -32,10 +32,16 @@ impl Days {
     /// A query, in which `$from`, `$to` and `$today` are these days, as far as it has them.
     pub(crate) fn query(self, sql: &str, memory: Option<Size>) -> Query {
         let parameters = [("from", self.from), ("to", self.to), ("today", self.today)];
-        let parameters = parameters.into_iter().filter(|(name, _)| sql.contains(&format!("${name}")));
+        let parameters = parameters.into_iter().filter(|(name, _)| has_parameter(sql, name));
         let parameters = parameters.map(|(name, day)| (name.to_owned(), day.to_string())).collect();
         Query { sql: sql.to_owned(), parameters, memory, max_scan: None }
     }
+}
+
+/// Whether a query has `$name`, and not only one that begins in this way.
+fn has_parameter(sql: &str, name: &str) -> bool {
+    let is_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    sql.match_indices(&format!("${name}")).any(|(at, found)| !sql[at + found.len()..].starts_with(is_of_name))
 }
 
 /// What the queries have to know besides the checks.
@@ -293,4 +299,21 @@ fn milliseconds(time: &str) -> String {
 /// A query that can stand in brackets.
 fn bare(sql: &str) -> &str {
     sql.trim().trim_end_matches(';').trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_given_the_days_that_it_names_and_no_others() {
+        let given = |sql: &str| {
+            let day = Date::constant(2023, 1, 1);
+            let query = Days { from: day, to: day, today: day }.query(sql, None);
+            query.parameters.into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(given("select 1 where ymd < $today"), ["today"]);
+        assert_eq!(given("select 1 where ymd between $from and $to"), ["from", "to"]);
+        assert!(given("select '$' where $total > 1").is_empty());
+    }
 }

@@ -37,6 +37,10 @@ pub(super) enum Command {
     List(Choice),
     /// Tell what the checks find of the faults of a simulated fleet: recall and precision by kind of fault.
     Judge(Judge),
+    /// Propose a file of checks by the rows that a table has.
+    Profile(Profile),
+    /// Make files of checks of the rules of another tool.
+    Import(Import),
 }
 
 #[derive(Debug, Args)]
@@ -52,10 +56,9 @@ pub(super) struct Choice {
     pub tag: Vec<String>,
 }
 
+/// Which rows are looked at.
 #[derive(Debug, Args)]
-pub(super) struct RunChecks {
-    #[command(flatten)]
-    pub choice: Choice,
+pub(super) struct Rows {
     /// The folder of a lake.
     #[arg(long, value_name = "FOLDER", conflicts_with = "database")]
     pub lake: Option<PathBuf>,
@@ -74,6 +77,56 @@ pub(super) struct RunChecks {
     /// The time that is taken for now.
     #[arg(long, value_name = "TIME")]
     pub now: Option<Timestamp>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Profile {
+    /// The table.
+    pub table: String,
+    /// Who owns the checks, as an e-mail address.
+    #[arg(long, value_name = "E-MAIL")]
+    pub owner: String,
+    #[command(flatten)]
+    pub rows: Rows,
+    /// How much memory a query may use before it writes to temporary files in `TMPDIR`, such as 2GB; at least 100MB.
+    #[arg(long, value_name = "BYTES")]
+    pub memory_limit: Option<Size>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The file with the rules.
+    pub file: PathBuf,
+    /// Whose rules they are.
+    #[arg(long = "of", value_enum, value_name = "TOOL")]
+    pub tool: Tool,
+    /// The table that the rules are about. A file of dbt names its tables itself.
+    #[arg(long, required_if_eq("tool", "dqdl"), value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Who owns the checks, as an e-mail address.
+    #[arg(long, value_name = "E-MAIL")]
+    pub owner: String,
+    /// Write a file `TABLE.yml` for each table into this folder, instead of all to standard output. What is there already is
+    /// not replaced.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+}
+
+/// A tool whose rules can be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Tool {
+    /// AWS Glue Data Quality: a ruleset in DQDL.
+    Dqdl,
+    /// dbt: a `schema.yml` with generic tests.
+    Dbt,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunChecks {
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub rows: Rows,
     /// From which outcome on the exit status is 1.
     #[arg(long, value_enum, default_value_t = FailOn::Fail, value_name = "OUTCOME")]
     pub fail_on: FailOn,
@@ -161,7 +214,12 @@ fn share(text: &str) -> Result<f64, String> {
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{share} is not from 0 to 1")) }
 }
 
-impl RunChecks {
+impl Rows {
+    /// The time that is taken for now.
+    pub fn now(&self) -> Timestamp {
+        self.now.unwrap_or_else(Timestamp::now)
+    }
+
     /// The days that are looked at.
     pub fn days(&self, now: Timestamp) -> anyhow::Result<Days> {
         let today = now.to_zoned(self.timezone.clone()).date();

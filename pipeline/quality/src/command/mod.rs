@@ -13,7 +13,7 @@ use clap::Parser as _;
 use fms_query::Lake;
 use fms_query::program::{say, start_log, stopped};
 use fms_simulator::Expectation;
-use jiff::{Timestamp, ToSpan as _};
+use jiff::ToSpan as _;
 use tokio::runtime::Runtime;
 
 use crate::check::Suite;
@@ -24,8 +24,9 @@ use crate::run;
 use crate::statement::Days;
 use crate::verdict::{Outcome, Verdict};
 use crate::version::Version;
+use crate::{import, profile};
 
-use self::arguments::{Arguments, Choice, Command, FailOn, Judge, RunChecks};
+use self::arguments::{Arguments, Choice, Command, FailOn, Import, Judge, Profile, RunChecks, Tool};
 
 /// Exit status: a check failed.
 const FAILED: u8 = 1;
@@ -46,6 +47,8 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(run) => run_checks(run),
         Command::List(choice) => list(choice),
         Command::Judge(arguments) => judge_checks(arguments),
+        Command::Profile(arguments) => profile_table(arguments),
+        Command::Import(arguments) => import_rules(arguments),
     });
     done.unwrap_or_else(|error| {
         say(&format!("fms quality: {error:#}"));
@@ -87,10 +90,10 @@ fn list(choice: &Choice) -> anyhow::Result<ExitCode> {
 fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     let suites = chosen(&arguments.choice)?;
     let runtime = runtime()?;
-    let now = arguments.now.unwrap_or_else(Timestamp::now);
-    let days = arguments.days(now)?;
-    let lake = arguments.lake(runtime.handle())?;
-    let open = |place| History::open(place, arguments.database.as_deref(), runtime.handle());
+    let now = arguments.rows.now();
+    let days = arguments.rows.days(now)?;
+    let lake = arguments.rows.lake(runtime.handle())?;
+    let open = |place| History::open(place, arguments.rows.database.as_deref(), runtime.handle());
     let history = arguments.history.as_ref().map(open).transpose()?;
     let work = async {
         let mut verdicts = Vec::new();
@@ -187,6 +190,43 @@ fn judge_checks(arguments: &Judge) -> anyhow::Result<ExitCode> {
         is_less(judgement.recall(), arguments.min_recall) || is_less(judgement.precision(), arguments.min_precision)
     };
     Ok(if judgements.iter().any(is_poor) { FAILED.into() } else { ExitCode::SUCCESS })
+}
+
+/// Prints the checks that are proposed for a table.
+fn profile_table(arguments: &Profile) -> anyhow::Result<ExitCode> {
+    let Profile { table, owner, rows, memory_limit } = arguments;
+    let runtime = runtime()?;
+    let days = rows.days(rows.now())?;
+    let lake = rows.lake(runtime.handle())?;
+    let proposed = until_stopped(runtime, profile::propose(&lake, (table, owner), days, *memory_limit))?;
+    print(&proposed.text()?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the checks that are the same as rules of another tool. The exit status is 1 if some rules could not be taken,
+/// which are named.
+fn import_rules(arguments: &Import) -> anyhow::Result<ExitCode> {
+    let Import { file, tool, table, owner, out } = arguments;
+    let read = || -> anyhow::Result<_> {
+        let text = std::fs::read_to_string(file)?;
+        match tool {
+            Tool::Dqdl => Ok(vec![import::of_dqdl(&text, table.as_deref().unwrap_or_default(), owner)?]),
+            Tool::Dbt => import::of_dbt(&text, owner),
+        }
+    };
+    let mut suites = read().with_context(|| format!("cannot take the rules of {}", file.display()))?;
+    suites.retain(|suite| table.as_ref().is_none_or(|table| suite.table == *table));
+    ensure!(!suites.is_empty(), "{} has no rules for this --table", file.display());
+    for suite in &suites {
+        let text = suite.text()?;
+        match out {
+            None => print(&text)?,
+            Some(folder) => files::create(&folder.join(format!("{}.yml", suite.table)), text.as_bytes())?,
+        }
+        suite.left.iter().for_each(|left| say(&format!("{}: not taken: {left}", suite.table)));
+    }
+    let is_whole = suites.iter().all(|suite| suite.left.is_empty());
+    Ok(if is_whole { ExitCode::SUCCESS } else { FAILED.into() })
 }
 
 fn write(arguments: &RunChecks, verdicts: &[Verdict]) -> anyhow::Result<()> {

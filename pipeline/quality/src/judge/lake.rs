@@ -7,7 +7,7 @@ use fms_lake::{Folder, Object, Settings, TimeZone, convert_object};
 use fms_record::Parser;
 use fms_simulator::{Expectation, Fault, Message};
 
-/// How many bytes of rows a raw object has about.
+/// How many bytes of rows two raw objects have about.
 const OBJECT: usize = 256 << 20;
 
 /// What sends values of another type.
@@ -24,11 +24,12 @@ pub(super) fn make(expectation: &Expectation, zone: &TimeZone, root: &Path) -> a
     let mut raw = Raw::default();
     let mut number = 0;
     let mut store = |raw: &mut Raw| -> anyhow::Result<()> {
-        number += 1;
-        let object = Object { bucket: "raw".into(), key: format!("simulated/{number:06}.json"), version_id: None };
-        let rows = raw.take();
-        let converted = convert_object(&settings, &object, || Ok(rows.as_slice()), &mut lake);
-        converted.with_context(|| format!("cannot convert the simulated rows in {}", root.display()))?;
+        for rows in raw.take() {
+            number += 1;
+            let object = Object { bucket: "raw".into(), key: format!("simulated/{number:06}.json"), version_id: None };
+            let converted = convert_object(&settings, &object, || Ok(rows.as_slice()), &mut lake);
+            converted.with_context(|| format!("cannot convert the simulated rows in {}", root.display()))?;
+        }
         Ok(())
     };
     for made in &expectation.made {
@@ -47,8 +48,8 @@ pub(super) fn make(expectation: &Expectation, zone: &TimeZone, root: &Path) -> a
     store(&mut raw)
 }
 
-/// The rows of a raw object. Those with values of another type come last, so that they do not decide the types of a new
-/// table, which was there long before in the field.
+/// The rows of two raw objects. Those with values of another type come second, so that they do not decide the types of a
+/// new table, which was there long before in the field.
 #[derive(Default)]
 struct Raw {
     rows: Vec<u8>,
@@ -76,9 +77,7 @@ impl Raw {
     }
 
     /// The rows, which are taken away.
-    fn take(&mut self) -> Vec<u8> {
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.append(&mut self.odd);
-        rows
+    fn take(&mut self) -> [Vec<u8>; 2] {
+        [std::mem::take(&mut self.rows), std::mem::take(&mut self.odd)]
     }
 }

@@ -125,6 +125,8 @@ impl<'r> Rows<'r> {
         let (missing, same) = (self.rates.of(Fault::MissingSeconds), self.rates.of(Fault::SameSecond));
         let first = seconds.start;
         let gaps = self.key.with(1 << 41);
+        // The second that the last row says, and whether another one says it too.
+        let mut before: Option<(i64, bool)> = None;
         for second in seconds {
             // A gap of 1 to 3 seconds, 2 at the mean, begins as often as half of the missing seconds.
             let is_missing = missing > 0.0
@@ -133,18 +135,30 @@ impl<'r> Rows<'r> {
                     second - before >= first && gap.happens(missing / 2.0) && gap.with(0).between(1, 4) > before
                 });
             if is_missing {
-                self.count(Fault::MissingSeconds);
+                count(&mut self.faults, Fault::MissingSeconds, 1);
                 continue;
             }
             let is_same = same > 0.0 && second > first && gaps.with(1).at(second).happens(same);
             if is_same {
-                self.count(Fault::SameSecond);
+                count(&mut self.faults, Fault::SameSecond, 1);
             }
-            write(self, second, (start + second - i64::from(is_same)) * 1000);
+            let says = second - i64::from(is_same);
+            // What the row shows: that seconds before it are missing, but for one that has gone to the second before it;
+            // and that its second is there already.
+            let gap = says - before.map_or(first, |(before, _)| before + 1);
+            if gap > i64::from(before.is_some_and(|(_, is_double)| is_double)) {
+                self.of_next = self.of_next.with(Fault::MissingSeconds);
+            }
+            let is_double = before.is_some_and(|(before, _)| before == says);
+            if is_double {
+                self.of_next = self.of_next.with(Fault::SameSecond);
+            }
+            before = Some((says, is_double));
+            write(self, second, (start + says) * 1000);
         }
     }
 
-    /// Counts a fault of the row that is written next. Seconds that are missing are one of the row after them.
+    /// Counts a fault of the row that is written next.
     pub(super) fn count(&mut self, fault: Fault) {
         count(&mut self.faults, fault, 1);
         self.of_next = self.of_next.with(fault);

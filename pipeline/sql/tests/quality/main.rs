@@ -91,7 +91,8 @@ fn the_query_of_a_check_shows_its_bad_rows_and_masks_what_nobody_may_see() {
     for verdict in verdicts(lake.path()) {
         let Some(query) = verdict["query"].as_str() else { continue };
         // The parameters of a query that a person wrote.
-        let query = query.replace("$from", "'2023-01-01'").replace("$to", "'2023-01-01'");
+        let query =
+            query.replace("$today", "'2023-01-02'").replace("$from", "'2023-01-01'").replace("$to", "'2023-01-01'");
         let output = Command::new(env!("CARGO_BIN_EXE_fms-sql"))
             .args(["--format", "json", "--lake"])
             .arg(lake.path())
@@ -243,4 +244,55 @@ fn a_run_that_is_stopped_leaves_nothing_behind() {
     assert!(rest.concat().contains("it was stopped by a signal"), "{rest:?}");
     let left: Vec<_> = fs::read_dir(kept.path()).expect("the folder").collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// What is proposed for a table passes on the rows by which it was proposed.
+#[test]
+fn a_proposed_suite_passes_on_the_rows_it_was_proposed_by() {
+    let lake = lake(&fleet::well());
+    let root = lake.path().to_str().expect("a path");
+    let profile = |table: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fms-sql"));
+        command.args(["quality", "profile", table, "--owner", "fleet@example.com", "--lake", root]);
+        let output = command.args(["--now", "2023-01-02T02:00:00Z"]).args(arguments).output().expect("fms-sql starts");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (status, proposed, error) = profile("vehicle_status_report", &[]);
+    assert_eq!((status, error.as_str()), (Some(0), ""));
+    assert_snapshot!(proposed);
+    let file = tempfile::Builder::new().suffix(".yml").tempfile().expect("a file");
+    fs::write(file.path(), proposed).expect("written");
+    let ran = quality(lake.path(), &[file.path().to_str().expect("a path")]);
+    assert_eq!(ran.status, Some(0), "{}{}", ran.output, ran.error);
+
+    let (status, _, error) = profile("vehicles", &[]);
+    assert!(status == Some(2) && error.contains("there is no table `vehicles`"), "{error}");
+    let (status, _, error) = profile("vehicle_status_report", &["--from", "2022-01-01"]);
+    assert!(status == Some(2) && error.contains("has no rows from 2022-01-01"), "{error}");
+}
+
+#[test]
+fn rules_of_other_tools_become_files_that_run() {
+    let lake = lake(&fleet::well());
+    let folder = tempfile::tempdir().expect("a folder");
+    let (rules, out) = (folder.path().join("rules"), folder.path().join("checks"));
+    let import = |text: &str, arguments: &[&str]| {
+        fs::write(&rules, text).expect("written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fms-sql"));
+        command.args(["quality", "import", "--owner", "fleet@example.com", "--out"]).arg(&out).arg(&rules);
+        let output = command.args(arguments).output().expect("fms-sql starts");
+        (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let dqdl = "Rules = [ IsComplete \"id\", ColumnValues \"fuel_level\" between 0 and 100, Entropy \"id\" > 1 ]";
+    let (status, error) = import(dqdl, &["--of", "dqdl", "--table", "vehicle_status_report"]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("not taken: Entropy \"id\" > 1: no kind of check here is the same"), "{error}");
+    let dbt = "models: [{name: vehicle_tire_report, columns: [{name: pressure, tests: [not_null]}]}]";
+    assert_eq!(import(dbt, &["--of", "dbt"]), (Some(0), String::new()));
+    let (status, error) = import(dbt, &["--of", "dbt"]);
+    assert!(status == Some(2) && error.contains("a file that is there is not replaced"), "{error}");
+    let ran = quality(lake.path(), &[out.to_str().expect("a path")]);
+    assert_eq!(ran.status, Some(0), "{}", ran.error);
+    assert_snapshot!(ran.output);
 }
