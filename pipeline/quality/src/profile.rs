@@ -114,7 +114,8 @@ pub(crate) async fn propose(
                 values.iter().map(|batch| strings(batch.column(0))).collect::<Result<Vec<_>, _>>()?.concat();
             values.sort_unstable();
             // As many texts as rows are names and not kinds.
-            if values.len() as i64 <= FEW && (values.len() as i64) * 2 <= there {
+            let known = i64::try_from(values.len()).unwrap_or(i64::MAX);
+            if known <= FEW && known * 2 <= there {
                 let arguments = map([
                     ("column", column.path.to_string().into()),
                     ("values", texts(values.iter().map(String::as_str))),
@@ -186,7 +187,8 @@ fn range(column: &Column, least: f64, most: f64) -> WrittenCheck {
     let low = if least >= 0.0 { (least - wider).max(0.0) } else { least - wider };
     let [low, high] = if column.shape == Shape::Whole {
         #[expect(clippy::cast_possible_truncation, reason = "a bound beyond 2^63 is as good at it")]
-        [low.floor() as i64, (most + wider).ceil() as i64].map(Value::from)
+        let bounds = [low.floor() as i64, (most + wider).ceil() as i64];
+        bounds.map(Value::from)
     } else {
         [low, most + wider].map(|bound| (bound * 1000.0).round() / 1000.0).map(Value::from)
     };

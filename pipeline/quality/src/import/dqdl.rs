@@ -11,8 +11,7 @@ use crate::written::{WrittenCheck, WrittenSuite, map, number, texts};
 ///
 /// The text has no list of rules, or a quotation or a bracket is not closed.
 pub(crate) fn suite(text: &str, table: &str, owner: &str) -> anyhow::Result<WrittenSuite> {
-    let text: String =
-        text.lines().map(|line| line.split('#').next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let text: String = text.lines().map(uncommented).collect::<Vec<_>>().join("\n");
     let at = text.find("Rules").context("there are no rules; DQDL has them as `Rules = [ … ]`")?;
     let list = text[at..].split_once('[').context("`Rules` is not followed by `= [`")?.1;
     let mut suite = WrittenSuite {
@@ -36,6 +35,16 @@ pub(crate) fn suite(text: &str, table: &str, owner: &str) -> anyhow::Result<Writ
     }
     ensure!(!suite.checks.is_empty() || !suite.left.is_empty(), "the list of rules is empty");
     Ok(suite)
+}
+
+/// A line up to its comment.
+fn uncommented(line: &str) -> &str {
+    let mut is_quoted = false;
+    let comment = line.char_indices().find(|(_, character)| {
+        is_quoted ^= *character == '"';
+        *character == '#' && !is_quoted
+    });
+    comment.map_or(line, |(at, _)| &line[..at])
 }
 
 /// The rules of a list, up to the bracket that closes it.
@@ -146,7 +155,7 @@ fn check(words: &[Word]) -> Result<WrittenCheck, String> {
             check("", "freshness", map([("max_age", age.into())]))
         }
         ("ReferentialIntegrity", [column, other], [Word::Plain(is), Word::Plain(share)])
-            if is == "=" && share.parse() == Ok(1.0) =>
+            if is == "=" && share.parse::<f64>().is_ok_and(|share| share >= 1.0) =>
         {
             let (table, to) = other.split_once('.').ok_or("the other column has to be `table.column`")?;
             check("", "in_table", map([("column", (*column).into()), ("table", table.into()), ("to", to.into())]))
