@@ -3,7 +3,7 @@
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 
-use crate::column::{identifier, text};
+use crate::column::identifier;
 use crate::kind::Volume;
 use crate::statement::{DAY, Days, Place};
 
@@ -36,32 +36,21 @@ pub(crate) fn hours(table: &str, volume: &Volume, only: &str, place: &Place<'_>)
         ("''", "('')".to_owned())
     };
     let first = week(from, i64::from(*weeks));
-    let counted = format!(
-        "(select {DAY} as day, {hour} as hour, count(*) as n from {} where {DAY} between {} and {} and {only} \
-         group by {DAY}, {hour})",
-        identifier(table),
-        text(&first.to_string()),
-        text(&to.to_string()),
-    );
-    let past = format!(
-        "(select pair.day, hours.hour, coalesce(counted.n, 0) as n \
-         from (values {pairs}) as pair(day, past) cross join (values {hours}) as hours(hour) \
-         cross join (select min(day) as first from {counted}) as known \
-         left join {counted} as counted on counted.day = pair.past and counted.hour = hours.hour \
-         where pair.past >= known.first)"
-    );
-    let typical = format!(
-        "(select day, hour, median(cast(n as double)) as typical, count(*) as weeks from {past} group by day, hour)"
-    );
+    let table = identifier(table);
     format!(
-        "(select typical.day as {DAY}, typical.hour, coalesce(counted.n, 0) as found, typical.typical, \
-         {deviations} * greatest({NORMAL} * spread.mad, sqrt(typical.typical), {LEAST_SHARE} * typical.typical) as allowed, \
-         typical.weeks from {typical} as typical \
-         join (select past.day, past.hour, median(abs(past.n - typical.typical)) as mad from {past} as past \
-         join {typical} as typical on typical.day = past.day and typical.hour = past.hour group by past.day, past.hour) \
-         as spread on spread.day = typical.day and spread.hour = typical.hour \
-         left join {counted} as counted on counted.day = typical.day and counted.hour = typical.hour \
-         where typical.weeks >= {warm_up})"
+        "(with counted as (select {DAY} as day, {hour} as hour, count(*) as n from {table} \
+         where {DAY} between '{first}' and '{to}' and {only} group by {DAY}, {hour}), \
+         past as (select pair.day, hours.hour, coalesce(counted.n, 0) as n \
+         from (values {pairs}) as pair(day, past) cross join (values {hours}) as hours(hour) \
+         cross join (select min(day) as first from counted) as known \
+         left join counted on counted.day = pair.past and counted.hour = hours.hour where pair.past >= known.first), \
+         usual as (select day, hour, median(cast(n as double)) as typical, count(*) as weeks from past group by day, hour), \
+         spread as (select past.day, past.hour, median(abs(past.n - usual.typical)) as distance from past \
+         join usual on usual.day = past.day and usual.hour = past.hour group by past.day, past.hour) \
+         select usual.day as {DAY}, usual.hour, coalesce(counted.n, 0) as found, usual.typical, {deviations} * \
+         greatest({NORMAL} * spread.distance, sqrt(usual.typical), {LEAST_SHARE} * usual.typical) as allowed, usual.weeks \
+         from usual join spread on spread.day = usual.day and spread.hour = usual.hour \
+         left join counted on counted.day = usual.day and counted.hour = usual.hour where usual.weeks >= {warm_up})"
     )
 }
 

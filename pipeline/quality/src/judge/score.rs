@@ -170,3 +170,33 @@ pub(crate) fn json(judgements: &[Judgement]) -> String {
     };
     judgements.iter().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the simulator does wrong, a check of this project is there for it, or it is said why none can be. What a new
+    /// firmware changes is seen by the quarantine.
+    #[test]
+    fn each_fault_has_a_check_or_a_reason() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/quality");
+        let mut seen = Faults::default().with(Fault::FirmwareUpdate);
+        for entry in std::fs::read_dir(folder).expect("the checks") {
+            let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a file");
+            let suite = Suite::parse(&text).expect("a suite");
+            for check in &suite.checks {
+                seen = seen.union(crate::judge::faults(&suite, check).expect("known faults"));
+            }
+        }
+        for about in &FAULTS {
+            let has_reason = !unseen(about.name).contains("no check that was chosen");
+            assert_ne!(seen.has(about.fault), has_reason, "{}", about.name);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_has_no_share() {
+        let judgement = Judgement { fault: "jump", checks: Vec::new(), injected: 0, found: 0, reported: 4, right: 3 };
+        assert_eq!((judgement.recall(), judgement.precision()), (None, Some(0.75)));
+    }
+}

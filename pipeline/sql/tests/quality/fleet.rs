@@ -188,6 +188,8 @@ pub fn unwell() -> Vec<String> {
     rows.extend(
         (0..8).map(|seq| kinematic(5, 60, json!({"message_id": "cut", "seq": seq, "speed": 72.0 + f64::from(seq)}))),
     );
+    // Vehicle 7: the odometer goes back 10 km.
+    rows.extend([kinematic(7, 0, json!({"odometer": 100_000})), kinematic(7, 1, json!({"odometer": 90_000}))]);
     // Vehicle 6: two of three seconds are missing, and what was measured in the others was kept on the device, sent
     // twice, and has another row of the same second.
     for second in (0..600).step_by(3) {
