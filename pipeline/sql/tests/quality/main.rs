@@ -1,5 +1,6 @@
 //! `fms-sql quality`: the checks of `deploy/quality` on lakes with and without what they look for.
 
+mod bucket;
 mod fleet;
 mod history;
 mod judged;
