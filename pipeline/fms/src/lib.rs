@@ -53,7 +53,7 @@ enum Command {
         #[command(subcommand)]
         command: Option<ConnectCommand>,
         /// Connector files in Kafka Connect's JSON; a folder stands for its *.json files. Without any, the worker runs
-        /// what REST creates, which CONNECT_REST_CHANGES_ENABLE has to allow.
+        /// what REST creates, which `CONNECT_REST_CHANGES_ENABLE` has to allow.
         #[arg(long, num_args = 1.., value_name = "FILE")]
         config: Vec<PathBuf>,
     },

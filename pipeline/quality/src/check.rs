@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::column::Path;
 use crate::kind::{
     Accepted, Columns, Equal, Freshness, InTable, Jump, Kind, Length, Pattern, Range, RowCount, Stuck, Transitions,
-    duration,
+    Volume, duration,
 };
 use crate::limit::Limit;
 
@@ -139,6 +139,7 @@ struct Written {
     unique: Option<Columns>,
     in_table: Option<InTable>,
     row_count: Option<RowCount>,
+    volume: Option<Volume>,
     freshness: Option<Freshness>,
     schema: Option<BTreeMap<String, String>>,
     sql: Option<String>,
@@ -171,6 +172,7 @@ impl Check {
             written.unique.map(Kind::Unique),
             written.in_table.map(Kind::InTable),
             written.row_count.map(Kind::RowCount),
+            written.volume.map(Kind::Volume),
             written.freshness.map(Kind::Freshness),
             written.schema.map(Kind::Schema),
             written.sql.map(Kind::Sql),
@@ -197,7 +199,8 @@ impl Check {
     fn validate(&self) -> anyhow::Result<()> {
         let takes_rows = !matches!(self.kind, Kind::Schema(_) | Kind::Sql(_) | Kind::Equal(_));
         ensure!(takes_rows || self.only.is_none(), "`where` has no meaning for `{}`; remove it", self.kind.name());
-        ensure!(takes_rows || self.settle.is_none(), "`settle` has no meaning for `{}`; remove it", self.kind.name());
+        let settles = takes_rows && !matches!(self.kind, Kind::Volume(_));
+        ensure!(settles || self.settle.is_none(), "`settle` has no meaning for `{}`; remove it", self.kind.name());
         match &self.kind {
             Kind::NotNull(Columns { columns }) | Kind::Unique(Columns { columns }) => {
                 ensure!(!columns.is_empty(), "`columns` is empty; name at least one");
@@ -207,9 +210,15 @@ impl Check {
             Kind::Range(Range { min: None, max: None, .. })
             | Kind::Length(Length { min: None, max: None, .. })
             | Kind::RowCount(RowCount { min: None, max: None }) => bail!("it allows everything; give `min` or `max`"),
+            Kind::Volume(Volume { weeks, warm_up, deviations }) => {
+                ensure!(*weeks > 0 && *weeks <= 52, "`weeks` is {weeks}; it has to be from 1 to 52");
+                ensure!((1..=*weeks).contains(warm_up), "`warm_up` is {warm_up}; it has to be from 1 to `weeks`");
+                ensure!(*deviations > 0.0, "`deviations` is {deviations}; it has to be more");
+            }
             Kind::Stuck(Stuck { rows, .. }) => ensure!(*rows > 1, "`rows` is {rows}; at least 2 can be the same"),
-            Kind::Jump(Jump { max_speed, .. }) => {
+            Kind::Jump(Jump { max_speed, min_seconds, .. }) => {
                 ensure!(*max_speed > 0.0, "`max_speed` is {max_speed}; it has to be more");
+                ensure!(*min_seconds > 0.0, "`min_seconds` is {min_seconds}; it has to be more");
             }
             Kind::Transitions(Transitions { allowed, .. }) => {
                 let unknown = allowed.values().flatten().find(|value| !allowed.contains_key(*value));

@@ -19,9 +19,17 @@ pub(crate) enum Scope {
     Series,
 }
 
-/// The condition by which a row is bad; none if the kind is not about rows. `only` chooses the rows that are looked at,
-/// and `series` is the window in which they follow each other, such as `partition by id order by time`.
-pub(crate) fn of(kind: &Kind, only: &str, series: &str) -> Option<(Scope, String)> {
+/// How the rows of a table follow each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Series {
+    /// The window, such as `partition by id order by time`.
+    pub window: String,
+    /// The time of a row in milliseconds, as SQL.
+    pub time: String,
+}
+
+/// The condition by which a row is bad; none if the kind is not about rows. `only` chooses the rows that are looked at.
+pub(crate) fn of(kind: &Kind, only: &str, series: &Series) -> Option<(Scope, String)> {
     let row = |path: &Path, sql: String| Some((Scope::Row(path.list()), sql));
     match kind {
         Kind::NotNull(columns) => {
@@ -38,11 +46,12 @@ pub(crate) fn of(kind: &Kind, only: &str, series: &str) -> Option<(Scope, String
         }
         Kind::Holds(condition) => Some((Scope::Row(None), format!("not ({condition})"))),
         Kind::Step(condition) => Some((Scope::Series, format!("not ({condition})"))),
-        Kind::Jump(jump) => Some((Scope::Series, jumps(jump))),
+        Kind::Jump(jump) => Some((Scope::Series, jumps(jump, only, series))),
         Kind::Stuck(Stuck { column, rows }) => {
             let value = format!("case when {only} then {} end", column.sql());
+            let window = &series.window;
             let over = |call: &str| {
-                format!("{call}({value}) over ({series} rows between {} preceding and current row)", rows - 1)
+                format!("{call}({value}) over ({window} rows between {} preceding and current row)", rows - 1)
             };
             let [count, least, greatest] = ["count", "min", "max"].map(over);
             Some((Scope::Series, format!("{count} = {rows} and {least} = {greatest}")))
@@ -79,20 +88,33 @@ fn not_in(value: &str, values: &[String]) -> String {
     if values.is_empty() { format!("{value} is not null") } else { format!("{value} not in ({})", values.join(", ")) }
 }
 
-/// The distance on a sphere over the time, against the speed. Two positions of one second are a jump if they are apart
-/// by what takes a second.
-fn jumps(jump: &Jump) -> String {
-    let Jump { latitude, longitude, max_speed } = jump;
+/// How many positions before it a row is compared with. One of them is the last right one, even where a wrong one was
+/// sent twice.
+const BEFORE: u64 = 3;
+
+/// The distance on a sphere over the time, against the speed. A position is a jump if it is too far from each of those
+/// before it that are looked at, so that the right one after a wrong one is none.
+fn jumps(jump: &Jump, only: &str, series: &Series) -> String {
+    let Jump { latitude, longitude, max_speed, min_seconds } = jump;
+    let Series { window, time } = series;
     let (north, east) = (latitude.sql(), longitude.sql());
-    let (north_before, east_before) = (previous(latitude), previous(longitude));
+    let there = format!("{north} is not null and {east} is not null");
     let square = |degrees: String| format!("power(sin(radians({degrees}) / 2), 2)");
-    let haversine = format!(
-        "{} + cos(radians({north})) * cos(radians({north_before})) * {}",
-        square(format!("{north} - {north_before}")),
-        square(format!("{east} - {east_before}")),
-    );
-    let meters = format!("{} * asin(least(1.0, sqrt({haversine})))", 2.0 * EARTH);
-    // `least` passes over what is missing.
-    let are_there = [&north, &east, &north_before, &east_before].map(|degrees| format!("{degrees} is not null"));
-    format!("{} and {meters} > {} * greatest(seconds, 1.0)", are_there.join(" and "), max_speed / 3.6)
+    let before = |value: &str, back: u64| {
+        format!("lag(case when {only} and {there} then {value} end, {back}) ignore nulls over ({window})")
+    };
+    let is_far = |back: u64| {
+        let (north_before, east_before) = (before(&north, back), before(&east, back));
+        let haversine = format!(
+            "{} + cos(radians({north})) * cos(radians({north_before})) * {}",
+            square(format!("{north} - {north_before}")),
+            square(format!("{east} - {east_before}")),
+        );
+        // `least` passes over what is missing.
+        let meters = format!("{} * asin(least(1.0, sqrt({haversine})))", 2.0 * EARTH);
+        let seconds = format!("greatest(({time} - {}) / 1000.0, {min_seconds:?})", before(time, back));
+        format!("({north_before} is null or {meters} > {} * {seconds})", max_speed / 3.6)
+    };
+    let far: Vec<String> = (1..=BEFORE).map(is_far).collect();
+    format!("{there} and {} is not null and {}", before(&north, 1), far.join(" and "))
 }

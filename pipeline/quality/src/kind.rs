@@ -25,7 +25,7 @@ pub enum Kind {
     /// A condition is true of every row and the one before it in its series, whose columns are `previous.…`; `seconds` is
     /// the time between them.
     Step(String),
-    /// A position is nowhere farther from the one before it than anybody can drive in the time between.
+    /// No position is farther from each of the three before it than anybody can drive in the time between.
     Jump(Jump),
     /// A value does not stay the same for so many rows.
     Stuck(Stuck),
@@ -37,6 +37,8 @@ pub enum Kind {
     InTable(InTable),
     /// There are so many rows.
     RowCount(RowCount),
+    /// Each hour has about as many rows as in the weeks before.
+    Volume(Volume),
     /// The newest row is not too old.
     Freshness(Freshness),
     /// The table has these columns, of these types.
@@ -109,6 +111,13 @@ pub struct Jump {
     pub longitude: Path,
     /// The speed that nobody drives, in km/h.
     pub max_speed: f64,
+    /// How many seconds are between two positions at least, for clocks that are cut to minutes and rows of one time.
+    #[serde(default = "a_second")]
+    pub min_seconds: f64,
+}
+
+fn a_second() -> f64 {
+    1.0
 }
 
 /// See [`Kind::Stuck`]. All rows have to be among those that are looked at.
@@ -153,6 +162,33 @@ pub struct RowCount {
     pub max: Option<u64>,
 }
 
+/// See [`Kind::Volume`].
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// With how many weeks before it an hour is compared.
+    #[serde(default = "weeks")]
+    pub weeks: u32,
+    /// Of how many of them there has to be data, so that an hour is looked at.
+    #[serde(default = "warm_up")]
+    pub warm_up: u32,
+    /// How many deviations from the median are too many.
+    #[serde(default = "deviations")]
+    pub deviations: f64,
+}
+
+fn weeks() -> u32 {
+    4
+}
+
+fn warm_up() -> u32 {
+    2
+}
+
+fn deviations() -> f64 {
+    5.0
+}
+
 /// See [`Kind::Freshness`].
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,11 +225,30 @@ impl Kind {
             Self::Unique(_) => "unique",
             Self::InTable(_) => "in_table",
             Self::RowCount(_) => "row_count",
+            Self::Volume(_) => "volume",
             Self::Freshness(_) => "freshness",
             Self::Schema(_) => "schema",
             Self::Sql(_) => "sql",
             Self::Equal(_) => "equal",
         }
+    }
+
+    /// The columns of its table that it names. Conditions and queries in SQL are not looked into.
+    pub fn columns(&self) -> Vec<String> {
+        let paths = match self {
+            Self::NotNull(columns) | Self::Unique(columns) => columns.columns.iter().collect(),
+            Self::Range(range) => vec![&range.column],
+            Self::Accepted(accepted) => vec![&accepted.column],
+            Self::Pattern(pattern) => vec![&pattern.column],
+            Self::Length(length) => vec![&length.column],
+            Self::Jump(jump) => vec![&jump.latitude, &jump.longitude],
+            Self::Stuck(stuck) => vec![&stuck.column],
+            Self::Transitions(transitions) => vec![&transitions.column],
+            Self::InTable(other) => vec![&other.column],
+            Self::Schema(columns) => return columns.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
+        paths.into_iter().map(ToString::to_string).collect()
     }
 }
 

@@ -5,20 +5,31 @@
 //! - `condition`: which rows of a table a check counts as bad;
 //! - `statement`: the queries that all checks of a table take together: one scan for all that look at single rows, one
 //!   for all that compare a row with the one before it, and one for each of the others;
+//! - `volume`: the queries that compare how many rows there are with the weeks before;
 //! - `run`: the queries are run, and `verdict` says what follows;
 //! - `report`: verdicts as text, JSON, `JUnit` and Prometheus metrics;
+//! - `history`: the verdicts of all runs as a table, and `version` what each is about;
+//! - `import`, `profile`: suites made of the rules of other tools, and of what data looks like, as `written` has them;
+//! - `judge`: what the checks find of the faults of a simulated fleet;
 //! - `command`: the command line.
 
 mod check;
 mod column;
 mod command;
 mod condition;
+mod history;
+mod import;
+mod judge;
 mod kind;
 mod limit;
+mod profile;
 mod report;
 mod run;
 mod statement;
 mod verdict;
+mod version;
+mod volume;
+mod written;
 
 pub use check::{Check, Severity, Suite};
 pub use command::main_with;

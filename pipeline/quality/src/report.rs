@@ -1,5 +1,10 @@
 //! Verdicts as people and programs read them.
 
+mod dbt;
+mod html;
+mod junit;
+mod markup;
+mod openlineage;
 mod prometheus;
 
 use std::fmt::Write as _;
@@ -20,6 +25,12 @@ pub(crate) enum Format {
     Junit,
     /// Metrics, as a file for the textfile collector of Prometheus' node exporter.
     Prometheus,
+    /// A file of results as `dbt test` writes it.
+    Dbt,
+    /// An event of `OpenLineage` with an assertion for each check.
+    Openlineage,
+    /// A page that needs nothing else.
+    Html,
 }
 
 /// The report of these verdicts.
@@ -27,8 +38,11 @@ pub(crate) fn report(verdicts: &[Verdict], format: Format) -> io::Result<String>
     Ok(match format {
         Format::Text => text(verdicts),
         Format::Json => json(verdicts)?,
-        Format::Junit => junit(verdicts),
+        Format::Junit => junit::report(verdicts),
         Format::Prometheus => prometheus::report(verdicts),
+        Format::Dbt => dbt::report(verdicts)?,
+        Format::Openlineage => openlineage::report(verdicts)?,
+        Format::Html => html::report(verdicts),
     })
 }
 
@@ -77,60 +91,6 @@ fn json(verdicts: &[Verdict]) -> io::Result<String> {
     Ok(out)
 }
 
-fn junit(verdicts: &[Verdict]) -> String {
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
-    for suite in verdicts.chunk_by(|a, b| a.table == b.table) {
-        let count = |outcome| suite.iter().filter(|verdict| verdict.outcome == outcome).count();
-        let table = suite.first().map_or("", |verdict| verdict.table.as_str());
-        let _ = writeln!(
-            out,
-            "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\">",
-            escaped(table),
-            suite.len(),
-            count(Outcome::Fail),
-            count(Outcome::Error),
-        );
-        for verdict in suite {
-            let Verdict { check, outcome, expected, observed, query, owner, .. } = verdict;
-            let _ = write!(out, "    <testcase classname=\"{}\" name=\"{}\"", escaped(table), escaped(check));
-            let query = query.as_deref().unwrap_or_default();
-            let detail = escaped(&format!("expected: {expected}\nowner: {owner}\n{query}"));
-            let _ = match outcome {
-                Outcome::Pass => writeln!(out, "/>"),
-                Outcome::Warn => {
-                    writeln!(out, "><system-out>warning: {}\n{detail}</system-out></testcase>", escaped(observed))
-                }
-                Outcome::Fail => {
-                    writeln!(out, "><failure message=\"{}\">{detail}</failure></testcase>", escaped(observed))
-                }
-                Outcome::Error => {
-                    writeln!(out, "><error message=\"{}\">{detail}</error></testcase>", escaped(observed))
-                }
-            };
-        }
-        out.push_str("  </testsuite>\n");
-    }
-    out.push_str("</testsuites>\n");
-    out
-}
-
-/// A text as XML has it. What XML cannot have becomes a question mark.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(character),
-            control if control.is_control() => out.push('?'),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
@@ -154,6 +114,8 @@ mod tests {
             total: 20,
             bad: u64::from(outcome != Outcome::Pass),
             query: (outcome == Outcome::Fail).then(|| "select * from t where a = 'x' and b < 0".into()),
+            columns: vec!["fuel_level".into()],
+            tags: ["integrity".into()].into(),
             ran_at: "2023-01-02T00:00:00Z".into(),
         }
     }
@@ -174,7 +136,25 @@ mod tests {
 
     #[test]
     fn continuous_integration_reads_a_suite_for_each_table() {
-        assert_snapshot!(junit(&verdicts()));
+        assert_snapshot!(junit::report(&verdicts()));
+    }
+
+    #[test]
+    fn tools_of_dbt_read_a_file_of_results() {
+        assert_snapshot!(dbt::report(&verdicts()).expect("a report"));
+    }
+
+    #[test]
+    fn openlineage_has_an_assertion_for_each_check() {
+        assert_snapshot!(openlineage::report(&verdicts()).expect("a report"));
+        assert_ne!(openlineage::run_id(&verdicts()), openlineage::run_id(&verdicts()[..1]));
+    }
+
+    #[test]
+    fn a_page_shows_the_worst_first_and_trusts_no_text() {
+        let page = html::report(&verdicts());
+        assert!(!page.contains("fuel < 100"), "{page}");
+        assert_snapshot!(page);
     }
 
     #[test]

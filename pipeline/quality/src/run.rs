@@ -67,6 +67,21 @@ pub async fn check(
     chosen.iter().map(verdict).collect()
 }
 
+/// The query of the rows that a check finds bad. None if it has no rows to show.
+///
+/// # Errors
+///
+/// A table cannot be read.
+pub(crate) async fn bad_rows(
+    lake: &Lake,
+    suite: &Suite,
+    index: usize,
+    (days, now): (Days, Timestamp),
+) -> anyhow::Result<Option<String>> {
+    let (tables, _) = Engine { lake, memory: None }.tables(suite).await?;
+    Ok(statement::bad_rows(suite, &suite.checks[index], &Place { tables: &tables, days, now }))
+}
+
 /// The columns of a table, with the names of their types.
 type Types = BTreeMap<String, String>;
 

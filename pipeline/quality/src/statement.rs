@@ -10,11 +10,12 @@ use jiff::civil::Date;
 
 use crate::check::{Check, Suite};
 use crate::column::{ELEMENT, Path, identifier};
-use crate::condition::{self, Scope};
+use crate::condition::{self, Scope, Series};
 use crate::kind::{Equal, InTable, Kind};
+use crate::volume::{self, FIRES};
 
 /// The partition key of days.
-const DAY: &str = "ymd";
+pub(crate) const DAY: &str = "ymd";
 
 /// The days that are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,16 +24,24 @@ pub struct Days {
     pub from: Date,
     /// The last one.
     pub to: Date,
+    /// The day on which they are.
+    pub today: Date,
 }
 
 impl Days {
-    /// A query, in which `$from` and `$to` are these days, as far as it has them.
+    /// A query, in which `$from`, `$to` and `$today` are these days, as far as it has them.
     pub(crate) fn query(self, sql: &str, memory: Option<Size>) -> Query {
-        let parameters = [("from", self.from), ("to", self.to)];
-        let parameters = parameters.into_iter().filter(|(name, _)| sql.contains(&format!("${name}")));
+        let parameters = [("from", self.from), ("to", self.to), ("today", self.today)];
+        let parameters = parameters.into_iter().filter(|(name, _)| has_parameter(sql, name));
         let parameters = parameters.map(|(name, day)| (name.to_owned(), day.to_string())).collect();
         Query { sql: sql.to_owned(), parameters, memory, max_scan: None }
     }
+}
+
+/// Whether a query has `$name`, and not only one that begins in this way.
+fn has_parameter(sql: &str, name: &str) -> bool {
+    let is_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    sql.match_indices(&format!("${name}")).any(|(at, found)| !sql[at + found.len()..].starts_with(is_of_name))
 }
 
 /// What the queries have to know besides the checks.
@@ -95,7 +104,7 @@ enum Counts {
 
 fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Counts {
     let only = only(suite, check, place);
-    if let Some((scope, bad)) = condition::of(&check.kind, &only, &window(suite)) {
+    if let Some((scope, bad)) = condition::of(&check.kind, &only, &series(suite)) {
         let (only, bad) = match scope {
             Scope::Row(_) => (only.clone(), format!("{only} and ({bad})")),
             Scope::Series => (format!("quality_only_{index}"), format!("quality_bad_{index}")),
@@ -115,6 +124,10 @@ fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Coun
             );
             Counts::Shared(Scope::Row(None), columns)
         }
+        Kind::Volume(volume) => Counts::Own(format!(
+            "select count(*) as total_{index}, count(*) filter (where {FIRES}) as bad_{index} from {}",
+            volume::hours(&suite.table, volume, &only, place)
+        )),
         Kind::Unique(_) => Counts::Own(format!(
             "select coalesce(sum(quality_n), 0) as total_{index}, coalesce(sum(quality_n - 1), 0) as bad_{index}\n\
              from (\n{}\n)",
@@ -144,7 +157,7 @@ fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Coun
 /// The query of a check's bad rows, which a person can give to `fms query`. None if it has no rows to show.
 pub(crate) fn bad_rows(suite: &Suite, check: &Check, place: &Place<'_>) -> Option<String> {
     let only = only(suite, check, place);
-    match (&check.kind, condition::of(&check.kind, &only, &window(suite))) {
+    match (&check.kind, condition::of(&check.kind, &only, &series(suite))) {
         (_, Some((Scope::Row(list), bad))) => {
             Some(format!("select * from {} where {only} and ({bad})", source(&suite.table, list, place)))
         }
@@ -152,6 +165,10 @@ pub(crate) fn bad_rows(suite: &Suite, check: &Check, place: &Place<'_>) -> Optio
             "select * exclude (quality_only_0, quality_bad_0) from {} where quality_bad_0",
             marked(suite, &[(0, check)], place)
         )),
+        (Kind::Volume(volume), _) => {
+            let hours = volume::hours(&suite.table, volume, &only, place);
+            Some(format!("select * from {hours} where {FIRES} order by {DAY}, hour"))
+        }
         (Kind::Unique(_), _) => Some(format!("select * from ({}) where quality_n > 1", groups(suite, check, place))),
         (Kind::InTable(_), _) => {
             Some(format!("select given.value from {} where found.value is null", values(suite, check, place)))
@@ -194,7 +211,7 @@ fn source(table: &str, list: Option<String>, place: &Place<'_>) -> String {
 }
 
 fn rows(table: &str, place: &Place<'_>) -> String {
-    let Days { from, to } = place.days;
+    let Days { from, to, .. } = place.days;
     let is_by_day = place.tables.get(table).is_some_and(|columns| columns.iter().any(|column| column == DAY));
     let days = if is_by_day { format!(" where {DAY} between '{from}' and '{to}'") } else { String::new() };
     format!("{}{days}", identifier(table))
@@ -202,12 +219,13 @@ fn rows(table: &str, place: &Place<'_>) -> String {
 
 /// The rows with the row before each in its series, and whether they are looked at and bad.
 fn marked(suite: &Suite, checks: &[(usize, &Check)], place: &Place<'_>) -> String {
-    let window = window(suite);
+    let series = series(suite);
+    let window = &series.window;
     let bad: Vec<(String, String)> = checks
         .iter()
         .map(|(_, check)| {
             let only = only(suite, check, place);
-            let bad = condition::of(&check.kind, &only, &window).map_or_else(|| "false".to_owned(), |(_, bad)| bad);
+            let bad = condition::of(&check.kind, &only, &series).map_or_else(|| "false".to_owned(), |(_, bad)| bad);
             (only, bad)
         })
         .collect();
@@ -230,7 +248,7 @@ fn marked(suite: &Suite, checks: &[(usize, &Check)], place: &Place<'_>) -> Strin
     } else {
         format!("* exclude ({}), named_struct({}) as previous", named.join(", "), fields.join(", "))
     };
-    let time = milliseconds(&suite.time.sql());
+    let time = &series.time;
     let seconds = format!("({time} - lag({time}) over ({window})) / 1000.0 as seconds");
     let mut marks = String::new();
     for ((index, _), (only, bad)) in checks.iter().zip(&bad) {
@@ -245,9 +263,10 @@ fn marked(suite: &Suite, checks: &[(usize, &Check)], place: &Place<'_>) -> Strin
     )
 }
 
-fn window(suite: &Suite) -> String {
+fn series(suite: &Suite) -> Series {
     let list = |paths: &[Path]| paths.iter().map(Path::sql).collect::<Vec<_>>().join(", ");
-    format!("partition by {} order by {}", list(&suite.series), list(&suite.order))
+    let window = format!("partition by {} order by {}", list(&suite.series), list(&suite.order));
+    Series { window, time: milliseconds(&suite.time.sql()) }
 }
 
 /// How often each combination of values is there.
@@ -280,4 +299,21 @@ fn milliseconds(time: &str) -> String {
 /// A query that can stand in brackets.
 fn bare(sql: &str) -> &str {
     sql.trim().trim_end_matches(';').trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_given_the_days_that_it_names_and_no_others() {
+        let given = |sql: &str| {
+            let day = Date::constant(2023, 1, 1);
+            let query = Days { from: day, to: day, today: day }.query(sql, None);
+            query.parameters.into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(given("select 1 where ymd < $today"), ["today"]);
+        assert_eq!(given("select 1 where ymd between $from and $to"), ["from", "to"]);
+        assert!(given("select '$' where $total > 1").is_empty());
+    }
 }

@@ -1,5 +1,6 @@
 //! What follows from what was counted.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -86,6 +87,12 @@ pub struct Verdict {
     pub query: Option<String>,
     /// When the check ran.
     pub ran_at: String,
+    /// The columns that the check names, as far as its kind has such.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// The tags of the check.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<String>,
 }
 
 /// What is known about a run besides what was counted.
@@ -116,6 +123,8 @@ impl Verdict {
                 }
                 None => (1, "there are no rows".to_owned()),
             },
+            Kind::Volume(_) if total == 0 => (0, "it is not known yet what is typical".to_owned()),
+            Kind::Volume(_) => (bad, format!("{bad} of {total} hours have another number of rows")),
             Kind::Unique(_) => (bad, format!("{bad} of {total} rows are there again")),
             Kind::InTable(_) => (bad, format!("{bad} of {total} values are not there")),
             Kind::Sql(_) => (bad, format!("{bad} rows")),
@@ -161,6 +170,8 @@ impl Verdict {
             bad: 0,
             query: None,
             ran_at: now.to_string(),
+            columns: check.kind.columns(),
+            tags: check.tags.clone(),
         }
     }
 }
@@ -197,6 +208,7 @@ fn expected(check: &Check) -> String {
             let bound = |bound: &Option<u64>| bound.map(|bound| bound.to_string());
             format!("{} rows", bounds(bound(min), bound(max)))
         }
+        Kind::Volume(volume) => format!("as many rows as at the same hour of {} weeks before", volume.weeks),
         Kind::Freshness(Freshness { max_age }) => format!("the newest row is at most {max_age:#} old"),
         Kind::Schema(columns) => format!("the table has these {} columns", columns.len()),
         Kind::Sql(_) => "the query gives no rows".to_owned(),

@@ -13,11 +13,10 @@ use fms_lake::TimeZone;
 use futures_util::TryStreamExt as _;
 use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::{Format, Out, Writer, is_unread};
 use crate::problem;
-use crate::program::{LogFormat, begin_file, duration, retry, say, start_log, time_zone};
+use crate::program::{LogFormat, begin_file, duration, retry, say, start_log, stopped, time_zone};
 use crate::query::{Planned, Query};
 use crate::size::Size;
 use crate::source::{EventTime, Lake};
@@ -211,16 +210,4 @@ fn out(arguments: &Arguments) -> anyhow::Result<(Out, Option<NamedTempFile>)> {
     let file = begin_file(path)?;
     let out = file.reopen().with_context(|| format!("cannot write {}", path.display()))?;
     Ok((Box::new(BufWriter::new(out)), Some(file)))
-}
-
-/// Ends with the first SIGTERM or SIGINT, so that temporary files are removed.
-fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
-    let listen = |kind| signal(kind).context("cannot listen for signals");
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

@@ -11,6 +11,7 @@ use fms_aws::Retry;
 use fms_lake::TimeZone;
 use jiff::SignedDuration;
 use tempfile::NamedTempFile;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// How long a call is repeated.
@@ -53,6 +54,22 @@ pub fn say(line: &str) {
 /// How the calls of a command are repeated.
 pub fn retry(command: &'static str) -> Retry {
     Retry::new(command, Some(PATIENCE), DELAY_MAX, |_| {})
+}
+
+/// Ends with the first SIGTERM or SIGINT, so that temporary files are removed.
+///
+/// # Errors
+///
+/// Nobody can listen for signals.
+pub fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
+    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// The value of an option that is a duration such as `90m`.

@@ -177,6 +177,19 @@ pub static FAULTS: [About; 35] = [
 ];
 
 impl Fault {
+    /// The kind of this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none. The error is the name that is most like it.
+    pub fn named(name: &str) -> Result<Self, &'static str> {
+        if let Some(about) = FAULTS.iter().find(|about| about.name == name) {
+            return Ok(about.fault);
+        }
+        let likeness = |about: &&About| strsim::jaro_winkler(about.name, name);
+        Err(FAULTS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).map_or("", |about| about.name))
+    }
+
     /// What is known of it.
     pub fn about(self) -> &'static About {
         &FAULTS[self as usize]

@@ -7,6 +7,7 @@
 mod departing;
 mod departure;
 mod expect;
+mod fault_set;
 mod faults;
 mod happening;
 mod json;
@@ -29,6 +30,7 @@ mod verify;
 
 pub use departure::Departure;
 pub use expect::{Expectation, ExpectationError, OfHour, OfProtocol};
+pub use fault_set::Faults;
 pub use faults::{About, FAULTS, Fault};
 pub use key::{FIELDS, Field, Hour, KeySet, RowKey, Sum};
 pub use made::Made;

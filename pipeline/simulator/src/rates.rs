@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::faults::{About, FAULTS, Fault};
+use crate::faults::{FAULTS, Fault};
 
 /// How often each fault happens, and when firmware is updated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,12 +47,8 @@ impl TryFrom<Written> for Rates {
 
 /// The fault of this name. An error names the nearest one.
 fn known(name: &str) -> Result<Fault, String> {
-    if let Some(about) = FAULTS.iter().find(|about| about.name == name) {
-        return Ok(about.fault);
-    }
-    let likeness = |about: &&About| strsim::jaro_winkler(about.name, name);
-    let nearest = FAULTS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).map_or("", |about| about.name);
-    Err(format!("`rates` has `{name}`, which is no kind of fault; did you mean `{nearest}`?"))
+    Fault::named(name)
+        .map_err(|nearest| format!("`rates` has `{name}`, which is no kind of fault; did you mean `{nearest}`?"))
 }
 
 /// Why a file of rates was refused.

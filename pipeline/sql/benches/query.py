@@ -154,5 +154,5 @@ def main():
 
 if sys.argv[1:2] == ["--as-duckdb"]:
     by_duckdb(*sys.argv[2:])
-else:
+elif __name__ == "__main__":
     main()

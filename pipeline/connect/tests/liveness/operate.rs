@@ -31,13 +31,13 @@ fn every_message_is_stored_once_whatever_is_done_to_its_connector() {
     let (notes, other) = (Arc::<Notes>::default(), Arc::<Notes>::default());
     let sinks = [(&["First"][..], &notes), (&["Second"][..], &other)];
     let worker = Running::start_with(&[REST], &broker, &[connector("Second", "a")], &sinks);
-    let mut sent = 0;
+    let mut total = 0;
     let mut send = |messages: usize| {
         for partition in 0..2 {
             broker.send("a", partition, messages, 10);
         }
-        sent += 2 * messages;
-        sent
+        total += 2 * messages;
+        total
     };
     let stored = |expected: usize| wait_until(&format!("{expected} stored"), || notes.count("") == expected);
 

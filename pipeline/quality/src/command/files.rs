@@ -54,6 +54,20 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Writes a file that is not there yet.
+pub(super) fn create(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let write = || -> anyhow::Result<()> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut file = begin_file(path)?;
+        std::io::Write::write_all(&mut file, content)?;
+        file.persist_noclobber(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}; a file that is there is not replaced", path.display()))
+}
+
 /// Keeps the bad rows of a verdict in a file of the folder. A verdict without such rows takes away what an earlier one kept.
 pub(super) async fn keep_bad_rows(
     lake: &Lake,

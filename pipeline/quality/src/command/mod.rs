@@ -8,17 +8,25 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser as _;
-use fms_query::program::{say, start_log};
-use jiff::Timestamp;
+use fms_query::Lake;
+use fms_query::program::{say, start_log, stopped};
+use fms_simulator::Expectation;
+use jiff::ToSpan as _;
+use tokio::runtime::Runtime;
 
 use crate::check::Suite;
+use crate::history::{self, History};
+use crate::judge::{self, Judged, Judgement};
 use crate::report::{Format, report};
 use crate::run;
+use crate::statement::Days;
 use crate::verdict::{Outcome, Verdict};
+use crate::version::Version;
+use crate::{import, profile};
 
-use self::arguments::{Arguments, Choice, Command, RunChecks};
+use self::arguments::{Arguments, Choice, Command, FailOn, Import, Judge, Profile, RunChecks, Tool};
 
 /// Exit status: a check failed.
 const FAILED: u8 = 1;
@@ -38,6 +46,9 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = start_log(arguments.log_format).and_then(|()| match &arguments.command {
         Command::Run(run) => run_checks(run),
         Command::List(choice) => list(choice),
+        Command::Judge(arguments) => judge_checks(arguments),
+        Command::Profile(arguments) => profile_table(arguments),
+        Command::Import(arguments) => import_rules(arguments),
     });
     done.unwrap_or_else(|error| {
         say(&format!("fms quality: {error:#}"));
@@ -78,30 +89,35 @@ fn list(choice: &Choice) -> anyhow::Result<ExitCode> {
 
 fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     let suites = chosen(&arguments.choice)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let now = arguments.now.unwrap_or_else(Timestamp::now);
-    let days = arguments.days(now)?;
-    let lake = arguments.lake(runtime.handle())?;
-    let mut verdicts = Vec::new();
-    for (suite, chosen) in &suites {
-        let found = runtime.block_on(run::check(&lake, suite, chosen, (days, now), arguments.memory_limit));
-        if let Some(folder) = &arguments.bad_rows {
-            for verdict in &found {
-                runtime.block_on(files::keep_bad_rows(
-                    &lake,
-                    suite,
-                    verdict,
-                    (days, arguments.memory_limit),
-                    folder,
-                ))?;
+    let runtime = runtime()?;
+    let now = arguments.rows.now();
+    let days = arguments.rows.days(now)?;
+    let lake = arguments.rows.lake(runtime.handle())?;
+    let open = |place| History::open(place, arguments.rows.database.as_deref(), runtime.handle());
+    let history = arguments.history.as_ref().map(open).transpose()?;
+    let work = async {
+        let mut verdicts = Vec::new();
+        for (suite, chosen, days) in due(arguments, &lake, &suites, days).await? {
+            // Read before the rows, so that what changes meanwhile is checked again.
+            let version = if history.is_some() { Version::of(&lake, &suite.table, days).await? } else { None };
+            for verdict in run::check(&lake, suite, chosen, (days, now), arguments.memory_limit).await {
+                if let Some(folder) = &arguments.bad_rows {
+                    files::keep_bad_rows(&lake, suite, &verdict, (days, arguments.memory_limit), folder).await?;
+                }
+                verdicts.push((verdict, version.clone()));
             }
         }
-        verdicts.extend(found);
-    }
-    // A thread that is still decoding a file would hold up the end.
-    runtime.shutdown_background();
+        if let Some(history) = &history {
+            history.add(&verdicts).await?;
+        }
+        Ok(verdicts.into_iter().map(|(verdict, _)| verdict).collect::<Vec<_>>())
+    };
+    let verdicts = until_stopped(runtime, work)?;
     write(arguments, &verdicts)?;
-    let is_failed = |verdict: &Verdict| verdict.outcome == Outcome::Fail && verdict.severity >= arguments.fail_on;
+    let least = if arguments.fail_on == FailOn::Warn { Outcome::Warn } else { Outcome::Fail };
+    let is_failed = |verdict: &Verdict| {
+        (least..Outcome::Error).contains(&verdict.outcome) && verdict.severity >= arguments.severity
+    };
     Ok(if verdicts.iter().any(is_failed) {
         FAILED.into()
     } else if verdicts.iter().any(|verdict| verdict.outcome == Outcome::Error) {
@@ -111,13 +127,119 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// What is to be checked: each suite on all days, or, if only changes are asked for, on each day that has changed.
+async fn due<'s>(
+    arguments: &RunChecks,
+    lake: &Lake,
+    suites: &'s [(Suite, Vec<usize>)],
+    days: Days,
+) -> anyhow::Result<Vec<(&'s Suite, &'s [usize], Days)>> {
+    let all = suites.iter().map(|(suite, chosen)| (suite, chosen.as_slice()));
+    if !arguments.changed {
+        return Ok(all.map(|(suite, chosen)| (suite, chosen, days)).collect());
+    }
+    let checked = history::checked(lake).await?;
+    let mut due = Vec::new();
+    for (suite, chosen) in all {
+        for day in days.from.series(1.day()).take_while(|day| *day <= days.to) {
+            let days = Days { from: day, to: day, ..days };
+            let version = Version::of(lake, &suite.table, days).await?;
+            let is_known = version.is_some() && checked.get(&(suite.table.clone(), day)) == version.as_ref();
+            if !is_known {
+                due.push((suite, chosen, days));
+            }
+        }
+    }
+    Ok(due)
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")
+}
+
+/// Does this work. A signal ends it, so that temporary files are removed.
+fn until_stopped<T>(runtime: Runtime, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let result = runtime.block_on(async {
+        let stopped = stopped()?;
+        tracing::info!("checks are run");
+        tokio::select! {
+            result = work => result,
+            () = stopped => Err(anyhow!("it was stopped by a signal, and no verdict was written; run it again")),
+        }
+    });
+    // A thread that is still decoding a file would hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+/// Prints what the checks are worth. The exit status is 1 if that is less than what is asked for.
+fn judge_checks(arguments: &Judge) -> anyhow::Result<ExitCode> {
+    let suites = chosen(&arguments.choice)?;
+    let expectation = Expectation::read(&arguments.expect)?;
+    let judged = Judged {
+        expectation: &expectation,
+        suites: &suites,
+        lake: arguments.lake.as_deref(),
+        zone: &arguments.timezone,
+        memory: arguments.memory_limit,
+    };
+    let judgements = until_stopped(runtime()?, judge::judge(judged))?;
+    print(&if arguments.json { judge::json(&judgements) } else { judge::text(&judgements) })?;
+    let is_less = |share: Option<f64>, least: Option<f64>| share.zip(least).is_some_and(|(share, least)| share < least);
+    let is_poor = |judgement: &Judgement| {
+        is_less(judgement.recall(), arguments.min_recall) || is_less(judgement.precision(), arguments.min_precision)
+    };
+    Ok(if judgements.iter().any(is_poor) { FAILED.into() } else { ExitCode::SUCCESS })
+}
+
+/// Prints the checks that are proposed for a table.
+fn profile_table(arguments: &Profile) -> anyhow::Result<ExitCode> {
+    let Profile { table, owner, rows, memory_limit } = arguments;
+    let runtime = runtime()?;
+    let days = rows.days(rows.now())?;
+    let lake = rows.lake(runtime.handle())?;
+    let proposed = until_stopped(runtime, profile::propose(&lake, (table, owner), days, *memory_limit))?;
+    print(&proposed.text()?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the checks that are the same as rules of another tool. The exit status is 1 if some rules could not be taken,
+/// which are named.
+fn import_rules(arguments: &Import) -> anyhow::Result<ExitCode> {
+    let Import { file, tool, table, owner, out } = arguments;
+    let read = || -> anyhow::Result<_> {
+        let text = std::fs::read_to_string(file)?;
+        match tool {
+            Tool::Dqdl => Ok(vec![import::of_dqdl(&text, table.as_deref().unwrap_or_default(), owner)?]),
+            Tool::Dbt => import::of_dbt(&text, owner),
+        }
+    };
+    let mut suites = read().with_context(|| format!("cannot take the rules of {}", file.display()))?;
+    suites.retain(|suite| table.as_ref().is_none_or(|table| suite.table == *table));
+    ensure!(!suites.is_empty(), "{} has no rules for this --table", file.display());
+    for suite in &suites {
+        let text = suite.text()?;
+        match out {
+            None => print(&text)?,
+            Some(folder) => files::create(&folder.join(format!("{}.yml", suite.table)), text.as_bytes())?,
+        }
+        suite.left.iter().for_each(|left| say(&format!("{}: not taken: {left}", suite.table)));
+    }
+    let is_whole = suites.iter().all(|suite| suite.left.is_empty());
+    Ok(if is_whole { ExitCode::SUCCESS } else { FAILED.into() })
+}
+
 fn write(arguments: &RunChecks, verdicts: &[Verdict]) -> anyhow::Result<()> {
-    let text = report(verdicts, arguments.format).context("cannot write the verdicts")?;
+    let report = |format| report(verdicts, format).context("cannot write the verdicts");
+    for (format, path) in &arguments.report {
+        files::replace(path, report(*format)?.as_bytes())?;
+    }
+    let text = report(arguments.format)?;
     match &arguments.output {
         None => print(&text),
         Some(path) => {
             files::replace(path, text.as_bytes())?;
-            say(report(verdicts, Format::Text).context("cannot write the verdicts")?.trim_end());
+            say(report(Format::Text)?.trim_end());
             Ok(())
         }
     }

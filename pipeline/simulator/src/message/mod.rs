@@ -9,6 +9,7 @@ mod rows;
 mod spoil;
 
 use crate::departure::{Departure, Event, Subject};
+use crate::fault_set::Faults;
 use crate::faults::Fault;
 use crate::motion::Motion;
 use crate::protocol::Protocol;
@@ -43,6 +44,8 @@ pub struct Message {
     pub is_copy: bool,
     /// Its faults, with what [`FAULTS`](crate::FAULTS) says that is counted.
     pub faults: Vec<(Fault, u64)>,
+    /// Those of its faults that all of its rows have.
+    pub of_all_rows: Faults,
 }
 
 /// What tells a row of a message from others.
@@ -54,6 +57,23 @@ pub struct RowId {
     pub seq: Option<u32>,
     /// Whether the same row is in the message a second time.
     pub is_repeated: bool,
+    /// The faults that this row has and others of its message may not have.
+    pub faults: Faults,
+}
+
+impl Message {
+    /// The faults that a row of this message shows. A wrong clock hides all others, because the row is among those of
+    /// another year; times that are cut to the minute hide what is wrong with seconds.
+    pub fn shown(&self, row: &RowId) -> Faults {
+        let all = self.of_all_rows.union(row.faults);
+        if all.has(Fault::ClockWrong) {
+            return Faults::default().with(Fault::ClockWrong);
+        }
+        if all.has(Fault::MinuteTimes) {
+            return all.without(Fault::MissingSeconds).without(Fault::SameSecond);
+        }
+        all
+    }
 }
 
 /// Adds to the count of a fault.
@@ -72,7 +92,8 @@ impl Simulation {
         let list = departure.protocol.has_list().then(|| self.list(departure, clock));
         let (rows, list, row_faults) = list.map_or_else(
             || {
-                let row = RowId { millis: envelope.messaged_at, seq: None, is_repeated: false };
+                let faults = Faults::default();
+                let row = RowId { millis: envelope.messaged_at, seq: None, is_repeated: false, faults };
                 (vec![row], Vec::new(), Vec::new())
             },
             Rows::end,
@@ -81,18 +102,18 @@ impl Simulation {
         let text = envelope.write(departure, rows.len(), departure.protocol.has_list().then_some(&list), spoiling);
         let spoiled = Spoiled::of(text, spoiling, departure.key, rows);
         let mut faults = if spoiling.is_some_and(spoil::hides_rows) { Vec::new() } else { row_faults };
-        faults.extend(spoiling.map(|fault| (fault, spoiled.count)));
-        faults.extend(departure.lateness.map(|fault| (fault, 1)));
-        faults.extend(clock.fault().map(|fault| (fault, 1)));
-        if clock.cuts() {
-            faults.push((Fault::MinuteTimes, 1));
-        }
-        if envelope.is_updated() {
-            faults.push((Fault::FirmwareUpdate, 1));
-        }
-        if departure.is_copy {
-            faults.push((Fault::Twice, 1));
-        }
+        let of_message = spoiling.map(|fault| (fault, spoiled.count));
+        let one = |fault: Fault| (fault, 1);
+        let of_message: Vec<(Fault, u64)> = of_message
+            .into_iter()
+            .chain(departure.lateness.map(one))
+            .chain(clock.fault().map(one))
+            .chain(clock.cuts().then_some(one(Fault::MinuteTimes)))
+            .chain(envelope.is_updated().then_some(one(Fault::FirmwareUpdate)))
+            .chain(departure.is_copy.then_some(one(Fault::Twice)))
+            .collect();
+        let of_all_rows = of_message.iter().fold(Faults::default(), |set, (fault, _)| set.with(*fault));
+        faults.extend(of_message);
         Message {
             protocol: departure.protocol,
             id: departure.vehicle.id(),
@@ -105,6 +126,7 @@ impl Simulation {
             is_refused_by_dynamodb: spoiled.is_refused_by_dynamodb,
             is_copy: departure.is_copy,
             faults,
+            of_all_rows,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{RowId, count};
 use crate::departure::Departure;
+use crate::fault_set::Faults;
 use crate::faults::Fault;
 use crate::json::{Object, Odd};
 use crate::random::Key;
@@ -70,6 +71,8 @@ pub(super) struct Rows<'r> {
     json: Vec<u8>,
     ids: Vec<RowId>,
     faults: Vec<(Fault, u64)>,
+    /// Those of the row that is written next.
+    of_next: Faults,
     seq: u32,
 }
 
@@ -77,7 +80,8 @@ impl<'r> Rows<'r> {
     pub(super) fn begin(rates: &'r Rates, key: Key, clock: Clock) -> Self {
         let mut json = Vec::with_capacity(16 * 1024);
         json.push(b'[');
-        Self { rates, key: key.with(40), clock, json, ids: Vec::with_capacity(60), faults: Vec::new(), seq: 0 }
+        let (ids, faults) = (Vec::with_capacity(60), Vec::new());
+        Self { rates, key: key.with(40), clock, json, ids, faults, of_next: Faults::default(), seq: 0 }
     }
 
     /// Writes the row of a right time.
@@ -98,13 +102,15 @@ impl<'r> Rows<'r> {
         if let Some((_, fault)) = odd.filter(|_| is_written) {
             self.count(fault);
         }
-        let id = RowId { millis, seq: Some(self.seq), is_repeated: false };
+        let faults = std::mem::take(&mut self.of_next);
+        let id = RowId { millis, seq: Some(self.seq), is_repeated: false, faults };
         self.ids.push(id);
         if self.seq == 0 && self.key.with(1 << 40).happens(self.rates.of(Fault::SameRecordTwice)) {
             self.json.push(b',');
             self.json.extend_from_within(begin..self.json.len() - 1);
-            self.ids.push(RowId { is_repeated: true, ..id });
-            self.count(Fault::SameRecordTwice);
+            let faults = faults.with(Fault::SameRecordTwice);
+            self.ids.push(RowId { is_repeated: true, faults, ..id });
+            count(&mut self.faults, Fault::SameRecordTwice, 1);
         }
         self.seq += 1;
     }
@@ -119,6 +125,8 @@ impl<'r> Rows<'r> {
         let (missing, same) = (self.rates.of(Fault::MissingSeconds), self.rates.of(Fault::SameSecond));
         let first = seconds.start;
         let gaps = self.key.with(1 << 41);
+        // The second that the last row says, and whether another one says it too.
+        let mut before: Option<(i64, bool)> = None;
         for second in seconds {
             // A gap of 1 to 3 seconds, 2 at the mean, begins as often as half of the missing seconds.
             let is_missing = missing > 0.0
@@ -127,19 +135,33 @@ impl<'r> Rows<'r> {
                     second - before >= first && gap.happens(missing / 2.0) && gap.with(0).between(1, 4) > before
                 });
             if is_missing {
-                self.count(Fault::MissingSeconds);
+                count(&mut self.faults, Fault::MissingSeconds, 1);
                 continue;
             }
             let is_same = same > 0.0 && second > first && gaps.with(1).at(second).happens(same);
             if is_same {
-                self.count(Fault::SameSecond);
+                count(&mut self.faults, Fault::SameSecond, 1);
             }
-            write(self, second, (start + second - i64::from(is_same)) * 1000);
+            let says = second - i64::from(is_same);
+            // What the row shows: that seconds before it are missing, but for one that has gone to the second before it;
+            // and that its second is there already.
+            let gap = says - before.map_or(first, |(before, _)| before + 1);
+            if gap > i64::from(before.is_some_and(|(_, is_double)| is_double)) {
+                self.of_next = self.of_next.with(Fault::MissingSeconds);
+            }
+            let is_double = before.is_some_and(|(before, _)| before == says);
+            if is_double {
+                self.of_next = self.of_next.with(Fault::SameSecond);
+            }
+            before = Some((says, is_double));
+            write(self, second, (start + says) * 1000);
         }
     }
 
+    /// Counts a fault of the row that is written next.
     pub(super) fn count(&mut self, fault: Fault) {
         count(&mut self.faults, fault, 1);
+        self.of_next = self.of_next.with(fault);
     }
 
     /// The rows, the list as JSON text, and the faults in it.

@@ -99,6 +99,7 @@ mod tests {
             is_refused_by_dynamodb: false,
             is_copy: false,
             faults: Vec::new(),
+            of_all_rows: crate::Faults::default(),
         };
         for (value, is_json, written) in [
             (Some(&br#"{"a":1.50}"#[..]), true, r#""value":{"a":1.50}"#),

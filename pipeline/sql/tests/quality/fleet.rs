@@ -21,6 +21,7 @@ fn row(object: &str, kind: &str, id: u64, second: u64, fields: Value) -> Value {
     let mut row = json!({
         "object": object, "type": kind, "command": "report", "id": id, "timestamp_iso": time, "seq": 0,
         "messaged_at": time, "message_id": format!("{kind}-{id}-{second}"), "message_seq": second / 60,
+        "buffered": false,
     });
     let (Some(row_fields), Value::Object(fields)) = (row.as_object_mut(), fields) else { panic!("fields") };
     row_fields.extend(fields);
@@ -74,6 +75,37 @@ fn diagnostics(id: u64, count: u64, codes: &[&str]) -> Value {
     row("vehicle", "diagnostics", id, 0, json!({"dtc_count": count, "dtcs": codes}))
 }
 
+/// A command, or the answer to one, a second after it was given. A command is good for 30 seconds.
+fn request(object: &str, kind: &str, command: &str, number: u64, fields: Value) -> Value {
+    let at = |second: u64| format!("2023-01-01T09:{:02}:{second:02}Z", number);
+    let mut fields = fields;
+    fields["command"] = command.into();
+    fields["request_id"] = format!("REQ-{number}").into();
+    fields["message_id"] = format!("{kind}-{command}-{number}").into();
+    fields["requested_at"] = at(0).into();
+    fields["expires_at"] = at(30).into();
+    let mut row = row(object, kind, 1, 0, json!({"messaged_at": at(u64::from(command == "response"))}));
+    let (Some(all), Value::Object(fields)) = (row.as_object_mut(), fields) else { panic!("fields") };
+    all.remove("timestamp_iso");
+    all.remove("seq");
+    all.extend(fields);
+    row
+}
+
+/// Both kinds of commands, with their answers.
+fn requests(number: u64, answer: &Value) -> Vec<Value> {
+    let mut rows = Vec::new();
+    for (object, kind, asked) in
+        [("vehicle", "control", json!({"action": "LOCK"})), ("blackbox", "upload", json!({"channel": 1}))]
+    {
+        rows.push(request(object, kind, "command", number, asked));
+        if !answer.is_null() {
+            rows.push(request(object, kind, "response", number, answer.clone()));
+        }
+    }
+    rows
+}
+
 fn lines(rows: &[Value]) -> Vec<String> {
     rows.iter().map(Value::to_string).collect()
 }
@@ -86,6 +118,7 @@ fn healthy() -> Vec<Value> {
     rows.extend([event(1, 0, "A", "ignition_on"), event(1, 9, "B", "trip_start"), event(1, 99, "C", "ignition_off")]);
     rows.extend((0..30).map(|second| sensor(1, second, f64::from(u32::try_from(second).expect("small")) / 8.0, 40.5)));
     rows.push(diagnostics(1, 2, &["P0420", "U0100"]));
+    rows.extend(requests(1, &json!({"result": "SUCCESS"})));
     rows
 }
 
@@ -127,6 +160,13 @@ pub fn unwell() -> Vec<String> {
         status(2, 120, 50.5, json!({"doors": {"fr": true}})),
         status(2, 180, 50.5, json!({"doors": {"fr": true}, "id": null})),
     ]);
+    // In the two weeks before, this hour had many more rows.
+    rows.extend(["2022-12-25", "2022-12-18"].into_iter().flat_map(|day| {
+        (0..100).map(move |second| {
+            let time = format!("{day}T08:{:02}:{:02}Z", second / 60, second % 60);
+            status(9, second, 50.5, json!({"timestamp_iso": time, "message_id": format!("{day}-{second}")}))
+        })
+    }));
     rows.extend([
         ev(2, 0, 101.0, 20.5, 61.5),
         ev(2, 30, 90.5, 30.5, 20.5),
@@ -143,5 +183,24 @@ pub fn unwell() -> Vec<String> {
     rows.extend([sensor(3, 0, 85.5, 101.0), row("sensor", "measurements", 3, 1, json!({"temperature": 4.5}))]);
     rows.extend([diagnostics(2, 3, &["P0420"]), diagnostics(3, 1, &["X9999"])]);
     rows.push(row("vehicle", "diagnostics", 4, 0, json!({"id": null, "dtc_count": 0})));
+    // Vehicle 5: the clock is of another year, or is cut to the minute.
+    rows.push(kinematic(5, 0, json!({"timestamp_iso": "2080-01-06T00:00:00Z"})));
+    rows.extend(
+        (0..8).map(|seq| kinematic(5, 60, json!({"message_id": "cut", "seq": seq, "speed": 72.0 + f64::from(seq)}))),
+    );
+    // Vehicle 7: the odometer goes back 10 km.
+    rows.extend([kinematic(7, 0, json!({"odometer": 100_000})), kinematic(7, 1, json!({"odometer": 90_000}))]);
+    // Vehicle 6: two of three seconds are missing, and what was measured in the others was kept on the device, sent
+    // twice, and has another row of the same second.
+    for second in (0..600).step_by(3) {
+        let kept = |seq: u64| kinematic(6, second, json!({"buffered": true, "seq": seq}));
+        rows.extend([kept(0), kept(0), kept(1)]);
+    }
+    // One command has no answer, one a late one, and of one and its answer nobody knows whose they are.
+    rows.extend(requests(2, &Value::Null));
+    rows.extend(requests(3, &json!({"result": "SUCCESS", "messaged_at": "2023-01-01T09:03:31Z"})));
+    rows.extend(requests(4, &json!({"result": "SUCCESS", "id": null})));
+    rows.push(request("vehicle", "control", "command", 4, json!({"id": null})));
+    rows.push(request("blackbox", "upload", "command", 4, json!({"id": null})));
     lines(&rows)
 }

@@ -1,6 +1,9 @@
 //! `fms-sql quality`: the checks of `deploy/quality` on lakes with and without what they look for.
 
+mod bucket;
 mod fleet;
+mod history;
+mod judged;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -89,7 +92,8 @@ fn the_query_of_a_check_shows_its_bad_rows_and_masks_what_nobody_may_see() {
     for verdict in verdicts(lake.path()) {
         let Some(query) = verdict["query"].as_str() else { continue };
         // The parameters of a query that a person wrote.
-        let query = query.replace("$from", "'2023-01-01'").replace("$to", "'2023-01-01'");
+        let query =
+            query.replace("$today", "'2023-01-02'").replace("$from", "'2023-01-01'").replace("$to", "'2023-01-01'");
         let output = Command::new(env!("CARGO_BIN_EXE_fms-sql"))
             .args(["--format", "json", "--lake"])
             .arg(lake.path())
@@ -146,7 +150,11 @@ fn the_exit_status_tells_a_failure_from_a_check_that_could_not_run() {
     assert_eq!(status("  - {name: a, row_count: {max: 1}}\n", &[]), Some(1));
     assert_eq!(status("  - {name: a, holds: nothing > 1}\n", &[]), Some(2));
     assert_eq!(status(warning, &[]), Some(0));
-    assert_eq!(status(warning, &["--fail-on", "warning"]), Some(1));
+    assert_eq!(status(warning, &["--severity", "warning"]), Some(1));
+    let warns = "  - {name: a, row_count: {max: 1}, warn: 1}\n";
+    assert_eq!(status(warns, &[]), Some(0));
+    assert_eq!(status(warns, &["--fail-on", "warn"]), Some(1));
+    assert_eq!(status("  - {name: a, holds: nothing > 1}\n", &["--fail-on", "warn"]), Some(2));
 }
 
 #[test]
@@ -166,7 +174,7 @@ fn days_without_rows_and_rows_that_are_not_settled_are_not_looked_at() {
     };
     let day = totals(&of(&[]));
     assert!(day[0] > 0 && day[1] == 0, "{day:?}");
-    assert_eq!(totals(&of(&["--from", "2022-12-01", "--to", "2022-12-31"])), [0, 0]);
+    assert_eq!(totals(&of(&["--from", "2022-11-01", "--to", "2022-11-30"])), [0, 0]);
 }
 
 #[test]
@@ -187,4 +195,105 @@ fn mistakes_are_explained_and_nothing_is_run() {
         assert_eq!(ran.status, Some(2), "{}", ran.error);
         assert!(ran.error.contains(says), "{}", ran.error);
     }
+}
+
+/// A run writes every report that is asked for, and a form that is none is named.
+#[test]
+fn a_run_writes_as_many_reports_as_it_is_asked_for() {
+    let lake = lake(&fleet::well());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = suite("  - {name: a, row_count: {min: 1}}\n");
+    let path = file.path().to_str().expect("a path").to_owned();
+    let report = |format: &str| format!("--report={format}={}", folder.path().join(format).display());
+    let formats = ["dbt", "html", "json", "junit", "openlineage", "prometheus", "text"];
+    let mut arguments = vec![path];
+    arguments.extend(formats.map(report));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let ran = quality(lake.path(), &arguments);
+    assert_eq!((ran.status, ran.error.as_str()), (Some(0), ""));
+    for format in formats {
+        let text = fs::read_to_string(folder.path().join(format)).expect(format);
+        assert!(text.contains("vehicle_status_report"), "{format}: {text}");
+    }
+    let ran = quality(lake.path(), &["--report", "pdf=a"]);
+    assert!(ran.status == Some(2) && ran.error.contains("there is no format `pdf`"), "{}", ran.error);
+}
+
+/// A signal ends a run with the status of one that could not run, and leaves no temporary file behind.
+#[test]
+fn a_run_that_is_stopped_leaves_nothing_behind() {
+    let lake = lake(&fleet::well());
+    let kept = tempfile::tempdir().expect("a folder");
+    // A check whose query takes much longer than a signal.
+    let rows = "vehicle_kinematic_report";
+    let endless =
+        format!("select a.id from {rows} a, {rows} b, {rows} c, {rows} d where a.speed + b.speed + c.speed < d.id");
+    let file = suite(&format!("  - {{name: endless, sql: \"{endless}\"}}\n"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fms-sql"));
+    command.args(["quality", "run", "--now", "2023-01-02T02:00:00Z", "--lake"]).arg(lake.path());
+    command.arg(file.path()).arg("--bad-rows").arg(kept.path()).env("TMPDIR", kept.path());
+    command.env("RUST_LOG", "fms_quality=info").stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("fms-sql starts");
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("an id"));
+    // It says so when it listens for signals.
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().expect("standard error")));
+    let first = lines.next().expect("a line").expect("a line");
+    assert!(first.contains("checks are run"), "{first}");
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("a signal");
+    let rest: Vec<String> = lines.map(|line| line.expect("a line")).collect();
+    assert_eq!(child.wait().expect("ended").code(), Some(2));
+    assert!(rest.concat().contains("it was stopped by a signal"), "{rest:?}");
+    let left: Vec<_> = fs::read_dir(kept.path()).expect("the folder").collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// What is proposed for a table passes on the rows by which it was proposed.
+#[test]
+fn a_proposed_suite_passes_on_the_rows_it_was_proposed_by() {
+    let lake = lake(&fleet::well());
+    let root = lake.path().to_str().expect("a path");
+    let profile = |table: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fms-sql"));
+        command.args(["quality", "profile", table, "--owner", "fleet@example.com", "--lake", root]);
+        let output = command.args(["--now", "2023-01-02T02:00:00Z"]).args(arguments).output().expect("fms-sql starts");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (status, proposed, error) = profile("vehicle_status_report", &[]);
+    assert_eq!((status, error.as_str()), (Some(0), ""));
+    assert_snapshot!(proposed);
+    let file = tempfile::Builder::new().suffix(".yml").tempfile().expect("a file");
+    fs::write(file.path(), proposed).expect("written");
+    let ran = quality(lake.path(), &[file.path().to_str().expect("a path")]);
+    assert_eq!(ran.status, Some(0), "{}{}", ran.output, ran.error);
+
+    let (status, _, error) = profile("vehicles", &[]);
+    assert!(status == Some(2) && error.contains("there is no table `vehicles`"), "{error}");
+    let (status, _, error) = profile("vehicle_status_report", &["--from", "2022-01-01"]);
+    assert!(status == Some(2) && error.contains("has no rows from 2022-01-01"), "{error}");
+}
+
+#[test]
+fn rules_of_other_tools_become_files_that_run() {
+    let lake = lake(&fleet::well());
+    let folder = tempfile::tempdir().expect("a folder");
+    let (rules, out) = (folder.path().join("rules"), folder.path().join("checks"));
+    let import = |text: &str, arguments: &[&str]| {
+        fs::write(&rules, text).expect("written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fms-sql"));
+        command.args(["quality", "import", "--owner", "fleet@example.com", "--out"]).arg(&out).arg(&rules);
+        let output = command.args(arguments).output().expect("fms-sql starts");
+        (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let dqdl = "Rules = [ IsComplete \"id\", ColumnValues \"fuel_level\" between 0 and 100, Entropy \"id\" > 1 ]";
+    let (status, error) = import(dqdl, &["--of", "dqdl", "--table", "vehicle_status_report"]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("not taken: Entropy \"id\" > 1: no kind of check here is the same"), "{error}");
+    let dbt = "models: [{name: vehicle_tire_report, columns: [{name: pressure, tests: [not_null]}]}]";
+    assert_eq!(import(dbt, &["--of", "dbt"]), (Some(0), String::new()));
+    let (status, error) = import(dbt, &["--of", "dbt"]);
+    assert!(status == Some(2) && error.contains("a file that is there is not replaced"), "{error}");
+    let ran = quality(lake.path(), &[out.to_str().expect("a path")]);
+    assert_eq!(ran.status, Some(0), "{}", ran.error);
+    assert_snapshot!(ran.output);
 }

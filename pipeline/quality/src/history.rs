@@ -1,0 +1,175 @@
+//! The verdicts of all runs, as the table `quality_results` of the lake: each run adds a file of its own, as a raw object
+//! does, so that two runs at once lose nothing.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use datafusion::arrow::array::AsArray as _;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+use fms_lake::{Bucket, Files, Folder, Object, S3Url, Settings, Spool, Storage, TimeZone, convert_object};
+use fms_query::program::retry;
+use fms_query::{Definition, Lake, Planned, Query};
+use futures_util::TryStreamExt as _;
+use jiff::civil::Date;
+use serde_json::{Value, json};
+
+use crate::verdict::Verdict;
+use crate::version::Version;
+
+/// The table.
+pub(crate) const TABLE: &str = "quality_results";
+
+/// Where the history is.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// A lake in a folder.
+    Folder(PathBuf),
+    /// A lake in S3.
+    Bucket(S3Url),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("s3://") { text.parse().map(Self::Bucket) } else { Ok(Self::Folder(text.into())) }
+    }
+}
+
+/// A place, with what it takes to write there.
+pub(crate) enum History {
+    /// A lake in a folder, into which one process at a time may write.
+    Folder(PathBuf),
+    /// A lake in S3: the bucket's name, the files below its prefix, and the lake.
+    Bucket(S3Url, Box<(Files, Bucket)>),
+}
+
+impl History {
+    /// Opens a place. A lake in S3 needs the name of its database, and the configuration of AWS.
+    ///
+    /// # Errors
+    ///
+    /// The place is in S3, but no database is named.
+    pub fn open(place: &Place, database: Option<&str>, runtime: &tokio::runtime::Handle) -> anyhow::Result<Self> {
+        Ok(match place {
+            Place::Folder(folder) => Self::Folder(folder.clone()),
+            Place::Bucket(url) => {
+                let database = database.context("--history in S3 needs --database, which gets its table")?;
+                let (aws, retry) = (fms_aws::load(runtime), retry("fms quality"));
+                let files = Files::new(&aws, url, retry.clone(), Storage::default());
+                Self::Bucket(url.clone(), Box::new((files, Bucket::new(&aws, url, database, retry))))
+            }
+        })
+    }
+
+    /// Adds the verdicts of a run, each with the version of what it is about.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be stored. What of them is stored already will not be stored again by another attempt.
+    pub async fn add(&self, verdicts: &[(Verdict, Option<Version>)]) -> anyhow::Result<()> {
+        let Some((first, _)) = verdicts.first() else { return Ok(()) };
+        let rows: Vec<u8> = verdicts.iter().flat_map(|(verdict, version)| row(verdict, version.as_ref())).collect();
+        let path = format!("quality/{}-{:016x}.json", first.ran_at, RandomState::new().hash_one(0));
+        let settings = Settings {
+            table_fields: vec!["object".to_owned(), "type".to_owned()],
+            time_field: "ran_at".to_owned(),
+            zone: TimeZone::UTC,
+            sort_fields: vec!["table_name".to_owned(), "check_name".to_owned()],
+            ..Settings::default()
+        };
+        let report = match self {
+            Self::Folder(root) => {
+                std::fs::create_dir_all(root)
+                    .with_context(|| format!("cannot create the folder {}", root.display()))?;
+                let path_of_lock = root.join(".quality-history.lock");
+                let lock = File::create(&path_of_lock)
+                    .and_then(|lock| lock.lock().map(|()| lock))
+                    .with_context(|| format!("cannot lock {}", path_of_lock.display()))?;
+                let object = Object { bucket: "quality".into(), key: path, version_id: None };
+                let report = convert_object(&settings, &object, || Ok(rows.as_slice()), &mut Folder::new(root))
+                    .with_context(|| format!("cannot add the verdicts to {TABLE} in {}", root.display()))?;
+                drop(lock);
+                report
+            }
+            Self::Bucket(url, store) => {
+                let (files, bucket) = &**store;
+                let stored = files.url(&path);
+                let mut body = Spool::new();
+                body.write_all(&rows).context("cannot hold the verdicts")?;
+                files.put(&path, &mut body).await.with_context(|| format!("cannot write {stored}"))?;
+                let key = stored.strip_prefix(&format!("s3://{}/", url.bucket)).unwrap_or(&path).to_owned();
+                let object = Object { bucket: url.bucket.clone(), key, version_id: None };
+                let report = bucket.convert_current(&Arc::new(settings), &object).await;
+                let report = report.with_context(|| {
+                    format!("cannot add the verdicts to {TABLE}; they are in {stored}, which `fms lake convert` takes")
+                })?;
+                report.unwrap_or_default()
+            }
+        };
+        let held: u64 = verdicts.len() as u64 - report.rows.min(verdicts.len() as u64);
+        if held > 0 {
+            bail!("{held} verdicts do not fit the table {TABLE}; `fms lake quarantine list` says why");
+        }
+        Ok(())
+    }
+}
+
+/// A verdict as a line of the raw object. Names that mean something in SQL have others.
+fn row(verdict: &Verdict, version: Option<&Version>) -> Vec<u8> {
+    let Verdict { table, check, kind, outcome, severity, owner, from, to, .. } = verdict;
+    let line = json!({
+        "object": "quality", "type": "results", "ran_at": verdict.ran_at, "table_name": table, "check_name": check,
+        "kind": kind, "outcome": outcome.name(), "severity": severity.name(), "owner": owner, "from_day": from,
+        "to_day": to, "expected": verdict.expected, "observed": verdict.observed, "total": verdict.total,
+        "bad": verdict.bad, "version": version.map(ToString::to_string),
+        "query": verdict.query.as_deref().map(Value::from),
+    });
+    let mut line = line.to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+/// Which version of a table's day the last verdicts are about. Days of which a check could not run are left out.
+///
+/// # Errors
+///
+/// The history cannot be read.
+pub(crate) async fn checked(lake: &Lake) -> anyhow::Result<BTreeMap<(String, Date), Version>> {
+    let table = lake.table(TABLE).await?;
+    let has_versions = |table: &Definition| table.columns.iter().any(|column| column.name == "version");
+    if !table.as_ref().is_some_and(has_versions) {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!(
+        "select table_name, from_day, version, bool_or(outcome = 'error') as is_unknown from {TABLE} \
+         where from_day = to_day and version is not null group by table_name, from_day, version, ran_at order by ran_at"
+    );
+    let read = async {
+        let planned = Planned::new(lake, &Query { sql, ..Query::default() }).await?;
+        let mut rows = planned.start()?;
+        let mut checked = BTreeMap::new();
+        while let Some(batch) = rows.try_next().await? {
+            let texts = (0..3).map(|at| cast(batch.column(at), &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
+            let [tables, days, versions] = [0, 1, 2].map(|at| texts[at].as_string::<i32>());
+            let unknown = batch.column(3).as_boolean();
+            for row in 0..batch.num_rows() {
+                let key = (tables.value(row).to_owned(), days.value(row).parse::<Date>()?);
+                if unknown.value(row) {
+                    checked.remove(&key);
+                } else {
+                    checked.insert(key, Version::from(versions.value(row)));
+                }
+            }
+        }
+        anyhow::Ok(checked)
+    };
+    read.await.with_context(|| format!("cannot read the table {TABLE}"))
+}
