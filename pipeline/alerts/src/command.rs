@@ -50,7 +50,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct StateOf {
-    /// Where the state is kept: a file, or an object such as s3://bucket/alerts.json.
+    /// Where the state is kept: a file, or an object such as `s3://bucket/alerts.json`.
     #[arg(long, env = "FMS_ALERTS_STATE", value_name = "PLACE")]
     state: Place,
 }

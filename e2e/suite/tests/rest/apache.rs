@@ -11,7 +11,7 @@ use super::calls::ask;
 const IMAGE: &str = "apache/kafka:4.3.1";
 
 /// How long the broker and the worker may take to start, which two virtual machines do one after the other.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// The sink's source.
 const SINK: &str = include_str!("NullSink.java");
@@ -51,7 +51,7 @@ impl Apache {
             "/opt/kafka/bin/connect-standalone.sh /tmp/connect.properties > /tmp/connect.log 2>&1",
         ])?;
         let published = docker(&["port", &apache.container, "8083"])?;
-        apache.address = published.lines().next().unwrap_or_default().trim().to_owned();
+        published.lines().next().unwrap_or_default().trim().clone_into(&mut apache.address);
         apache.wait("Kafka Connect", |apache| match ask(&apache.address, "GET", "/connectors", "") {
             Ok((200, _)) => Ok(()),
             Ok((status, _)) => Err(format!("status {status}")),
@@ -61,7 +61,7 @@ impl Apache {
     }
 
     /// A configuration that is right. Without `table`, it lacks a key that is required.
-    pub fn config(&self) -> Value {
+    pub fn config() -> Value {
         json!({"connector.class": "NullSink", "topics": "t", "table": "x"})
     }
 

@@ -19,7 +19,7 @@ const COMPARED: [&str; 9] = ["state", "type", "error_code", "name", "connector",
 pub fn ask(address: &str, method: &str, path: &str, body: &str) -> Result<(u16, Value), String> {
     let failed = |error: std::io::Error| format!("{method} {path}: {error}");
     let mut stream = TcpStream::connect(address).map_err(failed)?;
-    stream.set_read_timeout(Some(Duration::from_secs(120))).map_err(failed)?;
+    stream.set_read_timeout(Some(Duration::from_mins(2))).map_err(failed)?;
     let length = body.len();
     write!(
         stream,

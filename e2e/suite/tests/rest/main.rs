@@ -53,7 +53,7 @@ fn parity() -> Result<(), Failed> {
     let worker = Worker::start()?;
     let apache = Apache::start()?;
     let ours = calls::made(&worker.address, &worker.config())?;
-    let real = calls::made(&apache.address, &apache.config())?;
+    let real = calls::made(&apache.address, &Apache::config())?;
     let known: Known = toml::from_str(include_str!("differences.toml"))?;
     println!("{} calls, {} known differences", real.count(), known.len());
     let problems = compare(&ours, &real, &known);

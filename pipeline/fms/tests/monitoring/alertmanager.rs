@@ -53,7 +53,7 @@ fn a_failed_check_reaches_its_owner_and_so_does_its_end() {
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [format!("127.0.0.1:{port}")]}]}]},
     });
     let Some((prometheus, _)) = prometheus(folder.path(), &[("fms-quality", quality.port())], more) else { return };
-    let post = |title: &str| {
+    let titled = |title: &str| {
         until(
             &format!("message with the title {title}"),
             || format!("{:?}\n{}\n{}", slack.posts(), alertmanager.said(), prometheus.said()),
@@ -65,14 +65,14 @@ fn a_failed_check_reaches_its_owner_and_so_does_its_end() {
         )
     };
     quality.show(&outcome(2));
-    let fired = post("1 firing: workshop@example.com vehicle_tire_report");
+    let fired = titled("1 firing: workshop@example.com vehicle_tire_report");
     let text = fired["attachments"][0]["text"].as_str().expect("a text");
     assert!(text.contains("For workshop@example.com"), "{text}");
     assert!(text.contains("The check \"pressure\" of the table vehicle_tire_report failed"), "{text}");
     assert!(text.contains("docs/runbook.md#fmsqualityfailed"), "{text}");
     assert_eq!(fired["attachments"][0]["color"], "warning");
     quality.show(&outcome(0));
-    let resolved = post("Resolved: workshop@example.com vehicle_tire_report");
+    let resolved = titled("Resolved: workshop@example.com vehicle_tire_report");
     assert_eq!(resolved["attachments"][0]["color"], "good");
 }
 

@@ -145,7 +145,8 @@ pub(super) struct RunChecks {
     /// Keep all bad rows of each check in a file of this folder, as JSON lines. Columns that `mask` names are null there.
     #[arg(long, value_name = "FOLDER")]
     pub bad_rows: Option<PathBuf>,
-    /// Add the verdicts to the table `quality_results` of this lake: a folder, or s3://bucket/prefix with --database.
+    /// Add the verdicts to the table `quality_results` of this lake: a folder, or `s3://bucket/prefix` with
+    /// --database.
     #[arg(long, env = "FMS_QUALITY_HISTORY", value_name = "PLACE")]
     pub history: Option<Place>,
     /// Check only the days, one by one, whose files are others than when they were checked last, or of which a check could

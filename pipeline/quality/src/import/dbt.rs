@@ -54,9 +54,9 @@ struct Column {
 /// # Errors
 ///
 /// The text is no such file, or has no test.
-pub(crate) fn suites(text: &str, owner: &str) -> anyhow::Result<Vec<WrittenSuite>> {
+pub(crate) fn suites(yaml: &str, owner: &str) -> anyhow::Result<Vec<WrittenSuite>> {
     let File { models, seeds, snapshots, sources } =
-        serde_norway::from_str(text).context("it is no schema.yml of dbt")?;
+        serde_norway::from_str(yaml).context("it is no schema.yml of dbt")?;
     let tables = sources.into_iter().flat_map(|source| source.tables);
     let mut suites = Vec::new();
     for model in models.into_iter().chain(seeds).chain(snapshots).chain(tables) {
@@ -72,8 +72,8 @@ pub(crate) fn suites(text: &str, owner: &str) -> anyhow::Result<Vec<WrittenSuite
             tests.map(|test| (Some(column.name.as_str()), test))
         });
         let of_table = model.tests.iter().chain(&model.data_tests).map(|test| (None, test));
-        for (column, test) in of_columns.chain(of_table) {
-            let test = Test::of(test);
+        for (column, written) in of_columns.chain(of_table) {
+            let test = Test::of(written);
             match test.check(column) {
                 Ok(check) => suite.checks.push(check),
                 Err(why) => {
@@ -169,7 +169,7 @@ impl Test {
         let mut check = WrittenCheck::new(format!("{}{of}", self.name), kind, arguments);
         check.more = self.configuration()?;
         if let Some(description) = self.arguments.get("description").and_then(Value::as_str) {
-            check.description = description.trim().to_owned();
+            description.trim().clone_into(&mut check.description);
         }
         Ok(check)
     }

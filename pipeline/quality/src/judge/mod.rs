@@ -83,12 +83,11 @@ pub(crate) async fn judge(judged: Judged<'_>) -> anyhow::Result<Vec<Judgement>> 
     }
     ensure!(!checks.is_empty(), "no check that is chosen has a tag such as `{TAG}jump`, so there is nothing to judge");
     let temporary = tempfile::tempdir().context("cannot create a folder for the lake")?;
-    let root: PathBuf = match judged.lake {
-        Some(folder) => folder.to_owned(),
-        None => {
-            lake::make(judged.expectation, judged.zone, temporary.path())?;
-            temporary.path().to_owned()
-        }
+    let root: PathBuf = if let Some(folder) = judged.lake {
+        folder.to_owned()
+    } else {
+        lake::make(judged.expectation, judged.zone, temporary.path())?;
+        temporary.path().to_owned()
     };
     let held = found::quarantine(&root)?;
     // What changed with the firmware is wrong where it keeps rows out of their table.
@@ -101,7 +100,9 @@ pub(crate) async fn judge(judged: Judged<'_>) -> anyhow::Result<Vec<Judgement>> 
     let mut score = Score::default();
     score.quarantine(&truth, &held, drifted);
     for (table, rows) in &held {
-        rows.iter().for_each(|row| truth.remove(table, *row));
+        for row in rows {
+            truth.remove(table, *row);
+        }
     }
     let time = EventTime { column: "timestamp_iso".to_owned(), zone: Some(judged.zone.clone()) };
     let lake = Lake::in_folder(&root, "lake", time)?;
@@ -110,7 +111,7 @@ pub(crate) async fn judge(judged: Judged<'_>) -> anyhow::Result<Vec<Judgement>> 
         let found = found::rows(&lake, (suite, index), (days, now), judged.memory).await;
         let check = &suite.checks[index].name;
         let found = found.with_context(|| format!("the check `{check}` of {} could not run", suite.table))?;
-        score.check((suite, index), faults, found, &truth);
+        score.check((suite, index), faults, &found, &truth);
     }
     Ok(score.judgements(&truth))
 }

@@ -62,7 +62,7 @@ pub(super) struct Score(BTreeMap<Fault, OfFault>);
 
 impl Score {
     /// Adds what a check has reported.
-    pub fn check(&mut self, (suite, index): (&Suite, usize), faults: Faults, found: Found, truth: &Truth) {
+    pub fn check(&mut self, (suite, index): (&Suite, usize), faults: Faults, found: &Found, truth: &Truth) {
         let known = truth.faults(&suite.table, found.unit);
         let has_one = |key: &&Key| known.get(*key).is_some_and(|of| !of.intersection(faults).is_empty());
         let (reported, right) = (found.keys.len() as u64, found.keys.iter().filter(has_one).count() as u64);

@@ -66,7 +66,7 @@ impl Receiver {
             for stream in listener.incoming() {
                 let receiver = serving.clone();
                 // A client that is killed closes its connection.
-                thread::spawn(move || receiver.serve(stream.expect("a connection")));
+                thread::spawn(move || receiver.serve(&stream.expect("a connection")));
             }
         });
         receiver
@@ -122,8 +122,8 @@ impl Receiver {
         self.lock().last.clear();
     }
 
-    fn serve(&self, stream: TcpStream) {
-        let Some((head, body)) = request(&stream) else { return };
+    fn serve(&self, stream: &TcpStream) {
+        let Some((head, body)) = request(stream) else { return };
         let trick = if head.contains("users.lookupByEmail") { None } else { self.lock().tricks.pop_front() };
         let mut headers = String::new();
         let (status, answer) = match &trick {
@@ -155,7 +155,7 @@ impl Receiver {
         }
         // Nobody may be there any more.
         let _ = write!(
-            &stream,
+            { stream },
             "HTTP/1.1 {status} x\r\nContent-Length: {}\r\n{headers}Connection: close\r\n\r\n{answer}",
             answer.len()
         );

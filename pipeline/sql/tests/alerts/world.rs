@@ -106,7 +106,7 @@ impl World {
             Some(stack) => {
                 let objects = stack.objects("ops").expect("the bucket");
                 let Some((_, body)) = objects.into_iter().next() else { return Value::Null };
-                body.to_vec()
+                body.clone()
             }
             None => fs::read(self.path("state.json")).expect("a state"),
         };

@@ -77,7 +77,7 @@ fn diagnostics(id: u64, count: u64, codes: &[&str]) -> Value {
 
 /// A command, or the answer to one, a second after it was given. A command is good for 30 seconds.
 fn request(object: &str, kind: &str, command: &str, number: u64, fields: Value) -> Value {
-    let at = |second: u64| format!("2023-01-01T09:{:02}:{second:02}Z", number);
+    let at = |second: u64| format!("2023-01-01T09:{number:02}:{second:02}Z");
     let mut fields = fields;
     fields["command"] = command.into();
     fields["request_id"] = format!("REQ-{number}").into();

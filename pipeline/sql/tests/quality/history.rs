@@ -62,8 +62,8 @@ fn a_day_that_changed_after_its_verdict_is_checked_again() {
 
     // Late rows of a day.
     let object = Object { bucket: "raw".into(), key: "topics/late.json".into(), version_id: None };
-    let late = fleet::well().iter().find(|row| row.contains("\"status\"")).expect("a row").clone();
-    convert_object(&Settings::default(), &object, || Ok(late.as_bytes()), &mut Folder::new(lake.path()))
+    let row = fleet::well().iter().find(|row| row.contains("\"status\"")).expect("a row").clone();
+    convert_object(&Settings::default(), &object, || Ok(row.as_bytes()), &mut Folder::new(lake.path()))
         .expect("converted");
     assert_eq!(changed(file.path()), all[1]);
     assert!(changed(file.path()).is_empty());
@@ -72,7 +72,7 @@ fn a_day_that_changed_after_its_verdict_is_checked_again() {
     fs::write(file.path(), fs::read_to_string(file.path()).expect("a file") + "  - {name: no, holds: nothing > 1}\n")
         .expect("written");
     let object = Object { key: "topics/later.json".into(), ..object };
-    convert_object(&Settings::default(), &object, || Ok(late.as_bytes()), &mut Folder::new(lake.path()))
+    convert_object(&Settings::default(), &object, || Ok(row.as_bytes()), &mut Folder::new(lake.path()))
         .expect("converted");
     assert_eq!(changed(file.path()).len(), 3);
     assert_eq!(changed(file.path()).len(), 3);

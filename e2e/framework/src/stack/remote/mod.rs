@@ -9,7 +9,6 @@ mod queues;
 mod running;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -151,9 +150,13 @@ impl Remote {
 
     /// Lets the subject reach the broker through a relay, which can disturb this subject alone. It needs a single broker
     /// at an address of this machine; otherwise there is none.
+    #[cfg(feature = "docker")]
     pub(crate) fn relayed(mut self) -> Result<Self, StackError> {
         let Some(bootstrap) = self.environment.get_mut(BOOTSTRAP) else { return Ok(self) };
-        let broker = bootstrap.parse::<SocketAddr>().ok().filter(|broker| broker.ip() == Ipv4Addr::LOCALHOST);
+        let broker = bootstrap
+            .parse::<std::net::SocketAddr>()
+            .ok()
+            .filter(|broker| broker.ip() == std::net::Ipv4Addr::LOCALHOST);
         if let (Some(broker), Some(runtime)) = (broker, &self.runtime) {
             let relay = Relay::start(runtime.handle(), broker);
             let relay = relay.map_err(|error| StackError::new("starting a relay before Kafka", error))?;
