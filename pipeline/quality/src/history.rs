@@ -1,7 +1,7 @@
 //! The verdicts of all runs, as the table `quality_results` of the lake: each run adds a file of its own, as a raw object
 //! does, so that two runs at once lose nothing.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
@@ -137,16 +137,20 @@ fn row(verdict: &Verdict, version: Option<&Version>) -> Vec<u8> {
     line
 }
 
-/// Which version of a table's day the last verdicts are about. Days of which a check could not run are left out.
+/// A version of a table on a day.
+pub(crate) type OfDay = (String, Date, Version);
+
+/// The versions of tables' days of which there are verdicts, without those of which a check could not run. A clock that was
+/// set back makes no version look newer than the one that came after it.
 ///
 /// # Errors
 ///
 /// The history cannot be read.
-pub(crate) async fn checked(lake: &Lake) -> anyhow::Result<BTreeMap<(String, Date), Version>> {
+pub(crate) async fn checked(lake: &Lake) -> anyhow::Result<BTreeSet<OfDay>> {
     let table = lake.table(TABLE).await?;
     let has_versions = |table: &Definition| table.columns.iter().any(|column| column.name == "version");
     if !table.as_ref().is_some_and(has_versions) {
-        return Ok(BTreeMap::new());
+        return Ok(BTreeSet::new());
     }
     let sql = format!(
         "select table_name, from_day, version, bool_or(outcome = 'error') as is_unknown from {TABLE} \
@@ -155,17 +159,18 @@ pub(crate) async fn checked(lake: &Lake) -> anyhow::Result<BTreeMap<(String, Dat
     let read = async {
         let planned = Planned::new(lake, &Query { sql, ..Query::default() }).await?;
         let mut rows = planned.start()?;
-        let mut checked = BTreeMap::new();
+        let mut checked = BTreeSet::new();
         while let Some(batch) = rows.try_next().await? {
             let texts = (0..3).map(|at| cast(batch.column(at), &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
             let [tables, days, versions] = [0, 1, 2].map(|at| texts[at].as_string::<i32>());
             let unknown = batch.column(3).as_boolean();
             for row in 0..batch.num_rows() {
-                let key = (tables.value(row).to_owned(), days.value(row).parse::<Date>()?);
+                let (table, day) = (tables.value(row).to_owned(), days.value(row).parse()?);
+                let of_day = (table, day, Version::from(versions.value(row)));
                 if unknown.value(row) {
-                    checked.remove(&key);
+                    checked.remove(&of_day);
                 } else {
-                    checked.insert(key, Version::from(versions.value(row)));
+                    checked.insert(of_day);
                 }
             }
         }

@@ -12,7 +12,7 @@ use crate::statement::{DAY, Days};
 const DIGITS: usize = 16;
 
 /// The version of a table on some days.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(String);
 
 impl fmt::Display for Version {

@@ -48,7 +48,9 @@ pub fn trials() -> Vec<Trial> {
         }),
         Trial::test("a_request_that_no_broker_holds_is_named", || {
             for point in ["killed:kafka.Fetch:1", "killed:kafka.OffsetCommit:1@in"] {
-                project().under(point).run("").fails_with(&["disturbed nothing: the embedded broker can hold"])?;
+                project().under(point).run("").fails_with(&[
+                    "disturbed nothing: of the requests to Kafka, Produce and OffsetCommit can be held",
+                ])?;
             }
             project()
                 .under("killed:kafka.OffsetCommit:9")

@@ -144,8 +144,7 @@ async fn due<'s>(
         for day in days.from.series(1.day()).take_while(|day| *day <= days.to) {
             let days = Days { from: day, to: day, ..days };
             let version = Version::of(lake, &suite.table, days).await?;
-            let is_known = version.is_some() && checked.get(&(suite.table.clone(), day)) == version.as_ref();
-            if !is_known {
+            if version.is_none_or(|version| !checked.contains(&(suite.table.clone(), day, version))) {
                 due.push((suite, chosen, days));
             }
         }
