@@ -394,3 +394,16 @@ fn needs(fields: &[(String, NoValue)]) -> String {
     let fields: Vec<_> = fields.iter().map(|(field, lack)| format!("`{field}` ({lack})")).collect();
     format!("one of the fields {}", fields.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_number_of_json_is_has_a_hint_in_each_spelling() {
+        for text in ["NaN", "nan", "Infinity", "-Infinity", "+inf", "-Inf"] {
+            assert!(hint(&Excerpt::start_of(text)).contains("no NaN or infinity"), "{text}");
+        }
+        assert_eq!(hint(&Excerpt::start_of("null")), "");
+    }
+}

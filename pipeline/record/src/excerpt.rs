@@ -97,3 +97,23 @@ pub(crate) fn kind(json: &str) -> &'static str {
         _ => "a number",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_of_value_has_its_name() {
+        for (json, name) in [
+            ("{}", "an object"),
+            ("[]", "an array"),
+            ("\"{\"", "a string"),
+            ("true", "a boolean"),
+            ("false", "a boolean"),
+            ("null", "null"),
+            ("-1", "a number"),
+        ] {
+            assert_eq!(kind(json), name, "{json}");
+        }
+    }
+}
