@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use tracing::info;
 
-use super::herder::Herder;
+use super::herder::{Connectors, Herder};
 use super::operation::{OperationError, not_found};
 use crate::config::file::TargetState;
 use crate::kafka::{Committed, Group};
@@ -33,9 +33,7 @@ impl Herder {
     pub fn alter_offsets(&self, name: &str, offsets: &NewOffsets) -> Result<(), OperationError> {
         self.check_changes()?;
         let connectors = self.lock();
-        let connector = connectors.all.get(name).ok_or_else(|| not_found(name))?;
-        check_stopped(name, connector.target)?;
-        let group = group(name, &connector.checked.client, self)?;
+        let group = self.stopped_group(&connectors, name)?;
         let existing = group.partitions(&self.stopping).map_err(|problem| failed("changing", name, &problem))?;
         for (partition, offset) in offsets {
             if !existing.contains(partition) {
@@ -49,60 +47,59 @@ impl Herder {
                 )));
             }
         }
-        self.change(name, &group, |committed| offsets.contains_key(&committed.partition), offsets)
+        let committed = group.committed(&self.stopping).map_err(|problem| failed("changing", name, &problem))?;
+        change(name, &group, &committed, offsets)
     }
 
     /// Removes everything that the connector's group has committed, so that the connector begins anew.
     pub fn reset_offsets(&self, name: &str) -> Result<(), OperationError> {
         self.check_changes()?;
         let connectors = self.lock();
-        let connector = connectors.all.get(name).ok_or_else(|| not_found(name))?;
-        check_stopped(name, connector.target)?;
-        let group = group(name, &connector.checked.client, self)?;
+        let group = self.stopped_group(&connectors, name)?;
         let committed = group.committed(&self.stopping).map_err(|problem| failed("resetting", name, &problem))?;
-        let none = committed.into_iter().map(|committed| (committed.partition, None)).collect();
-        self.change(name, &group, |_| true, &none)
+        let none = committed.iter().map(|committed| (committed.partition.clone(), None)).collect();
+        change(name, &group, &committed, &none)
     }
 
-    /// Makes the change, unless one of the partitions that it concerns has an open intent.
-    fn change(
-        &self,
-        name: &str,
-        group: &Group,
-        concerns: impl Fn(&Committed) -> bool,
-        offsets: &NewOffsets,
-    ) -> Result<(), OperationError> {
-        let committed = group.committed(&self.stopping).map_err(|problem| failed("changing", name, &problem))?;
-        for committed in committed.iter().filter(|committed| concerns(committed)) {
-            let end = match intent::decode(&committed.metadata) {
-                Ok(None) => continue,
-                Ok(Some(intent)) => format!("a flush up to offset {} is not finished", intent.end),
-                Err(problem) => problem,
-            };
-            let (partition, offset) = (&committed.partition, committed.offset.unwrap_or_default());
-            return Err(OperationError::BadRequest(format!(
-                "the offset {offset} of {partition} cannot be changed: {end}, and some of its rows may be stored, so they \
-                 would be stored twice. Resume connector {name}, so that it finishes the flush, and stop it again. If it \
-                 cannot finish it, `kafka-consumer-groups --reset-offsets` discards the intent; a sink that names what it \
-                 writes by offsets (S3) then needs another place, such as another topics.dir"
-            )));
-        }
-        info!(connector = name, ?offsets, "the offsets of the connector's group are changed");
-        group.change(offsets).map_err(|error| match error.rdkafka_error_code() {
-            Some(Code::UnknownMemberId | Code::GroupSubscribedToTopic | Code::NonEmptyGroup | Code::UnknownGroup) => {
-                OperationError::Internal(format!(
-                    "Failed to alter consumer group offsets for connector {name}: the group connect-{name} still has \
-                     members: tasks that did not end in time, or other workers with this connector. Stop the connector \
-                     there too, and try again"
-                ))
-            }
-            _ => failed("changing", name, &error.to_string()),
-        })
+    /// The group of a connector that is stopped.
+    fn stopped_group(&self, connectors: &Connectors, name: &str) -> Result<Group, OperationError> {
+        let connector = connectors.all.get(name).ok_or_else(|| not_found(name))?;
+        check_stopped(name, connector.target)?;
+        group(name, &connector.checked.client, self)
     }
 
     fn group(&self, name: &str) -> Result<Group, OperationError> {
         group(name, &self.client(name)?, self)
     }
+}
+
+/// Makes the change, unless one of the partitions that it concerns has an open intent.
+fn change(name: &str, group: &Group, committed: &[Committed], offsets: &NewOffsets) -> Result<(), OperationError> {
+    for committed in committed.iter().filter(|committed| offsets.contains_key(&committed.partition)) {
+        let end = match intent::decode(&committed.metadata) {
+            Ok(None) => continue,
+            Ok(Some(intent)) => format!("a flush up to offset {} is not finished", intent.end),
+            Err(problem) => problem,
+        };
+        let (partition, offset) = (&committed.partition, committed.offset.unwrap_or_default());
+        return Err(OperationError::BadRequest(format!(
+            "the offset {offset} of {partition} cannot be changed: {end}, and some of its rows may be stored, so they \
+             would be stored twice. Resume connector {name}, so that it finishes the flush, and stop it again. If it \
+             cannot finish it, `kafka-consumer-groups --reset-offsets` discards the intent; a sink that names what it \
+             writes by offsets (S3) then needs another place, such as another topics.dir"
+        )));
+    }
+    info!(connector = name, ?offsets, "the offsets of the connector's group are changed");
+    group.change(offsets).map_err(|error| match error.rdkafka_error_code() {
+        Some(Code::UnknownMemberId | Code::GroupSubscribedToTopic | Code::NonEmptyGroup | Code::UnknownGroup) => {
+            OperationError::Internal(format!(
+                "Failed to alter consumer group offsets for connector {name}: the group connect-{name} still has \
+                 members: tasks that did not end in time, or other workers with this connector. Stop the connector \
+                 there too, and try again"
+            ))
+        }
+        _ => failed("changing", name, &error.to_string()),
+    })
 }
 
 fn group(name: &str, client: &rdkafka::ClientConfig, herder: &Herder) -> Result<Group, OperationError> {

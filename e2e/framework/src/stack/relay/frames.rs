@@ -50,12 +50,8 @@ impl Connection {
         mut broker: impl AsyncWrite + Unpin,
     ) -> io::Result<()> {
         loop {
-            let mut head = [0; 12];
-            if client.read_exact(&mut head[..4]).await.is_err() {
-                return Ok(());
-            }
-            client.read_exact(&mut head[4..]).await?;
-            let [l0, l1, l2, l3, k0, k1, _, _, number @ ..] = head;
+            let Some((head, rest)) = head::<12>(&mut client).await? else { return Ok(()) };
+            let [_, _, _, _, k0, k1, _, _, number @ ..] = head;
             let (key, number) = (i16::from_be_bytes([k0, k1]), i32::from_be_bytes(number));
             let then = match self.route.with_requests(|requests| requests.arrived(self.number, key)) {
                 Fate::Pass => WITH_ADDRESSES.contains(&key).then_some(Then::Readdress),
@@ -69,7 +65,6 @@ impl Connection {
             if let Some(then) = then {
                 self.with_answers(|answers| answers.insert(number, then));
             }
-            let rest = rest([l0, l1, l2, l3], head.len() - 4)?;
             broker.write_all(&head).await?;
             relay_rest(&mut client, &mut broker, rest).await?;
         }
@@ -82,13 +77,8 @@ impl Connection {
         mut client: impl AsyncWrite + Unpin,
     ) -> io::Result<()> {
         loop {
-            let mut head = [0; 8];
-            if broker.read_exact(&mut head[..4]).await.is_err() {
-                return Ok(());
-            }
-            broker.read_exact(&mut head[4..]).await?;
-            let [l0, l1, l2, l3, number @ ..] = head;
-            let rest = rest([l0, l1, l2, l3], head.len() - 4)?;
+            let Some((head, rest)) = head::<8>(&mut broker).await? else { return Ok(()) };
+            let [_, _, _, _, number @ ..] = head;
             match self.with_answers(|answers| answers.remove(&i32::from_be_bytes(number))) {
                 None => {
                     client.write_all(&head).await?;
@@ -115,6 +105,18 @@ impl Connection {
     fn with_answers<T>(&self, change: impl FnOnce(&mut HashMap<i32, Then>) -> T) -> T {
         change(&mut self.answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The first bytes of the next message, its length among them, and how many bytes follow. `None` if the connection was
+/// closed before it.
+async fn head<const N: usize>(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<([u8; N], usize)>> {
+    let (mut head, mut length) = ([0; N], [0; 4]);
+    if from.read_exact(&mut length).await.is_err() {
+        return Ok(None);
+    }
+    head[..4].copy_from_slice(&length);
+    from.read_exact(&mut head[4..]).await?;
+    Ok(Some((head, rest(length, N - 4)?)))
 }
 
 /// How many bytes follow the first `read` bytes after the length.
