@@ -103,6 +103,11 @@ fn decimal(text: &str) -> Option<(bool, Vec<u8>, i64)> {
     Some((unsigned.len() < text.len() && !is_zero, digits, if is_zero { 0 } else { power }))
 }
 
+/// Whether a JSON number is written as an integer: without decimals, even zeros, and without an exponent.
+pub(crate) fn is_integer(number: &str) -> bool {
+    !number.contains('.') && !has_exponent(number)
+}
+
 /// Whether a JSON value is an integer that every type of numbers holds, by how it is written.
 pub(crate) fn is_short_integer(value: &str) -> bool {
     value.len() <= DOUBLE_DIGITS && value.strip_prefix('-').unwrap_or(value).bytes().all(|byte| byte.is_ascii_digit())

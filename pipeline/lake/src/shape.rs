@@ -67,6 +67,8 @@ impl Shape {
                 instant.map_or(Self::Text, |instant| Self::Timestamp { original: instant.says_more(zone) })
             }
             Some(_) => match (number::integer(value), number::double(value)) {
+                // Whoever writes 0.0 will write 12.5 as well.
+                (_, Some(_)) if !number::is_integer(value) => Self::Number,
                 (Some(_), double) => Self::Integer { in_double: double.is_some() },
                 (None, Some(_)) => Self::Number,
                 (None, None) => Self::Text,
@@ -319,7 +321,9 @@ mod tests {
             (&["true"][..], "a:boolean"),
             (&["1", "-2"], "a:bigint"),
             (&["1", "2.5"], "a:double"),
-            (&["1.0"], "a:bigint"),
+            (&["1.0"], "a:double"),
+            (&["1", "2e0"], "a:double"),
+            (&["9007199254740993.0"], "a:bigint"),
             (&["9007199254740993"], "a:bigint"),
             (&["9007199254740993", "0.5"], "a:string"),
             (&["9223372036854775808"], "a:double"),

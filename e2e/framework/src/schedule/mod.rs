@@ -144,18 +144,12 @@ impl Schedule {
     /// Whether a pipeline that puts messages into objects puts them into the same ones as in an undisturbed run.
     pub(crate) fn keeps_objects(&self) -> bool {
         match self {
-            Self::Plain
-            | Self::Restarted(None)
-            | Self::Killed(_)
-            | Self::Throttled
-            | Self::Flaky
-            | Self::Slow
-            | Self::Denied => true,
+            Self::Plain | Self::Killed(_) | Self::Throttled | Self::Flaky | Self::Slow | Self::Denied => true,
             Self::Twice
             | Self::Reordered(_)
             | Self::OneByOne
             | Self::Partitions(_)
-            | Self::Restarted(Some(_))
+            | Self::Restarted(_)
             | Self::BrokerDown
             | Self::CommitLost
             | Self::LeaderChange
