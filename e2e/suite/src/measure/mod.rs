@@ -142,7 +142,7 @@ fn empty_stack(case: &Case) -> Result<(Embedded, BTreeMap<String, String>), Stri
     let stack = Embedded::start().map_err(|error| error.to_string())?;
     stack.provide(&case.settings.resources).map_err(|error| error.to_string())?;
     let mut environment = stack.environment();
-    environment.extend(case.settings.env.clone());
+    environment.extend(case.settings.within("").env);
     Ok((stack, environment))
 }
 
