@@ -1,6 +1,6 @@
 //! Apache Kafka Connect in a container, standalone, beside a broker of its own, with a sink that forgets its records.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -113,12 +113,22 @@ impl Drop for Apache {
     }
 }
 
+/// Copies the libraries of Apache Kafka into a folder, and gives that of the distribution.
+pub fn distribution(folder: &Path) -> Result<PathBuf, String> {
+    let kafka = folder.join("kafka");
+    std::fs::create_dir(&kafka).map_err(|error| format!("creating {}: {error}", kafka.display()))?;
+    let container = docker(&["create", IMAGE])?.trim().to_owned();
+    let copied = docker(&["cp", &format!("{container}:/opt/kafka/libs"), &kafka.to_string_lossy()]);
+    docker(&["rm", "--volumes", &container])?;
+    copied.map(|_| kafka)
+}
+
 fn docker(arguments: &[&str]) -> Result<String, String> {
     run(Command::new("docker").args(arguments))
 }
 
 /// The output of a program that has to end well.
-fn run(command: &mut Command) -> Result<String, String> {
+pub fn run(command: &mut Command) -> Result<String, String> {
     let Output { status, stdout, stderr } = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if status.success() {
         return Ok(String::from_utf8_lossy(&stdout).into_owned());

@@ -1,7 +1,8 @@
 //! The worker answers REST as Kafka Connect does: the same calls are made to it and to Apache Kafka Connect, and the
-//! shapes of the answers are compared; and a client that was written for Kafka Connect operates it.
+//! shapes of the answers are compared; and a client that was written for Kafka Connect operates it. Apache Kafka Connect
+//! is also tested as a pipeline, as the worker is.
 //!
-//! The comparison needs Docker, and `javac` for a sink that Apache Kafka Connect can be asked about, because it has none
+//! What involves Apache Kafka Connect needs Docker, and `javac` for a sink that Apache Kafka Connect can be asked about, because it has none
 //! of its own. The answers of the worker are also under a snapshot, which needs neither.
 
 #[path = "../services/answers.rs"]
@@ -11,6 +12,7 @@ mod apache;
 mod calls;
 mod client;
 mod offsets;
+mod subject;
 mod worker;
 
 use std::process::ExitCode;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
             Trial::test("the_client_of_others_operates_the_worker", client::operates),
             Trial::test("kafka_connect_answers_alike", parity).with_ignored_flag(!asked),
             Trial::test("offsets_are_changed_and_removed_at_a_real_broker", offsets::changed).with_ignored_flag(!asked),
+            Trial::test("kafka_connect_is_tested_as_a_pipeline", subject::killed).with_ignored_flag(!asked),
         ];
         libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
     })
