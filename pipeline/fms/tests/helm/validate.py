@@ -1,0 +1,49 @@
+"""Validates the objects on standard input, documents of YAML, by the schemas of Kubernetes, KEDA and the operator of
+Prometheus. Prints how many of each kind were valid, and ends with an error for the first that is not."""
+
+import collections
+import sys
+
+import kubernetes_validate
+import yaml
+from cloudcoil.models.keda.v1alpha1 import ScaledObject
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
+
+# The oldest and the newest version of Kubernetes that the chart is for.
+VERSIONS = ["1.29", "1.37"]
+MODELS = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
+
+
+def missing(given, kept, path):
+    """The first thing of `given` that a model did not keep, for it leaves out what it does not know."""
+    if isinstance(given, dict):
+        for key, value in given.items():
+            if key not in kept:
+                return f"{path}.{key}"
+            if found := missing(value, kept[key], f"{path}.{key}"):
+                return found
+    if isinstance(given, list):
+        for at, value in enumerate(given):
+            if found := missing(value, kept[at], f"{path}[{at}]"):
+                return found
+    return None
+
+
+counts = collections.Counter()
+for document in filter(None, yaml.safe_load_all(sys.stdin)):
+    kind = document["kind"]
+    name = f"{kind} {document['metadata']['name']}"
+    if model := MODELS.get(kind):
+        kept = model.model_validate(document).model_dump(mode="json", by_alias=True, exclude_unset=True)
+        if found := missing(document["spec"], kept["spec"], "spec"):
+            sys.exit(f"{name} has {found}, which is not known")
+    else:
+        for version in VERSIONS:
+            try:
+                kubernetes_validate.validate(document, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                path = ".".join(str(part) for part in error.path)
+                sys.exit(f"{name} is not valid in Kubernetes {version}: {path}: {error.message}")
+    counts[kind] += 1
+for kind, count in sorted(counts.items()):
+    print(f"{count} {kind}")
