@@ -46,19 +46,14 @@ fn the_objects_are_those_that_were_approved() {
                 }
                 _ => {}
             }
+            let annotations = object.get_mut("spec").and_then(|spec| spec.get_mut("template"));
+            if let Some(annotations) = annotations.and_then(|template| template["metadata"].get_mut("annotations")) {
+                annotations["checksum/config"] = "CHECKSUM".into();
+            }
             all += &format!("---\n{}", serde_norway::to_string(object).expect("YAML"));
         }
-        let version = env!("CARGO_PKG_VERSION");
-        let mut settings = insta::Settings::clone_current();
-        settings.add_filter(&regex_of(version), "VERSION");
-        settings.add_filter("checksum/config: [0-9a-f]{64}", "checksum/config: CHECKSUM");
-        settings.bind(|| assert_snapshot!(values, all));
+        assert_snapshot!(values, all.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
     }
-}
-
-/// A pattern that this text alone matches.
-fn regex_of(text: &str) -> String {
-    text.replace('.', "\\.")
 }
 
 #[test]
