@@ -270,7 +270,7 @@ impl Churn {
         environment.extend(settings.map(|&(name, value)| (name.to_owned(), value.to_owned())));
         let program = match other {
             None => fms_e2e::suite().program,
-            Some(other) => Program::Shell(format!("exec '{other}' {}", arguments.join(" "))),
+            Some(other) => Program::Shell(format!("'{other}' {}", arguments.join(" "))),
         };
         let log = Log::default();
         let worker = Subject::start(&program, &arguments, &environment, self.folder.path(), &log)?;

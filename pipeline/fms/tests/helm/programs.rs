@@ -209,7 +209,12 @@ fn words_of(command: &'static str) -> Vec<&'static str> {
 fn check_names(object: &Value, variables: &[(String, String)], help: &str, objects: &[Value]) {
     const EVERYWHERE: [&str; 3] = ["AWS_REGION", "RUST_LOG", "KAFKA_BOOTSTRAP_SERVERS"];
     let maps = objects.iter().filter(|object| name(object).ends_with("connectors"));
-    let connectors: String = maps.map(|map| serde_norway::to_string(map).expect("YAML")).collect();
+    let mut connectors: String = maps.map(|map| serde_norway::to_string(map).expect("YAML")).collect();
+    // The variables of the connectors that ship have values, and are there if other connectors take their place.
+    for shipped in ["dynamodb", "s3"] {
+        let file = root().join(format!("deploy/connectors/{shipped}.json"));
+        connectors += &std::fs::read_to_string(file).expect("a file");
+    }
     for (variable, _) in variables {
         let of_worker = variable.starts_with("CONNECT_") || connectors.contains(&format!("${{env:{variable}}}"));
         let known = EVERYWHERE.contains(&variable.as_str())

@@ -1,7 +1,6 @@
 """Validates the objects on standard input, documents of YAML, by the schemas of Kubernetes, KEDA and the operator of
-Prometheus. Prints how many of each kind were valid, and ends with an error for the first that is not."""
+Prometheus. Prints a line for each, in their order: `valid: NAME` or `NOT VALID: NAME: WHAT IS WRONG`."""
 
-import collections
 import sys
 
 import kubernetes_validate
@@ -29,21 +28,25 @@ def missing(given, kept, path):
     return None
 
 
-counts = collections.Counter()
+def problem(document):
+    """What is wrong with an object; nothing if it is valid."""
+    if model := MODELS.get(document["kind"]):
+        try:
+            kept = model.model_validate(document).model_dump(mode="json", by_alias=True, exclude_unset=True)
+        except ValueError as error:
+            return " ".join(str(error).split())
+        found = missing(document["spec"], kept["spec"], "spec")
+        return found and f"{found} is not known"
+    for version in VERSIONS:
+        try:
+            kubernetes_validate.validate(document, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            path = ".".join(str(part) for part in error.path)
+            return f"Kubernetes {version}: {path}: {error.message}"
+    return None
+
+
 for document in filter(None, yaml.safe_load_all(sys.stdin)):
-    kind = document["kind"]
-    name = f"{kind} {document['metadata']['name']}"
-    if model := MODELS.get(kind):
-        kept = model.model_validate(document).model_dump(mode="json", by_alias=True, exclude_unset=True)
-        if found := missing(document["spec"], kept["spec"], "spec"):
-            sys.exit(f"{name} has {found}, which is not known")
-    else:
-        for version in VERSIONS:
-            try:
-                kubernetes_validate.validate(document, version, strict=True)
-            except kubernetes_validate.ValidationError as error:
-                path = ".".join(str(part) for part in error.path)
-                sys.exit(f"{name} is not valid in Kubernetes {version}: {path}: {error.message}")
-    counts[kind] += 1
-for kind, count in sorted(counts.items()):
-    print(f"{count} {kind}")
+    name = f"{document['kind']} {document['metadata']['name']}"
+    found = problem(document)
+    print(f"NOT VALID: {name}: {found}" if found else f"valid: {name}")
