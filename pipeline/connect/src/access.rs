@@ -17,6 +17,8 @@ const USERS_FILE: &str = "rest.basic.auth.users.file";
 const KEYSTORE: &str = "ssl.keystore.location";
 const TRUSTSTORE: &str = "ssl.truststore.location";
 const CLIENT_AUTH: &str = "ssl.client.auth";
+/// What all about certificates needs.
+const HTTPS: &str = "`https` in CONNECT_LISTENERS";
 
 /// The keys of the worker about this.
 pub const KEYS: &[Key] = &[
@@ -101,13 +103,13 @@ impl Access {
     /// why.
     pub(crate) fn of(config: &Config, https: bool) -> Result<Self, Vec<(&'static str, String)>> {
         let mut problems = Vec::new();
-        let mut path = |key, needed: Result<bool, String>| match (config.get(key), needed) {
-            (Some(_), Err(reason)) => {
-                problems.push((key, format!("has no effect without {reason}")));
+        let mut path = |key, needed: bool, by: &str| match (config.get(key), needed) {
+            (Some(_), false) => {
+                problems.push((key, format!("has no effect without {by}")));
                 None
             }
-            (None, Ok(true)) => {
-                problems.push((key, "is missing".to_owned()));
+            (None, true) => {
+                problems.push((key, format!("is missing, and {by} needs it")));
                 None
             }
             (path, _) => path.map(PathBuf::from),
@@ -117,14 +119,12 @@ impl Access {
             Some("requested") => ClientAuth::Requested,
             _ => ClientAuth::None,
         };
-        let keystore = path(KEYSTORE, if https { Ok(true) } else { Err("`https` in CONNECT_LISTENERS".into()) });
+        let keystore = path(KEYSTORE, https, HTTPS);
         let asked = https && client_auth != ClientAuth::None;
-        let reason = format!("`https` in CONNECT_LISTENERS and {}", variable(CLIENT_AUTH));
-        let truststore = path(TRUSTSTORE, if asked { Ok(true) } else { Err(reason) });
-        let extension = config.get(EXTENSIONS).is_some();
-        let users = path(USERS_FILE, if extension { Ok(true) } else { Err(variable(EXTENSIONS)) });
+        let truststore = path(TRUSTSTORE, asked, &format!("{HTTPS} and {}", variable(CLIENT_AUTH)));
+        let users = path(USERS_FILE, config.get(EXTENSIONS).is_some(), &variable(EXTENSIONS));
         if !https && client_auth != ClientAuth::None {
-            problems.push((CLIENT_AUTH, "has no effect without `https` in CONNECT_LISTENERS".into()));
+            problems.push((CLIENT_AUTH, format!("has no effect without {HTTPS}")));
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -138,5 +138,66 @@ impl Access {
         let tls = self.tls.as_ref().map(TlsFiles::load).transpose()?;
         let users = self.users.as_deref().map(Users::read).transpose()?.map(Arc::new);
         Ok(Gate { tls, users })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::settings::{SettingError, Settings};
+
+    const BOOTSTRAP: (&str, &str) = ("KAFKA_BOOTSTRAP_SERVERS", "a:1");
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, Vec<SettingError>> {
+        Settings::from_env(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    fn problems(variables: &[(&str, &str)]) -> String {
+        read(variables).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_rest_asks_of_clients_has_to_go_together() {
+        let with = |settings: &[(&str, &str)]| problems(&[&[BOOTSTRAP], settings].concat());
+        let https = ("CONNECT_LISTENERS", "https://:8083");
+        assert_snapshot!(with(&[https]), @"environment: `CONNECT_SSL_KEYSTORE_LOCATION`: is missing, and `https` in CONNECT_LISTENERS needs it");
+        assert_snapshot!(with(&[("CONNECT_SSL_KEYSTORE_LOCATION", "/a.pem"), ("CONNECT_SSL_CLIENT_AUTH", "required")]), @r"
+        environment: `CONNECT_SSL_KEYSTORE_LOCATION`: has no effect without `https` in CONNECT_LISTENERS
+        environment: `CONNECT_SSL_CLIENT_AUTH`: has no effect without `https` in CONNECT_LISTENERS
+        ");
+        assert_snapshot!(with(&[https, ("CONNECT_LISTENERS_HTTPS_SSL_KEYSTORE_LOCATION", "/a.pem"), ("CONNECT_SSL_CLIENT_AUTH", "required")]), @"environment: `CONNECT_SSL_TRUSTSTORE_LOCATION`: is missing, and `https` in CONNECT_LISTENERS and CONNECT_SSL_CLIENT_AUTH needs it");
+        assert_snapshot!(with(&[https, ("CONNECT_SSL_KEYSTORE_TYPE", "JKS"), ("CONNECT_SSL_KEY_PASSWORD", "x")]), @r"
+        environment: `CONNECT_SSL_KEY_PASSWORD`: is not supported: the private key in `ssl.keystore.location` must have no password; remove it
+        environment: `CONNECT_SSL_KEYSTORE_TYPE` = `JKS`: is not allowed; allowed: PEM
+        ");
+        assert_snapshot!(with(&[("CONNECT_SSL_ENABLED_PROTOCOLS", "TLSv1.1")]), @"environment: `CONNECT_SSL_ENABLED_PROTOCOLS`: is not supported: REST speaks TLS 1.2 and 1.3 with the strong ciphers alone; settings of Kafka's clients are `CONNECT_CONSUMER_SSL_…` and `CONNECT_PRODUCER_SSL_…`");
+        let class = (
+            "CONNECT_REST_EXTENSION_CLASSES",
+            "org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension",
+        );
+        assert_snapshot!(with(&[class]), @"environment: `CONNECT_REST_BASIC_AUTH_USERS_FILE`: is missing, and CONNECT_REST_EXTENSION_CLASSES needs it");
+        assert_snapshot!(with(&[("CONNECT_REST_BASIC_AUTH_USERS_FILE", "/users")]), @"environment: `CONNECT_REST_BASIC_AUTH_USERS_FILE`: has no effect without CONNECT_REST_EXTENSION_CLASSES");
+        assert_snapshot!(with(&[("CONNECT_REST_EXTENSION_CLASSES", "Mine")]), @"environment: `CONNECT_REST_EXTENSION_CLASSES` = `Mine`: is not allowed; allowed: org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension");
+
+        let settings = read(&[
+            BOOTSTRAP,
+            https,
+            class,
+            ("CONNECT_SSL_KEYSTORE_LOCATION", "/a.pem"),
+            ("CONNECT_SSL_TRUSTSTORE_LOCATION", "/ca.pem"),
+            ("CONNECT_SSL_CLIENT_AUTH", "requested"),
+            ("CONNECT_REST_BASIC_AUTH_USERS_FILE", "/users"),
+        ])
+        .unwrap();
+        assert_eq!(settings.listener, ("0.0.0.0".into(), 8083));
+        let tls = TlsFiles {
+            keystore: "/a.pem".into(),
+            truststore: Some("/ca.pem".into()),
+            client_auth: ClientAuth::Requested,
+        };
+        assert_eq!(settings.access, Access { tls: Some(tls), users: Some("/users".into()) });
     }
 }

@@ -379,7 +379,6 @@ fn listener(text: &str) -> Result<(bool, (String, u16)), String> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
-    use fms_serve::{ClientAuth, TlsFiles};
     use insta::assert_snapshot;
     use proptest::prelude::*;
 
@@ -428,48 +427,6 @@ mod tests {
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_REST_CHANGES_DIR", "/connectors")]), @"environment: `CONNECT_REST_CHANGES_DIR`: has no effect without CONNECT_REST_CHANGES_ENABLE=true");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_SASL_PASWORD", "secret")]), @r#"environment: `CONNECT_CONSUMER_SASL_PASWORD`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_ENABLE_AUTO_COMMIT", "true")]), @"environment: `CONNECT_CONSUMER_ENABLE_AUTO_COMMIT`: cannot be set: the worker commits an offset once everything before it is stored");
-    }
-
-    #[test]
-    fn what_rest_asks_of_clients_has_to_go_together() {
-        let with = |settings: &[(&str, &str)]| problems(&[&[(BOOTSTRAP, "a:1")], settings].concat());
-        let https = ("CONNECT_LISTENERS", "https://:8083");
-        assert_snapshot!(with(&[https]), @"environment: `CONNECT_SSL_KEYSTORE_LOCATION`: is missing");
-        assert_snapshot!(with(&[("CONNECT_SSL_KEYSTORE_LOCATION", "/a.pem"), ("CONNECT_SSL_CLIENT_AUTH", "required")]), @r"
-        environment: `CONNECT_SSL_KEYSTORE_LOCATION`: has no effect without `https` in CONNECT_LISTENERS
-        environment: `CONNECT_SSL_CLIENT_AUTH`: has no effect without `https` in CONNECT_LISTENERS
-        ");
-        assert_snapshot!(with(&[https, ("CONNECT_LISTENERS_HTTPS_SSL_KEYSTORE_LOCATION", "/a.pem"), ("CONNECT_SSL_CLIENT_AUTH", "required")]), @"environment: `CONNECT_SSL_TRUSTSTORE_LOCATION`: is missing");
-        assert_snapshot!(with(&[https, ("CONNECT_SSL_KEYSTORE_TYPE", "JKS"), ("CONNECT_SSL_KEY_PASSWORD", "x")]), @r"
-        environment: `CONNECT_SSL_KEY_PASSWORD`: is not supported: the private key in `ssl.keystore.location` must have no password; remove it
-        environment: `CONNECT_SSL_KEYSTORE_TYPE` = `JKS`: is not allowed; allowed: PEM
-        ");
-        assert_snapshot!(with(&[("CONNECT_SSL_ENABLED_PROTOCOLS", "TLSv1.1")]), @"environment: `CONNECT_SSL_ENABLED_PROTOCOLS`: is not supported: REST speaks TLS 1.2 and 1.3 with the strong ciphers alone; settings of Kafka's clients are `CONNECT_CONSUMER_SSL_…` and `CONNECT_PRODUCER_SSL_…`");
-        let class = (
-            "CONNECT_REST_EXTENSION_CLASSES",
-            "org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension",
-        );
-        assert_snapshot!(with(&[class]), @"environment: `CONNECT_REST_BASIC_AUTH_USERS_FILE`: is missing");
-        assert_snapshot!(with(&[("CONNECT_REST_BASIC_AUTH_USERS_FILE", "/users")]), @"environment: `CONNECT_REST_BASIC_AUTH_USERS_FILE`: has no effect without CONNECT_REST_EXTENSION_CLASSES");
-        assert_snapshot!(with(&[("CONNECT_REST_EXTENSION_CLASSES", "Mine")]), @"environment: `CONNECT_REST_EXTENSION_CLASSES` = `Mine`: is not allowed; allowed: org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension");
-
-        let settings = read(&[
-            (BOOTSTRAP, "a:1"),
-            https,
-            class,
-            ("CONNECT_SSL_KEYSTORE_LOCATION", "/a.pem"),
-            ("CONNECT_SSL_TRUSTSTORE_LOCATION", "/ca.pem"),
-            ("CONNECT_SSL_CLIENT_AUTH", "requested"),
-            ("CONNECT_REST_BASIC_AUTH_USERS_FILE", "/users"),
-        ])
-        .unwrap();
-        assert_eq!(settings.listener, ("0.0.0.0".into(), 8083));
-        let tls = TlsFiles {
-            keystore: "/a.pem".into(),
-            truststore: Some("/ca.pem".into()),
-            client_auth: ClientAuth::Requested,
-        };
-        assert_eq!(settings.access, Access { tls: Some(tls), users: Some("/users".into()) });
     }
 
     proptest! {

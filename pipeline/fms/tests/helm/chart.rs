@@ -50,7 +50,7 @@ pub fn rendered(file: Option<&str>) -> (String, Vec<Value>) {
     let (output, errors) = run(&["template", "fms"], &options);
     assert!(output.status.success(), "{errors}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let objects = serde_norway::Deserializer::from_str(&text).map(|document| Value::deserialize(document));
+    let objects = serde_norway::Deserializer::from_str(&text).map(Value::deserialize);
     let objects = objects.collect::<Result<Vec<_>, _>>().expect("YAML");
     (text, objects.into_iter().filter(|object| !object.is_null()).collect())
 }
