@@ -5,6 +5,7 @@
 //! takes records and stores them. `examples/stdout.rs` is a complete sink, and [`testing`] drives a task as the runtime
 //! does. A [`worker`] runs connectors; [`config`], [`settings`] and [`providers`] are what it is configured with.
 
+pub mod access;
 mod budget;
 pub mod config;
 mod connector;
@@ -25,6 +26,13 @@ mod task;
 pub mod testing;
 mod transforms;
 pub mod worker;
+
+/// The revision of the sources that this program was built from, if whoever built it has said so by the variable
+/// `FMS_REVISION`.
+pub const REVISION: &str = match option_env!("FMS_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
 
 pub use budget::{Budget, Reservation};
 pub use config::{Config, ConfigError, Importance, Key, ValueType};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
+use crate::access::{self, Access};
 use crate::config::nearest;
 use crate::config::shown::Secrets;
 use crate::{Config, Key, ValueType, kafka};
@@ -21,7 +22,7 @@ const BUFFER_MEMORY_MIN: i64 = 1 << 20;
 
 /// The keys of the worker. Their defaults are Kafka Connect's, except that of `task.shutdown.graceful.timeout.ms`,
 /// whose 5 seconds would often cut off an upload that then has to be repeated.
-pub const KEYS: &[Key] = &[
+const KEYS: &[Key] = &[
     Key::new(
         "bootstrap.servers",
         ValueType::List,
@@ -34,13 +35,13 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "listeners",
         ValueType::Text,
-        "REST, `/health` and `/metrics` listen at this address. With port 0 the system chooses a port, which \
-         the log names",
+        "REST, `/health` and `/metrics` listen at this address, `http://host:port`, or `https://host:port` with \
+         `ssl.keystore.location`. With port 0 the system chooses a port, which the log names",
     )
     .default("http://0.0.0.0:8083")
     .risk(
-        "There is neither TLS nor a password, so whoever reaches the port can read the configuration of the \
-         connectors, and change it if `CONNECT_REST_CHANGES_ENABLE` is `true`",
+        "Without `rest.extension.classes` and `ssl.client.auth` there is no password, so whoever reaches the port can \
+         read the configuration of the connectors, and change it if `CONNECT_REST_CHANGES_ENABLE` is `true`",
     ),
     Key::new(
         "rest.changes.enable",
@@ -107,6 +108,11 @@ pub const KEYS: &[Key] = &[
     .risk("If it is long, the task still waits when the cause has been repaired"),
 ];
 
+/// All keys of the worker.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(access::KEYS)
+}
+
 /// Settings of Kafka Connect's workers that this worker does not have, and what to do instead.
 pub const REFUSED: &[(&str, &str)] = &[
     (
@@ -122,8 +128,17 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("plugin.", "sinks are built in; remove it"),
     ("key.converter", "set it in the files of the connectors"),
     ("value.converter", "set it in the files of the connectors"),
-    ("rest.extension.classes", "the interface has neither passwords nor TLS: put a proxy before the port"),
-    ("listeners.https.", "the interface has neither passwords nor TLS: put a proxy before the port"),
+    ("ssl.key.password", "the private key in `ssl.keystore.location` must have no password; remove it"),
+    ("ssl.keystore.password", "files in PEM have none; remove it"),
+    ("ssl.truststore.password", "files in PEM have none; remove it"),
+    ("ssl.keystore.", "put key and certificates into the file of `ssl.keystore.location`"),
+    ("ssl.truststore.", "put the certificates into the file of `ssl.truststore.location`"),
+    (
+        "ssl.",
+        "REST speaks TLS 1.2 and 1.3 with the strong ciphers alone; settings of Kafka's clients are \
+         `CONNECT_CONSUMER_SSL_…` and `CONNECT_PRODUCER_SSL_…`",
+    ),
+    ("listeners.https.", "of its settings there are the locations and types of the two stores, and `ssl.client.auth`"),
     ("rest.", "workers do not talk to each other; `CONNECT_LISTENERS` says where this one listens; remove it"),
     ("log4j.", "use `RUST_LOG` and `--log-format`"),
 ];
@@ -135,6 +150,8 @@ pub struct Settings {
     pub bootstrap_servers: String,
     /// `listeners`: host and port.
     pub listener: (String, u16),
+    /// What REST asks of clients.
+    pub access: Access,
     /// `rest.changes.enable`.
     pub rest_changes: bool,
     /// `rest.changes.dir`.
@@ -185,7 +202,7 @@ impl Settings {
         for (prefix, client) in [("CONNECT_CONSUMER_", &consumer), ("CONNECT_PRODUCER_", &producer)] {
             problems.extend(rejected(prefix, client));
         }
-        let config = match Config::check("worker", &[KEYS], values) {
+        let config = match Config::check("worker", &[KEYS, access::KEYS], values) {
             Ok(config) => config,
             Err(wrong) => {
                 problems.extend(wrong.into_iter().map(|error| SettingError {
@@ -199,10 +216,18 @@ impl Settings {
                 return Err(problems);
             }
         };
-        let listener = listener(config.text("listeners")).unwrap_or_else(|problem| {
+        let (https, listener) = listener(config.text("listeners")).unwrap_or_else(|problem| {
             let value = Some(config.text("listeners").to_owned());
             problems.push(SettingError { variable: "CONNECT_LISTENERS".into(), value, problem });
             Default::default()
+        });
+        let access = Access::of(&config, https).unwrap_or_else(|wrong| {
+            problems.extend(wrong.into_iter().map(|(key, problem)| SettingError {
+                variable: sources.remove(key).unwrap_or_else(|| variable(key)),
+                value: None,
+                problem,
+            }));
+            Access::default()
         });
         if config.get("rest.changes.dir").is_some() && !config.bool("rest.changes.enable") {
             problems.push(SettingError {
@@ -224,6 +249,7 @@ impl Settings {
         Ok(Self {
             bootstrap_servers,
             listener,
+            access,
             rest_changes: config.bool("rest.changes.enable"),
             rest_changes_dir: config.get("rest.changes.dir").map(PathBuf::from),
             buffer_memory: usize::try_from(config.int("buffer.memory").unwrap_or_default()).unwrap_or(usize::MAX),
@@ -266,7 +292,14 @@ impl Read {
                 continue;
             }
             let key = match name {
-                Some(name) => key_of(name),
+                Some(name) => {
+                    let key = key_of(name);
+                    // REST has no other settings of TLS, so both names mean the same.
+                    match key.strip_prefix("listeners.https.") {
+                        Some(own) if access::KEYS.iter().any(|known| known.name == own) => own.to_owned(),
+                        _ => key,
+                    }
+                }
                 None if variable == BOOTSTRAP => "bootstrap.servers".to_owned(),
                 None => continue,
             };
@@ -277,7 +310,7 @@ impl Read {
 
     /// Takes the value of one of the worker's keys.
     fn worker_key(&mut self, key: String, variable: String, value: String) {
-        if !KEYS.iter().any(|known| known.name == key) {
+        if !keys().any(|known| known.name == key) {
             let problem = unknown(&key);
             self.problems.push(SettingError { variable, value: None, problem });
         } else if let Some(other) = self.values.insert(key.clone(), value.clone())
@@ -320,21 +353,27 @@ fn unknown(key: &str) -> String {
     if let Some((_, reason)) = REFUSED.iter().find(|(prefix, _)| key.starts_with(prefix)) {
         return format!("is not supported: {reason}");
     }
-    match nearest(key, KEYS.iter().map(|known| known.name).chain(["consumer.", "producer."])) {
+    match nearest(key, keys().map(|known| known.name).chain(["consumer.", "producer."])) {
         Some(known) => format!("is not a known setting; nearest known variable: `CONNECT_{}`", variable_of(known)),
         None => "is not a known setting".into(),
     }
 }
 
-/// The host and the port of `http://host:port`. Without a host, the worker listens on every interface.
-fn listener(text: &str) -> Result<(String, u16), String> {
-    let allowed = "allowed: one `http://host:port`, where port 0 is any free one";
-    let address = text.trim().strip_prefix("http://").ok_or_else(|| format!("is not HTTP; {allowed}"))?;
+/// Whether the listener speaks TLS, and its host and port, of `http://host:port`. Without a host, the worker listens on
+/// every interface.
+fn listener(text: &str) -> Result<(bool, (String, u16)), String> {
+    let allowed = "allowed: one `http://host:port` or `https://host:port`, where port 0 is any free one";
+    let (scheme, address) = text.trim().split_once("://").ok_or_else(|| format!("is not HTTP; {allowed}"))?;
+    let https = match scheme {
+        "http" => false,
+        "https" => true,
+        _ => return Err(format!("is not HTTP; {allowed}")),
+    };
     let (host, port) =
         address.trim_end_matches('/').rsplit_once(':').ok_or_else(|| format!("has no port; {allowed}"))?;
     let port = port.parse().map_err(|_| format!("has no port from 0 to 65535; {allowed}"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    Ok((if host.is_empty() { "0.0.0.0" } else { host }.to_owned(), port))
+    Ok((https, (if host.is_empty() { "0.0.0.0" } else { host }.to_owned(), port)))
 }
 
 #[cfg(test)]
@@ -384,8 +423,7 @@ mod tests {
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFER_MEMORY", "1")]), @"environment: `CONNECT_BUFER_MEMORY`: is not a known setting; nearest known variable: `CONNECT_BUFFER_MEMORY`");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFFER_MEMORY", "64MB")]), @"environment: `CONNECT_BUFFER_MEMORY` = `64MB`: is not an integer; allowed: an integer from 1048576");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @"environment: `CONNECT_GROUP_ID`: is not supported: there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_LISTENERS", "https://0.0.0.0:8083")]), @"environment: `CONNECT_LISTENERS` = `https://0.0.0.0:8083`: is not HTTP; allowed: one `http://host:port`, where port 0 is any free one");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_REST_EXTENSION_CLASSES", "BasicAuthSecurityRestExtension")]), @"environment: `CONNECT_REST_EXTENSION_CLASSES`: is not supported: the interface has neither passwords nor TLS: put a proxy before the port");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_LISTENERS", "ftp://0.0.0.0:8083")]), @"environment: `CONNECT_LISTENERS` = `ftp://0.0.0.0:8083`: is not HTTP; allowed: one `http://host:port` or `https://host:port`, where port 0 is any free one");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_REST_CHANGES_DIR", "/connectors")]), @"environment: `CONNECT_REST_CHANGES_DIR`: has no effect without CONNECT_REST_CHANGES_ENABLE=true");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_SASL_PASWORD", "secret")]), @r#"environment: `CONNECT_CONSUMER_SASL_PASWORD`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_ENABLE_AUTO_COMMIT", "true")]), @"environment: `CONNECT_CONSUMER_ENABLE_AUTO_COMMIT`: cannot be set: the worker commits an offset once everything before it is stored");

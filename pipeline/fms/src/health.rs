@@ -3,18 +3,50 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use clap::Args;
+use fms_connect::providers::properties;
+use fms_serve::tls;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// How much of the answer is read. The problems of a worker are described in less.
 const ANSWER_LIMIT: u64 = 64 * 1024;
 
-/// Asks for this `http://host:port/path`. If the answer's status is not 200, the error has the answer's text.
-/// Connecting, and each read after that, may take as long as `timeout`.
-pub fn probe(url: &str, timeout: Duration) -> anyhow::Result<()> {
-    let (authority, path) = parse(url).with_context(|| format!("{url}: allowed: `http://host:port/path`"))?;
-    let answer = ask(authority, path, timeout).with_context(|| format!("{url}: no answer; is the worker running?"))?;
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Where the worker listens, and `/health`.
+    #[arg(long, env = "FMS_HEALTH_URL", value_name = "URL", default_value = "http://127.0.0.1:8083/health")]
+    url: String,
+    /// With `https`: a file in PEM with the authority of the worker's certificate.
+    #[arg(long, env = "FMS_HEALTH_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// If the worker asks for certificates: a file in PEM with that to show and its private key.
+    #[arg(long, env = "FMS_HEALTH_CERTIFICATE_FILE", value_name = "FILE", requires = "ca_file")]
+    certificate_file: Option<PathBuf>,
+    /// If the worker asks for passwords: the user whose password to send.
+    #[arg(long, env = "FMS_HEALTH_USER", value_name = "NAME", requires = "users_file")]
+    user: Option<String>,
+    /// The file with the password of the user: that of the worker, or another one of the same form.
+    #[arg(long, env = "FMS_HEALTH_USERS_FILE", value_name = "FILE", requires = "user")]
+    users_file: Option<PathBuf>,
+}
+
+/// Asks for the URL. If the answer's status is not 200, the error has the answer's text. Connecting, and each read after
+/// that, may take as long as `timeout`.
+pub(crate) fn probe(arguments: &Arguments, timeout: Duration) -> anyhow::Result<()> {
+    let url = &arguments.url;
+    let target = parse(url).with_context(|| format!("{url}: allowed: `http://host:port/path`, and with `https`"))?;
+    let request = target.request(arguments)?;
+    let tls = target.https.then(|| arguments.tls()).transpose().with_context(|| format!("{url}: asking by TLS"))?;
+    let answer = target.ask(&request, tls, timeout);
+    let answer = answer.with_context(|| format!("{url}: no answer; is the worker running?"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();
     let mut words = status.split(' ');
@@ -23,25 +55,93 @@ pub fn probe(url: &str, timeout: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The host and port of a URL, and its path.
-fn parse(url: &str) -> anyhow::Result<(&str, &str)> {
-    let address = url.strip_prefix("http://").context("is not HTTP")?;
+impl Arguments {
+    /// What is trusted and shown in a handshake of TLS.
+    fn tls(&self) -> anyhow::Result<ClientConfig> {
+        let ca = self.ca_file.as_deref();
+        let authorities = tls::authorities(ca.context("`https` needs --ca-file or FMS_HEALTH_CA_FILE")?)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let config = config.with_root_certificates(authorities);
+        let Some(file) = &self.certificate_file else { return Ok(config.with_no_client_auth()) };
+        let (chain, key) = tls::identity(file)?;
+        config.with_client_auth_cert(chain, key).with_context(|| format!("{}", file.display()))
+    }
+
+    /// The name of the user, and the user's password.
+    fn credentials(&self) -> anyhow::Result<Option<String>> {
+        let (Some(user), Some(file)) = (&self.user, &self.users_file) else { return Ok(None) };
+        Ok(Some(format!("{user}:{}", password(file, user)?)))
+    }
+}
+
+fn password(file: &Path, user: &str) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    properties(&text).remove(user).with_context(|| format!("{}: has no user `{user}`", file.display()))
+}
+
+/// The parts of a URL.
+#[derive(Debug, PartialEq, Eq)]
+struct Target<'u> {
+    https: bool,
+    /// The host and the port.
+    authority: &'u str,
+    /// The host alone, without the brackets of an IPv6 address.
+    host: &'u str,
+    path: &'u str,
+}
+
+fn parse(url: &str) -> anyhow::Result<Target<'_>> {
+    let (https, address) = match url.split_once("://") {
+        Some(("http", address)) => (false, address),
+        Some(("https", address)) => (true, address),
+        _ => bail!("is not HTTP"),
+    };
     let (authority, path) = address.split_at(address.find('/').unwrap_or(address.len()));
-    let port = authority.rsplit_once(':').context("has no port")?.1;
+    let (host, port) = authority.rsplit_once(':').context("has no port")?;
     ensure!(port.parse::<u16>().is_ok(), "has no port from 0 to 65535");
     // With a line break in the path, one request could become two.
     ensure!(!path.contains(|c: char| c.is_whitespace() || c.is_control()), "has a blank in its path");
-    Ok((authority, if path.is_empty() { "/" } else { path }))
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok(Target { https, authority, host, path: if path.is_empty() { "/" } else { path } })
 }
 
-/// Reads the whole answer. With HTTP/1.0 it has no chunks and ends with the connection.
-fn ask(authority: &str, path: &str, timeout: Duration) -> anyhow::Result<String> {
-    let mut stream = connect(authority, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.set_write_timeout(Some(timeout))?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {authority}\r\n\r\n").as_bytes())?;
+impl Target<'_> {
+    /// The request. With HTTP/1.0 the answer has no chunks and ends with the connection.
+    fn request(&self, arguments: &Arguments) -> anyhow::Result<String> {
+        let Self { path, authority, .. } = self;
+        let mut request = format!("GET {path} HTTP/1.0\r\nHost: {authority}\r\n");
+        if let Some(credentials) = arguments.credentials()? {
+            request += &format!("Authorization: Basic {}\r\n", BASE64_STANDARD.encode(credentials));
+        }
+        Ok(request + "\r\n")
+    }
+
+    /// Reads the whole answer.
+    fn ask(&self, request: &str, tls: Option<ClientConfig>, timeout: Duration) -> anyhow::Result<String> {
+        let mut stream = connect(self.authority, timeout)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        match tls {
+            None => exchange(&mut stream, request),
+            Some(config) => {
+                let name = ServerName::try_from(self.host.to_owned())?;
+                let connection = ClientConnection::new(Arc::new(config), name)?;
+                exchange(&mut StreamOwned::new(connection, stream), request)
+            }
+        }
+    }
+}
+
+fn exchange(stream: &mut (impl Read + Write), request: &str) -> anyhow::Result<String> {
+    stream.write_all(request.as_bytes())?;
+    stream.flush()?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
+    match stream.take(ANSWER_LIMIT).read_to_end(&mut answer) {
+        // A server may close a connection without a farewell of TLS; what is missing then is missed below.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && !answer.is_empty() => {}
+        read => drop(read?),
+    }
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
@@ -70,6 +170,11 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(30);
+
+    fn probe(url: &str, timeout: Duration) -> anyhow::Result<()> {
+        let plain = Arguments { url: url.into(), ca_file: None, certificate_file: None, user: None, users_file: None };
+        super::probe(&plain, timeout)
+    }
 
     /// The first line of the request, and what `probe` makes of this answer.
     fn answered(answer: &'static str) -> (String, Result<(), String>) {
@@ -121,14 +226,17 @@ mod tests {
     #[test]
     fn a_url_of_another_form_is_refused() {
         for (url, problem) in [
-            ("https://localhost:8083/health", "is not HTTP"),
+            ("ftp://localhost:8083/health", "is not HTTP"),
             ("http://localhost/health", "has no port"),
             ("http://localhost:port/health", "has no port from 0 to 65535"),
             ("http://localhost:8083/health HTTP/1.0\r\n", "has a blank in its path"),
         ] {
             let error = format!("{:#}", probe(url, LONG).unwrap_err());
-            assert_eq!(error, format!("{url}: allowed: `http://host:port/path`: {problem}"));
+            assert_eq!(error, format!("{url}: allowed: `http://host:port/path`, and with `https`: {problem}"));
         }
-        assert_eq!(parse("http://[::1]:8083").unwrap(), ("[::1]:8083", "/"));
+        let target = parse("https://[::1]:8083").unwrap();
+        assert_eq!(target, Target { https: true, authority: "[::1]:8083", host: "::1", path: "/" });
+        let error = format!("{:#}", probe("https://localhost:8083/health", LONG).unwrap_err());
+        assert!(error.ends_with("asking by TLS: `https` needs --ca-file or FMS_HEALTH_CA_FILE"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
@@ -34,9 +34,13 @@ const NOT_STARTED: u8 = 2;
 /// How long a worker may take to answer when it is asked for its health.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The version, and the revision that it was built from.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{} (revision {})", env!("CARGO_PKG_VERSION"), fms_connect::REVISION));
+
 /// Fleet data from Kafka to DynamoDB and S3.
 #[derive(Debug, Parser)]
-#[command(name = "fms", version, about)]
+#[command(name = "fms", version = VERSION.as_str(), about)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -99,11 +103,7 @@ enum Command {
     },
     /// Ask a running worker how it is: exit status 0 if every task is well, else 1 with what is wrong. For health
     /// checks.
-    Health {
-        /// Where the worker listens, and `/health`.
-        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8083/health")]
-        url: String,
-    },
+    Health(health::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -154,7 +154,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return keys(connector.as_deref(), markdown, json);
         }
         Command::Connect { command: None, config } => config,
-        Command::Health { url } => return health(&url),
+        Command::Health(arguments) => return health(&arguments),
         Command::Simulate { command, arguments: simulated } => {
             return simulate::run(command, &simulated, arguments.log_format);
         }
@@ -207,8 +207,8 @@ fn keys(connector: Option<&str>, markdown: bool, json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn health(url: &str) -> ExitCode {
-    match health::probe(url, HEALTH_TIMEOUT) {
+fn health(arguments: &health::Arguments) -> ExitCode {
+    match health::probe(arguments, HEALTH_TIMEOUT) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("{error:#}"));
@@ -260,7 +260,12 @@ fn connect(
                 .into(),
         ]);
     }
-    info!(version = env!("CARGO_PKG_VERSION"), bootstrap_servers = settings.bootstrap_servers, "fms connect starts");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        revision = fms_connect::REVISION,
+        bootstrap_servers = settings.bootstrap_servers,
+        "fms connect starts"
+    );
     match Worker::prepare(&settings, definitions, sinks(), &stop) {
         Ok(worker) => Ok(worker.with_log_levels(Arc::new(levels)).run(|| async move {
             // An error cannot happen, because the sender lives as long as the process.

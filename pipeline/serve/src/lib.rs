@@ -1,7 +1,8 @@
-//! What every long-running command here shows over HTTP: routes of its own, served within limits, and the metrics of
-//! the process.
+//! What every long-running command here shows over HTTP: routes of its own, served within limits and, if it has to be, by
+//! TLS, and the metrics of the process.
 
 mod recorder;
+pub mod tls;
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,11 +14,13 @@ use axum::extract::DefaultBodyLimit;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
-use tracing::warn;
+use tracing::{debug, warn};
 
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use recorder::{metrics_text, recorder, upkeep};
+pub use tls::{ClientAuth, ServerTls, TlsError, TlsFiles};
 
 /// The limits of what clients can take up of the process, whatever they do.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +28,7 @@ struct Limits {
     /// The most connections at a time. One more closes the one that has been open for longest; a client that asks and
     /// reads is done long before that.
     connections: usize,
-    /// How long the head of a request may take.
+    /// How long the head of a request may take, and before it the handshake of TLS.
     head: Duration,
     /// How long a connection, which is for one request, may take in all.
     whole: Duration,
@@ -41,15 +44,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers requests at this socket by these routes, without end. The socket must not block.
 pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
-    serve_within(LIMITS, listener, router).await
+    serve_within(LIMITS, listener, None, router).await
 }
 
-/// As [`serve`], where an answer may take as long as `answer`.
-pub async fn serve_for(answer: Duration, listener: TcpListener, router: Router) -> io::Result<()> {
-    serve_within(Limits { whole: LIMITS.whole + answer, ..LIMITS }, listener, router).await
+/// As [`serve`], where an answer may take as long as `answer`. With `tls`, nothing else is answered.
+pub async fn serve_for(
+    answer: Duration,
+    listener: TcpListener,
+    tls: Option<ServerTls>,
+    router: Router,
+) -> io::Result<()> {
+    serve_within(Limits { whole: LIMITS.whole + answer, ..LIMITS }, listener, tls, router).await
 }
 
-async fn serve_within(limits: Limits, listener: TcpListener, router: Router) -> io::Result<()> {
+async fn serve_within(limits: Limits, listener: TcpListener, tls: Option<ServerTls>, router: Router) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let service = TowerToHyperService::new(router.layer(DefaultBodyLimit::max(limits.body)));
     let mut http = http1::Builder::new();
@@ -70,10 +78,28 @@ async fn serve_within(limits: Limits, listener: TcpListener, router: Router) -> 
         {
             longest.abort();
         }
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        let connection = connection(limits, http.clone(), tls.clone(), stream, service.clone());
         let connection = tokio::time::timeout(limits.whole, connection);
-        // An error of a connection concerns its client only.
         connections.push_back(tokio::spawn(async move { drop(connection.await) }).abort_handle());
+    }
+}
+
+/// Serves one connection. An error concerns its client only.
+async fn connection(
+    limits: Limits,
+    http: http1::Builder,
+    tls: Option<ServerTls>,
+    stream: TcpStream,
+    service: TowerToHyperService<Router>,
+) {
+    let Some(ServerTls(acceptor)) = tls else {
+        drop(http.serve_connection(TokioIo::new(stream), service).await);
+        return;
+    };
+    match tokio::time::timeout(limits.head, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => drop(http.serve_connection(TokioIo::new(stream), service).await),
+        Ok(Err(error)) => debug!(%error, "a client of the REST interface did not come to terms about TLS"),
+        Err(_) => debug!("a client of the REST interface did not end the handshake of TLS in time"),
     }
 }
 
@@ -95,7 +121,7 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let runtime = Runtime::new().unwrap();
-        runtime.spawn(serve_within(limits, listener, router));
+        runtime.spawn(serve_within(limits, listener, None, router));
         (runtime, address)
     }
 

@@ -7,6 +7,10 @@
 //!
 //! With nextest's profile `docker` the services are real, and there is one test for each of Kafka's three group
 //! protocols.
+//!
+//! `upgrade` does the same with workers of two versions.
+
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -18,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use e2e::internals::docker::{self, ContainerService, Set};
 use e2e::internals::{self, Embedded, Log, Record, Resources, Stack, Subject, Table};
-use e2e::{Isolation, Options, StackKind};
+use e2e::{Isolation, Options, Program, StackKind};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const TOPIC: &str = "fms.vehicle.real";
@@ -81,7 +85,9 @@ fn main() -> ExitCode {
             let of = |seed| {
                 Trial::test(format!("every_row_once_under_churn_seed_{seed}"), move || Churn::embedded(seed)?.run())
             };
-            [1, 2].map(of).into()
+            let mut all: Vec<_> = [1, 2].map(of).into();
+            all.push(Trial::test("every_row_once_through_an_upgrade_and_back", upgrade::there_and_back));
+            all
         };
         libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
     })
@@ -193,6 +199,11 @@ impl Churn {
 
     fn run(mut self) -> Result<(), Failed> {
         let verdict = self.disturb().and_then(|()| self.drain()).and_then(|()| self.check());
+        self.explained(verdict)
+    }
+
+    /// With what was done and what the workers said, if it has failed.
+    fn explained(self, verdict: Result<(), Failed>) -> Result<(), Failed> {
         verdict.map_err(|error| {
             let report = std::env::temp_dir().join(format!("churn-{}.log", std::process::id()));
             let logs: Vec<String> = self.logs.iter().map(Log::text).collect();
@@ -233,6 +244,11 @@ impl Churn {
     /// Starts a worker once no service is frozen: a worker that cannot reach its services at start rightly ends.
     fn join(&mut self) -> Result<(), Failed> {
         self.resume(true)?;
+        self.start(None)
+    }
+
+    /// Starts a worker: of this version, or the program `other`.
+    fn start(&mut self, other: Option<&str>) -> Result<(), Failed> {
         let config = if self.random.bool() { "a.json" } else { "b.json" };
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let arguments = ["connect".into(), "--config".into(), path("dynamodb.json"), path(config)];
@@ -252,12 +268,15 @@ impl Churn {
         ];
         let settings = settings.iter().chain(self.protocol.settings());
         environment.extend(settings.map(|&(name, value)| (name.to_owned(), value.to_owned())));
-        let program = fms_e2e::suite().program;
+        let program = match other {
+            None => fms_e2e::suite().program,
+            Some(other) => Program::Shell(format!("'{other}' {}", arguments.join(" "))),
+        };
         let log = Log::default();
         let worker = Subject::start(&program, &arguments, &environment, self.folder.path(), &log)?;
         self.logs.push(log.clone());
         self.workers.push((worker, log));
-        self.actions.push(format!("join {config}"));
+        self.actions.push(format!("join {config}{}", if other.is_some() { " (previous)" } else { "" }));
         Ok(())
     }
 
@@ -402,6 +421,11 @@ impl Churn {
         self.thaw(true);
         // The new worker starts first, so that the others can hand their partitions over to it when they leave.
         self.join()?;
+        self.drain_by_last()
+    }
+
+    /// Stops all workers but the one that was started last, which has to drain everything.
+    fn drain_by_last(&mut self) -> Result<(), Failed> {
         let last = self.workers.pop().ok_or("no worker")?;
         for worker in std::mem::take(&mut self.workers) {
             stop(&worker)?;

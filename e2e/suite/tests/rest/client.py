@@ -1,4 +1,5 @@
-"""Operates a connector by kafka-connect-py: URL and configuration are the arguments."""
+"""Operates a connector by kafka-connect-py: URL and configuration are the arguments, and, if the worker asks for a
+password, `user:password` and the file with the authority of its certificate."""
 
 import json
 import sys
@@ -7,7 +8,8 @@ import time
 from kafka_connect import KafkaConnect
 from requests.exceptions import HTTPError
 
-connect = KafkaConnect(url=sys.argv[1])
+auth, authority = sys.argv[3:] or (None, True)
+connect = KafkaConnect(url=sys.argv[1], auth=auth, ssl_verify=authority)
 config = json.loads(sys.argv[2])
 
 

@@ -1,9 +1,10 @@
-//! kafka-connect-py, a client that was written for Kafka Connect, operates the worker.
+//! kafka-connect-py, a client that was written for Kafka Connect, operates the worker, without and with a password over TLS.
 
 use std::process::{Command, Stdio};
 
 use libtest_mimic::Failed;
 
+use super::access;
 use super::worker::Worker;
 
 /// What the client does, with what it has to be told. It raises an error for every answer that it does not expect.
@@ -19,9 +20,17 @@ pub fn operates() -> Result<(), Failed> {
         );
         return Ok(());
     }
-    let worker = Worker::start()?;
-    let output = Command::new(&python)
-        .args(["-c", SCRIPT, &format!("http://{}", worker.address), &worker.config().to_string()])
+    let open = Worker::start()?;
+    run(&python, &format!("http://{}", open.address), &open, &[])?;
+    let closed = access::closed(&[])?;
+    let authority = access::pem("ca");
+    run(&python, &format!("https://{}", closed.address), &closed, &[access::CREDENTIALS, &authority])
+}
+
+fn run(python: &str, url: &str, worker: &Worker, access: &[&str]) -> Result<(), Failed> {
+    let output = Command::new(python)
+        .args(["-c", SCRIPT, url, &worker.config().to_string()])
+        .args(access)
         .stdin(Stdio::null())
         .output()?;
     if output.status.success() {

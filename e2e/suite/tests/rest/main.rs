@@ -5,6 +5,7 @@
 //! What involves Apache Kafka Connect needs Docker, and `javac` for a sink that Apache Kafka Connect can be asked about, because it has none
 //! of its own. The answers of the worker are also under a snapshot, which needs neither.
 
+mod access;
 #[path = "../services/answers.rs"]
 #[allow(dead_code, reason = "the comparison of services has more to compare")]
 mod answers;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         let trials = vec![
             Trial::test("the_answers_are_as_they_were_approved", snapshot),
             Trial::test("the_client_of_others_operates_the_worker", client::operates),
+            Trial::test("who_has_neither_certificate_nor_password_is_kept_out", access::kept_out),
             Trial::test("kafka_connect_answers_alike", parity).with_ignored_flag(!asked),
             Trial::test("offsets_are_changed_and_removed_at_a_real_broker", offsets::changed).with_ignored_flag(!asked),
             Trial::test("kafka_connect_is_tested_as_a_pipeline", subject::killed).with_ignored_flag(!asked),

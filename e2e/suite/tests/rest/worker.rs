@@ -58,7 +58,9 @@ impl Worker {
         std::thread::spawn(move || {
             // Read to its end, so that the worker never waits for a reader.
             for line in log.lines().map_while(Result::ok) {
-                if let Some((_, address)) = line.split_once("listens at http://") {
+                if let Some((_, url)) = line.split_once("listens at ")
+                    && let Some((_, address)) = url.split_once("://")
+                {
                     let _ = sender.send(address.split_whitespace().next().unwrap_or(address).to_owned());
                 }
             }

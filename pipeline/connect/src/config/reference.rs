@@ -60,7 +60,7 @@ pub fn groups<'s>(sinks: impl IntoIterator<Item = &'s dyn SinkConnector>) -> Vec
              are settings of the Kafka clients of all connectors: `CONNECT_CONSUMER_SESSION_TIMEOUT_MS` is \
              `session.timeout.ms`."
                 .into(),
-        keys: settings::KEYS.to_vec(),
+        keys: settings::keys().copied().collect(),
         environment: true,
     });
     groups
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn every_key_says_what_its_number_counts() {
-        for key in COMMON.iter().chain(settings::KEYS) {
+        for key in COMMON.iter().chain(settings::keys()) {
             if matches!(key.value_type, ValueType::Int(..)) {
                 assert!(key.unit.is_some(), "{}", key.name);
             }

@@ -2,7 +2,7 @@
 //!
 //! A broker checks the member and the generation of an offset commit, but never who owns the partition. So these rules,
 //! together with `task`, keep a stale task from committing: poll, callbacks and commits run on one thread; commits are
-//! synchronous and for one partition; and none is sent without a current membership.
+//! synchronous and, except for starting offsets, for one partition; and none is sent without a current membership.
 
 use std::ffi::{CStr, CString};
 use std::time::Duration;
@@ -60,16 +60,37 @@ impl Consumer {
         metadata: &str,
         patience: Duration,
     ) -> KafkaResult<CommitOutcome> {
-        let Some(membership) = self.membership() else {
-            // A group without members accepts a commit from anyone.
-            return Ok(CommitOutcome::Later("the task is not a member of its group at the moment".into()));
-        };
-        let patience = patience.min(COORDINATOR_TIMEOUT);
         let mut list = TopicPartitionList::new();
         let mut element = list.add_partition(&partition.topic, partition.partition);
         element.set_offset(Offset::Offset(offset))?;
         element.set_metadata(metadata);
-        match self.commit_within(&list, patience) {
+        let patience = patience.min(COORDINATOR_TIMEOUT);
+        self.commit_list(&list, patience, |error| self.read_again(partition, offset, metadata, error, patience))
+    }
+
+    /// Commits the offsets from which partitions are read of which the group has committed nothing, in one request and
+    /// without metadata. Waits no longer than `patience`. An error is permanent.
+    pub fn commit_starts(&self, starts: &[(TopicPartition, i64)], patience: Duration) -> KafkaResult<CommitOutcome> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in starts {
+            list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))?;
+        }
+        // If it was accepted after all, making it again commits the same offsets once more.
+        self.commit_list(&list, patience.min(COORDINATOR_TIMEOUT), |error| CommitOutcome::Later(error.to_string()))
+    }
+
+    /// Commits these offsets as a member of the group. `unknown` says what became of a commit to which no answer came.
+    fn commit_list(
+        &self,
+        list: &TopicPartitionList,
+        patience: Duration,
+        unknown: impl FnOnce(&KafkaError) -> CommitOutcome,
+    ) -> KafkaResult<CommitOutcome> {
+        let Some(membership) = self.membership() else {
+            // A group without members accepts a commit from anyone.
+            return Ok(CommitOutcome::Later("the task is not a member of its group at the moment".into()));
+        };
+        match self.commit_within(list, patience) {
             // librdkafka adds the membership when it sends the commit, not when it is called.
             Ok(()) if self.membership().as_ref() == Some(&membership) => Ok(CommitOutcome::Done),
             Ok(()) => {
@@ -89,7 +110,7 @@ impl Consumer {
                     Ok(CommitOutcome::Later(error.to_string()))
                 }
                 // The answer did not come, or does not say whether the commit was accepted.
-                _ => Ok(self.read_again(partition, offset, metadata, &error, patience)),
+                _ => Ok(unknown(&error)),
             },
         }
     }

@@ -4,6 +4,7 @@
 //! unless `rest.changes.enable` is set.
 
 mod answer;
+mod auth;
 mod connectors;
 mod loggers;
 mod offsets;
@@ -16,12 +17,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use fms_serve::PrometheusHandle;
 use serde_json::{Value, json};
 
 use self::answer::{answer, error, ok};
+pub use self::auth::{Users, UsersError};
 use crate::budget::MemoryPool;
 use crate::loggers::LogLevels;
 use crate::metrics;
@@ -68,8 +71,16 @@ struct Served {
     herder: Arc<Herder>,
 }
 
-/// The routes.
-pub(crate) fn router(rest: Rest, herder: Arc<Herder>) -> Router {
+/// The routes. With `users`, only these are answered.
+pub(crate) fn router(rest: Rest, herder: Arc<Herder>, users: Option<Arc<Users>>) -> Router {
+    let router = routes().with_state(Served { rest, herder });
+    match users {
+        Some(users) => router.layer(middleware::from_fn_with_state(users, auth::check)),
+        None => router,
+    }
+}
+
+fn routes() -> Router<Served> {
     Router::new()
         .route("/", get(root))
         .route("/health", get(health))
@@ -95,13 +106,12 @@ pub(crate) fn router(rest: Rest, herder: Arc<Herder>) -> Router {
         .route("/admin/loggers/{logger}", get(loggers::level).put(loggers::set))
         .fallback(async || error(StatusCode::NOT_FOUND, "HTTP 404 Not Found"))
         .method_not_allowed_fallback(async || error(StatusCode::METHOD_NOT_ALLOWED, "HTTP 405 Method Not Allowed"))
-        .with_state(Served { rest, herder })
 }
 
 async fn root(State(served): State<Served>) -> Response {
     ok(&json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "commit": "unknown",
+        "commit": crate::REVISION,
         "kafka_cluster_id": served.rest.cluster_id,
     }))
 }

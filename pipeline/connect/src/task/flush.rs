@@ -47,6 +47,7 @@ impl Task {
     pub(super) fn advance(&mut self) -> Result<bool, TaskError> {
         let mut settled = true;
         self.commits_wait = false;
+        self.commit_starts()?;
         let all = self.all_looked_at.elapsed() >= LOOK_AT_ALL;
         if all {
             self.all_looked_at = Instant::now();
@@ -67,6 +68,42 @@ impl Task {
             }
         }
         Ok(settled)
+    }
+
+    /// Commits where partitions begin of which the group has committed nothing: who watches the group would take a
+    /// partition without a committed offset for one that is as far behind as it is long, or not behind at all. What a
+    /// flush has committed is never replaced. Nothing depends on the success; a partition that is lost or gone meanwhile
+    /// is noticed elsewhere.
+    fn commit_starts(&mut self) -> Result<(), TaskError> {
+        let owned = &self.owned;
+        self.starts.retain(|(partition, _)| {
+            let at = owned.position(partition.topic.as_bytes(), partition.partition);
+            at.is_some_and(|i| owned[i].committed.is_none())
+        });
+        if self.starts.is_empty() {
+            return Ok(());
+        }
+        self.status.pulse().is_doing(LoopStep::Committing);
+        let outcome = self.consumer.commit_starts(&self.starts, self.patience());
+        let outcome = outcome.map_err(|source| TaskError::Kafka {
+            action: format!(
+                "committing the starting offsets of new partitions in group connect-{}",
+                self.config.name()
+            ),
+            source,
+        })?;
+        match outcome {
+            CommitOutcome::Later(reason) => {
+                self.commits_wait = true;
+                tracing::debug!("the starting offsets of new partitions are not committed yet: {reason}");
+            }
+            CommitOutcome::Done => self.starts.clear(),
+            CommitOutcome::Lost(reason) | CommitOutcome::Gone(reason) => {
+                tracing::debug!("the starting offsets of new partitions are not committed: {reason}");
+                self.starts.clear();
+            }
+        }
+        Ok(())
     }
 
     fn step(&mut self, i: usize) -> Result<Step, TaskError> {

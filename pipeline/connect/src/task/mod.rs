@@ -94,6 +94,9 @@ struct Task {
     owned: Partitions,
     /// Partitions that the task owns and has closed, until it is known where they go on.
     reopening: Vec<Reopening>,
+    /// The partitions of which the group had committed nothing, and the offsets from which they are read, until those
+    /// are committed.
+    starts: Vec<(TopicPartition, i64)>,
     /// Partitions that have asked to be begun again, or to be read again from where they are, since the last batch.
     starting_over: Vec<TopicPartition>,
     /// Whether the task was over `buffer.memory` and is not yet under half of it again.
@@ -158,6 +161,7 @@ impl Task {
             null_values: config.one_of("behavior.on.null.values")?,
             owned: Partitions::default(),
             reopening: Vec::new(),
+            starts: Vec::new(),
             starting_over: Vec::new(),
             pressed: false,
             taking: true,

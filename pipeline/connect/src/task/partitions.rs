@@ -73,7 +73,7 @@ impl IndexMut<usize> for Partitions {
 /// commits are allowed.
 pub(super) struct Owned {
     pub(super) partition: TopicPartition,
-    /// The offset that the group has committed.
+    /// The offset that the group has committed; not one of [`Task::starts`], by which the sink names nothing.
     pub(super) committed: Option<i64>,
     /// The offset of the first record seen, if nothing was committed.
     pub(super) first: Option<i64>,
@@ -151,7 +151,7 @@ impl Task {
     }
 
     fn open(&mut self, found: Committed) -> Result<(), TaskError> {
-        let Committed { partition, offset, metadata, .. } = found;
+        let Committed { partition, offset, metadata, earliest } = found;
         let replay = intent::decode(&metadata).map_err(|error| {
             let at = offset.map(|offset| format!(" at offset {offset}")).unwrap_or_default();
             TaskError::Assignment(format!("taking over {partition}{at}: {error}"))
@@ -178,6 +178,8 @@ impl Task {
         self.consumer
             .resume(&partition)
             .map_err(|source| TaskError::Kafka { action: format!("resuming {partition}"), source })?;
+        self.starts.retain(|(other, _)| *other != partition);
+        self.starts.extend(earliest.filter(|_| offset.is_none()).map(|earliest| (partition.clone(), earliest)));
         self.owned.insert(Owned {
             partition,
             committed: offset,

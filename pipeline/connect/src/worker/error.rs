@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::ConfigError;
+use crate::access::AccessError;
 use crate::config::file::FileError;
 
 /// Why a worker does not start.
@@ -39,6 +40,9 @@ pub enum StartError {
         #[source]
         error: std::io::Error,
     },
+    /// REST cannot ask of clients what it should.
+    #[error("{0}")]
+    Access(#[from] AccessError),
     /// A connector that REST made earlier cannot be read.
     #[error("{0}")]
     Stored(FileError),

@@ -42,6 +42,7 @@ pub(crate) use self::operation::OperationError;
 use self::start::{CheckedConnector, ClusterView};
 use self::store::Store;
 use self::tasks::Run;
+use crate::access::Gate;
 use crate::budget::MemoryPool;
 use crate::config::file::{Definition, TargetState};
 use crate::config::shown;
@@ -70,6 +71,7 @@ pub struct Worker {
     runtime: Runtime,
     listener: TcpListener,
     rest: Rest,
+    gate: Gate,
     herder: Herder,
     stopping: watch::Sender<bool>,
 }
@@ -93,6 +95,7 @@ impl Worker {
         stop: &watch::Receiver<bool>,
     ) -> Result<Self, Vec<StartError>> {
         let prometheus = metrics::install();
+        let gate = settings.access.load().map_err(|error| vec![error.into()])?;
         let runtime = Runtime::new().map_err(|error| vec![error.into()])?;
         let (listener, address) = listen(settings).map_err(|error| vec![error])?;
         let (plugins, providers) = (Plugins::new(sinks, settings), Providers::of_process());
@@ -152,7 +155,7 @@ impl Worker {
             cluster_id,
             levels: None,
         };
-        Ok(Self { runtime, listener, rest, herder, stopping })
+        Ok(Self { runtime, listener, rest, gate, herder, stopping })
     }
 
     /// Lets REST show and set the levels of the log.
@@ -175,10 +178,11 @@ impl Worker {
 
     fn run_tasks<S: Future<Output = ()>>(self, stop: impl FnOnce() -> S, run: Run) -> WorkerOutcome {
         let address = self.address();
-        let Self { runtime, listener, rest, mut herder, stopping } = self;
+        let Self { runtime, listener, rest, gate, mut herder, stopping } = self;
         herder.run = run;
         let herder = Arc::new(herder);
-        info!(%address, "the worker listens at http://{address}");
+        let scheme = if gate.tls.is_some() { "https" } else { "http" };
+        info!(%address, "the worker listens at {scheme}://{address}");
         // Made before the first task and within the runtime, so that no signal is missed from then on.
         let stop = {
             let _context = runtime.enter();
@@ -187,9 +191,9 @@ impl Worker {
         herder.start_all();
         let status = Arc::clone(&rest.status);
         runtime.block_on(async {
-            let router = rest::router(rest, Arc::clone(&herder));
+            let router = rest::router(rest, Arc::clone(&herder), gate.users);
             tokio::spawn(async move {
-                if let Err(error) = fms_serve::serve_for(rest::REQUEST_TIMEOUT, listener, router).await {
+                if let Err(error) = fms_serve::serve_for(rest::REQUEST_TIMEOUT, listener, gate.tls, router).await {
                     error!(%address, %error, "the REST interface has ended, so `/health` and `/metrics` do not answer \
                                               any more");
                 }

@@ -150,6 +150,23 @@ fn a_commit_that_fails_for_the_brokers_reasons_is_made_again() {
     passes_by(RDKafkaApiKey::OffsetCommit, &[Code::RD_KAFKA_RESP_ERR_UNKNOWN; 3]);
 }
 
+/// Every partition that a task owns has a committed offset, also one to which nothing is ever sent, and what was
+/// committed before stays.
+#[test]
+fn the_start_of_a_partition_is_committed_before_a_record_comes() {
+    let broker = Broker::start(&[("a", 2)]);
+    broker.send("a", 0, 3, 10);
+    operate::commit(&broker, "connect-first", 3, "");
+    let notes = Arc::<Notes>::default();
+    let worker = Running::start(&broker, &[connector("First", "a")], &[(&["First"], &notes)]);
+    wait_until("the start of the other partition", || broker.committed("connect-first", "a", 1) == Some(0));
+    assert_eq!(broker.committed("connect-first", "a", 0), Some(3));
+    broker.send("a", 1, 2, 10);
+    wait_until("its records", || broker.committed("connect-first", "a", 1) == Some(2));
+    assert_eq!((notes.count("a-0"), notes.count("a-1"), notes.stored_twice()), (0, 2, 0));
+    worker.ends_cleanly();
+}
+
 /// A commit for a topic that is gone drops that partition alone, and takes it up again if the topic is there.
 #[test]
 fn a_topic_that_is_gone_ends_no_other() {

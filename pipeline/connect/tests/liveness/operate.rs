@@ -193,7 +193,7 @@ fn what_is_kept_in_a_folder_outlives_the_worker() {
 }
 
 /// Commits for a group that has no members, as another program would.
-fn commit(broker: &Broker, group: &str, offset: i64, metadata: &str) {
+pub fn commit(broker: &Broker, group: &str, offset: i64, metadata: &str) {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", broker.servers())
         .set("group.id", group)
