@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 /// The checks that cannot run without a mart.
 pub fn without_a_mart() -> BTreeSet<String> {
     [
+        "daily_vehicle: a day has the trips and harsh events of their tables",
         "daily_vehicle: a vehicle has one row a day",
         "daily_vehicle: nobody drives more than a day can hold",
         "vehicle_kinematic_report: every vehicle that drove is in the mart",

@@ -7,7 +7,7 @@ use fms_lake::Settings;
 use serde_json::Value;
 
 use super::{fleet, quality, suite};
-use crate::common::{convert, lake, program, query};
+use crate::common::{self, convert, lake, program, query};
 
 const CHECKS: &str = "  - {name: fuel, range: {column: fuel_level, max: 100}}\n  - {name: rows, row_count: {min: 1}}\n";
 
@@ -30,6 +30,50 @@ fn each_run_adds_its_verdicts_also_if_two_run_at_once() {
                from quality_results group by check_name, outcome, bad order by check_name";
     let kept: Vec<String> = query(lake.path(), sql).iter().map(Value::to_string).collect();
     insta::assert_snapshot!(kept.join("\n"));
+}
+
+/// A query that gives other rows than the last time fails once, and then what it gives is what is expected.
+#[test]
+fn a_query_that_gives_other_rows_than_before_is_told_once() {
+    let lake = lake(&fleet::well());
+    let path = lake.path().to_str().expect("a path");
+    let file = suite(
+        "  - name: who drove\n    stable: select id, count(*) as n from vehicle_status_report where ymd between $from and $to \
+         group by id\n",
+    );
+    let mut hour = 1;
+    let mut run = |arguments: &[&str]| {
+        hour += 1;
+        let mut command = program();
+        command.args([
+            "quality",
+            "run",
+            "--format",
+            "json",
+            "--lake",
+            path,
+            "--now",
+            &format!("2023-01-02T{hour:02}:00:00Z"),
+        ]);
+        let ran = common::run(command.arg(file.path()).args(arguments));
+        let verdict: Value = serde_json::from_str(ran.output.trim()).expect("JSON");
+        (ran.status, verdict["observed"].as_str().expect("a text").to_owned())
+    };
+    let kept = ["--history", path];
+    let first = run(&kept);
+    assert_eq!(first, (Some(0), "1 row".to_owned()));
+    assert_eq!(run(&kept), first);
+
+    let row = fleet::well().iter().find(|row| row.contains("\"status\"")).expect("a row").clone();
+    convert(lake.path(), &Settings::default(), &[("topics/late.json".to_owned(), row)]);
+    let other = (Some(1), "1 row, and not as when it was checked last".to_owned());
+    assert_eq!(run(&kept), other);
+    assert_eq!(run(&kept), first);
+    // Of other days, nothing is known yet.
+    let days = ["--history", path, "--from", "2022-12-31", "--to", "2022-12-31"];
+    assert_eq!(run(&days), (Some(0), "0 rows".to_owned()));
+    let (status, observed) = run(&[]);
+    assert!(status == Some(2) && observed.contains("name the history: --history PLACE"), "{observed}");
 }
 
 #[test]
