@@ -87,8 +87,3 @@ fn the_model_of_the_documentation_is_complete() {
         assert!(page.contains(&format!("(../deploy/mart/{name})")), "the page does not name {name}");
     }
 }
-
-#[test]
-fn lineage_says_what_is_made_of_what() {
-    insta::assert_snapshot!(run(program().args(["mart", "lineage", "--models", MODELS])).ok());
-}

@@ -3,6 +3,7 @@
 mod bucket;
 mod examples;
 mod folder;
-mod harness;
+pub mod harness;
 mod killed;
+mod lineage;
 mod simulated;
