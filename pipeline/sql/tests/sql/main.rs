@@ -4,5 +4,6 @@
 mod alerts;
 mod common;
 mod mart;
+mod publish;
 mod quality;
 mod query;
