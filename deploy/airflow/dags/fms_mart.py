@@ -1,5 +1,6 @@
-"""Builds the mart each day, and checks what was built."""
+"""Builds the mart each day, checks what was built, and publishes it."""
 
+import os
 from datetime import timedelta
 
 import pendulum
@@ -18,6 +19,8 @@ with DAG(
 One task builds all models: `fms mart apply` knows which days of which models depend on what has changed, and builds
 them in order. When it is done, the DAG `fms_quality` runs. The task `integrity` fails for good if a check fails, and
 its owner is told; nobody should use the mart of that day until it is mended. Clear the task when it is.
+
+With `FMS_MART_PUBLISH_TO` in the environment, `publish` then sends the days to the server that applications ask.
 """,
     schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
     start_date=pendulum.datetime(2023, 1, 1, tz="UTC"),
@@ -36,3 +39,5 @@ its owner is told; nobody should use the mart of that day until it is mended. Cl
         task_id="integrity", arguments=["quality", "run", "--tag", "mart", "--tag", "integrity", *place(), *DAYS]
     )
     build >> integrity
+    if os.environ.get("FMS_MART_PUBLISH_TO"):
+        integrity >> FmsOperator(task_id="publish", arguments=["mart", "publish", *place(), *DAYS])

@@ -22,7 +22,7 @@ from airflow.sdk.execution_time import macros
 from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from conftest import DAGS
 
-NAMES = ["fms_alerts", "fms_backfill", "fms_mart", "fms_quality", "fms_upkeep"]
+NAMES = ["fms_alerts", "fms_backfill", "fms_consistency", "fms_mart", "fms_quality", "fms_upkeep"]
 DAY = datetime.datetime(2023, 1, 1, 2, tzinfo=datetime.timezone.utc)
 
 
@@ -110,6 +110,21 @@ def test_the_mart_is_built_of_the_interval_and_checked(fms):
     assert alerts == ["alerts", "send", "--config", "alerts.yml", "--results", results, "--bad-rows", rows]
 
 
+def test_only_what_passed_its_checks_is_published_and_only_where_somebody_asks_for_it(fms, monkeypatch):
+    monkeypatch.setenv("FMS_MART_PUBLISH_TO", "postgres://fleet@db/fleet")
+    state, tasks = run("fms_mart")
+    assert (state, list(tasks)) == ("success", ["build", "integrity", "publish"])
+    publish = fms.calls()[-1]
+    assert publish == ["mart", "publish", "--lake", "/lake", "--from", "2022-12-31", "--to", "2022-12-31"]
+    fms.ends(quality_run=1)
+    _, tasks = run("fms_mart")
+    assert (tasks["integrity"], tasks["publish"]) == ("failed", "upstream_failed")
+    assert fms.calls().count(publish) == 1
+    # A server that cannot be reached is tried again.
+    fms.ends(mart_publish=2)
+    assert attempt("fms_mart", "publish") == ("retry", "AirflowException")
+
+
 def test_a_program_that_is_not_there_is_tried_again(fms, monkeypatch):
     monkeypatch.setenv("FMS_PROGRAM", "/nowhere/fms")
     assert attempt("fms_alerts", "send") == ("retry", "AirflowException")
@@ -174,6 +189,21 @@ def test_the_quality_dag_follows_the_mart_and_looks_at_its_days(bag, fms):
     # As somebody triggers it.
     assert run("fms_quality") == ("success", {"anomalies": "success"})
     assert "--from" not in fms.calls()[0]
+
+
+def test_stages_are_compared_when_late_rows_have_come(fms, monkeypatch):
+    """At two o'clock on the first of January, the last run was on the 31st of December; two days before is the 29th."""
+    state, tasks = run("fms_consistency")
+    assert (state, tasks) == ("success", {"lake": "success", "mart": "success"})
+    calls = {call[0]: call for call in fms.calls()}
+    assert calls["lake"] == ["lake", "status"]
+    assert calls["quality"][:4] == ["quality", "run", "--tag", "consistency"]
+    assert calls["quality"][4:10] == ["--lake", "/lake", "--from", "2022-12-29", "--to", "2022-12-29"]
+    monkeypatch.setenv("FMS_LAKE_RAW", "s3://raw/topics/")
+    fms.ends(lake_status=1)
+    state, tasks = run("fms_consistency")
+    assert (state, tasks) == ("failed", {"lake": "failed", "mart": "success"})
+    assert ["lake", "status", "--raw", "s3://raw/topics/"] in fms.calls()
 
 
 @pytest.mark.parametrize(("select", "rest"), [("", []), ("+trip", ["--select", "+trip"])])

@@ -12,6 +12,7 @@ use jiff::civil::Date;
 
 use crate::catalog::{Built, Catalog};
 use crate::inputs::Version;
+use crate::lineage::{self, Events};
 use crate::model::{Model, Models};
 use crate::plan::{Action, Day, Noted, Scope, named, plan};
 use crate::sources::Source;
@@ -30,6 +31,8 @@ pub(crate) struct Work<'w> {
     /// The zone of the lake's days and hours, and the time of now: what is said of freshness depends on them.
     pub zone: TimeZone,
     pub now: Timestamp,
+    /// Who is told what is read and written.
+    pub events: Option<Events>,
 }
 
 /// What became of all models.
@@ -116,9 +119,14 @@ impl Work<'_> {
                     Action::Keep | Action::Perhaps(_) => sum.kept += 1,
                 }
             }
+            let begun = match &self.events {
+                Some(events) if !building.is_empty() => Some(events.begin(model).await?),
+                _ => None,
+            };
             if !building.is_empty() {
                 self.catalog.prepare(model).await?;
             }
+            let mut told = lineage::Built::default();
             let work = building.into_iter().map(|day| {
                 let (before, sources) = (built.get(&day.date).cloned(), &sources);
                 async move {
@@ -134,19 +142,26 @@ impl Work<'_> {
                     Ok(Some((why, (partition, is_same)))) => {
                         let same = if is_same { ", as before" } else { "" };
                         say(format!("{name} {date}: {} rows{same}; {why}", partition.rows));
+                        told.rows += partition.rows;
+                        told.files += 1;
                         sum.built += 1;
                         sum.unchanged += usize::from(is_same);
                         built.insert(date, partition);
                     }
                     Ok(None) => {}
                     Err(error) => {
-                        say(format!("{name} {date}: {error:#}"));
+                        let failure = format!("{name} {date}: {error:#}");
+                        say(failure.clone());
+                        told.failure.get_or_insert(failure);
                         sum.failed += 1;
                         broken.entry(name).or_default().insert(date);
                     }
                 }
             }
             drop(done);
+            if let (Some(events), Some(begun)) = (&self.events, &begun) {
+                events.end(begun, told)?;
+            }
             sources.insert(model.name.clone(), Source::of_model(model, &built));
         }
         Ok(sum)

@@ -10,28 +10,32 @@
 //! - `model`: a file becomes a [`Model`], and a folder of them [`Models`], in the order in which they are built;
 //! - `select`: which models are meant by `+trip+`;
 //! - `inputs`, `plan`: which days have to be built, and why;
-//! - `lineage`: what is made of what.
+//! - `engine`: the statements by which other engines build a model.
 //!
 //! With the engine:
 //! - `query`: the query of a model over given tables;
+//! - `lineage`: what is made of what, down to columns;
 //! - `example`: the examples of a model, run without a lake;
 //! - `build`: a partition becomes a file.
 //!
 //! With a lake:
 //! - `catalog`: where the tables of a mart are, and how a partition is swapped in;
 //! - `sources`: what there is to read;
-//! - `apply`, `diff`, `command`: the work, and the command line.
+//! - `apply`, `diff`, `command`: the work, and the command line;
+//! - `publish`: tables of the mart on a server that applications ask.
 
 mod apply;
 mod build;
 mod catalog;
 mod command;
 mod diff;
+mod engine;
 mod example;
 mod inputs;
 mod lineage;
 mod model;
 mod plan;
+mod publish;
 mod query;
 mod select;
 mod sources;

@@ -70,7 +70,8 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    fn has(&self, date: Date) -> bool {
+    /// Whether a day is looked at.
+    pub fn has(&self, date: Date) -> bool {
         self.from.is_none_or(|from| from <= date) && self.to.is_none_or(|to| date <= to)
     }
 }

@@ -144,6 +144,7 @@ struct Written {
     schema: Option<BTreeMap<String, String>>,
     sql: Option<String>,
     equal: Option<Equal>,
+    stable: Option<String>,
 }
 
 impl TryFrom<Written> for Check {
@@ -177,6 +178,7 @@ impl Check {
             written.schema.map(Kind::Schema),
             written.sql.map(Kind::Sql),
             written.equal.map(Kind::Equal),
+            written.stable.map(Kind::Stable),
         ];
         let mut kinds = kinds.into_iter().flatten();
         let kind = kinds.next().with_context(|| {
@@ -197,7 +199,7 @@ impl Check {
     }
 
     fn validate(&self) -> anyhow::Result<()> {
-        let takes_rows = !matches!(self.kind, Kind::Schema(_) | Kind::Sql(_) | Kind::Equal(_));
+        let takes_rows = !matches!(self.kind, Kind::Schema(_) | Kind::Sql(_) | Kind::Equal(_) | Kind::Stable(_));
         ensure!(takes_rows || self.only.is_none(), "`where` has no meaning for `{}`; remove it", self.kind.name());
         let settles = takes_rows && !matches!(self.kind, Kind::Volume(_));
         ensure!(settles || self.settle.is_none(), "`settle` has no meaning for `{}`; remove it", self.kind.name());

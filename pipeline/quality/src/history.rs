@@ -1,7 +1,7 @@
 //! The verdicts of all runs, as the table `quality_results` of the lake: each run adds a file of its own, as a raw object
 //! does, so that two runs at once lose nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
@@ -130,11 +130,44 @@ fn row(verdict: &Verdict, version: Option<&Version>) -> Vec<u8> {
         "kind": kind, "outcome": outcome.name(), "severity": severity.name(), "owner": owner, "from_day": from,
         "to_day": to, "expected": verdict.expected, "observed": verdict.observed, "total": verdict.total,
         "bad": verdict.bad, "version": version.map(ToString::to_string),
-        "query": verdict.query.as_deref().map(Value::from),
+        "query": verdict.query.as_deref().map(Value::from), "digest": verdict.digest,
     });
     let mut line = line.to_string().into_bytes();
     line.push(b'\n');
     line
+}
+
+/// The digests of the rows that stable queries gave when they were checked last, by table, check, and days.
+pub(crate) type Digests = BTreeMap<(String, String, String, String), String>;
+
+/// Reads the digests of the last verdicts.
+///
+/// # Errors
+///
+/// The history cannot be read.
+pub(crate) async fn digests(lake: &Lake) -> anyhow::Result<Digests> {
+    let table = lake.table(TABLE).await?;
+    let mut digests = Digests::new();
+    if !table.is_some_and(|table| table.columns.iter().any(|column| column.name == "digest")) {
+        return Ok(digests);
+    }
+    let sql = format!(
+        "select table_name, check_name, from_day, to_day, digest from {TABLE} where digest is not null order by ran_at"
+    );
+    let read = async {
+        let planned = Planned::new(lake, &Query { sql, ..Query::default() }).await?;
+        let mut rows = planned.start()?;
+        while let Some(batch) = rows.try_next().await? {
+            let texts = (0..5).map(|at| cast(batch.column(at), &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
+            for row in 0..batch.num_rows() {
+                let [table, check, from, to, digest] =
+                    [0, 1, 2, 3, 4].map(|at: usize| texts[at].as_string::<i32>().value(row).to_owned());
+                digests.insert((table, check, from, to), digest);
+            }
+        }
+        anyhow::Ok(digests)
+    };
+    read.await.with_context(|| format!("cannot read the table {TABLE}"))
 }
 
 /// A version of a table on a day.

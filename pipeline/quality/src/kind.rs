@@ -47,6 +47,8 @@ pub enum Kind {
     Sql(String),
     /// Two queries give the same rows.
     Equal(Equal),
+    /// A query gives the rows that it gave when it was checked last.
+    Stable(String),
 }
 
 /// Columns that are looked at together.
@@ -230,6 +232,7 @@ impl Kind {
             Self::Schema(_) => "schema",
             Self::Sql(_) => "sql",
             Self::Equal(_) => "equal",
+            Self::Stable(_) => "stable",
         }
     }
 

@@ -34,5 +34,5 @@ mod written;
 pub use check::{Check, Severity, Suite};
 pub use command::main_with;
 pub use kind::Kind;
-pub use run::{Days, check};
+pub use run::Days;
 pub use verdict::{Outcome, Verdict};

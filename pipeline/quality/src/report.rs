@@ -115,6 +115,7 @@ mod tests {
             bad: u64::from(outcome != Outcome::Pass),
             query: (outcome == Outcome::Fail).then(|| "select * from t where a = 'x' and b < 0".into()),
             columns: vec!["fuel_level".into()],
+            digest: None,
             tags: ["integrity".into()].into(),
             ran_at: "2023-01-02T00:00:00Z".into(),
         }

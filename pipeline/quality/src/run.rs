@@ -5,26 +5,33 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, ensure};
 use datafusion::arrow::array::{Array as _, AsArray as _, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::arrow::row::{RowConverter, SortField};
 use fms_query::{Lake, Planned, Query, Size};
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use crate::check::{Check, Suite};
 use crate::column::identifier;
+use crate::history::Digests;
 use crate::kind::Kind;
 use crate::statement::{self, Place, Statement};
 use crate::verdict::{Counted, Run, Verdict};
 
 pub use crate::statement::Days;
 
+/// How many bytes of a digest are kept.
+const DIGEST: usize = 8;
+
 /// Runs these checks of a suite, given by their places in it. A check that cannot run gets a verdict that says so, and
-/// keeps no other from running.
-pub async fn check(
+/// keeps no other from running. `earlier` is what stable queries gave the last time; `None` if nobody keeps it.
+pub(crate) async fn check(
     lake: &Lake,
     suite: &Suite,
     chosen: &[usize],
     (days, now): (Days, Timestamp),
     memory: Option<Size>,
+    earlier: Option<&Digests>,
 ) -> Vec<Verdict> {
     let engine = Engine { lake, memory };
     let run = Run { days, now };
@@ -53,8 +60,26 @@ pub async fn check(
             Err(error) => found.extend(statement.checks.first().map(|&index| (index, Err(error)))),
         }
     }
+    let mut digests = BTreeMap::new();
+    for &index in chosen {
+        if let Kind::Stable(sql) = &suite.checks[index].kind {
+            digests.insert(index, engine.digest(statement::bare(sql), days).await);
+        }
+    }
     let verdict = |&index: &usize| {
         let check = &suite.checks[index];
+        if let Some(found) = digests.remove(&index) {
+            return match (found, earlier) {
+                (Ok(found), Some(earlier)) => stable(suite, check, found, earlier, run),
+                (Ok(_), None) => Verdict::error(
+                    suite,
+                    check,
+                    "nobody keeps what the query gives; name the history: --history PLACE",
+                    run,
+                ),
+                (Err(error), _) => Verdict::error(suite, check, &format!("{error:#}"), run),
+            };
+        }
         if let Kind::Schema(expected) = &check.kind {
             return schema(suite, check, expected, &types, run);
         }
@@ -102,6 +127,17 @@ fn schema(suite: &Suite, check: &Check, expected: &Types, found: &Types, run: Ru
     verdict
 }
 
+/// Whether a query has given the rows that it gave the last time, for the same days.
+fn stable(suite: &Suite, check: &Check, (rows, digest): (u64, String), earlier: &Digests, run: Run) -> Verdict {
+    let Run { days, .. } = run;
+    let key = (suite.table.clone(), check.name.clone(), days.from.to_string(), days.to.to_string());
+    let is_other = earlier.get(&key).is_some_and(|earlier| *earlier != digest);
+    let counted = Counted { total: rows, bad: is_other.into(), newest: None };
+    let Kind::Stable(sql) = &check.kind else { return Verdict::error(suite, check, "it is not stable", run) };
+    let query = Some(statement::bare(sql).to_owned());
+    Verdict { digest: Some(digest), ..Verdict::new(suite, check, counted, query, run) }
+}
+
 struct Engine<'a> {
     lake: &'a Lake,
     memory: Option<Size>,
@@ -130,6 +166,29 @@ impl Engine<'_> {
             }
         }
         Ok((tables, types))
+    }
+
+    /// How many rows a query gives, and a digest of them, in whatever order they come.
+    async fn digest(&self, sql: &str, days: Days) -> anyhow::Result<(u64, String)> {
+        let planned = Planned::new(self.lake, &days.query(sql, self.memory)).await?;
+        let schema = planned.schema();
+        let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        let converter = RowConverter::new(fields)?;
+        let (mut rows, mut sum) = (0_u64, 0_u128);
+        let mut batches = planned.start()?;
+        while let Some(batch) = batches.try_next().await.context("the query failed")? {
+            for row in &converter.convert_columns(batch.columns())? {
+                let hash = Sha256::digest(row.as_ref());
+                let mut half = [0; 16];
+                half.copy_from_slice(&hash[..16]);
+                // A row that is there twice counts twice.
+                sum = sum.wrapping_add(u128::from_be_bytes(half));
+                rows += 1;
+            }
+        }
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let all = Sha256::digest(format!("{names:?} {rows} {sum}"));
+        Ok((rows, hex::encode(&all[..DIGEST])))
     }
 
     /// What the query counts for each of its checks.

@@ -173,7 +173,7 @@ pub(crate) fn bad_rows(suite: &Suite, check: &Check, place: &Place<'_>) -> Optio
         (Kind::InTable(_), _) => {
             Some(format!("select given.value from {} where found.value is null", values(suite, check, place)))
         }
-        (Kind::Sql(sql), _) => Some(bare(sql).to_owned()),
+        (Kind::Sql(sql) | Kind::Stable(sql), _) => Some(bare(sql).to_owned()),
         (Kind::Equal(Equal { left, right }), _) => {
             let (left, right) = (bare(left), bare(right));
             Some(format!(
@@ -297,7 +297,7 @@ fn milliseconds(time: &str) -> String {
 }
 
 /// A query that can stand in brackets.
-fn bare(sql: &str) -> &str {
+pub(crate) fn bare(sql: &str) -> &str {
     sql.trim().trim_end_matches(';').trim_end()
 }
 

@@ -90,6 +90,9 @@ pub struct Verdict {
     /// The columns that the check names, as far as its kind has such.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
+    /// The digest of the rows that a query gave, if they are to be the same later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// The tags of the check.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<String>,
@@ -130,11 +133,15 @@ impl Verdict {
             Kind::Sql(_) => (bad, format!("{bad} rows")),
             Kind::Equal(_) => (bad, format!("{bad} rows are on one side alone")),
             Kind::Schema(_) => (bad, format!("{bad} of {total} columns differ")),
+            Kind::Stable(_) => {
+                let rows = if total == 1 { "1 row".to_owned() } else { format!("{total} rows") };
+                (bad, if bad > 0 { format!("{rows}, and not as when it was checked last") } else { rows })
+            }
             _ => (bad, is_of_rows(bad)),
         };
         // Of a whole table, either nothing is wrong or everything is.
         let total_for_limits = match check.kind {
-            Kind::RowCount(_) | Kind::Freshness(_) => 1,
+            Kind::RowCount(_) | Kind::Freshness(_) | Kind::Stable(_) => 1,
             _ => total,
         };
         let reaches =
@@ -171,6 +178,7 @@ impl Verdict {
             query: None,
             ran_at: now.to_string(),
             columns: check.kind.columns(),
+            digest: None,
             tags: check.tags.clone(),
         }
     }
@@ -213,6 +221,7 @@ fn expected(check: &Check) -> String {
         Kind::Schema(columns) => format!("the table has these {} columns", columns.len()),
         Kind::Sql(_) => "the query gives no rows".to_owned(),
         Kind::Equal(_) => "both queries give the same rows".to_owned(),
+        Kind::Stable(_) => "the query gives the same rows as when it was checked last".to_owned(),
     };
     format!("{what} ({})", limits.join(", "))
 }

@@ -1,11 +1,12 @@
 //! What `fms mart` can be asked for.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use fms_lake::{S3Url, Storage, TimeZone};
 use fms_query::program::{LogFormat, duration, retry, time_zone};
 use fms_query::{EventTime, Lake, Size};
@@ -14,7 +15,9 @@ use jiff::civil::Date;
 use tokio::runtime::Handle;
 
 use crate::catalog::{Bucket, Catalog, Folder};
+use crate::engine::Engine;
 use crate::model::{ModelError, Models};
+use crate::select::{modified, select};
 
 /// Build tables for people and applications from those of a lake.
 ///
@@ -35,13 +38,17 @@ pub(super) enum Command {
     /// Show which days of which models would be built, and why. Nothing is changed.
     Plan(Build),
     /// Build the days of which an input has changed since they were built.
-    Apply(Build),
+    Apply(Told),
     /// Build all days of a range, whether an input has changed or not.
-    Backfill(Build),
+    Backfill(Told),
     /// Run the examples of models, without a lake.
     Test(Choice),
     /// Show what is made of what.
-    Lineage(Choice),
+    Lineage(Lineage),
+    /// Print the statements by which another engine builds models, for the days that are asked for.
+    Sql(Sql),
+    /// Send tables to the server that applications ask: of each day, if its rows are others than those that it has.
+    Publish(Publish),
     /// Build two versions of a model of the same inputs, and compare the rows by the model's keys. Nothing is changed.
     Diff(Diff),
     /// Remove the files of partitions that have been replaced for longer than the grace period.
@@ -77,14 +84,73 @@ pub(super) struct Build {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Sql {
+    #[command(flatten)]
+    pub choice: Choice,
+    /// The engine.
+    #[arg(long, value_enum)]
+    pub engine: Engine,
+    /// The database of the Glue catalog that has the tables of the lake, and gets those of the mart; for Redshift, the
+    /// external schema that stands for it.
+    #[arg(long, env = "FMS_LAKE_DATABASE", value_name = "NAME")]
+    pub database: String,
+    /// Where the files of the mart are, such as `s3://lake/mart`.
+    #[arg(long, env = "FMS_MART", value_name = "URL")]
+    pub mart: S3Url,
+    /// The first day that is built, such as 2023-01-01.
+    #[arg(long, value_name = "DAY")]
+    pub from: Date,
+    /// The last day that is built.
+    #[arg(long, value_name = "DAY")]
+    pub to: Date,
+    /// The time that is taken for now, which is in the names of new folders.
+    #[arg(long, value_name = "TIME")]
+    pub now: Option<Timestamp>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Told {
+    #[command(flatten)]
+    pub build: Build,
+    /// Add events of `OpenLineage` to this file, one on each line: what each model reads and writes, down to columns, when
+    /// its build begins and what has become of it.
+    #[arg(long, env = "FMS_MART_OPENLINEAGE", value_name = "FILE")]
+    pub openlineage: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Lineage {
+    #[command(flatten)]
+    pub choice: Choice,
+    /// What is shown.
+    #[arg(long, value_enum, default_value_t = Shown::Tables, value_name = "FORM")]
+    pub format: Shown,
+}
+
+/// A form of lineage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Shown {
+    /// Which tables a table is made of.
+    Tables,
+    /// Which columns a column is made of.
+    Columns,
+    /// The same as a page whose columns lead to each other.
+    Html,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Choice {
     /// The folder of the models.
     #[arg(long, env = "FMS_MART_MODELS", value_name = "FOLDER", default_value = "deploy/mart")]
     pub models: PathBuf,
-    /// Only this model; `+trip` is it and all that it is made of, and `trip+` it and all that is made of it. It may be
-    /// given several times.
+    /// Only this model; `+trip` is it and all that it is made of, and `trip+` it and all that is made of it.
+    /// `state:modified` stands for all models whose files are others than in the folder of --state. It may be given
+    /// several times.
     #[arg(long, value_name = "MODEL", allow_hyphen_values = true)]
     pub select: Vec<String>,
+    /// An earlier state of the folder of the models, for `--select state:modified+`.
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -137,10 +203,41 @@ pub(super) struct Expire {
     pub grace: Duration,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Publish {
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub range: Range,
+    /// Where to: `postgres://user:password@host/database`, `mysql://user:password@host/database`, or `dynamodb:PREFIX` for
+    /// tables whose names begin so. Everybody on this machine can read the options of a program, so a URL with a password
+    /// belongs into the environment.
+    #[arg(long, env = "FMS_MART_PUBLISH_TO", value_name = "URL", hide_env_values = true)]
+    pub target: String,
+    /// A file of certificates in PEM that are trusted instead of the system's.
+    #[arg(long, env = "FMS_MART_PUBLISH_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Do not encrypt the connection. Without this, it is encrypted and the server's certificate verified.
+    #[arg(long, conflicts_with = "ca")]
+    pub no_tls: bool,
+    /// How much memory the rows of a day may take before they are written to temporary files in `TMPDIR`, such as 2GB; at
+    /// least 100MB.
+    #[arg(long, value_name = "BYTES")]
+    pub memory_limit: Option<Size>,
+}
+
 impl Choice {
     /// All models of the folder.
     pub fn models(&self) -> anyhow::Result<Models> {
         Models::read(&self.models).map_err(problems)
+    }
+
+    /// The names of those that are selected.
+    pub fn selected<'m>(&self, models: &'m Models) -> anyhow::Result<BTreeSet<&'m str>> {
+        let modified = self.state.as_deref().map(|state| modified(models, &self.models, state)).transpose()?;
+        select(models, &self.select, modified.as_ref())
     }
 }
 

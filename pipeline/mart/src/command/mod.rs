@@ -17,15 +17,16 @@ use jiff::civil::Date;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::arguments::{Arguments, Build, Command, Diff, Expire, Place};
+use self::arguments::{Arguments, Build, Choice, Command, Diff, Expire, Place, Shown, Told};
 use crate::apply::{Sum, Work};
 use crate::catalog::Catalog;
 use crate::diff;
+use crate::engine::Target;
 use crate::example::examples;
-use crate::lineage;
+use crate::lineage::{self, Events};
 use crate::model::Models;
 use crate::plan::Scope;
-use crate::select::select;
+use crate::publish::{Connection, Publish, Sent};
 
 /// Exit status: something could not be built, or an example is not what it should be.
 const FAILED: u8 = 1;
@@ -84,12 +85,8 @@ fn stopped() -> Outcome {
 
 async fn act(command: Command, handle: Handle) -> anyhow::Result<Outcome> {
     match command {
-        Command::Test(choice) => test(&choice.models()?, &choice.select).await,
-        Command::Lineage(choice) => {
-            let models = choice.models()?;
-            print(&lineage::text(&models, &select(&models, &choice.select)?));
-            Ok(Outcome::Done)
-        }
+        Command::Test(choice) => test(&choice).await,
+        Command::Lineage(lineage) => show(&lineage).await,
         Command::Plan(build) => {
             let (models, lake, catalog) = opened(&build, &handle).await?;
             work(&build, &models, &lake, &*catalog, Scope::default())?
@@ -97,12 +94,15 @@ async fn act(command: Command, handle: Handle) -> anyhow::Result<Outcome> {
                 .await?;
             Ok(Outcome::Done)
         }
-        Command::Apply(build) => apply(&build, &handle, Scope::default()).await,
-        Command::Backfill(build) => {
-            ensure!(build.range.from.is_some() && build.range.to.is_some(), "name the days: --from DAY --to DAY");
-            apply(&build, &handle, Scope { is_all: true, ..Scope::default() }).await
+        Command::Apply(told) => apply(&told, &handle, Scope::default()).await,
+        Command::Backfill(told) => {
+            let range = &told.build.range;
+            ensure!(range.from.is_some() && range.to.is_some(), "name the days: --from DAY --to DAY");
+            apply(&told, &handle, Scope { is_all: true, ..Scope::default() }).await
         }
         Command::Diff(difference) => compare(&difference, &handle).await,
+        Command::Sql(sql) => statements(&sql),
+        Command::Publish(publish) => send(publish, &handle).await,
         Command::Expire(expire) => remove(&expire, &handle).await,
     }
 }
@@ -128,7 +128,7 @@ fn work<'w>(
 ) -> anyhow::Result<Work<'w>> {
     Ok(Work {
         models,
-        selected: select(models, &build.choice.select)?,
+        selected: build.choice.selected(models)?,
         lake,
         catalog,
         scope: Scope { from: build.range.from, to: build.range.to, despite_gone: build.despite_gone, ..scope },
@@ -136,12 +136,14 @@ fn work<'w>(
         memory: build.memory_limit,
         zone: build.timezone.clone(),
         now: build.now.unwrap_or_else(Timestamp::now),
+        events: None,
     })
 }
 
-async fn apply(build: &Build, handle: &Handle, scope: Scope) -> anyhow::Result<Outcome> {
-    let (models, lake, catalog) = opened(build, handle).await?;
-    let work = work(build, &models, &lake, &*catalog, scope)?;
+async fn apply(told: &Told, handle: &Handle, scope: Scope) -> anyhow::Result<Outcome> {
+    let events = told.openlineage.as_deref().map(Events::open).transpose()?;
+    let (models, lake, catalog) = opened(&told.build, handle).await?;
+    let work = Work { events, ..work(&told.build, &models, &lake, &*catalog, scope)? };
     let Sum { built, unchanged, kept, held, failed, skipped } = work.apply(&|line| print(&format!("{line}\n"))).await?;
     print(&format!(
         "{built} partitions built, of which {unchanged} are as before; {kept} were as they should be; {held} held back; \
@@ -150,9 +152,50 @@ async fn apply(build: &Build, handle: &Handle, scope: Scope) -> anyhow::Result<O
     Ok(if failed + skipped > 0 { Outcome::Failed } else { Outcome::Done })
 }
 
+/// Shows what is made of what.
+async fn show(arguments: &arguments::Lineage) -> anyhow::Result<Outcome> {
+    let models = arguments.choice.models()?;
+    let selected = arguments.choice.selected(&models)?;
+    let text = match arguments.format {
+        Shown::Tables => lineage::tables(&models, &selected),
+        Shown::Columns => lineage::columns(&models, &lineage::lineage(&models, &selected).await?),
+        Shown::Html => lineage::html(&models, &lineage::lineage(&models, &selected).await?),
+    };
+    print(&text);
+    Ok(Outcome::Done)
+}
+
+/// Prints the statements for another engine.
+fn statements(sql: &arguments::Sql) -> anyhow::Result<Outcome> {
+    let models = sql.choice.models()?;
+    let selected = sql.choice.selected(&models)?;
+    let generation = sql.now.unwrap_or_else(Timestamp::now).strftime("%Y%m%dT%H%M%SZ").to_string();
+    let (database, mart, days) = (&sql.database, &sql.mart, (sql.from, sql.to));
+    let target = Target { engine: sql.engine, database, mart, days, generation: &generation };
+    for model in models.iter().filter(|model| selected.contains(model.name.as_str())) {
+        print(&target.statements(model)?);
+    }
+    Ok(Outcome::Done)
+}
+
+/// Sends tables to a server.
+async fn send(publish: arguments::Publish, handle: &Handle) -> anyhow::Result<Outcome> {
+    let models = publish.choice.models()?;
+    let selected = publish.choice.selected(&models)?;
+    let (lake, catalog) = open(&publish.place, handle).await?;
+    let connection = Connection { url: publish.target, ca: publish.ca, is_plain: publish.no_tls };
+    let scope = Scope { from: publish.range.from, to: publish.range.to, ..Scope::default() };
+    let work =
+        Publish { models: &models, selected, lake: &lake, catalog: &*catalog, scope, memory: publish.memory_limit };
+    let Sent { sent, kept, failed } = work.run(&connection, &|line| print(&format!("{line}\n"))).await?;
+    print(&format!("{sent} partitions published; {kept} were there; {failed} failed\n"));
+    Ok(if failed > 0 { Outcome::Failed } else { Outcome::Done })
+}
+
 /// Runs the examples of models.
-async fn test(models: &Models, selections: &[String]) -> anyhow::Result<Outcome> {
-    let selected = select(models, selections)?;
+async fn test(choice: &Choice) -> anyhow::Result<Outcome> {
+    let models = choice.models()?;
+    let selected = choice.selected(&models)?;
     let (mut good, mut bad) = (0, 0);
     for model in models.iter().filter(|model| selected.contains(model.name.as_str())) {
         match examples(model).await {
@@ -216,7 +259,7 @@ fn with(folder: &Path, file: &Path) -> anyhow::Result<Models> {
 /// Removes what no reader was sent to for the grace period.
 async fn remove(expire: &Expire, handle: &Handle) -> anyhow::Result<Outcome> {
     let models = expire.choice.models()?;
-    let selected = select(&models, &expire.choice.select)?;
+    let selected = expire.choice.selected(&models)?;
     let (_, catalog) = open(&expire.place, handle).await?;
     let now = Timestamp::now();
     for model in models.iter().filter(|model| selected.contains(model.name.as_str())) {

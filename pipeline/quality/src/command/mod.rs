@@ -97,10 +97,12 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     let history = arguments.history.as_ref().map(open).transpose()?;
     let work = async {
         let mut verdicts = Vec::new();
+        let earlier = if history.is_some() { Some(history::digests(&lake).await?) } else { None };
         for (suite, chosen, days) in due(arguments, &lake, &suites, days).await? {
             // Read before the rows, so that what changes meanwhile is checked again.
             let version = if history.is_some() { Version::of(&lake, &suite.table, days).await? } else { None };
-            for verdict in run::check(&lake, suite, chosen, (days, now), arguments.memory_limit).await {
+            for verdict in run::check(&lake, suite, chosen, (days, now), arguments.memory_limit, earlier.as_ref()).await
+            {
                 if let Some(folder) = &arguments.bad_rows {
                     files::keep_bad_rows(&lake, suite, &verdict, (days, arguments.memory_limit), folder).await?;
                 }

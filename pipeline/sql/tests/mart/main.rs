@@ -1,8 +1,0 @@
-//! `fms-sql mart`: the models of `deploy/mart` on their examples, and marts of lakes in a folder and in S3 and Glue.
-
-mod bucket;
-mod examples;
-mod folder;
-mod harness;
-mod killed;
-mod simulated;

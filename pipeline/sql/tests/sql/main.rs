@@ -1,0 +1,9 @@
+//! `fms-sql` and what it does with a lake: queries, the mart, checks of both, and the alerts that follow. One program
+//! holds all of these tests, because linking the query engine takes longer than most of them.
+
+mod alerts;
+mod common;
+mod mart;
+mod publish;
+mod quality;
+mod query;

@@ -1,0 +1,134 @@
+//! `DynamoDB`: a table has what the mart has, also after a publisher that died at any of its calls, and nothing that the
+//! mart no longer has.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use e2e::internals::{CallName, Embedded, Fault, Moment, Stack as _, numbered};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use super::world::{HARD, World};
+use crate::common::{Ran, query, run};
+
+const URL: &str = "dynamodb:fleet-";
+const WAYS: &str = "select ymd, id, rows, meters from way";
+
+fn publisher(world: &World, stack: &Embedded) -> Command {
+    let mut command = world.publisher(URL, &["--select", "way", "--select", "types"]);
+    command.envs(stack.environment());
+    command
+}
+
+fn publish(world: &World, stack: &Embedded) -> Ran {
+    run(&mut publisher(world, stack))
+}
+
+/// The items of a table as rows: each attribute with its value alone.
+fn items(stack: &Embedded, table: &str) -> Vec<BTreeMap<String, Value>> {
+    let items = stack.scan(table).expect("a table");
+    let value = |value: &Value| value.as_object().and_then(|value| value.values().next().cloned()).unwrap_or_default();
+    let row = |item: Value| match item {
+        Value::Object(item) => item.iter().map(|(name, of)| (name.clone(), value(of))).collect(),
+        other => panic!("{other} is no item"),
+    };
+    items.into_iter().map(row).collect()
+}
+
+/// The rows of the ways, as texts in an order.
+fn ways(stack: &Embedded) -> Vec<String> {
+    let mut rows: Vec<String> = items(stack, "fleet-way")
+        .into_iter()
+        .map(|mut row| {
+            let sort = row.remove("fms_row");
+            assert_eq!(sort.as_ref(), row.get("ymd"), "the only other key is the partition key");
+            json!(row).to_string().replace('"', "")
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+/// The same of the mart.
+fn of_mart(world: &World) -> Vec<String> {
+    let mut rows: Vec<String> = query(world.lake(), WAYS).iter().map(|row| row.to_string().replace('"', "")).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn a_table_has_what_the_mart_has_and_no_more() {
+    let (world, stack) = (World::new(), Embedded::start().expect("the services"));
+    let ran = publish(&world, &stack).ok();
+    assert!(ran.ends_with("8 partitions published; 0 were there; 0 failed\n"), "{ran}");
+    assert_eq!(ways(&stack), of_mart(&world));
+    let types = items(&stack, "fleet-types");
+    assert_eq!(types.len(), 12);
+    let hard = types.iter().find(|item| item["color"] == HARD[0]).expect("an item");
+    assert_eq!(hard["fms_row"], "2023-01-04#000000000007");
+    assert_eq!((&hard["way"], &hard["is_far"], &hard["half"]), (&json!("4100"), &json!(true), &json!("2050")));
+    assert_eq!((&hard["at"], &hard["both"][1]["S"]), (&json!("2023-01-04T09:00:00.000Z"), &json!(HARD[0])));
+    let none = types.iter().find(|item| item["color"] == "-").expect("an item");
+    assert!(!none.contains_key("note"), "{none:?}");
+
+    assert_eq!(publish(&world, &stack).ok(), "0 partitions published; 8 were there; 0 failed\n");
+    world.late();
+    world.forget_eight();
+    let ran = publish(&world, &stack).ok();
+    assert!(ran.contains("way 2023-01-02: 1 rows; its rows have changed\n"), "{ran}");
+    assert_eq!(ways(&stack), of_mart(&world));
+    assert_eq!(ways(&stack).len(), 4);
+}
+
+/// How many crash points are passed over from one that is tried to the next. It is odd, so that those before and those
+/// after calls take turns. With `FMS_EVERY_CALL` in the environment, every one is tried, which takes minutes.
+fn stride() -> usize {
+    if std::env::var_os("FMS_EVERY_CALL").is_some() { 1 } else { 11 }
+}
+
+#[test]
+fn whenever_a_publisher_dies_the_next_one_leaves_what_the_mart_has() {
+    let world = World::new();
+    let stack = Embedded::start().expect("the services");
+    publish(&world, &stack).ok();
+    world.late();
+    world.forget_eight();
+    let begun = stack.calls().snapshot().len();
+    publish(&world, &stack).ok();
+    let calls = stack.calls().snapshot();
+    let calls = numbered(calls[begun..].iter().map(|call| (call.service.as_str(), call.operation.as_str())));
+    let after = ways(&stack);
+
+    // The mart as it was, so that the tables can be published once more.
+    let old = World::new();
+    let points: Vec<(&CallName, Moment)> =
+        calls.iter().flat_map(|call| [(call, Moment::Before), (call, Moment::After)]).collect();
+    let (mut tried, mut hit) = (0, 0);
+    for &(call, moment) in points.iter().step_by(stride()) {
+        let at = format!("killed {moment:?} {call:?}");
+        let stack = Embedded::start().expect("the services");
+        publish(&old, &stack).ok();
+        tried += 1;
+        hit += usize::from(is_killed(&world, &stack, call, moment));
+        publish(&world, &stack).ok();
+        assert_eq!(ways(&stack), after, "{at}");
+        let again = publish(&world, &stack).ok();
+        assert!(again.starts_with("0 partitions published"), "{at}: {again}");
+    }
+    println!("{} calls, {tried} of {} crash points tried, {hit} hit", calls.len(), points.len());
+    assert!(tried > 4 && hit * 10 >= tried * 9, "{hit} of {tried} crash points were hit");
+}
+
+/// Runs the program until it is killed at a call. Gives whether it was.
+fn is_killed(world: &World, stack: &Embedded, call: &CallName, moment: Moment) -> bool {
+    let pid: Arc<OnceLock<Pid>> = Arc::default();
+    let killed = Arc::clone(&pid);
+    let hook = move |_: &str| kill(*killed.wait(), Signal::SIGKILL).expect("it waits for the answer to its call");
+    stack.calls().inject(Fault::Hold { call: call.clone(), moment, hook: Box::new(hook) });
+    let mut child = publisher(world, stack).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    pid.set(Pid::from_raw(i32::try_from(child.id()).expect("a process id"))).expect("it is set once");
+    child.wait().expect("it ends").signal() == Some(Signal::SIGKILL as i32)
+}
