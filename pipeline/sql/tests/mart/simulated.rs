@@ -35,6 +35,7 @@ fn fleet() -> Vec<(String, String)> {
         )
         .expect("protocols"),
     };
+    let topic = "t".parse().expect("a template");
     let run = Run {
         simulation: &simulation,
         vehicles: 3,
@@ -42,7 +43,8 @@ fn fleet() -> Vec<(String, String)> {
         from: BEGIN,
         until: BEGIN + 12 * HOUR,
         speed: None,
-        topic: "t",
+        topic: &topic,
+        headers: &[],
     };
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("messages.ndjson");
