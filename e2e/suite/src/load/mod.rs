@@ -9,6 +9,7 @@ pub mod command;
 mod cost;
 mod delays;
 mod look;
+mod metrics;
 mod page;
 mod pipeline;
 mod plan;

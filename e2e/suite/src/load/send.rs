@@ -11,6 +11,7 @@ use fms_simulator::target::{Kafka, KafkaSettings, Target as _, Template};
 use fms_simulator::{Departure, Expectation, Made, Message, Plan as Departures, Simulation};
 
 use super::look::Look;
+use super::metrics;
 
 /// What is sent, and when.
 pub struct Schedule<'s> {
@@ -93,6 +94,7 @@ pub fn send(
             let record_topic = topic.of_message(&message, &key);
             target.send(&message.record(&record_topic, &key, &name, &[])).map_err(|error| error.to_string())?;
             count.fetch_add(1, Ordering::Relaxed);
+            metrics::sent(late > LATE);
             if due >= next_look
                 && schedule.looks_per_second > 0
                 && let Some(look) = Look::of(&message, due)
