@@ -10,14 +10,14 @@ mod cost;
 mod delays;
 mod look;
 mod metrics;
-mod page;
+pub(crate) mod page;
 mod pipeline;
 mod plan;
-mod plot;
+pub(crate) mod plot;
 mod report;
 mod run;
 mod send;
-mod text;
+pub(crate) mod text;
 mod usage;
 
 pub use page::page;

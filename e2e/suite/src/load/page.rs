@@ -7,7 +7,8 @@ use super::plot::{Plot, Series};
 use super::report::Report;
 use super::text::{number, perhaps};
 
-const STYLE: &str = "
+/// How pages look.
+pub const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8884; }
 body { font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
@@ -187,7 +188,8 @@ fn calls(html: &mut String, report: &Report) {
     );
 }
 
-fn table(html: &mut String, title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+/// Adds a table with a heading. Cells are HTML.
+pub fn table(html: &mut String, title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let cells = |tag: &str, cells: &[String]| {
         cells.iter().fold(String::new(), |row, cell| row + &format!("<{tag}>{cell}</{tag}>"))
     };

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use fms_e2e::fleet::{page, quantities, simulated};
 use libtest_mimic::Failed;
 use serde::Deserialize;
 
@@ -111,4 +112,12 @@ pub(crate) fn looks_at(page: &str, folder: &Path) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// The page that compares the fleet with the recordings.
+pub(crate) fn looks_at_the_fleet() -> Result<(), Failed> {
+    let recorded = quantities(&fms_simulator::recorded_trips());
+    let simulated = quantities(&simulated(1, 2, 1800));
+    let folder = tempfile::tempdir()?;
+    looks_at(&page(&recorded, &simulated), folder.path())
 }
