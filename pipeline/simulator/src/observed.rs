@@ -23,17 +23,18 @@ pub fn recorded_trips() -> Vec<Vec<Observed>> {
     let column = |name: &str| names.iter().position(|known| *known == name);
     let columns = ["t_utc", "FixType", "Latitude", "Longitude", "Speed"].map(column);
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
-    let trip = |trip: &str| {
-        let rows = rows.iter().filter(|cells| cells[0] == trip);
-        rows.filter_map(|cells| {
+    let trip = |trip: &&str| -> Vec<Observed> {
+        let rows = rows.iter().filter(|cells| cells[0] == *trip);
+        let seen = rows.filter_map(|cells| {
             let [time, fix, latitude, longitude, speed] = columns.map(|column| cells.get(column?).copied());
             let number = |cell: Option<&str>| cell?.parse::<f64>().ok();
             let second = time?.parse::<jiff::Timestamp>().ok()?.as_second();
             let (latitude, longitude, speed) = (number(latitude)?, number(longitude)?, number(speed)? * 3.6);
             (number(fix) == Some(3.0)).then_some(Observed { second, latitude, longitude, speed })
-        })
+        });
+        seen.collect()
     };
-    TRIPS.iter().map(|name| trip(name).collect()).collect()
+    TRIPS.iter().map(trip).collect()
 }
 
 #[cfg(test)]

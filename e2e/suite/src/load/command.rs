@@ -74,8 +74,9 @@ pub fn carry_out(suite: &Suite, matches: &clap::ArgMatches) -> Result<ExitCode, 
     let folder = suite.target().join("e2e/load").join(&name);
     std::fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
     prepare(false)?;
-    let page = arguments.metrics_port.map(fms::MetricsPage::start).transpose();
-    let _page = page.map_err(|error| format!("{error:#}"))?;
+    // It answers until the test is over.
+    let _metrics =
+        arguments.metrics_port.map(fms::MetricsPage::start).transpose().map_err(|error| format!("{error:#}"))?;
     let target = Target { suite, stack: arguments.stack, subject: arguments.subject.as_deref(), folder: &folder };
     if arguments.capacity {
         let found = capacity::find(&target, &name, &plan, &tell);
