@@ -195,32 +195,44 @@ fn messages_are_sent_without_acknowledgements() {
     assert_eq!(received(broker.port, 250), (0..250).collect::<Vec<_>>());
 }
 
-/// TLS with a certificate on both sides; a client without one, or that does not know who signed, is told so.
+/// Over TLS, and what a client is told that does not know who signed, or whose own certificate is not good enough.
 #[test]
 fn tls_and_its_mistakes() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| format!("{CERTIFICATES}/{name}");
+    let path = |name: &str| PathBuf::from(format!("{CERTIFICATES}/{name}"));
     let own = path("localhost.pem");
-    let more = format!(
-        "allow_anonymous true\ncafile {}\ncertfile {own}\nkeyfile {own}\nrequire_certificate true",
-        path("ca.pem")
+    let server = format!(
+        "allow_anonymous true\ncafile {}\ncertfile {own}\nkeyfile {own}\n",
+        path("ca.pem").display(),
+        own = own.display()
     );
-    let Some(broker) = Mosquitto::start(folder.path(), &more) else { return };
-    let with = |ca: Option<PathBuf>, certificate| MqttSettings {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(broker) = Mosquitto::start(folder.path(), &server) else { return };
+    let with = |port: u16, ca: Option<PathBuf>, certificate| MqttSettings {
         ca,
         certificate,
-        ..settings(&format!("mqtts://localhost:{}", broker.port))
+        ..settings(&format!("mqtts://localhost:{port}"))
     };
-    let both = Some((own.clone().into(), own.clone().into()));
-    let mut mqtt = Mqtt::start(with(Some(path("ca.pem").into()), both.clone()), |_| {}).expect("it begins");
+    let mut mqtt = Mqtt::start(with(broker.port, Some(path("ca.pem")), None), |_| {}).expect("it begins to connect");
     send(&mut mqtt, 0..10).expect("sent");
     mqtt.finish().unwrap_or_else(|error| panic!("{error}: {}", log(folder.path())));
+    let refused = |settings: MqttSettings| {
+        let mut mqtt = Mqtt::start(settings, |_| {}).expect("it begins to connect");
+        send(&mut mqtt, 0..1).and_then(|()| mqtt.finish()).expect_err("no connection").to_string()
+    };
+    let said = refused(with(broker.port, None, None));
+    assert!(said.contains("UnknownIssuer") && said.contains("look at --mqtt-ca"), "{said}");
 
-    let mut unknown = Mqtt::start(with(None, both), |_| {}).expect("it begins");
-    let failed = send(&mut unknown, 0..1).and_then(|()| unknown.finish()).expect_err("nobody knows who signed");
-    assert!(failed.to_string().contains("look at --mqtt-ca"), "{failed}");
-    let missing = Mqtt::start(with(Some("nowhere.pem".into()), None), |_| {}).err().expect("there is no such file");
-    assert!(missing.to_string().contains("cannot use --mqtt-ca"), "{missing}");
+    // The certificate of a server is none of a client, as the broker sees when it gets it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(broker) = Mosquitto::start(folder.path(), &format!("{server}require_certificate true")) else { return };
+    let both = Some((own.clone(), own.clone()));
+    for (certificate, says) in [(both, "UnsupportedCertificate"), (None, "fatal alert")] {
+        let said = refused(with(broker.port, Some(path("ca.pem")), certificate));
+        assert!(said.contains(says) && said.contains("--mqtt-cert"), "{said}: {}", log(folder.path()));
+    }
+    let missing = Mqtt::start(with(broker.port, Some("nowhere.pem".into()), None), |_| {}).err();
+    let missing = missing.expect("there is no such file").to_string();
+    assert!(missing.contains("cannot use --mqtt-ca"), "{missing}");
 }
 
 #[test]

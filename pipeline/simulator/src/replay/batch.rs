@@ -1,7 +1,7 @@
 //! Rows as the messages that they were sent in: consecutive rows of one message become one message again.
 //!
-//! What all of them have in common at their beginning is the envelope, and the rest is the list. A pipeline that unrolls
-//! the list has exactly the same rows again, byte by byte.
+//! What all of them have in common at their beginning is the envelope, and the rest, from the time of the row on, is the
+//! list. A pipeline that unrolls the list has exactly the same rows again, byte by byte.
 
 use e2e_mask::{fields, quoted};
 use jiff::Timestamp;
@@ -15,6 +15,10 @@ pub(super) const LIST: &str = "measurements";
 const TIMES: [&str; 2] = ["messaged_at", "timestamp_iso"];
 /// The fields that rows of one message have in common.
 const SAME: [&str; 5] = ["object", "type", "command", "id", "message_id"];
+/// The fields with which an element of the list begins, as devices write it.
+const ELEMENT: [&str; 2] = ["timestamp_iso", "seq"];
+/// The values of `command` of messages that have no list, as JSON.
+const WITHOUT_LIST: [&str; 2] = ["\"command\"", "\"response\""];
 /// The most rows of a message, and the most bytes; rows over it begin a new one.
 const ROWS: usize = 5000;
 const BYTES: usize = 4 << 20;
@@ -41,8 +45,8 @@ impl Batch {
         let fields = fields(row.as_bytes()).ok_or("it is no JSON object")?;
         time(&fields)?;
         let same: Vec<String> = SAME.map(|name| find(&fields, name).unwrap_or_default().to_owned()).into();
-        // A row without a `message_id` is a message of its own, as is one that has a list itself.
-        let is_alone = same[SAME.len() - 1].is_empty() || find(&fields, LIST).is_some();
+        // A row without a `message_id` is a message of its own.
+        let is_alone = same[SAME.len() - 1].is_empty() || is_whole(&fields);
         let goes_on = !is_alone && same == self.same && self.rows.len() < ROWS && self.bytes + row.len() < BYTES;
         let complete = if goes_on { None } else { self.end() };
         self.same = if is_alone { Vec::new() } else { same };
@@ -60,9 +64,14 @@ impl Batch {
         let (first, last) = (parsed.first()?, parsed.last()?);
         let at = time(first).ok().filter(|_| find(first, TIMES[0]).is_some()).or_else(|| time(last).ok())?;
         let id = find(first, "id").map(|id| id.trim_matches('"').as_bytes().to_vec());
-        let value = if parsed.len() == 1 { rows[0].clone() } else { message(&parsed) };
+        let value = if parsed.len() == 1 && is_whole(first) { rows[0].clone() } else { message(&parsed) };
         Some(Recorded { at, topic: None, key: id, value: Some(value.into_bytes()), headers: Vec::new() })
     }
+}
+
+/// Whether a row is a message as it is: it has a list itself, or is of a request or a response.
+fn is_whole(fields: &Fields<'_>) -> bool {
+    find(fields, LIST).is_some() || find(fields, "command").is_some_and(|command| WITHOUT_LIST.contains(&command))
 }
 
 /// When the message of a row was sent, in milliseconds since the Unix epoch.
@@ -82,7 +91,8 @@ fn message(rows: &[Fields<'_>]) -> String {
     };
     // An element has a field at least.
     let shortest = rows.iter().map(Vec::len).min().unwrap_or(0);
-    let common = (0..shortest.saturating_sub(1)).take_while(|at| is_common(*at)).count();
+    let element = first.iter().position(|(name, _)| ELEMENT.contains(&name.as_str())).unwrap_or(usize::MAX);
+    let common = (0..shortest.saturating_sub(1).min(element)).take_while(|at| is_common(*at)).count();
     // A name that a row has twice is not in both parts: the element's would hide that of the envelope.
     let is_twice = |at: &usize| rows.iter().any(|row| row[common..].iter().any(|(name, _)| *name == first[*at].0));
     let common = (0..common).find(is_twice).unwrap_or(common);
@@ -135,7 +145,12 @@ mod tests {
             String::from_utf8_lossy(messages[0].value.as_deref().expect("a value")),
             r#"{"object":"vehicle","id":7,"message_id":"a","messaged_at":"2023-01-01T00:01:00Z","measurements":[{"timestamp_iso":"2023-01-01T00:00:00Z","speed":1.50},{"timestamp_iso":"2023-01-01T00:00:01Z","speed":1.50}]}"#
         );
-        assert_eq!(messages[1].value, Some(row("b", 2, "2").into_bytes()));
+        assert_eq!(
+            String::from_utf8_lossy(messages[1].value.as_deref().expect("a value")),
+            r#"{"object":"vehicle","id":7,"message_id":"b","messaged_at":"2023-01-01T00:01:00Z","measurements":[{"timestamp_iso":"2023-01-01T00:00:02Z","speed":2}]}"#
+        );
+        let response = r#"{"command":"response","id":7,"message_id":"c","messaged_at":"2023-01-01T00:01:00Z"}"#;
+        assert_eq!(batched(&[response.to_owned()])[0].value.as_deref(), Some(response.as_bytes()));
     }
 
     #[test]

@@ -306,7 +306,7 @@ impl Shared {
             ConnectionError::ConnectionRefused(
                 ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized,
             ) => Some("look at --mqtt-user, MQTT_PASSWORD, --mqtt-cert and what the broker allows this client"),
-            ConnectionError::Tls(_) => Some("look at --mqtt-ca and --mqtt-cert"),
+            _ if is_refused_by_tls(error) => Some("look at --mqtt-ca and --mqtt-cert"),
             _ if since.elapsed() > PATIENCE => Some("look at --mqtt, and whether the broker is up"),
             _ => None,
         };
@@ -320,6 +320,11 @@ impl Shared {
         let wait = self.changed.wait_timeout_while(state, AGAIN, |state| !state.is_over);
         drop(wait.unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// Whether TLS has failed, on this side or on the other one, which says so when it has seen the certificate.
+fn is_refused_by_tls(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::Tls(_)) || error.to_string().contains("received fatal alert")
 }
 
 #[cfg(test)]
