@@ -165,12 +165,12 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> Result<(), (a
         Err(error) => return Err((error.into(), FAILED)),
     };
     say(&progress.to_string());
-    if let Some(since) = goes_on {
+    if let Some((since, from)) = goes_on {
         let time = |second| Timestamp::from_second(second).unwrap_or_default();
         say(&format!(
             "fms simulate replay was stopped; with --since {} --from {} it goes on where it was",
             time(since),
-            time(progress.second + 1)
+            time(from)
         ));
     }
     Ok(())

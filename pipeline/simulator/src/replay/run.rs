@@ -47,8 +47,8 @@ pub struct Replay<'r> {
 pub struct Done {
     /// What was sent.
     pub progress: Progress,
-    /// The recorded second from which another replay goes on, if this one was stopped.
-    pub goes_on: Option<i64>,
+    /// The recorded second from which another replay goes on, and that which it becomes, if this one was stopped.
+    pub goes_on: Option<(i64, i64)>,
 }
 
 /// The values that tell whose message it is.
@@ -78,7 +78,8 @@ impl Replay<'_> {
             let recorded = match source.next()? {
                 Next::Message(recorded) => recorded,
                 Next::Idle if stops() => {
-                    goes_on = start.as_ref().map(|(_, later)| progress.second + 1 - later);
+                    let next = progress.second + 1;
+                    goes_on = start.as_ref().map(|(_, later)| (next - later, next));
                     break;
                 }
                 Next::Idle => continue,
@@ -93,7 +94,7 @@ impl Replay<'_> {
             // As a run does, a replay stops between two seconds, so that another one can begin where it stopped.
             if second > progress.second {
                 let Some(behind) = pace.wait(at, stops) else {
-                    goes_on = Some(second - *later);
+                    goes_on = Some((second - *later, second));
                     break;
                 };
                 (progress.second, progress.behind) = (second, behind);
@@ -328,9 +329,9 @@ mod tests {
         };
         let mut parts = Kept::default();
         let stopped = replay.run(&mut Given(messages.clone().into_iter()), &mut parts, &stops, &mut |_| {});
-        let goes_on = stopped.expect("stopped").goes_on.expect("it was stopped");
-        let rest: Vec<Recorded> = messages.into_iter().filter(|message| message.at >= goes_on * 1000).collect();
-        let replay = Replay { from: replay.from + goes_on, since: Some(goes_on), ..replay };
+        let (since, from) = stopped.expect("stopped").goes_on.expect("it was stopped");
+        let rest: Vec<Recorded> = messages.into_iter().filter(|message| message.at >= since * 1000).collect();
+        let replay = Replay { from, since: Some(since), ..replay };
         replay.run(&mut Given(rest.into_iter()), &mut parts, &|| false, &mut |_| {}).expect("sent");
         assert_eq!(parts.0, whole);
     }

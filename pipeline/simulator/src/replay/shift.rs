@@ -64,9 +64,13 @@ fn time(text: &[u8], seconds: i64) -> Option<String> {
     if !is_offset || !is_fraction {
         return None;
     }
+    // A leap second has no place in the times of others.
+    if local.ends_with("60") {
+        return None;
+    }
     // An offset stays, so the local time moves as the instant does.
     let moved = local.parse::<DateTime>().ok()?.checked_add(SignedDuration::from_secs(seconds)).ok()?;
-    let moved = moved.to_string();
+    let moved = (moved.year() >= 0).then(|| moved.to_string())?;
     Some(format!("{}{}{}{behind}", &moved[..10], &text[10..11], &moved[11..]))
 }
 
