@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn axes_have_round_numbers_and_names_have_room() {
         for (value, expected) in
-            [(789.0, (200.0, 4)), (1.05, (0.5, 3)), (4.0, (1.0, 4)), (0.0, (2.5e-10, 4)), (130.0, (50.0, 3))]
+            [(789.0, (200.0, 4)), (1.05, (0.5, 3)), (4.0, (1.0, 4)), (0.0, (2.5e-10, 1)), (130.0, (50.0, 3))]
         {
             let (step, steps) = round(value);
             assert!((step - expected.0).abs() < 1e-9 && steps == expected.1, "{value}: {step} {steps}");
