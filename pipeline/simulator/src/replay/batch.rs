@@ -169,7 +169,7 @@ mod tests {
         ) {
             let rows: Vec<String> = rows.iter().map(|(message, second, fields)| {
                 let fields: String = fields.iter().map(|(name, value)| format!(r#","{name}":{value}.0"#)).collect();
-                format!(r#"{{"id":1,"message_id":"{message}","timestamp_iso":"2023-01-01T00:00:0{second}Z"{fields}}}"#)
+                format!(r#"{{"object":"o","type":"t","id":1,"message_id":"{message}","timestamp_iso":"2023-01-01T00:00:0{second}Z"{fields}}}"#)
             }).collect();
             let again: Vec<String> = batched(&rows).iter().flat_map(unrolled).collect();
             prop_assert_eq!(again, rows);
