@@ -1,5 +1,6 @@
 //! This project's end-to-end tests: its fixtures, run on the framework `e2e` with `fms connect` as the subject.
 
+pub mod fleet;
 pub mod load;
 pub mod measure;
 

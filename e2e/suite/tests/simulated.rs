@@ -58,6 +58,7 @@ fn the_pipeline_ends_with_what_the_simulator_expects() {
     let simulation = simulation();
     let mut expectation = Expectation::default();
     let mut fixture = Fixture::new(&case, "A simulated fleet.".to_owned()).expect("a new folder");
+    let topic = "fms.{object}.real".parse().expect("a template");
     let run = Run {
         simulation: &simulation,
         vehicles: 10,
@@ -65,7 +66,8 @@ fn the_pipeline_ends_with_what_the_simulator_expects() {
         from: MORNING,
         until: MORNING + 900,
         speed: None,
-        topic: "fms.{object}.real",
+        topic: &topic,
+        headers: &[],
     };
     let done = run.run(&mut fixture, Some(&mut expectation), &|| false, &mut |_| {}).expect("written");
     assert!((100..600).contains(&done.messages), "{done}");

@@ -1,9 +1,10 @@
-//! The dashboards of worker, poller, checks and simulator for Grafana, as code: what they show is in [`worker`], [`lake`],
-//! [`quality`] and [`simulator`], and this module says what a dashboard is. `cargo run --bin fms-dashboards` writes them to
-//! `deploy/grafana`.
+//! The dashboards of worker, poller, checks, simulator and load tests for Grafana, as code: what they show is in
+//! [`worker`], [`lake`], [`quality`], [`simulator`] and [`load`], and this module says what a dashboard is. `cargo run --bin
+//! fms-dashboards` writes them to `deploy/grafana`.
 
 mod json;
 mod lake;
+mod load;
 mod quality;
 mod simulator;
 mod worker;
@@ -77,8 +78,8 @@ fn panel(
     Panel { title, about, kind, unit, queries }
 }
 
-fn dashboards() -> [Dashboard; 4] {
-    [worker::dashboard(), lake::dashboard(), quality::dashboard(), simulator::dashboard()]
+fn dashboards() -> [Dashboard; 5] {
+    [worker::dashboard(), lake::dashboard(), quality::dashboard(), simulator::dashboard(), load::dashboard()]
 }
 
 /// Every dashboard by the name of its file, as Grafana imports it.

@@ -4,8 +4,11 @@ pub mod allocator;
 mod health;
 mod lake;
 mod log;
+mod metrics_page;
 mod query;
 mod simulate;
+
+pub use metrics_page::MetricsPage;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -54,6 +54,58 @@ fn two_shards_are_the_whole_fleet() {
     assert_eq!(shards, [Some("1/2"), Some("2/2"), Some("1/1")]);
 }
 
+/// What was written to a file is replayed as it was, but later; two replays are the same, and their parts are the whole.
+#[test]
+fn a_replay_is_what_was_recorded_at_another_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |arguments: &str| {
+        let output = simulate(folder.path(), arguments);
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a file");
+    let sorted = |names: &[&str]| {
+        let text: String = names.iter().map(|name| read(name)).collect();
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    run(&format!("{FLEET} --out first.ndjson --header source=fleet"));
+    let replay = "replay first.ndjson --speed max --to file --seed 3";
+    // The first message leaves in the first second, so the same time gives the same messages.
+    let first: Value = serde_json::from_str(read("first.ndjson").lines().next().expect("a line")).expect("JSON");
+    let second = first["$record"]["timestamp"].as_i64().expect("a time").div_euclid(1000);
+    let time = |second: i64| jiff::Timestamp::from_second(second).expect("a time").to_string();
+    run(&format!("{replay} --from {} --out same.ndjson", time(second)));
+    // A fleet sends the messages of a second by vehicle, and a replay by time.
+    assert!(sorted(&["same.ndjson"]) == sorted(&["first.ndjson"]));
+    run(&format!("{replay} --from {} --clones 3 --out later.ndjson", time(second + 86_400)));
+    run(&format!("{replay} --from {} --clones 3 --out again.ndjson", time(second + 86_400)));
+    let later = read("later.ndjson");
+    assert!(later == read("again.ndjson") && later.lines().count() == 3 * read("first.ndjson").lines().count());
+    assert!(later.contains("2026-11-28T08:") && !later.contains("2026-11-27T08:"));
+    for part in ["1/2", "2/2"] {
+        let out = part.replace('/', "-");
+        run(&format!("{replay} --from {} --clones 3 --shard {part} --out {out}.ndjson", time(second + 86_400)));
+    }
+    assert!(sorted(&["1-2.ndjson", "2-2.ndjson"]) == sorted(&["later.ndjson"]));
+}
+
+#[test]
+fn rows_of_a_csv_file_are_replayed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let csv = "object,type,command,id,message_id,timestamp_iso,speed,plate:text\n\
+        vehicle,kinematic,report,7,a,2023-01-01T00:00:01Z,1.50,007\n\
+        vehicle,kinematic,report,7,a,2023-01-01T00:00:02Z,,008\n\
+        device,heartbeat,report,7,b,2023-01-01T00:00:00Z,,\n";
+    std::fs::write(folder.path().join("rows.csv"), csv).expect("written");
+    let output = simulate(folder.path(), "replay rows.csv --to stdout --speed max --from 2026-11-27T08:00:00Z");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r#"
+    {"$record":{"topic":"fms.device.real","key":"7","timestamp":1795766400000,"value":{"object":"device","type":"heartbeat","command":"report","id":7,"message_id":"b","measurements":[{"timestamp_iso":"2026-11-27T08:00:00Z"}]}}}
+    {"$record":{"topic":"fms.vehicle.real","key":"7","timestamp":1795766402000,"value":{"object":"vehicle","type":"kinematic","command":"report","id":7,"message_id":"a","measurements":[{"timestamp_iso":"2026-11-27T08:00:01Z","speed":1.50,"plate":"007"},{"timestamp_iso":"2026-11-27T08:00:02Z","plate":"008"}]}}}
+    "#);
+}
+
 #[test]
 fn mistakes_are_explained_and_nothing_is_started() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -66,6 +118,16 @@ fn mistakes_are_explained_and_nothing_is_started() {
         ("--to stdout --protocols vehicle/tyre", "there is no protocol `vehicle/tyre`"),
         ("--to stdout --faults rates.toml", "cannot read the rates of faults in rates.toml"),
         ("--to stdout --shard 3/2", "`3/2` is no part of a fleet"),
+        ("--to mqtt", "--mqtt is missing"),
+        ("--to mqtt --mqtt localhost", "`localhost` is no broker"),
+        ("--to mqtt --mqtt mqtts://localhost --mqtt-ca ca.pem", "cannot use --mqtt-ca"),
+        ("--to mqtt --mqtt mqtt://localhost --mqtt-user me", "MQTT_PASSWORD is missing"),
+        ("--to stdout --topic fms.{objekt}", "there is no field `{objekt}`"),
+        ("replay nowhere --to stdout", "cannot read nowhere"),
+        ("replay topic: --to stdout", "write the name of a topic"),
+        ("replay topic:t --to stdout", "--source-servers is missing"),
+        ("replay . --to stdout", ". has no message of the time that is asked for"),
+        ("replay . --to stdout --move latitude", "write two fields"),
         ("merge whole.json", "cannot read the expectation whole.json"),
     ] {
         let output = simulate(folder.path(), arguments);

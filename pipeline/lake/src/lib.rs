@@ -65,7 +65,7 @@ pub use quarantine::{Ledger, Object};
 pub use raw_key::{KeyTemplate, KeyTemplateError};
 pub use repair::{Finding, Repair, Repaired};
 pub use review::{Group, Kind, Overview, QuarantineFile, QuarantinedRow, RowOrigin, Selection};
-pub use rows::{Cell, RawObjects};
+pub use rows::{Cell, RawObjects, numbered_lines};
 pub use status::{HourStatus, Quarantined, Readers, Status, TableStatus, Why};
 pub use table::{Growth, Identity, Table};
 pub use types::{Field, Type, TypeError};

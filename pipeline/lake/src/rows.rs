@@ -2,7 +2,7 @@
 //!
 //! All of it blocks, and none of it may be called in an async context.
 
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use crate::bucket::schema::is_same;
 use crate::bucket::store::Listed;
-use crate::bucket::{Bucket, S3Url};
+use crate::bucket::{Bucket, Raw, S3Url};
 use crate::lines::{Line, each_line};
 
 /// The value of a column in a row.
@@ -48,20 +48,31 @@ impl RawObjects {
     /// Gives every line of the objects at `url` or below it. An empty line is left out, and of one that is too long the
     /// beginning is given.
     pub fn each_line(&self, url: &S3Url, handle: &Handle, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        self.each_object(url, handle, &mut |raw, bytes| {
+            let read = each_line(bytes, |line| {
+                let (Line::Whole(line) | Line::TooLong(line, _)) = line;
+                if !line.is_empty() {
+                    each(line);
+                }
+                Ok::<_, io::Error>(())
+            });
+            read.map_err(|error| io::Error::new(error.kind(), format!("cannot read {raw}: {error}")))
+        })
+    }
+
+    /// Gives every object at `url` or below it, with its bytes. The first error ends it.
+    pub fn each_object<E: From<io::Error>>(
+        &self,
+        url: &S3Url,
+        handle: &Handle,
+        each: &mut dyn FnMut(&Raw, &mut dyn Read) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut next = None;
         loop {
             let (raws, more) = handle.block_on(self.0.list(url, next))?;
             for raw in raws {
                 let raw = Arc::new(raw);
-                let bytes = self.0.open(&raw, handle.clone())?;
-                let read = each_line(bytes, |line| {
-                    let (Line::Whole(line) | Line::TooLong(line, _)) = line;
-                    if !line.is_empty() {
-                        each(line);
-                    }
-                    Ok::<_, io::Error>(())
-                });
-                read.map_err(|error| io::Error::new(error.kind(), format!("cannot read {raw}: {error}")))?;
+                each(&raw, &mut self.0.open(&raw, handle.clone())?)?;
             }
             next = more;
             if next.is_none() {
@@ -69,6 +80,25 @@ impl RawObjects {
             }
         }
     }
+}
+
+/// Gives every line of a file or an object with its number, counted from 1. It may be compressed with gzip or zstd. An
+/// empty line is left out. A line that is too long is an error, which does not name the file.
+pub fn numbered_lines<E: From<io::Error>>(
+    object: &mut dyn Read,
+    each: &mut dyn FnMut(u64, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut number = 0;
+    each_line(object, |line| {
+        number += 1;
+        match line {
+            Line::Whole([]) => Ok(()),
+            Line::Whole(line) => each(number, line),
+            Line::TooLong(_, length) => {
+                Err(io::Error::other(format!("line {number} has {length} bytes, which is no row")).into())
+            }
+        }
+    })
 }
 
 impl Bucket {

@@ -20,6 +20,11 @@ pub struct Shard {
 impl Shard {
     /// All vehicles.
     pub const WHOLE: Self = Self { number: 1, of: 1 };
+
+    /// Whether the vehicle of this number is in this part.
+    pub(crate) const fn has(self, number: u64) -> bool {
+        number % self.of == self.number - 1
+    }
 }
 
 impl FromStr for Shard {

@@ -1,11 +1,11 @@
 //! A run: the messages of a plan are sent when they are due, and counted.
 
 use std::fmt;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::expect::Expectation;
-use crate::target::{Target, TargetError, topic};
+use crate::pace::{Pace, TELL};
+use crate::target::{Header, Target, TargetError, Template};
 use crate::{Shard, Simulation};
 
 /// What is run.
@@ -23,8 +23,10 @@ pub struct Run<'r> {
     pub until: i64,
     /// How many seconds of the fleet pass in one; `None` is as many as possible.
     pub speed: Option<f64>,
-    /// The template of the topic.
-    pub topic: &'r str,
+    /// The topic.
+    pub topic: &'r Template,
+    /// What every record has beside its value.
+    pub headers: &'r [Header],
 }
 
 /// How far a run is.
@@ -44,16 +46,11 @@ pub struct Progress {
     pub behind: Duration,
     /// How long it will take if it goes on in this way; `None` if nobody knows.
     pub left: Option<Duration>,
-    /// How many vehicles are driving, and how many there are.
+    /// How many vehicles are driving, and how many there are; zeros in a replay, which does not know it.
     pub driving: (u64, u64),
     /// How often sending failed and was tried again.
     pub errors: u64,
 }
-
-/// How often progress is told.
-const TELL: Duration = Duration::from_secs(5);
-/// How long a run sleeps at most before it asks whether it has to stop.
-const NAP: Duration = Duration::from_millis(100);
 
 impl Run<'_> {
     /// Sends everything, and adds it to the expectation, until the end or until `stops` says so. `tell` is called every
@@ -65,8 +62,8 @@ impl Run<'_> {
         stops: &dyn Fn() -> bool,
         tell: &mut dyn FnMut(&Progress),
     ) -> Result<Progress, TargetError> {
-        let begin = Instant::now();
-        let mut told = begin;
+        let pace = Pace::begin(self.from * 1000, self.speed);
+        let mut told = pace.begin;
         let mut progress = Progress { second: self.from, ..Progress::default() };
         let mut is_stopped = false;
         for departure in self.simulation.plan(self.vehicles, self.shard, self.from, self.until) {
@@ -74,19 +71,20 @@ impl Run<'_> {
             // A run stops between two seconds of the fleet, so that another one can begin where it stopped.
             if second > progress.second {
                 progress.second = second;
-                let Some(behind) = self.wait(begin, second, stops) else {
+                let Some(behind) = pace.wait(second * 1000, stops) else {
                     is_stopped = true;
                     break;
                 };
                 progress.behind = behind;
                 if told.elapsed() >= TELL {
                     told = Instant::now();
-                    self.complete(&mut progress, begin, target);
+                    self.complete(&mut progress, pace.begin, target);
                     tell(&progress);
                 }
             }
             let message = self.simulation.message(&departure);
-            target.send(&topic(self.topic, message.protocol), &message)?;
+            let (key, name) = (message.id.to_string(), message.to_string());
+            target.send(&message.record(&self.topic.of_message(&message, &key), &key, &name, self.headers))?;
             progress.messages += 1;
             progress.rows += message.rows.len() as u64;
             progress.bytes += message.value.as_ref().map_or(0, Vec::len) as u64;
@@ -98,24 +96,8 @@ impl Run<'_> {
         if !is_stopped {
             progress.second = self.until;
         }
-        self.complete(&mut progress, begin, target);
+        self.complete(&mut progress, pace.begin, target);
         Ok(progress)
-    }
-
-    /// Waits until a second of the fleet is due, and says by how much it is later. `None` if the run has to stop.
-    #[expect(clippy::cast_precision_loss, reason = "seconds of some years")]
-    fn wait(&self, begin: Instant, second: i64, stops: &dyn Fn() -> bool) -> Option<Duration> {
-        let due = self.speed.map(|speed| begin + Duration::from_secs_f64((second - self.from) as f64 / speed));
-        loop {
-            if stops() {
-                return None;
-            }
-            let left = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return Some(due.map_or(Duration::ZERO, |due| due.elapsed()));
-            }
-            thread::sleep(left.min(NAP));
-        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -137,15 +119,16 @@ impl fmt::Display for Progress {
         let rate = self.messages as f64 / self.elapsed.as_secs_f64().max(0.001);
         write!(
             f,
-            "{time}: {} messages, {} rows, {:.1} MB sent; {rate:.0} messages/s; {} of {} vehicles drive; {:.1} s behind; {} errors",
+            "{time}: {} messages, {} rows, {:.1} MB sent; {rate:.0} messages/s; ",
             self.messages,
             self.rows,
             self.bytes as f64 / 1e6,
-            self.driving.0,
-            self.driving.1,
-            self.behind.as_secs_f64(),
-            self.errors,
         )?;
+        // A replay does not know who drives.
+        if self.driving.1 > 0 {
+            write!(f, "{} of {} vehicles drive; ", self.driving.0, self.driving.1)?;
+        }
+        write!(f, "{:.1} s behind; {} errors", self.behind.as_secs_f64(), self.errors)?;
         match self.left {
             Some(left) if left >= Duration::from_mins(2) => write!(f, "; {} min left", left.as_secs().div_ceil(60)),
             Some(left) if !left.is_zero() => write!(f, "; {} s left", left.as_secs()),

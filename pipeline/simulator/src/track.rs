@@ -15,13 +15,22 @@ static RECORDINGS: &[u8] = include_bytes!("../../../recordings/canedge_trips_1hz
 /// The recorded trips, in a fixed order.
 pub fn recorded() -> &'static [Track; 2] {
     static TRACKS: LazyLock<[Track; 2]> = LazyLock::new(|| {
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(RECORDINGS)
-            .read_to_string(&mut text)
-            .expect("the recordings are a part of the program, and its tests read them");
-        ["A", "C"].map(|trip| Track::read(&text, trip))
+        let text = text();
+        TRIPS.map(|trip| Track::read(&text, trip))
     });
     &TRACKS
+}
+
+/// The names of the recorded trips.
+pub(crate) const TRIPS: [&str; 2] = ["A", "C"];
+
+/// The recordings as CSV.
+pub(crate) fn text() -> String {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(RECORDINGS)
+        .read_to_string(&mut text)
+        .expect("the recordings are a part of the program, and its tests read them");
+    text
 }
 
 /// A second of a trip.

@@ -1,12 +1,13 @@
 //! A run sends what its plan says: to Kafka, and as the folder of a fixture.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use fms_simulator::target::{Fixture, Kafka, KafkaSettings, Target};
+use fms_simulator::target::{Fixture, Kafka, KafkaSettings, Record, Target, TargetError, Template};
 use fms_simulator::{Expectation, Fault, Fleet, Protocols, Rates, Rhythm, Run, Shard, Simulation};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
@@ -22,6 +23,8 @@ fn simulation() -> Simulation {
     Simulation { fleet: Fleet::new(11), since: MORNING, rhythm: Rhythm::Steady, rates, protocols: Protocols::all() }
 }
 
+static TOPIC: LazyLock<Template> = LazyLock::new(|| "fms.{object}.real".parse().expect("a template"));
+
 fn run(simulation: &Simulation) -> Run<'_> {
     Run {
         simulation,
@@ -30,7 +33,8 @@ fn run(simulation: &Simulation) -> Run<'_> {
         from: MORNING,
         until: MORNING + 1200,
         speed: None,
-        topic: "fms.{object}.real",
+        topic: &TOPIC,
+        headers: &[],
     }
 }
 
@@ -60,8 +64,9 @@ fn what_is_sent_to_kafka_is_what_is_expected() {
     let simulation = simulation();
     let mut expectation = Expectation::default();
     let mut kafka = Kafka::start(&settings).expect("a producer");
-    let done =
-        run(&simulation).run(&mut kafka, Some(&mut expectation), &|| false, &mut |_| {}).expect("everything is sent");
+    let headers = [("content-type".to_owned(), Some(b"application/json".to_vec()))];
+    let run = Run { headers: &headers, ..run(&simulation) };
+    let done = run.run(&mut kafka, Some(&mut expectation), &|| false, &mut |_| {}).expect("everything is sent");
     assert_eq!((done.second, done.errors), (MORNING + 1200, 0));
     assert_eq!(done.messages, expectation.protocols.values().map(|of| of.messages).sum::<u64>());
     let expected: Vec<_> = simulation
@@ -86,6 +91,8 @@ fn what_is_sent_to_kafka_is_what_is_expected() {
             assert_eq!(record.key(), Some(message.id.to_string().as_bytes()));
             assert_eq!(record.timestamp().to_millis(), Some(message.at));
             assert_eq!(record.payload(), message.value.as_deref());
+            let header = record.headers().expect("headers").get(0);
+            assert_eq!((header.key, header.value), ("content-type", Some(&b"application/json"[..])));
         }
     }
 }
@@ -95,18 +102,14 @@ fn what_is_sent_to_kafka_is_what_is_expected() {
 fn a_run_that_was_stopped_goes_on_where_it_was() {
     /// Keeps what it is sent.
     #[derive(Default)]
-    struct Kept(Vec<fms_simulator::Message>);
+    struct Kept(Vec<(String, i64, Option<Vec<u8>>)>);
     impl Target for Kept {
-        fn send(
-            &mut self,
-            _topic: &str,
-            message: &fms_simulator::Message,
-        ) -> Result<(), fms_simulator::target::TargetError> {
-            self.0.push(message.clone());
+        fn send(&mut self, record: &Record<'_>) -> Result<(), TargetError> {
+            self.0.push((record.name.to_owned(), record.at, record.value.map(<[u8]>::to_vec)));
             Ok(())
         }
 
-        fn finish(&mut self) -> Result<(), fms_simulator::target::TargetError> {
+        fn finish(&mut self) -> Result<(), TargetError> {
             Ok(())
         }
     }

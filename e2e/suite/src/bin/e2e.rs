@@ -14,6 +14,8 @@ const MEASURE: Extra = Extra {
 
 const LOAD: Extra = Extra { command: fms_e2e::load::command::command, run: fms_e2e::load::command::carry_out };
 
+const FLEET: Extra = Extra { command: fms_e2e::fleet::command, run: fms_e2e::fleet::carry_out };
+
 fn main() -> ExitCode {
-    fms_e2e::worker_or(|| runner::main(fms_e2e::PROGRAM, &[LOAD, MEASURE]))
+    fms_e2e::worker_or(|| runner::main(fms_e2e::PROGRAM, &[FLEET, LOAD, MEASURE]))
 }

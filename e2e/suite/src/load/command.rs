@@ -36,6 +36,9 @@ struct Arguments {
     /// Append the outcome as Markdown to this file.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Give metrics to Prometheus at this port while the test runs, under `/metrics`; 0 is one that the system chooses.
+    #[arg(long, value_name = "PORT")]
+    metrics_port: Option<u16>,
     /// Instead of one run, run the first step of the plan with more and more vehicles until the pipeline no longer keeps
     /// up, and print how much it can take.
     #[arg(long)]
@@ -71,6 +74,9 @@ pub fn carry_out(suite: &Suite, matches: &clap::ArgMatches) -> Result<ExitCode, 
     let folder = suite.target().join("e2e/load").join(&name);
     std::fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
     prepare(false)?;
+    // It answers until the test is over.
+    let _metrics =
+        arguments.metrics_port.map(fms::MetricsPage::start).transpose().map_err(|error| format!("{error:#}"))?;
     let target = Target { suite, stack: arguments.stack, subject: arguments.subject.as_deref(), folder: &folder };
     if arguments.capacity {
         let found = capacity::find(&target, &name, &plan, &tell);

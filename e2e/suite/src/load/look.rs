@@ -89,7 +89,9 @@ pub fn look(
             let there = runtime.block_on(futures_util::future::join_all(looks));
             for (row, is_there) in some.iter().zip(there) {
                 if is_there? {
-                    found.delays.push((row.due, row.due.elapsed()));
+                    let delay = row.due.elapsed();
+                    super::metrics::found(delay);
+                    found.delays.push((row.due, delay));
                 } else {
                     still.push(row.clone());
                 }

@@ -9,14 +9,15 @@ pub mod command;
 mod cost;
 mod delays;
 mod look;
-mod page;
+mod metrics;
+pub(crate) mod page;
 mod pipeline;
 mod plan;
-mod plot;
+pub(crate) mod plot;
 mod report;
 mod run;
 mod send;
-mod text;
+pub(crate) mod text;
 mod usage;
 
 pub use page::page;

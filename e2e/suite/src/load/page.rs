@@ -7,7 +7,8 @@ use super::plot::{Plot, Series};
 use super::report::Report;
 use super::text::{number, perhaps};
 
-const STYLE: &str = "
+/// How pages look.
+pub const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8884; }
 body { font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
@@ -24,6 +25,10 @@ svg text { font: 11px system-ui, sans-serif; fill: currentColor; }
 .legend span { margin-right: 1rem; white-space: nowrap; } .legend i { display: inline-block; width: .8rem; height: .25rem;
   margin-right: .3rem; vertical-align: middle; }
 pre { overflow-x: auto; border: 1px solid var(--line); padding: .6rem; }
+@media (max-width: 40rem) {
+  table { font-size: .85rem; } th, td { padding-right: .5rem; }
+  th:first-child, td:first-child { min-width: 6.5rem; overflow-wrap: anywhere; }
+}
 ";
 
 /// The page of a report.
@@ -75,9 +80,9 @@ pub fn page(report: &Report) -> String {
 fn limits(html: &mut String, report: &Report) {
     let rows = report.checks.iter().map(|check| {
         let mark = if check.is_kept { "kept" } else { "<span class=\"broken\">broken</span>" };
-        vec![escaped(&check.what), number(check.measured), number(check.limit), mark.to_owned()]
+        vec![escaped(&check.what), mark.to_owned(), number(check.measured), number(check.limit)]
     });
-    table(html, "Limits", &["", "measured", "at most", ""], rows);
+    table(html, "Limits", &["", "", "measured", "at most"], rows);
     let differing: Vec<String> = report
         .stores
         .iter()
@@ -146,7 +151,7 @@ fn plots(html: &mut String, report: &Report) {
         Series { name: store.clone(), points }
     });
     let marks = [(1.0, "p90"), (2.0, "p99"), (3.0, "p99.9")].map(|(at, name)| (at, name.to_owned()));
-    Plot { title: "Delay by percentile, ms", x: "nines", series: curve.collect(), bounds: &marks }.draw(html);
+    Plot { title: "Delay by percentile, ms", x: "", series: curve.collect(), bounds: &marks }.draw(html);
     html.push_str("</div>\n");
 }
 
@@ -183,7 +188,8 @@ fn calls(html: &mut String, report: &Report) {
     );
 }
 
-fn table(html: &mut String, title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+/// Adds a table with a heading. Cells are HTML.
+pub fn table(html: &mut String, title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let cells = |tag: &str, cells: &[String]| {
         cells.iter().fold(String::new(), |row, cell| row + &format!("<{tag}>{cell}</{tag}>"))
     };

@@ -13,6 +13,7 @@ use e2e::{StackKind, Suite};
 use super::cost::{self, Stored};
 use super::delays::{Delays, visible};
 use super::look::{self, look};
+use super::metrics;
 use super::pipeline::Pipeline;
 use super::plan::{Disturb, Plan};
 use super::report::{CallFigures, Machine, Moment, Report, SentFigures, StepFigures, StoreFigures};
@@ -73,6 +74,7 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
         servers: &servers,
         topic: &topic,
     };
+    metrics::describe();
     let begin = Instant::now();
     let mut running = Running::new(pipeline, begin, plan);
     let (count, is_over, is_stopped) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
@@ -187,6 +189,7 @@ impl Running {
             if let Some(workers) = step.workers {
                 self.pipeline.set_workers(workers)?;
             }
+            metrics::step(step.vehicles, self.pipeline.workers());
             self.disturb(step.disturb)?;
             tell(&format!(
                 "{}: {} s, {} vehicles, {} workers",
@@ -269,6 +272,7 @@ impl Running {
                 moment.processes.insert(name, usage);
             }
         }
+        metrics::measured(&moment.lag, &moment.processes);
         self.moments.push(moment);
     }
 

@@ -7,10 +7,11 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fms_simulator::target::{Kafka, KafkaSettings, Target as _, topic};
+use fms_simulator::target::{Kafka, KafkaSettings, Target as _, Template};
 use fms_simulator::{Departure, Expectation, Made, Message, Plan as Departures, Simulation};
 
 use super::look::Look;
+use super::metrics;
 
 /// What is sent, and when.
 pub struct Schedule<'s> {
@@ -64,6 +65,7 @@ pub fn send(
     let (bootstrap_servers, compression) = (schedule.servers.to_owned(), "none".to_owned());
     let mut target =
         Kafka::start(&KafkaSettings { bootstrap_servers, compression, producer }).map_err(|error| error.to_string())?;
+    let topic: Template = schedule.topic.parse().map_err(|error| format!("the topic {}: {error}", schedule.topic))?;
     let simulations: Vec<Simulation> = schedule.parts.iter().map(Made::simulation).collect::<Result<_, _>>()?;
     let mut parts: Vec<Peekable<Departures<'_>>> = schedule.parts.iter().zip(&simulations).map(departures).collect();
     let until = schedule.parts.iter().map(|part| part.until).max().unwrap_or(schedule.from);
@@ -88,8 +90,11 @@ pub fn send(
             let late = due.elapsed();
             sent.late += u64::from(late > LATE);
             sent.latest = sent.latest.max(late);
-            target.send(&topic(schedule.topic, message.protocol), &message).map_err(|error| error.to_string())?;
+            let (key, name) = (message.id.to_string(), message.to_string());
+            let record_topic = topic.of_message(&message, &key);
+            target.send(&message.record(&record_topic, &key, &name, &[])).map_err(|error| error.to_string())?;
             count.fetch_add(1, Ordering::Relaxed);
+            metrics::sent(late > LATE);
             if due >= next_look
                 && schedule.looks_per_second > 0
                 && let Some(look) = Look::of(&message, due)

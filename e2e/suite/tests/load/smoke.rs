@@ -1,7 +1,11 @@
 //! `e2e load` runs a plan from its file to its verdict and its report.
 
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use e2e::StackKind;
 use fms_e2e::load::{Plan, Report, Target, comparison, markdown, page, run, text};
@@ -28,7 +32,9 @@ pub(crate) fn a_short_run_keeps_its_limits() -> Result<(), Failed> {
     let plan = Plan::read(&Path::new(PLANS).join("smoke.toml"))?;
     let suite = fms_e2e::suite();
     let target = Target { suite: &suite, stack: StackKind::Embedded, subject: None, folder: folder.path() };
+    let metrics = fms::MetricsPage::start(0).map_err(|error| error.to_string())?;
     let mut report = run(&target, "smoke", &plan, &|_| {})?;
+    has_metrics_of_its_dashboard(metrics.port())?;
     let said = text(&report);
     let broken: Vec<_> = report.checks.iter().filter(|check| !check.is_kept).collect();
     assert!(broken.is_empty() && report.stores.len() == 3, "{said}");
@@ -55,6 +61,7 @@ pub(crate) fn a_short_run_keeps_its_limits() -> Result<(), Failed> {
     for outside in ["<script", "http://", "https://", "<link", "@import"] {
         assert!(!html.contains(outside), "the page is not self-contained: {outside}");
     }
+    crate::browser::looks_at(&html, folder.path())?;
     let beside = comparison(&report, &read);
     assert!(beside.contains("| p99 from due to dynamodb, ms |") && beside.contains("+0 %"), "{beside}");
     assert!(!beside.contains("The runs are of"), "{beside}");
@@ -65,6 +72,23 @@ pub(crate) fn a_short_run_keeps_its_limits() -> Result<(), Failed> {
     report.stores[0].missing = 1;
     report.check();
     assert!(text(&report).contains("BROKEN rows lost: DynamoDB table fleet: 1.0 (at most 0)"), "{}", text(&report));
+    Ok(())
+}
+
+/// The page of the metrics has everything that the dashboard asks for.
+fn has_metrics_of_its_dashboard(port: u16) -> Result<(), Failed> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "GET /metrics HTTP/1.0\r\nHost: x\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let dashboard = std::fs::read_to_string(Path::new(PLANS).join("../grafana/fms-load.json"))?;
+    let names =
+        dashboard.split(|c: char| !c.is_ascii_lowercase() && c != '_').filter(|name| name.starts_with("fms_load_"));
+    let missing: BTreeSet<&str> = names.filter(|name| !answer.lines().any(|line| line.starts_with(name))).collect();
+    if !missing.is_empty() || !answer.contains("fms_load_lag_messages{group=") {
+        return Err(format!("the metrics lack {missing:?}:\n{answer}").into());
+    }
     Ok(())
 }
 

@@ -1,15 +1,9 @@
 //! The metrics of `fms simulate`, `fms_simulator_*`, which Prometheus reads.
 
-use std::net::{Ipv4Addr, TcpListener};
-
-use anyhow::Context;
-use axum::Router;
-use axum::routing::get;
 use fms_simulator::Progress;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
-use tokio::runtime::{Builder, Runtime};
 
-use crate::say;
+use crate::MetricsPage;
 
 const MESSAGES: &str = "fms_simulator_messages_total";
 const ROWS: &str = "fms_simulator_rows_total";
@@ -21,28 +15,15 @@ const TIME: &str = "fms_simulator_time_seconds";
 
 /// The metrics of a run. They answer until this value is dropped.
 pub(super) struct Metrics {
-    _runtime: Runtime,
+    _page: MetricsPage,
 }
 
 impl Metrics {
     /// Answers at this port of all addresses; 0 is one that the system chooses, which is printed.
     pub(super) fn start(port: u16) -> anyhow::Result<Self> {
-        let handle = fms_serve::recorder();
+        let page = MetricsPage::start(port)?;
         describe();
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.context("cannot start threads")?;
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
-            .with_context(|| format!("cannot listen at port {port}, which --metrics-port names"))?;
-        let port = listener.local_addr().context("the port of --metrics-port is unknown")?.port();
-        listener.set_nonblocking(true).context("the port of --metrics-port cannot be used")?;
-        let router = Router::new().route("/metrics", get(async move || fms_serve::metrics_text(handle)));
-        runtime.spawn(async move {
-            if let Err(error) = fms_serve::serve(listener, router).await {
-                say(&format!("/metrics does not answer any more: {error}"));
-            }
-        });
-        say(&format!("metrics: http://127.0.0.1:{port}/metrics"));
-        Ok(Self { _runtime: runtime })
+        Ok(Self { _page: page })
     }
 
     /// Tells how far the run is.

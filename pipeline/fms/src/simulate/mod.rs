@@ -1,20 +1,23 @@
 //! `fms simulate`: a fleet of vehicles that sends what real ones send, with their faults.
 
 mod metrics;
+mod replay;
 mod stores;
+mod target;
 mod verify;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use fms_simulator::target::{Fixture, Kafka, KafkaSettings, Lines, Target, TargetError};
+use fms_simulator::target::TargetError;
 use fms_simulator::{Expectation, FIRST_SECOND, LAST_SECOND, Made, Progress, Protocols, Rates, Rhythm, Run, Shard};
 use jiff::{SignedDuration, Timestamp};
 
 use self::metrics::Metrics;
+use self::target::TargetArguments;
 use crate::{FAILED, LogFormat, NOT_STARTED, report, say, start_log, stop_signal};
 
 #[derive(Debug, Args)]
@@ -50,24 +53,8 @@ pub(crate) struct Arguments {
     /// Simulate a part of the fleet: `1/2` and `2/2` together are the whole.
     #[arg(long, default_value_t = Shard::WHOLE, value_name = "I/N")]
     shard: Shard,
-    /// Where messages are sent.
-    #[arg(long, value_enum, required = true, value_name = "TARGET")]
-    to: Option<To>,
-    /// The file, or the folder of the fixture.
-    #[arg(long, value_name = "PATH")]
-    out: Option<PathBuf>,
-    /// The Kafka brokers.
-    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "HOST:PORT,…")]
-    bootstrap_servers: Option<String>,
-    /// The topic, in which `{object}` is filled in.
-    #[arg(long, default_value = "fms.{object}.real", value_name = "TEMPLATE")]
-    topic: String,
-    /// How the Kafka producer compresses: none, gzip, snappy, lz4 or zstd.
-    #[arg(long, default_value = "none", value_name = "CODEC")]
-    compression: String,
-    /// A setting of librdkafka for the Kafka producer, such as `security.protocol=ssl`. May be repeated.
-    #[arg(long, value_parser = setting, value_name = "KEY=VALUE")]
-    producer: Vec<(String, String)>,
+    #[command(flatten)]
+    target: TargetArguments,
     /// Write to this file what a pipeline has to end with: counts by protocol and hour, a digest of all rows, faults.
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
@@ -87,18 +74,8 @@ pub(crate) enum SimulateCommand {
     /// Compare what a pipeline has stored with an expectation, and name what is missing or too many. The exit status is 1
     /// if there is a difference, and 2 if a store could not be compared.
     Verify(verify::Arguments),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum To {
-    /// Topics.
-    Kafka,
-    /// JSON lines on the standard output.
-    Stdout,
-    /// JSON lines in a file.
-    File,
-    /// The folder of a fixture of the end-to-end tests.
-    Fixture,
+    /// Send what was recorded again: at another time, as fast as then or faster, and as that of more vehicles.
+    Replay(Box<replay::Arguments>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -114,6 +91,16 @@ enum RhythmName {
 enum Speed {
     Times(f64),
     Max,
+}
+
+impl Speed {
+    /// `None` is as many as possible.
+    const fn times(self) -> Option<f64> {
+        match self {
+            Self::Times(times) => Some(times),
+            Self::Max => None,
+        }
+    }
 }
 
 fn speed(text: &str) -> Result<Speed, String> {
@@ -137,13 +124,6 @@ fn duration(text: &str) -> Result<i64, String> {
         .ok_or_else(|| "write a time of at least a second, such as 90s, 2h or 7d".to_owned())
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
-    let setting = text.split_once('=').filter(|(key, _)| !key.is_empty());
-    setting
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .ok_or_else(|| "write KEY=VALUE, such as security.protocol=ssl".to_owned())
-}
-
 /// Runs the command and gives the exit status of the process: 0 if everything was sent, 1 if sending failed, 2 if nothing
 /// was started.
 pub(crate) fn run(command: Option<SimulateCommand>, arguments: &Arguments, log_format: LogFormat) -> ExitCode {
@@ -159,6 +139,7 @@ pub(crate) fn run(command: Option<SimulateCommand>, arguments: &Arguments, log_f
                 }
             };
         }
+        Some(SimulateCommand::Replay(arguments)) => replay::run(&arguments, log_format),
         None => simulate(arguments, log_format),
     };
     match done {
@@ -197,7 +178,9 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
     };
     let simulation = made.simulation().map_err(|error| not_started(anyhow::anyhow!(error)))?;
     let metrics = arguments.metrics_port.map(Metrics::start).transpose().map_err(not_started)?;
-    let mut target = target(arguments).map_err(not_started)?;
+    let described = arguments.duration.is_some().then(|| description(arguments));
+    let mut target = arguments.target.open(described).map_err(not_started)?;
+    let (topic, headers) = (arguments.target.topic(), arguments.target.headers());
     let mut expectation = arguments.expect.is_some().then(Expectation::default);
     let run = Run {
         simulation: &simulation,
@@ -205,11 +188,9 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
         shard: arguments.shard,
         from,
         until,
-        speed: match arguments.speed {
-            Speed::Times(times) => Some(times),
-            Speed::Max => None,
-        },
-        topic: &arguments.topic,
+        speed: arguments.speed.times(),
+        topic: &topic,
+        headers: &headers,
     };
     let stops = || *stop.borrow();
     let mut tell = |progress: &Progress| {
@@ -258,29 +239,6 @@ fn span(arguments: &Arguments) -> anyhow::Result<(i64, i64)> {
     Ok((from, until))
 }
 
-fn target(arguments: &Arguments) -> anyhow::Result<Box<dyn Target>> {
-    let path = |what: &str| {
-        arguments.out.as_deref().with_context(|| format!("--out PATH is missing, which says the {what} to write"))
-    };
-    Ok(match arguments.to {
-        Some(To::Kafka) => {
-            let bootstrap_servers = arguments.bootstrap_servers.clone().context(
-                "--bootstrap-servers is missing, which says where the Kafka brokers are; the variable \
-                 KAFKA_BOOTSTRAP_SERVERS says it too",
-            )?;
-            let (compression, producer) = (arguments.compression.clone(), arguments.producer.clone());
-            Box::new(Kafka::start(&KafkaSettings { bootstrap_servers, compression, producer })?)
-        }
-        Some(To::Stdout) => Box::new(Lines::stdout()),
-        Some(To::File) => Box::new(Lines::file(path("file")?)?),
-        Some(To::Fixture) => {
-            ensure!(arguments.duration.is_some(), "--duration is missing: a fixture has an end");
-            Box::new(Fixture::new(path("folder")?, description(arguments))?)
-        }
-        None => bail!("--to is missing, which says where messages are sent: kafka, stdout, file or fixture"),
-    })
-}
-
 /// What a fixture says of itself.
 fn description(arguments: &Arguments) -> String {
     let from = arguments.from.map_or_else(|| "now".to_owned(), |from| from.to_string());
@@ -321,7 +279,5 @@ mod tests {
         for wrong in ["", "0s", "-2h", "soon", "d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(setting("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
-        assert!(setting("=b").is_err() && setting("a").is_err());
     }
 }

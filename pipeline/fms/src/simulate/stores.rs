@@ -14,6 +14,7 @@ use fms_simulator::{FIELDS, Field, RowKey, What};
 use futures_util::TryStreamExt as _;
 use tokio::runtime::Handle;
 
+const COMMAND: &str = "fms simulate verify";
 /// How long a call is repeated.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// The longest wait between two attempts of a call.
@@ -29,8 +30,9 @@ pub(super) enum Store {
     Lake(Box<Bucket>, S3Url),
 }
 
-fn retry() -> Retry {
-    Retry::new("fms simulate verify", Some(PATIENCE), DELAY_MAX, |_| {})
+/// How calls of a command are repeated.
+pub(super) fn retry(command: &'static str) -> Retry {
+    Retry::new(command, Some(PATIENCE), DELAY_MAX, |_| {})
 }
 
 impl Store {
@@ -39,11 +41,11 @@ impl Store {
     }
 
     pub(super) fn raw(aws: &SdkConfig, url: &S3Url) -> Self {
-        Self::Raw(RawObjects::new(aws, retry()), url.clone())
+        Self::Raw(RawObjects::new(aws, retry(COMMAND)), url.clone())
     }
 
     pub(super) fn lake(aws: &SdkConfig, url: &S3Url, database: &str) -> Self {
-        Self::Lake(Box::new(Bucket::new(aws, url, database, retry())), url.clone())
+        Self::Lake(Box::new(Bucket::new(aws, url, database, retry(COMMAND))), url.clone())
     }
 
     /// What is read, for people.
@@ -110,7 +112,7 @@ async fn each_item(client: &Client, table: &str, each: &mut dyn FnMut(RowKey)) -
             scan.set_exclusive_start_key(start.clone()).send().await.map_err(Error::from)
         };
         let verdict = if start.is_none() { Error::verdict_at_start } else { Error::verdict };
-        let page = retry().run(format!("Scan {table}"), verdict, call).await;
+        let page = retry(COMMAND).run(format!("Scan {table}"), verdict, call).await;
         let page = page.with_context(|| format!("cannot read the table {table}"))?;
         for item in page.items() {
             each(RowKey::of(FIELDS.map(|name| match item.get(name)? {

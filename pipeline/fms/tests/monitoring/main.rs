@@ -66,7 +66,18 @@ fn in_sources(folder: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn the_page_lists_the_metrics_of_the_sources() {
     let mut found = BTreeSet::new();
-    for crate_name in ["aws", "connect", "fms/src/simulate", "glue", "lake", "lambda", "quality", "serve", "sinks"] {
+    for crate_name in [
+        "aws",
+        "connect",
+        "fms/src/simulate",
+        "glue",
+        "lake",
+        "lambda",
+        "quality",
+        "serve",
+        "sinks",
+        "../e2e/suite/src/load",
+    ] {
         in_sources(&repository().join("pipeline").join(crate_name), &mut found);
     }
     let listed: BTreeSet<String> = listed().into_keys().collect();
@@ -111,7 +122,8 @@ fn every_process_gives_what_the_page_lists() {
     let simulator = simulator(&stack, folder.path());
     // They are told every five seconds.
     let (_, of_simulator) = simulator.metrics(&["fms_simulator_vehicles{"]);
-    for (answer, least) in [(of_worker, 20), (of_poller, 10), (of_simulator, 6)] {
+    let of_load_test = panels::load(1);
+    for (answer, least) in [(of_worker, 20), (of_poller, 10), (of_simulator, 6), (of_load_test, 7)] {
         let metrics = given(&answer);
         assert!(metrics.len() > least, "{answer}");
         are_listed(&metrics);

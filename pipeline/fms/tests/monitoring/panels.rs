@@ -15,7 +15,7 @@ use crate::{read, repository};
 /// The queries of all panels, each with the names of its dashboard and panel.
 fn queries() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for name in ["fms-worker.json", "fms-lake.json", "fms-quality.json", "fms-simulator.json"] {
+    for name in ["fms-worker.json", "fms-lake.json", "fms-quality.json", "fms-simulator.json", "fms-load.json"] {
         let dashboard: Value = serde_json::from_str(&read(&format!("deploy/grafana/{name}"))).expect("a dashboard");
         for panel in dashboard["panels"].as_array().expect("panels") {
             for target in panel["targets"].as_array().into_iter().flatten() {
@@ -50,7 +50,25 @@ fms_quality_bad_rows{table=\"t\",check=\"b\",severity=\"error\",owner=\"workshop
 fms_quality_last_run_timestamp_seconds{table=\"t\",check=\"b\",severity=\"error\",owner=\"workshop@example.com\"} 1700000000
 ";
 
-/// Prometheus reads a worker, a poller and a simulator while they work, and the results of checks.
+/// What `e2e load` gives after so many seconds, in each of which three messages were sent and two rows found.
+pub fn load(seconds: u32) -> String {
+    let (messages, rows) = (3 * seconds, 2 * seconds);
+    format!(
+        "fms_load_messages_total {messages}\n\
+        fms_load_late_messages_total {seconds}\n\
+        fms_load_delay_seconds_bucket{{le=\"0.05\"}} {seconds}\n\
+        fms_load_delay_seconds_bucket{{le=\"+Inf\"}} {rows}\n\
+        fms_load_delay_seconds_sum {seconds}\n\
+        fms_load_delay_seconds_count {rows}\n\
+        fms_load_lag_messages{{group=\"connect-s3\"}} 7\n\
+        fms_load_vehicles 100\n\
+        fms_load_workers 2\n\
+        fms_load_cores{{process=\"load\"}} 0.5\n\
+        fms_load_memory_bytes{{process=\"load\"}} 1000\n"
+    )
+}
+
+/// Prometheus reads a worker, a poller and a simulator while they work, the results of checks, and those of a load test.
 #[test]
 fn every_panel_has_data_in_prometheus() {
     let (stack, folder) = (services(), tempfile::tempdir().expect("a folder"));
@@ -59,12 +77,13 @@ fn every_panel_has_data_in_prometheus() {
     let (of_poller, _) = poller.metrics(&["fms_lake_"]);
     let simulator = simulator(&stack, folder.path());
     let (of_simulator, _) = simulator.metrics(&["fms_simulator_messages_total"]);
-    let quality = Site::start(QUALITY);
+    let (quality, load_test) = (Site::start(QUALITY), Site::start(&load(0)));
     let jobs = [
         ("fms-worker", of_worker),
         ("fms-poller", of_poller),
         ("fms-simulator", of_simulator),
         ("fms-quality", quality.port()),
+        ("fms-load", load_test.port()),
     ];
     let rules = json!({"rule_files": [repository().join("deploy/prometheus/rules.yml")]});
     let Some((prometheus, port)) = prometheus(folder.path(), &jobs, rules) else { return };
@@ -97,6 +116,7 @@ fn every_panel_has_data_in_prometheus() {
                 stack.produce(&[record]).expect("sent");
                 offset += 1;
             }
+            load_test.show(&load(u32::try_from(offset).expect("few records")));
             thread::sleep(Duration::from_millis(300));
             let missing: Vec<String> =
                 queries.iter().filter(|(_, query)| !has_data(port, query)).map(|(panel, _)| panel.clone()).collect();

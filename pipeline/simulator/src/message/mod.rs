@@ -8,6 +8,8 @@ mod position;
 mod rows;
 mod spoil;
 
+use std::fmt;
+
 use crate::departure::{Departure, Event, Subject};
 use crate::fault_set::Faults;
 use crate::faults::Fault;
@@ -59,6 +61,12 @@ pub struct RowId {
     pub is_repeated: bool,
     /// The faults that this row has and others of its message may not have.
     pub faults: Faults,
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "message {} of vehicle {}", self.message_id, self.id)
+    }
 }
 
 impl Message {

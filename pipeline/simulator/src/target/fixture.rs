@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Lines, Target, TargetError};
-use crate::Message;
+use super::{Lines, Record, Target, TargetError};
 
 /// Writes a folder that is a case of the end-to-end tests.
 pub struct Fixture {
@@ -28,11 +27,11 @@ impl Fixture {
 }
 
 impl Target for Fixture {
-    fn send(&mut self, topic: &str, message: &Message) -> Result<(), TargetError> {
+    fn send(&mut self, record: &Record<'_>) -> Result<(), TargetError> {
         if self.topic.is_empty() {
-            topic.clone_into(&mut self.topic);
+            record.topic.clone_into(&mut self.topic);
         }
-        self.lines.send(topic, message)
+        self.lines.send(record)
     }
 
     fn finish(&mut self) -> Result<(), TargetError> {

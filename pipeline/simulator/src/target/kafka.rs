@@ -5,12 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
+use rdkafka::message::{Header as KafkaHeader, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::{Target, TargetError};
-use crate::Message;
+use super::{Record, Target, TargetError};
 
 /// How records are produced.
 #[derive(Debug, Clone)]
@@ -35,6 +34,9 @@ pub struct Kafka {
     producer: BaseProducer<Callbacks>,
     servers: String,
 }
+
+/// What an error calls a record.
+struct Name(Box<str>);
 
 /// What the client says of records and brokers.
 struct Callbacks {
@@ -75,12 +77,22 @@ impl Kafka {
 }
 
 impl Target for Kafka {
-    fn send(&mut self, topic: &str, message: &Message) -> Result<(), TargetError> {
-        let key = message.id.to_string();
-        let sent = Box::new((message.id, message.message_id.clone()));
-        let mut record = BaseRecord::with_opaque_to(topic, sent).key(&key).timestamp(message.at);
-        if let Some(value) = &message.value {
+    fn send(&mut self, sent: &Record<'_>) -> Result<(), TargetError> {
+        let topic = sent.topic;
+        let mut record =
+            BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, Box::new(Name(sent.name.into()))).timestamp(sent.at);
+        if let Some(key) = sent.key {
+            record = record.key(key);
+        }
+        if let Some(value) = sent.value {
             record = record.payload(value);
+        }
+        if !sent.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(sent.headers.len());
+            record =
+                record.headers(sent.headers.iter().fold(headers, |headers, (key, value)| {
+                    headers.insert(KafkaHeader { key, value: value.as_deref() })
+                }));
         }
         loop {
             match self.producer.send(record) {
@@ -90,7 +102,7 @@ impl Target for Kafka {
                     self.producer.poll(Duration::from_millis(50));
                     self.failure()?;
                 }
-                Err((error, back)) => return Err(not_delivered(*back.delivery_opaque, topic, error)),
+                Err((error, back)) => return Err(not_delivered(&back.delivery_opaque, topic, error)),
             }
         }
         self.producer.poll(Duration::ZERO);
@@ -120,18 +132,18 @@ impl ClientContext for Callbacks {
 }
 
 impl ProducerContext for Callbacks {
-    /// The vehicle, and the `message_id`.
-    type DeliveryOpaque = Box<(u64, String)>;
+    /// The name of the record.
+    type DeliveryOpaque = Box<Name>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, sent: Self::DeliveryOpaque) {
         if let Err((error, record)) = result {
-            let failure = not_delivered(*sent, record.topic(), error.clone());
+            let failure = not_delivered(&sent, record.topic(), error.clone());
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
         }
     }
 }
 
-fn not_delivered((id, message_id): (u64, String), topic: &str, error: KafkaError) -> TargetError {
+fn not_delivered(name: &Name, topic: &str, error: KafkaError) -> TargetError {
     let advice = match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
             "create the topic, or look at --topic"
@@ -142,5 +154,6 @@ fn not_delivered((id, message_id): (u64, String), topic: &str, error: KafkaError
         }
         _ => "look at the brokers, and begin again with --from",
     };
-    TargetError::NotDelivered { message_id, id, topic: topic.to_owned(), error: Box::new(error), advice }
+    let name = name.0.to_string();
+    TargetError::NotDelivered { name, topic: topic.to_owned(), error: Box::new(error), advice }
 }

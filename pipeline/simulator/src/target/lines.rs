@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::{Target, TargetError};
-use crate::Message;
+use super::{Header, Record, Target, TargetError};
 
 /// Writes each message as a line `{"$record":{"topic":…,"key":…,"timestamp":…,"value":…}}`.
 ///
@@ -44,9 +43,13 @@ impl Lines {
 }
 
 impl Target for Lines {
-    fn send(&mut self, topic: &str, message: &Message) -> Result<(), TargetError> {
+    fn send(&mut self, record: &Record<'_>) -> Result<(), TargetError> {
         self.line.clear();
-        write_line(&mut self.line, topic, message);
+        write_line(&mut self.line, record).map_err(|what| TargetError::NoText {
+            name: record.name.to_owned(),
+            what,
+            path: self.path.clone(),
+        })?;
         let written = self.out.write_all(&self.line);
         self.done(written)
     }
@@ -57,13 +60,28 @@ impl Target for Lines {
     }
 }
 
-fn write_line(out: &mut Vec<u8>, topic: &str, message: &Message) {
-    let Message { id, at, .. } = message;
+/// An error is what of the record is no text, although a line can hold only text there.
+fn write_line(out: &mut Vec<u8>, record: &Record<'_>) -> Result<(), String> {
     // Writing to a vector cannot fail.
-    let _infallible = write!(out, r#"{{"$record":{{"topic":"{topic}","key":"{id}","timestamp":{at},"#);
-    match &message.value {
+    let _infallible = out.write_all(b"{\"$record\":{\"topic\":");
+    let _infallible = serde_json::to_writer(&mut *out, record.topic);
+    let text = |bytes: Option<&[u8]>| bytes.map(|bytes| std::str::from_utf8(bytes).map(str::to_owned)).transpose();
+    let key = text(record.key).map_err(|_| "the key".to_owned())?;
+    let _infallible = out.write_all(b",\"key\":");
+    let _infallible = serde_json::to_writer(&mut *out, &key);
+    if !record.headers.is_empty() {
+        let header = |(name, value): &Header| {
+            let value = text(value.as_deref()).map_err(|_| format!("the header `{name}`"))?;
+            Ok((name.clone(), value))
+        };
+        let headers: Vec<_> = record.headers.iter().map(header).collect::<Result<_, String>>()?;
+        let _infallible = out.write_all(b",\"headers\":");
+        let _infallible = serde_json::to_writer(&mut *out, &headers);
+    }
+    let _infallible = write!(out, ",\"timestamp\":{},", record.at);
+    match record.value {
         None => out.extend_from_slice(br#""value":null"#),
-        Some(value) if message.is_json => {
+        Some(value) if record.is_json => {
             out.extend_from_slice(br#""value":"#);
             out.extend_from_slice(value);
         }
@@ -78,29 +96,15 @@ fn write_line(out: &mut Vec<u8>, topic: &str, message: &Message) {
         },
     }
     out.extend_from_slice(b"}}\n");
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Protocol;
 
     #[test]
     fn a_line_has_the_bytes_of_the_value_whatever_they_are() {
-        let message = |value: Option<&[u8]>, is_json| Message {
-            protocol: Protocol::VehicleTire,
-            id: 10_001,
-            at: 5,
-            value: value.map(<[u8]>::to_vec),
-            is_json,
-            message_id: String::new(),
-            rows: Vec::new(),
-            dead_letters: 0,
-            is_refused_by_dynamodb: false,
-            is_copy: false,
-            faults: Vec::new(),
-            of_all_rows: crate::Faults::default(),
-        };
         for (value, is_json, written) in [
             (Some(&br#"{"a":1.50}"#[..]), true, r#""value":{"a":1.50}"#),
             (Some(br#"{"a":"#), false, r#""value":"{\"a\":""#),
@@ -110,10 +114,30 @@ mod tests {
             (None, false, r#""value":null"#),
         ] {
             let mut line = Vec::new();
-            write_line(&mut line, "fms.vehicle.real", &message(value, is_json));
+            let topic = "fms.vehicle.real";
+            let record = Record { topic, key: Some(b"10001"), at: 5, value, headers: &[], is_json, name: "" };
+            write_line(&mut line, &record).expect("text");
             let whole =
                 format!(r#"{{"$record":{{"topic":"fms.vehicle.real","key":"10001","timestamp":5,{written}}}}}"#);
             assert_eq!(String::from_utf8_lossy(&line), whole + "\n");
         }
+    }
+
+    #[test]
+    fn headers_stand_in_a_line_if_they_are_text() {
+        let headers = [("trace".to_owned(), Some(b"7".to_vec())), ("none".to_owned(), None)];
+        let record =
+            Record { topic: "t", key: None, at: 5, value: None, headers: &headers, is_json: false, name: "it" };
+        let mut line = Vec::new();
+        write_line(&mut line, &record).expect("text");
+        assert_eq!(
+            String::from_utf8_lossy(&line),
+            concat!(
+                r#"{"$record":{"topic":"t","key":null,"headers":[["trace","7"],["none",null]],"timestamp":5,"value":null}}"#,
+                "\n"
+            )
+        );
+        let record = Record { key: Some(b"\xff"), ..record };
+        assert_eq!(write_line(&mut line, &record), Err("the key".to_owned()));
     }
 }

@@ -3,6 +3,8 @@
 mod fixture;
 mod kafka;
 mod lines;
+mod mqtt;
+mod template;
 
 use std::io;
 use std::path::PathBuf;
@@ -10,16 +12,40 @@ use std::path::PathBuf;
 use rdkafka::error::KafkaError;
 use thiserror::Error;
 
-use crate::{Message, Protocol};
+use crate::Message;
 
 pub use fixture::Fixture;
 pub use kafka::{Kafka, KafkaSettings};
 pub use lines::Lines;
+pub use mqtt::{Broker, Mqtt, MqttSettings};
+pub use template::{Template, TemplateError};
+
+/// A name with its value, as a record has them beside its own value.
+pub type Header = (String, Option<Vec<u8>>);
+
+/// What is sent, in the form of a Kafka record. A target that knows no keys, times or headers leaves them out.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'r> {
+    /// The topic.
+    pub topic: &'r str,
+    /// The key.
+    pub key: Option<&'r [u8]>,
+    /// Its time, in milliseconds since the Unix epoch.
+    pub at: i64,
+    /// The value. `None` is a tombstone.
+    pub value: Option<&'r [u8]>,
+    /// Its headers, in their order.
+    pub headers: &'r [Header],
+    /// Whether the value is one JSON value on one line.
+    pub is_json: bool,
+    /// What an error calls it, such as `message 01M8 of vehicle 10004`.
+    pub name: &'r str,
+}
 
 /// Where messages are sent.
 pub trait Target {
-    /// Sends a message. It may be on its way only, until [`Target::finish`] says that all have arrived.
-    fn send(&mut self, topic: &str, message: &Message) -> Result<(), TargetError>;
+    /// Sends a record. It may be on its way only, until [`Target::finish`] says that all have arrived.
+    fn send(&mut self, record: &Record<'_>) -> Result<(), TargetError>;
 
     /// Waits until everything has arrived.
     fn finish(&mut self) -> Result<(), TargetError>;
@@ -41,6 +67,16 @@ pub enum TargetError {
         /// Why.
         error: io::Error,
     },
+    /// A line cannot hold what is no text.
+    #[error("{what} of {name} is no text, which a line of {} cannot hold; send it to Kafka", path.display())]
+    NoText {
+        /// Which message it is.
+        name: String,
+        /// What of it.
+        what: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// Nobody reads the standard output any more.
     #[error("nobody reads the output any more")]
     Closed,
@@ -53,12 +89,10 @@ pub enum TargetError {
         error: KafkaError,
     },
     /// A message was not delivered.
-    #[error("message {message_id} of vehicle {id} was not delivered to topic {topic}: {error}; {advice}")]
+    #[error("{name} was not delivered to topic {topic}: {error}; {advice}")]
     NotDelivered {
-        /// The `message_id`.
-        message_id: String,
-        /// The vehicle, which is the key.
-        id: u64,
+        /// Which message it is.
+        name: String,
         /// The topic.
         topic: String,
         /// Why.
@@ -78,9 +112,42 @@ pub enum TargetError {
         /// What the client says.
         error: KafkaError,
     },
+    /// A file of TLS could not be used.
+    #[error("cannot use {what}: {problem}")]
+    Tls {
+        /// Which option names it.
+        what: &'static str,
+        /// Why.
+        problem: String,
+    },
+    /// An MQTT broker did not take messages.
+    #[error("{left} messages are not acknowledged by {broker}: {problem}; {advice}")]
+    Mqtt {
+        /// How many.
+        left: usize,
+        /// The broker.
+        broker: String,
+        /// Why.
+        problem: String,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// A name that is none of an MQTT topic.
+    #[error(
+        "{name} cannot be published to `{topic}`: the topic is empty or has `+`, `#` or a null character; look at --topic"
+    )]
+    NoMqttTopic {
+        /// Which message it is.
+        name: String,
+        /// The topic.
+        topic: String,
+    },
 }
 
-/// The topic of a protocol: the template, such as `fms.{object}.real`, with `{object}` filled in.
-pub fn topic(template: &str, protocol: Protocol) -> String {
-    template.replace("{object}", protocol.names().0)
+impl Message {
+    /// The message as it is sent. Its key is the `id` of its vehicle.
+    pub fn record<'r>(&'r self, topic: &'r str, key: &'r str, name: &'r str, headers: &'r [Header]) -> Record<'r> {
+        let (key, value) = (Some(key.as_bytes()), self.value.as_deref());
+        Record { topic, key, at: self.at, value, headers, is_json: self.is_json, name }
+    }
 }

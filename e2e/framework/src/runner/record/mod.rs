@@ -1,7 +1,6 @@
 //! `e2e record` makes a fixture of what is in a topic, with fields masked by rules.
 
 mod consume;
-mod mask;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,9 +9,9 @@ use std::process::ExitCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
+use e2e_mask::Mask;
 
 use self::consume::{Source, read};
-use self::mask::Mask;
 use super::new::write;
 use crate::json::quoted;
 use crate::stack::Record;
@@ -91,10 +90,10 @@ impl RecordArguments {
         let read = read(&source)?;
         // Of a seed that is not known, nobody can undo what was masked.
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
-        let mask = Mask::new(seed, &self.mask, self.position.as_ref());
+        let mask = Mask::other(seed, &self.mask, self.position.as_ref());
         let (mut lines, mut recorded, mut left_out) = (String::new(), 0_usize, 0_usize);
         for record in &read {
-            let masked = mask.record(record);
+            let masked = masked(&mask, record);
             match masked {
                 Some(masked) => lines.push_str(&line(&masked)?),
                 None if self.keep_unmasked => lines.push_str(&line(record)?),
@@ -143,6 +142,19 @@ impl RecordArguments {
         let masked = if masked.is_empty() { "nothing".to_owned() } else { masked.join(", ") };
         format!("Recorded: {recorded} records of topic {}; masked: {masked}.", self.topic)
     }
+}
+
+/// The record without what the rules take from it; `None` if there are rules, and it is no JSON object.
+fn masked(mask: &Mask<'_>, record: &Record) -> Option<Record> {
+    if mask.is_empty() {
+        return Some(record.clone());
+    }
+    // A tombstone has nothing to mask but its key.
+    let value = match &record.value {
+        None => None,
+        Some(value) => Some(mask.message(value)?),
+    };
+    Some(Record { key: record.key.as_ref().map(|key| mask.key(key)), value, ..record.clone() })
 }
 
 /// The name of the case in this folder; an error if it is no folder of a case.
@@ -227,6 +239,15 @@ mod tests {
         }
         let binary = Record { key: Some(vec![0xff]), ..record(None) };
         assert!(line(&binary).is_err_and(|error| error.contains("offset 7 of t-1 has a key that is no text")));
+    }
+
+    #[test]
+    fn a_tombstone_has_only_its_key_masked() {
+        let rules = ["id".to_owned()];
+        let (mask, tombstone) = (Mask::other(7, &rules, None), record(None));
+        assert_ne!(masked(&mask, &tombstone).expect("a tombstone").key, tombstone.key);
+        assert!(masked(&mask, &record(Some(b"42"))).is_none());
+        assert_eq!(masked(&Mask::other(7, &[], None), &record(Some(b"42"))), Some(record(Some(b"42"))));
     }
 
     #[test]

@@ -36,6 +36,7 @@ fn fleet() -> Vec<(String, String)> {
         )
         .expect("protocols"),
     };
+    let topic = "t".parse().expect("a template");
     let run = Run {
         simulation: &simulation,
         vehicles: 3,
@@ -43,7 +44,8 @@ fn fleet() -> Vec<(String, String)> {
         from: BEGIN,
         until: BEGIN + 12 * HOUR,
         speed: None,
-        topic: "t",
+        topic: &topic,
+        headers: &[],
     };
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("messages.ndjson");

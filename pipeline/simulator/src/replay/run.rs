@@ -1,0 +1,359 @@
+//! A replay: recorded messages are sent when they are due, at another time, and as those of more vehicles.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use e2e_mask::{Mask, fields};
+use jiff::Timestamp;
+
+use super::batch::LIST;
+use super::shift::shifted;
+use super::{Next, Recorded, ReplayError, Source};
+use crate::Shard;
+use crate::pace::{Pace, TELL};
+use crate::random::Key;
+use crate::run::Progress;
+use crate::target::{Header, Record, Target, Template};
+
+/// What is replayed, and how.
+#[derive(Debug)]
+pub struct Replay<'r> {
+    /// The second, since the Unix epoch, that the recorded time `since` becomes.
+    pub from: i64,
+    /// The recorded second with which the replay begins; that of the first message if there is none.
+    pub since: Option<i64>,
+    /// How many recorded seconds pass in one; `None` is as many as possible.
+    pub speed: Option<f64>,
+    /// How many vehicles each of the recorded ones becomes: itself, and copies with other names at other places.
+    pub clones: u64,
+    /// Which part of the vehicles is sent.
+    pub shard: Shard,
+    /// Decides where the copies are.
+    pub seed: u64,
+    /// The fields of which copies have values of their own.
+    pub names: &'r [String],
+    /// The fields of a latitude and a longitude.
+    pub position: Option<&'r (String, String)>,
+    /// The topic; the recorded one if there is none, or if the message lacks a field of it.
+    pub topic: Option<&'r Template>,
+    /// The topic of messages whose own was not recorded.
+    pub otherwise: &'r Template,
+    /// What every record has beside what was recorded.
+    pub headers: &'r [Header],
+}
+
+/// How a replay ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Done {
+    /// What was sent.
+    pub progress: Progress,
+    /// The recorded second from which another replay goes on, and that which it becomes, if this one was stopped.
+    pub goes_on: Option<(i64, i64)>,
+}
+
+/// The values that tell whose message it is.
+const IDENTITY: [&str; 4] = ["object", "type", "command", "id"];
+
+impl Replay<'_> {
+    /// Sends everything that the source has, until its end or until `stops` says so. `tell` is called every five seconds.
+    pub fn run(
+        &self,
+        source: &mut dyn Source,
+        target: &mut dyn Target,
+        stops: &dyn Fn() -> bool,
+        tell: &mut dyn FnMut(&Progress),
+    ) -> Result<Done, ReplayError> {
+        let width = self.clones.saturating_sub(1).to_string().len();
+        let digits: Vec<String> = (1..self.clones).map(|clone| format!("{clone:0width$}")).collect();
+        let seeds = (1..).map(|clone| Key::new(self.seed).with(clone).bits());
+        let masks = digits.iter().zip(seeds);
+        let masks: Vec<Mask<'_>> =
+            masks.map(|(digits, seed)| Mask::numbered(digits, seed, self.names, self.position)).collect();
+        let begin = Instant::now();
+        let mut told = begin;
+        let mut progress = Progress { second: self.from, ..Progress::default() };
+        let mut start: Option<(Pace, i64)> = None;
+        let mut goes_on = None;
+        loop {
+            let recorded = match source.next()? {
+                Next::Message(recorded) => recorded,
+                Next::Idle if stops() => {
+                    let next = progress.second + 1;
+                    goes_on = start.as_ref().map(|(_, later)| (next - later, next));
+                    break;
+                }
+                Next::Idle => continue,
+                Next::End => break,
+            };
+            let (pace, later) = start.get_or_insert_with(|| {
+                let since = self.since.unwrap_or(recorded.at.div_euclid(1000));
+                (Pace::begin(self.from * 1000, self.speed), self.from - since)
+            });
+            let at = recorded.at + *later * 1000;
+            let second = at.div_euclid(1000);
+            // As a run does, a replay stops between two seconds, so that another one can begin where it stopped.
+            if second > progress.second {
+                let Some(behind) = pace.wait(at, stops) else {
+                    goes_on = Some((second - *later, second));
+                    break;
+                };
+                (progress.second, progress.behind) = (second, behind);
+                if told.elapsed() >= TELL {
+                    told = Instant::now();
+                    (progress.elapsed, progress.errors) = (begin.elapsed(), target.errors());
+                    tell(&progress);
+                }
+            } else {
+                progress.behind = pace.wait(at, &|| false).unwrap_or(Duration::ZERO);
+            }
+            self.send(&Recorded { at, ..recorded }, *later, &masks, target, &mut progress)?;
+        }
+        target.finish()?;
+        (progress.elapsed, progress.errors) = (begin.elapsed(), target.errors());
+        Ok(Done { progress, goes_on })
+    }
+
+    /// Sends a message as that of each vehicle that its own becomes. Its time is the new one already, and the times in it
+    /// are still to be made `later`.
+    fn send(
+        &self,
+        recorded: &Recorded,
+        later: i64,
+        masks: &[Mask<'_>],
+        target: &mut dyn Target,
+        progress: &mut Progress,
+    ) -> Result<(), ReplayError> {
+        let value = recorded.value.as_ref().map(|value| shifted(value, later));
+        let number = Key::new(hash(&vehicle(recorded)));
+        let headers: Cow<'_, [Header]> = match (self.headers, &*recorded.headers) {
+            (added, []) => added.into(),
+            ([], own) => own.into(),
+            (added, own) => [own, added].concat().into(),
+        };
+        let mut message = |clone: u64, key: Option<&[u8]>, value: Option<&[u8]>| -> Result<(), ReplayError> {
+            if !self.shard.has(number.with(clone).bits()) {
+                return Ok(());
+            }
+            let found = Found::of(value);
+            let identity = found.identity.each_ref().map(String::as_str);
+            let template = self.topic.filter(|template| template.is_filled_by(identity));
+            let otherwise = || self.otherwise.is_filled_by(identity).then(|| self.otherwise.of(identity));
+            let topic = template.map(|template| template.of(identity)).or_else(|| recorded.topic.clone());
+            let time = || Timestamp::from_millisecond(recorded.at).unwrap_or_default();
+            let topic = topic.or_else(otherwise).ok_or_else(|| ReplayError::NoTopic { at: time() })?;
+            let [.., id] = &found.identity;
+            let key = key.or_else(|| (!id.is_empty()).then_some(id.as_bytes()));
+            let name = format!("message {} of vehicle {id}", found.message_id);
+            let (at, is_json) = (recorded.at, found.is_json);
+            target.send(&Record { topic: &topic, key, at, value, headers: &headers, is_json, name: &name })?;
+            progress.messages += 1;
+            progress.rows += found.rows;
+            progress.bytes += value.map_or(0, <[u8]>::len) as u64;
+            Ok(())
+        };
+        message(0, recorded.key.as_deref(), value.as_deref())?;
+        for (clone, mask) in (1..).zip(masks) {
+            let key = recorded.key.as_ref().map(|key| mask.key(key));
+            // In what is no JSON object, there are no fields.
+            let masked = value.as_ref().map(|value| mask.message(value).map_or(Cow::Borrowed(&**value), Cow::Owned));
+            message(clone, key.as_deref(), masked.as_deref())?;
+        }
+        Ok(())
+    }
+}
+
+/// Whose message it is, as text: its key, or the `id` that it says.
+fn vehicle(recorded: &Recorded) -> Vec<u8> {
+    recorded.key.clone().unwrap_or_else(|| {
+        let [.., id] = Found::of(recorded.value.as_deref()).identity;
+        id.into_bytes()
+    })
+}
+
+/// A number of a text (FNV-1a).
+fn hash(text: &[u8]) -> u64 {
+    text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// What a message says of itself.
+#[derive(Default)]
+struct Found {
+    /// The values of [`IDENTITY`], as text; empty where the message has none.
+    identity: [String; 4],
+    message_id: String,
+    rows: u64,
+    /// Whether it is JSON on one line.
+    is_json: bool,
+}
+
+impl Found {
+    fn of(value: Option<&[u8]>) -> Self {
+        let Some(fields) = value.and_then(fields) else {
+            return Self::default();
+        };
+        let find = |name: &str| fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.get());
+        let text = |name: &str| find(name).map(|text| text.trim_matches('"').to_owned()).unwrap_or_default();
+        let list: Option<Vec<&serde_json::value::RawValue>> =
+            find(LIST).and_then(|list| serde_json::from_str(list).ok());
+        Self {
+            identity: IDENTITY.map(text),
+            message_id: text("message_id"),
+            rows: list.map_or(1, |list| list.len() as u64),
+            is_json: value.is_some_and(|value| !value.contains(&b'\n')),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+    use crate::target::TargetError;
+
+    static OTHERWISE: LazyLock<Template> = LazyLock::new(|| "fms.{object}.real".parse().expect("a template"));
+
+    /// Gives what it has.
+    struct Given(std::vec::IntoIter<Recorded>);
+
+    impl Source for Given {
+        fn next(&mut self) -> Result<Next, ReplayError> {
+            Ok(self.0.next().map_or(Next::End, Next::Message))
+        }
+    }
+
+    /// Keeps topic, key, time and value.
+    #[derive(Default)]
+    struct Kept(Vec<(String, String, i64, String)>);
+
+    impl Target for Kept {
+        fn send(&mut self, record: &Record<'_>) -> Result<(), TargetError> {
+            let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"none")).into_owned();
+            self.0.push((record.topic.to_owned(), text(record.key), record.at, text(record.value)));
+            Ok(())
+        }
+
+        fn finish(&mut self) -> Result<(), TargetError> {
+            Ok(())
+        }
+    }
+
+    fn recorded(at: i64, id: u64) -> Recorded {
+        let time = Timestamp::from_millisecond(at).expect("a time");
+        let value = format!(
+            r#"{{"object":"vehicle","type":"tire","command":"report","id":{id},"message_id":"m{at}","messaged_at":"{time}","latitude":37.5,"longitude":127.0}}"#
+        );
+        let (key, value) = (Some(id.to_string().into_bytes()), Some(value.into_bytes()));
+        Recorded { at, topic: Some("old".to_owned()), key, value, headers: Vec::new() }
+    }
+
+    fn replay<'r>(names: &'r [String], position: &'r (String, String), shard: &str) -> Replay<'r> {
+        Replay {
+            from: 2_000_000_000,
+            since: None,
+            speed: None,
+            clones: 3,
+            shard: shard.parse().expect("a shard"),
+            seed: 1,
+            names,
+            position: Some(position),
+            topic: None,
+            otherwise: &OTHERWISE,
+            headers: &[],
+        }
+    }
+
+    fn sent(replay: &Replay<'_>, messages: &[Recorded]) -> (Kept, Done) {
+        let mut kept = Kept::default();
+        let done = replay.run(&mut Given(messages.to_vec().into_iter()), &mut kept, &|| false, &mut |_| {});
+        (kept, done.expect("sent"))
+    }
+
+    #[test]
+    fn a_message_is_sent_later_and_as_that_of_copies() {
+        let names = ["id".to_owned(), "message_id".to_owned()];
+        let position = ("latitude".to_owned(), "longitude".to_owned());
+        let (kept, done) = sent(&replay(&names, &position, "1/1"), &[recorded(1_500, 7), recorded(4_250, 8)]);
+        let keys: Vec<_> = kept.0.iter().map(|(topic, key, at, _)| (topic.as_str(), key.as_str(), *at)).collect();
+        let (first, second) = (2_000_000_000_500, 2_000_000_003_250);
+        assert_eq!(
+            keys,
+            [
+                ("old", "7", first),
+                ("old", "71", first),
+                ("old", "72", first),
+                ("old", "8", second),
+                ("old", "81", second),
+                ("old", "82", second)
+            ]
+        );
+        assert!(
+            kept.0[0].3.contains(r#""message_id":"m1500","messaged_at":"2033-05-18T03:33:20.5Z","latitude":37.5"#),
+            "{}",
+            kept.0[0].3
+        );
+        let copy = &kept.0[2].3;
+        assert!(copy.contains(r#""id":72,"message_id":"m1500-2""#) && !copy.contains(r#""latitude":37.5"#), "{copy}");
+        assert_eq!((done.progress.messages, done.progress.rows, done.goes_on), (6, 6, None));
+    }
+
+    #[test]
+    fn shards_are_the_whole_and_a_seed_gives_the_same_again() {
+        let names = ["id".to_owned()];
+        let position = ("latitude".to_owned(), "longitude".to_owned());
+        let messages: Vec<Recorded> =
+            (0..40_i64).map(|number| recorded(number * 700, number.unsigned_abs() % 7)).collect();
+        let whole = sent(&replay(&names, &position, "1/1"), &messages).0.0;
+        assert_eq!(whole, sent(&replay(&names, &position, "1/1"), &messages).0.0);
+        let other = Replay { seed: 2, ..replay(&names, &position, "1/1") };
+        assert_ne!(whole, sent(&other, &messages).0.0);
+        let parts = ["1/3", "2/3", "3/3"].map(|shard| sent(&replay(&names, &position, shard), &messages).0.0);
+        assert!(parts.iter().all(|part| !part.is_empty() && part.len() < whole.len()));
+        let (mut parts, mut whole) = (parts.concat(), whole);
+        parts.sort();
+        whole.sort();
+        assert_eq!(parts, whole);
+    }
+
+    #[test]
+    fn a_stopped_replay_says_where_it_goes_on() {
+        let names = ["id".to_owned()];
+        let position = ("latitude".to_owned(), "longitude".to_owned());
+        let messages: Vec<Recorded> = (0..20_i64).map(|number| recorded(number * 700, 7)).collect();
+        let replay = replay(&names, &position, "1/1");
+        let whole = sent(&replay, &messages).0.0;
+        let asked = std::cell::Cell::new(0);
+        let stops = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 5
+        };
+        let mut parts = Kept::default();
+        let stopped = replay.run(&mut Given(messages.clone().into_iter()), &mut parts, &stops, &mut |_| {});
+        let (since, from) = stopped.expect("stopped").goes_on.expect("it was stopped");
+        let rest: Vec<Recorded> = messages.into_iter().filter(|message| message.at >= since * 1000).collect();
+        let replay = Replay { from, since: Some(since), ..replay };
+        replay.run(&mut Given(rest.into_iter()), &mut parts, &|| false, &mut |_| {}).expect("sent");
+        assert_eq!(parts.0, whole);
+    }
+
+    #[test]
+    fn what_is_no_json_is_sent_as_it_was() {
+        let names = ["id".to_owned()];
+        let position = ("latitude".to_owned(), "longitude".to_owned());
+        let broken = Recorded { value: Some(br#"{"id":7,"#.to_vec()), ..recorded(0, 7) };
+        let tombstone = Recorded { value: None, ..recorded(0, 7) };
+        let (kept, _) = sent(&replay(&names, &position, "1/1"), &[broken, tombstone]);
+        let values: Vec<_> = kept.0.iter().map(|(_, key, _, value)| (key.as_str(), value.as_str())).collect();
+        let broken = r#"{"id":7,"#;
+        assert_eq!(
+            values,
+            [("7", broken), ("71", broken), ("72", broken), ("7", "none"), ("71", "none"), ("72", "none")]
+        );
+        let template: Template = "new.{type}".parse().expect("a template");
+        let replay = Replay { topic: Some(&template), clones: 1, ..replay(&names, &position, "1/1") };
+        let unknown = Recorded { topic: None, ..recorded(0, 7) };
+        assert_eq!(sent(&replay, std::slice::from_ref(&unknown)).0.0[0].0, "new.tire");
+        let replay = Replay { topic: None, ..replay };
+        assert_eq!(sent(&replay, &[unknown]).0.0[0].0, "fms.vehicle.real");
+    }
+}

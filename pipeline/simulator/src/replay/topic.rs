@@ -1,0 +1,202 @@
+//! The records of a topic, by their times: always the earliest of those that its partitions have next.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, DefaultConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::{Next, Recorded, ReplayError, Source};
+
+/// How long brokers may take to answer.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// How long one look waits.
+const LOOK: Duration = Duration::from_millis(50);
+/// How much of each partition waits in the client, in KiB, and in records.
+const QUEUE: (&str, &str) = ("1024", "1000");
+
+/// What is read.
+#[derive(Debug, Clone)]
+pub struct TopicSettings {
+    /// The topic.
+    pub topic: String,
+    /// `host:port`, several with commas between them.
+    pub bootstrap_servers: String,
+    /// More settings of librdkafka's consumer, such as those of TLS.
+    pub consumer: Vec<(String, String)>,
+    /// Records from this time on, in milliseconds since the Unix epoch; from the beginning if there is none.
+    pub since: Option<i64>,
+    /// Records from before this time.
+    pub until: Option<i64>,
+    /// Whether it goes on with records that come later. Else it ends with what is there when it begins.
+    pub follow: bool,
+}
+
+/// A topic. No group is joined, and nothing is committed.
+pub struct Topic {
+    settings: TopicSettings,
+    consumer: Arc<BaseConsumer>,
+    partitions: Vec<Partition>,
+    /// When something came last, and what went wrong since then.
+    heard: Instant,
+    trouble: Option<KafkaError>,
+}
+
+struct Partition {
+    queue: PartitionQueue<DefaultConsumerContext>,
+    number: i32,
+    /// The offset behind the last record that is wanted.
+    end: i64,
+    /// The next record.
+    head: Option<Recorded>,
+    /// Whether there is no record at the moment, or none that is wanted.
+    is_at_end: bool,
+}
+
+fn failed<E: ToString>(settings: &TopicSettings, doing: &'static str) -> impl Fn(E) -> ReplayError {
+    let (topic, servers) = (settings.topic.clone(), settings.bootstrap_servers.clone());
+    move |problem| ReplayError::Topic {
+        doing,
+        topic: topic.clone(),
+        servers: servers.clone(),
+        problem: problem.to_string(),
+    }
+}
+
+impl Topic {
+    /// Begins to read.
+    pub fn open(settings: TopicSettings) -> Result<Self, ReplayError> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &settings.bootstrap_servers).set("client.id", "fms-replay");
+        config.set("group.id", "fms-replay").set("queued.max.messages.kbytes", QUEUE.0);
+        config.set("queued.min.messages", QUEUE.1);
+        for (name, value) in &settings.consumer {
+            config.set(name, value);
+        }
+        config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+        config.set("auto.offset.reset", "earliest");
+        let consumer: BaseConsumer = config.create().map_err(failed(&settings, "start a consumer for"))?;
+        let (consumer, topic) = (Arc::new(consumer), settings.topic.as_str());
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(failed(&settings, "find"))?;
+        let numbers: Vec<i32> =
+            metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect();
+        if numbers.is_empty() {
+            return Err(failed(&settings, "find")("it does not exist"));
+        }
+        let reading = "read";
+        let mut assigned = TopicPartitionList::new();
+        let first = settings.since.map_or(Offset::Beginning, Offset::Offset);
+        for number in &numbers {
+            assigned.add_partition_offset(topic, *number, first).map_err(failed(&settings, reading))?;
+        }
+        if settings.since.is_some() {
+            // The offsets that are asked for are times, and the answer has offsets.
+            assigned = consumer.offsets_for_times(assigned, PATIENCE).map_err(failed(&settings, "find a time in"))?;
+        }
+        let mut ends = Vec::new();
+        for number in &numbers {
+            let (_, end) =
+                consumer.fetch_watermarks(topic, *number, PATIENCE).map_err(failed(&settings, "find the ends of"))?;
+            ends.push(end);
+        }
+        consumer.assign(&assigned).map_err(failed(&settings, reading))?;
+        let mut partitions = Vec::new();
+        for (number, end) in numbers.into_iter().zip(ends) {
+            let queue = consumer.split_partition_queue(topic, number);
+            let queue = queue.ok_or_else(|| failed(&settings, reading)(format!("partition {number} is not there")))?;
+            partitions.push(Partition { queue, number, end, head: None, is_at_end: end == 0 && !settings.follow });
+        }
+        Ok(Self { consumer, partitions, heard: Instant::now(), trouble: None, settings })
+    }
+
+    /// Looks for the next record of a partition.
+    fn look(&mut self, at: usize, patience: Duration) -> Result<(), ReplayError> {
+        let Self { settings, partitions, heard, trouble, .. } = self;
+        let partition = &mut partitions[at];
+        match partition.queue.poll(patience) {
+            None => {}
+            Some(Ok(record)) => {
+                (*heard, *trouble) = (Instant::now(), None);
+                let is_behind = record.offset() >= partition.end && !settings.follow;
+                let recorded = recorded(&record);
+                drop(record);
+                if is_behind {
+                    partition.is_at_end = true;
+                } else if settings.until.is_none_or(|until| recorded.at < until) {
+                    (partition.head, partition.is_at_end) = (Some(recorded), false);
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                *heard = Instant::now();
+                partition.is_at_end = true;
+            }
+            Some(Err(error)) => self.error(error)?,
+        }
+        Ok(())
+    }
+
+    /// A broker that is away comes back, for some time.
+    fn error(&mut self, error: KafkaError) -> Result<(), ReplayError> {
+        use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut, Resolve};
+        match error.rdkafka_error_code() {
+            Some(AllBrokersDown | BrokerTransportFailure | OperationTimedOut | Resolve) => self.trouble = Some(error),
+            _ => return Err(failed(&self.settings, "read")(error)),
+        }
+        Ok(())
+    }
+}
+
+impl Source for Topic {
+    fn next(&mut self) -> Result<Next, ReplayError> {
+        // What is not of a partition comes here.
+        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+            self.error(error)?;
+        }
+        let follow = self.settings.follow;
+        for at in 0..self.partitions.len() {
+            let Partition { head, is_at_end, .. } = &self.partitions[at];
+            if head.is_none() && (follow || !is_at_end) {
+                self.look(at, Duration::ZERO)?;
+            }
+        }
+        // As long as a partition may have an earlier record, none is given.
+        let missing = self.partitions.iter().position(|partition| partition.head.is_none() && !partition.is_at_end);
+        if let Some(at) = missing {
+            self.look(at, LOOK)?;
+            let waited = self.heard.elapsed();
+            if waited > PATIENCE && self.partitions[at].head.is_none() {
+                let why = self.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+                let number = self.partitions[at].number;
+                let problem = format!("no record of partition {number} came within {} s{why}", waited.as_secs());
+                return Err(failed(&self.settings, "read")(problem));
+            }
+            return Ok(Next::Idle);
+        }
+        let heads = self.partitions.iter_mut().filter(|partition| partition.head.is_some());
+        let next = heads.min_by_key(|partition| (partition.head.as_ref().map(|head| head.at), partition.number));
+        match next.and_then(|partition| partition.head.take()) {
+            Some(message) => Ok(Next::Message(message)),
+            None if follow => {
+                self.heard = Instant::now();
+                std::thread::sleep(LOOK);
+                Ok(Next::Idle)
+            }
+            None => Ok(Next::End),
+        }
+    }
+}
+
+fn recorded(record: &BorrowedMessage<'_>) -> Recorded {
+    let headers = record.headers().into_iter().flat_map(|headers| headers.iter());
+    Recorded {
+        at: record.timestamp().to_millis().unwrap_or(0),
+        topic: Some(record.topic().to_owned()),
+        key: record.key().map(<[u8]>::to_vec),
+        value: record.payload().map(<[u8]>::to_vec),
+        headers: headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
+    }
+}
