@@ -112,7 +112,7 @@ impl Target<'_> {
         let Self { path, authority, .. } = self;
         let mut request = format!("GET {path} HTTP/1.0\r\nHost: {authority}\r\n");
         if let Some(credentials) = arguments.credentials()? {
-            request += &format!("Authorization: Basic {}\r\n", BASE64_STANDARD.encode(credentials));
+            request.extend(["Authorization: Basic ", &BASE64_STANDARD.encode(credentials), "\r\n"]);
         }
         Ok(request + "\r\n")
     }

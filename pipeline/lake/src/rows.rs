@@ -82,12 +82,12 @@ impl RawObjects {
     }
 }
 
+/// Takes a line with its number.
+type EachLine<'l, E> = dyn FnMut(u64, &[u8]) -> Result<(), E> + 'l;
+
 /// Gives every line of a file or an object with its number, counted from 1. It may be compressed with gzip or zstd. An
 /// empty line is left out. A line that is too long is an error, which does not name the file.
-pub fn numbered_lines<E: From<io::Error>>(
-    object: &mut dyn Read,
-    each: &mut dyn FnMut(u64, &[u8]) -> Result<(), E>,
-) -> Result<(), E> {
+pub fn numbered_lines<E: From<io::Error>>(object: &mut dyn Read, each: &mut EachLine<'_, E>) -> Result<(), E> {
     let mut number = 0;
     each_line(object, |line| {
         number += 1;

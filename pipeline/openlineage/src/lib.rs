@@ -115,14 +115,18 @@ pub fn field(table: &str, column: &str) -> Value {
 }
 
 /// The id of a run that follows from these texts, so that a run that is told twice is one.
-pub fn run_id<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> String {
-    let half = |number: u8| {
+pub fn run_id<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    let mut hashers = [0_u8, 1].map(|half| {
         let mut hasher = DefaultHasher::new();
-        number.hash(&mut hasher);
-        texts.clone().for_each(|text| text.hash(&mut hasher));
-        hasher.finish()
-    };
-    let (first, second) = (half(0), half(1));
+        half.hash(&mut hasher);
+        hasher
+    });
+    for text in texts {
+        for hasher in &mut hashers {
+            text.hash(hasher);
+        }
+    }
+    let [first, second] = hashers.map(|hasher| hasher.finish());
     // A UUID of version 8, whose bits are anybody's.
     format!(
         "{:08x}-{:04x}-8{:03x}-{:04x}-{:012x}",

@@ -67,17 +67,22 @@ pub fn text(recorded: &[Quantity], simulated: &[Quantity]) -> String {
     for (recorded, simulated) in recorded.iter().zip(simulated) {
         let apart = apart(&recorded.values, &simulated.values);
         let _infallible = writeln!(text, "{}: at most {:.1} % apart", recorded.name, apart * 100.0);
-        let heads: String = PERCENTILES.iter().map(|percent| format!("{:>9}", format!("p{percent}"))).collect();
+        let heads = in_columns(|percent| format!("p{percent}"));
         let _infallible = writeln!(text, "{:<12}{:>9}{heads}", "", "values");
         for (name, quantity) in [("recorded", recorded), ("simulated", simulated)] {
-            let values: String = PERCENTILES
-                .iter()
-                .map(|percent| format!("{:>9}", number(quantity.values.percentile(*percent))))
-                .collect();
+            let values = in_columns(|percent| number(quantity.values.percentile(percent)));
             let _infallible = writeln!(text, "{name:<12}{:>9}{values}", quantity.values.len());
         }
     }
     text
+}
+
+/// What is to be said of each of the percentiles, in columns.
+fn in_columns(say: impl Fn(f64) -> String) -> String {
+    PERCENTILES.iter().fold(String::new(), |mut line, percent| {
+        let _infallible = write!(line, "{:>9}", say(*percent));
+        line
+    })
 }
 
 /// The same as a page, with a plot of each quantity.

@@ -116,7 +116,7 @@ pub fn simulated(seed: u64, vehicles: u64, seconds: i64) -> Vec<Vec<Observed>> {
         rates: Rates::field(),
         protocols: Protocols::parse("vehicle/kinematic").unwrap_or_else(|_| Protocols::all()),
     };
-    let mut seen: BTreeMap<u64, Vec<Observed>> = BTreeMap::new();
+    let mut by_vehicle: BTreeMap<u64, Vec<Observed>> = BTreeMap::new();
     for departure in simulation.plan(vehicles, Shard::WHOLE, MORNING, MORNING + seconds) {
         let message = simulation.message(&departure);
         let read = message.value.as_deref().and_then(|value| serde_json::from_slice::<Kinematic>(value).ok());
@@ -125,15 +125,15 @@ pub fn simulated(seed: u64, vehicles: u64, seconds: i64) -> Vec<Vec<Observed>> {
             let second = row.timestamp_iso.parse::<jiff::Timestamp>().ok()?.as_second();
             Some(Observed { second, latitude: row.latitude, longitude: row.longitude, speed: row.speed })
         });
-        seen.entry(id).or_default().extend(rows);
+        by_vehicle.entry(id).or_default().extend(rows);
     }
-    let mut seen: Vec<Vec<Observed>> = seen.into_values().collect();
-    for vehicle in &mut seen {
+    let mut vehicles: Vec<Vec<Observed>> = by_vehicle.into_values().collect();
+    for vehicle in &mut vehicles {
         // Late batches come last, and some seconds twice.
         vehicle.sort_by_key(|seen| seen.second);
         vehicle.dedup_by_key(|seen| seen.second);
     }
-    seen
+    vehicles
 }
 
 #[cfg(test)]

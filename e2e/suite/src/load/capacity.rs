@@ -73,8 +73,9 @@ impl Try {
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     fn of(vehicles: u64, report: &Report) -> Self {
         let step = &report.steps[0];
-        let lags = report.moments.iter().filter(|moment| moment.second <= step.ends + 0.5 && !moment.lag.is_empty());
-        let lag = lags.last().and_then(|moment| moment.lag.values().copied().min()).unwrap_or(0);
+        let mut lags =
+            report.moments.iter().filter(|moment| moment.second <= step.ends + 0.5 && !moment.lag.is_empty());
+        let lag = lags.next_back().and_then(|moment| moment.lag.values().copied().min()).unwrap_or(0);
         let messages_per_second = report.sent.messages as f64 / report.sent.seconds.max(1.0);
         let broken = report.checks.iter().find(|check| !check.is_kept);
         let problem = match (&report.invalid, broken) {

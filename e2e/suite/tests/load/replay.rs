@@ -85,12 +85,12 @@ pub(crate) fn stores_the_same_rows_at_other_times() -> Result<(), Failed> {
     // The record of the first message came after what it tells.
     assert!(moved.abs_diff(2 * DAY) < 600_000 && moved % 1000 == 0, "{moved}: {said}");
     assert!(own == later(&first, moved), "{said}");
-    let copied = |row: &RowKey| RowKey {
+    let of_copy = |row: &RowKey| RowKey {
         id: format!("{}1", row.id),
         message_id: format!("{}-1", row.message_id),
         ..row.clone()
     };
-    let mut expected: Vec<RowKey> = own.iter().map(copied).collect();
+    let mut expected: Vec<RowKey> = own.iter().map(of_copy).collect();
     expected.sort();
     assert!(copies == expected, "{said}");
 

@@ -97,9 +97,9 @@ pub fn kept_out() -> Result<(), Failed> {
         refused("no TLS", plain, "")?;
         let without = with("--certificate-file", "");
         if needed {
-            refused("no certificate", without, "no answer")?
+            refused("no certificate", without, "no answer")?;
         } else {
-            without?
+            without?;
         }
         if client_auth != "none" {
             refused("a certificate of another authority", with("--certificate-file", &stranger), "no answer")?;

@@ -50,7 +50,7 @@ fn the_objects_are_those_that_were_approved() {
             if let Some(annotations) = annotations.and_then(|template| template["metadata"].get_mut("annotations")) {
                 annotations["checksum/config"] = "CHECKSUM".into();
             }
-            all += &format!("---\n{}", serde_norway::to_string(object).expect("YAML"));
+            all.extend(["---\n", &serde_norway::to_string(object).expect("YAML")]);
         }
         assert_snapshot!(values, all.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
     }
@@ -104,6 +104,7 @@ fn rules_dashboards_and_connectors_are_those_of_the_repository() {
         "dynamodb.json",
         "fms-lake.json",
         "fms-quality.json",
+        "fms-load.json",
         "fms-simulator.json",
         "fms-worker.json",
         "rules",

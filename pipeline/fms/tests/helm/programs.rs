@@ -20,7 +20,7 @@ struct Container {
 }
 
 impl Container {
-    /// With what the image has, and with these ConfigMaps and secrets where the pod mounts them.
+    /// With what the image has, and with these `ConfigMap`s and secrets where the pod mounts them.
     fn of(pod: &Value, objects: &[Value]) -> Self {
         let own = Self { folder: tempfile::tempdir().expect("a folder") };
         std::fs::create_dir_all(own.path("/tmp")).expect("a folder");
@@ -111,7 +111,7 @@ fn until_a_service_is_missed(mut program: Command) -> Result<(), String> {
     let lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
     let mut said = String::new();
     let missed = lines.map_while(Result::ok).any(|line| {
-        said += &format!("{line}\n");
+        said.extend([line.as_str(), "\n"]);
         MISSED.iter().any(|words| line.contains(words))
     });
     // It may have ended by itself.

@@ -26,7 +26,7 @@ use crate::example::examples;
 use crate::lineage::{self, Events};
 use crate::model::Models;
 use crate::plan::Scope;
-use crate::publish::{Connection, Publish, Sent};
+use crate::publish::{Connection, Publish, Published};
 
 /// Exit status: something could not be built, or an example is not what it should be.
 const FAILED: u8 = 1;
@@ -187,7 +187,7 @@ async fn send(publish: arguments::Publish, handle: &Handle) -> anyhow::Result<Ou
     let scope = Scope { from: publish.range.from, to: publish.range.to, ..Scope::default() };
     let work =
         Publish { models: &models, selected, lake: &lake, catalog: &*catalog, scope, memory: publish.memory_limit };
-    let Sent { sent, kept, failed } = work.run(&connection, &|line| print(&format!("{line}\n"))).await?;
+    let Published { sent, kept, failed } = work.run(&connection, &|line| print(&format!("{line}\n"))).await?;
     print(&format!("{sent} partitions published; {kept} were there; {failed} failed\n"));
     Ok(if failed > 0 { Outcome::Failed } else { Outcome::Done })
 }

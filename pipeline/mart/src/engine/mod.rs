@@ -83,7 +83,7 @@ impl Target<'_> {
         let (mut day, last) = self.days;
         ensure!(day <= last, "--from {day} is after --to {last}");
         while day <= last {
-            out.push_str(&self.build(model, &query, day)?);
+            out.push_str(&self.build(model, &query, day));
             day = day.tomorrow()?;
         }
         Ok(out)
@@ -122,7 +122,7 @@ impl Target<'_> {
         }
     }
 
-    fn build(&self, model: &Model, query: &str, day: Date) -> anyhow::Result<String> {
+    fn build(&self, model: &Model, query: &str, day: Date) -> String {
         let mut select = String::from("with\n");
         for (at, (source, reads)) in model.sources.iter().enumerate() {
             let (first, last) = reads.window(day);
@@ -157,10 +157,10 @@ impl Target<'_> {
             }
         };
         let partition = format!("partition ({DAY} = '{day}')");
-        Ok(format!(
+        format!(
             "{unload}alter table {table} add if not exists {partition} location '{folder}';\n\nalter table {table} \
              {partition} set location '{folder}';\n\n"
-        ))
+        )
     }
 }
 

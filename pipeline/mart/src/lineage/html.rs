@@ -27,8 +27,8 @@ pub(crate) fn html(models: &Models, lineage: &BTreeMap<&str, Lineage>) -> String
     for (model, lineage) in lineage {
         for (column, origins) in &lineage.columns {
             for (origin, how) in origins {
-                let user = Origin { table: (*model).to_owned(), column: column.clone() };
-                used.entry(origin).or_default().push((user, *how));
+                let made = Origin { table: (*model).to_owned(), column: column.clone() };
+                used.entry(origin).or_default().push((made, *how));
             }
         }
     }

@@ -99,12 +99,16 @@ impl Resolver {
         }
         if group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
             let mut all = Origins::new();
-            inputs.iter().for_each(|input| merge(&mut all, input, How::Aggregated));
+            for input in &inputs {
+                merge(&mut all, input, How::Aggregated);
+            }
             return Ok(vec![all; schema.fields().len()]);
         }
         let mut outputs = self.of_each(group_expr, input.schema(), &inputs)?;
         for mut output in self.of_each(aggr_expr, input.schema(), &inputs)? {
-            output.values_mut().for_each(|how| *how = How::Aggregated);
+            for how in output.values_mut() {
+                *how = How::Aggregated;
+            }
             outputs.push(output);
         }
         Ok(outputs)

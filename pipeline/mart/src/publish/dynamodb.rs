@@ -266,7 +266,7 @@ impl Target for DynamoDb {
     async fn replace(&mut self, model: &Model, part: &Part) -> anyhow::Result<u64> {
         let (table, notes) = (self.table(&model.name), self.table(NOTES));
         let before = self.notes(model, &part.date.to_string()).await?;
-        let noted = before.iter().find_map(|item| text(item, CONTENT)).map(str::to_owned);
+        let content = before.iter().find_map(|item| text(item, CONTENT)).map(str::to_owned);
 
         let mut keys = Vec::new();
         let mut batches = part.rows.clone().execute_stream().await?;
@@ -300,7 +300,7 @@ impl Target for DynamoDb {
             Ok(WriteRequest::builder().delete_request(delete).build())
         };
         self.write(&table, gone.iter().map(delete).collect::<anyhow::Result<_>>()?).await?;
-        self.note(model, part, noted.as_deref()).await?;
+        self.note(model, part, content.as_deref()).await?;
 
         // The manifest of the same rows is always the same.
         let own = own(part);

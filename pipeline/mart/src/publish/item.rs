@@ -116,7 +116,7 @@ fn number(value: f64, text: String) -> anyhow::Result<AttributeValue> {
         value == 0.0 || (1e-130..1e126).contains(&size),
         "DynamoDB has no number {text}; make it null in the model"
     );
-    Ok(AttributeValue::N(if size >= 1e20 || size < 1e-7 { format!("{value:e}") } else { text }))
+    Ok(AttributeValue::N(if (1e-7..1e20).contains(&size) { text } else { format!("{value:e}") }))
 }
 
 fn nested(value: &Value) -> AttributeValue {

@@ -66,7 +66,7 @@ pub(crate) struct Publish<'p> {
 
 /// What became of the partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Sent {
+pub(crate) struct Published {
     pub sent: usize,
     pub kept: usize,
     pub failed: usize,
@@ -86,10 +86,10 @@ pub(crate) struct Connection {
 impl Publish<'_> {
     /// Sends what the server does not have. What can be sent is, if something else cannot; the error is of a server that
     /// cannot be reached.
-    pub async fn run(&self, connection: &Connection, say: &dyn Fn(String)) -> anyhow::Result<Sent> {
+    pub async fn run(&self, connection: &Connection, say: &dyn Fn(String)) -> anyhow::Result<Published> {
         let to = To::parse(connection)?;
         let mut target = to.open(connection).await.with_context(|| format!("cannot connect to {to}"))?;
-        let mut sum = Sent::default();
+        let mut sum = Published::default();
         for model in self.models.iter().filter(|model| self.selected.contains(model.name.as_str())) {
             let name = &model.name;
             let built = self.catalog.built(model).await?;

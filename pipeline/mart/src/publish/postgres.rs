@@ -57,18 +57,14 @@ impl Postgres {
 
 async fn connect(config: &Config, tls: Option<Tls>) -> anyhow::Result<Client> {
     // Whoever waits for an answer is told why a connection has ended.
-    Ok(match tls {
-        Some(tls) => {
-            let (client, connection) = config.connect(tls).await.map_err(explained)?;
-            tokio::spawn(connection);
-            client
-        }
-        None => {
-            let (client, connection) = config.connect(NoTls).await.map_err(explained)?;
-            tokio::spawn(connection);
-            client
-        }
-    })
+    if let Some(tls) = tls {
+        let (client, connection) = config.connect(tls).await.map_err(explained)?;
+        tokio::spawn(connection);
+        return Ok(client);
+    }
+    let (client, connection) = config.connect(NoTls).await.map_err(explained)?;
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 #[async_trait]

@@ -168,7 +168,8 @@ mod tests {
             rows in proptest::collection::vec((0..3_u8, 0..2_u8, proptest::collection::btree_map("[a-d]", 0..3_u8, 0..4)), 1..12)
         ) {
             let rows: Vec<String> = rows.iter().map(|(message, second, fields)| {
-                let fields: String = fields.iter().map(|(name, value)| format!(r#","{name}":{value}.0"#)).collect();
+                let fields: Vec<String> = fields.iter().map(|(name, value)| format!(r#","{name}":{value}.0"#)).collect();
+                let fields = fields.concat();
                 format!(r#"{{"object":"o","type":"t","id":1,"message_id":"{message}","timestamp_iso":"2023-01-01T00:00:0{second}Z"{fields}}}"#)
             }).collect();
             let again: Vec<String> = batched(&rows).iter().flat_map(unrolled).collect();

@@ -214,9 +214,9 @@ mod tests {
     static OTHERWISE: LazyLock<Template> = LazyLock::new(|| "fms.{object}.real".parse().expect("a template"));
 
     /// Gives what it has.
-    struct Given(std::vec::IntoIter<Recorded>);
+    struct Given<I>(I);
 
-    impl Source for Given {
+    impl<I: Iterator<Item = Recorded>> Source for Given<I> {
         fn next(&mut self) -> Result<Next, ReplayError> {
             Ok(self.0.next().map_or(Next::End, Next::Message))
         }
@@ -265,7 +265,7 @@ mod tests {
 
     fn sent(replay: &Replay<'_>, messages: &[Recorded]) -> (Kept, Done) {
         let mut kept = Kept::default();
-        let done = replay.run(&mut Given(messages.to_vec().into_iter()), &mut kept, &|| false, &mut |_| {});
+        let done = replay.run(&mut Given(messages.iter().cloned()), &mut kept, &|| false, &mut |_| {});
         (kept, done.expect("sent"))
     }
 
@@ -328,7 +328,7 @@ mod tests {
             asked.get() > 5
         };
         let mut parts = Kept::default();
-        let stopped = replay.run(&mut Given(messages.clone().into_iter()), &mut parts, &stops, &mut |_| {});
+        let stopped = replay.run(&mut Given(messages.iter().cloned()), &mut parts, &stops, &mut |_| {});
         let (since, from) = stopped.expect("stopped").goes_on.expect("it was stopped");
         let rest: Vec<Recorded> = messages.into_iter().filter(|message| message.at >= since * 1000).collect();
         let replay = Replay { from, since: Some(since), ..replay };

@@ -260,7 +260,9 @@ impl Shared {
                     }
                     (state.client, state.away) = (client.take(), None);
                     let waiting: Vec<u64> = state.waiting.keys().copied().collect();
-                    waiting.into_iter().for_each(|number| state.give(number, settings));
+                    for number in waiting {
+                        state.give(number, settings);
+                    }
                 }
                 Ok(Event::Outgoing(Outgoing::Publish(packet))) => {
                     let mut state = self.lock();

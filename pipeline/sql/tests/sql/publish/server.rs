@@ -19,7 +19,7 @@ pub const PASSWORD: &str = "very-secret";
 /// The user `nobody`.
 const NOBODY: u32 = 65_534;
 /// How long a server may take to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -193,7 +193,9 @@ fn a_reader_never_sees_half_a_partition_whenever_a_publisher_dies(server: &Serve
         run(&mut world.publisher(&server.url(database, server.port), WAYS_ONLY)).ok();
     };
     let databases: Vec<String> = (0..=points).map(|at| format!("killed_{at}")).collect();
-    databases.iter().for_each(|database| start(database));
+    for database in &databases {
+        start(database);
+    }
     let before = ways(server, &databases[0]);
     world.late();
     world.forget_eight();
