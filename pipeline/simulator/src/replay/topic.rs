@@ -103,13 +103,14 @@ impl Topic {
                 consumer.fetch_watermarks(topic, *number, PATIENCE).map_err(failed(&settings, "find the ends of"))?;
             ends.push(end);
         }
-        consumer.assign(&assigned).map_err(failed(&settings, reading))?;
+        // Before partitions are read: otherwise their first records would come by the queue of all partitions.
         let mut partitions = Vec::new();
         for (number, end) in numbers.into_iter().zip(ends) {
             let queue = consumer.split_partition_queue(topic, number);
             let queue = queue.ok_or_else(|| failed(&settings, reading)(format!("partition {number} is not there")))?;
             partitions.push(Partition { queue, number, end, head: None, is_at_end: end == 0 && !settings.follow });
         }
+        consumer.assign(&assigned).map_err(failed(&settings, reading))?;
         Ok(Self { consumer, partitions, heard: Instant::now(), trouble: None, settings })
     }
 
@@ -153,8 +154,14 @@ impl Topic {
 impl Source for Topic {
     fn next(&mut self) -> Result<Next, ReplayError> {
         // What is not of a partition comes here.
-        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-            self.error(error)?;
+        match self.consumer.poll(Duration::ZERO) {
+            Some(Ok(record)) => {
+                let (partition, offset) = (record.partition(), record.offset());
+                let problem = format!("the record at offset {offset} of partition {partition} came by the wrong queue");
+                return Err(failed(&self.settings, "read")(problem));
+            }
+            Some(Err(error)) => self.error(error)?,
+            None => {}
         }
         let follow = self.settings.follow;
         for at in 0..self.partitions.len() {
