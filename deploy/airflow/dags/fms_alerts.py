@@ -2,9 +2,8 @@
 
 from datetime import timedelta
 
-import pendulum
 from airflow.sdk import DAG
-from fms_operator import FmsOperator, alerts
+from fms_operator import START, FmsOperator, alerts, tries
 
 with DAG(
     dag_id="fms_alerts",
@@ -14,15 +13,10 @@ The DAGs that run checks tell of them at once. This one finds that they did not 
 before. It fails if Slack does not take a message; the message is kept.
 """,
     schedule="10 * * * *",
-    start_date=pendulum.datetime(2023, 1, 1, tz="UTC"),
+    start_date=START,
     catchup=False,
     max_active_runs=1,
     tags=["fms", "quality"],
-    default_args={
-        "owner": "fleet-data@example.com",
-        "retries": 2,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(minutes=30),
-    },
+    default_args=tries(2, timedelta(minutes=30)),
 ):
     FmsOperator(task_id="send", arguments=alerts())

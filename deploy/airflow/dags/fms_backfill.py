@@ -2,9 +2,8 @@
 
 from datetime import timedelta
 
-import pendulum
 from airflow.sdk import DAG, Param
-from fms_operator import FmsOperator, place
+from fms_operator import START, FmsOperator, place, tries
 
 with DAG(
     dag_id="fms_backfill",
@@ -14,7 +13,7 @@ Trigger it with the first and the last day, and a model if not all are meant: `t
 of, or `trip+` with all that is made of it. One task builds all days, several at a time.
 """,
     schedule=None,
-    start_date=pendulum.datetime(2023, 1, 1, tz="UTC"),
+    start_date=START,
     max_active_runs=1,
     tags=["fms", "mart"],
     params={
@@ -22,12 +21,7 @@ of, or `trip+` with all that is made of it. One task builds all days, several at
         "to": Param("2023-01-01", type="string", format="date", description="The last day"),
         "select": Param("", type="string", description="A model, such as trip, +trip or trip+; all if it is empty"),
     },
-    default_args={
-        "owner": "fleet-data@example.com",
-        "retries": 1,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=12),
-    },
+    default_args=tries(1, timedelta(hours=12)),
 ):
     days = ["--from", "{{ params.from }}", "--to", "{{ params.to }}"]
     select = ["{{ '--select' if params.select else '' }}", "{{ params.select }}"]

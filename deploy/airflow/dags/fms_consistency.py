@@ -3,9 +3,8 @@
 import os
 from datetime import timedelta
 
-import pendulum
 from airflow.sdk import DAG, CronDataIntervalTimetable
-from fms_operator import FmsOperator, FmsQualityOperator, place
+from fms_operator import START, FmsOperator, FmsQualityOperator, place, tries
 
 # The data interval is yesterday.
 DAY = "{{ (data_interval_start - macros.timedelta(days=1)) | ds }}"
@@ -19,16 +18,11 @@ them, and, with `FMS_LAKE_RAW` in the environment, such as `s3://raw/topics/`, i
 the checks with the tag `consistency`. Both look on their own, so that one that fails hides nothing of the other.
 """,
     schedule=CronDataIntervalTimetable("0 5 * * *", timezone="UTC"),
-    start_date=pendulum.datetime(2023, 1, 1, tz="UTC"),
+    start_date=START,
     catchup=False,
     max_active_runs=1,
     tags=["fms", "quality"],
-    default_args={
-        "owner": "fleet-data@example.com",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=2),
-    },
+    default_args=tries(3, timedelta(hours=2)),
 ):
     raw = os.environ.get("FMS_LAKE_RAW")
     FmsOperator(task_id="lake", arguments=["lake", "status", *(["--raw", raw] if raw else [])])

@@ -3,9 +3,8 @@
 import os
 from datetime import timedelta
 
-import pendulum
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
-from fms_operator import FmsOperator, FmsQualityOperator, place
+from fms_operator import START, FmsOperator, FmsQualityOperator, place, tries
 
 MART = Asset("fms://mart")
 
@@ -23,16 +22,11 @@ its owner is told; nobody should use the mart of that day until it is mended. Cl
 With `FMS_MART_PUBLISH_TO` in the environment, `publish` then sends the days to the server that applications ask.
 """,
     schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
-    start_date=pendulum.datetime(2023, 1, 1, tz="UTC"),
+    start_date=START,
     catchup=False,
     max_active_runs=1,
     tags=["fms", "mart"],
-    default_args={
-        "owner": "fleet-data@example.com",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=4),
-    },
+    default_args=tries(3, timedelta(hours=4)),
 ):
     build = FmsOperator(task_id="build", arguments=["mart", "apply", *place(), *DAYS], outlets=[MART])
     integrity = FmsQualityOperator(

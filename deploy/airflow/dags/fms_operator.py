@@ -17,14 +17,26 @@ import shlex
 import signal
 import subprocess
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
+import pendulum
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+# When the DAGs begin, which is before every run of theirs: none of them catches up.
+START = pendulum.datetime(2023, 1, 1, tz="UTC")
+OWNER = "fleet-data@example.com"
 
 FAILED = 1
 # How long `fms` may take to end after SIGTERM.
 GRACE_SECONDS = 30
+
+
+def tries(retries, limit, delay=timedelta(minutes=5)):
+    """What the tasks of a DAG have in common: who answers for them, how often one is tried again, after which delay, and
+    how long it may take."""
+    return {"owner": OWNER, "retries": retries, "retry_delay": delay, "execution_timeout": limit}
 
 
 class FmsOperator(BaseOperator):

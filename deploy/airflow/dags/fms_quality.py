@@ -2,9 +2,8 @@
 
 from datetime import timedelta
 
-import pendulum
 from airflow.sdk import DAG, Asset
-from fms_operator import FmsQualityOperator, place
+from fms_operator import START, FmsQualityOperator, place, tries
 
 # The days of all runs that have built the mart since. When somebody triggers this without such a run, `fms` takes
 # yesterday.
@@ -26,16 +25,11 @@ Runs when `fms_mart` has built the mart of a day. A check that fails makes the t
 told. It stops nothing else: what devices do wrong is in the data as they sent it.
 """,
     schedule=[Asset("fms://mart")],
-    start_date=pendulum.datetime(2023, 1, 1, tz="UTC"),
+    start_date=START,
     catchup=False,
     max_active_runs=1,
     tags=["fms", "quality"],
-    default_args={
-        "owner": "fleet-data@example.com",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=4),
-    },
+    default_args=tries(3, timedelta(hours=4)),
 ):
     tags = [option for tag in ("anomaly", "transitions", "loss", "drift") for option in ("--tag", tag)]
     FmsQualityOperator(task_id="anomalies", arguments=["quality", "run", *tags, *place(), *DAYS])

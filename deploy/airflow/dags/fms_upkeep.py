@@ -3,9 +3,8 @@
 import os
 from datetime import timedelta
 
-import pendulum
 from airflow.sdk import DAG
-from fms_operator import FmsOperator, place
+from fms_operator import START, FmsOperator, place, tries
 
 with DAG(
     dag_id="fms_upkeep",
@@ -15,16 +14,11 @@ With `FMS_LAKE_KEEP` in the environment, such as `400d`, hours that are over for
 the compaction. Without it nothing leaves.
 """,
     schedule="30 4 * * *",
-    start_date=pendulum.datetime(2023, 1, 1, tz="UTC"),
+    start_date=START,
     catchup=False,
     max_active_runs=1,
     tags=["fms", "lake", "mart"],
-    default_args={
-        "owner": "fleet-data@example.com",
-        "retries": 2,
-        "retry_delay": timedelta(minutes=10),
-        "execution_timeout": timedelta(hours=6),
-    },
+    default_args=tries(2, timedelta(hours=6), timedelta(minutes=10)),
 ):
     compact = FmsOperator(task_id="compact", arguments=["lake", "compact"])
     FmsOperator(task_id="expire_mart", arguments=["mart", "expire", *place()])

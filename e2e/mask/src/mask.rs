@@ -59,11 +59,7 @@ impl<'m> Mask<'m> {
     /// The key of a record. Where a field is the key, both have the same text afterwards.
     pub fn key(&self, key: &[u8]) -> Vec<u8> {
         match std::str::from_utf8(key) {
-            Ok(text) if !self.fields.is_empty() => match self.naming {
-                Naming::Numbered(digits) if is_number(text) => format!("{text}{digits}"),
-                _ => self.renamed(text),
-            }
-            .into_bytes(),
+            Ok(text) if !self.fields.is_empty() => self.renamed(text, is_number(text)).into_bytes(),
             _ => key.to_vec(),
         }
     }
@@ -113,19 +109,17 @@ impl<'m> Mask<'m> {
     fn masked(&self, text: &str) -> String {
         match text.as_bytes().first() {
             Some(b'"') => serde_json::from_str(text)
-                .map_or_else(|_| "\"\"".to_owned(), |text: String| quoted(&self.renamed(&text))),
-            Some(b'-' | b'0'..=b'9') => match self.naming {
-                Naming::Numbered(digits) => format!("{text}{digits}"),
-                Naming::Other(_) => self.renamed(text),
-            },
+                .map_or_else(|_| "\"\"".to_owned(), |text: String| quoted(&self.renamed(&text, false))),
+            Some(b'-' | b'0'..=b'9') => self.renamed(text, true),
             Some(b'{' | b'[') => "null".to_owned(),
             _ => text.to_owned(),
         }
     }
 
-    fn renamed(&self, text: &str) -> String {
+    fn renamed(&self, text: &str, is_number: bool) -> String {
         match self.naming {
             Naming::Other(seed) => other(seed, text),
+            Naming::Numbered(digits) if is_number => format!("{text}{digits}"),
             Naming::Numbered(digits) => format!("{text}-{digits}"),
         }
     }

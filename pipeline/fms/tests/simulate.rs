@@ -16,6 +16,25 @@ fn simulate(folder: &Path, arguments: &str) -> Output {
         .expect("the program starts")
 }
 
+/// The same, where it has to succeed.
+fn simulated(folder: &Path, arguments: &str) -> Output {
+    let output = simulate(folder, arguments);
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn read(folder: &Path, name: &str) -> String {
+    std::fs::read_to_string(folder.join(name)).expect("a file")
+}
+
+/// The lines of these files together, sorted.
+fn sorted(folder: &Path, names: &[&str]) -> Vec<String> {
+    let text: String = names.iter().map(|name| read(folder, name)).collect();
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
 const FLEET: &str =
     "--vehicles 6 --speed max --rhythm steady --from 2026-11-27T08:00:00+09:00 --duration 20m --to file";
 
@@ -23,23 +42,14 @@ const FLEET: &str =
 #[test]
 fn two_shards_are_the_whole_fleet() {
     let folder = tempfile::tempdir().expect("a folder");
-    let run = |arguments: &str| {
-        let output = simulate(folder.path(), arguments);
-        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-        output
-    };
+    let run = |arguments: &str| simulated(folder.path(), arguments);
     for (name, shard) in [("whole", "1/1"), ("first", "1/2"), ("second", "2/2")] {
         let said = run(&format!("{FLEET} --out {name}.ndjson --expect {name}.json --shard {shard}")).stderr;
         let said = String::from_utf8_lossy(&said).into_owned();
         assert!(said.contains("2026-11-26T23:20:00Z: ") && said.contains(" rows, "), "{said}");
     }
-    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a file");
-    let sorted = |names: &[&str]| {
-        let text: String = names.iter().map(|name| read(name)).collect();
-        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        lines.sort_unstable();
-        lines
-    };
+    let read = |name: &str| read(folder.path(), name);
+    let sorted = |names: &[&str]| sorted(folder.path(), names);
     let whole = sorted(&["whole.ndjson"]);
     assert!(whole.len() > 50, "{} messages", whole.len());
     assert!(whole == sorted(&["first.ndjson", "second.ndjson"]));
@@ -58,17 +68,9 @@ fn two_shards_are_the_whole_fleet() {
 #[test]
 fn a_replay_is_what_was_recorded_at_another_time() {
     let folder = tempfile::tempdir().expect("a folder");
-    let run = |arguments: &str| {
-        let output = simulate(folder.path(), arguments);
-        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    };
-    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a file");
-    let sorted = |names: &[&str]| {
-        let text: String = names.iter().map(|name| read(name)).collect();
-        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        lines.sort_unstable();
-        lines
-    };
+    let run = |arguments: &str| simulated(folder.path(), arguments);
+    let read = |name: &str| read(folder.path(), name);
+    let sorted = |names: &[&str]| sorted(folder.path(), names);
     run(&format!("{FLEET} --out first.ndjson --header source=fleet"));
     let replay = "replay first.ndjson --speed max --to file --seed 3";
     // The first message leaves in the first second, so the same time gives the same messages.
@@ -98,8 +100,7 @@ fn rows_of_a_csv_file_are_replayed() {
         vehicle,kinematic,report,7,a,2023-01-01T00:00:02Z,,008\n\
         device,heartbeat,report,7,b,2023-01-01T00:00:00Z,,\n";
     std::fs::write(folder.path().join("rows.csv"), csv).expect("written");
-    let output = simulate(folder.path(), "replay rows.csv --to stdout --speed max --from 2026-11-27T08:00:00Z");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = simulated(folder.path(), "replay rows.csv --to stdout --speed max --from 2026-11-27T08:00:00Z");
     insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r#"
     {"$record":{"topic":"fms.device.real","key":"7","timestamp":1795766400000,"value":{"object":"device","type":"heartbeat","command":"report","id":7,"message_id":"b","measurements":[{"timestamp_iso":"2026-11-27T08:00:00Z"}]}}}
     {"$record":{"topic":"fms.vehicle.real","key":"7","timestamp":1795766402000,"value":{"object":"vehicle","type":"kinematic","command":"report","id":7,"message_id":"a","measurements":[{"timestamp_iso":"2026-11-27T08:00:01Z","speed":1.50,"plate":"007"},{"timestamp_iso":"2026-11-27T08:00:02Z","plate":"008"}]}}}

@@ -45,5 +45,6 @@ pub use rates::{Rates, RatesError};
 pub use run::{Progress, Run};
 pub use simulation::Simulation;
 pub use timetable::{FIRST_SECOND, LAST_SECOND, Rhythm};
+pub use track::METRES_A_DEGREE;
 pub use vehicle::{Fleet, Vehicle};
 pub use verify::{Difference, Found, NamedRow, NamedRows, VerifyError, What};

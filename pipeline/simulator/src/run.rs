@@ -83,8 +83,7 @@ impl Run<'_> {
                 }
             }
             let message = self.simulation.message(&departure);
-            let (key, name) = (message.id.to_string(), message.to_string());
-            target.send(&message.record(&self.topic.of_message(&message, &key), &key, &name, self.headers))?;
+            message.send(target, self.topic, self.headers)?;
             progress.messages += 1;
             progress.rows += message.rows.len() as u64;
             progress.bytes += message.value.as_ref().map_or(0, Vec::len) as u64;

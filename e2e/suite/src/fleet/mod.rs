@@ -11,7 +11,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use e2e::Suite;
 use fms_simulator::recorded_trips;
 
-use crate::load::page::{STYLE, escaped, table};
+use crate::load::page::{escaped, head, table};
 use crate::load::plot::{Plot, Series};
 use crate::load::text::number;
 
@@ -87,11 +87,11 @@ fn in_columns(say: impl Fn(f64) -> String) -> String {
 
 /// The same as a page, with a plot of each quantity.
 pub fn page(recorded: &[Quantity], simulated: &[Quantity]) -> String {
-    let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>The simulated fleet and the recordings</title><style>{STYLE}</style></head><body>\n\
-         <h1>The simulated fleet and the recordings</h1>\n<p>Each plot shows how many of a hundred values are smaller than \
+    let title = "The simulated fleet and the recordings";
+    let mut html = head(title);
+    let _infallible = write!(
+        html,
+        "<h1>{title}</h1>\n<p>Each plot shows how many of a hundred values are smaller than \
          the value at the left. Where the lines lie on each other, the fleet is as the recordings are.</p>\n\
          <div class=\"plots\">\n"
     );

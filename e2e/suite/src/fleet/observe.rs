@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fms_simulator::{Fleet, Observed, Protocols, Rates, Rhythm, Shard, Simulation};
+use fms_simulator::{Fleet, METRES_A_DEGREE, Observed, Protocols, Rates, Rhythm, Shard, Simulation};
 use serde::Deserialize;
 
 use super::distribution::Distribution;
@@ -11,8 +11,6 @@ use super::distribution::Distribution;
 const MORNING: i64 = 1_795_734_000;
 /// A longer time without a row is the time between two trips.
 const TRIP_GAP: i64 = 60;
-/// Metres in a degree of latitude.
-const METRES_A_DEGREE: f64 = 111_194.9;
 
 /// A quantity, with its values.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use super::report::Report;
 use super::text::{number, perhaps};
 
 /// How pages look.
-pub const STYLE: &str = "
+const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8884; }
 body { font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
@@ -31,20 +31,26 @@ pre { overflow-x: auto; border: 1px solid var(--line); padding: .6rem; }
 }
 ";
 
-/// The page of a report.
-pub fn page(report: &Report) -> String {
-    let mut html = String::new();
-    let verdict = report.verdict();
-    let sent = &report.sent;
-    let _infallible = write!(
-        html,
+/// How a page begins, up to what it shows.
+pub fn head(title: &str) -> String {
+    format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{name}: {verdict}</title><style>{STYLE}</style></head><body>\n\
-         <h1>{name} <span class=\"verdict {verdict}\">{verdict}</span></h1>\n<p>{description}</p>\n\
+         <title>{title}</title><style>{STYLE}</style></head><body>\n"
+    )
+}
+
+/// The page of a report.
+pub fn page(report: &Report) -> String {
+    let verdict = report.verdict();
+    let sent = &report.sent;
+    let name = escaped(&report.name);
+    let mut html = head(&format!("{name}: {verdict}"));
+    let _infallible = write!(
+        html,
+        "<h1>{name} <span class=\"verdict {verdict}\">{verdict}</span></h1>\n<p>{description}</p>\n\
          <p>{messages} messages with {rows} rows were sent in {seconds} s, on {stack}, to {subject}. The latest message left \
          {late} ms after it was due. Everything was stored {drain:.1} s after the last one.</p>\n",
-        name = escaped(&report.name),
         description = escaped(&report.plan.description),
         messages = sent.messages,
         rows = sent.rows,

@@ -90,9 +90,7 @@ pub fn send(
             let late = due.elapsed();
             sent.late += u64::from(late > LATE);
             sent.latest = sent.latest.max(late);
-            let (key, name) = (message.id.to_string(), message.to_string());
-            let record_topic = topic.of_message(&message, &key);
-            target.send(&message.record(&record_topic, &key, &name, &[])).map_err(|error| error.to_string())?;
+            message.send(&mut target, &topic, &[]).map_err(|error| error.to_string())?;
             count.fetch_add(1, Ordering::Relaxed);
             metrics::sent(late > LATE);
             if due >= next_look

@@ -3,7 +3,7 @@
 use fms_simulator::Progress;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
-use crate::MetricsPage;
+use crate::{MetricsPage, say};
 
 const MESSAGES: &str = "fms_simulator_messages_total";
 const ROWS: &str = "fms_simulator_rows_total";
@@ -14,13 +14,13 @@ const VEHICLES: &str = "fms_simulator_vehicles";
 const TIME: &str = "fms_simulator_time_seconds";
 
 /// The metrics of a run. They answer until this value is dropped.
-pub(super) struct Metrics {
+struct Metrics {
     _page: MetricsPage,
 }
 
 impl Metrics {
     /// Answers at this port of all addresses; 0 is one that the system chooses, which is printed.
-    pub(super) fn start(port: u16) -> anyhow::Result<Self> {
+    fn start(port: u16) -> anyhow::Result<Self> {
         let page = MetricsPage::start(port)?;
         describe();
         Ok(Self { _page: page })
@@ -28,7 +28,7 @@ impl Metrics {
 
     /// Tells how far the run is.
     #[expect(clippy::cast_precision_loss, clippy::unused_self, reason = "gauges; and nothing is told before the start")]
-    pub(super) fn tell(&self, progress: &Progress) {
+    fn tell(&self, progress: &Progress) {
         counter!(MESSAGES).absolute(progress.messages);
         counter!(ROWS).absolute(progress.rows);
         counter!(BYTES).absolute(progress.bytes);
@@ -39,6 +39,17 @@ impl Metrics {
         gauge!(VEHICLES, "state" => "driving").set(driving as f64);
         gauge!(VEHICLES, "state" => "parked").set((all - driving) as f64);
     }
+}
+
+/// Says how far a run is each time that it is called, and gives it to Prometheus at this port, if there is one.
+pub(super) fn teller(port: Option<u16>) -> anyhow::Result<impl FnMut(&Progress)> {
+    let metrics = port.map(Metrics::start).transpose()?;
+    Ok(move |progress: &Progress| {
+        say(&progress.to_string());
+        if let Some(metrics) = &metrics {
+            metrics.tell(progress);
+        }
+    })
 }
 
 fn describe() {

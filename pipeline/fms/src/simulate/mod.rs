@@ -13,10 +13,10 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use fms_simulator::target::TargetError;
-use fms_simulator::{Expectation, FIRST_SECOND, LAST_SECOND, Made, Progress, Protocols, Rates, Rhythm, Run, Shard};
+use fms_simulator::{Expectation, FIRST_SECOND, LAST_SECOND, Made, Protocols, Rates, Rhythm, Run, Shard};
 use jiff::{SignedDuration, Timestamp};
 
-use self::metrics::Metrics;
+use self::metrics::teller;
 use self::target::TargetArguments;
 use crate::{FAILED, LogFormat, NOT_STARTED, report, say, start_log, stop_signal};
 
@@ -177,7 +177,7 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
         faults: Rates::load(&arguments.faults).map_err(|error| not_started(error.into()))?,
     };
     let simulation = made.simulation().map_err(|error| not_started(anyhow::anyhow!(error)))?;
-    let metrics = arguments.metrics_port.map(Metrics::start).transpose().map_err(not_started)?;
+    let mut tell = teller(arguments.metrics_port).map_err(not_started)?;
     let described = arguments.duration.is_some().then(|| description(arguments));
     let mut target = arguments.target.open(described).map_err(not_started)?;
     let (topic, headers) = (arguments.target.topic(), arguments.target.headers());
@@ -193,12 +193,6 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
         headers: &headers,
     };
     let stops = || *stop.borrow();
-    let mut tell = |progress: &Progress| {
-        say(&progress.to_string());
-        if let Some(metrics) = &metrics {
-            metrics.tell(progress);
-        }
-    };
     let done = run.run(&mut *target, expectation.as_mut(), &stops, &mut tell);
     let done = match done {
         Ok(done) => done,

@@ -8,13 +8,13 @@ use std::str::FromStr;
 use anyhow::{Context, ensure};
 use clap::Args;
 use fms_lake::{RawObjects, S3Url, files, numbered_lines};
+use fms_simulator::Shard;
 use fms_simulator::replay::{Done, Intake, Replay, ReplayError, Source, Topic, TopicSettings};
 use fms_simulator::target::TargetError;
-use fms_simulator::{Progress, Shard};
 use jiff::Timestamp;
 use tokio::runtime::Builder;
 
-use super::metrics::Metrics;
+use super::metrics::teller;
 use super::target::{TargetArguments, setting};
 use super::{Speed, speed, stores};
 use crate::{FAILED, LogFormat, NOT_STARTED, say, start_log, stop_signal};
@@ -100,31 +100,9 @@ fn pair(text: &str) -> Result<(String, String), String> {
     pair.ok_or_else(|| "write two fields, such as latitude,longitude".to_owned())
 }
 
-/// What became of reading files and objects.
-enum Failure {
-    Replay(ReplayError),
-    Read(io::Error),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Read(error)
-    }
-}
-
-impl From<ReplayError> for Failure {
-    fn from(error: ReplayError) -> Self {
-        Self::Replay(error)
-    }
-}
-
-impl Failure {
-    fn at(self, place: &str) -> anyhow::Error {
-        match self {
-            Self::Replay(error) => error.into(),
-            Self::Read(error) => anyhow::Error::from(error).context(format!("cannot read {place}")),
-        }
-    }
+/// Says which place could not be read. A mistake in what was read has its place already.
+fn at(error: anyhow::Error, place: &str) -> anyhow::Error {
+    if error.is::<ReplayError>() { error } else { error.context(format!("cannot read {place}")) }
 }
 
 /// Replays. An error has the exit status: 2 if nothing was sent, 1 if something was.
@@ -132,7 +110,7 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> Result<(), (a
     let not_started = |error| (error, NOT_STARTED);
     start_log(log_format).map_err(not_started)?;
     let stop = stop_signal().context("cannot listen for SIGTERM and SIGINT").map_err(not_started)?;
-    let metrics = arguments.metrics_port.map(Metrics::start).transpose().map_err(not_started)?;
+    let mut tell = teller(arguments.metrics_port).map_err(not_started)?;
     let mut source = arguments.source().map_err(not_started)?;
     let described = (!arguments.follow).then(|| format!("Replayed from {}.", arguments.source));
     let mut target = arguments.target.open(described).map_err(not_started)?;
@@ -151,12 +129,6 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> Result<(), (a
         topic: asked.as_ref(),
         otherwise: &otherwise,
         headers: &headers,
-    };
-    let mut tell = |progress: &Progress| {
-        say(&progress.to_string());
-        if let Some(metrics) = &metrics {
-            metrics.tell(progress);
-        }
     };
     let Done { progress, goes_on } = match replay.run(&mut *source, &mut *target, &|| *stop.borrow(), &mut tell) {
         Ok(done) => done,
@@ -180,18 +152,18 @@ impl Arguments {
     fn source(&self) -> anyhow::Result<Box<dyn Source>> {
         let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
         let (since, until) = (millis(self.since), millis(self.until));
-        if let Place::Topic(topic) = &self.source {
-            let servers = self.source_servers.clone().or_else(|| self.target.bootstrap_servers.clone());
-            let bootstrap_servers =
-                servers.context("--source-servers is missing, which says where the Kafka brokers of the topic are")?;
-            let (topic, consumer, follow) = (topic.clone(), self.consumer.clone(), self.follow);
-            let settings = TopicSettings { topic, bootstrap_servers, consumer, since, until, follow };
-            return Ok(Box::new(Topic::open(settings)?));
-        }
-        ensure!(!self.follow, "--follow is for a topic; {} ends with what is there", self.source);
+        let may_follow = matches!(self.source, Place::Topic(_));
+        ensure!(may_follow || !self.follow, "--follow is for a topic; {} ends with what is there", self.source);
         let mut intake = Intake::new(since, until);
         match &self.source {
-            Place::Topic(_) => {}
+            Place::Topic(topic) => {
+                let servers = self.source_servers.clone().or_else(|| self.target.bootstrap_servers.clone());
+                let bootstrap_servers = servers
+                    .context("--source-servers is missing, which says where the Kafka brokers of the topic are")?;
+                let (topic, consumer, follow) = (topic.clone(), self.consumer.clone(), self.follow);
+                let settings = TopicSettings { topic, bootstrap_servers, consumer, since, until, follow };
+                return Ok(Box::new(Topic::open(settings)?));
+            }
             Place::Files(path) => {
                 let place = path.display().to_string();
                 let mut paths = files(path).with_context(|| format!("cannot read {place}"))?;
@@ -208,7 +180,7 @@ impl Arguments {
                 let objects = RawObjects::new(&aws, stores::retry("fms simulate replay"));
                 let mut each =
                     |raw: &fms_lake::Raw, bytes: &mut dyn io::Read| read_lines(&mut intake, bytes, &raw.to_string());
-                objects.each_object(url, runtime.handle(), &mut each).map_err(|error| error.at(&url.to_string()))?;
+                objects.each_object(url, runtime.handle(), &mut each).map_err(|error| at(error, &url.to_string()))?;
             }
         }
         let sorted = intake.sorted()?;
@@ -239,11 +211,11 @@ fn read_file(intake: &mut Intake, path: &Path) -> anyhow::Result<()> {
     if path.extension().is_some_and(|extension| extension == "csv") {
         return Ok(intake.csv(file, &place)?);
     }
-    read_lines(intake, &mut file, &place).map_err(|error| error.at(&place))
+    read_lines(intake, &mut file, &place).map_err(|error| at(error, &place))
 }
 
-fn read_lines(intake: &mut Intake, bytes: &mut dyn io::Read, place: &str) -> Result<(), Failure> {
-    let mut each = |number: u64, line: &[u8]| -> Result<(), Failure> {
+fn read_lines(intake: &mut Intake, bytes: &mut dyn io::Read, place: &str) -> anyhow::Result<()> {
+    let mut each = |number: u64, line: &[u8]| -> anyhow::Result<()> {
         Ok(intake.line(line, &|| format!("line {number} of {place}"))?)
     };
     numbered_lines(bytes, &mut each)?;

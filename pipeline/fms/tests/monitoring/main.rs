@@ -6,6 +6,7 @@ mod alertmanager;
 mod composed;
 mod panels;
 mod process;
+mod request;
 mod rules;
 mod services;
 mod site;

@@ -1,9 +1,11 @@
 //! A site on this machine: it shows a page that can be changed, and keeps what is posted to it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+use crate::request::request;
 
 #[derive(Clone)]
 pub struct Site {
@@ -41,19 +43,10 @@ impl Site {
     }
 
     fn serve(&self, mut stream: &TcpStream) -> Option<()> {
-        let mut reader = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-        }
-        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-        let mut body = vec![0; length.unwrap_or(0)];
-        reader.read_exact(&mut body).ok()?;
+        let (head, body) = request(stream)?;
         let mut answer = "ok".to_owned();
         if head.starts_with("POST ") {
-            self.posts.lock().expect("no panic").push(String::from_utf8(body).ok()?);
+            self.posts.lock().expect("no panic").push(body);
         } else {
             self.page.lock().expect("no panic").clone_into(&mut answer);
         }

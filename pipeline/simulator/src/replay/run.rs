@@ -13,7 +13,7 @@ use crate::Shard;
 use crate::pace::{Pace, TELL};
 use crate::random::Key;
 use crate::run::Progress;
-use crate::target::{Header, Record, Target, Template};
+use crate::target::{FIELDS, Header, Record, Target, Template};
 
 /// What is replayed, and how.
 #[derive(Debug)]
@@ -50,9 +50,6 @@ pub struct Done {
     /// The recorded second from which another replay goes on, and that which it becomes, if this one was stopped.
     pub goes_on: Option<(i64, i64)>,
 }
-
-/// The values that tell whose message it is.
-const IDENTITY: [&str; 4] = ["object", "type", "command", "id"];
 
 impl Replay<'_> {
     /// Sends everything that the source has, until its end or until `stops` says so. `tell` is called every five seconds.
@@ -123,17 +120,18 @@ impl Replay<'_> {
         target: &mut dyn Target,
         progress: &mut Progress,
     ) -> Result<(), ReplayError> {
+        let number = Key::new(vehicle(recorded));
+        let is_mine = |clone: &u64| self.shard.has(number.with(*clone).bits());
+        if !(0..self.clones.max(1)).any(|clone| is_mine(&clone)) {
+            return Ok(());
+        }
         let value = recorded.value.as_ref().map(|value| shifted(value, later));
-        let number = Key::new(hash(&vehicle(recorded)));
         let headers: Cow<'_, [Header]> = match (self.headers, &*recorded.headers) {
             (added, []) => added.into(),
             ([], own) => own.into(),
             (added, own) => [own, added].concat().into(),
         };
-        let mut message = |clone: u64, key: Option<&[u8]>, value: Option<&[u8]>| -> Result<(), ReplayError> {
-            if !self.shard.has(number.with(clone).bits()) {
-                return Ok(());
-            }
+        let mut message = |key: Option<&[u8]>, value: Option<&[u8]>| -> Result<(), ReplayError> {
             let found = Found::of(value);
             let identity = found.identity.each_ref().map(String::as_str);
             let template = self.topic.filter(|template| template.is_filled_by(identity));
@@ -151,23 +149,28 @@ impl Replay<'_> {
             progress.bytes += value.map_or(0, <[u8]>::len) as u64;
             Ok(())
         };
-        message(0, recorded.key.as_deref(), value.as_deref())?;
-        for (clone, mask) in (1..).zip(masks) {
+        if is_mine(&0) {
+            message(recorded.key.as_deref(), value.as_deref())?;
+        }
+        for (_, mask) in (1..).zip(masks).filter(|(clone, _)| is_mine(clone)) {
             let key = recorded.key.as_ref().map(|key| mask.key(key));
             // In what is no JSON object, there are no fields.
             let masked = value.as_ref().map(|value| mask.message(value).map_or(Cow::Borrowed(&**value), Cow::Owned));
-            message(clone, key.as_deref(), masked.as_deref())?;
+            message(key.as_deref(), masked.as_deref())?;
         }
         Ok(())
     }
 }
 
-/// Whose message it is, as text: its key, or the `id` that it says.
-fn vehicle(recorded: &Recorded) -> Vec<u8> {
-    recorded.key.clone().unwrap_or_else(|| {
-        let [.., id] = Found::of(recorded.value.as_deref()).identity;
-        id.into_bytes()
-    })
+/// Whose message it is, as a number of its key, or of the `id` that it says.
+fn vehicle(recorded: &Recorded) -> u64 {
+    recorded.key.as_deref().map_or_else(
+        || {
+            let [.., id] = Found::of(recorded.value.as_deref()).identity;
+            hash(id.as_bytes())
+        },
+        hash,
+    )
 }
 
 /// A number of a text (FNV-1a).
@@ -178,8 +181,8 @@ fn hash(text: &[u8]) -> u64 {
 /// What a message says of itself.
 #[derive(Default)]
 struct Found {
-    /// The values of [`IDENTITY`], as text; empty where the message has none.
-    identity: [String; 4],
+    /// The values of [`FIELDS`], as text; empty where the message has none.
+    identity: [String; FIELDS.len()],
     message_id: String,
     rows: u64,
     /// Whether it is JSON on one line.
@@ -196,7 +199,7 @@ impl Found {
         let list: Option<Vec<&serde_json::value::RawValue>> =
             find(LIST).and_then(|list| serde_json::from_str(list).ok());
         Self {
-            identity: IDENTITY.map(text),
+            identity: FIELDS.map(text),
             message_id: text("message_id"),
             rows: list.map_or(1, |list| list.len() as u64),
             is_json: value.is_some_and(|value| !value.contains(&b'\n')),

@@ -97,15 +97,11 @@ impl Topic {
             // The offsets that are asked for are times, and the answer has offsets.
             assigned = consumer.offsets_for_times(assigned, PATIENCE).map_err(failed(&settings, "find a time in"))?;
         }
-        let mut ends = Vec::new();
-        for number in &numbers {
-            let (_, end) =
-                consumer.fetch_watermarks(topic, *number, PATIENCE).map_err(failed(&settings, "find the ends of"))?;
-            ends.push(end);
-        }
         // Before partitions are read: otherwise their first records would come by the queue of all partitions.
         let mut partitions = Vec::new();
-        for (number, end) in numbers.into_iter().zip(ends) {
+        for number in numbers {
+            let (_, end) =
+                consumer.fetch_watermarks(topic, number, PATIENCE).map_err(failed(&settings, "find the ends of"))?;
             let queue = consumer.split_partition_queue(topic, number);
             let queue = queue.ok_or_else(|| failed(&settings, reading)(format!("partition {number} is not there")))?;
             partitions.push(Partition { queue, number, end, head: None, is_at_end: end == 0 && !settings.follow });

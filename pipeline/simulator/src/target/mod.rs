@@ -18,6 +18,7 @@ pub use fixture::Fixture;
 pub use kafka::{Kafka, KafkaSettings};
 pub use lines::Lines;
 pub use mqtt::{Broker, Mqtt, MqttSettings};
+pub(crate) use template::FIELDS;
 pub use template::{Template, TemplateError};
 
 /// A name with its value, as a record has them beside its own value.
@@ -145,9 +146,12 @@ pub enum TargetError {
 }
 
 impl Message {
-    /// The message as it is sent. Its key is the `id` of its vehicle.
-    pub fn record<'r>(&'r self, topic: &'r str, key: &'r str, name: &'r str, headers: &'r [Header]) -> Record<'r> {
+    /// Sends the message. Its key is the `id` of its vehicle.
+    pub fn send(&self, target: &mut dyn Target, topic: &Template, headers: &[Header]) -> Result<(), TargetError> {
+        let (key, name) = (self.id.to_string(), self.to_string());
+        let (object, kind, command) = self.protocol.names();
+        let topic = topic.of([object, kind, command, &key]);
         let (key, value) = (Some(key.as_bytes()), self.value.as_deref());
-        Record { topic, key, at: self.at, value, headers, is_json: self.is_json, name }
+        target.send(&Record { topic: &topic, key, at: self.at, value, headers, is_json: self.is_json, name: &name })
     }
 }

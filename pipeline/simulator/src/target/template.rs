@@ -4,10 +4,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::Message;
-
-/// The fields of which topics are made.
-const FIELDS: [&str; 4] = ["object", "type", "command", "id"];
+/// The fields of which topics are made. They tell whose message it is.
+pub(crate) const FIELDS: [&str; 4] = ["object", "type", "command", "id"];
 
 /// The name of a topic in which fields of the message are filled in, such as `fms.{object}.real` or
 /// `fleet/{id}/{type}`.
@@ -68,12 +66,6 @@ impl Template {
     /// Whether the values have all that the template asks for: none of its fields is empty.
     pub fn is_filled_by(&self, fields: [&str; 4]) -> bool {
         self.parts.iter().all(|(_, field)| !fields[*field].is_empty())
-    }
-
-    /// The topic of a message of the fleet, whose key is given.
-    pub fn of_message(&self, message: &Message, key: &str) -> String {
-        let (object, kind, command) = message.protocol.names();
-        self.of([object, kind, command, key])
     }
 }
 

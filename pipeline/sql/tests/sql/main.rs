@@ -7,3 +7,5 @@ mod mart;
 mod publish;
 mod quality;
 mod query;
+#[path = "../../../fms/tests/monitoring/request.rs"]
+mod request;

@@ -1,13 +1,15 @@
 //! A stand-in for Slack on this machine, which holds to Slack's limits and refuses what breaks them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use crate::request::request;
 
 pub const TOKEN: &str = "xoxb-very-secret";
 pub const WEBHOOK: &str = "/services/T0/B0/very-secret";
@@ -231,21 +233,6 @@ impl Inner {
         self.messages.insert(ts.clone(), (channel.into(), body));
         ts
     }
-}
-
-/// The head and the body of a request.
-fn request(stream: &TcpStream) -> Option<(String, String)> {
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-    }
-    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body).ok()?;
-    Some((head, String::from_utf8(body).ok()?))
 }
 
 /// What Slack documents of messages and their blocks.
