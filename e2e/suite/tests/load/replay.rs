@@ -94,7 +94,9 @@ pub(crate) fn stores_the_same_rows_at_other_times() -> Result<(), Failed> {
     expected.sort();
     assert!(copies == expected, "{said}");
 
+    pipeline.stack.put_object("fms", "broken/rows.json.gz", b"\x1f\x8b\x08 and no more")?;
     for (source, says) in [
+        ("s3://fms/broken/", "cannot read s3://fms/broken/rows.json.gz"),
         ("s3://fms/raw/nothing", "has no message of the time that is asked for"),
         ("s3://nowhere/", "cannot read s3://nowhere/"),
         ("topic:nowhere", "topic nowhere at 127.0.0.1"),

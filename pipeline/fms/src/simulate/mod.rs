@@ -178,7 +178,8 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
     };
     let simulation = made.simulation().map_err(|error| not_started(anyhow::anyhow!(error)))?;
     let mut tell = teller(arguments.metrics_port).map_err(not_started)?;
-    let described = arguments.duration.is_some().then(|| description(arguments));
+    let described = arguments.duration.map(|_| description(arguments));
+    let described = described.ok_or("--duration is missing: a fixture has an end");
     let mut target = arguments.target.open(described).map_err(not_started)?;
     let (topic, headers) = (arguments.target.topic(), arguments.target.headers());
     let mut expectation = arguments.expect.is_some().then(Expectation::default);

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use fms_lake::{RawObjects, S3Url, files, numbered_lines};
+use fms_lake::{Raw, RawObjects, S3Url, files, numbered_lines};
 use fms_simulator::Shard;
 use fms_simulator::replay::{Done, Intake, Replay, ReplayError, Source, Topic, TopicSettings};
 use fms_simulator::target::TargetError;
@@ -113,6 +113,7 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> Result<(), (a
     let mut tell = teller(arguments.metrics_port).map_err(not_started)?;
     let mut source = arguments.source().map_err(not_started)?;
     let described = (!arguments.follow).then(|| format!("Replayed from {}.", arguments.source));
+    let described = described.ok_or("a replay with --follow has no end, and a fixture has one");
     let mut target = arguments.target.open(described).map_err(not_started)?;
     let (asked, otherwise) = (arguments.target.asked_topic(), arguments.target.topic());
     let headers = arguments.target.headers();
@@ -178,8 +179,7 @@ impl Arguments {
                 let runtime = runtime.context("cannot start threads")?;
                 let aws = fms_aws::load(runtime.handle());
                 let objects = RawObjects::new(&aws, stores::retry("fms simulate replay"));
-                let mut each =
-                    |raw: &fms_lake::Raw, bytes: &mut dyn io::Read| read_lines(&mut intake, bytes, &raw.to_string());
+                let mut each = |raw: &Raw, bytes: &mut dyn io::Read| read_lines(&mut intake, bytes, &raw.to_string());
                 objects.each_object(url, runtime.handle(), &mut each).map_err(|error| at(error, &url.to_string()))?;
             }
         }
@@ -211,13 +211,13 @@ fn read_file(intake: &mut Intake, path: &Path) -> anyhow::Result<()> {
     if path.extension().is_some_and(|extension| extension == "csv") {
         return Ok(intake.csv(file, &place)?);
     }
-    read_lines(intake, &mut file, &place).map_err(|error| at(error, &place))
+    read_lines(intake, &mut file, &place)
 }
 
 fn read_lines(intake: &mut Intake, bytes: &mut dyn io::Read, place: &str) -> anyhow::Result<()> {
     let mut each = |number: u64, line: &[u8]| -> anyhow::Result<()> {
         Ok(intake.line(line, &|| format!("line {number} of {place}"))?)
     };
-    numbered_lines(bytes, &mut each)?;
+    numbered_lines(bytes, &mut each).map_err(|error| at(error, place))?;
     Ok(intake.end_of_object()?)
 }

@@ -106,9 +106,9 @@ impl TargetArguments {
         self.header.iter().map(|(name, value)| (name.clone(), Some(value.clone().into_bytes()))).collect()
     }
 
-    /// Opens the target. `description` is what a fixture says of itself; without one, the messages have no end, and a
-    /// fixture is an error.
-    pub fn open(&self, description: Option<String>) -> anyhow::Result<Box<dyn Target>> {
+    /// Opens the target. `description` is what a fixture says of itself; if the messages have no end, it is why there can be
+    /// no fixture of them.
+    pub fn open(&self, description: Result<String, &'static str>) -> anyhow::Result<Box<dyn Target>> {
         let path = |what: &str| {
             self.out.as_deref().with_context(|| format!("--out PATH is missing, which says the {what} to write"))
         };
@@ -125,7 +125,7 @@ impl TargetArguments {
             Some(To::Stdout) => Box::new(Lines::stdout()),
             Some(To::File) => Box::new(Lines::file(path("file")?)?),
             Some(To::Fixture) => {
-                let description = description.context("--duration is missing: a fixture has an end")?;
+                let description = description.map_err(anyhow::Error::msg)?;
                 Box::new(Fixture::new(path("folder")?, description)?)
             }
             None => bail!("--to is missing, which says where messages are sent: kafka, mqtt, stdout, file or fixture"),
