@@ -60,25 +60,25 @@ pub(crate) async fn check(
             Err(error) => found.extend(statement.checks.first().map(|&index| (index, Err(error)))),
         }
     }
-    let mut digests = BTreeMap::new();
+    let mut compared = BTreeMap::new();
     for &index in chosen {
-        if let Kind::Stable(sql) = &suite.checks[index].kind {
-            digests.insert(index, engine.digest(statement::bare(sql), days).await);
-        }
+        let check = &suite.checks[index];
+        let Kind::Stable(sql) = &check.kind else { continue };
+        let sql = statement::bare(sql);
+        let verdict = match (engine.digest(sql, days).await, earlier) {
+            (Ok(found), Some(earlier)) => stable(suite, check, sql, found, earlier, run),
+            (Ok(_), None) => {
+                let problem = "nobody keeps what the query gives; name the history: --history PLACE";
+                Verdict::error(suite, check, problem, run)
+            }
+            (Err(error), _) => Verdict::error(suite, check, &format!("{error:#}"), run),
+        };
+        compared.insert(index, verdict);
     }
     let verdict = |&index: &usize| {
         let check = &suite.checks[index];
-        if let Some(found) = digests.remove(&index) {
-            return match (found, earlier) {
-                (Ok(found), Some(earlier)) => stable(suite, check, found, earlier, run),
-                (Ok(_), None) => Verdict::error(
-                    suite,
-                    check,
-                    "nobody keeps what the query gives; name the history: --history PLACE",
-                    run,
-                ),
-                (Err(error), _) => Verdict::error(suite, check, &format!("{error:#}"), run),
-            };
+        if let Some(verdict) = compared.remove(&index) {
+            return verdict;
         }
         if let Kind::Schema(expected) = &check.kind {
             return schema(suite, check, expected, &types, run);
@@ -128,14 +128,19 @@ fn schema(suite: &Suite, check: &Check, expected: &Types, found: &Types, run: Ru
 }
 
 /// Whether a query has given the rows that it gave the last time, for the same days.
-fn stable(suite: &Suite, check: &Check, (rows, digest): (u64, String), earlier: &Digests, run: Run) -> Verdict {
+fn stable(
+    suite: &Suite,
+    check: &Check,
+    sql: &str,
+    (rows, digest): (u64, String),
+    earlier: &Digests,
+    run: Run,
+) -> Verdict {
     let Run { days, .. } = run;
     let key = (suite.table.clone(), check.name.clone(), days.from.to_string(), days.to.to_string());
     let is_other = earlier.get(&key).is_some_and(|earlier| *earlier != digest);
     let counted = Counted { total: rows, bad: is_other.into(), newest: None };
-    let Kind::Stable(sql) = &check.kind else { return Verdict::error(suite, check, "it is not stable", run) };
-    let query = Some(statement::bare(sql).to_owned());
-    Verdict { digest: Some(digest), ..Verdict::new(suite, check, counted, query, run) }
+    Verdict { digest: Some(digest), ..Verdict::new(suite, check, counted, Some(sql.to_owned()), run) }
 }
 
 struct Engine<'a> {

@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Mutex;
 
 use anyhow::Context as _;
 use fms_openlineage::{Facet, Kind, Run, dataset, field, run_id};
@@ -14,9 +13,7 @@ use super::{How, of_model};
 use crate::model::{DAY, Model};
 
 /// A file that gets events.
-pub(crate) struct Events {
-    file: Mutex<File>,
-}
+pub(crate) struct Events(File);
 
 /// A build that has begun.
 pub(crate) struct Begun {
@@ -39,7 +36,7 @@ impl Events {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path);
         let file = file.with_context(|| format!("--openlineage {}: it cannot be written", path.display()))?;
-        Ok(Self { file: Mutex::new(file) })
+        Ok(Self(file))
     }
 
     /// Tells that the build of a model begins.
@@ -75,9 +72,8 @@ impl Events {
 
     fn tell(&self, begun: &Begun, kind: Kind, now: Timestamp, output: &Value, facets: &Value) -> anyhow::Result<()> {
         let event = begun.run.event(kind, &now.to_string(), &begun.inputs, std::slice::from_ref(output), facets);
-        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // One call, so that events of two programs do not mix.
-        file.write_all(event.as_bytes()).context("an event of OpenLineage cannot be written")
+        (&self.0).write_all(event.as_bytes()).context("an event of OpenLineage cannot be written")
     }
 }
 

@@ -163,41 +163,7 @@ impl Resolver {
         found: &mut Origins,
     ) -> anyhow::Result<()> {
         let (mut values, mut deciding): (Vec<&Expr>, Vec<&Expr>) = (Vec::new(), Vec::new());
-        match expr {
-            Expr::Case(case) => {
-                deciding.extend(case.expr.as_deref());
-                deciding.extend(case.when_then_expr.iter().map(|(when, _)| &**when));
-                values.extend(case.when_then_expr.iter().map(|(_, then)| &**then));
-                values.extend(case.else_expr.as_deref());
-            }
-            Expr::WindowFunction(function) => {
-                let params = &function.params;
-                values.extend(&params.args);
-                deciding.extend(params.partition_by.iter().chain(params.order_by.iter().map(|sort| &sort.expr)));
-                deciding.extend(params.filter.as_deref());
-            }
-            Expr::AggregateFunction(function) => {
-                let params = &function.params;
-                values.extend(&params.args);
-                deciding.extend(params.order_by.iter().map(|sort| &sort.expr).chain(params.filter.as_deref()));
-            }
-            expr => return self.gather_all(expr, schema, inputs, found),
-        }
-        for value in values {
-            self.gather(value, schema, inputs, found)?;
-        }
-        deciding.into_iter().try_for_each(|expr| self.decides(expr, schema, inputs))
-    }
-
-    /// Adds the origins of all parts of an expression.
-    fn gather_all(
-        &mut self,
-        expr: &Expr,
-        schema: &DFSchema,
-        inputs: &[Origins],
-        found: &mut Origins,
-    ) -> anyhow::Result<()> {
-        let (mut subqueries, mut others) = (Vec::new(), Vec::new());
+        let mut subqueries = Vec::new();
         expr.apply(|part| {
             match part {
                 Expr::Column(column) | Expr::OuterReferenceColumn(_, column) => {
@@ -205,28 +171,44 @@ impl Resolver {
                         merge(found, origins, How::Computed);
                     }
                 }
-                Expr::ScalarSubquery(subquery) => subqueries.push(subquery.clone()),
-                Expr::InSubquery(of) => subqueries.push(of.subquery.clone()),
-                Expr::Exists(of) => subqueries.push(of.subquery.clone()),
-                Expr::SetComparison(of) => subqueries.push(of.subquery.clone()),
-                Expr::Case(_) | Expr::WindowFunction(_) | Expr::AggregateFunction(_) => {
-                    others.push(part.clone());
+                Expr::ScalarSubquery(subquery) => subqueries.push(subquery),
+                Expr::InSubquery(of) => subqueries.push(&of.subquery),
+                Expr::Exists(of) => subqueries.push(&of.subquery),
+                Expr::SetComparison(of) => subqueries.push(&of.subquery),
+                Expr::Case(case) => {
+                    deciding.extend(case.expr.as_deref());
+                    deciding.extend(case.when_then_expr.iter().map(|(when, _)| &**when));
+                    values.extend(case.when_then_expr.iter().map(|(_, then)| &**then));
+                    values.extend(case.else_expr.as_deref());
+                    return Ok(TreeNodeRecursion::Jump);
+                }
+                Expr::WindowFunction(function) => {
+                    let params = &function.params;
+                    values.extend(&params.args);
+                    deciding.extend(params.partition_by.iter().chain(params.order_by.iter().map(|sort| &sort.expr)));
+                    deciding.extend(params.filter.as_deref());
+                    return Ok(TreeNodeRecursion::Jump);
+                }
+                Expr::AggregateFunction(function) => {
+                    let params = &function.params;
+                    values.extend(&params.args);
+                    deciding.extend(params.order_by.iter().map(|sort| &sort.expr).chain(params.filter.as_deref()));
                     return Ok(TreeNodeRecursion::Jump);
                 }
                 _ => {}
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
-        for other in others {
-            self.gather(&other, schema, inputs, found)?;
+        for value in values {
+            self.gather(value, schema, inputs, found)?;
         }
         for Subquery { subquery, outer_ref_columns, .. } in subqueries {
-            self.outputs(&subquery)?.iter().for_each(|output| merge(found, output, How::Computed));
-            for outer in self.of_each(&outer_ref_columns, schema, inputs)? {
+            self.outputs(subquery)?.iter().for_each(|output| merge(found, output, How::Computed));
+            for outer in self.of_each(outer_ref_columns, schema, inputs)? {
                 merge(found, &outer, How::Computed);
             }
         }
-        Ok(())
+        deciding.into_iter().try_for_each(|expr| self.decides(expr, schema, inputs))
     }
 
     /// Notes the columns of an expression as such that decide.

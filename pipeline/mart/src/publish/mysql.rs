@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use jiff::civil::{Date, DateTime};
@@ -67,12 +67,7 @@ impl Target for MySql {
             self.connection.query_drop(Dialect::MySql.create(model)).await.map_err(explained)?;
             return Ok(BTreeMap::new());
         }
-        if let Some(missing) = columns(model).find(|name| !found.iter().any(|found| found.eq_ignore_ascii_case(name))) {
-            bail!(
-                "it has no column `{missing}`; add it: {}; or drop the table, and it is created with all rows",
-                Dialect::MySql.add(model, missing)
-            );
-        }
+        Dialect::MySql.check_columns(model, &found)?;
         let noted = format!("select cast(ymd as char), content from {NOTES} where table_name = ?");
         let noted: Vec<(String, String)> = self.connection.exec(noted, (&model.name,)).await.map_err(explained)?;
         noted.into_iter().map(|(day, content)| Ok((day.parse()?, content))).collect()

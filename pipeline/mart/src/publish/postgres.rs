@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use futures_util::{SinkExt as _, TryStreamExt as _};
 use jiff::civil::Date;
@@ -83,12 +83,7 @@ impl Target for Postgres {
             begun.commit().await.map_err(explained)?;
             return Ok(BTreeMap::new());
         }
-        if let Some(missing) = columns(model).find(|name| !found.iter().any(|found| found == name)) {
-            bail!(
-                "it has no column `{missing}`; add it: {}; or drop the table, and it is created with all rows",
-                Dialect::Postgres.add(model, missing)
-            );
-        }
+        Dialect::Postgres.check_columns(model, &found)?;
         let noted = format!("select ymd::text, content from {NOTES} where table_name = $1");
         let noted = self.client.query(&noted, &[&model.name]).await.map_err(explained)?;
         noted.iter().map(|row| Ok((row.try_get::<_, &str>(0)?.parse()?, row.try_get(1)?))).collect()

@@ -1,8 +1,9 @@
 //! The statements of SQL by which a table is created, in the words that `PostgreSQL` and `MySQL` do not have in common.
 
+use anyhow::bail;
 use fms_lake::Type;
 
-use super::NOTES;
+use super::{NOTES, columns};
 use crate::model::{DAY, Model};
 
 /// Whose SQL it is.
@@ -81,6 +82,21 @@ impl Dialect {
         let data_type = model.columns.iter().find(|one| one.field.name == column);
         let data_type = data_type.map_or("date", |one| self.data_type(&one.field.data_type, false));
         format!("alter table {} add column {} {data_type}", self.name(&model.name), self.name(column))
+    }
+
+    /// Checks that a table has the columns of a model. `MySQL` does not mind upper and lower case in their names.
+    pub fn check_columns(self, model: &Model, found: &[String]) -> anyhow::Result<()> {
+        let is_same = |one: &str, other: &str| match self {
+            Self::Postgres => one == other,
+            Self::MySql => one.eq_ignore_ascii_case(other),
+        };
+        if let Some(missing) = columns(model).find(|name| !found.iter().any(|found| is_same(found, name))) {
+            bail!(
+                "it has no column `{missing}`; add it: {}; or drop the table, and it is created with all rows",
+                self.add(model, missing)
+            );
+        }
+        Ok(())
     }
 
     /// Creates the table of what is published, if it is not there.

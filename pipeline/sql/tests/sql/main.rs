@@ -3,6 +3,7 @@
 
 mod alerts;
 mod common;
+mod crash;
 mod mart;
 mod publish;
 mod quality;

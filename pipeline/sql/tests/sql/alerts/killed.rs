@@ -3,15 +3,14 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
-use std::sync::{Arc, OnceLock};
 
-use e2e::internals::{CallName, Fault, Moment, Stack as _, numbered};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use e2e::internals::CallName;
+use nix::sys::signal::Signal;
 
 use super::read;
 use super::receiver::Trick;
 use super::world::{World, verdict};
+use crate::crash::{calls_after, points, run_killed};
 
 #[test]
 fn a_sender_that_dies_while_slack_answers_is_followed_by_one_that_says_so() {
@@ -38,28 +37,19 @@ fn a_sender_that_dies_while_slack_answers_is_followed_by_one_that_says_so() {
 fn calls() -> Vec<CallName> {
     let world = World::bot("").in_s3();
     world.send(&[verdict("t", "c", "fail", 2)], 2).done();
-    let calls = world.stack.as_ref().expect("services").calls().snapshot();
-    numbered(calls.iter().map(|call| (call.service.as_str(), call.operation.as_str())))
+    calls_after(world.stack.as_ref().expect("services"), 0)
 }
 
 #[test]
 fn wherever_a_sender_dies_the_next_one_tells_what_is_to_be_told() {
     let calls = calls();
-    let points = calls.iter().flat_map(|call| [(call, Moment::Before), (call, Moment::After)]);
     let (mut tried, mut twice) = (0, 0);
-    for (call, moment) in points {
+    for (call, moment) in points(&calls) {
         let at = format!("killed {moment:?} {call:?}");
         let world = World::bot("").in_s3();
         let stack = world.stack.as_ref().expect("services");
-        let pid: Arc<OnceLock<Pid>> = Arc::default();
-        let killed = Arc::clone(&pid);
-        let hook = move |_: &str| kill(*killed.wait(), Signal::SIGKILL).expect("it waits for the answer to its call");
-        stack.calls().inject(Fault::Hold { call: call.clone(), moment, hook: Box::new(hook) });
         let results = world.results(&[verdict("t", "c", "fail", 2)]);
-        let mut child =
-            world.sender(&results, 2).stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("it starts");
-        pid.set(Pid::from_raw(i32::try_from(child.id()).expect("a process id"))).expect("it is set once");
-        let ended = child.wait().expect("it ends");
+        let ended = run_killed(stack, &mut world.sender(&results, 2), call, moment);
         assert_eq!(ended.signal(), Some(Signal::SIGKILL as i32), "{at}: {ended}");
         tried += 1;
 

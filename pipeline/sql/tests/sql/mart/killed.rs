@@ -3,22 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use e2e::internals::{CallName, Fault, Moment, Stack as _, numbered};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use e2e::internals::{CallName, Stack as _};
+use nix::sys::signal::Signal;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 
 use super::harness::{World, four_days, late};
-
-/// How many crash points are passed over from one that is tried to the next. It is odd, so that those before and those
-/// after calls take turns. With `FMS_EVERY_CALL` in the environment, every crash point is tried, which takes minutes.
-fn stride() -> usize {
-    if std::env::var_os("FMS_EVERY_CALL").is_some() { 1 } else { 11 }
-}
+use crate::crash::{calls_after, points, run_killed, stride};
 
 const ONE: [&str; 2] = ["--at-once", "1"];
 
@@ -49,24 +41,11 @@ fn seen(world: &World) -> BTreeMap<String, Vec<String>> {
     seen
 }
 
-/// The calls of an undisturbed run, each by the name that it has if calls are counted from the program's start.
+/// The calls of an undisturbed run.
 fn calls(world: &World) -> Vec<CallName> {
     let before = world.stack.calls().snapshot().len();
     world.mart("apply", &ONE).ok();
-    let calls = world.stack.calls().snapshot();
-    numbered(calls[before..].iter().map(|call| (call.service.as_str(), call.operation.as_str())))
-}
-
-/// Runs the program until it is killed at a call.
-fn run_killed(world: &World, call: CallName, moment: Moment) -> ExitStatus {
-    let pid: Arc<OnceLock<Pid>> = Arc::default();
-    let killed = Arc::clone(&pid);
-    let hook = move |_: &str| kill(*killed.wait(), Signal::SIGKILL).expect("it waits for the answer to its call");
-    world.stack.calls().inject(Fault::Hold { call, moment, hook: Box::new(hook) });
-    let child = world.command("apply", &ONE).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let mut child = child.expect("fms-sql starts");
-    pid.set(Pid::from_raw(i32::try_from(child.id()).expect("a process id"))).expect("it is set once");
-    child.wait().expect("it ends")
+    calls_after(&world.stack, before)
 }
 
 #[test]
@@ -76,13 +55,12 @@ fn tables_are_whole_whenever_a_build_dies() {
     let calls = calls(&undisturbed);
     let after = seen(&undisturbed);
     assert_ne!(before, after);
-    let points: Vec<(&CallName, Moment)> =
-        calls.iter().flat_map(|call| [(call, Moment::Before), (call, Moment::After)]).collect();
+    let points = points(&calls);
     let (mut tried, mut hit) = (0, 0);
     for &(call, moment) in points.iter().step_by(stride()) {
         let at = format!("killed {moment:?} {call:?}");
         let world = begin();
-        let ended = run_killed(&world, call.clone(), moment);
+        let ended = run_killed(&world.stack, &mut world.command("apply", &ONE), call, moment);
         tried += 1;
         if ended.signal() == Some(Signal::SIGKILL as i32) {
             hit += 1;

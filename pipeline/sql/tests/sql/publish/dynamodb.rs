@@ -3,16 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::process::Command;
 
-use e2e::internals::{CallName, Embedded, Fault, Moment, Stack as _, numbered};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use e2e::internals::{Embedded, Stack as _};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::world::{HARD, World};
 use crate::common::{Ran, query, run};
+use crate::crash::{calls_after, points, run_killed, stride};
 
 const URL: &str = "dynamodb:fleet-";
 const WAYS: &str = "select ymd, id, rows, meters from way";
@@ -83,12 +82,6 @@ fn a_table_has_what_the_mart_has_and_no_more() {
     assert_eq!(ways(&stack).len(), 4);
 }
 
-/// How many crash points are passed over from one that is tried to the next. It is odd, so that those before and those
-/// after calls take turns. With `FMS_EVERY_CALL` in the environment, every one is tried, which takes minutes.
-fn stride() -> usize {
-    if std::env::var_os("FMS_EVERY_CALL").is_some() { 1 } else { 11 }
-}
-
 #[test]
 fn whenever_a_publisher_dies_the_next_one_leaves_what_the_mart_has() {
     let world = World::new();
@@ -98,21 +91,20 @@ fn whenever_a_publisher_dies_the_next_one_leaves_what_the_mart_has() {
     world.forget_eight();
     let begun = stack.calls().snapshot().len();
     publish(&world, &stack).ok();
-    let calls = stack.calls().snapshot();
-    let calls = numbered(calls[begun..].iter().map(|call| (call.service.as_str(), call.operation.as_str())));
+    let calls = calls_after(&stack, begun);
     let after = ways(&stack);
 
     // The mart as it was, so that the tables can be published once more.
     let old = World::new();
-    let points: Vec<(&CallName, Moment)> =
-        calls.iter().flat_map(|call| [(call, Moment::Before), (call, Moment::After)]).collect();
+    let points = points(&calls);
     let (mut tried, mut hit) = (0, 0);
     for &(call, moment) in points.iter().step_by(stride()) {
         let at = format!("killed {moment:?} {call:?}");
         let stack = Embedded::start().expect("the services");
         publish(&old, &stack).ok();
         tried += 1;
-        hit += usize::from(is_killed(&world, &stack, call, moment));
+        let ended = run_killed(&stack, &mut publisher(&world, &stack), call, moment);
+        hit += usize::from(ended.signal() == Some(Signal::SIGKILL as i32));
         publish(&world, &stack).ok();
         assert_eq!(ways(&stack), after, "{at}");
         let again = publish(&world, &stack).ok();
@@ -120,15 +112,4 @@ fn whenever_a_publisher_dies_the_next_one_leaves_what_the_mart_has() {
     }
     println!("{} calls, {tried} of {} crash points tried, {hit} hit", calls.len(), points.len());
     assert!(tried > 4 && hit * 10 >= tried * 9, "{hit} of {tried} crash points were hit");
-}
-
-/// Runs the program until it is killed at a call. Gives whether it was.
-fn is_killed(world: &World, stack: &Embedded, call: &CallName, moment: Moment) -> bool {
-    let pid: Arc<OnceLock<Pid>> = Arc::default();
-    let killed = Arc::clone(&pid);
-    let hook = move |_: &str| kill(*killed.wait(), Signal::SIGKILL).expect("it waits for the answer to its call");
-    stack.calls().inject(Fault::Hold { call: call.clone(), moment, hook: Box::new(hook) });
-    let mut child = publisher(world, stack).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-    pid.set(Pid::from_raw(i32::try_from(child.id()).expect("a process id"))).expect("it is set once");
-    child.wait().expect("it ends").signal() == Some(Signal::SIGKILL as i32)
 }
