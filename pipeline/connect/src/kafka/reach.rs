@@ -13,9 +13,9 @@ use tokio::sync::watch;
 
 use super::KafkaLog;
 
-/// How long a cluster may take until a first broker is connected: one that is just starting refuses connections for a
-/// moment.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);
+/// How long a cluster may refuse what is asked, for a reason that is known: one that is just starting refuses connections
+/// for a moment.
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How long is waited before looking whether something has been said.
 const STEP: Duration = Duration::from_millis(100);
 
@@ -23,7 +23,7 @@ const STEP: Duration = Duration::from_millis(100);
 pub(crate) struct ClusterProbe<'s> {
     /// The client's log, which keeps what it says: [`KafkaLog::of_start`].
     pub log: &'s KafkaLog,
-    /// How long a broker that is connected may take to answer.
+    /// How long a broker may take to answer that has refused nothing: it may be far away, or have much to do.
     pub timeout: Duration,
     /// Ends the waiting.
     pub stop: &'s watch::Receiver<bool>,
@@ -55,7 +55,8 @@ impl ClusterProbe<'_> {
             if slow {
                 step *= 2;
             }
-            let limit = if slow { self.timeout } else { self.timeout.min(CONNECT_TIMEOUT) };
+            let refused = !reasons.of_server.is_empty();
+            let limit = if refused { self.timeout.min(REFUSAL_TIMEOUT) } else { self.timeout };
             if *self.stop.borrow() || started.elapsed() >= limit || reasons.certain() {
                 return Err(reasons.sentence(&error));
             }
@@ -202,8 +203,11 @@ mod tests {
     use super::*;
     use crate::kafka;
 
+    /// How long a broker may be silent where none is.
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
     /// How long it took, and what was said with the port left out.
-    fn asked(servers: &str, settings: &[(&str, &str)]) -> (Duration, String) {
+    fn asked(servers: &str, settings: &[(&str, &str)], timeout: Duration) -> (Duration, String) {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", servers);
         for (key, value) in settings {
@@ -213,7 +217,7 @@ mod tests {
         let log = KafkaLog::of_start("test", &config);
         let consumer: BaseConsumer<KafkaLog> = kafka::asking(&config).create_with_context(log.clone()).unwrap();
         let stop = watch::channel(false).1;
-        let reach = ClusterProbe { log: &log, timeout: Duration::from_secs(10), stop: &stop };
+        let reach = ClusterProbe { log: &log, timeout, stop: &stop };
         let problem = reach.metadata(consumer.client(), None, |timeout| drop(consumer.poll(timeout))).err().unwrap();
         (started.elapsed(), problem.replace(servers, "KAFKA"))
     }
@@ -236,8 +240,8 @@ mod tests {
     }
 
     fn said(servers: &str, settings: &[(&str, &str)]) -> String {
-        let (took, problem) = asked(servers, settings);
-        assert!(took < Duration::from_secs(3), "{took:?}: {problem}");
+        let (took, problem) = asked(servers, settings, TIMEOUT);
+        assert!(took < TIMEOUT, "a refusal is told before silence is: {took:?}: {problem}");
         problem
     }
 
@@ -256,7 +260,8 @@ mod tests {
     #[test]
     fn a_port_is_silent() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_snapshot!(said(&silent.local_addr().unwrap().to_string(), &[]), @"nothing is answered there: either no packet comes through (firewall, security group, wrong address), or what listens is not Kafka");
+        let (_, problem) = asked(&silent.local_addr().unwrap().to_string(), &[], Duration::from_secs(1));
+        assert_snapshot!(problem, @"nothing is answered there: either no packet comes through (firewall, security group, wrong address), or what listens is not Kafka");
     }
 
     #[test]
