@@ -42,7 +42,8 @@ impl Drive<'_> {
         // After this move it is known where they are, so that each of them moves with the next one.
         if !self.stack.move_leaders(groups)? {
             self.process(records)?;
-            let why = "only the embedded Kafka has a second broker to which leaders can move";
+            let why =
+                "this Kafka has no second broker to which leaders can move; the stacks embedded and docker have one";
             return Ok(Disturbance::None(why.to_owned()));
         }
         self.at_first_write(records, |_write| {

@@ -80,15 +80,18 @@ impl Drive<'_> {
         let goal = self.send(records)?;
         calls.inject(Fault::Trouble(Hits::First(schedule::DENIALS), vec![Trouble::Denied]));
         let mut subjects = self.start()?;
-        let mut known = 0;
+        // How many calls had been denied when each process was started. One that ends without another one was not denied.
+        let mut before = vec![0; subjects.len()];
         let drained = loop {
             self.evidence.phase(Phase::Draining);
             let limit = WAIT_FOR_DENIED.min(self.case.settings.timeout);
             let drained = self.settling(&subjects).drained(&mut goal.clone(), limit);
-            if !matches!(drained, Err(SettleError::Ended { .. })) || calls.disturbed() == known {
+            let denied = calls.disturbed();
+            let mut ended = before.iter_mut().zip(&subjects).filter(|(_, subject)| subject.status().is_some());
+            let is_denied = ended.all(|(before, _)| std::mem::replace(before, denied) < denied);
+            if !matches!(drained, Err(SettleError::Ended { .. })) || !is_denied {
                 break drained;
             }
-            known = calls.disturbed();
             self.evidence.log.note("-- ended when it was denied, and is started again".to_owned());
             self.start_again(&mut subjects)?;
         };

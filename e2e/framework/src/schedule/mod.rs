@@ -115,7 +115,7 @@ impl Schedule {
         )
     }
 
-    /// The brokers that an embedded Kafka needs.
+    /// The brokers that Kafka has to have on the stacks that the framework starts.
     pub(crate) fn brokers(&self) -> Brokers {
         match self {
             Self::BrokerDown | Self::CommitLost => Brokers::Relayed,

@@ -1,7 +1,7 @@
 //! A client of any Kafka broker with what the framework needs: it sends to given partitions, and reads end offsets,
 //! committed offsets and whole topics.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, OwnedHeaders};
+use rdkafka::metadata::MetadataBroker;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafka;
 use rdkafka::{Offset, TopicPartitionList};
@@ -28,7 +29,15 @@ const RECONNECT_MS: &str = "100";
 /// How often a read checks its position, because the end of a topic may be reached without another record.
 const READ_STEP: Duration = Duration::from_millis(50);
 
-/// A client of one broker. It joins no group and commits nothing.
+/// Who is in a cluster.
+pub(crate) struct Cluster {
+    /// The ids of its brokers.
+    pub brokers: BTreeSet<i32>,
+    /// The broker that leads each partition.
+    pub leaders: BTreeMap<(String, i32), i32>,
+}
+
+/// A client of one cluster. It joins no group and commits nothing.
 pub(crate) struct Client {
     /// The clients that read what a group has committed. This field stands before the producer so that it is dropped
     /// first, while an embedded broker still answers.
@@ -193,6 +202,18 @@ impl Client {
             .map_err(|error| StackError::new(format!("looking for topic {topic}"), error))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         Ok(found.and_then(|found| i32::try_from(found.partitions().len()).ok()))
+    }
+
+    /// The brokers of the cluster, and who leads which partition. A partition without a leader is left out.
+    pub(crate) fn cluster(&self) -> Result<Cluster, StackError> {
+        let metadata = settled(|| self.producer.client().fetch_metadata(None, PATIENCE))
+            .map_err(|error| StackError::new("asking Kafka for its brokers and leaders", error))?;
+        let mut leaders = BTreeMap::new();
+        for topic in metadata.topics() {
+            let led = topic.partitions().iter().filter(|partition| partition.leader() >= 0);
+            leaders.extend(led.map(|partition| ((topic.name().to_owned(), partition.id()), partition.leader())));
+        }
+        Ok(Cluster { brokers: metadata.brokers().iter().map(MetadataBroker::id).collect(), leaders })
     }
 
     /// How many partitions of a topic have a leader. It is 0 if the broker does not know the topic yet.

@@ -134,8 +134,13 @@ fn test_killed() -> Result<(), Failed> {
 }
 
 fn disturbed_broker() -> Result<(), Failed> {
-    const SCHEDULES: [&str; 4] =
-        ["broker-down", "commit-lost", "killed:kafka.OffsetCommit:1:before", "killed:kafka.OffsetCommit:1:after"];
+    const SCHEDULES: [&str; 5] = [
+        "broker-down",
+        "commit-lost",
+        "leader-change",
+        "killed:kafka.OffsetCommit:1:before",
+        "killed:kafka.OffsetCommit:1:after",
+    ];
     let place = Place::new()?;
     let mut run = place.start(place.runner(&["--json", "--schedule", &SCHEDULES.join(",")]))?;
     let (status, output) = run.end()?;
@@ -143,7 +148,7 @@ fn disturbed_broker() -> Result<(), Failed> {
     let json = output.lines().find(|line| line.starts_with('{')).ok_or_else(|| format!("no JSON: {output}"))?;
     let found: serde_json::Value = serde_json::from_str(json)?;
     let of = |name: &str| found[name].as_u64().unwrap_or_default();
-    expect_eq("runs that passed, and those that were not disturbed", (of("passed"), of("undisturbed")), (4, 0))
+    expect_eq("runs that passed, and those that were not disturbed", (of("passed"), of("undisturbed")), (5, 0))
         .map_err(|problem| format!("{problem}: {output}"))?;
     Ok(place.nothing_is_left(&run)?)
 }

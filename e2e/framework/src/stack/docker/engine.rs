@@ -111,6 +111,16 @@ pub(crate) async fn published(docker: &Docker, id: &str, port: ContainerPort) ->
     by_ipv4(&bindings).ok_or_else(|| format!("no port of the engine's host leads to its port {port}: {bindings:?}"))
 }
 
+/// The address of a container in the network of containers.
+pub(super) async fn address(docker: &Docker, id: &str) -> Result<String, String> {
+    let found = docker.inspect_container(id, None).await.map_err(|error| error.to_string())?;
+    let networks = found.network_settings.and_then(|network| network.networks).unwrap_or_default();
+    let mut addresses = networks.into_values().filter_map(|network| network.ip_address);
+    addresses.find(|address| !address.is_empty()).ok_or_else(|| {
+        "containers have no address in a network of their own; the engine has to connect them by a bridge".to_owned()
+    })
+}
+
 fn by_ipv4(bindings: &[PortBinding]) -> Option<u16> {
     let mut found = bindings.iter().filter(|binding| !binding.host_ip.as_ref().is_some_and(|ip| ip.contains(':')));
     found.find_map(|binding| binding.host_port.as_ref()?.parse().ok())

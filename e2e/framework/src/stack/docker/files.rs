@@ -12,6 +12,9 @@ use super::set::Set;
 /// How often a process checks whether its run still goes on.
 pub(super) const WATCH: Duration = Duration::from_millis(100);
 
+/// The kinds of files with the leases of a run: of its set with one broker, and of that with two.
+pub(super) const LEASES: [&str; 2] = ["lease", "lease-of-two"];
+
 /// The file that tells the other tests of a run about its set of containers.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) enum Lease {
@@ -66,6 +69,11 @@ impl Run {
 
     pub(super) fn file(&self, kind: &str) -> PathBuf {
         self.folder.join(format!("{}.{kind}", self.id))
+    }
+
+    /// The path of the lease of the run's set with so many brokers.
+    pub(super) fn lease(&self, brokers: u8) -> PathBuf {
+        self.file(LEASES[usize::from(brokers > 1)])
     }
 
     /// The path of the lease of a set that a run has left for the next run.

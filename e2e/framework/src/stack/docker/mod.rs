@@ -1,6 +1,7 @@
 //! The Docker stack: Apache Kafka, LocalStack (S3, SQS) and DynamoDB Local in containers. A run shares one set of them,
 //! or every test has its own set.
 
+mod broker;
 pub(crate) mod engine;
 mod files;
 pub(crate) mod images;
@@ -65,7 +66,7 @@ impl Drop for Containers {
 }
 
 /// The services of one test, and the set of containers that they run in. A shared set is started by the first test that
-/// needs it. The processes of a run find each other through the files in `folder`.
+/// needs it; tests whose schedule needs two brokers share another one. The processes of a run find each other through the files in `folder`.
 pub fn start(options: &Options, folder: &Path) -> Result<(Box<dyn Stack>, Set), StackError> {
     let set = start_set(options, folder)?;
     let shared = options.isolation == Isolation::Shared;
@@ -78,15 +79,16 @@ pub fn start(options: &Options, folder: &Path) -> Result<(Box<dyn Stack>, Set), 
 /// Only the containers: the set of the run, or a new set. `folder` is the same as for [`start`].
 pub fn start_set(options: &Options, folder: &Path) -> Result<Set, StackError> {
     let &Options { isolation, keep, .. } = options;
+    let brokers = options.schedule.brokers().number();
     let runtime = runtime()?;
     let run = if options.whole_run { Run::itself(folder) } else { Run::of_this_test(folder) };
     runtime.block_on(engine::client())?;
     run.join(keep && isolation == Isolation::Shared)?;
     match isolation {
-        Isolation::Shared => runtime.block_on(run.shared_set(keep)),
+        Isolation::Shared => runtime.block_on(run.shared_set(brokers, keep)),
         Isolation::PerTest => {
             let labels = run.labels(&namespace::new(), Process::itself(), false);
-            runtime.block_on(set::start(&labels))
+            runtime.block_on(set::start(&labels, brokers))
         }
     }
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use testcontainers::bollard::Docker;
 
 use super::engine;
-use super::files::{Lease, Run, WATCH, read};
+use super::files::{LEASES, Lease, Run, WATCH, read};
 use super::process::Process;
 use crate::stack::StackError;
 
@@ -106,7 +106,7 @@ async fn reap(Task { run, keep }: &Task) -> Result<(), StackError> {
     // they end as soon as they would otherwise.
     let _ = await_processes(run);
 
-    let lease = run.file("lease");
+    let lease = run.lease(1);
     let set = match read(&lease) {
         Some(Lease::Ready { set, .. }) => Some(set),
         _ => None,
@@ -135,7 +135,7 @@ async fn reap(Task { run, keep }: &Task) -> Result<(), StackError> {
         }
         thread::sleep(SWEEPS.0);
     }
-    for kind in ["lease", "lock", "users", "reaper"] {
+    for kind in LEASES.into_iter().chain(["lock", "users", "reaper"]) {
         let _ = fs::remove_file(run.file(kind));
     }
     Ok(())

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::engine;
-use super::files::{Lease, Run, WATCH, read, write};
+use super::files::{LEASES, Lease, Run, WATCH, read, write};
 use super::process::Process;
 use super::reaper;
 use super::set::{self, Set};
@@ -89,8 +89,9 @@ impl Run {
         labels
     }
 
-    /// The set of the run. The first process that asks starts it, or takes it over from a run that has kept it.
-    pub(crate) async fn shared_set(&self, keep: bool) -> Result<Set, StackError> {
+    /// The set of the run with so many brokers. The first process that asks starts it, or takes it over from a run that
+    /// has kept it. Only a set with one broker is kept.
+    pub(crate) async fn shared_set(&self, brokers: u8, keep: bool) -> Result<Set, StackError> {
         let failed = |error: io::Error| {
             StackError::infrastructure(format!("sharing containers through {}", self.folder.display()), error)
         };
@@ -98,15 +99,18 @@ impl Run {
         // The process that starts the set holds the lock for several seconds.
         let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await;
         let _lock = lock.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
-        let path = self.file("lease");
+        let (path, keep) = (self.lease(brokers), keep && brokers == 1);
         match read(&path) {
             Some(Lease::Ready { containers, .. }) => return Ok(containers),
             Some(Lease::Failed { action, cause }) => return Err(StackError::infrastructure(action, cause)),
             None => {}
         }
-        self.await_kept().await;
         let kept_by = keep.then_some(self.process);
-        if fs::rename(self.kept(), &path).is_ok()
+        if brokers == 1 {
+            self.await_kept().await;
+        }
+        if brokers == 1
+            && fs::rename(self.kept(), &path).is_ok()
             && let Some(Lease::Ready { set, containers, .. }) = read(&path)
         {
             match containers.health().await {
@@ -120,7 +124,7 @@ impl Run {
         }
         self.sweep().await?;
         let set = crate::stack::namespace::new();
-        let started = set::start(&self.labels(&set, self.process, keep)).await;
+        let started = set::start(&self.labels(&set, self.process, keep), brokers).await;
         let lease = match &started {
             Ok(containers) => Lease::Ready { set, kept_by, containers: containers.clone() },
             Err(error) => Lease::Failed { action: error.action.clone(), cause: error.source.to_string() },
@@ -150,7 +154,18 @@ impl Run {
         let docker = engine::client().await?;
         let failed = |error| StackError::infrastructure("ending containers that earlier runs have left", error);
         let found = engine::labelled(&docker, &format!("{}={}", super::HOST, super::host())).await.map_err(failed)?;
+        let leases = LEASES.map(|kind| read(&self.file(kind)));
+        let in_use: Vec<&String> = leases
+            .iter()
+            .filter_map(|lease| match lease {
+                Some(Lease::Ready { set, .. }) => Some(set),
+                _ => None,
+            })
+            .collect();
         let orphan = |labels: &HashMap<String, String>| {
+            if labels.get(super::SET).is_some_and(|set| in_use.contains(&set)) {
+                return false;
+            }
             let owner = labels.get(super::OWNER).and_then(|owner| owner.parse::<Process>().ok());
             let ours = labels.get(super::RUN) == Some(&self.id) && owner == Some(self.process);
             ours || (owner.is_some_and(|owner| !owner.is_alive()) && !labels.contains_key(super::KEEP))

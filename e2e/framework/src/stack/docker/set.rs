@@ -1,24 +1,22 @@
 //! One set of containers: Kafka, LocalStack and DynamoDB Local, started in parallel. A container is ready when its
 //! service has answered a real call.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::http::uri::Authority;
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, Producer};
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error;
 use testcontainers::core::logs::LogFrame;
-use testcontainers::core::{CmdWaitFor, ContainerPort, ExecCommand, IntoContainerPort, WaitFor};
+use testcontainers::core::{ContainerPort, ExecCommand, IntoContainerPort};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, Image, ImageExt, TestcontainersError};
 use testcontainers_modules::dynamodb_local::DynamoDb;
-use testcontainers_modules::kafka::apache::{KAFKA_PORT, Kafka};
+use testcontainers_modules::kafka::apache::KAFKA_PORT;
 use testcontainers_modules::localstack::LocalStack;
 
+use super::broker;
 use super::engine::{self, LAST_LINES};
 use super::images::{ContainerService, ImageName, PREFIX};
 use crate::stack::StackError;
@@ -32,7 +30,7 @@ const START_LIMIT: Duration = Duration::from_mins(2);
 const ASK: Duration = Duration::from_millis(50);
 
 /// How long one such request may take.
-const ANSWER: Duration = Duration::from_secs(2);
+pub(super) const ANSWER: Duration = Duration::from_secs(2);
 
 /// The exit status of LocalStack if it needs a token and has none.
 const NO_TOKEN: i64 = 55;
@@ -41,34 +39,6 @@ const REGION: &str = "us-east-1";
 /// The key for the services. DynamoDB Local accepts only letters and digits in it.
 const ACCESS_KEY: &str = "e2e";
 const SECRET_KEY: &str = "e2e";
-
-/// The broker's settings in addition to those of the Testcontainers module. The image's own defaults do not apply any
-/// more as soon as one variable is set.
-const KAFKA: [(&str, &str); 16] = [
-    // A group's first assignment is made at once. The default is to wait three seconds for more members.
-    ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0"),
-    // There is only one broker.
-    ("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1"),
-    ("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1"),
-    ("KAFKA_SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR", "1"),
-    ("KAFKA_SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR", "1"),
-    // The default is fifty partitions each, which is too many for a few groups.
-    ("KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS", "4"),
-    ("KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS", "4"),
-    // The broker has to notice soon that a member was killed.
-    ("KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS", "100"),
-    ("KAFKA_GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS", "100"),
-    ("KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS", "50"),
-    // Members of the protocol `consumer` (KIP-848) do not choose their session timeout themselves.
-    ("KAFKA_GROUP_CONSUMER_SESSION_TIMEOUT_MS", "3000"),
-    ("KAFKA_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS", "300"),
-    ("KAFKA_MESSAGE_MAX_BYTES", "5242880"),
-    // A misspelt topic name has to be an error.
-    ("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false"),
-    // The broker runs only for a short time, so the optimising compiler would cost more than it saves.
-    ("KAFKA_HEAP_OPTS", "-Xms256m -Xmx512m"),
-    ("KAFKA_JVM_PERFORMANCE_OPTS", "-server -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true"),
-];
 
 /// A container that is ready.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -140,18 +110,19 @@ impl Set {
     }
 }
 
-/// Starts all containers with these labels. When one of them does not start, the others are ended.
-pub(crate) async fn start(labels: &BTreeMap<String, String>) -> Result<Set, StackError> {
+/// Starts all containers with these labels, and so many brokers. When one of them does not start, the others are ended.
+pub(crate) async fn start(labels: &BTreeMap<String, String>, brokers: u8) -> Result<Set, StackError> {
     let begun = Instant::now();
     let docker = engine::client().await?;
     let containers = tokio::try_join!(
-        launch(&docker, ContainerService::Kafka, KAFKA_PORT, labels, kafka),
+        cluster(&docker, labels, brokers),
         launch(&docker, ContainerService::LocalStack, 4566.tcp(), labels, localstack),
         launch(&docker, ContainerService::DynamoDb, 8000.tcp(), labels, dynamodb),
     );
     match containers {
-        Ok((kafka, localstack, dynamodb)) => {
-            Ok(Set { containers: vec![kafka, localstack, dynamodb], ready: begun.elapsed() })
+        Ok((mut containers, localstack, dynamodb)) => {
+            containers.extend([localstack, dynamodb]);
+            Ok(Set { containers, ready: begun.elapsed() })
         }
         Err(error) => {
             // The reaper, which knows the labels too, ends the containers that cannot be ended now.
@@ -164,13 +135,36 @@ pub(crate) async fn start(labels: &BTreeMap<String, String>) -> Result<Set, Stac
     }
 }
 
+/// Starts the brokers of a cluster, the first of which is its controller and has to be there before the others.
+async fn cluster(
+    docker: &Docker,
+    labels: &BTreeMap<String, String>,
+    brokers: u8,
+) -> Result<Vec<Container>, StackError> {
+    let mut controller: Option<String> = None;
+    let mut started = Vec::new();
+    for number in 1..=brokers {
+        let at = controller.clone();
+        let prepare = move |image| broker::launch(image, number, at.as_deref());
+        let container = launch(docker, ContainerService::Kafka, KAFKA_PORT, labels, prepare).await?;
+        if number == 1 && brokers > 1 {
+            let found = engine::address(docker, &container.id).await;
+            let action = "looking for the address of the first broker, to which the second one connects";
+            controller = Some(found.map_err(|problem| StackError::infrastructure(action, problem))?);
+        }
+        started.push(container);
+    }
+    Ok(started)
+}
+
 /// The endpoints of the services in these containers. Each container is given with its address `host:port`.
 fn endpoints<'a>(containers: impl Iterator<Item = (ContainerService, &'a str)>) -> Result<Endpoints, StackError> {
     let access = Access::Key { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned() };
     let mut endpoints = Endpoints { kafka: String::new(), services: Vec::new(), region: REGION.to_owned(), access };
     for (container, address) in containers {
         if container == ContainerService::Kafka {
-            address.clone_into(&mut endpoints.kafka);
+            let before = if endpoints.kafka.is_empty() { "" } else { "," };
+            endpoints.kafka = format!("{}{before}{address}", endpoints.kafka);
             continue;
         }
         let authority = Authority::try_from(address)
@@ -181,94 +175,15 @@ fn endpoints<'a>(containers: impl Iterator<Item = (ContainerService, &'a str)>) 
     Ok(endpoints)
 }
 
-/// The Testcontainers module's broker without the step that the module runs after the start. That step asks
-/// testcontainers for the port of the host, which it does not find with Podman 4, and advertises 127.0.0.1, which is
-/// wrong for a remote engine.
-#[derive(Debug)]
-struct Broker(Kafka);
-
-impl Image for Broker {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn tag(&self) -> &str {
-        self.0.tag()
-    }
-
-    fn ready_conditions(&self) -> Vec<WaitFor> {
-        self.0.ready_conditions()
-    }
-
-    fn entrypoint(&self) -> Option<&str> {
-        self.0.entrypoint()
-    }
-
-    fn env_vars(&self) -> impl IntoIterator<Item = (impl Into<Cow<'_, str>>, impl Into<Cow<'_, str>>)> {
-        self.0.env_vars()
-    }
-
-    fn cmd(&self) -> impl IntoIterator<Item = impl Into<Cow<'_, str>>> {
-        self.0.cmd()
-    }
-
-    fn expose_ports(&self) -> &[ContainerPort] {
-        self.0.expose_ports()
-    }
-}
-
-/// The text that is printed when the broker's start script has been written.
-const WRITTEN: &str = "start script written";
-
-/// Writes the script that the broker's container waits for. It is written after the start, because only then is the
-/// broker's address for this machine known.
-fn start_broker(address: &str) -> ExecCommand {
-    let script = "/opt/kafka/testcontainers_start.sh";
-    let listeners = format!("PLAINTEXT://{address},BROKER://localhost:9093");
-    // The script is written to another file and renamed, so that it is never run before it is complete.
-    let write = format!(
-        "exec 2>&1; \
-         printf '#!/usr/bin/env bash\\nexport KAFKA_ADVERTISED_LISTENERS={listeners}\\nexec /etc/kafka/docker/run\\n' > {script}.new && \
-         mv {script}.new {script} && echo {WRITTEN}"
-    );
-    // Without this condition, a container whose image lacks the script's folder would wait for the script until the
-    // time limit.
-    ExecCommand::new(["sh", "-c", write.as_str()]).with_cmd_ready_condition(CmdWaitFor::message_on_stdout(WRITTEN))
-}
-
 /// How a service is started, and how it is asked whether it is ready.
-struct Launch<I: Image> {
-    request: ContainerRequest<I>,
+pub(super) struct Launch<I: Image> {
+    pub request: ContainerRequest<I>,
     /// The command to run in the container as soon as it has started. It depends on the container's address.
-    after_start: Option<fn(&str) -> ExecCommand>,
-    ready: fn(Endpoints) -> Answer,
+    pub after_start: Option<fn(&str) -> ExecCommand>,
+    pub ready: Box<dyn Fn(Endpoints) -> Answer + Send + Sync>,
 }
 
-type Answer = std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
-
-fn kafka(image: ImageName) -> Launch<Broker> {
-    let mut request = Broker(Kafka::default().with_jvm_image()).with_name(image.name).with_tag(image.tag);
-    for (name, value) in KAFKA {
-        request = request.with_env_var(name, value);
-    }
-    Launch {
-        request: request.with_mapped_port(0, KAFKA_PORT),
-        after_start: Some(start_broker),
-        ready: |endpoints| Box::pin(kafka_answers(endpoints)),
-    }
-}
-
-async fn kafka_answers(endpoints: Endpoints) -> Result<(), String> {
-    let ask = move || {
-        let client: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", &endpoints.kafka)
-            .create()
-            .map_err(|error| error.to_string())?;
-        let metadata = client.client().fetch_metadata(None, ANSWER).map_err(|error| error.to_string())?;
-        if metadata.brokers().is_empty() { Err("the cluster has no broker yet".to_owned()) } else { Ok(()) }
-    };
-    tokio::task::spawn_blocking(ask).await.map_err(|error| error.to_string())?
-}
+pub(super) type Answer = std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// The module's own ready conditions are not used, because they end with a sleep of three seconds, here and for
 /// DynamoDB Local.
@@ -290,7 +205,7 @@ fn localstack(image: ImageName) -> Launch<LocalStack> {
             client.list_buckets().send().await.map(drop).map_err(|error| remote::with_causes(&error))
         })
     };
-    Launch { request: request.with_mapped_port(0, 4566.tcp()), after_start: None, ready }
+    Launch { request: request.with_mapped_port(0, 4566.tcp()), after_start: None, ready: Box::new(ready) }
 }
 
 fn dynamodb(image: ImageName) -> Launch<DynamoDb> {
@@ -309,7 +224,7 @@ fn dynamodb(image: ImageName) -> Launch<DynamoDb> {
             client.list_tables().send().await.map(drop).map_err(|error| remote::with_causes(&error))
         })
     };
-    Launch { request: request.with_mapped_port(0, 8000.tcp()), after_start: None, ready }
+    Launch { request: request.with_mapped_port(0, 8000.tcp()), after_start: None, ready: Box::new(ready) }
 }
 
 /// The last lines that a container printed. They are kept while it starts, because Testcontainers removes a container
@@ -342,7 +257,7 @@ async fn launch<I: Image>(
     service: ContainerService,
     port: ContainerPort,
     labels: &BTreeMap<String, String>,
-    prepare: fn(ImageName) -> Launch<I>,
+    prepare: impl FnOnce(ImageName) -> Launch<I>,
 ) -> Result<Container, StackError> {
     let name = ImageName::of(service, |name| std::env::var(name).ok())?;
     let image = name.full();

@@ -61,7 +61,7 @@ pub struct Embedded {
     runtime: Option<Runtime>,
 }
 
-/// The brokers of an embedded Kafka.
+/// The brokers that a schedule needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Brokers {
     /// A single one.
@@ -70,6 +70,16 @@ pub(crate) enum Brokers {
     Relayed,
     /// Two, between which leaders can move.
     Two,
+}
+
+impl Brokers {
+    /// How many there are.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::One | Self::Relayed => 1,
+            Self::Two => 2,
+        }
+    }
 }
 
 /// A function that serves one AWS service on a listener. The service ends when the returned future is dropped.
@@ -83,7 +93,7 @@ impl Embedded {
 
     /// Starts all services, and these in addition to AWS's.
     pub(crate) fn start_with(brokers: Brokers, more: Vec<(&'static Service, Server)>) -> Result<Self, StackError> {
-        let mut kafka = Kafka::start(if brokers == Brokers::Two { 2 } else { 1 })?;
+        let mut kafka = Kafka::start(brokers.number())?;
         kafka.track_requests()?;
         let tables = Tables::new()?;
         let queues = Queues::default();
@@ -130,9 +140,11 @@ impl Embedded {
 /// Puts a relay before the broker.
 fn relay_to(kafka: &mut Kafka, runtime: &Runtime) -> Result<Relay, StackError> {
     let broker = kafka.client().bootstrap().parse().map_err(io::Error::other);
-    let relay = broker.and_then(|broker| Relay::start(runtime.handle(), broker));
+    let relay = broker.and_then(|broker| Relay::start(runtime.handle(), &[broker]));
     let relay = relay.map_err(|error| StackError::new("starting a relay before the embedded Kafka", error))?;
-    kafka.advertise(relay.address)?;
+    for address in relay.addresses() {
+        kafka.advertise(address)?;
+    }
     Ok(relay)
 }
 

@@ -5,13 +5,12 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 
-use super::Route;
 use super::requests::{Fate, Requests};
+use super::{Place, Route};
 
 /// The kinds of requests whose answers have addresses of brokers: `Metadata`, `FindCoordinator` and
 /// `DescribeCluster`.
@@ -90,7 +89,9 @@ impl Connection {
                     }
                     let mut answer = vec![0; rest];
                     broker.read_exact(&mut answer).await?;
-                    readdress(&mut answer, self.route.broker, self.route.relay);
+                    for place in self.route.places.iter() {
+                        readdress(&mut answer, *place);
+                    }
                     client.write_all(&head).await?;
                     client.write_all(&answer).await?;
                 }
@@ -140,8 +141,9 @@ async fn relay_rest(
 }
 
 /// Puts the relay's port where the broker's address is. In all versions of the protocol a broker's host is text, and its
-/// port is the four bytes after it. Both hosts are the same, so that nothing becomes longer.
-fn readdress(answer: &mut [u8], broker: SocketAddr, relay: SocketAddr) {
+/// port is the four bytes after it. Both hosts are the same, so that nothing becomes longer. No broker has the port of a
+/// relay, so what was put in for one broker is not found for another.
+fn readdress(answer: &mut [u8], Place { broker, relay }: Place) {
     let host = broker.ip().to_string();
     let address = |port: u16| [host.as_bytes(), &u32::from(port).to_be_bytes()].concat();
     let (of_broker, of_relay) = (address(broker.port()), address(relay.port()));
@@ -155,6 +157,8 @@ fn readdress(answer: &mut [u8], broker: SocketAddr, relay: SocketAddr) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
@@ -162,7 +166,7 @@ mod tests {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let text = |port: u16| [&b"\x0a127.0.0.1"[..], &u32::from(port).to_be_bytes()].concat();
         let mut answer = [text(9092), text(9093), text(9092)].concat();
-        readdress(&mut answer, address(9092), address(40_000));
+        readdress(&mut answer, Place { broker: address(9092), relay: address(40_000) });
         assert_eq!(answer, [text(40_000), text(9093), text(40_000)].concat());
     }
 

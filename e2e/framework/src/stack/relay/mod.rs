@@ -1,4 +1,4 @@
-//! A relay before a Kafka broker: it can break all connections and refuse new ones, knows which requests there were, and
+//! A relay before the brokers of a Kafka cluster: it can break all connections and refuse new ones, knows which requests there were, and
 //! can hold one of them, at which a subject can be killed.
 //!
 //! librdkafka's mock cluster can break connections itself, but only by closing its listening socket and binding the port
@@ -21,23 +21,41 @@ use self::requests::Requests;
 use crate::calls::Moment;
 use crate::proxy::bind;
 
-/// A relay on a port that the kernel picks. It ends with its runtime.
+/// A relay on a port that the kernel picks, for each broker. It ends with its runtime.
 pub(super) struct Relay {
-    pub address: SocketAddr,
     /// Whether connections are accepted. All of them are broken whenever this value is set, to whatever.
     is_up: watch::Sender<bool>,
     route: Route,
 }
 
 impl Relay {
-    /// Relays connections to `broker`. Where the broker tells clients its address, the relay tells them its own.
-    pub(super) fn start(runtime: &Handle, broker: SocketAddr) -> io::Result<Self> {
+    /// Relays connections to these brokers. Where a broker tells clients the address of one of them, the relay tells them
+    /// its own.
+    pub(super) fn start(runtime: &Handle, brokers: &[SocketAddr]) -> io::Result<Self> {
         let _context = runtime.enter();
-        let (listener, address) = bind()?;
+        let mut listeners = Vec::new();
+        let mut places = Vec::new();
+        for broker in brokers {
+            let (listener, relay) = bind()?;
+            listeners.push(listener);
+            places.push(Place { broker: *broker, relay });
+        }
         let (is_up, state) = watch::channel(true);
-        let route = Route { broker, relay: address, requests: Arc::default() };
-        runtime.spawn(serve(listener, route.clone(), state));
-        Ok(Self { address, is_up, route })
+        let route = Route { places: places.into(), requests: Arc::default() };
+        for (listener, broker) in listeners.into_iter().zip(brokers) {
+            runtime.spawn(serve(listener, *broker, route.clone(), state.clone()));
+        }
+        Ok(Self { is_up, route })
+    }
+
+    /// The addresses of the brokers, without the relay.
+    pub(super) fn brokers(&self) -> impl Iterator<Item = SocketAddr> {
+        self.route.places.iter().map(|place| place.broker)
+    }
+
+    /// The addresses at which the brokers are relayed, in the same order.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.route.places.iter().map(|place| place.relay)
     }
 
     /// Breaks all connections. New ones are refused from now on unless `up`.
@@ -72,11 +90,17 @@ impl Relay {
     }
 }
 
+/// A broker, and the address at which it is relayed.
+#[derive(Clone, Copy)]
+struct Place {
+    broker: SocketAddr,
+    relay: SocketAddr,
+}
+
 /// What the connections of a relay have in common.
 #[derive(Clone)]
 struct Route {
-    broker: SocketAddr,
-    relay: SocketAddr,
+    places: Arc<[Place]>,
     requests: Arc<Mutex<Requests>>,
 }
 
@@ -86,7 +110,7 @@ impl Route {
     }
 }
 
-async fn serve(listener: TcpListener, route: Route, state: watch::Receiver<bool>) {
+async fn serve(listener: TcpListener, broker: SocketAddr, route: Route, state: watch::Receiver<bool>) {
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
@@ -95,7 +119,7 @@ async fn serve(listener: TcpListener, route: Route, state: watch::Receiver<bool>
                 if *state.borrow_and_update() {
                     tokio::spawn(async move {
                         tokio::select! {
-                            _ = relay(client, route) => {}
+                            _ = relay(client, broker, route) => {}
                             _ = state.changed() => {}
                         }
                     });
@@ -108,8 +132,8 @@ async fn serve(listener: TcpListener, route: Route, state: watch::Receiver<bool>
 }
 
 /// Relays a connection until one side closes it.
-async fn relay(mut client: TcpStream, route: Route) -> io::Result<()> {
-    let mut broker = TcpStream::connect(route.broker).await?;
+async fn relay(mut client: TcpStream, broker: SocketAddr, route: Route) -> io::Result<()> {
+    let mut broker = TcpStream::connect(broker).await?;
     client.set_nodelay(true)?;
     broker.set_nodelay(true)?;
     let (from_client, to_client) = client.split();

@@ -5,7 +5,9 @@ mod clean_up;
 mod clients;
 mod create;
 mod items;
+mod leaders;
 mod queues;
+mod reassign;
 mod running;
 
 use std::collections::BTreeMap;
@@ -148,19 +150,19 @@ impl Remote {
         })
     }
 
-    /// Lets the subject reach the broker through a relay, which can disturb this subject alone. It needs a single broker
-    /// at an address of this machine; otherwise there is none.
+    /// Lets the subject reach the brokers through a relay, which can disturb this subject alone. It needs all of them to be
+    /// at addresses of this machine; otherwise there is none.
     #[cfg(feature = "docker")]
     pub(crate) fn relayed(mut self) -> Result<Self, StackError> {
         let Some(bootstrap) = self.environment.get_mut(BOOTSTRAP) else { return Ok(self) };
-        let broker = bootstrap
-            .parse::<std::net::SocketAddr>()
-            .ok()
-            .filter(|broker| broker.ip() == std::net::Ipv4Addr::LOCALHOST);
-        if let (Some(broker), Some(runtime)) = (broker, &self.runtime) {
-            let relay = Relay::start(runtime.handle(), broker);
+        let local = |broker: &str| {
+            broker.parse::<std::net::SocketAddr>().ok().filter(|broker| broker.ip() == std::net::Ipv4Addr::LOCALHOST)
+        };
+        let brokers: Option<Vec<_>> = bootstrap.split(',').map(local).collect();
+        if let (Some(brokers), Some(runtime)) = (brokers, &self.runtime) {
+            let relay = Relay::start(runtime.handle(), &brokers);
             let relay = relay.map_err(|error| StackError::new("starting a relay before Kafka", error))?;
-            *bootstrap = relay.address.to_string();
+            *bootstrap = relay.addresses().map(|address| address.to_string()).collect::<Vec<_>>().join(",");
             self.relay = Some(relay);
         }
         Ok(self)
@@ -302,6 +304,10 @@ impl Stack for Remote {
             relay.set(up);
         }
         Ok(self.relay.is_some())
+    }
+
+    fn move_leaders(&self, groups: &[String]) -> Result<bool, StackError> {
+        self.move_to_other_brokers(groups)
     }
 
     fn offset_fetches(&self) -> Result<Option<usize>, StackError> {
