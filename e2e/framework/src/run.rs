@@ -20,6 +20,7 @@ use crate::schedule::{self, Schedule};
 use crate::settle::SettleError;
 use crate::snapshot::{self, Checked};
 use crate::stack::{Stack, StackError};
+use crate::subject::Clock;
 use crate::suite::{Options, Suite};
 
 /// How many of the log's last lines the report of a failed case shows.
@@ -306,12 +307,17 @@ fn attempt(
 
     let Options { schedule, killed_states, .. } = options;
     let killed_states = killed_states.as_ref();
+    let clock = match schedule {
+        Schedule::Clock => Clock::new().map_err(|error| StackError::new("making a clock for the pipeline", error))?,
+        _ => None,
+    };
     let drive = Drive {
         case: &case,
         stack: stack.as_ref(),
         suite,
         schedule,
         killed_states,
+        clock,
         evidence,
         history: History::default(),
     };

@@ -14,7 +14,7 @@ use crate::stack::{Notification, QueueDepth, Stack, StackError};
 use crate::subject::{Subject, Waited, describe};
 
 /// How long a subject may take from SIGTERM to its exit.
-pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// How many of the subject's last lines an error shows.
 const LAST_LINES: usize = 15;

@@ -2,6 +2,7 @@
 //! result says whether the schedule disturbed the run at all.
 
 mod broker;
+mod clock;
 mod crash;
 mod disturbed;
 mod first_write;
@@ -20,7 +21,7 @@ use crate::history::History;
 use crate::schedule::{self, Schedule};
 use crate::settle::{Covered, DrainedQueue, Goal, STOP_LIMIT, SettleError, Settling};
 use crate::stack::{Record, Stack, StackError};
-use crate::subject::{Program, Subject, SubjectError, describe};
+use crate::subject::{Clock, Program, Subject, SubjectError, describe};
 use crate::suite::Suite;
 
 /// Why a run under a schedule failed.
@@ -80,6 +81,8 @@ pub(crate) struct Drive<'a> {
     pub suite: &'a Suite,
     pub schedule: &'a Schedule,
     pub killed_states: Option<&'a KilledStates>,
+    /// The clock of the pipeline's processes, if they have one of their own.
+    pub clock: Option<Clock>,
     pub evidence: &'a Evidence,
     pub history: History,
 }
@@ -142,6 +145,7 @@ impl Drive<'_> {
                 return self.with_faults(records, [late], NO_CALL);
             }
             Schedule::Denied => return self.denied(records),
+            Schedule::Clock => return self.clock_jumps(records),
             Schedule::BrokerDown => return self.broker_down(records),
             Schedule::CommitLost => return self.commit_lost(records),
             Schedule::LeaderChange => return self.leader_change(records),
@@ -227,6 +231,9 @@ impl Drive<'_> {
         };
         if !name.is_empty() {
             environment.insert(PROCESS.to_owned(), name.to_owned());
+        }
+        if let Some(clock) = &self.clock {
+            clock.put_into(&mut environment);
         }
         Ok(Subject::start(program, args, &environment, root, &self.evidence.log.of(name))?)
     }

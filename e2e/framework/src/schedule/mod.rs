@@ -66,6 +66,9 @@ pub enum Schedule {
     /// Of two processes of the subject, the one that makes the first write is frozen at it, until the other one has
     /// drained, and is then woken. A run without a write is not disturbed.
     Frozen,
+    /// The subject's clock jumps an hour ahead at its first write, and then to an hour behind. A run without a write is not
+    /// disturbed, and neither is a subject that does not ask the C library for the time.
+    Clock,
     /// The subject has the environment that the fixtures give to the variant of this name.
     Variant(String),
 }
@@ -99,6 +102,7 @@ impl Schedule {
             Self::Flaky,
             Self::Slow,
             Self::Denied,
+            Self::Clock,
             Self::BrokerDown,
             Self::CommitLost,
             Self::LeaderChange,
@@ -118,7 +122,8 @@ impl Schedule {
     /// The brokers that Kafka has to have on the stacks that the framework starts.
     pub(crate) fn brokers(&self) -> Brokers {
         match self {
-            Self::BrokerDown | Self::CommitLost => Brokers::Relayed,
+            // The relay tells the members of a group apart.
+            Self::BrokerDown | Self::CommitLost | Self::Takeover => Brokers::Relayed,
             Self::LeaderChange => Brokers::Two,
             _ => Brokers::One,
         }
@@ -150,6 +155,7 @@ impl Schedule {
             | Self::OneByOne
             | Self::Partitions(_)
             | Self::Restarted(_)
+            | Self::Clock
             | Self::BrokerDown
             | Self::CommitLost
             | Self::LeaderChange
@@ -178,6 +184,9 @@ impl Schedule {
             Self::Flaky => "the first call to each service and every third one after it fail".to_owned(),
             Self::Slow => format!("every call to AWS takes {} ms longer", DELAY.as_millis()),
             Self::Denied => format!("each service of AWS denies the first {DENIALS} calls"),
+            Self::Clock => {
+                "the pipeline's clock jumps an hour ahead at its first write, and to an hour behind later".to_owned()
+            }
             Self::BrokerDown => {
                 format!("the broker goes away at the first write and comes back after {} s", OUTAGE.as_secs())
             }

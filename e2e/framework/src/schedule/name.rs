@@ -20,6 +20,7 @@ impl fmt::Display for Schedule {
             Self::Flaky => f.write_str("flaky"),
             Self::Slow => f.write_str("slow"),
             Self::Denied => f.write_str("denied"),
+            Self::Clock => f.write_str("clock"),
             Self::BrokerDown => f.write_str("broker-down"),
             Self::CommitLost => f.write_str("commit-lost"),
             Self::LeaderChange => f.write_str("leader-change"),
@@ -57,6 +58,7 @@ impl FromStr for Schedule {
             ("flaky", None) => Ok(Self::Flaky),
             ("slow", None) => Ok(Self::Slow),
             ("denied", None) => Ok(Self::Denied),
+            ("clock", None) => Ok(Self::Clock),
             ("broker-down", None) => Ok(Self::BrokerDown),
             ("commit-lost", None) => Ok(Self::CommitLost),
             ("leader-change", None) => Ok(Self::LeaderChange),
@@ -80,7 +82,7 @@ impl FromStr for Schedule {
 
 /// The schedules that there are, for people who have misspelt one.
 pub(crate) const NAMES: &str = "plain, twice, reordered, reordered:SEED, one-by-one, partitions-N, restarted, restarted:N, throttled, \
-                                flaky, slow, denied, broker-down, commit-lost, leader-change, takeover, frozen, variant:NAME and \
+                                flaky, slow, denied, clock, broker-down, commit-lost, leader-change, takeover, frozen, variant:NAME and \
                                 killed:CALL, such as killed:s3.PutObject:2";
 
 #[cfg(test)]
@@ -101,6 +103,7 @@ mod tests {
             "flaky",
             "slow",
             "denied",
+            "clock",
             "broker-down",
             "commit-lost",
             "leader-change",

@@ -124,8 +124,8 @@ pub trait Stack: Send + Sync {
         Ok(None)
     }
 
-    /// How many connections of the pipeline have asked for the committed offsets of a group so far. Each member has one of
-    /// its own. It is `None` where nobody tells.
+    /// How many connections have asked for the committed offsets of a group so far. Each member has one of its own, and on
+    /// the embedded stack the framework has one for each group. It is `None` where nobody tells.
     fn fetching_connections(&self) -> Option<usize> {
         None
     }

@@ -1,6 +1,7 @@
 //! The pipeline under test: a process that has the stack's endpoints in its environment. This module starts it, keeps
 //! its log, and sends signals to all of its processes.
 
+mod clock;
 mod environment;
 mod log;
 mod program;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+pub(crate) use self::clock::Clock;
 pub use self::log::Log;
 pub use self::program::Program;
 use self::spawn::Root;

@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use aws_config::BehaviorVersion;
@@ -25,6 +25,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// The offset of the record at which a defect shows.
 const VICTIM: i64 = 1;
+
+const HOUR: Duration = Duration::from_hours(1);
 
 /// The file that a process has which runs alone.
 const LOCK: &str = "lock";
@@ -47,6 +49,7 @@ pub fn run_to_its_end(process: impl Future<Output = Result<()>>) -> ExitCode {
 }
 
 async fn run() -> Result<()> {
+    let begun = SystemTime::now();
     let defect = std::env::var("DEFECT").unwrap_or_default();
     let is = |name: &str| defect == name;
     if is("crashes at start") {
@@ -94,6 +97,7 @@ async fn run() -> Result<()> {
         let victim = record.0 == VICTIM;
         let time = message.timestamp().to_millis().unwrap_or_default();
         let is_late = time < newest;
+        let is_tired = is("gives up after an hour") && begun.elapsed().is_ok_and(|time| time >= HOUR);
         newest = newest.max(time);
         if record.1.contains("poison") {
             bail!("cannot store offset {}: it is poison", record.0);
@@ -109,7 +113,11 @@ async fn run() -> Result<()> {
                 continue;
             }
             sinks.write_batch(&std::mem::take(&mut written_late)).await?;
-        } else if !(is("drops everything") || is("drops a row") && victim || is("drops late records") && is_late) {
+        } else if !(is("drops everything")
+            || is("drops a row") && victim
+            || is("drops late records") && is_late
+            || is_tired)
+        {
             match sinks.write(&record, if is("duplicates a row") && victim { 2 } else { 1 }).await {
                 Err(error) if is("drops what fails") => eprintln!("dropped: {error:#}"),
                 written => written?,

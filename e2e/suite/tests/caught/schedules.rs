@@ -79,6 +79,9 @@ pub fn trials() -> Vec<Trial> {
             in_order("2s").run("writes in threes").fails_with(&["not drained after 2.0 s", "1 record behind"])?;
             in_order("20s").under("one-by-one").run("").fails_with(&["disturbed nothing: the case says `in_order`"])
         }),
+        Trial::test("a_clock_that_jumps_finds_a_pipeline_that_drops_rows_by_the_time", || {
+            found("clock", "gives up after an hour", |project| project, &["1 row missing\n  - two"])
+        }),
         Trial::test("a_broker_that_goes_away_finds_a_pipeline_that_ends_without_it", || {
             found(
                 "broker-down",

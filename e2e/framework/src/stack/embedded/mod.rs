@@ -240,6 +240,10 @@ impl Stack for Embedded {
         self.kafka.offset_fetches().map(Some)
     }
 
+    fn fetching_connections(&self) -> Option<usize> {
+        self.relay.as_ref().map(Relay::fetching_connections)
+    }
+
     fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), StackError> {
         // The runtime is taken only in `drop`, and then no reference to this value exists any more.
         let runtime = self.runtime.as_ref().expect("the stack's threads live as long as the stack");

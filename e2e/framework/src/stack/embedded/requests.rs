@@ -57,7 +57,7 @@ impl Kafka {
 
     /// The kind of each request so far, as its number in Kafka's protocol, in the order of their arrival.
     #[allow(unsafe_code, reason = "the mock cluster has no complete safe interface")]
-    fn keys(&self) -> Result<Vec<i16>, StackError> {
+    pub(super) fn keys(&self) -> Result<Vec<i16>, StackError> {
         let cluster = self.cluster()?;
         let mut count = 0;
         // SAFETY: the cluster is alive; the call takes its lock, and gives a list of copies, which is freed below.

@@ -5,13 +5,17 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use super::*;
 
 fn consumer(stack: &Embedded, group: &str) -> BaseConsumer {
-    ClientConfig::new()
+    settings(stack, group).create().unwrap()
+}
+
+fn settings(stack: &Embedded, group: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
         .set("bootstrap.servers", &stack.environment["KAFKA_BOOTSTRAP_SERVERS"])
         .set("group.id", group)
         .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest")
-        .create()
-        .unwrap()
+        .set("auto.offset.reset", "earliest");
+    config
 }
 
 /// Reads the next message. A poll may end early without a message, after a rebalance.
@@ -136,6 +140,45 @@ fn a_broker_that_was_away_still_has_what_was_sent_and_committed() {
     stack.produce(&[record("t", 0, 1, "b")]).unwrap();
     assert_eq!(next_of_any(&subject), b"b");
     assert_eq!(committed(&stack), Some(1));
+}
+
+/// librdkafka's mock cluster does not see the orderly end of a connection on which a member waits to join, and would end
+/// this process when the member asks again.
+#[test]
+fn a_member_that_waits_to_join_asks_again_when_its_connection_is_broken() {
+    const JOIN_GROUP: i16 = 11;
+    let stack = Embedded::start_with(Brokers::Relayed, Vec::new()).unwrap();
+    stack.provide(&Resources::topic("t", 2)).unwrap();
+    let joins = || stack.kafka.keys().unwrap().into_iter().filter(|key| *key == JOIN_GROUP).count();
+    let join = || {
+        let mut config = settings(&stack, "connect-s3");
+        // The members notice soon that the group forms anew, and the broker does not wait long for those that do not.
+        config.set("heartbeat.interval.ms", "50").set("session.timeout.ms", "6000");
+        let member: BaseConsumer = config.create().unwrap();
+        member.subscribe(&["t"]).unwrap();
+        member
+    };
+    let poll_until = |members: &[&BaseConsumer], what: &str, is_so: &dyn Fn() -> bool| {
+        let deadline = soon();
+        while !is_so() {
+            assert!(Instant::now() < deadline, "not so: {what}");
+            for member in members {
+                let _ = member.poll(Duration::from_millis(1));
+            }
+        }
+    };
+    let has_partition = |member: &BaseConsumer| member.assignment().unwrap().count() == 1;
+    let (waits, is_away) = (join(), join());
+    poll_until(&[&waits, &is_away], "each has a partition", &|| has_partition(&waits) && has_partition(&is_away));
+    // The group waits for the member that is not polled, and so for the answer to the other ones.
+    let (before, third) = (joins(), join());
+    poll_until(&[&waits, &third], "the third one joins, and the first one again", &|| joins() >= before + 2);
+    assert!(stack.set_broker_up(true).unwrap());
+    poll_until(&[&waits, &third], "both ask again", &|| joins() >= before + 4);
+    drop(third);
+    stack.produce(&[record("t", 0, 0, "a"), record("t", 1, 0, "b")]).unwrap();
+    let ends = || stack.end_offsets(&["t".into()]).unwrap().into_values().sum::<i64>();
+    assert_eq!(ends(), 2, "the broker still answers");
 }
 
 #[test]
