@@ -17,8 +17,8 @@ use crate::volume::{self, FIRES};
 /// The partition key of days.
 pub(crate) const DAY: &str = "ymd";
 
-/// The file that a row is in, under the name that Athena and Redshift have for it. The engine knows it where it reads files.
-const FILE: &str = "input_file_name() as \"$path\"";
+/// Is true of each row, and names the column with its file, which rows have in queries that name it.
+const HAS_FILE: &str = "\"$path\" is not null";
 
 /// The days that are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +161,7 @@ fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Coun
 /// None if it has no rows to show.
 pub(crate) fn bad_rows(suite: &Suite, check: &Check, place: &Place<'_>) -> Option<String> {
     let only = only(suite, check, place);
-    let rows = format!("(select *, {FILE} from {})", rows(&suite.table, place));
+    let rows = rows_with(Some(HAS_FILE), &suite.table, place);
     match (&check.kind, condition::of(&check.kind, &only, &series(suite))) {
         (_, Some((Scope::Row(list), bad))) => {
             Some(format!("select * from {} where {only} and ({bad})", source(&rows, list)))
@@ -217,10 +217,17 @@ fn source(rows: &str, list: Option<String>) -> String {
 
 /// The rows of a table on the days that are looked at.
 fn rows(table: &str, place: &Place<'_>) -> String {
+    rows_with(None, table, place)
+}
+
+/// The same of those for which a condition is true.
+fn rows_with(condition: Option<&str>, table: &str, place: &Place<'_>) -> String {
     let Days { from, to, .. } = place.days;
     let is_by_day = place.tables.get(table).is_some_and(|columns| columns.iter().any(|column| column == DAY));
-    let days = if is_by_day { format!(" where {DAY} between '{from}' and '{to}'") } else { String::new() };
-    format!("{}{days}", identifier(table))
+    let days = is_by_day.then(|| format!("{DAY} between '{from}' and '{to}'"));
+    let conditions: Vec<String> = condition.map(str::to_owned).into_iter().chain(days).collect();
+    let all = if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
+    format!("{}{all}", identifier(table))
 }
 
 /// The rows with the row before each in its series, and whether they are looked at and bad.

@@ -76,7 +76,8 @@ def by_duckdb(lake, out, threads, *names):
                 continue
             definition = json.loads(pathlib.Path(lake, "tables", f"{source}.json").read_text())
             there = {column["name"] for column in definition["columns"]}
-            wanted = (part.strip().split(None, 1) for part in re.split(r",(?![^<]*>)|\n", reads["columns"]) if part.strip())
+            parts = (part.strip() for part in re.split(r",(?![^<]*>)|\n", reads["columns"]))
+            wanted = (part.split(None, 1) for part in parts if part)
             columns = [
                 f"{column} as {column}" if column in there else f"cast(null as {TYPES.get(kind, kind)}) as {column}"
                 for column, kind in wanted

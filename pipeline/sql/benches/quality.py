@@ -90,7 +90,8 @@ def main():
             for *_, said in runs[way] if "50" in way else []:
                 assert "50 passed" in said, f"{way}: {said}"
         print(f"{'':24}{'wall s':>9}{'CPU s':>9}{'MiB':>8}")
-        median = {way: [statistics.median(column) for column in zip(*(one[:3] for one in of))] for way, of in runs.items()}
+        figures = {way: zip(*(one[:3] for one in of)) for way, of in runs.items()}
+        median = {way: [statistics.median(column) for column in of] for way, of in figures.items()}
         for way, (wall, cpu, memory) in median.items():
             print(f"{way:24}{wall:9.2f}{cpu:9.2f}{memory:8.0f}")
         names = list(ways)

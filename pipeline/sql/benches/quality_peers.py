@@ -1,7 +1,7 @@
-"""Runs the checks of `quality.py` by another tool, in a process of its own: `FILES CHECKS {scan|soda|read|gx} [COLUMNS]`.
+"""Runs the checks of `quality.py` by another tool, in a process of its own: `FILES CHECKS WAY [COLUMNS]`.
 
-Soda Core and Great Expectations have no word for a condition in SQL on single rows: Soda Core runs a query for each, and
-for Great Expectations it is a range that the condition follows from.
+The way is `soda` or `gx`, or `scan` or `read` for what these are compared with. Neither tool has a word for a condition
+in SQL on single rows that shares a scan: Soda Core runs a query for each, and Great Expectations gets a range instead.
 """
 
 import json
@@ -23,7 +23,8 @@ def soda(files, checks):
             lines += [f"  - missing_count({body['columns'][0]}) = 0:", *name]
         elif kind in ("range", "length"):
             word = "length " if kind == "length" else ""
-            limits = [f"      valid {limit} {word}".rstrip() + f": {body[limit]}" for limit in ("min", "max") if limit in body]
+            there = (limit for limit in ("min", "max") if limit in body)
+            limits = [f"      valid {limit} {word}".rstrip() + f": {body[limit]}" for limit in there]
             lines += [f"  - invalid_count({column}) = 0:", *name, *limits, *where]
         elif kind == "accepted":
             lines += [f"  - invalid_count({column}) = 0:", *name, f"      valid values: {json.dumps(body['values'])}"]
@@ -61,20 +62,20 @@ def gx(files, checks):
         if kind == "not_null":
             found.append(expect.ExpectColumnValuesToNotBeNull(column=body["columns"][0]))
         elif kind == "range":
-            found.append(
-                expect.ExpectColumnValuesToBeBetween(column=column, min_value=body["min"], max_value=body.get("max"), **only)
-            )
+            bounds = {"min_value": body["min"], "max_value": body.get("max")}
+            found.append(expect.ExpectColumnValuesToBeBetween(column=column, **bounds, **only))
         elif kind == "length":
-            found.append(
-                expect.ExpectColumnValueLengthsToBeBetween(column=column, min_value=body.get("min"), max_value=body["max"])
-            )
+            bounds = {"min_value": body.get("min"), "max_value": body["max"]}
+            found.append(expect.ExpectColumnValueLengthsToBeBetween(column=column, **bounds))
         elif kind == "accepted":
             found.append(expect.ExpectColumnValuesToBeInSet(column=column, value_set=body["values"]))
         elif kind == "holds":
             name, low = {"gravity": ("accel_z", 1), "level": ("accel_x", -78)}.get(
                 check["name"], (check["name"].split()[0], -(10**12))
             )
-            found.append(expect.ExpectColumnValuesToBeBetween(column=name, min_value=low, max_value=10**12 + len(found)))
+            # The upper bounds differ, for two expectations of a suite must not be the same.
+            high = 10**12 + len(found)
+            found.append(expect.ExpectColumnValuesToBeBetween(column=name, min_value=low, max_value=high))
         elif kind == "row_count":
             found.append(expect.ExpectTableRowCountToBeBetween(min_value=body["min"]))
         elif kind == "freshness":
