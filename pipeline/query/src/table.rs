@@ -97,7 +97,7 @@ impl LakeTable {
             let files: Vec<ObjectMeta> = self.store.list(Some(&partition.folder)).try_collect().await?;
             let values: Vec<ScalarValue> = partition.values.iter().map(|value| value.as_str().into()).collect();
             let file = |meta: ObjectMeta| {
-                let path = self.has_file.then(|| ScalarValue::from(meta.location.as_ref()));
+                let path = self.has_file.then(|| format!("{}{}", self.source.scheme(), meta.location).into());
                 let values = values.iter().cloned().chain(path).collect();
                 PartitionedFile::new_from_meta(meta).with_partition_values(values)
             };
