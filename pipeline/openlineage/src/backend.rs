@@ -1,5 +1,5 @@
-//! A backend of `OpenLineage`, such as Marquez, gets events over HTTP beside the work that they tell of. The work neither
-//! waits for it nor fails with it: what a backend does not take is named in the log.
+//! A backend of `OpenLineage`, such as Marquez, gets events over HTTP beside the work that they tell of. The work
+//! neither waits for it nor fails with it: what a backend does not take is named in the log.
 
 use std::collections::VecDeque;
 use std::env::{self, VarError};
@@ -43,8 +43,8 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// The backend that the environment names: `OPENLINEAGE_URL`, with `OPENLINEAGE_ENDPOINT` (`api/v1/lineage` if it is
-    /// not set) and `OPENLINEAGE_API_KEY`. `None` if it names none, or if `OPENLINEAGE_DISABLED` is `true`.
+    /// The backend that the environment names: `OPENLINEAGE_URL`, with `OPENLINEAGE_ENDPOINT` (`api/v1/lineage` if it
+    /// is not set) and `OPENLINEAGE_API_KEY`. `None` if it names none, or if `OPENLINEAGE_DISABLED` is `true`.
     ///
     /// # Errors
     ///

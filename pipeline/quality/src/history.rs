@@ -158,8 +158,8 @@ pub(crate) async fn digests(lake: &Lake) -> anyhow::Result<Digests> {
     Ok(digests)
 }
 
-/// Gives each row of a query of the history, whose columns are read as texts, in the order of the query. There is none if
-/// the history has no such column yet, because no verdict had a value there.
+/// Gives each row of a query of the history, whose columns are read as texts, in the order of the query. There is none
+/// if the history has no such column yet, because no verdict had a value there.
 async fn each<const N: usize>(
     lake: &Lake,
     column: &str,
@@ -195,8 +195,8 @@ pub(crate) type OfDay = (String, Date, Version);
 /// The history cannot be read.
 pub(crate) async fn checked(lake: &Lake) -> anyhow::Result<BTreeSet<OfDay>> {
     let sql = format!(
-        "select table_name, from_day, version, case when bool_or(outcome = 'error') then 'no' else 'yes' end as is_known \
-         from {TABLE} where from_day = to_day and version is not null \
+        "select table_name, from_day, version, \
+         case when bool_or(outcome = 'error') then 'no' else 'yes' end as is_known from {TABLE} where from_day = to_day and version is not null \
          group by table_name, from_day, version, ran_at order by ran_at"
     );
     let mut checked = BTreeSet::new();

@@ -7,8 +7,8 @@ use datafusion::datasource::table_schema::TableSchema;
 
 use crate::source::Definition;
 
-/// The column with the file of a row, by the name that Athena and Redshift have for it. A table has it in queries that name
-/// it; there, it is also part of `*`.
+/// The column with the file of a row, by the name that Athena and Redshift have for it. A table has it in queries that
+/// name it; there, it is also part of `*`.
 pub(crate) const FILE: &str = "$path";
 
 /// The schema of a table. Texts are views, which engines copy less; the reader makes them of what the files have.

@@ -42,7 +42,8 @@ pub(crate) trait Source: Debug + Send + Sync {
     /// A table; `None` if there is none of this name.
     async fn table(&self, name: &str) -> anyhow::Result<Option<Definition>>;
 
-    /// What stands before the path of a file, for people to find it: `s3://` in S3. In a folder, paths are relative to it.
+    /// What stands before the path of a file, for people to find it: `s3://` in S3. In a folder, paths are relative to
+    /// it.
     fn scheme(&self) -> &'static str {
         ""
     }

@@ -1,5 +1,5 @@
-//! Events of `OpenLineage`: that a model's build has begun, and what has become of it. They are the lines of a file, and
-//! are sent to a backend.
+//! Events of `OpenLineage`: that a model's build has begun, and what has become of it. They are the lines of a file,
+//! and are sent to a backend.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;

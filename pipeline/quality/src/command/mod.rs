@@ -147,8 +147,8 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Sends the verdicts to a backend of `OpenLineage` and to a Pushgateway. That one does not take them is no failure of a
-/// check, and is in the log.
+/// Sends the verdicts to a backend of `OpenLineage` and to a Pushgateway. That one does not take them is no failure of
+/// a check, and is in the log.
 fn tell(backend: Option<Backend>, group: Option<&Group>, verdicts: &[Verdict]) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         if let Some(outbox) = backend.map(Outbox::start) {

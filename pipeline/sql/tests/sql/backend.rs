@@ -15,7 +15,8 @@ pub struct Received {
     pub body: String,
 }
 
-/// The backend. It answers with these statuses, one after the other, and then with 201. What it has not taken comes again.
+/// The backend. It answers with these statuses, one after the other, and then with 201. What it has not taken comes
+/// again.
 #[derive(Clone)]
 pub struct Backend {
     pub url: String,

@@ -61,7 +61,8 @@ fn the_checks_find_what_the_simulator_does_wrong_and_nothing_else() {
     ran.ok();
 }
 
-/// A program reads the same, and why a fault is not judged. A precision that is less than what is asked for is a failure.
+/// A program reads the same, and why a fault is not judged. A precision that is less than what is asked for is a
+/// failure.
 #[test]
 fn a_program_reads_what_the_checks_are_worth() {
     let expectation = expectation(12, 12);
