@@ -196,7 +196,8 @@ pub(crate) type OfDay = (String, Date, Version);
 pub(crate) async fn checked(lake: &Lake) -> anyhow::Result<BTreeSet<OfDay>> {
     let sql = format!(
         "select table_name, from_day, version, \
-         case when bool_or(outcome = 'error') then 'no' else 'yes' end as is_known from {TABLE} where from_day = to_day and version is not null \
+         case when bool_or(outcome = 'error') then 'no' else 'yes' end as is_known from {TABLE} \
+         where from_day = to_day and version is not null \
          group by table_name, from_day, version, ran_at order by ran_at"
     );
     let mut checked = BTreeSet::new();
