@@ -14,9 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::Config;
-use crate::http::TIMEOUT;
 use crate::message::{self, addressee};
-use crate::slack::{Sent, Slack, To};
+use crate::slack::{Sent, Slack, TIMEOUT, To};
 use crate::state::{Item, State, What};
 use crate::store::{Store, Version};
 

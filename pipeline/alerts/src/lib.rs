@@ -6,7 +6,7 @@
 //! - `step`: what follows from verdicts and from the time that passes; pure, and `digest` likewise;
 //! - `message`, `text`: what is sent, within the limits of Slack; pure;
 //! - `store`: where the state is kept, replaced only by those who know what they replace;
-//! - `slack`, `http`: the calls of Slack;
+//! - `slack`: the calls of Slack;
 //! - `deliver`: what is to be sent is sent, by one sender at a time;
 //! - `command`: the command line.
 
@@ -14,7 +14,6 @@ mod command;
 mod config;
 mod deliver;
 mod digest;
-mod http;
 mod message;
 mod serial;
 mod slack;

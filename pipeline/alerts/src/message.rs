@@ -25,7 +25,7 @@ const SHOWN: usize = 40;
 /// The most characters of a name, a sentence, a sample row, and a query.
 const NAME: usize = 120;
 const SENTENCE: usize = 250;
-const ROW: usize = 200;
+const ROW: usize = 240;
 const QUERY: usize = 800;
 
 /// A message: what notifications show, and its blocks.

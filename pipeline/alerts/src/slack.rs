@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use fms_http::{Answer, Failure, Http};
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::config::{self, Config};
-use crate::http::{Answer, Failure, Http, secure};
+use crate::config::{self, Config, is_safe};
 use crate::message::Message;
 use crate::state::Posted;
 
 /// How long to wait if Slack asks to wait and does not say how long.
 const WAIT: Duration = Duration::from_secs(30);
+/// How long a request may take. A sender has the right to send for longer than that.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Slack, as it is reached.
 pub(crate) struct Slack {
@@ -67,11 +69,11 @@ impl Slack {
             (None, webhook) => {
                 let url = webhook.as_ref().context("there is neither a token nor a webhook")?;
                 let url = url.read().context("cannot read the webhook of Slack")?;
-                secure(&url.0)?;
+                ensure!(is_safe(&url.0), "the URL of the webhook has to begin with https://");
                 Way::Webhook { url }
             }
         };
-        Ok(Self { http: Http::new()?, way, users: BTreeMap::new() })
+        Ok(Self { http: Http::new(TIMEOUT)?, way, users: BTreeMap::new() })
     }
 
     /// Whether messages have threads and can be changed.

@@ -15,6 +15,8 @@ use crate::text::plain;
 const SAMPLE_ROWS: usize = 3;
 /// How much of a bad row is kept.
 const SAMPLE_ROW: usize = 500;
+/// How much of the name of its file.
+const SAMPLE_FILE: usize = 120;
 
 /// What one check says of its table. Members that are not needed here are left out.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -95,9 +97,40 @@ pub(crate) fn add_samples(verdicts: &mut [Verdict], folder: &Path) -> anyhow::Re
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(error).with_context(|| format!("cannot read the bad rows {}", path.display())),
         };
-        let rows = BufReader::new(file).lines().take(SAMPLE_ROWS).map(|row| row.map(|row| plain(&row, SAMPLE_ROW)));
+        let rows = BufReader::new(file).lines().take(SAMPLE_ROWS).map(|row| row.map(|row| sample(&row)));
         let rows: Result<Vec<String>, _> = rows.collect();
         verdict.sample = rows.with_context(|| format!("cannot read the bad rows {}", path.display()))?;
     }
     Ok(())
+}
+
+/// A bad row as it is shown: behind the name of its Parquet file, if it has one, for the row may be cut off.
+fn sample(row: &str) -> String {
+    #[derive(Deserialize)]
+    struct Located {
+        #[serde(rename = "$path")]
+        path: String,
+    }
+    match serde_json::from_str(row) {
+        Ok(Located { path }) => {
+            let file = path.rsplit('/').next().unwrap_or(&path);
+            plain(&format!("{}: {row}", plain(file, SAMPLE_FILE)), SAMPLE_ROW)
+        }
+        Err(_) => plain(row, SAMPLE_ROW),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_cut_off_still_names_its_file() {
+        let long = "x".repeat(SAMPLE_ROW);
+        let row = format!(r#"{{"a":"{long}","$path":"formatted/object=vehicle/hour=08/raw-1.parquet"}}"#);
+        assert!(sample(&row).starts_with(r#"raw-1.parquet: {"a":"xx"#), "{}", sample(&row));
+        // Rows of a query that a person wrote need not have a file.
+        assert_eq!(sample(r#"{"a":1}"#), r#"{"a":1}"#);
+        assert_eq!(sample(r#"{"$path":null}"#), r#"{"$path":null}"#);
+    }
 }

@@ -169,10 +169,7 @@ impl Work<'_> {
 
     /// The selected models, and those that they read, in the order in which they are built.
     fn needed(&self) -> impl Iterator<Item = &Model> {
-        let is_read = |name: &str| {
-            let mut selected = self.models.iter().filter(|model| self.selected.contains(model.name.as_str()));
-            selected.any(|model| model.sources.contains_key(name))
-        };
+        let is_read = |name: &str| self.models.named(&self.selected).any(|model| model.sources.contains_key(name));
         self.models.iter().filter(move |model| self.selected.contains(model.name.as_str()) || is_read(&model.name))
     }
 

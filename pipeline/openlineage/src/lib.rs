@@ -1,8 +1,12 @@
 //! Events of [`OpenLineage`](https://openlineage.io): what a run of a job has read and written, with facets that say more.
 
+mod backend;
+
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde_json::{Map, Value, json};
+
+pub use backend::{Backend, Outbox};
 
 /// The namespace of jobs and tables.
 const NAMESPACE: &str = "fms";
@@ -17,6 +21,17 @@ pub enum Kind {
     Complete,
     /// It could not do all that it should.
     Fail,
+}
+
+impl Kind {
+    /// Its name in events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "START",
+            Self::Complete => "COMPLETE",
+            Self::Fail => "FAIL",
+        }
+    }
 }
 
 /// A run of a job.
@@ -85,13 +100,8 @@ impl Run {
 
     /// An event, as a line of JSON. `facets` are those of the run.
     pub fn event(&self, kind: Kind, time: &str, inputs: &[Value], outputs: &[Value], facets: &Value) -> String {
-        let kind = match kind {
-            Kind::Start => "START",
-            Kind::Complete => "COMPLETE",
-            Kind::Fail => "FAIL",
-        };
         let event = json!({
-            "eventType": kind,
+            "eventType": kind.name(),
             "eventTime": time,
             "run": {"runId": self.id, "facets": facets},
             "job": {"namespace": NAMESPACE, "name": self.job},

@@ -146,26 +146,40 @@ pub(crate) type Digests = BTreeMap<(String, String, String, String), String>;
 ///
 /// The history cannot be read.
 pub(crate) async fn digests(lake: &Lake) -> anyhow::Result<Digests> {
-    let table = lake.table(TABLE).await?;
-    let mut digests = Digests::new();
-    if !table.is_some_and(|table| table.columns.iter().any(|column| column.name == "digest")) {
-        return Ok(digests);
-    }
     let sql = format!(
         "select table_name, check_name, from_day, to_day, digest from {TABLE} where digest is not null order by ran_at"
     );
+    let mut digests = Digests::new();
+    each(lake, "digest", sql, |[table, check, from, to, digest]| {
+        digests.insert((table, check, from, to), digest);
+        Ok(())
+    })
+    .await?;
+    Ok(digests)
+}
+
+/// Gives each row of a query of the history, whose columns are read as texts, in the order of the query. There is none
+/// if the history has no such column yet, because no verdict had a value there.
+async fn each<const N: usize>(
+    lake: &Lake,
+    column: &str,
+    sql: String,
+    mut take: impl FnMut([String; N]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let has_column = |table: &Definition| table.columns.iter().any(|one| one.name == column);
+    if !lake.table(TABLE).await?.as_ref().is_some_and(has_column) {
+        return Ok(());
+    }
     let read = async {
         let planned = Planned::new(lake, &Query { sql, ..Query::default() }).await?;
         let mut rows = planned.start()?;
         while let Some(batch) = rows.try_next().await? {
-            let texts = (0..5).map(|at| cast(batch.column(at), &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
+            let texts = (0..N).map(|at| cast(batch.column(at), &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
             for row in 0..batch.num_rows() {
-                let [table, check, from, to, digest] =
-                    [0, 1, 2, 3, 4].map(|at: usize| texts[at].as_string::<i32>().value(row).to_owned());
-                digests.insert((table, check, from, to), digest);
+                take(std::array::from_fn(|at| texts[at].as_string::<i32>().value(row).to_owned()))?;
             }
         }
-        anyhow::Ok(digests)
+        anyhow::Ok(())
     };
     read.await.with_context(|| format!("cannot read the table {TABLE}"))
 }
@@ -180,34 +194,23 @@ pub(crate) type OfDay = (String, Date, Version);
 ///
 /// The history cannot be read.
 pub(crate) async fn checked(lake: &Lake) -> anyhow::Result<BTreeSet<OfDay>> {
-    let table = lake.table(TABLE).await?;
-    let has_versions = |table: &Definition| table.columns.iter().any(|column| column.name == "version");
-    if !table.as_ref().is_some_and(has_versions) {
-        return Ok(BTreeSet::new());
-    }
     let sql = format!(
-        "select table_name, from_day, version, bool_or(outcome = 'error') as is_unknown from {TABLE} \
-         where from_day = to_day and version is not null group by table_name, from_day, version, ran_at order by ran_at"
+        "select table_name, from_day, version, \
+         case when bool_or(outcome = 'error') then 'no' else 'yes' end as is_known from {TABLE} \
+         where from_day = to_day and version is not null \
+         group by table_name, from_day, version, ran_at order by ran_at"
     );
-    let read = async {
-        let planned = Planned::new(lake, &Query { sql, ..Query::default() }).await?;
-        let mut rows = planned.start()?;
-        let mut checked = BTreeSet::new();
-        while let Some(batch) = rows.try_next().await? {
-            let texts = (0..3).map(|at| cast(batch.column(at), &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
-            let [tables, days, versions] = [0, 1, 2].map(|at| texts[at].as_string::<i32>());
-            let unknown = batch.column(3).as_boolean();
-            for row in 0..batch.num_rows() {
-                let (table, day) = (tables.value(row).to_owned(), days.value(row).parse()?);
-                let of_day = (table, day, Version::from(versions.value(row)));
-                if unknown.value(row) {
-                    checked.remove(&of_day);
-                } else {
-                    checked.insert(of_day);
-                }
-            }
+    let mut checked = BTreeSet::new();
+    each(lake, "version", sql, |[table, day, version, is_known]| {
+        let of_day =
+            (table, day.parse().with_context(|| format!("`{day}` is no day"))?, Version::from(version.as_str()));
+        if is_known == "yes" {
+            checked.insert(of_day);
+        } else {
+            checked.remove(&of_day);
         }
-        anyhow::Ok(checked)
-    };
-    read.await.with_context(|| format!("cannot read the table {TABLE}"))
+        Ok(())
+    })
+    .await?;
+    Ok(checked)
 }

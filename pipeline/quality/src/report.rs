@@ -33,6 +33,11 @@ pub(crate) enum Format {
     Html,
 }
 
+/// What is told of these verdicts to a backend of `OpenLineage`.
+pub(crate) fn event(verdicts: &[Verdict]) -> String {
+    openlineage::report(verdicts)
+}
+
 /// The report of these verdicts.
 pub(crate) fn report(verdicts: &[Verdict], format: Format) -> io::Result<String> {
     Ok(match format {

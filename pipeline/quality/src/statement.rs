@@ -17,6 +17,9 @@ use crate::volume::{self, FIRES};
 /// The partition key of days.
 pub(crate) const DAY: &str = "ymd";
 
+/// Is true of each row, and names the column with its file, which rows have in queries that name it.
+const HAS_FILE: &str = "\"$path\" is not null";
+
 /// The days that are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Days {
@@ -84,8 +87,8 @@ pub(crate) fn statements(suite: &Suite, chosen: &[usize], place: &Place<'_>) -> 
     let shared = shared.into_iter().map(|(scope, Statement { sql: columns, checks })| {
         let checked: Vec<(usize, &Check)> = checks.iter().map(|&index| (index, &suite.checks[index])).collect();
         let source = match scope {
-            Scope::Row(list) => source(&suite.table, list, place),
-            Scope::Series => marked(suite, &checked, place),
+            Scope::Row(list) => source(&rows(&suite.table, place), list),
+            Scope::Series => marked(suite, &checked, &rows(&suite.table, place), place),
         };
         Statement { sql: format!("select {columns}\nfrom {source}"), checks }
     });
@@ -154,16 +157,19 @@ fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Coun
     }
 }
 
-/// The query of a check's bad rows, which a person can give to `fms query`. None if it has no rows to show.
+/// The query of a check's bad rows, which a person can give to `fms query`. Rows of the table have their file in
+/// `$path`.
+/// None if it has no rows to show.
 pub(crate) fn bad_rows(suite: &Suite, check: &Check, place: &Place<'_>) -> Option<String> {
     let only = only(suite, check, place);
+    let rows = rows_with(Some(HAS_FILE), &suite.table, place);
     match (&check.kind, condition::of(&check.kind, &only, &series(suite))) {
         (_, Some((Scope::Row(list), bad))) => {
-            Some(format!("select * from {} where {only} and ({bad})", source(&suite.table, list, place)))
+            Some(format!("select * from {} where {only} and ({bad})", source(&rows, list)))
         }
         (_, Some((Scope::Series, _))) => Some(format!(
             "select * exclude (quality_only_0, quality_bad_0) from {} where quality_bad_0",
-            marked(suite, &[(0, check)], place)
+            marked(suite, &[(0, check)], &rows, place)
         )),
         (Kind::Volume(volume), _) => {
             let hours = volume::hours(&suite.table, volume, &only, place);
@@ -204,21 +210,29 @@ fn only(suite: &Suite, check: &Check, place: &Place<'_>) -> String {
     if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
 }
 
-/// The rows of a table on the days that are looked at, or the elements of their lists.
-fn source(table: &str, list: Option<String>, place: &Place<'_>) -> String {
+/// Rows, or the elements of their lists.
+fn source(rows: &str, list: Option<String>) -> String {
     let element = list.map_or_else(String::new, |list| format!(", unnest({list}) as {ELEMENT}"));
-    format!("(select *{element} from {})", rows(table, place))
+    format!("(select *{element} from {rows})")
 }
 
+/// The rows of a table on the days that are looked at.
 fn rows(table: &str, place: &Place<'_>) -> String {
+    rows_with(None, table, place)
+}
+
+/// The same of those for which a condition is true.
+fn rows_with(condition: Option<&str>, table: &str, place: &Place<'_>) -> String {
     let Days { from, to, .. } = place.days;
     let is_by_day = place.tables.get(table).is_some_and(|columns| columns.iter().any(|column| column == DAY));
-    let days = if is_by_day { format!(" where {DAY} between '{from}' and '{to}'") } else { String::new() };
-    format!("{}{days}", identifier(table))
+    let days = is_by_day.then(|| format!("{DAY} between '{from}' and '{to}'"));
+    let conditions: Vec<String> = condition.map(str::to_owned).into_iter().chain(days).collect();
+    let all = if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
+    format!("{}{all}", identifier(table))
 }
 
 /// The rows with the row before each in its series, and whether they are looked at and bad.
-fn marked(suite: &Suite, checks: &[(usize, &Check)], place: &Place<'_>) -> String {
+fn marked(suite: &Suite, checks: &[(usize, &Check)], rows: &str, place: &Place<'_>) -> String {
     let series = series(suite);
     let window = &series.window;
     let bad: Vec<(String, String)> = checks
@@ -257,10 +271,7 @@ fn marked(suite: &Suite, checks: &[(usize, &Check)], place: &Place<'_>) -> Strin
             ", ({only}) as quality_only_{index}, coalesce(({only}) and ({bad}), false) as quality_bad_{index}"
         );
     }
-    format!(
-        "(select *{marks} from (select {previous} from (select *, {seconds}{lagged} from {})))",
-        rows(&suite.table, place)
-    )
+    format!("(select *{marks} from (select {previous} from (select *, {seconds}{lagged} from {rows})))")
 }
 
 fn series(suite: &Suite) -> Series {
@@ -273,7 +284,7 @@ fn series(suite: &Suite) -> Series {
 fn groups(suite: &Suite, check: &Check, place: &Place<'_>) -> String {
     let Kind::Unique(columns) = &check.kind else { return String::new() };
     let only = only(suite, check, place);
-    let source = source(&suite.table, columns.columns.first().and_then(Path::list), place);
+    let source = source(&rows(&suite.table, place), columns.columns.first().and_then(Path::list));
     let columns: Vec<String> = columns.columns.iter().map(Path::sql).collect();
     let given: String = columns.iter().fold(String::new(), |given, column| format!("{given} and {column} is not null"));
     let columns = columns.join(", ");
@@ -284,7 +295,7 @@ fn groups(suite: &Suite, check: &Check, place: &Place<'_>) -> String {
 fn values(suite: &Suite, check: &Check, place: &Place<'_>) -> String {
     let Kind::InTable(InTable { column, table, to }) = &check.kind else { return String::new() };
     let distinct = |path: &Path, table: &str, only: &str| {
-        let source = source(table, path.list(), place);
+        let source = source(&rows(table, place), path.list());
         format!("select distinct {0} as value from {source} where {only} and {0} is not null", path.sql())
     };
     let (given, found) = (distinct(column, &suite.table, &only(suite, check, place)), distinct(to, table, "true"));

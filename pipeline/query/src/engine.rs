@@ -77,7 +77,7 @@ impl Engine {
             PartitionedFile::new_from_meta(meta).with_partition_values(values)
         };
         Arc::new(Pinned {
-            schema: schema::of(definition),
+            schema: schema::of(definition, false),
             files: files.into_iter().map(file).collect(),
             store: Arc::clone(&self.store),
             url: self.url.clone(),

@@ -30,6 +30,10 @@ impl Lake {
 
 #[async_trait]
 impl Source for Catalog {
+    fn scheme(&self) -> &'static str {
+        "s3://"
+    }
+
     async fn names(&self) -> anyhow::Result<Vec<String>> {
         let tables = self.glue.tables(&self.database).await;
         let tables = tables.map_err(|error| self.failed("list the tables", &error))?;

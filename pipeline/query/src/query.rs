@@ -16,6 +16,7 @@ use datafusion::sql::parser::Statement;
 use crate::engine;
 use crate::meter::Meter;
 use crate::problem::{self, Problem};
+use crate::schema;
 use crate::size::Size;
 use crate::source::Lake;
 use crate::summary::Summary;
@@ -86,6 +87,7 @@ impl Planned {
 /// Gives the engine the tables that a statement names.
 async fn load(lake: &Lake, context: &SessionContext, statement: &Statement, meter: &Arc<Meter>) -> Result<(), Problem> {
     let (store, url) = engine::mount(lake, context, meter)?;
+    let has_file = statement.to_string().contains(&format!("\"{}\"", schema::FILE));
     let references = context.state().resolve_table_references(statement).map_err(|error| problem::of(&error))?;
     for reference in references {
         let is_ours = reference.schema().is_none_or(|schema| schema == lake.database) && reference.catalog().is_none();
@@ -95,7 +97,8 @@ async fn load(lake: &Lake, context: &SessionContext, statement: &Statement, mete
             return Err(problem::no_table(statement, &reference, &lake.database, names));
         };
         let source = Arc::clone(&lake.source);
-        let table = LakeTable::new(definition, source, Arc::clone(&store), url.clone(), lake.time.clone());
+        let (store, url, time) = (Arc::clone(&store), url.clone(), lake.time.clone());
+        let table = LakeTable::new(definition, source, store, url, time, has_file);
         let name = TableReference::full("lake", lake.database.as_str(), reference.table());
         context.register_table(name, Arc::new(table)).map_err(|error| problem::of(&error))?;
     }

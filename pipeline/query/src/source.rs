@@ -42,6 +42,12 @@ pub(crate) trait Source: Debug + Send + Sync {
     /// A table; `None` if there is none of this name.
     async fn table(&self, name: &str) -> anyhow::Result<Option<Definition>>;
 
+    /// What stands before the path of a file, for people to find it: `s3://` in S3. In a folder, paths are relative to
+    /// it.
+    fn scheme(&self) -> &'static str {
+        ""
+    }
+
     /// The partitions of a table. The expression, in the words of Glue, chooses some of them; a source may give more.
     async fn partitions(&self, table: &Definition, expression: Option<&str>) -> anyhow::Result<Vec<Partition>>;
 }

@@ -44,6 +44,8 @@ const FOOTER: usize = 64 << 10;
 pub(crate) struct LakeTable {
     definition: Definition,
     schema: TableSchema,
+    /// Whether rows have the column with their file.
+    has_file: bool,
     source: Arc<dyn Source>,
     store: Arc<Metered>,
     /// Where the engine finds the store.
@@ -58,9 +60,10 @@ impl LakeTable {
         store: Arc<Metered>,
         url: ObjectStoreUrl,
         time: EventTime,
+        has_file: bool,
     ) -> Self {
-        let schema = schema::of(&definition);
-        Self { definition, schema, source, store, url, time }
+        let schema = schema::of(&definition, has_file);
+        Self { definition, schema, has_file, source, store, url, time }
     }
 
     fn keys(&self) -> Vec<&str> {
@@ -93,7 +96,11 @@ impl LakeTable {
         let listed = stream::iter(partitions).map(|partition| async move {
             let files: Vec<ObjectMeta> = self.store.list(Some(&partition.folder)).try_collect().await?;
             let values: Vec<ScalarValue> = partition.values.iter().map(|value| value.as_str().into()).collect();
-            let file = |meta| PartitionedFile::new_from_meta(meta).with_partition_values(values.clone());
+            let file = |meta: ObjectMeta| {
+                let path = self.has_file.then(|| format!("{}{}", self.source.scheme(), meta.location).into());
+                let values = values.iter().cloned().chain(path).collect();
+                PartitionedFile::new_from_meta(meta).with_partition_values(values)
+            };
             Ok::<Vec<_>, DataFusionError>(files.into_iter().filter(is_data).map(file).collect())
         });
         let files: Vec<_> = listed.buffered(LISTS).try_collect().await?;

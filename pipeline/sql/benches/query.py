@@ -152,7 +152,8 @@ def main():
         print(said)
 
 
-if sys.argv[1:2] == ["--as-duckdb"]:
-    by_duckdb(*sys.argv[2:])
-elif __name__ == "__main__":
-    main()
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--as-duckdb"]:
+        by_duckdb(*sys.argv[2:])
+    else:
+        main()

@@ -113,7 +113,7 @@ pub(super) struct Told {
     #[command(flatten)]
     pub build: Build,
     /// Add events of `OpenLineage` to this file, one on each line: what each model reads and writes, down to columns, when
-    /// its build begins and what has become of it.
+    /// its build begins and what has become of it. They are also sent to the backend that `OPENLINEAGE_URL` names.
     #[arg(long, env = "FMS_MART_OPENLINEAGE", value_name = "FILE")]
     pub openlineage: Option<PathBuf>,
 }

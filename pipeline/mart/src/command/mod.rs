@@ -141,10 +141,14 @@ fn work<'w>(
 }
 
 async fn apply(told: &Told, handle: &Handle, scope: Scope) -> anyhow::Result<Outcome> {
-    let events = told.openlineage.as_deref().map(Events::open).transpose()?;
+    let events = Events::open(told.openlineage.as_deref())?;
     let (models, lake, catalog) = opened(&told.build, handle).await?;
     let work = Work { events, ..work(&told.build, &models, &lake, &*catalog, scope)? };
-    let Sum { built, unchanged, kept, held, failed, skipped } = work.apply(&|line| print(&format!("{line}\n"))).await?;
+    let done = work.apply(&|line| print(&format!("{line}\n"))).await;
+    if let Some(events) = work.events {
+        events.finish().await;
+    }
+    let Sum { built, unchanged, kept, held, failed, skipped } = done?;
     print(&format!(
         "{built} partitions built, of which {unchanged} are as before; {kept} were as they should be; {held} held back; \
          {failed} failed; {skipped} skipped\n"
@@ -158,8 +162,8 @@ async fn show(arguments: &arguments::Lineage) -> anyhow::Result<Outcome> {
     let selected = arguments.choice.selected(&models)?;
     let text = match arguments.format {
         Shown::Tables => lineage::tables(&models, &selected),
-        Shown::Columns => lineage::columns(&models, &lineage::lineage(&models, &selected).await?),
-        Shown::Html => lineage::html(&models, &lineage::lineage(&models, &selected).await?),
+        Shown::Columns => lineage::columns(&lineage::lineage(&models, &selected).await?),
+        Shown::Html => lineage::html(&lineage::lineage(&models, &selected).await?),
     };
     print(&text);
     Ok(Outcome::Done)
@@ -172,7 +176,7 @@ fn statements(sql: &arguments::Sql) -> anyhow::Result<Outcome> {
     let generation = sql.now.unwrap_or_else(Timestamp::now).strftime("%Y%m%dT%H%M%SZ").to_string();
     let (database, mart, days) = (&sql.database, &sql.mart, (sql.from, sql.to));
     let target = Target { engine: sql.engine, database, mart, days, generation: &generation };
-    for model in models.iter().filter(|model| selected.contains(model.name.as_str())) {
+    for model in models.named(&selected) {
         print(&target.statements(model)?);
     }
     Ok(Outcome::Done)
@@ -197,7 +201,7 @@ async fn test(choice: &Choice) -> anyhow::Result<Outcome> {
     let models = choice.models()?;
     let selected = choice.selected(&models)?;
     let (mut good, mut bad) = (0, 0);
-    for model in models.iter().filter(|model| selected.contains(model.name.as_str())) {
+    for model in models.named(&selected) {
         match examples(model).await {
             Ok(mismatches) => {
                 good += model.examples.len() - mismatches.len();
@@ -262,7 +266,7 @@ async fn remove(expire: &Expire, handle: &Handle) -> anyhow::Result<Outcome> {
     let selected = expire.choice.selected(&models)?;
     let (_, catalog) = open(&expire.place, handle).await?;
     let now = Timestamp::now();
-    for model in models.iter().filter(|model| selected.contains(model.name.as_str())) {
+    for model in models.named(&selected) {
         let removed = catalog.expire(model, expire.grace, now).await?;
         if removed > 0 {
             print(&format!("{}: {removed} files removed\n", model.name));

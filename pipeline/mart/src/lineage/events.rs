@@ -1,19 +1,23 @@
-//! Events of `OpenLineage` in a file, a line each: that a model's build has begun, and what has become of it.
+//! Events of `OpenLineage`: that a model's build has begun, and what has become of it. They are the lines of a file,
+//! and are sent to a backend.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use fms_openlineage::{Facet, Kind, Run, dataset, field, run_id};
+use fms_openlineage::{Backend, Facet, Kind, Outbox, Run, dataset, field, run_id};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{How, of_model};
 use crate::model::{DAY, Model};
 
-/// A file that gets events.
-pub(crate) struct Events(File);
+/// Who gets events.
+pub(crate) struct Events {
+    file: Option<File>,
+    outbox: Option<Outbox>,
+}
 
 /// A build that has begun.
 pub(crate) struct Begun {
@@ -32,11 +36,23 @@ pub(crate) struct Built {
 }
 
 impl Events {
-    /// Adds to a file, which is created if it is not there.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.with_context(|| format!("--openlineage {}: it cannot be written", path.display()))?;
-        Ok(Self(file))
+    /// Adds to a file, which is created if it is not there, and sends to the backend that the environment names. `None`
+    /// if there is neither.
+    pub fn open(path: Option<&Path>) -> anyhow::Result<Option<Self>> {
+        let open = |path: &Path| {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            file.with_context(|| format!("--openlineage {}: it cannot be written", path.display()))
+        };
+        let file = path.map(open).transpose()?;
+        let outbox = Backend::of_environment()?.map(Outbox::start);
+        Ok((file.is_some() || outbox.is_some()).then_some(Self { file, outbox }))
+    }
+
+    /// Waits for the backend, for a while.
+    pub async fn finish(self) {
+        if let Some(outbox) = self.outbox {
+            outbox.finish().await;
+        }
     }
 
     /// Tells that the build of a model begins.
@@ -72,8 +88,12 @@ impl Events {
 
     fn tell(&self, begun: &Begun, kind: Kind, now: Timestamp, output: &Value, facets: &Value) -> anyhow::Result<()> {
         let event = begun.run.event(kind, &now.to_string(), &begun.inputs, std::slice::from_ref(output), facets);
+        if let Some(outbox) = &self.outbox {
+            outbox.send(format!("{} of {}", kind.name(), begun.run.job), event.clone());
+        }
+        let Some(mut file) = self.file.as_ref() else { return Ok(()) };
         // One call, so that events of two programs do not mix.
-        (&self.0).write_all(event.as_bytes()).context("an event of OpenLineage cannot be written")
+        file.write_all(event.as_bytes()).context("an event of OpenLineage cannot be written")
     }
 }
 

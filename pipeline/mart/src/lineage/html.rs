@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::text::said;
 use super::{How, Lineage, Origin};
-use crate::model::{DAY, Model, Models};
+use crate::model::{DAY, Model};
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; font: 16px/1.4 system-ui, sans-serif }
@@ -21,29 +21,27 @@ tr:target { background: #fd06 }
 type Tables<'m> = BTreeMap<&'m str, BTreeMap<&'m str, (String, &'m str)>>;
 
 /// The page of these models and of the tables that they read.
-pub(crate) fn html(models: &Models, lineage: &BTreeMap<&str, Lineage>) -> String {
+pub(crate) fn html(lineage: &[(&Model, Lineage)]) -> String {
     // Who is made of a column.
     let mut used: BTreeMap<&Origin, Vec<(Origin, How)>> = BTreeMap::new();
     for (model, lineage) in lineage {
         for (column, origins) in &lineage.columns {
             for (origin, how) in origins {
-                let made = Origin { table: (*model).to_owned(), column: column.clone() };
+                let made = Origin { table: model.name.clone(), column: column.clone() };
                 used.entry(origin).or_default().push((made, *how));
             }
         }
     }
-    let selected: Vec<&Model> = models.iter().filter(|model| lineage.contains_key(model.name.as_str())).collect();
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>Lineage of the mart</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<h1>Lineage of the mart</h1>\n<p>"
     );
-    for model in &selected {
+    for (model, _) in lineage {
         let _ = write!(out, "<a href=\"#{0}\">{0}</a> ", model.name);
     }
     out.push_str("</p>\n");
-    for model in &selected {
-        let Some(Lineage { columns, deciding }) = lineage.get(model.name.as_str()) else { continue };
+    for (model, Lineage { columns, deciding }) in lineage {
         let _ = writeln!(out, "<h2 id=\"{}\">{}</h2>\n<p>{}</p>", model.name, model.name, escaped(&model.description));
         out.push_str("<table>\n<tr><th>column</th><th>made of</th><th>used by</th></tr>\n");
         for (column, origins) in columns {
@@ -57,9 +55,9 @@ pub(crate) fn html(models: &Models, lineage: &BTreeMap<&str, Lineage>) -> String
         let _ = writeln!(out, "</table>\n<p>Decided by: {deciding}</p>");
     }
     let mut lake: Tables = BTreeMap::new();
-    for (source, reads) in
-        selected.iter().flat_map(|model| &model.sources).filter(|(name, _)| !lineage.contains_key(name.as_str()))
-    {
+    let is_shown = |name: &str| lineage.iter().any(|(model, _)| model.name == name);
+    let sources = lineage.iter().flat_map(|(model, _)| &model.sources);
+    for (source, reads) in sources.filter(|(name, _)| !is_shown(name.as_str())) {
         let columns = lake.entry(source).or_default();
         let keys: &[&str] = crate::query::keys(reads);
         columns.extend(

@@ -51,12 +51,15 @@ pub(crate) struct Lineage {
     pub deciding: BTreeSet<Origin>,
 }
 
-/// The lineage of the columns of models, by their names.
-pub(crate) async fn lineage<'m>(models: &'m Models, of: &BTreeSet<&str>) -> anyhow::Result<BTreeMap<&'m str, Lineage>> {
-    let mut found = BTreeMap::new();
-    for model in models.iter().filter(|model| of.contains(model.name.as_str())) {
+/// The lineage of the columns of these models, in the order in which they are built.
+pub(crate) async fn lineage<'m>(
+    models: &'m Models,
+    of: &'m BTreeSet<&str>,
+) -> anyhow::Result<Vec<(&'m Model, Lineage)>> {
+    let mut found = Vec::new();
+    for model in models.named(of) {
         let lineage = of_model(model).await.with_context(|| format!("{}.sql", model.name))?;
-        found.insert(model.name.as_str(), lineage);
+        found.push((model, lineage));
     }
     Ok(found)
 }

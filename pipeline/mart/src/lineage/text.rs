@@ -1,15 +1,15 @@
 //! Lineage as a text.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{How, Lineage, Origin};
-use crate::model::Models;
+use crate::model::{Model, Models};
 
 /// The selected models, in the order in which they are built, each with what it reads and who reads it.
 pub(crate) fn tables(models: &Models, selected: &BTreeSet<&str>) -> String {
     let mut text = String::new();
-    for model in models.iter().filter(|model| selected.contains(model.name.as_str())) {
+    for model in models.named(selected) {
         let _ = writeln!(text, "{}: {}", model.name, model.grain);
         for (source, reads) in &model.sources {
             let kind = if reads.is_model { "" } else { " (lake)" };
@@ -24,10 +24,9 @@ pub(crate) fn tables(models: &Models, selected: &BTreeSet<&str>) -> String {
 }
 
 /// The columns of models, each with those that it is made of.
-pub(crate) fn columns(models: &Models, lineage: &BTreeMap<&str, Lineage>) -> String {
+pub(crate) fn columns(lineage: &[(&Model, Lineage)]) -> String {
     let mut text = String::new();
-    for model in models.iter() {
-        let Some(Lineage { columns, deciding }) = lineage.get(model.name.as_str()) else { continue };
+    for (model, Lineage { columns, deciding }) in lineage {
         let _ = writeln!(text, "{}: {}", model.name, model.grain);
         for (column, origins) in columns {
             let origins: Vec<String> = origins.iter().map(|(origin, how)| name(origin) + said(*how)).collect();

@@ -119,6 +119,11 @@ impl Models {
         self.models.iter()
     }
 
+    /// The models of these names, each one after those that it reads.
+    pub fn named<'m>(&'m self, names: &'m BTreeSet<&str>) -> impl Iterator<Item = &'m Model> {
+        self.iter().filter(|model| names.contains(model.name.as_str()))
+    }
+
     /// The model of this name.
     pub fn get(&self, name: &str) -> Option<&Model> {
         self.models.iter().find(|model| model.name == name)

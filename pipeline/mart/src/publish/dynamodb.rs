@@ -25,6 +25,7 @@ use super::cells::rows;
 use super::item::{Item, Key, SORT, item, key, partition_type};
 use super::{NOTES, Part, Target, Unreachable};
 use crate::model::Model;
+use crate::query::column;
 
 /// The keys of the table of notes: which table, and which of its partitions or manifests.
 const TABLE: &str = "table_name";
@@ -269,11 +270,10 @@ impl Target for DynamoDb {
         let content = before.iter().find_map(|item| text(item, CONTENT)).map(str::to_owned);
 
         let mut keys = Vec::new();
-        let mut batches = part.rows.clone().execute_stream().await?;
+        let columns: Vec<_> = model.keys.iter().map(|key| column(key)).collect();
+        let mut batches = part.rows.clone().select(columns)?.execute_stream().await?;
         while let Some(batch) = batches.try_next().await? {
-            for row in rows(&batch)? {
-                keys.push(key(model, part.date, &row)?);
-            }
+            keys.extend(rows(&batch)?.map(|values| key(part.date, &values)));
         }
         self.write(&notes, Self::manifest(model, part, &keys)?).await?;
 

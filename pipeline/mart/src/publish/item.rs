@@ -46,18 +46,25 @@ pub(super) fn partition_type(model: &Model) -> ScalarAttributeType {
     }
 }
 
-/// The key of a row.
-pub(super) fn key(model: &Model, day: Date, row: &[Cell]) -> anyhow::Result<Key> {
+/// The key of a row that has these values of the model's keys, in their order. A model has at least one key.
+pub(super) fn key<'c>(day: Date, keys: impl IntoIterator<Item = &'c Cell>) -> Key {
+    let mut keys = keys.into_iter();
+    let partition = keys.next().map(text).unwrap_or_default();
+    let mut sort = day.to_string();
+    for key in keys {
+        sort.push(BETWEEN);
+        sort.push_str(&part(key));
+    }
+    Key(partition, sort)
+}
+
+/// The values of the model's keys in a row of its columns.
+fn keys<'c>(model: &Model, row: &'c [Cell]) -> anyhow::Result<Vec<&'c Cell>> {
     let of = |key: &String| {
         let at = model.columns.iter().position(|column| column.field.name == *key);
         at.and_then(|at| row.get(at)).with_context(|| format!("the row has no `{key}`"))
     };
-    let mut sort = day.to_string();
-    for key in &model.keys[1..] {
-        sort.push(BETWEEN);
-        sort.push_str(&part(of(key)?));
-    }
-    Ok(Key(text(of(&model.keys[0])?), sort))
+    model.keys.iter().map(of).collect()
 }
 
 /// A value as a text.
@@ -93,7 +100,7 @@ pub(super) fn item(model: &Model, day: Date, row: &[Cell]) -> anyhow::Result<Ite
             item.insert(name.clone(), value);
         }
     }
-    item.extend(key(model, day, row)?.item(model));
+    item.extend(key(day, keys(model, row)?).item(model));
     Ok(item)
 }
 
@@ -189,7 +196,7 @@ mod tests {
         ) {
             let models = model("[\"id\", \"code\", \"kind\"]");
             let (model, day) = (models.get("way").expect("a model"), "2023-01-01".parse().expect("a day"));
-            let key = |code: &str, kind: &str| key(model, day, &row(code, kind, 1)).expect("a key");
+            let key = |code: &str, kind: &str| key(day, keys(model, &row(code, kind, 1)).expect("the keys"));
             prop_assert_eq!(key(&a, &b) == key(&c, &d), (a, b) == (c, d));
         }
     }

@@ -90,7 +90,7 @@ impl Publish<'_> {
         let to = To::parse(connection)?;
         let mut target = to.open(connection).await.with_context(|| format!("cannot connect to {to}"))?;
         let mut sum = Published::default();
-        for model in self.models.iter().filter(|model| self.selected.contains(model.name.as_str())) {
+        for model in self.models.named(&self.selected) {
             let name = &model.name;
             let built = self.catalog.built(model).await?;
             let source = Source::of_model(model, &built);

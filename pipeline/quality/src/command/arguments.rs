@@ -11,6 +11,7 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use tokio::runtime::Handle;
 
+use super::push::Group;
 use crate::check::Severity;
 use crate::history::Place;
 use crate::report::Format;
@@ -145,6 +146,10 @@ pub(super) struct RunChecks {
     /// Keep all bad rows of each check in a file of this folder, as JSON lines. Columns that `mask` names are null there.
     #[arg(long, value_name = "FOLDER")]
     pub bad_rows: Option<PathBuf>,
+    /// Replace the metrics of this group of a Pushgateway by those of the verdicts, such as
+    /// `http://pushgateway:9091/metrics/job/fms-quality`. If it does not take them, the log says so.
+    #[arg(long, env = "FMS_QUALITY_PUSH_TO", value_name = "URL", value_parser = Group::parse)]
+    pub push_to: Option<Group>,
     /// Add the verdicts to the table `quality_results` of this lake: a folder, or `s3://bucket/prefix` with
     /// --database.
     #[arg(long, env = "FMS_QUALITY_HISTORY", value_name = "PLACE")]

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod files;
+mod push;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser as _;
+use fms_openlineage::{Backend, Outbox};
 use fms_query::Lake;
 use fms_query::program::{say, start_log, stopped};
 use fms_simulator::Expectation;
@@ -20,7 +22,7 @@ use crate::check::Suite;
 use crate::history::{self, Digests, History};
 use crate::judge::{self, Judged, Judgement};
 use crate::kind::Kind;
-use crate::report::{Format, report};
+use crate::report::{Format, event, report};
 use crate::run;
 use crate::statement::Days;
 use crate::verdict::{Outcome, Verdict};
@@ -28,6 +30,7 @@ use crate::version::Version;
 use crate::{import, profile};
 
 use self::arguments::{Arguments, Choice, Command, FailOn, Import, Judge, Profile, RunChecks, Tool};
+use self::push::Group;
 
 /// Exit status: a check failed.
 const FAILED: u8 = 1;
@@ -95,6 +98,7 @@ fn has_stable((suite, chosen): &(Suite, Vec<usize>)) -> bool {
 
 fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     let suites = chosen(&arguments.choice)?;
+    let backend = Backend::of_environment()?;
     let runtime = runtime()?;
     let now = arguments.rows.now();
     let days = arguments.rows.days(now)?;
@@ -127,6 +131,9 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     };
     let verdicts = until_stopped(runtime, work)?;
     write(arguments, &verdicts)?;
+    if !verdicts.is_empty() {
+        tell(backend, arguments.push_to.as_ref(), &verdicts)?;
+    }
     let least = if arguments.fail_on == FailOn::Warn { Outcome::Warn } else { Outcome::Fail };
     let is_failed = |verdict: &Verdict| {
         (least..Outcome::Error).contains(&verdict.outcome) && verdict.severity >= arguments.severity
@@ -138,6 +145,23 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Sends the verdicts to a backend of `OpenLineage` and to a Pushgateway. That one does not take them is no failure of
+/// a check, and is in the log.
+fn tell(backend: Option<Backend>, group: Option<&Group>, verdicts: &[Verdict]) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        if let Some(outbox) = backend.map(Outbox::start) {
+            outbox.send("COMPLETE of quality".to_owned(), event(verdicts));
+            outbox.finish().await;
+        }
+        if let Some(group) = group
+            && let Err(error) = group.replace(verdicts).await
+        {
+            tracing::warn!("{error:#}");
+        }
+    });
+    Ok(())
 }
 
 /// What is to be checked: each suite on all days, or, if only changes are asked for, on each day that has changed.

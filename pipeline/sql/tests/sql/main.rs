@@ -2,6 +2,7 @@
 //! holds all of these tests, because linking the query engine takes longer than most of them.
 
 mod alerts;
+mod backend;
 mod common;
 mod crash;
 mod mart;

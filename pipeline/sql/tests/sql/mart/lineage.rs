@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::harness::{MODELS, WAY, convert, four_days, mart, small_models, status};
+use crate::backend::{Backend, Received, down};
 use crate::common::{program, run};
 
 fn lineage(models: &str, format: &str) -> String {
@@ -116,6 +117,67 @@ fn a_build_tells_what_it_reads_and_writes() {
     let message = all[5]["run"]["facets"]["errorMessage"]["message"].as_str().expect("a text");
     assert!(message.starts_with("way 2023-01-04: the rows do not pass the checks"), "{message}");
     read_by_its_own_library(&events);
+}
+
+/// Builds a new lake, and gives what it was told on standard error.
+fn build_for(variables: &[(&str, &str)]) -> String {
+    let (lake, models) = (tempfile::tempdir().expect("a folder"), small_models());
+    convert(lake.path(), &[four_days()]);
+    let mut apply = program();
+    apply.args(["mart", "apply", "--lake"]).arg(lake.path()).arg("--models").arg(models.path());
+    let ran = run(apply.envs(variables.iter().copied()));
+    assert_eq!(ran.status, Some(0), "{}", ran.error);
+    assert!(ran.output.contains("8 partitions built"), "{}", ran.output);
+    ran.error
+}
+
+/// A backend that is busy at first gets all events, in their order, by the variables of the clients of `OpenLineage`.
+#[test]
+fn a_backend_is_told_of_a_build() {
+    let backend = Backend::start(&[503, 429, 201]);
+    let said = build_for(&[
+        ("OPENLINEAGE_URL", &backend.url),
+        ("OPENLINEAGE_API_KEY", "hidden"),
+        ("OPENLINEAGE_ENDPOINT", "lineage/events"),
+    ]);
+    assert_eq!(said, "");
+    let received = backend.received();
+    let events: Vec<String> = received
+        .iter()
+        .map(|Received { body, .. }| serde_json::from_str::<Value>(body).expect("JSON"))
+        .map(|event| format!("{} {}", event["eventType"], event["job"]["name"]).replace('"', ""))
+        .collect();
+    assert_eq!(events, ["START mart.way", "COMPLETE mart.way", "START mart.total", "COMPLETE mart.total"]);
+    for Received { head, .. } in received {
+        assert!(head.starts_with("POST /lineage/events HTTP/1.1\r\n"), "{head}");
+        assert!(head.to_lowercase().contains("authorization: bearer hidden\r\n"), "{head}");
+    }
+}
+
+/// What a backend has not got is named, and the tables are built.
+#[test]
+fn a_backend_that_is_down_fails_no_build() {
+    let url = down();
+    let said = build_for(&[("OPENLINEAGE_URL", &url)]);
+    for event in ["START of mart.way", "COMPLETE of mart.way", "START of mart.total", "COMPLETE of mart.total"] {
+        let line = format!("OpenLineage: {url}/api/v1/lineage has not got the event `{event}`: it cannot be reached");
+        assert!(said.contains(&line), "{line}: {said}");
+    }
+    // What it refuses is not sent again.
+    let backend = Backend::start(&[400]);
+    let said = build_for(&[("OPENLINEAGE_URL", &backend.url)]);
+    assert!(said.contains("the event `START of mart.way`: it answers 400 Bad Request: no"), "{said}");
+    assert_eq!(backend.received().len(), 3);
+    assert_eq!(build_for(&[("OPENLINEAGE_URL", &down()), ("OPENLINEAGE_DISABLED", "true")]), "");
+}
+
+#[test]
+fn a_backend_that_is_none_is_named_before_anything_is_built() {
+    let lake = tempfile::tempdir().expect("a folder");
+    let mut apply = program();
+    let ran = run(apply.args(["mart", "apply", "--lake"]).arg(lake.path()).env("OPENLINEAGE_URL", "marquez"));
+    assert_eq!(ran.status, Some(2));
+    assert!(ran.error.contains("OPENLINEAGE_URL and OPENLINEAGE_ENDPOINT are no URL"), "{}", ran.error);
 }
 
 /// `OpenLineage` for Python reads the events, if `E2E_PYTHON` or `python3` has it.

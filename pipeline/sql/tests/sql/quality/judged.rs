@@ -61,11 +61,13 @@ fn the_checks_find_what_the_simulator_does_wrong_and_nothing_else() {
     ran.ok();
 }
 
-/// A program reads the same, and why a fault is not judged. A recall that is less than what is asked for is a failure.
+/// A program reads the same, and why a fault is not judged. A precision that is less than what is asked for is a
+/// failure.
 #[test]
 fn a_program_reads_what_the_checks_are_worth() {
     let expectation = expectation(12, 12);
-    let ran = judge(CHECKS.as_ref(), &expectation, &["--tag", "fault:missing-seconds", "--json", "--min-recall", "1"]);
+    let ran =
+        judge(CHECKS.as_ref(), &expectation, &["--tag", "fault:missing-seconds", "--json", "--min-precision", "1"]);
     assert_eq!(ran.status, Some(1), "{}", ran.error);
     let lines: Vec<Value> = ran.output.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines.len(), fms_simulator::FAULTS.len());
@@ -73,7 +75,7 @@ fn a_program_reads_what_the_checks_are_worth() {
         assert_eq!(line["checks"].as_array().is_some_and(Vec::is_empty), line["not_judged"].is_string(), "{line}");
     }
     let of = lines.iter().find(|line| line["fault"] == "missing-seconds").expect("a judgement");
-    assert!(of["recall"].as_f64().is_some_and(|recall| recall > 0.99 && recall < 1.0), "{of}");
+    assert!(of["precision"].as_f64().is_some_and(|precision| precision > 0.95 && precision < 1.0), "{of}");
 }
 
 #[test]

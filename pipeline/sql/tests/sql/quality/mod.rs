@@ -12,6 +12,7 @@ use std::path::Path;
 use insta::assert_snapshot;
 use serde_json::Value;
 
+use crate::backend::{Backend, Received, down};
 use crate::common::{Ran, lake, program, query as rows, run};
 
 const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/quality");
@@ -82,6 +83,11 @@ fn the_query_of_a_check_shows_its_bad_rows_and_masks_what_nobody_may_see() {
         assert!(kept.lines().count() > 0, "{verdict}");
         for row in kept.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")) {
             let table = verdict["table"].as_str();
+            let has_rows = ["holds", "range", "accepted", "not_null", "length", "pattern", "step", "jump", "stuck"];
+            if has_rows.contains(&verdict["kind"].as_str().expect("a kind")) {
+                let file = row["$path"].as_str().expect("a file");
+                assert!(lake.path().join(file).exists(), "{row}");
+            }
             if table == Some("vehicle_kinematic_report") {
                 assert!(row.get("latitude").is_none_or(Value::is_null), "{row}");
                 assert!(row["previous"].get("latitude").is_none_or(Value::is_null), "{row}");
@@ -190,6 +196,52 @@ fn a_run_writes_as_many_reports_as_it_is_asked_for() {
     }
     let ran = quality(lake.path(), &["--report", "pdf=a"]);
     assert!(ran.status == Some(2) && ran.error.contains("there is no format `pdf`"), "{}", ran.error);
+}
+
+/// A backend of `OpenLineage` has the verdicts. That it is down changes none of them.
+#[test]
+fn a_backend_is_told_of_verdicts() {
+    let lake = lake(&fleet::well());
+    let file = suite("  - {name: a, row_count: {min: 1}}\n");
+    let check = |url: &str| {
+        let mut command = program();
+        command.args(["quality", "run", "--now", "2023-01-02T02:00:00Z", "--lake"]).arg(lake.path());
+        run(command.arg(file.path()).env("OPENLINEAGE_URL", url))
+    };
+    let backend = Backend::start(&[]);
+    check(&backend.url).ok();
+    let received = backend.received();
+    let [Received { head, body }] = received.as_slice() else { panic!("{received:?}") };
+    let event: Value = serde_json::from_str(body).expect("JSON");
+    assert!(head.starts_with("POST /api/v1/lineage HTTP/1.1\r\n"), "{head}");
+    let assertions = &event["inputs"][0]["inputFacets"]["dataQualityAssertions"]["assertions"];
+    assert_eq!(assertions[0]["assertion"], "row_count: a");
+    let url = down();
+    let ran = check(&url);
+    assert_eq!(ran.status, Some(0), "{}", ran.error);
+    assert!(ran.error.contains(&format!("{url}/api/v1/lineage has not got the event `COMPLETE of quality`")));
+}
+
+/// Prometheus has the verdicts of a job that has ended from a Pushgateway. That it refuses them changes none of them.
+#[test]
+fn a_pushgateway_is_told_of_verdicts() {
+    let lake = lake(&fleet::well());
+    let file = suite("  - {name: a, row_count: {min: 1}}\n");
+    let push = |statuses: &[u16]| {
+        let backend = Backend::start(statuses);
+        let url = format!("{}/metrics/job/fms-quality", backend.url);
+        let ran = quality(lake.path(), &[file.path().to_str().expect("a path"), "--push-to", &url]);
+        assert_eq!(ran.status, Some(0), "{}", ran.error);
+        (ran.error, backend.received())
+    };
+    let (said, received) = push(&[]);
+    assert_eq!(said, "");
+    let [Received { head, body }] = received.as_slice() else { panic!("{received:?}") };
+    assert!(head.starts_with("PUT /metrics/job/fms-quality HTTP/1.1\r\n"), "{head}");
+    assert!(body.contains("fms_quality_outcome{table=\"vehicle_status_report\",check=\"a\""), "{body}");
+    let (said, received) = push(&[400]);
+    assert!(said.contains("the Pushgateway 127.0.0.1 does not take the verdicts: 400 Bad Request: no"), "{said}");
+    assert!(received.is_empty());
 }
 
 /// A signal ends a run with the status of one that could not run, and leaves no temporary file behind.

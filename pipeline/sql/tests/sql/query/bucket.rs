@@ -39,6 +39,30 @@ fn only_the_folders_of_the_partitions_that_are_asked_for_are_listed() {
 }
 
 #[test]
+fn a_query_that_names_the_file_of_a_row_has_it() {
+    let world = World::new();
+    world.convert(&fleet());
+    let of = "from vehicle_tire_report where ymd = '2023-01-01' and hour = '10'";
+    let (files, _) =
+        world.query(time(), &format!("select \"$path\" as file, count(*) as n {of} group by 1")).expect("files");
+    assert!(!files.is_empty());
+    let keys: Vec<String> = world.stack.objects("lake").expect("objects").into_iter().map(|(key, _)| key).collect();
+    for file in files {
+        let path = file["file"].as_str().expect("a text");
+        let key = path.strip_prefix("s3://lake/").expect("in the bucket");
+        assert!(keys.iter().any(|one| one == key), "{key}");
+        // It is a condition like any other.
+        let counted = format!("select count(*) as n from vehicle_tire_report where \"$path\" = '{path}'");
+        assert_eq!(world.query(time(), &counted).expect("a query").0, [json!({"n": file["n"]})]);
+    }
+    let (rows, _) = world.query(time(), &format!("select * {of} limit 1")).expect("a query");
+    assert!(rows[0].get("$path").is_none(), "{}", rows[0]);
+    let named = format!("select * {of} and \"$path\" is not null limit 1");
+    let (rows, _) = world.query(time(), &named).expect("a query");
+    assert!(rows[0]["$path"].is_string(), "{}", rows[0]);
+}
+
+#[test]
 fn a_partition_is_read_at_its_own_place() {
     let world = World::new();
     world.convert(&fleet());

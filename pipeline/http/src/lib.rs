@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::RETRY_AFTER;
@@ -13,32 +13,44 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-/// How long a request may take. A sender has the right to send for longer than that.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of an answer.
 const ANSWER: usize = 1 << 20;
 
 /// A client that trusts the certificates of the operating system.
-pub(crate) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub struct Http {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
+}
 
 /// An answer, whatever its status is.
-pub(crate) struct Answer {
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
     pub status: StatusCode,
     /// How long the service asks to wait.
     pub retry_after: Option<Duration>,
+    /// The body, in which bytes that are no UTF-8 are replaced.
     pub body: String,
 }
 
 /// Why there is no answer.
-pub(crate) enum Failure {
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
     /// Nothing was sent.
+    #[error("it cannot be reached: {0}")]
     NotSent(String),
     /// It may have arrived.
+    #[error("it did not answer: {0}")]
     Unknown(String),
 }
 
 impl Http {
-    pub fn new() -> anyhow::Result<Self> {
+    /// A client whose requests may take so long, with their answers.
+    ///
+    /// # Errors
+    ///
+    /// TLS cannot be set up.
+    pub fn new(timeout: Duration) -> anyhow::Result<Self> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -50,12 +62,17 @@ impl Http {
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         // Each request has a connection of its own: one that the server closes meanwhile would leave it open whether
         // the request has arrived.
-        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
+        Ok(Self { client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector), timeout })
     }
 
+    /// Sends a request, and waits for the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// There is no answer, or not in time.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
         let whole = async {
-            let answer = self.0.request(request).await.map_err(|error| {
+            let answer = self.client.request(request).await.map_err(|error| {
                 let text = causes(&error);
                 if error.is_connect() { Failure::NotSent(text) } else { Failure::Unknown(text) }
             })?;
@@ -66,8 +83,8 @@ impl Http {
             let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
             Ok(Answer { status, retry_after: seconds.map(Duration::from_secs), body })
         };
-        let late = |_| Err(Failure::Unknown(format!("no answer within {TIMEOUT:?}")));
-        tokio::time::timeout(TIMEOUT, whole).await.unwrap_or_else(late)
+        let late = |_| Err(Failure::Unknown(format!("no answer within {:?}", self.timeout)));
+        tokio::time::timeout(self.timeout, whole).await.unwrap_or_else(late)
     }
 }
 
@@ -80,10 +97,4 @@ fn causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     texts.join(": ")
-}
-
-/// A URL to which a secret may be sent.
-pub(crate) fn secure(url: &str) -> anyhow::Result<()> {
-    ensure!(crate::config::is_safe(url), "the URL of the webhook has to begin with https://");
-    Ok(())
 }
