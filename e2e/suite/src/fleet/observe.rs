@@ -139,8 +139,7 @@ mod tests {
     use super::*;
     use crate::fleet::apart;
 
-    /// At no value, the shares differ by more than this. The positions of real receivers have a noise that changes slowly,
-    /// and that of the fleet is drawn anew each second, so it is larger from second to second.
+    /// At no value, the shares differ by more than this.
     #[test]
     fn the_fleet_drives_as_the_recordings_do() {
         let recorded = quantities(&fms_simulator::recorded_trips());
