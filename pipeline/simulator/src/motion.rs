@@ -44,7 +44,7 @@ pub(crate) struct Moment {
 /// after how many seconds it is off by something else.
 const DRIFT: (f64, i64) = (1.0, 60);
 /// What is left from second to second, in metres. The last digit of a position is 0.1 m itself.
-const JITTER: f64 = 0.04;
+const JITTER: f64 = 0.02;
 
 /// Metres that a tank lasts, from 95 % to 9 %.
 const TANK: f64 = 560_000.0;

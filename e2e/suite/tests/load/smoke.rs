@@ -103,7 +103,9 @@ pub(crate) fn mistakes_are_explained() -> Result<(), Failed> {
     let plan = folder.path().join("plan.toml");
     std::fs::write(&plan, "description = \"d\"\nsteps = []\n")?;
     let plan = plan.display().to_string();
+    let rolling = Path::new(PLANS).join("rolling-restart.toml").display().to_string();
     for (arguments, says) in [
+        (vec!["load", &rolling, "--subject", "cat"], "what its workers print when they are ready"),
         (vec!["load"], "<PLAN>"),
         (vec!["load", "nowhere.toml"], "cannot read the plan nowhere.toml"),
         (vec!["load", &plan], "there are no steps"),
