@@ -40,11 +40,10 @@ pub(crate) struct Moment {
     pub driven: f64,
 }
 
-/// A receiver is off by some metres, which change slowly with the satellites that it sees: the standard deviation, and
-/// after how many seconds it is off by something else.
+/// The error of a receiver changes slowly, with the satellites that it sees: its standard deviation in metres, and after how
+/// many seconds it is another one. From second to second, positions are uneven by their last digit, which is 0.1 m, as the
+/// recorded ones are.
 const DRIFT: (f64, i64) = (1.0, 60);
-/// What is left from second to second, in metres. The last digit of a position is 0.1 m itself.
-const JITTER: f64 = 0.02;
 
 /// Metres that a tank lasts, from 95 % to 9 %.
 const TANK: f64 = 560_000.0;
@@ -86,7 +85,7 @@ impl<'a> Motion<'a> {
         let time = self.session.start + second;
         let (noise, drift) = (self.vehicle.draw(Draw::Second).at(time), self.vehicle.draw(Draw::Drift));
         let shaken = |part: u64, size: f64| noise.with(part).noise() * size;
-        let off = |axis: u64| drift.with(axis).slow_noise(time, DRIFT.1) * DRIFT.0 + shaken(axis, JITTER);
+        let off = |axis: u64| drift.with(axis).slow_noise(time, DRIFT.1) * DRIFT.0;
         let (latitude, longitude) = self.vehicle.place(north + off(0), east + off(1));
         let accel = [point.accel_x * faster * faster, point.accel_y * faster * faster, point.accel_z];
         Moment {
