@@ -56,14 +56,14 @@ impl Rolling {
         match &mut self.state {
             State::Ready(since, last) => {
                 if let Some(missed) = self.ready.is_missed_by(pipeline) {
-                    return match since.elapsed() > PATIENCE {
-                        true => Err(format!(
-                            "the workers are not ready after {} s: {missed}\n{}",
-                            PATIENCE.as_secs(),
+                    if since.elapsed() > PATIENCE {
+                        let seconds = PATIENCE.as_secs();
+                        return Err(format!(
+                            "the workers are not ready after {seconds} s: {missed}\n{}",
                             pipeline.logs()
-                        )),
-                        false => Ok((None, false)),
-                    };
+                        ));
+                    }
+                    return Ok((None, false));
                 }
                 let restart = last.take().map(|(worker, told, to_end)| Restart {
                     worker,

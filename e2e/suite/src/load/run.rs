@@ -44,17 +44,7 @@ pub struct Target<'t> {
 pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) -> Result<Report, String> {
     let from = plan.from()?;
     let parts = plan.fleet(from)?;
-    let ready = match &plan.ready {
-        Some(text) => Some(Ready::Says(text.clone())),
-        None => target.subject.is_none().then_some(Ready::HasPartitions),
-    };
-    if ready.is_none() && plan.steps.iter().any(|step| step.disturb == Some(Disturb::RollingRestart)) {
-        return Err(
-            "a rolling restart of this pipeline waits for what its workers print when they are ready: write it into \
-            the plan as `ready`"
-                .to_owned(),
-        );
-    }
+    let ready = ready(target, plan)?;
     let pipeline = started(target, plan, ready.as_ref())?;
     let environment = pipeline.environment.clone();
     let variable = |name: &str| environment.get(name).cloned().unwrap_or_default();
@@ -141,6 +131,22 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
     };
     report.check();
     Ok(report)
+}
+
+/// What tells that a worker is ready. Of another pipeline, only the plan can say it.
+fn ready(target: &Target<'_>, plan: &Plan) -> Result<Option<Ready>, String> {
+    if let Some(text) = &plan.ready {
+        return Ok(Some(Ready::Says(text.clone())));
+    }
+    if target.subject.is_none() {
+        return Ok(Some(Ready::HasPartitions));
+    }
+    if plan.steps.iter().any(|step| step.disturb == Some(Disturb::RollingRestart)) {
+        let problem = "a rolling restart of this pipeline waits for what its workers print when they are ready: write it \
+            into the plan as `ready`";
+        return Err(problem.to_owned());
+    }
+    Ok(None)
 }
 
 /// The pipeline with the workers of the first step. They are waited for until they are ready.
