@@ -124,6 +124,8 @@ pub(crate) fn goes_on_where_it_was_stopped() -> Result<(), Failed> {
     for (options, says) in [
         ("--follow".to_owned(), "would go to topic fms.vehicle.real itself"),
         (format!("--topic {SENT_TO} --since {FROM} --offsets 2=0"), "it has no partition 2"),
+        // What the topic does not have is not left out in silence.
+        (format!("--topic {SENT_TO} --since {FROM} --offsets 0=99"), "cannot read topic fms.vehicle.real"),
         (format!("--topic {SENT_TO} --offsets 0=0"), "--since"),
         (format!("--topic {SENT_TO} --since {FROM} --offsets 0"), "write a partition and an offset"),
     ] {

@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::{Next, Recorded, ReplayError, Source};
@@ -118,8 +119,8 @@ impl Topic {
                 consumer.fetch_watermarks(topic, number, PATIENCE).map_err(failed(&settings, "find the ends of"))?;
             let queue = consumer.split_partition_queue(topic, number);
             let queue = queue.ok_or_else(|| failed(&settings, reading)(format!("partition {number} is not there")))?;
-            let first = assigned.find_partition(topic, number).map(|partition| partition.offset());
-            let next = match first {
+            let first = assigned.find_partition(topic, number);
+            let next = match first.as_ref().map(TopicPartitionListElem::offset) {
                 Some(Offset::Offset(offset)) => offset,
                 Some(Offset::Beginning) => begin,
                 _ => end,
