@@ -13,7 +13,8 @@ use crate::proxy::service::S3;
 use crate::stack::{Notification, QueueDepth, Stack, StackError};
 use crate::subject::{Subject, Waited, describe};
 
-/// How long a subject may take from SIGTERM to its exit.
+/// How long a subject may take from SIGTERM to its exit. A member whose group forms anew has to wait for the others before
+/// it can leave; Kubernetes gives a container 30 s by default.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// How many of the subject's last lines an error shows.

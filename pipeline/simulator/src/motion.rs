@@ -40,6 +40,11 @@ pub(crate) struct Moment {
     pub driven: f64,
 }
 
+/// The error of a receiver changes slowly, with the satellites that it sees: its standard deviation in metres, and after how
+/// many seconds it is another one. From second to second, positions are uneven by their last digit, which is 0.1 m, as the
+/// recorded ones are.
+const DRIFT: (f64, i64) = (1.0, 60);
+
 /// Metres that a tank lasts, from 95 % to 9 %.
 const TANK: f64 = 560_000.0;
 
@@ -77,15 +82,17 @@ impl<'a> Motion<'a> {
             (north, east) = (end.0 - north, end.1 - east);
             heading += 180.0;
         }
-        let noise = self.vehicle.draw(Draw::Second).at(self.session.start + second);
+        let time = self.session.start + second;
+        let (noise, drift) = (self.vehicle.draw(Draw::Second).at(time), self.vehicle.draw(Draw::Drift));
         let shaken = |part: u64, size: f64| noise.with(part).noise() * size;
-        let (latitude, longitude) = self.vehicle.place(north + shaken(0, 0.6), east + shaken(1, 0.6));
+        let off = |axis: u64| drift.with(axis).slow_noise(time, DRIFT.1) * DRIFT.0;
+        let (latitude, longitude) = self.vehicle.place(north + off(0), east + off(1));
         let accel = [point.accel_x * faster * faster, point.accel_y * faster * faster, point.accel_z];
         Moment {
             latitude: steps(latitude, 1e6),
             longitude: steps(longitude, 1e6),
             // Sea level in Korea is that of the recording; hills come along with the way.
-            altitude: steps(point.altitude + shaken(2, 0.5), 10.0),
+            altitude: steps(point.altitude + off(2), 10.0),
             heading: steps(heading, 10.0).rem_euclid(3600),
             speed: steps(point.speed * faster * 3.6, 100.0),
             accuracy: steps(point.accuracy + shaken(3, 0.1).abs(), 10.0),

@@ -61,6 +61,15 @@ impl Key {
         let [a, b, c, d] = [0, 1, 2, 3].map(|part| self.with(part).share());
         (a + b + c + d - 2.0) * 1.732_050_807_568_877_2
     }
+
+    /// A noise that changes slowly with the tick: it is drawn anew at each multiple of `apart`, and goes in a straight
+    /// line from one to the next. So any tick can be computed alone. At a multiple, its standard deviation is 1.
+    #[expect(clippy::cast_precision_loss, reason = "ticks within a step")]
+    pub fn slow_noise(self, tick: i64, apart: i64) -> f64 {
+        let (step, into) = (tick.div_euclid(apart), tick.rem_euclid(apart));
+        let (from, to) = (self.at(step).noise(), self.at(step + 1).noise());
+        from + (to - from) * (into as f64 / apart as f64)
+    }
 }
 
 #[cfg(test)]
@@ -92,5 +101,17 @@ mod tests {
             counts
         });
         assert!(counts.iter().all(|count| count.abs_diff(5714) < 350), "{counts:?}");
+    }
+
+    /// It changes by a small part of its size from one tick to the next, before and after 0 alike.
+    #[test]
+    fn slow_noise_is_as_large_as_other_noise_and_never_jumps() {
+        let key = Key::new(3);
+        let noise: Vec<f64> = (-30_000..30_000).map(|tick| key.slow_noise(tick, 60)).collect();
+        assert!(noise.windows(2).all(|pair| (pair[1] - pair[0]).abs() < 7.0 / 60.0));
+        assert!(noise.iter().any(|noise| *noise < -1.5) && noise.iter().any(|noise| *noise > 1.5));
+        // Between two draws, the variance is two thirds of theirs on average.
+        let variance = noise.iter().map(|noise| noise * noise).sum::<f64>() / 60_000.0;
+        assert!((variance - 0.667).abs() < 0.1, "{variance}");
     }
 }

@@ -35,6 +35,7 @@ pub(crate) enum Draw {
     Parked = 11,
     Fault = 12,
     Second = 13,
+    Drift = 14,
 }
 
 /// A vehicle.

@@ -139,13 +139,12 @@ mod tests {
     use super::*;
     use crate::fleet::apart;
 
-    /// At no value, the shares differ by more than this. The positions of real receivers have a noise that changes slowly,
-    /// and that of the fleet is drawn anew each second, so it is larger from second to second.
+    /// At no value, the shares differ by more than this.
     #[test]
     fn the_fleet_drives_as_the_recordings_do() {
         let recorded = quantities(&fms_simulator::recorded_trips());
         let simulated = quantities(&simulated(1, 10, 3600));
-        for ((recorded, simulated), most) in recorded.iter().zip(&simulated).zip([0.25, 0.1, 0.05, 0.75]) {
+        for ((recorded, simulated), most) in recorded.iter().zip(&simulated).zip([0.25, 0.1, 0.05, 0.15]) {
             let apart = apart(&recorded.values, &simulated.values);
             assert!(simulated.values.len() > 5000, "{}: {} values", recorded.name, simulated.values.len());
             assert!(

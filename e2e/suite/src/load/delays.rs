@@ -116,10 +116,10 @@ pub fn visible(
 ) -> Result<Visible, String> {
     let calls = stack.calls().snapshot();
     let namespace = stack.namespace();
-    let mut first: HashMap<&str, Instant> = HashMap::new();
-    let mut last: HashMap<&str, Instant> = HashMap::new();
+    let mut first: HashMap<String, Instant> = HashMap::new();
+    let mut last: HashMap<String, Instant> = HashMap::new();
     for (target, ended) in calls.iter().filter_map(|call| stored(call, namespace)) {
-        first.entry(target).and_modify(|at| *at = ended.min(*at)).or_insert(ended);
+        first.entry(target.clone()).and_modify(|at| *at = ended.min(*at)).or_insert(ended);
         last.entry(target).and_modify(|at| *at = ended.max(*at)).or_insert(ended);
     }
     let converted = conversions(stack, lake, &last)?;
@@ -142,18 +142,24 @@ pub fn visible(
     Ok(visible)
 }
 
+/// A name without the namespace, which the bucket has before its name, and a key before that of a topic in it. A stack gives
+/// names without it, and the pipeline knows them with it.
+fn logical(name: &str, namespace: &str) -> String {
+    name.replace(namespace, "")
+}
+
 /// The object that a call has stored, and when it had done so.
-fn stored<'c>(call: &'c Call, namespace: &str) -> Option<(&'c str, Instant)> {
+fn stored(call: &Call, namespace: &str) -> Option<(String, Instant)> {
     let (ended, _) = call.finished.filter(|(_, status)| *status < 300)?;
     let is_stored = call.service == "s3" && STORES.contains(&call.operation.as_str());
-    is_stored.then(|| (call.target.strip_prefix(namespace).unwrap_or(&call.target), ended))
+    is_stored.then(|| (logical(&call.target, namespace), ended))
 }
 
 /// When the conversion of each raw object had ended, by its key.
 fn conversions(
     stack: &dyn Stack,
     lake: &str,
-    ended: &HashMap<&str, Instant>,
+    ended: &HashMap<String, Instant>,
 ) -> Result<BTreeMap<String, Instant>, String> {
     let mut converted = BTreeMap::new();
     for (key, body) in stack.objects(lake).map_err(|error| error.to_string())? {
@@ -165,7 +171,7 @@ fn conversions(
         if let (Some(raw), Some(ended), false) =
             (record["object"]["key"].as_str(), ended, record["converted"].is_null())
         {
-            converted.insert(raw.to_owned(), *ended);
+            converted.insert(logical(raw, stack.namespace()), *ended);
         }
     }
     Ok(converted)
@@ -189,6 +195,12 @@ fn messages(body: &[u8]) -> std::io::Result<HashMap<String, u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_told_without_the_namespace_wherever_it_is() {
+        assert_eq!(logical("e2e-x-fms/raw/e2e-x-fms.vehicle.real/a", "e2e-x-"), "fms/raw/fms.vehicle.real/a");
+        assert_eq!(logical("fms/raw/fms.vehicle.real/a", ""), "fms/raw/fms.vehicle.real/a");
+    }
 
     #[test]
     fn delays_are_of_the_step_in_which_a_row_was_due() {

@@ -172,6 +172,13 @@ fn steps(html: &mut String, report: &Report) {
     let lags = report.worst_lag.iter().filter(|(_, lag)| **lag > 0);
     let rows = lags.map(|(partition, lag)| vec![escaped(partition), lag.to_string()]);
     table(html, "Most messages behind, by partition", &["group and partition", "messages"], rows);
+    if !report.restarts.is_empty() {
+        let rows = report.restarts.iter().map(|restart| {
+            let figures = [restart.second, restart.to_end, restart.to_be_ready].map(number);
+            std::iter::once(escaped(&restart.worker)).chain(figures).collect()
+        });
+        table(html, "Restarts", &["worker", "told to stop at, s", "seconds to end", "then to be ready"], rows);
+    }
 }
 
 fn calls(html: &mut String, report: &Report) {

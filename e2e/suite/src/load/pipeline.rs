@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 use e2e::internals::{Case, Log, Stack, Subject, start_stack};
 use e2e::{CaseId, Options, Program, Schedule, StackKind, Suite};
 
+use super::ready::Ready;
+
 /// The case whose settings say what the pipeline needs: topics, tables, buckets, queues and its environment.
 const CASE: (&str, &str) = ("vehicle-kinematic", "one");
 /// How long a process may take to start or to stop.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is asked whether something has happened that nothing tells of.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
+/// How the names of workers begin.
+const WORKER: &str = "worker-";
 /// The variable by which the recording proxy tells processes apart.
 const PROCESS: &str = "AWS_SDK_UA_APP_ID";
 
@@ -30,6 +34,8 @@ pub struct Pipeline {
     program: Program,
     /// The processes by their names, in the order in which they were started.
     processes: Vec<Process>,
+    /// A worker that was told to stop and may still run.
+    stopping: Option<Process>,
 }
 
 /// A process of the pipeline.
@@ -63,33 +69,54 @@ impl Pipeline {
         variables.extend(case.settings.env.clone());
         variables.extend(environment.clone());
         let suite = suite.clone();
-        Ok(Self { stack: services, case, environment: variables, suite, program, processes: Vec::new() })
+        let processes = Vec::new();
+        Ok(Self { stack: services, case, environment: variables, suite, program, processes, stopping: None })
     }
 
-    /// The processes that run.
-    pub fn processes(&self) -> &[Process] {
-        &self.processes
+    /// The processes that run, one that is about to stop among them.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.processes.iter().chain(&self.stopping)
     }
 
-    /// How many workers run.
-    pub fn workers(&self) -> usize {
-        self.processes.iter().filter(|process| process.name.starts_with("worker-")).count()
+    /// The workers that run.
+    pub fn workers(&self) -> impl Iterator<Item = &Process> {
+        self.processes.iter().filter(|process| process.name.starts_with(WORKER))
     }
 
     /// Starts or stops workers until there are so many.
     pub fn set_workers(&mut self, workers: usize) -> Result<(), String> {
-        while self.workers() < workers {
-            let (name, program) = (format!("worker-{}", self.workers() + 1), self.program.clone());
-            let args = self.case.settings.args.clone();
-            self.start(name, &program, &args)?;
+        for number in self.workers().count()..workers {
+            self.start_worker(format!("{WORKER}{}", number + 1))?;
         }
-        while self.workers() > workers {
-            let last = self.processes.iter().rposition(|process| process.name.starts_with("worker-"));
-            let last = last.ok_or("there is no worker to stop")?;
-            let process = self.processes.remove(last);
-            stop(&process)?;
+        let mut names: Vec<String> = self.workers().map(|worker| worker.name.clone()).collect();
+        names.sort_by_key(|name| name.strip_prefix(WORKER).and_then(|number| number.parse::<usize>().ok()));
+        for name in names.iter().skip(workers) {
+            self.processes.extract_if(.., |process| process.name == *name).try_for_each(|process| stop(&process))?;
         }
         Ok(())
+    }
+
+    /// Starts a worker of this name.
+    pub(super) fn start_worker(&mut self, name: String) -> Result<(), String> {
+        let (program, args) = (self.program.clone(), self.case.settings.args.clone());
+        self.start(name, &program, &args)
+    }
+
+    /// Tells a worker to stop in good order, and does not wait for it.
+    pub(super) fn tell_to_stop(&mut self, name: &str) -> Result<(), String> {
+        let at = self.processes.iter().position(|process| process.name == name);
+        let process = self.processes.remove(at.ok_or_else(|| format!("there is no {name} to stop"))?);
+        process.subject.terminate();
+        self.stopping = Some(process);
+        Ok(())
+    }
+
+    /// Whether the worker that was told to stop has ended. An error if it has not ended in good order.
+    pub(super) fn has_stopped(&mut self) -> Result<bool, String> {
+        match self.stopping.take_if(|process| process.subject.status().is_some()) {
+            Some(process) => stop(&process).map(|()| true),
+            None => Ok(self.stopping.is_none()),
+        }
     }
 
     /// Starts the other processes of the pipeline, such as the poller of the lake.
@@ -111,24 +138,21 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Waits until the workers print this text so often together.
-    pub fn await_said(&self, text: &str, times: usize) -> Result<(), String> {
+    /// Waits until all workers are ready.
+    pub(super) fn await_ready(&self, ready: &Ready) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            let said: usize = self.processes.iter().map(|process| process.log.text().matches(text).count()).sum();
-            if said >= times {
-                return Ok(());
-            }
+        while let Some(missed) = ready.is_missed_by(self) {
             self.check()?;
             if Instant::now() > deadline {
-                let seconds = PATIENCE.as_secs();
                 return Err(format!(
-                    "the pipeline did not print `{text}` {times} times within {seconds} s\n{}",
+                    "the pipeline did not start within {} s: {missed}\n{}",
+                    PATIENCE.as_secs(),
                     self.logs()
                 ));
             }
             std::thread::sleep(LOOK);
         }
+        Ok(())
     }
 
     /// An error if a process has ended by itself.
@@ -209,23 +233,27 @@ impl Pipeline {
 
     /// Runs `fms` with these arguments and the environment of the pipeline.
     pub fn fms(&self, arguments: &[&str]) -> Result<Output, String> {
-        let failed = |error: std::io::Error| format!("cannot start fms {}: {error}", arguments.join(" "));
-        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-        command.env(crate::ROLE.0, crate::ROLE.1).args(arguments).envs(&self.environment).env("RUST_LOG", "warn");
-        command.env(PROCESS, "verify").output().map_err(failed)
+        let output = self.fms_command(arguments).and_then(|mut command| command.output());
+        output.map_err(|error| format!("cannot start fms {}: {error}", arguments.join(" ")))
     }
 
-    fn logs(&self) -> String {
-        let logs = self.processes.iter().map(|process| format!("{}:\n{}", process.name, process.log.last(10)));
+    /// The command that [`Self::fms`] runs.
+    pub fn fms_command(&self, arguments: &[&str]) -> std::io::Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.env(crate::ROLE.0, crate::ROLE.1).args(arguments).envs(&self.environment).env("RUST_LOG", "warn");
+        command.env(PROCESS, "verify");
+        Ok(command)
+    }
+
+    /// The last lines of every process.
+    pub(super) fn logs(&self) -> String {
+        let logs = self.processes().map(|process| format!("{}:\n{}", process.name, process.log.last(10)));
         logs.collect::<Vec<_>>().join("\n")
     }
 }
 
+/// Stops a process in good order. What it has started has to end, too.
 fn stop(process: &Process) -> Result<(), String> {
-    process.subject.terminate();
-    match process.subject.wait(Instant::now() + PATIENCE) {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(format!("{} ended with {status} on SIGTERM:\n{}", process.name, process.log.last(15))),
-        None => Err(format!("{} did not end within {} s of SIGTERM", process.name, PATIENCE.as_secs())),
-    }
+    let stopped = process.subject.stop(PATIENCE);
+    stopped.map_err(|problem| format!("{} {problem} on SIGTERM:\n{}", process.name, process.log.last(15)))
 }

@@ -34,6 +34,9 @@ pub struct Plan {
     /// In how many messages a second the first row is looked for in DynamoDB.
     #[serde(default = "twenty")]
     pub looks_per_second: u32,
+    /// What each worker prints when it is ready. A rolling restart of another pipeline than this project's needs it.
+    #[serde(default)]
+    pub ready: Option<String>,
     /// What is added to the environment of the pipeline's processes.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -68,7 +71,7 @@ pub struct Step {
     pub disturb: Option<Disturb>,
 }
 
-/// What disturbs a step, from its begin to its end.
+/// What disturbs a step, from its begin on; all but a rolling restart to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Disturb {
@@ -84,6 +87,9 @@ pub enum Disturb {
     },
     /// The broker does not answer, and connections to it break. Only on the embedded stack.
     BrokerAway,
+    /// Each worker is stopped in good order and started again under its name, and the next one follows when all are ready.
+    /// A run of which the step is over before that says nothing.
+    RollingRestart,
 }
 
 /// The limits of a run. One that is not said is not checked. That rows are lost or stored twice is never allowed.
@@ -297,6 +303,19 @@ mod tests {
         assert!(parts.windows(2).all(|pair| pair[0].1 < pair[1].1), "{parts:?}");
         let short: Step = toml::from_str("name = \"r\"\nseconds = 1\nvehicles = 10\nto_vehicles = 0").expect("a step");
         assert_eq!(short.parts(), [(1, 10)]);
+    }
+
+    #[test]
+    fn what_disturbs_a_step_has_a_name() {
+        for (text, disturb) in [
+            ("\"rolling-restart\"", Disturb::RollingRestart),
+            ("\"broker-away\"", Disturb::BrokerAway),
+            ("{ slow-s3 = { by_ms = 5 } }", Disturb::SlowS3 { by_ms: 5 }),
+        ] {
+            let step = format!("name = \"r\"\nseconds = 1\nvehicles = 1\ndisturb = {text}");
+            let step: Step = toml::from_str(&step).expect("a step");
+            assert_eq!(step.disturb, Some(disturb));
+        }
     }
 
     #[test]

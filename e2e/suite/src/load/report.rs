@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::cost::Cost;
 use super::delays::Percentiles;
 use super::plan::Plan;
+use super::rolling::Restart;
 use super::usage::Usage;
 
 /// What a run has shown.
@@ -34,6 +35,9 @@ pub struct Report {
     pub moments: Vec<Moment>,
     /// Messages that are not committed in the end of the run, by partition, where there are any at some moment.
     pub worst_lag: BTreeMap<String, i64>,
+    /// The workers that were restarted, in their order.
+    #[serde(default)]
+    pub restarts: Vec<Restart>,
     /// How long it took until everything was stored, after all was sent.
     pub drain_seconds: f64,
     /// The calls of the pipeline.

@@ -1,13 +1,13 @@
-//! Runs a plan: starts the pipeline, sends the fleet, disturbs and measures, and lets the pipeline drain.
+//! Runs a plan: starts the pipeline, sends the fleet, lets the pipeline drain, and makes the report.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use e2e::internals::{Call, Fault};
+use e2e::internals::Call;
 use e2e::{StackKind, Suite};
 
 use super::cost::{self, Stored};
@@ -16,14 +16,11 @@ use super::look::{self, look};
 use super::metrics;
 use super::pipeline::Pipeline;
 use super::plan::{Disturb, Plan};
+use super::ready::Ready;
 use super::report::{CallFigures, Machine, Moment, Report, SentFigures, StepFigures, StoreFigures};
+use super::running::Running;
 use super::send::{LATE, Schedule, Sent, send};
-use super::usage::Meter;
 
-/// How often the pipeline is measured.
-const EVERY: Duration = Duration::from_secs(1);
-/// What a worker prints for each partition that it gets.
-const ASSIGNED: &str = "partition assigned";
 /// The largest share of late messages of a run that says anything.
 const LATE_SHARE: f64 = 0.01;
 /// The statuses of answers that refuse a call because there are too many. DynamoDB refuses with 400, as it does other
@@ -43,24 +40,12 @@ pub struct Target<'t> {
     pub folder: &'t Path,
 }
 
-/// A run while it goes on.
-struct Running {
-    pipeline: Pipeline,
-    begin: Instant,
-    /// When each step begins, and when the last one ends.
-    bounds: Vec<Instant>,
-    meters: BTreeMap<String, Meter>,
-    moments: Vec<Moment>,
-    worst_lag: BTreeMap<String, i64>,
-    /// Nobody is asked for lags then, because no answer comes for half a minute.
-    is_broker_away: bool,
-}
-
 /// Runs a plan to its end. An error says why there is no report; `tell` is given a line now and then.
 pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) -> Result<Report, String> {
     let from = plan.from()?;
     let parts = plan.fleet(from)?;
-    let pipeline = started(target, plan)?;
+    let ready = ready(target, plan)?;
+    let pipeline = started(target, plan, ready.as_ref())?;
     let environment = pipeline.environment.clone();
     let variable = |name: &str| environment.get(name).cloned().unwrap_or_default();
     let (servers, topic) =
@@ -76,7 +61,7 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
     };
     metrics::describe();
     let begin = Instant::now();
-    let mut running = Running::new(pipeline, begin, plan);
+    let mut running = Running::new(pipeline, begin, plan, ready);
     let (count, is_over, is_stopped) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
     let (sender, receiver) = mpsc::channel();
     let (sent, found, drained) = thread::scope(|scope| {
@@ -136,146 +121,46 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
         steps: running.steps(plan, &p99),
         moments: running.moments,
         worst_lag: running.worst_lag,
+        restarts: running.restarts,
         drain_seconds: drain_seconds.as_secs_f64(),
         calls: by_operation(of_pipeline()),
         cost,
         stores,
-        invalid: (sent.late_share() > LATE_SHARE).then(|| {
-            format!(
-                "{:.1} % of the messages left more than {} ms after they were due, so the fleet itself was too slow; \
-                 give the machine less to do, or send fewer messages",
-                sent.late_share() * 100.0,
-                LATE.as_millis()
-            )
-        }),
+        invalid: says_nothing(&sent, running.too_short.as_deref()),
         checks: Vec::new(),
     };
     report.check();
     Ok(report)
 }
 
-/// The pipeline with the workers of the first step. This project's own are waited for until they have their partitions.
-fn started(target: &Target<'_>, plan: &Plan) -> Result<Pipeline, String> {
+/// What tells that a worker is ready. Of another pipeline, only the plan can say it.
+fn ready(target: &Target<'_>, plan: &Plan) -> Result<Option<Ready>, String> {
+    if let Some(text) = &plan.ready {
+        return Ok(Some(Ready::Says(text.clone())));
+    }
+    if target.subject.is_none() {
+        return Ok(Some(Ready::HasPartitions));
+    }
+    if plan.steps.iter().any(|step| step.disturb == Some(Disturb::RollingRestart)) {
+        let problem = "a rolling restart of this pipeline waits for what its workers print when they are ready: write it \
+            into the plan as `ready`";
+        return Err(problem.to_owned());
+    }
+    Ok(None)
+}
+
+/// The pipeline with the workers of the first step. They are waited for until they are ready.
+fn started(target: &Target<'_>, plan: &Plan, ready: Option<&Ready>) -> Result<Pipeline, String> {
     let mut pipeline = Pipeline::prepare(target.suite, target.stack, target.subject, &plan.env)?;
     pipeline.set_workers(plan.steps[0].workers.unwrap_or(1))?;
     pipeline.start_others()?;
-    if target.subject.is_none() {
-        let partitions: usize = pipeline.consumed().filter_map(|(_, count)| usize::try_from(*count).ok()).sum();
-        pipeline.await_said(ASSIGNED, partitions * pipeline.case.settings.groups.len())?;
+    if let Some(ready) = ready {
+        pipeline.await_ready(ready)?;
     }
     Ok(pipeline)
 }
 
 impl Running {
-    fn new(pipeline: Pipeline, begin: Instant, plan: &Plan) -> Self {
-        let mut bounds = vec![begin];
-        for step in &plan.steps {
-            bounds.push(bounds[bounds.len() - 1] + Duration::from_secs(step.seconds.into()));
-        }
-        let (meters, worst_lag) = (BTreeMap::new(), BTreeMap::new());
-        Self { pipeline, begin, bounds, meters, moments: Vec::new(), worst_lag, is_broker_away: false }
-    }
-
-    /// Carries out the steps while the fleet is sent.
-    fn drive(
-        &mut self,
-        plan: &Plan,
-        count: &AtomicU64,
-        is_sent: &dyn Fn() -> bool,
-        tell: &dyn Fn(&str),
-    ) -> Result<(), String> {
-        let mut next = self.begin;
-        for (number, step) in plan.steps.iter().enumerate() {
-            if let Some(workers) = step.workers {
-                self.pipeline.set_workers(workers)?;
-            }
-            metrics::step(step.vehicles, self.pipeline.workers());
-            self.disturb(step.disturb)?;
-            tell(&format!(
-                "{}: {} s, {} vehicles, {} workers",
-                step.name,
-                step.seconds,
-                step.vehicles,
-                self.pipeline.workers()
-            ));
-            while Instant::now() < self.bounds[number + 1] && !is_sent() {
-                thread::sleep(next.min(self.bounds[number + 1]).saturating_duration_since(Instant::now()));
-                if Instant::now() >= next {
-                    next += EVERY;
-                    self.measure(count);
-                    self.pipeline.check()?;
-                }
-            }
-            self.calm(step.disturb)?;
-        }
-        Ok(())
-    }
-
-    fn disturb(&mut self, disturb: Option<Disturb>) -> Result<(), String> {
-        let calls = self.pipeline.stack.calls();
-        match disturb {
-            None => {}
-            Some(Disturb::SlowS3 { by_ms }) => {
-                calls.inject(Fault::Slow { service: "s3", by: Duration::from_millis(by_ms) });
-            }
-            Some(Disturb::SlowDynamodb { by_ms }) => {
-                calls.inject(Fault::Slow { service: "dynamodb", by: Duration::from_millis(by_ms) });
-            }
-            Some(Disturb::BrokerAway) => self.set_broker(false)?,
-        }
-        Ok(())
-    }
-
-    fn calm(&mut self, disturb: Option<Disturb>) -> Result<(), String> {
-        self.pipeline.stack.calls().end_troubles();
-        if disturb == Some(Disturb::BrokerAway) { self.set_broker(true) } else { Ok(()) }
-    }
-
-    fn set_broker(&mut self, up: bool) -> Result<(), String> {
-        self.is_broker_away = !up;
-        match self.pipeline.stack.set_broker_up(up) {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                Err("the broker of this stack cannot be taken away; `broker-away` is for the embedded stack".into())
-            }
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Waits until everything is stored, and measures meanwhile. Gives how long that took.
-    fn drain(&mut self, plan: &Plan, count: &AtomicU64) -> Result<Duration, String> {
-        let (begin, limit) = (Instant::now(), Duration::from_secs(plan.drain_seconds));
-        let mut next = begin;
-        while !self.pipeline.drain(begin, limit, &|| Instant::now() >= next)? {
-            self.measure(count);
-            next = Instant::now() + EVERY;
-        }
-        self.measure(count);
-        Ok(begin.elapsed())
-    }
-
-    fn measure(&mut self, count: &AtomicU64) {
-        let sent = count.load(Ordering::Relaxed);
-        let mut moment = Moment { second: self.begin.elapsed().as_secs_f64(), sent, ..Moment::default() };
-        // The plot has a gap while the broker is away.
-        let lag = if self.is_broker_away { BTreeMap::new() } else { self.pipeline.lag().unwrap_or_default() };
-        for ((group, topic, partition), lag) in lag {
-            let worst = self.worst_lag.entry(format!("{group}: {topic}-{partition}")).or_default();
-            *worst = lag.max(*worst);
-            *moment.lag.entry(group).or_default() += lag;
-        }
-        let itself = ("load".to_owned(), std::process::id().cast_signed());
-        let processes = self.pipeline.processes().iter().map(|process| (process.name.clone(), process.subject.id()));
-        for (name, id) in processes.chain([itself]) {
-            let meter = self.meters.entry(name.clone()).or_insert_with(|| Meter::new(id));
-            if let Some(usage) = meter.measure() {
-                moment.processes.insert(name, usage);
-            }
-        }
-        metrics::measured(&moment.lag, &moment.processes);
-        self.moments.push(moment);
-    }
-
     /// What each store has, as `fms simulate verify` finds it.
     fn verify(&self, target: &Target<'_>, sent: &Sent, stores: [&str; 4]) -> Result<Vec<StoreFigures>, String> {
         let path = target.folder.join("expect.json");
@@ -321,6 +206,21 @@ impl Running {
         };
         plan.steps.iter().enumerate().map(figures).collect()
     }
+}
+
+/// Why the run says nothing, if it does not.
+fn says_nothing(sent: &Sent, too_short: Option<&str>) -> Option<String> {
+    if sent.late_share() > LATE_SHARE {
+        return Some(format!(
+            "{:.1} % of the messages left more than {} ms after they were due, so the fleet itself was too slow; give the \
+             machine less to do, or send fewer messages",
+            sent.late_share() * 100.0,
+            LATE.as_millis()
+        ));
+    }
+    too_short.map(|step| {
+        format!("the step `{step}` was over before all of its workers were restarted; give it more seconds")
+    })
 }
 
 fn figures(sent: &Sent, seconds: f64) -> SentFigures {

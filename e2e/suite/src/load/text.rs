@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{Check, Report};
+use super::rolling::Restart;
 
 /// A number with as many digits as say something.
 pub fn number(value: f64) -> String {
@@ -55,6 +56,10 @@ pub fn text(report: &Report) -> String {
         line(format!("{:<24}{sent:>10}{stored:>10}{:>8}{p99:>14}", step.name, step.lag));
     }
     line(String::new());
+    for Restart { worker, second, to_end, to_be_ready } in &report.restarts {
+        let [second, to_end, to_be_ready] = [*second, *to_end, *to_be_ready].map(number);
+        line(format!("{worker}: told to stop at {second} s, ended {to_end} s later, ready {to_be_ready} s after that"));
+    }
     for (process, memory) in report.memory() {
         line(format!("{process}: at most {} MB", number(memory)));
     }

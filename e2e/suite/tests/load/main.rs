@@ -1,6 +1,7 @@
 //! A pipeline under a load that never ends for it: what it has stored is compared with what a simulated fleet has sent.
 
 mod browser;
+mod follow;
 mod record;
 mod replay;
 mod smoke;
@@ -21,6 +22,7 @@ fn tests() -> ExitCode {
         Trial::test("a_short_run_keeps_its_limits", smoke::a_short_run_keeps_its_limits),
         Trial::test("a_recorded_topic_is_a_fixture", record::makes_a_fixture),
         Trial::test("a_replay_has_the_same_rows_at_other_times", replay::stores_the_same_rows_at_other_times),
+        Trial::test("a_replay_of_a_topic_that_goes_on_is_stopped_and_goes_on", follow::goes_on_where_it_was_stopped),
         Trial::test("the_page_of_the_fleet_is_legible", browser::looks_at_the_fleet),
         Trial::test("mistakes_are_explained", smoke::mistakes_are_explained),
     ];

@@ -49,7 +49,12 @@ pub(crate) fn a_short_run_keeps_its_limits() -> Result<(), Failed> {
     let names: Vec<&str> = report.memory().into_keys().collect();
     assert_eq!(names, ["poller", "worker-1", "worker-2"], "{said}");
     assert!(report.calls.iter().any(|call| call.operation == "BatchWriteItem" && call.bytes > 0), "{said}");
-    assert!(report.cost.total_usd > 0.0 && report.steps.len() == 2, "{said}");
+    assert!(report.cost.total_usd > 0.0 && report.steps.len() == 3, "{said}");
+    let restarted: Vec<&str> = report.restarts.iter().map(|restart| &*restart.worker).collect();
+    assert!(restarted == ["worker-1", "worker-2"] && said.contains("worker-2: told to stop at "), "{said}");
+    // What a process has used since it was started, and not what another one of its name has.
+    let cores = report.moments.iter().flat_map(|moment| moment.processes.values()).map(|usage| usage.cores);
+    assert!(cores.fold(0.0, f64::max) < 64.0, "{said}");
 
     // The forms of the report.
     let path = folder.path().join("report.json");
@@ -98,7 +103,9 @@ pub(crate) fn mistakes_are_explained() -> Result<(), Failed> {
     let plan = folder.path().join("plan.toml");
     std::fs::write(&plan, "description = \"d\"\nsteps = []\n")?;
     let plan = plan.display().to_string();
+    let rolling = Path::new(PLANS).join("rolling-restart.toml").display().to_string();
     for (arguments, says) in [
+        (vec!["load", &rolling, "--subject", "cat"], "what its workers print when they are ready"),
         (vec!["load"], "<PLAN>"),
         (vec!["load", "nowhere.toml"], "cannot read the plan nowhere.toml"),
         (vec!["load", &plan], "there are no steps"),

@@ -1,5 +1,6 @@
 //! `fms simulate replay`: what was recorded is sent again.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use fms_lake::{Raw, RawObjects, S3Url, files, numbered_lines};
 use fms_simulator::Shard;
-use fms_simulator::replay::{Done, Intake, Replay, ReplayError, Source, Topic, TopicSettings};
+use fms_simulator::replay::{Done, GoesOn, Intake, Replay, ReplayError, Source, Topic, TopicSettings};
 use fms_simulator::target::TargetError;
 use jiff::Timestamp;
 use tokio::runtime::Builder;
@@ -60,6 +61,10 @@ pub(crate) struct Arguments {
     /// Go on with what comes into the topic later, until SIGTERM.
     #[arg(long)]
     follow: bool,
+    /// Where in its partitions a topic is read from, instead of --since, such as `0=1520,1=1498`. A replay that was
+    /// stopped says it.
+    #[arg(long, value_delimiter = ',', value_parser = offset, requires = "since", value_name = "PARTITION=OFFSET,…")]
+    offsets: Vec<(i32, i64)>,
     /// A setting of librdkafka for the consumer of the topic, such as `security.protocol=ssl`. May be repeated.
     #[arg(long, value_parser = setting, value_name = "KEY=VALUE")]
     consumer: Vec<(String, String)>,
@@ -100,6 +105,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
     pair.ok_or_else(|| "write two fields, such as latitude,longitude".to_owned())
 }
 
+fn offset(text: &str) -> Result<(i32, i64), String> {
+    let pair = text.split_once('=').and_then(|(number, offset)| Some((number.parse().ok()?, offset.parse().ok()?)));
+    pair.filter(|(number, offset)| *number >= 0 && *offset >= 0)
+        .ok_or_else(|| "write a partition and an offset, such as 0=1520".to_owned())
+}
+
 /// Says which place could not be read. A mistake in what was read has its place already.
 fn at(error: anyhow::Error, place: &str) -> anyhow::Error {
     if error.is::<ReplayError>() { error } else { error.context(format!("cannot read {place}")) }
@@ -129,6 +140,7 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> Result<(), (a
         position: Some(&arguments.position),
         topic: asked.as_ref(),
         otherwise: &otherwise,
+        follows: arguments.follows_itself(),
         headers: &headers,
     };
     let Done { progress, goes_on } = match replay.run(&mut *source, &mut *target, &|| *stop.borrow(), &mut tell) {
@@ -138,23 +150,38 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> Result<(), (a
         Err(error) => return Err((error.into(), FAILED)),
     };
     say(&progress.to_string());
-    if let Some((since, from)) = goes_on {
+    if let Some(GoesOn { since, from, offsets }) = goes_on {
         let time = |second| Timestamp::from_second(second).unwrap_or_default();
+        let offsets = offsets.map(|offsets| {
+            let offsets: Vec<String> = offsets.iter().map(|(number, offset)| format!("{number}={offset}")).collect();
+            format!(" --offsets {}", offsets.join(","))
+        });
         say(&format!(
-            "fms simulate replay was stopped; with --since {} --from {} it goes on where it was",
+            "fms simulate replay was stopped; with --since {} --from {}{} it goes on where it was",
             time(since),
-            time(from)
+            time(from),
+            offsets.unwrap_or_default()
         ));
     }
     Ok(())
 }
 
 impl Arguments {
+    /// The topic that is followed, if messages are sent to the same brokers.
+    fn follows_itself(&self) -> Option<&str> {
+        let is_same = self.source_servers.is_none() || self.source_servers == self.target.bootstrap_servers;
+        match &self.source {
+            Place::Topic(topic) if self.follow && is_same && self.target.is_kafka() => Some(topic),
+            _ => None,
+        }
+    }
+
     fn source(&self) -> anyhow::Result<Box<dyn Source>> {
         let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
         let (since, until) = (millis(self.since), millis(self.until));
         let may_follow = matches!(self.source, Place::Topic(_));
         ensure!(may_follow || !self.follow, "--follow is for a topic; {} ends with what is there", self.source);
+        ensure!(may_follow || self.offsets.is_empty(), "--offsets is for a topic; {} has none", self.source);
         let mut intake = Intake::new(since, until);
         match &self.source {
             Place::Topic(topic) => {
@@ -162,7 +189,9 @@ impl Arguments {
                 let bootstrap_servers = servers
                     .context("--source-servers is missing, which says where the Kafka brokers of the topic are")?;
                 let (topic, consumer, follow) = (topic.clone(), self.consumer.clone(), self.follow);
-                let settings = TopicSettings { topic, bootstrap_servers, consumer, since, until, follow };
+                let offsets: BTreeMap<i32, i64> = self.offsets.iter().copied().collect();
+                let offsets = (!offsets.is_empty()).then_some(offsets);
+                let settings = TopicSettings { topic, bootstrap_servers, consumer, since, offsets, until, follow };
                 return Ok(Box::new(Topic::open(settings)?));
             }
             Place::Files(path) => {

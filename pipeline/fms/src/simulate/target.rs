@@ -95,6 +95,11 @@ impl TargetArguments {
         self.topic.clone().or_else(|| (self.to == Some(To::Mqtt)).then(|| self.topic()))
     }
 
+    /// Whether messages are sent to Kafka.
+    pub fn is_kafka(&self) -> bool {
+        self.to == Some(To::Kafka)
+    }
+
     /// The topic.
     pub fn topic(&self) -> Template {
         let usual = if self.to == Some(To::Mqtt) { MQTT_TOPIC } else { KAFKA_TOPIC };

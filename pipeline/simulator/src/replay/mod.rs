@@ -12,6 +12,7 @@ mod shift;
 mod sorter;
 mod topic;
 
+use std::collections::BTreeMap;
 use std::io;
 
 use thiserror::Error;
@@ -19,7 +20,7 @@ use thiserror::Error;
 use crate::target::{Header, TargetError};
 
 pub use intake::{Intake, Sorted};
-pub use run::{Done, Replay};
+pub use run::{Done, GoesOn, Replay};
 pub use topic::{Topic, TopicSettings};
 
 /// A message as it was recorded.
@@ -50,8 +51,13 @@ pub enum Next {
 
 /// Recorded messages in the order of their times.
 pub trait Source {
-    /// Waits a moment at most.
+    /// Waits a moment at most. Whoever asks for the next message has done with the one before.
     fn next(&mut self) -> Result<Next, ReplayError>;
+
+    /// The offset of the first message of each partition that nobody has done with; `None` if there are no partitions.
+    fn offsets(&self) -> Option<BTreeMap<i32, i64>> {
+        None
+    }
 }
 
 /// Why a replay ended before its end.
@@ -86,6 +92,11 @@ pub enum ReplayError {
         /// Its time.
         at: jiff::Timestamp,
     },
+    /// A topic that is followed would never end, because what is sent goes into it.
+    #[error(
+        "what is sent would go to topic {0} itself, which is followed, and be sent again for ever; name another --topic"
+    )]
+    Circle(String),
     /// A message could not be sent.
     #[error(transparent)]
     Target(#[from] TargetError),

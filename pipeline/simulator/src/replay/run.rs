@@ -1,6 +1,7 @@
 //! A replay: recorded messages are sent when they are due, at another time, and as those of more vehicles.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use e2e_mask::{Mask, fields};
@@ -38,17 +39,30 @@ pub struct Replay<'r> {
     pub topic: Option<&'r Template>,
     /// The topic of messages whose own was not recorded.
     pub otherwise: &'r Template,
+    /// The topic that is followed, to which nothing may be sent, because it would be read again.
+    pub follows: Option<&'r str>,
     /// What every record has beside what was recorded.
     pub headers: &'r [Header],
 }
 
 /// How a replay ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Done {
     /// What was sent.
     pub progress: Progress,
-    /// The recorded second from which another replay goes on, and that which it becomes, if this one was stopped.
-    pub goes_on: Option<(i64, i64)>,
+    /// How another replay goes on, if this one was stopped.
+    pub goes_on: Option<GoesOn>,
+}
+
+/// How a replay goes on that was stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoesOn {
+    /// The recorded second from which it goes on.
+    pub since: i64,
+    /// The second that this becomes.
+    pub from: i64,
+    /// The offsets of a topic from which it goes on. They, and not the second, say what was sent.
+    pub offsets: Option<BTreeMap<i32, i64>>,
 }
 
 impl Replay<'_> {
@@ -70,13 +84,13 @@ impl Replay<'_> {
         let mut told = begin;
         let mut progress = Progress { second: self.from, ..Progress::default() };
         let mut start: Option<(Pace, i64)> = None;
-        let mut goes_on = None;
+        // The second with which another replay goes on, if this one is stopped.
+        let mut stopped = None;
         loop {
             let recorded = match source.next()? {
                 Next::Message(recorded) => recorded,
                 Next::Idle if stops() => {
-                    let next = progress.second + 1;
-                    goes_on = start.as_ref().map(|(_, later)| (next - later, next));
+                    stopped = Some(progress.second);
                     break;
                 }
                 Next::Idle => continue,
@@ -91,7 +105,7 @@ impl Replay<'_> {
             // As a run does, a replay stops between two seconds, so that another one can begin where it stopped.
             if second > progress.second {
                 let Some(behind) = pace.wait(at, stops) else {
-                    goes_on = Some((second - *later, second));
+                    stopped = Some(second);
                     break;
                 };
                 (progress.second, progress.behind) = (second, behind);
@@ -107,6 +121,11 @@ impl Replay<'_> {
         }
         target.finish()?;
         (progress.elapsed, progress.errors) = (begin.elapsed(), target.errors());
+        let goes_on = start.zip(stopped).map(|((_, later), from)| GoesOn {
+            since: from - later,
+            from,
+            offsets: source.offsets(),
+        });
         Ok(Done { progress, goes_on })
     }
 
@@ -139,6 +158,9 @@ impl Replay<'_> {
             let topic = template.map(|template| template.of(identity)).or_else(|| recorded.topic.clone());
             let time = || Timestamp::from_millisecond(recorded.at).unwrap_or_default();
             let topic = topic.or_else(otherwise).ok_or_else(|| ReplayError::NoTopic { at: time() })?;
+            if self.follows == Some(&*topic) {
+                return Err(ReplayError::Circle(topic));
+            }
             let [.., id] = &found.identity;
             let key = key.or_else(|| (!id.is_empty()).then_some(id.as_bytes()));
             let name = format!("message {} of vehicle {id}", found.message_id);
@@ -261,6 +283,7 @@ mod tests {
             names,
             position: Some(position),
             topic: None,
+            follows: None,
             otherwise: &OTHERWISE,
             headers: &[],
         }
@@ -332,7 +355,8 @@ mod tests {
         };
         let mut parts = Kept::default();
         let stopped = replay.run(&mut Given(messages.iter().cloned()), &mut parts, &stops, &mut |_| {});
-        let (since, from) = stopped.expect("stopped").goes_on.expect("it was stopped");
+        let GoesOn { since, from, offsets } = stopped.expect("stopped").goes_on.expect("it was stopped");
+        assert_eq!(offsets, None);
         let rest: Vec<Recorded> = messages.into_iter().filter(|message| message.at >= since * 1000).collect();
         let replay = Replay { from, since: Some(since), ..replay };
         replay.run(&mut Given(rest.into_iter()), &mut parts, &|| false, &mut |_| {}).expect("sent");

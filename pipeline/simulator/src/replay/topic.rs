@@ -1,5 +1,6 @@
 //! The records of a topic, by their times: always the earliest of those that its partitions have next.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::{Next, Recorded, ReplayError, Source};
@@ -30,6 +32,9 @@ pub struct TopicSettings {
     pub consumer: Vec<(String, String)>,
     /// Records from this time on, in milliseconds since the Unix epoch; from the beginning if there is none.
     pub since: Option<i64>,
+    /// Where partitions are read from instead, by their numbers. Partitions that are not in it are new, and read from their
+    /// beginning. `None` if [`Self::since`] says where it begins.
+    pub offsets: Option<BTreeMap<i32, i64>>,
     /// Records from before this time.
     pub until: Option<i64>,
     /// Whether it goes on with records that come later. Else it ends with what is there when it begins.
@@ -41,6 +46,8 @@ pub struct Topic {
     settings: TopicSettings,
     consumer: Arc<BaseConsumer>,
     partitions: Vec<Partition>,
+    /// The record that was given last: its partition by its place, and the offset behind it.
+    given: Option<(usize, i64)>,
     /// When something came last, and what went wrong since then.
     heard: Instant,
     trouble: Option<KafkaError>,
@@ -51,8 +58,10 @@ struct Partition {
     number: i32,
     /// The offset behind the last record that is wanted.
     end: i64,
-    /// The next record.
-    head: Option<Recorded>,
+    /// The offset of the first record that was not given, or that nobody is known to have done with.
+    next: i64,
+    /// The next record, with the offset behind it.
+    head: Option<(Recorded, i64)>,
     /// Whether there is no record at the moment, or none that is wanted.
     is_at_end: bool,
 }
@@ -78,7 +87,8 @@ impl Topic {
             config.set(name, value);
         }
         config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-        config.set("auto.offset.reset", "earliest");
+        // What is asked for by its offset and is not there any more is lost, and nobody shall miss it in silence.
+        config.set("auto.offset.reset", if settings.offsets.is_some() { "error" } else { "earliest" });
         let consumer: BaseConsumer = config.create().map_err(failed(&settings, "start a consumer for"))?;
         let (consumer, topic) = (Arc::new(consumer), settings.topic.as_str());
         let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(failed(&settings, "find"))?;
@@ -89,25 +99,37 @@ impl Topic {
         }
         let reading = "read";
         let mut assigned = TopicPartitionList::new();
-        let first = settings.since.map_or(Offset::Beginning, Offset::Offset);
+        let offsets = settings.offsets.as_ref();
+        if let Some(other) = offsets.and_then(|offsets| offsets.keys().find(|number| !numbers.contains(number))) {
+            return Err(failed(&settings, "find")(format!("it has no partition {other}")));
+        }
+        let first = settings.since.filter(|_| offsets.is_none()).map_or(Offset::Beginning, Offset::Offset);
         for number in &numbers {
+            let first = offsets.and_then(|offsets| offsets.get(number)).map_or(first, |offset| Offset::Offset(*offset));
             assigned.add_partition_offset(topic, *number, first).map_err(failed(&settings, reading))?;
         }
-        if settings.since.is_some() {
+        if settings.since.is_some() && offsets.is_none() {
             // The offsets that are asked for are times, and the answer has offsets.
             assigned = consumer.offsets_for_times(assigned, PATIENCE).map_err(failed(&settings, "find a time in"))?;
         }
         // Before partitions are read: otherwise their first records would come by the queue of all partitions.
         let mut partitions = Vec::new();
         for number in numbers {
-            let (_, end) =
+            let (begin, end) =
                 consumer.fetch_watermarks(topic, number, PATIENCE).map_err(failed(&settings, "find the ends of"))?;
             let queue = consumer.split_partition_queue(topic, number);
             let queue = queue.ok_or_else(|| failed(&settings, reading)(format!("partition {number} is not there")))?;
-            partitions.push(Partition { queue, number, end, head: None, is_at_end: end == 0 && !settings.follow });
+            let first = assigned.find_partition(topic, number);
+            let next = match first.as_ref().map(TopicPartitionListElem::offset) {
+                Some(Offset::Offset(offset)) => offset,
+                Some(Offset::Beginning) => begin,
+                _ => end,
+            };
+            let is_at_end = end == 0 && !settings.follow;
+            partitions.push(Partition { queue, number, end, next, head: None, is_at_end });
         }
         consumer.assign(&assigned).map_err(failed(&settings, reading))?;
-        Ok(Self { consumer, partitions, heard: Instant::now(), trouble: None, settings })
+        Ok(Self { consumer, partitions, given: None, heard: Instant::now(), trouble: None, settings })
     }
 
     /// Looks for the next record of a partition.
@@ -118,13 +140,13 @@ impl Topic {
             None => {}
             Some(Ok(record)) => {
                 (*heard, *trouble) = (Instant::now(), None);
-                let is_behind = record.offset() >= partition.end && !settings.follow;
+                let (is_behind, behind) = (record.offset() >= partition.end && !settings.follow, record.offset() + 1);
                 let recorded = recorded(&record);
                 drop(record);
                 if is_behind {
                     partition.is_at_end = true;
                 } else if settings.until.is_none_or(|until| recorded.at < until) {
-                    (partition.head, partition.is_at_end) = (Some(recorded), false);
+                    (partition.head, partition.is_at_end) = (Some((recorded, behind)), false);
                 }
             }
             Some(Err(KafkaError::PartitionEOF(_))) => {
@@ -149,6 +171,9 @@ impl Topic {
 
 impl Source for Topic {
     fn next(&mut self) -> Result<Next, ReplayError> {
+        if let Some((at, behind)) = self.given.take() {
+            self.partitions[at].next = behind;
+        }
         // What is not of a partition comes here.
         match self.consumer.poll(Duration::ZERO) {
             Some(Ok(record)) => {
@@ -179,10 +204,14 @@ impl Source for Topic {
             }
             return Ok(Next::Idle);
         }
-        let heads = self.partitions.iter_mut().filter(|partition| partition.head.is_some());
-        let next = heads.min_by_key(|partition| (partition.head.as_ref().map(|head| head.at), partition.number));
-        match next.and_then(|partition| partition.head.take()) {
-            Some(message) => Ok(Next::Message(message)),
+        let heads = self.partitions.iter().enumerate();
+        let heads = heads.filter_map(|(at, partition)| Some((partition.head.as_ref()?.0.at, partition.number, at)));
+        let next = heads.min().and_then(|(.., at)| Some((at, self.partitions[at].head.take()?)));
+        match next {
+            Some((at, (message, behind))) => {
+                self.given = Some((at, behind));
+                Ok(Next::Message(message))
+            }
             None if follow => {
                 self.heard = Instant::now();
                 std::thread::sleep(LOOK);
@@ -190,6 +219,10 @@ impl Source for Topic {
             }
             None => Ok(Next::End),
         }
+    }
+
+    fn offsets(&self) -> Option<BTreeMap<i32, i64>> {
+        Some(self.partitions.iter().map(|partition| (partition.number, partition.next)).collect())
     }
 }
 
