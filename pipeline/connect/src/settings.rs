@@ -18,6 +18,8 @@ use crate::config::shown::Secrets;
 use crate::{Config, Key, ValueType, kafka};
 
 const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP_SERVERS";
+const OF_CONSUMERS: &str = "the member of the group has the settings of the consumers: set it as `CONNECT_CONSUMER_…`, such as \
+     `CONNECT_CONSUMER_SESSION_TIMEOUT_MS`";
 const BUFFER_MEMORY_MIN: i64 = 1 << 20;
 
 /// The keys of the worker. Their defaults are Kafka Connect's, except that of `task.shutdown.graceful.timeout.ms`,
@@ -62,6 +64,19 @@ const KEYS: &[Key] = &[
          `--config` at the next start. If the key is unset, changes last until the worker ends",
     )
     .risk("If two workers share the folder, each overwrites what the other has changed"),
+    Key::new(
+        "rest.advertised.host.name",
+        ValueType::Text,
+        "Under this name other machines reach the worker. With `rest.advertised.port` it is the `worker_id` in the status \
+         of what the worker runs. If the key is unset, it is the host of `listeners`, or the name of the machine if the \
+         worker listens on all interfaces",
+    )
+    .risk("If two workers of a group have the same name and port, the status does not tell them apart"),
+    Key::new(
+        "rest.advertised.port",
+        ValueType::Int(1, 65_535),
+        "The port in `worker_id`. If the key is unset, it is the one at which the worker listens",
+    ),
     Key::new(
         "buffer.memory",
         ValueType::Int(BUFFER_MEMORY_MIN, i64::MAX),
@@ -108,23 +123,85 @@ const KEYS: &[Key] = &[
     .risk("If it is long, the task still waits when the cause has been repaired"),
 ];
 
+const GROUP: &str = "group.id";
+const CONFIG_TOPIC: &str = "config.storage.topic";
+const CONFIG_REPLICATION: &str = "config.storage.replication.factor";
+const STATUS_TOPIC: &str = "status.storage.topic";
+const STATUS_REPLICATION: &str = "status.storage.replication.factor";
+const STATUS_PARTITIONS: &str = "status.storage.partitions";
+
+/// The keys of a group of workers.
+const GROUP_KEYS: &[Key] = &[
+    Key::new(
+        GROUP,
+        ValueType::Text,
+        "The worker belongs to this group, whose workers share out the tasks of the connectors that are in \
+         `config.storage.topic`. It is a consumer group, of which the workers are the members. If the key is unset, the \
+         worker stands alone",
+    )
+    .high()
+    .risk("If two groups that have other topics have the same name, tasks of both do not run"),
+    Key::new(
+        CONFIG_TOPIC,
+        ValueType::Text,
+        "The group's connectors are in this topic, as Kafka Connect writes them. It has one partition, is compacted, and is \
+         created if it does not exist. Required with `group.id`",
+    )
+    .high()
+    .risk("Passwords stand in it as they were sent, unless they were `${env:…}` or `${file:…}`"),
+    Key::new(
+        CONFIG_REPLICATION,
+        ValueType::Int(-1, 32_767),
+        "The number of replicas of `config.storage.topic` when it is created; -1 is the cluster's default",
+    )
+    .default("3")
+    .risk("If it is more than there are brokers, the topic cannot be created"),
+    Key::new(
+        STATUS_TOPIC,
+        ValueType::Text,
+        "How the group's connectors and tasks are is in this topic, as Kafka Connect writes it. It is compacted, and is \
+         created if it does not exist. Its partitions are the slots by which the group shares out tasks. Required with \
+         `group.id`",
+    )
+    .high()
+    .risk("If it is also the topic of another group, each group removes what the other says"),
+    Key::new(
+        STATUS_REPLICATION,
+        ValueType::Int(-1, 32_767),
+        "The number of replicas of `status.storage.topic` when it is created; -1 is the cluster's default",
+    )
+    .default("3")
+    .risk("If it is more than there are brokers, the topic cannot be created"),
+    Key::new(
+        STATUS_PARTITIONS,
+        ValueType::Int(1, 10_000),
+        "The number of partitions of `status.storage.topic` when it is created",
+    )
+    .default("32")
+    .risk(
+        "No more workers than this get tasks, and with few partitions for each worker, some get more tasks than others. If \
+         partitions are added to the topic, all workers have to be restarted",
+    ),
+];
+
 /// All keys of the worker.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(access::KEYS)
+    KEYS.iter().chain(GROUP_KEYS).chain(access::KEYS)
 }
 
 /// Settings of Kafka Connect's workers that this worker does not have, and what to do instead.
 pub const REFUSED: &[(&str, &str)] = &[
     (
-        "group.id",
-        "there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it",
+        "offset.storage.",
+        "offsets of source connectors would be there; those of sinks are offsets of consumer groups, which Kafka stores; \
+         remove it",
     ),
-    (
-        "config.storage.",
-        "connectors are files, and `CONNECT_REST_CHANGES_DIR` is the folder of those that REST changes; remove it",
-    ),
-    ("offset.storage.", "Kafka stores the offsets of the consumer groups; remove it"),
-    ("status.storage.", "the status is kept in memory; remove it"),
+    ("session.timeout.ms", OF_CONSUMERS),
+    ("heartbeat.interval.ms", OF_CONSUMERS),
+    ("rebalance.timeout.ms", "a task that goes to another worker keeps no other waiting; remove it"),
+    ("scheduled.rebalance.max.delay.ms", "tasks go to other workers as soon as theirs has left the group; remove it"),
+    ("connect.protocol", "the group of workers is a consumer group; remove it"),
+    ("inter.worker.", "workers do not talk to each other; remove it"),
     ("plugin.", "sinks are built in; remove it"),
     ("key.converter", "set it in the files of the connectors"),
     ("value.converter", "set it in the files of the connectors"),
@@ -139,9 +216,70 @@ pub const REFUSED: &[(&str, &str)] = &[
          `CONNECT_CONSUMER_SSL_…` and `CONNECT_PRODUCER_SSL_…`",
     ),
     ("listeners.https.", "of its settings there are the locations and types of the two stores, and `ssl.client.auth`"),
-    ("rest.", "workers do not talk to each other; `CONNECT_LISTENERS` says where this one listens; remove it"),
+    ("rest.", "workers do not talk to each other by REST; `CONNECT_LISTENERS` says where this one listens; remove it"),
     ("log4j.", "use `RUST_LOG` and `--log-format`"),
 ];
+
+/// A topic of a group of workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupTopic {
+    /// The key that names it.
+    pub key: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The number of partitions with which it is created.
+    pub partitions: u32,
+    /// Whether it has to have one partition alone.
+    pub single: bool,
+    /// The number of replicas with which it is created; -1 is the cluster's default.
+    pub replication: i32,
+    /// The key that sets the number of replicas.
+    pub replication_key: &'static str,
+}
+
+/// The group that a worker belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// `group.id`.
+    pub id: String,
+    /// `config.storage.topic`.
+    pub configs: GroupTopic,
+    /// `status.storage.topic`.
+    pub statuses: GroupTopic,
+}
+
+impl GroupSettings {
+    /// The group of this configuration, of which the keys in `given` are set. The error has each key that is wrong, and
+    /// why.
+    fn of(config: &Config, given: impl Fn(&str) -> bool) -> Result<Option<Self>, Vec<(&'static str, String)>> {
+        let Some(id) = config.get(GROUP) else {
+            let useless = GROUP_KEYS.iter().map(|key| key.name).filter(|key| given(key));
+            let wrong: Vec<_> = useless.map(|key| (key, "has no effect without CONNECT_GROUP_ID".to_owned())).collect();
+            return if wrong.is_empty() { Ok(None) } else { Err(wrong) };
+        };
+        let mut wrong = Vec::new();
+        let mut topic = |key, replication_key, partitions: Option<i64>| {
+            let name = config.get(key).unwrap_or_default().to_owned();
+            if name.is_empty() {
+                wrong.push((key, "is missing: a group of workers needs the topic".to_owned()));
+            }
+            let replication = config.int(replication_key).and_then(|count| i32::try_from(count).ok()).unwrap_or(-1);
+            let single = partitions.is_none();
+            let partitions = partitions.and_then(|count| u32::try_from(count).ok()).unwrap_or(1);
+            GroupTopic { key, name, partitions, single, replication, replication_key }
+        };
+        let configs = topic(CONFIG_TOPIC, CONFIG_REPLICATION, None);
+        let statuses = topic(STATUS_TOPIC, STATUS_REPLICATION, Some(config.int(STATUS_PARTITIONS).unwrap_or(1)));
+        if configs.name == statuses.name && !configs.name.is_empty() {
+            wrong.push((STATUS_TOPIC, "is the topic of CONNECT_CONFIG_STORAGE_TOPIC too: name another one".to_owned()));
+        }
+        if given("rest.changes.dir") {
+            let reason = "has no effect with CONNECT_GROUP_ID: the connectors of a group are in its config topic";
+            wrong.push(("rest.changes.dir", reason.to_owned()));
+        }
+        if wrong.is_empty() { Ok(Some(Self { id: id.to_owned(), configs, statuses })) } else { Err(wrong) }
+    }
+}
 
 /// The settings of a worker, besides its connectors.
 #[derive(Debug, Clone)]
@@ -156,6 +294,12 @@ pub struct Settings {
     pub rest_changes: bool,
     /// `rest.changes.dir`.
     pub rest_changes_dir: Option<PathBuf>,
+    /// `rest.advertised.host.name`.
+    pub advertised_host: Option<String>,
+    /// `rest.advertised.port`.
+    pub advertised_port: Option<u16>,
+    /// The group of workers that the worker belongs to, if it does not stand alone.
+    pub group: Option<GroupSettings>,
     /// `buffer.memory`.
     pub buffer_memory: usize,
     /// `offset.flush.interval.ms`.
@@ -202,7 +346,7 @@ impl Settings {
         for (prefix, client) in [("CONNECT_CONSUMER_", &consumer), ("CONNECT_PRODUCER_", &producer)] {
             problems.extend(rejected(prefix, client));
         }
-        let config = match Config::check("worker", &[KEYS, access::KEYS], values) {
+        let config = match Config::check("worker", &[KEYS, GROUP_KEYS, access::KEYS], values) {
             Ok(config) => config,
             Err(wrong) => {
                 problems.extend(wrong.into_iter().map(|error| SettingError {
@@ -229,6 +373,14 @@ impl Settings {
             }));
             Access::default()
         });
+        let group = GroupSettings::of(&config, |key| sources.contains_key(key)).unwrap_or_else(|wrong| {
+            problems.extend(wrong.into_iter().map(|(key, problem)| SettingError {
+                variable: variable(key),
+                value: None,
+                problem,
+            }));
+            None
+        });
         if config.get("rest.changes.dir").is_some() && !config.bool("rest.changes.enable") {
             problems.push(SettingError {
                 variable: variable("rest.changes.dir"),
@@ -252,6 +404,9 @@ impl Settings {
             access,
             rest_changes: config.bool("rest.changes.enable"),
             rest_changes_dir: config.get("rest.changes.dir").map(PathBuf::from),
+            advertised_host: config.get("rest.advertised.host.name").map(str::to_owned),
+            advertised_port: config.int("rest.advertised.port").and_then(|port| u16::try_from(port).ok()),
+            group,
             buffer_memory: usize::try_from(config.int("buffer.memory").unwrap_or_default()).unwrap_or(usize::MAX),
             offset_flush_interval: millis("offset.flush.interval.ms"),
             shutdown_timeout: millis("task.shutdown.graceful.timeout.ms"),
@@ -422,7 +577,10 @@ mod tests {
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BOOTSTRAP_SERVERS", "b:1")]), @"environment: `CONNECT_BOOTSTRAP_SERVERS` = `b:1`: contradicts `KAFKA_BOOTSTRAP_SERVERS` = `a:1`");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFER_MEMORY", "1")]), @"environment: `CONNECT_BUFER_MEMORY`: is not a known setting; nearest known variable: `CONNECT_BUFFER_MEMORY`");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFFER_MEMORY", "64MB")]), @"environment: `CONNECT_BUFFER_MEMORY` = `64MB`: is not an integer; allowed: an integer from 1048576");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @"environment: `CONNECT_GROUP_ID`: is not supported: there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @"");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_STATUS_STORAGE_TOPIC", "x"), ("CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR", "1")]), @"");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x"), ("CONNECT_CONFIG_STORAGE_TOPIC", "t"), ("CONNECT_STATUS_STORAGE_TOPIC", "t")]), @"");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_OFFSET_STORAGE_TOPIC", "x"), ("CONNECT_SESSION_TIMEOUT_MS", "1")]), @"");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_LISTENERS", "ftp://0.0.0.0:8083")]), @"environment: `CONNECT_LISTENERS` = `ftp://0.0.0.0:8083`: is not HTTP; allowed: one `http://host:port` or `https://host:port`, where port 0 is any free one");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_REST_CHANGES_DIR", "/connectors")]), @"environment: `CONNECT_REST_CHANGES_DIR`: has no effect without CONNECT_REST_CHANGES_ENABLE=true");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_SASL_PASWORD", "secret")]), @r#"environment: `CONNECT_CONSUMER_SASL_PASWORD`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);

@@ -1,0 +1,305 @@
+//! A compacted topic that a worker reads from its beginning to its end, follows from then on, and writes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext, Message as _, Offset, TopicPartitionList};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tracing::{error, warn};
+
+use super::configs::Entry;
+use crate::kafka::{KafkaLog, RecordQueue};
+
+/// How long the cluster may take to take in a record, or to give out what it has, as in Kafka Connect.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one question for the end of a partition may take.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the reader waits before it looks whether it has to end.
+const STEP: Duration = Duration::from_millis(500);
+
+/// What takes in the records, in the order of their offsets: key, value, and whether the record was written after the
+/// topic was first read to its end.
+pub(super) type Fold = Box<dyn FnMut(&str, Option<&[u8]>, bool) + Send>;
+
+/// Up to which offset each partition was read.
+#[derive(Default)]
+struct Positions {
+    of: Mutex<BTreeMap<i32, i64>>,
+    moved: Condvar,
+}
+
+impl Positions {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reach(&self, partition: i32, next: i64) {
+        let mut positions = self.lock();
+        let position = positions.entry(partition).or_insert(0);
+        *position = (*position).max(next);
+        self.moved.notify_all();
+    }
+
+    /// Waits until everything before these offsets was read.
+    fn wait(&self, ends: &BTreeMap<i32, i64>, limit: Duration) -> bool {
+        let behind = |positions: &mut BTreeMap<i32, i64>| {
+            ends.iter().any(|(partition, end)| positions.get(partition).unwrap_or(&0) < end)
+        };
+        let waited = self.moved.wait_timeout_while(self.lock(), limit, behind);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
+
+/// The topic.
+pub(super) struct SharedLog {
+    topic: String,
+    partitions: i32,
+    consumer: Arc<BaseConsumer<KafkaLog>>,
+    producer: ThreadedProducer<Receipts>,
+    positions: Arc<Positions>,
+    live: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
+}
+
+impl SharedLog {
+    /// Begins to read the topic. `consumer` and `producer` are the settings of its clients.
+    pub fn start(
+        topic: &str,
+        partitions: u32,
+        consumer: &ClientConfig,
+        producer: &ClientConfig,
+        runtime: &Handle,
+        fold: Fold,
+    ) -> Result<Self, String> {
+        let failed = |error: KafkaError| error.to_string();
+        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+        let wake = Arc::<Notify>::default();
+        let config = reader(consumer);
+        let log = KafkaLog::new(format!("topic {topic}, reader"), &config);
+        let mut client = BaseConsumer::from_config_and_context(&config, log).map_err(failed)?;
+        let events = Arc::clone(&wake);
+        client.set_nonempty_callback(move || events.notify_one());
+        let queue = RecordQueue::new(client.client().native_ptr(), Arc::clone(&wake));
+        let queue = queue.ok_or("librdkafka gives no queue")?;
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            if !queue.forward(client.client().native_ptr(), topic, partition) {
+                return Err(format!("partition {partition} is not known to the client"));
+            }
+            list.add_partition_offset(topic, partition, Offset::Beginning).map_err(failed)?;
+        }
+        client.assign(&list).map_err(failed)?;
+        let (consumer, positions) = (Arc::new(client), Arc::<Positions>::default());
+        let (live, ended) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let reader = Reader {
+            topic: topic.to_owned(),
+            consumer: Arc::clone(&consumer),
+            positions: Arc::clone(&positions),
+            live: Arc::clone(&live),
+            ended: Arc::clone(&ended),
+            fold,
+        };
+        let runtime = runtime.clone();
+        thread::Builder::new()
+            .name("group-log".into())
+            .spawn(move || reader.run(&queue, &wake, &runtime))
+            .map_err(|error| format!("the operating system does not start a thread: {error}"))?;
+        let config = writer(producer);
+        let log = KafkaLog::new(format!("topic {topic}, writer"), &config);
+        let producer = ThreadedProducer::from_config_and_context(&config, Receipts(log)).map_err(failed)?;
+        Ok(Self { topic: topic.to_owned(), partitions, consumer, producer, positions, live, ended })
+    }
+
+    /// Waits until everything was read that was written before this call. The error is a sentence.
+    pub fn catch_up(&self) -> Result<(), String> {
+        let deadline = Instant::now() + TIMEOUT;
+        let mut ends = BTreeMap::new();
+        for partition in 0..self.partitions {
+            ends.insert(partition, self.end(partition, deadline)?);
+        }
+        if !self.positions.wait(&ends, deadline.saturating_duration_since(Instant::now())) {
+            let topic = &self.topic;
+            return Err(format!("the topic `{topic}` was not read to its end within {} s", TIMEOUT.as_secs()));
+        }
+        self.live.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The end of a partition. A leader that has just changed is asked again.
+    fn end(&self, partition: i32, deadline: Instant) -> Result<i64, String> {
+        loop {
+            match self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT) {
+                Ok((_, end)) => return Ok(end),
+                Err(error) if Instant::now() > deadline || crate::kafka::is_permanent(&error) => {
+                    return Err(format!("asking for the end of {}-{partition}: {error}", self.topic));
+                }
+                Err(_) => thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    /// Writes these records in their order, and waits until they were read back. The error is a sentence; it may be that
+    /// some of the records were written.
+    pub fn write(&self, entries: &[Entry]) -> Result<(), String> {
+        let failed = |problem: String| format!("writing to the topic `{}`: {problem}", self.topic);
+        let mut receipts = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let (receipt, received) = sync_channel(1);
+            let mut record = BaseRecord::with_opaque_to(&self.topic, Box::new(receipt)).key(key);
+            if let Some(value) = value {
+                record = record.payload(value);
+            }
+            self.producer.send(record).map_err(|(error, _)| failed(error.to_string()))?;
+            receipts.push(received);
+        }
+        let deadline = Instant::now() + TIMEOUT;
+        let mut ends = BTreeMap::new();
+        for received in receipts {
+            let (partition, offset) = received_by(&received, deadline).map_err(failed)?;
+            ends.insert(partition, offset + 1);
+        }
+        if self.positions.wait(&ends, deadline.saturating_duration_since(Instant::now())) {
+            return Ok(());
+        }
+        Err(failed(format!("what was written was not read back within {} s", TIMEOUT.as_secs())))
+    }
+}
+
+impl Drop for SharedLog {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+fn received_by(received: &Receiver<Receipt>, deadline: Instant) -> Receipt {
+    match received.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(receipt) => receipt,
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            Err(format!("no broker has acknowledged it within {} s", TIMEOUT.as_secs()))
+        }
+    }
+}
+
+/// The settings of the reader. It assigns partitions to itself, so nothing of a group's protocol concerns it.
+fn reader(base: &ClientConfig) -> ClientConfig {
+    let mut config = base.clone();
+    for key in ["group.protocol", "group.remote.assignor", "partition.assignment.strategy"] {
+        config.remove(key);
+    }
+    config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+    config.set("auto.offset.reset", "earliest").set("enable.partition.eof", "true").set("check.crcs", "true");
+    config.set("allow.auto.create.topics", "false");
+    config
+}
+
+/// The settings of the writer: what it has acknowledged is there, once and in order.
+fn writer(base: &ClientConfig) -> ClientConfig {
+    let mut config = base.clone();
+    config.set("acks", "all").set("enable.idempotence", "true").set("linger.ms", "0");
+    // Kafka Connect's producer chooses partitions in this way.
+    config.set("partitioner", "murmur2_random").set("message.timeout.ms", TIMEOUT.as_millis().to_string());
+    config.set("allow.auto.create.topics", "false");
+    config
+}
+
+/// Partition and offset of a record that was acknowledged, or why it was not.
+type Receipt = Result<(i32, i64), String>;
+
+/// Tells who has sent a record what has become of it.
+struct Receipts(KafkaLog);
+
+impl ClientContext for Receipts {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.line(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.failure(&error, reason);
+    }
+}
+
+impl ProducerContext for Receipts {
+    type DeliveryOpaque = Box<SyncSender<Receipt>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, receipt: Self::DeliveryOpaque) {
+        let result = match result {
+            Ok(record) => Ok((record.partition(), record.offset())),
+            Err((error, _)) => Err(error.to_string()),
+        };
+        // Whoever has sent it may wait no longer.
+        let _ = receipt.try_send(result);
+    }
+}
+
+/// The thread that reads.
+struct Reader {
+    topic: String,
+    consumer: Arc<BaseConsumer<KafkaLog>>,
+    positions: Arc<Positions>,
+    live: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
+    fold: Fold,
+}
+
+impl Reader {
+    fn run(mut self, queue: &RecordQueue, wake: &Notify, runtime: &Handle) {
+        while !self.ended.load(Ordering::Relaxed) {
+            self.serve();
+            if !self.take(queue) {
+                let notified = async { tokio::time::timeout(STEP, wake.notified()).await };
+                // Whether something has come is looked at anyway.
+                drop(runtime.block_on(notified));
+            }
+        }
+    }
+
+    /// Serves what librdkafka has to say.
+    fn serve(&self) {
+        while let Some(result) = self.consumer.poll(Duration::ZERO) {
+            self.complain(&result.map(|_| ()));
+        }
+    }
+
+    fn complain(&self, result: &KafkaResult<()>) {
+        if let Err(error) = result {
+            warn!(topic = self.topic, "reading a topic of the group: {error}");
+        }
+    }
+
+    /// Takes in the records that have come. Gives whether there may be more.
+    fn take(&mut self, queue: &RecordQueue) -> bool {
+        let batch = queue.take();
+        for record in batch.iter() {
+            let partition = record.partition();
+            if let Some(problem) = record.error() {
+                match problem.code {
+                    Code::PartitionEOF => self.positions.reach(partition, record.offset()),
+                    code => {
+                        error!(topic = self.topic, partition, "reading a topic of the group: {}: {code}", problem.text)
+                    }
+                }
+                continue;
+            }
+            let live = self.live.load(Ordering::Relaxed);
+            match record.key().map(std::str::from_utf8) {
+                Some(Ok(key)) => (self.fold)(key, record.payload(), live),
+                _ => warn!(
+                    topic = self.topic,
+                    offset = record.offset(),
+                    "a record without a key that is text is ignored"
+                ),
+            }
+            self.positions.reach(partition, record.offset() + 1);
+        }
+        batch.is_full()
+    }
+}

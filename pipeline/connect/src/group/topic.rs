@@ -1,0 +1,115 @@
+//! The two topics of a group, which are created if they do not exist.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::kafka::{self, ClusterProbe, KafkaLog};
+use crate::settings::{self, GroupTopic};
+
+/// How long the cluster may take to create a topic, or to describe it.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long is waited before a topic is looked for again that has just been created.
+const STEP: Duration = Duration::from_millis(20);
+const POLICY: &str = "cleanup.policy";
+
+/// Makes sure that the topic exists, has `partitions` partitions if that is what the group needs, and is compacted. Gives
+/// the number of its partitions. The error is a sentence.
+pub(super) fn ensure(
+    topic: &GroupTopic,
+    client: &ClientConfig,
+    runtime: &Handle,
+    stop: &watch::Receiver<bool>,
+) -> Result<u32, String> {
+    let log = KafkaLog::of_start(format!("topic {}", topic.name), client);
+    let admin: AdminClient<KafkaLog> =
+        kafka::asking(client).create_with_context(log.clone()).map_err(|error| error.to_string())?;
+    let probe = ClusterProbe { log: &log, timeout: TIMEOUT, stop };
+    let find = || {
+        let metadata = probe.metadata(admin.inner(), Some(&topic.name), |_| ())?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic.name);
+        Ok::<_, String>(found.map_or((0, None), |found| (found.partitions().len(), found.error().map(Code::from))))
+    };
+    let (mut partitions, error) = find()?;
+    if partitions == 0 || error == Some(Code::UnknownTopicOrPartition) {
+        create(topic, &admin, runtime)?;
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let (found, error) = find()?;
+            if found > 0 && error.is_none() {
+                partitions = found;
+                break;
+            }
+            if Instant::now() > deadline || *stop.borrow() {
+                let error = error.map_or_else(|| "it has no partitions".to_owned(), |error| error.to_string());
+                return Err(format!("it was created, but cannot be used {} s later: {error}", TIMEOUT.as_secs()));
+            }
+            std::thread::sleep(STEP);
+        }
+    } else if let Some(error) = error.filter(|error| *error != Code::LeaderNotAvailable) {
+        return Err(format!("it cannot be used: {error}"));
+    }
+    if topic.single && partitions != 1 {
+        return Err(format!(
+            "it has {partitions} partitions and must have one, or configurations would be read in another order than they \
+             were written in: name another topic, or one that does not exist"
+        ));
+    }
+    check_policy(topic, &admin, runtime)?;
+    u32::try_from(partitions).map_err(|_| format!("it has {partitions} partitions"))
+}
+
+fn create(topic: &GroupTopic, admin: &AdminClient<KafkaLog>, runtime: &Handle) -> Result<(), String> {
+    let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
+    let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(topic.replication)).set(POLICY, "compact");
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let result = runtime.block_on(admin.create_topics([&new], &options));
+    let error = match result.map(|results| results.into_iter().next()) {
+        Ok(None | Some(Ok(_) | Err((_, Code::TopicAlreadyExists)))) => {
+            info!(topic = topic.name, partitions, "the topic of the group was created");
+            return Ok(());
+        }
+        Ok(Some(Err((_, error)))) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Err(format!(
+        "it does not exist and cannot be created: {error}; create it with cleanup.policy=compact, or set {} to what the \
+         cluster can hold",
+        settings::variable(topic.replication_key)
+    ))
+}
+
+/// A topic that is not compacted would lose configurations in time. As with Kafka Connect, a cluster that does not say how
+/// its topics are cleaned up is trusted.
+fn check_policy(topic: &GroupTopic, admin: &AdminClient<KafkaLog>, runtime: &Handle) -> Result<(), String> {
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let described = runtime.block_on(admin.describe_configs([&ResourceSpecifier::Topic(&topic.name)], &options));
+    let policy = match described.map(|all| all.into_iter().next()) {
+        Ok(Some(Ok(config))) => config.get(POLICY).and_then(|entry| entry.value.clone()),
+        Ok(None) => None,
+        Ok(Some(Err(code))) => {
+            untold(topic, &code.to_string());
+            return Ok(());
+        }
+        Err(error) => {
+            untold(topic, &error.to_string());
+            return Ok(());
+        }
+    };
+    match policy {
+        Some(policy) if policy != "compact" => Err(format!(
+            "it has {POLICY}={policy}, so Kafka would remove configurations and states that are still needed: set \
+             {POLICY}=compact for it, or name another topic"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn untold(topic: &GroupTopic, reason: &str) {
+    info!(topic = topic.name, "whether the topic is compacted cannot be found out: {reason}");
+}
