@@ -140,7 +140,7 @@ const GROUP_KEYS: &[Key] = &[
          worker stands alone",
     )
     .high()
-    .risk("If two groups that have other topics have the same name, tasks of both do not run"),
+    .risk("If two groups have the same name, each rebalances with the other"),
     Key::new(
         CONFIG_TOPIC,
         ValueType::Text,

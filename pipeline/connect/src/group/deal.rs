@@ -1,8 +1,8 @@
 //! Which worker runs which task: tasks are dealt to slots, and Kafka's group protocol shares out the slots.
 //!
-//! All tasks, in the order of their connectors' names, are spread evenly over the slots. The protocol gives each worker
-//! a range of slots (its assignor `range`), so each gets about as many tasks as any other. Every worker computes the same
-//! from the same configurations.
+//! All tasks, in the order of their connectors' names, are spread evenly over the slots, each in the middle of its share.
+//! The protocol gives each worker a range of slots (its assignor `range`), so each gets about as many tasks as any other.
+//! Every worker computes the same from the same configurations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ pub(crate) fn dealt(tasks: &BTreeMap<String, u32>, slots: u32, own: &BTreeSet<u3
     let numbers = tasks.iter().flat_map(|(name, count)| (0..*count).map(move |task| (name, task)));
     let mut dealt = BTreeMap::<String, BTreeSet<u32>>::new();
     for (at, (name, task)) in (0_u64..).zip(numbers) {
-        if u32::try_from(at * u64::from(slots) / total).is_ok_and(|slot| own.contains(&slot)) {
+        if u32::try_from((2 * at + 1) * u64::from(slots) / (2 * total)).is_ok_and(|slot| own.contains(&slot)) {
             dealt.entry(name.clone()).or_default().insert(task);
         }
     }

@@ -16,6 +16,8 @@ use crate::settings::{self, GroupTopic};
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long is waited before a topic is looked for again that has just been created.
 const STEP: Duration = Duration::from_millis(20);
+/// After which time all brokers know the settings of a topic that has just been created.
+const SETTLED: Duration = Duration::from_secs(3);
 const POLICY: &str = "cleanup.policy";
 
 /// Makes sure that the topic exists, has `partitions` partitions if that is what the group needs, and is compacted. Gives
@@ -31,13 +33,15 @@ pub(super) fn ensure(
         kafka::asking(client).create_with_context(log.clone()).map_err(|error| error.to_string())?;
     let probe = ClusterProbe { log: &log, timeout: TIMEOUT, stop };
     let find = || {
-        let metadata = probe.metadata(admin.inner(), Some(&topic.name), |_| ())?;
+        // A question for the topic itself might make the broker create it, as it creates any other.
+        let metadata = probe.metadata(admin.inner(), None, |_| ())?;
         let found = metadata.topics().iter().find(|found| found.name() == topic.name);
         Ok::<_, String>(found.map_or((0, None), |found| (found.partitions().len(), found.error().map(Code::from))))
     };
     let (mut partitions, error) = find()?;
-    if partitions == 0 || error == Some(Code::UnknownTopicOrPartition) {
-        create(topic, &admin, runtime)?;
+    let mut created = false;
+    if partitions == 0 {
+        created = create(topic, &admin, runtime)?;
         let deadline = Instant::now() + TIMEOUT;
         loop {
             let (found, error) = find()?;
@@ -60,20 +64,24 @@ pub(super) fn ensure(
              were written in: name another topic, or one that does not exist"
         ));
     }
-    check_policy(topic, &admin, runtime)?;
+    if !created {
+        check_policy(topic, &admin, runtime)?;
+    }
     u32::try_from(partitions).map_err(|_| format!("it has {partitions} partitions"))
 }
 
-fn create(topic: &GroupTopic, admin: &AdminClient<KafkaLog>, runtime: &Handle) -> Result<(), String> {
+/// Creates the topic. Gives false if another worker has just done so.
+fn create(topic: &GroupTopic, admin: &AdminClient<KafkaLog>, runtime: &Handle) -> Result<bool, String> {
     let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
     let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(topic.replication)).set(POLICY, "compact");
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let result = runtime.block_on(admin.create_topics([&new], &options));
     let error = match result.map(|results| results.into_iter().next()) {
-        Ok(None | Some(Ok(_) | Err((_, Code::TopicAlreadyExists)))) => {
+        Ok(None | Some(Ok(_))) => {
             info!(topic = topic.name, partitions, "the topic of the group was created");
-            return Ok(());
+            return Ok(true);
         }
+        Ok(Some(Err((_, Code::TopicAlreadyExists)))) => return Ok(false),
         Ok(Some(Err((_, error)))) => error.to_string(),
         Err(error) => error.to_string(),
     };
@@ -84,29 +92,36 @@ fn create(topic: &GroupTopic, admin: &AdminClient<KafkaLog>, runtime: &Handle) -
     ))
 }
 
-/// A topic that is not compacted would lose configurations in time. As with Kafka Connect, a cluster that does not say how
-/// its topics are cleaned up is trusted.
+/// A topic that is not compacted would lose configurations in time. A broker may say so for a moment of a topic that has
+/// just been created, so it is asked again. As with Kafka Connect, a cluster that does not say how its topics are cleaned
+/// up is trusted.
 fn check_policy(topic: &GroupTopic, admin: &AdminClient<KafkaLog>, runtime: &Handle) -> Result<(), String> {
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-    let described = runtime.block_on(admin.describe_configs([&ResourceSpecifier::Topic(&topic.name)], &options));
-    let policy = match described.map(|all| all.into_iter().next()) {
-        Ok(Some(Ok(config))) => config.get(POLICY).and_then(|entry| entry.value.clone()),
-        Ok(None) => None,
-        Ok(Some(Err(code))) => {
-            untold(topic, &code.to_string());
-            return Ok(());
+    let deadline = Instant::now() + SETTLED;
+    loop {
+        let described = runtime.block_on(admin.describe_configs([&ResourceSpecifier::Topic(&topic.name)], &options));
+        let policy = match described.map(|all| all.into_iter().next()) {
+            Ok(None) => return Ok(()),
+            Ok(Some(Ok(config))) => config.get(POLICY).and_then(|entry| entry.value.clone()),
+            Ok(Some(Err(code))) => {
+                untold(topic, &code.to_string());
+                return Ok(());
+            }
+            Err(error) => {
+                untold(topic, &error.to_string());
+                return Ok(());
+            }
+        };
+        match policy {
+            Some(policy) if policy != "compact" && Instant::now() > deadline => {
+                return Err(format!(
+                    "it has {POLICY}={policy}, so Kafka would remove configurations and states that are still needed: set \
+                     {POLICY}=compact for it, or name another topic"
+                ));
+            }
+            Some(policy) if policy != "compact" => std::thread::sleep(STEP),
+            _ => return Ok(()),
         }
-        Err(error) => {
-            untold(topic, &error.to_string());
-            return Ok(());
-        }
-    };
-    match policy {
-        Some(policy) if policy != "compact" => Err(format!(
-            "it has {POLICY}={policy}, so Kafka would remove configurations and states that are still needed: set \
-             {POLICY}=compact for it, or name another topic"
-        )),
-        _ => Ok(()),
     }
 }
 
