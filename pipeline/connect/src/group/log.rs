@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext, Message as _, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
 use super::configs::Entry;
@@ -119,16 +119,22 @@ impl SharedLog {
         Ok(Self { topic: topic.to_owned(), partitions, consumer, producer, positions, live, ended })
     }
 
-    /// Waits until everything was read that was written before this call. The error is a sentence.
-    pub fn catch_up(&self) -> Result<(), String> {
+    /// Waits until everything was read that was written before this call, or until `stop` is true. The error is a
+    /// sentence.
+    pub fn catch_up(&self, stop: &watch::Receiver<bool>) -> Result<(), String> {
         let deadline = Instant::now() + TIMEOUT;
         let mut ends = BTreeMap::new();
         for partition in 0..self.partitions {
             ends.insert(partition, self.end(partition, deadline)?);
         }
-        if !self.positions.wait(&ends, deadline.saturating_duration_since(Instant::now())) {
+        while !self.positions.wait(&ends, STEP) {
             let topic = &self.topic;
-            return Err(format!("the topic `{topic}` was not read to its end within {} s", TIMEOUT.as_secs()));
+            if *stop.borrow() {
+                return Err(format!("the topic `{topic}` was not read to its end before the worker was stopped"));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the topic `{topic}` was not read to its end within {} s", TIMEOUT.as_secs()));
+            }
         }
         self.live.store(true, Ordering::Relaxed);
         Ok(())

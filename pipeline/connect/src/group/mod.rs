@@ -112,7 +112,7 @@ impl Group {
             let partitions =
                 topic::ensure(topic, &consumer, runtime, stop).map_err(|problem| refused(topic, problem))?;
             let log = SharedLog::start(&topic.name, partitions, &consumer, &settings.producer, runtime, fold)
-                .and_then(|log| log.catch_up().map(|()| log));
+                .and_then(|log| log.catch_up(stop).map(|()| log));
             Ok::<_, GroupError>((log.map_err(|problem| refused(topic, problem))?, partitions))
         };
         let (configs, _) = open(&own.configs, fold_config(&view, &signal))?;
@@ -183,9 +183,10 @@ impl Group {
         })
     }
 
-    /// Waits until everything was read that other workers have changed before. The error is a sentence.
-    pub fn catch_up(&self) -> Result<(), String> {
-        self.configs.catch_up()
+    /// Waits until everything was read that other workers have changed before, or until `stop` is true. The error is a
+    /// sentence.
+    pub fn catch_up(&self, stop: &watch::Receiver<bool>) -> Result<(), String> {
+        self.configs.catch_up(stop)
     }
 
     /// Changes what is wanted, and waits until this worker has read it. The error is a sentence.

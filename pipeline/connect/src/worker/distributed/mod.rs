@@ -70,7 +70,7 @@ impl Herder {
     pub(super) fn refresh(&self) -> Result<(), OperationError> {
         let Some(group) = &self.group else { return Ok(()) };
         self.check_settled()?;
-        group.catch_up().map_err(unwritten)
+        group.catch_up(&self.stopping).map_err(unwritten)
     }
 
     /// The group of workers and the group of a connector's tasks must not be the same.
@@ -105,7 +105,7 @@ impl Herder {
         if target == TargetState::Stopped {
             self.check_settled()?;
         }
-        group.catch_up().map_err(unwritten)?;
+        group.catch_up(&self.stopping).map_err(unwritten)?;
         if group.with_configs(|configs| configs.written(name).is_none()) {
             return Err(not_found(name));
         }

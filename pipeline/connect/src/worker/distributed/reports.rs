@@ -17,7 +17,7 @@ impl Follower<'_> {
         let entries = self.group.with_statuses(|statuses, all_taken| {
             let mut entries: Vec<Entry> = own
                 .iter()
-                .filter(|(subject, report)| self.is_news(statuses, subject, report))
+                .filter(|(subject, report)| is_news(statuses.of(subject), self.reported.get(subject), report))
                 .map(|(subject, report)| group::report_entry(subject, Some(report)))
                 .collect();
             if part.cleans {
@@ -57,15 +57,6 @@ impl Follower<'_> {
         own
     }
 
-    /// Whether a report says something that the topic does not say.
-    fn is_news(&self, statuses: &Statuses, subject: &Subject, report: &Report) -> bool {
-        match statuses.of(subject) {
-            Some(last) if last == report => false,
-            Some(last) => last.generation <= report.generation || self.reported.get(subject) != Some(report),
-            None => true,
-        }
-    }
-
     /// The topics of which tasks here have put records, and which the status topic does not have.
     fn new_topics(&self, statuses: &Statuses, part: &Part) -> Vec<Entry> {
         let millis = jiff::Timestamp::now().as_millisecond();
@@ -77,6 +68,16 @@ impl Follower<'_> {
             entries.extend(new.map(|topic| group::topic_entry(topic, name, task, millis)));
         }
         entries
+    }
+}
+
+/// Whether a report has to be written: the topic says something else, and not because another worker was given the task
+/// later. `reported` is what this worker has written last.
+fn is_news(last: Option<&Report>, reported: Option<&Report>, report: &Report) -> bool {
+    match last {
+        Some(last) if last == report => false,
+        Some(last) => last.generation <= report.generation || reported != Some(report),
+        None => true,
     }
 }
 
@@ -106,4 +107,83 @@ pub(super) fn unassigned(statuses: &Statuses, reported: &BTreeMap<Subject, Repor
     let ended = |report: &Report| Report { state: State::Unassigned.name().into(), trace: None, ..report.clone() };
     let own = reported.iter().filter(|(subject, report)| statuses.of(subject) == Some(report));
     own.map(|(subject, report)| group::report_entry(subject, Some(&ended(report)))).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::group::Configs;
+
+    fn report(state: &str, worker_id: &str, generation: i32) -> Report {
+        Report { state: state.into(), trace: None, worker_id: worker_id.into(), generation, version: None }
+    }
+
+    #[test]
+    fn a_report_of_a_worker_that_has_lost_the_task_is_replaced_and_one_of_its_next_owner_is_not() {
+        let own = report("RUNNING", "a:1", 5);
+        assert!(is_news(None, None, &own), "nobody has reported");
+        assert!(!is_news(Some(&own), Some(&own), &own), "the topic says so");
+        assert!(is_news(Some(&own), Some(&own), &report("FAILED", "a:1", 5)), "it has failed since");
+        assert!(is_news(Some(&report("RUNNING", "b:1", 4)), Some(&own), &own), "one that was frozen has not heard");
+        assert!(!is_news(Some(&report("RUNNING", "b:1", 6)), Some(&own), &own), "it went to another worker");
+    }
+
+    fn statuses(entries: &[Entry]) -> Statuses {
+        let mut statuses = Statuses::default();
+        for (key, value) in entries {
+            statuses.apply(key, value.as_deref()).unwrap();
+        }
+        statuses
+    }
+
+    #[test]
+    fn reports_on_what_is_no_more_are_removed() {
+        let mut configs = Configs::default();
+        for name in ["a", "stopped"] {
+            for (key, value) in group::config_entries(name, &BTreeMap::new(), 2) {
+                configs.apply(&key, value.as_deref()).unwrap();
+            }
+        }
+        let (key, value) = group::target_entry("stopped", TargetState::Stopped);
+        configs.apply(&key, value.as_deref()).unwrap();
+        let mut entries = Vec::new();
+        for name in ["a", "gone", "stopped"] {
+            let subjects = [0, 1, 2].map(|task| Subject::Task(name.into(), task)).into_iter();
+            let subjects = subjects.chain([Subject::Connector(name.into())]);
+            entries.extend(subjects.map(|subject| group::report_entry(&subject, Some(&report("RUNNING", "a:1", 1)))));
+            entries.push(group::topic_entry("t", name, 0, 0));
+        }
+        let part = Part { configs, cleans: true, ..Part::default() };
+        let removed = leftovers(&statuses(&entries), &part);
+        assert!(removed.iter().all(|(_, value)| value.is_none()));
+        let removed: BTreeSet<_> = removed.into_iter().map(|(key, _)| key).collect();
+        assert_snapshot!(Vec::from_iter(removed).join("\n"), @r"
+        status-connector-gone
+        status-task-a-2
+        status-task-gone-0
+        status-task-gone-1
+        status-task-gone-2
+        status-task-stopped-0
+        status-task-stopped-1
+        status-task-stopped-2
+        status-topic-t:connector-gone
+        ");
+    }
+
+    #[test]
+    fn a_worker_that_leaves_reports_on_its_own_alone() {
+        let (kept, lost) = (Subject::Task("a".into(), 0), Subject::Task("a".into(), 1));
+        let own = report("RUNNING", "a:1", 1);
+        let topic =
+            [group::report_entry(&kept, Some(&own)), group::report_entry(&lost, Some(&report("RUNNING", "b:1", 2)))];
+        let reported = BTreeMap::from([(kept.clone(), own.clone()), (lost, own)]);
+        let entries = unassigned(&statuses(&topic), &reported);
+        let ended = statuses(&entries);
+        assert_eq!((entries.len(), ended.of(&kept)), (1, Some(&report("UNASSIGNED", "a:1", 1))));
+    }
 }
