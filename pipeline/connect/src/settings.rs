@@ -4,6 +4,8 @@
 //! `-`. Variables that begin with `CONNECT_CONSUMER_` or `CONNECT_PRODUCER_` are defaults for the Kafka clients of
 //! every connector; a connector's own `consumer.override.` or `producer.override.` replaces them.
 
+mod group;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
+pub use self::group::{GroupSettings, GroupTopic};
 use crate::access::{self, Access};
 use crate::config::nearest;
 use crate::config::shown::Secrets;
@@ -123,70 +126,9 @@ const KEYS: &[Key] = &[
     .risk("If it is long, the task still waits when the cause has been repaired"),
 ];
 
-const GROUP: &str = "group.id";
-const CONFIG_TOPIC: &str = "config.storage.topic";
-const CONFIG_REPLICATION: &str = "config.storage.replication.factor";
-const STATUS_TOPIC: &str = "status.storage.topic";
-const STATUS_REPLICATION: &str = "status.storage.replication.factor";
-const STATUS_PARTITIONS: &str = "status.storage.partitions";
-
-/// The keys of a group of workers.
-const GROUP_KEYS: &[Key] = &[
-    Key::new(
-        GROUP,
-        ValueType::Text,
-        "The worker belongs to this group, whose workers share out the tasks of the connectors that are in \
-         `config.storage.topic`. It is a consumer group, of which the workers are the members. If the key is unset, the \
-         worker stands alone",
-    )
-    .high()
-    .risk("If two groups have the same name, each rebalances with the other"),
-    Key::new(
-        CONFIG_TOPIC,
-        ValueType::Text,
-        "The group's connectors are in this topic, as Kafka Connect writes them. It has one partition, is compacted, and is \
-         created if it does not exist. Required with `group.id`",
-    )
-    .high()
-    .risk("Passwords stand in it as they were sent, unless they were `${env:…}` or `${file:…}`"),
-    Key::new(
-        CONFIG_REPLICATION,
-        ValueType::Int(-1, 32_767),
-        "The number of replicas of `config.storage.topic` when it is created; -1 is the cluster's default",
-    )
-    .default("3")
-    .risk("If it is more than there are brokers, the topic cannot be created"),
-    Key::new(
-        STATUS_TOPIC,
-        ValueType::Text,
-        "How the group's connectors and tasks are is in this topic, as Kafka Connect writes it. It is compacted, and is \
-         created if it does not exist. Its partitions are the slots by which the group shares out tasks. Required with \
-         `group.id`",
-    )
-    .high()
-    .risk("If it is also the topic of another group, each group removes what the other says"),
-    Key::new(
-        STATUS_REPLICATION,
-        ValueType::Int(-1, 32_767),
-        "The number of replicas of `status.storage.topic` when it is created; -1 is the cluster's default",
-    )
-    .default("3")
-    .risk("If it is more than there are brokers, the topic cannot be created"),
-    Key::new(
-        STATUS_PARTITIONS,
-        ValueType::Int(1, 10_000),
-        "The number of partitions of `status.storage.topic` when it is created",
-    )
-    .default("32")
-    .risk(
-        "No more workers than this get tasks, and with few partitions for each worker, some get more tasks than others. If \
-         partitions are added to the topic, all workers have to be restarted",
-    ),
-];
-
 /// All keys of the worker.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(GROUP_KEYS).chain(access::KEYS)
+    KEYS.iter().chain(group::KEYS).chain(access::KEYS)
 }
 
 /// Settings of Kafka Connect's workers that this worker does not have, and what to do instead.
@@ -219,67 +161,6 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("rest.", "workers do not talk to each other by REST; `CONNECT_LISTENERS` says where this one listens; remove it"),
     ("log4j.", "use `RUST_LOG` and `--log-format`"),
 ];
-
-/// A topic of a group of workers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupTopic {
-    /// The key that names it.
-    pub key: &'static str,
-    /// Its name.
-    pub name: String,
-    /// The number of partitions with which it is created.
-    pub partitions: u32,
-    /// Whether it has to have one partition alone.
-    pub single: bool,
-    /// The number of replicas with which it is created; -1 is the cluster's default.
-    pub replication: i32,
-    /// The key that sets the number of replicas.
-    pub replication_key: &'static str,
-}
-
-/// The group that a worker belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupSettings {
-    /// `group.id`.
-    pub id: String,
-    /// `config.storage.topic`.
-    pub configs: GroupTopic,
-    /// `status.storage.topic`.
-    pub statuses: GroupTopic,
-}
-
-impl GroupSettings {
-    /// The group of this configuration, of which the keys in `given` are set. The error has each key that is wrong, and
-    /// why.
-    fn of(config: &Config, given: impl Fn(&str) -> bool) -> Result<Option<Self>, Vec<(&'static str, String)>> {
-        let Some(id) = config.get(GROUP) else {
-            let useless = GROUP_KEYS.iter().map(|key| key.name).filter(|key| given(key));
-            let wrong: Vec<_> = useless.map(|key| (key, "has no effect without CONNECT_GROUP_ID".to_owned())).collect();
-            return if wrong.is_empty() { Ok(None) } else { Err(wrong) };
-        };
-        let mut wrong = Vec::new();
-        let mut topic = |key, replication_key, partitions: Option<i64>| {
-            let name = config.get(key).unwrap_or_default().to_owned();
-            if name.is_empty() {
-                wrong.push((key, "is missing: a group of workers needs the topic".to_owned()));
-            }
-            let replication = config.int(replication_key).and_then(|count| i32::try_from(count).ok()).unwrap_or(-1);
-            let single = partitions.is_none();
-            let partitions = partitions.and_then(|count| u32::try_from(count).ok()).unwrap_or(1);
-            GroupTopic { key, name, partitions, single, replication, replication_key }
-        };
-        let configs = topic(CONFIG_TOPIC, CONFIG_REPLICATION, None);
-        let statuses = topic(STATUS_TOPIC, STATUS_REPLICATION, Some(config.int(STATUS_PARTITIONS).unwrap_or(1)));
-        if configs.name == statuses.name && !configs.name.is_empty() {
-            wrong.push((STATUS_TOPIC, "is the topic of CONNECT_CONFIG_STORAGE_TOPIC too: name another one".to_owned()));
-        }
-        if given("rest.changes.dir") {
-            let reason = "has no effect with CONNECT_GROUP_ID: the connectors of a group are in its config topic";
-            wrong.push(("rest.changes.dir", reason.to_owned()));
-        }
-        if wrong.is_empty() { Ok(Some(Self { id: id.to_owned(), configs, statuses })) } else { Err(wrong) }
-    }
-}
 
 /// The settings of a worker, besides its connectors.
 #[derive(Debug, Clone)]
@@ -346,7 +227,7 @@ impl Settings {
         for (prefix, client) in [("CONNECT_CONSUMER_", &consumer), ("CONNECT_PRODUCER_", &producer)] {
             problems.extend(rejected(prefix, client));
         }
-        let config = match Config::check("worker", &[KEYS, GROUP_KEYS, access::KEYS], values) {
+        let config = match Config::check("worker", &[KEYS, group::KEYS, access::KEYS], values) {
             Ok(config) => config,
             Err(wrong) => {
                 problems.extend(wrong.into_iter().map(|error| SettingError {

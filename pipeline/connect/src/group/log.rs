@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
-use rdkafka::{ClientConfig, ClientContext, Message as _, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
 use super::configs::Entry;
+use super::writer::Writer;
 use crate::kafka::{KafkaLog, RecordQueue};
 
 /// How long the cluster may take to take in a record, or to give out what it has, as in Kafka Connect.
@@ -64,7 +63,7 @@ pub(super) struct SharedLog {
     topic: String,
     partitions: i32,
     consumer: Arc<BaseConsumer<KafkaLog>>,
-    producer: ThreadedProducer<Receipts>,
+    writer: Writer,
     positions: Arc<Positions>,
     live: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
@@ -113,10 +112,8 @@ impl SharedLog {
             .name("group-log".into())
             .spawn(move || reader.run(&queue, &wake, &runtime))
             .map_err(|error| format!("the operating system does not start a thread: {error}"))?;
-        let config = writer(producer);
-        let log = KafkaLog::new(format!("topic {topic}, writer"), &config);
-        let producer = ThreadedProducer::from_config_and_context(&config, Receipts(log)).map_err(failed)?;
-        Ok(Self { topic: topic.to_owned(), partitions, consumer, producer, positions, live, ended })
+        let writer = Writer::new(topic, producer).map_err(failed)?;
+        Ok(Self { topic: topic.to_owned(), partitions, consumer, writer, positions, live, ended })
     }
 
     /// Waits until everything was read that was written before this call, or until `stop` is true. The error is a
@@ -157,22 +154,8 @@ impl SharedLog {
     /// some of the records were written.
     pub fn write(&self, entries: &[Entry]) -> Result<(), String> {
         let failed = |problem: String| format!("writing to the topic `{}`: {problem}", self.topic);
-        let mut receipts = Vec::with_capacity(entries.len());
-        for (key, value) in entries {
-            let (receipt, received) = sync_channel(1);
-            let mut record = BaseRecord::with_opaque_to(&self.topic, Box::new(receipt)).key(key);
-            if let Some(value) = value {
-                record = record.payload(value);
-            }
-            self.producer.send(record).map_err(|(error, _)| failed(error.to_string()))?;
-            receipts.push(received);
-        }
         let deadline = Instant::now() + TIMEOUT;
-        let mut ends = BTreeMap::new();
-        for received in receipts {
-            let (partition, offset) = received_by(&received, deadline).map_err(failed)?;
-            ends.insert(partition, offset + 1);
-        }
+        let ends = self.writer.send(entries, deadline).map_err(failed)?;
         if self.positions.wait(&ends, deadline.saturating_duration_since(Instant::now())) {
             return Ok(());
         }
@@ -186,15 +169,6 @@ impl Drop for SharedLog {
     }
 }
 
-fn received_by(received: &Receiver<Receipt>, deadline: Instant) -> Receipt {
-    match received.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(receipt) => receipt,
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-            Err(format!("no broker has acknowledged it within {} s", TIMEOUT.as_secs()))
-        }
-    }
-}
-
 /// The settings of the reader. It assigns partitions to itself, so nothing of a group's protocol concerns it.
 fn reader(base: &ClientConfig) -> ClientConfig {
     let mut config = base.clone();
@@ -205,45 +179,6 @@ fn reader(base: &ClientConfig) -> ClientConfig {
     config.set("auto.offset.reset", "earliest").set("enable.partition.eof", "true").set("check.crcs", "true");
     config.set("allow.auto.create.topics", "false");
     config
-}
-
-/// The settings of the writer: what it has acknowledged is there, once and in order.
-fn writer(base: &ClientConfig) -> ClientConfig {
-    let mut config = base.clone();
-    config.set("acks", "all").set("enable.idempotence", "true").set("linger.ms", "0");
-    // Kafka Connect's producer chooses partitions in this way.
-    config.set("partitioner", "murmur2_random").set("message.timeout.ms", TIMEOUT.as_millis().to_string());
-    config.set("allow.auto.create.topics", "false");
-    config
-}
-
-/// Partition and offset of a record that was acknowledged, or why it was not.
-type Receipt = Result<(i32, i64), String>;
-
-/// Tells who has sent a record what has become of it.
-struct Receipts(KafkaLog);
-
-impl ClientContext for Receipts {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.0.line(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.failure(&error, reason);
-    }
-}
-
-impl ProducerContext for Receipts {
-    type DeliveryOpaque = Box<SyncSender<Receipt>>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, receipt: Self::DeliveryOpaque) {
-        let result = match result {
-            Ok(record) => Ok((record.partition(), record.offset())),
-            Err((error, _)) => Err(error.to_string()),
-        };
-        // Whoever has sent it may wait no longer.
-        let _ = receipt.try_send(result);
-    }
 }
 
 /// The thread that reads.

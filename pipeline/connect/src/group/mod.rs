@@ -10,6 +10,7 @@ mod log;
 mod member;
 mod statuses;
 mod topic;
+mod writer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
