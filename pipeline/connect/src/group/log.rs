@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
@@ -76,7 +76,6 @@ impl SharedLog {
         partitions: u32,
         consumer: &ClientConfig,
         producer: &ClientConfig,
-        runtime: &Handle,
         fold: Fold,
     ) -> Result<Self, String> {
         let failed = |error: KafkaError| error.to_string();
@@ -107,11 +106,13 @@ impl SharedLog {
             ended: Arc::clone(&ended),
             fold,
         };
-        let runtime = runtime.clone();
+        // One of its own, which lasts as long as the thread.
+        let threads = |error| format!("the operating system does not start a thread: {error}");
+        let runtime = Builder::new_current_thread().enable_time().build().map_err(threads)?;
         thread::Builder::new()
             .name("group-log".into())
             .spawn(move || reader.run(&queue, &wake, &runtime))
-            .map_err(|error| format!("the operating system does not start a thread: {error}"))?;
+            .map_err(threads)?;
         let writer = Writer::new(topic, producer).map_err(failed)?;
         Ok(Self { topic: topic.to_owned(), partitions, consumer, writer, positions, live, ended })
     }
@@ -122,7 +123,7 @@ impl SharedLog {
         let deadline = Instant::now() + TIMEOUT;
         let mut ends = BTreeMap::new();
         for partition in 0..self.partitions {
-            ends.insert(partition, self.end(partition, deadline)?);
+            ends.insert(partition, self.end_of(partition, deadline)?);
         }
         while !self.positions.wait(&ends, STEP) {
             let topic = &self.topic;
@@ -137,8 +138,13 @@ impl SharedLog {
         Ok(())
     }
 
+    /// Ends the reading.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
     /// The end of a partition. A leader that has just changed is asked again.
-    fn end(&self, partition: i32, deadline: Instant) -> Result<i64, String> {
+    fn end_of(&self, partition: i32, deadline: Instant) -> Result<i64, String> {
         loop {
             match self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT) {
                 Ok((_, end)) => return Ok(end),
@@ -165,7 +171,7 @@ impl SharedLog {
 
 impl Drop for SharedLog {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
+        self.end();
     }
 }
 
@@ -192,7 +198,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(mut self, queue: &RecordQueue, wake: &Notify, runtime: &Handle) {
+    fn run(mut self, queue: &RecordQueue, wake: &Notify, runtime: &Runtime) {
         while !self.ended.load(Ordering::Relaxed) {
             self.serve();
             if !self.take(queue) {
@@ -206,13 +212,9 @@ impl Reader {
     /// Serves what librdkafka has to say.
     fn serve(&self) {
         while let Some(result) = self.consumer.poll(Duration::ZERO) {
-            self.complain(&result.map(|_| ()));
-        }
-    }
-
-    fn complain(&self, result: &KafkaResult<()>) {
-        if let Err(error) = result {
-            warn!(topic = self.topic, "reading a topic of the group: {error}");
+            if let Err(error) = result {
+                warn!(topic = self.topic, "reading a topic of the group: {error}");
+            }
         }
     }
 

@@ -112,7 +112,7 @@ impl Group {
         let open = |topic: &GroupTopic, fold| {
             let partitions =
                 topic::ensure(topic, &consumer, runtime, stop).map_err(|problem| refused(topic, problem))?;
-            let log = SharedLog::start(&topic.name, partitions, &consumer, &settings.producer, runtime, fold)
+            let log = SharedLog::start(&topic.name, partitions, &consumer, &settings.producer, fold)
                 .and_then(|log| log.catch_up(stop).map(|()| log));
             Ok::<_, GroupError>((log.map_err(|problem| refused(topic, problem))?, partitions))
         };
@@ -137,9 +137,11 @@ impl Group {
         Ok(())
     }
 
-    /// Leaves the group, so that its tasks go to other workers at once.
+    /// Leaves the group, so that its tasks go to other workers at once, and follows the topics no longer.
     pub fn leave(&self) {
         drop(lock(&self.member).take());
+        self.configs.end();
+        self.statuses.end();
     }
 
     /// `group.id`.

@@ -48,6 +48,7 @@ use crate::budget::MemoryPool;
 use crate::config::file::{Definition, TargetState};
 use crate::config::shown;
 use crate::group::Group;
+pub use crate::group::GroupError;
 use crate::loggers::LogLevels;
 use crate::plugins::Plugins;
 use crate::providers::Providers;
