@@ -26,7 +26,7 @@ const GROUP: [(&str, &str); 4] = [
 fn changes_are_refused_until_the_group_has_settled() {
     let broker = Broker::start(&[("a", 1), ("configs", 1), ("states", 4)]);
     broker.send("a", 0, 3, 10);
-    broker.refuse(RDKafkaApiKey::ConsumerGroupHeartbeat, &[Code::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE; 5]);
+    broker.refuse(RDKafkaApiKey::FindCoordinator, &[Code::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE; 12]);
     let notes = Arc::<Notes>::default();
     let worker = Running::start_with(&GROUP, &broker, &[], &[(&["First"], &notes)]);
     let body = connector("First", "a");
