@@ -458,10 +458,19 @@ mod tests {
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BOOTSTRAP_SERVERS", "b:1")]), @"environment: `CONNECT_BOOTSTRAP_SERVERS` = `b:1`: contradicts `KAFKA_BOOTSTRAP_SERVERS` = `a:1`");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFER_MEMORY", "1")]), @"environment: `CONNECT_BUFER_MEMORY`: is not a known setting; nearest known variable: `CONNECT_BUFFER_MEMORY`");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFFER_MEMORY", "64MB")]), @"environment: `CONNECT_BUFFER_MEMORY` = `64MB`: is not an integer; allowed: an integer from 1048576");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @"");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_STATUS_STORAGE_TOPIC", "x"), ("CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR", "1")]), @"");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x"), ("CONNECT_CONFIG_STORAGE_TOPIC", "t"), ("CONNECT_STATUS_STORAGE_TOPIC", "t")]), @"");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_OFFSET_STORAGE_TOPIC", "x"), ("CONNECT_SESSION_TIMEOUT_MS", "1")]), @"");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @r"
+        environment: `CONNECT_CONFIG_STORAGE_TOPIC`: is missing: a group of workers needs the topic
+        environment: `CONNECT_STATUS_STORAGE_TOPIC`: is missing: a group of workers needs the topic
+        ");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_STATUS_STORAGE_TOPIC", "x"), ("CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR", "1")]), @r"
+        environment: `CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR`: has no effect without CONNECT_GROUP_ID
+        environment: `CONNECT_STATUS_STORAGE_TOPIC`: has no effect without CONNECT_GROUP_ID
+        ");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x"), ("CONNECT_CONFIG_STORAGE_TOPIC", "t"), ("CONNECT_STATUS_STORAGE_TOPIC", "t")]), @"environment: `CONNECT_STATUS_STORAGE_TOPIC`: is the topic of CONNECT_CONFIG_STORAGE_TOPIC too: name another one");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_OFFSET_STORAGE_TOPIC", "x"), ("CONNECT_SESSION_TIMEOUT_MS", "1")]), @r"
+        environment: `CONNECT_OFFSET_STORAGE_TOPIC`: is not supported: offsets of source connectors would be there; those of sinks are offsets of consumer groups, which Kafka stores; remove it
+        environment: `CONNECT_SESSION_TIMEOUT_MS`: is not supported: the member of the group has the settings of the consumers: set it as `CONNECT_CONSUMER_…`, such as `CONNECT_CONSUMER_SESSION_TIMEOUT_MS`
+        ");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_LISTENERS", "ftp://0.0.0.0:8083")]), @"environment: `CONNECT_LISTENERS` = `ftp://0.0.0.0:8083`: is not HTTP; allowed: one `http://host:port` or `https://host:port`, where port 0 is any free one");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_REST_CHANGES_DIR", "/connectors")]), @"environment: `CONNECT_REST_CHANGES_DIR`: has no effect without CONNECT_REST_CHANGES_ENABLE=true");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_SASL_PASWORD", "secret")]), @r#"environment: `CONNECT_CONSUMER_SASL_PASWORD`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);

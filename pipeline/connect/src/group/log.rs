@@ -20,8 +20,6 @@ use crate::kafka::{KafkaLog, RecordQueue};
 
 /// How long the cluster may take to take in a record, or to give out what it has, as in Kafka Connect.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long one question for the end of a partition may take.
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the reader waits before it looks whether it has to end.
 const STEP: Duration = Duration::from_millis(500);
 
@@ -62,7 +60,6 @@ impl Positions {
 pub(super) struct SharedLog {
     topic: String,
     partitions: i32,
-    consumer: Arc<BaseConsumer<KafkaLog>>,
     writer: Writer,
     positions: Arc<Positions>,
     live: Arc<AtomicBool>,
@@ -96,11 +93,12 @@ impl SharedLog {
             list.add_partition_offset(topic, partition, Offset::Beginning).map_err(failed)?;
         }
         client.assign(&list).map_err(failed)?;
-        let (consumer, positions) = (Arc::new(client), Arc::<Positions>::default());
+        let positions = Arc::<Positions>::default();
         let (live, ended) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let reader = Reader {
             topic: topic.to_owned(),
-            consumer: Arc::clone(&consumer),
+            queue,
+            consumer: client,
             positions: Arc::clone(&positions),
             live: Arc::clone(&live),
             ended: Arc::clone(&ended),
@@ -109,12 +107,9 @@ impl SharedLog {
         // One of its own, which lasts as long as the thread.
         let threads = |error| format!("the operating system does not start a thread: {error}");
         let runtime = Builder::new_current_thread().enable_time().build().map_err(threads)?;
-        thread::Builder::new()
-            .name("group-log".into())
-            .spawn(move || reader.run(&queue, &wake, &runtime))
-            .map_err(threads)?;
+        thread::Builder::new().name("group-log".into()).spawn(move || reader.run(&wake, &runtime)).map_err(threads)?;
         let writer = Writer::new(topic, producer).map_err(failed)?;
-        Ok(Self { topic: topic.to_owned(), partitions, consumer, writer, positions, live, ended })
+        Ok(Self { topic: topic.to_owned(), partitions, writer, positions, live, ended })
     }
 
     /// Waits until everything was read that was written before this call, or until `stop` is true. The error is a
@@ -146,8 +141,8 @@ impl SharedLog {
     /// The end of a partition. A leader that has just changed is asked again.
     fn end_of(&self, partition: i32, deadline: Instant) -> Result<i64, String> {
         loop {
-            match self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT) {
-                Ok((_, end)) => return Ok(end),
+            match self.writer.end_of(partition) {
+                Ok(end) => return Ok(end),
                 Err(error) if Instant::now() > deadline || crate::kafka::is_permanent(&error) => {
                     return Err(format!("asking for the end of {}-{partition}: {error}", self.topic));
                 }
@@ -190,7 +185,9 @@ fn reader(base: &ClientConfig) -> ClientConfig {
 /// The thread that reads.
 struct Reader {
     topic: String,
-    consumer: Arc<BaseConsumer<KafkaLog>>,
+    /// It is dropped before its client.
+    queue: RecordQueue,
+    consumer: BaseConsumer<KafkaLog>,
     positions: Arc<Positions>,
     live: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
@@ -198,10 +195,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(mut self, queue: &RecordQueue, wake: &Notify, runtime: &Runtime) {
+    fn run(mut self, wake: &Notify, runtime: &Runtime) {
         while !self.ended.load(Ordering::Relaxed) {
             self.serve();
-            if !self.take(queue) {
+            if !self.take() {
                 let notified = async { tokio::time::timeout(STEP, wake.notified()).await };
                 // Whether something has come is looked at anyway.
                 drop(runtime.block_on(notified));
@@ -219,8 +216,8 @@ impl Reader {
     }
 
     /// Takes in the records that have come. Gives whether there may be more.
-    fn take(&mut self, queue: &RecordQueue) -> bool {
-        let batch = queue.take();
+    fn take(&mut self) -> bool {
+        let batch = self.queue.take();
         for record in batch.iter() {
             let partition = record.partition();
             if let Some(problem) = record.error() {

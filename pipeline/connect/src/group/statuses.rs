@@ -154,7 +154,11 @@ mod tests {
             topic_entry("t", "a", 0, 17),
         ];
         let shown = |(key, value): &Entry| format!("{key} {}", std::str::from_utf8(value.as_ref().unwrap()).unwrap());
-        assert_snapshot!(entries.iter().map(shown).collect::<Vec<_>>().join("\n"), @"");
+        assert_snapshot!(entries.iter().map(shown).collect::<Vec<_>>().join("\n"), @r#"
+        status-connector-a {"generation":3,"state":"RUNNING","trace":null,"version":"1.0","worker_id":"a:8083"}
+        status-task-a-b-7 {"generation":3,"state":"FAILED","trace":"the bucket is gone","version":"1.0","worker_id":"a:8083"}
+        status-topic-t:connector-a {"topic":{"connector":"a","discoverTimestamp":17,"name":"t","task":0}}
+        "#);
         let mut statuses = Statuses::default();
         for (key, value) in &entries {
             statuses.apply(key, value.as_deref()).unwrap();

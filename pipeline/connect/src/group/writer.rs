@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext, Message as _};
 
 use super::configs::Entry;
 use super::log::TIMEOUT;
 use crate::kafka::KafkaLog;
+
+/// How long one question for the end of a partition may take.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The producer.
 pub(super) struct Writer {
@@ -26,6 +29,11 @@ impl Writer {
         let log = KafkaLog::new(format!("topic {topic}, writer"), &config);
         let producer = ThreadedProducer::from_config_and_context(&config, Receipts(log))?;
         Ok(Self { topic: topic.to_owned(), producer })
+    }
+
+    /// The end of a partition. The reader would ask only after its pending fetch was answered.
+    pub fn end_of(&self, partition: i32) -> KafkaResult<i64> {
+        self.producer.client().fetch_watermarks(&self.topic, partition, ASK_TIMEOUT).map(|(_, end)| end)
     }
 
     /// Sends the records in their order, and waits until all are acknowledged. Gives the offset behind the last one of each

@@ -62,7 +62,7 @@ fn a_connector_of_the_topic_that_cannot_start_is_told() {
     let status = || one.ask("GET", "/connectors/bad/status", "").1;
     wait_until("a failed task", || status()["tasks"][0]["state"] == "FAILED");
     let trace = status()["connector"]["trace"].as_str().expect("a reason").to_owned();
-    assert_snapshot!(trace, @"");
+    assert_snapshot!(trace, @"connector `bad`: `connector.class` = `Gone`: is not a known kind of sink; known: First");
     assert_eq!(one.ask("GET", "/connectors", "").1, json!(["bad", "first"]));
     // Corrected, it runs.
     let config = json!({"connector.class": "First", "topics": "a"});
@@ -83,5 +83,5 @@ fn a_config_topic_with_several_partitions_is_refused() {
     let settings = Settings::from_env(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let settings = settings.expect("settings");
     let refused = Worker::prepare(&settings, Vec::new(), Vec::new(), &watch::channel(false).1).expect_err("a topic");
-    assert_snapshot!(refused[0], @"");
+    assert_snapshot!(refused[0], @"the group `workers`: the topic `configs` of CONNECT_CONFIG_STORAGE_TOPIC: it has 2 partitions and must have one, or configurations would be read in another order than they were written in: name another topic, or one that does not exist");
 }
