@@ -79,7 +79,8 @@ const KEYS: &[Key] = &[
         "rest.advertised.port",
         ValueType::Int(1, 65_535),
         "The port in `worker_id`. If the key is unset, it is the one at which the worker listens",
-    ),
+    )
+    .unit("port"),
     Key::new(
         "buffer.memory",
         ValueType::Int(BUFFER_MEMORY_MIN, i64::MAX),

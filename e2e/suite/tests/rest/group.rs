@@ -245,10 +245,7 @@ impl Group {
                         return Err(format!("{method} {path}: the group still rebalances").into());
                     }
                 }
-                (status, answer) if status == expected => {
-                    eprintln!("TIMED {method} {path} {:?}", started.elapsed());
-                    return Ok(answer);
-                }
+                (status, answer) if status == expected => return Ok(answer),
                 (status, answer) => return Err(format!("{method} {path}: {status}, not {expected}: {answer}").into()),
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -264,7 +261,6 @@ impl Group {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        eprintln!("TIMED {what} {:?}", started.elapsed());
         Ok(())
     }
 

@@ -34,6 +34,7 @@ pub(super) const KEYS: &[Key] = &[
         "The number of replicas of `config.storage.topic` when it is created; -1 is the cluster's default",
     )
     .default("3")
+    .unit("replicas")
     .risk("If it is more than there are brokers, the topic cannot be created"),
     Key::new(
         STATUS_TOPIC,
@@ -50,6 +51,7 @@ pub(super) const KEYS: &[Key] = &[
         "The number of replicas of `status.storage.topic` when it is created; -1 is the cluster's default",
     )
     .default("3")
+    .unit("replicas")
     .risk("If it is more than there are brokers, the topic cannot be created"),
     Key::new(
         STATUS_PARTITIONS,
@@ -57,6 +59,7 @@ pub(super) const KEYS: &[Key] = &[
         "The number of partitions of `status.storage.topic` when it is created",
     )
     .default("32")
+    .unit("partitions")
     .risk(
         "No more workers than this get tasks, and with few partitions for each worker, some get more tasks than others. If \
          partitions are added to the topic, all workers have to be restarted",
