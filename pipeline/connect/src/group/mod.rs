@@ -109,15 +109,25 @@ impl Group {
             variable: crate::settings::variable(topic.key),
             problem,
         };
-        let open = |topic: &GroupTopic, fold| {
-            let partitions =
-                topic::ensure(topic, &consumer, runtime, stop).map_err(|problem| refused(topic, problem))?;
+        let ensure = |topic: &GroupTopic| {
+            topic::ensure(topic, &consumer, runtime, stop).map_err(|problem| refused(topic, problem))
+        };
+        let ((partitions, made), (slots, states_made)) = (ensure(&own.configs)?, ensure(&own.statuses)?);
+        // What was just created is compacted.
+        let found = [(&own.configs, made), (&own.statuses, states_made)];
+        let found: Vec<_> = found.into_iter().filter(|(_, made)| !made).map(|(topic, _)| topic).collect();
+        if !found.is_empty()
+            && let Some((topic, problem)) = topic::not_compacted(&found, &consumer, runtime)
+        {
+            return Err(refused(topic, problem));
+        }
+        let open = |topic: &GroupTopic, partitions, fold| {
             let log = SharedLog::start(&topic.name, partitions, &consumer, &settings.producer, fold)
                 .and_then(|log| log.catch_up(stop).map(|()| log));
-            Ok::<_, GroupError>((log.map_err(|problem| refused(topic, problem))?, partitions))
+            log.map_err(|problem| refused(topic, problem))
         };
-        let (configs, _) = open(&own.configs, fold_config(&view, &signal))?;
-        let (statuses, slots) = open(&own.statuses, fold_status(&view, &signal))?;
+        let configs = open(&own.configs, partitions, fold_config(&view, &signal))?;
+        let statuses = open(&own.statuses, slots, fold_status(&view, &signal))?;
         let (settings, assignment, member) = (own.clone(), Arc::default(), Mutex::default());
         Ok(Self { settings, worker_id, slots, view, assignment, configs, statuses, member, signal })
     }

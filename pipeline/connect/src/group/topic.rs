@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -12,22 +14,24 @@ use tracing::info;
 use crate::kafka::{self, ClusterProbe, KafkaLog};
 use crate::settings::{self, GroupTopic};
 
-/// How long the cluster may take to create a topic, or to describe it.
+/// How long the cluster may take to create a topic.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the cluster may take to say how topics are cleaned up. One that cannot say it does not answer at all.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long is waited before a topic is looked for again that has just been created.
 const STEP: Duration = Duration::from_millis(20);
 /// After which time all brokers know the settings of a topic that has just been created.
 const SETTLED: Duration = Duration::from_secs(3);
 const POLICY: &str = "cleanup.policy";
 
-/// Makes sure that the topic exists, has `partitions` partitions if that is what the group needs, and is compacted. Gives
-/// the number of its partitions. The error is a sentence.
+/// Makes sure that the topic exists, and has one partition if that is what the group needs. Gives the number of its
+/// partitions, and whether it was created here. The error is a sentence.
 pub(super) fn ensure(
     topic: &GroupTopic,
     client: &ClientConfig,
     runtime: &Handle,
     stop: &watch::Receiver<bool>,
-) -> Result<u32, String> {
+) -> Result<(u32, bool), String> {
     let log = KafkaLog::of_start(format!("topic {}", topic.name), client);
     let admin: AdminClient<KafkaLog> =
         kafka::asking(client).create_with_context(log.clone()).map_err(|error| error.to_string())?;
@@ -64,10 +68,8 @@ pub(super) fn ensure(
              were written in: name another topic, or one that does not exist"
         ));
     }
-    if !created {
-        check_policy(topic, &admin, runtime)?;
-    }
-    u32::try_from(partitions).map_err(|_| format!("it has {partitions} partitions"))
+    let count = u32::try_from(partitions).map_err(|_| format!("it has {partitions} partitions"))?;
+    Ok((count, created))
 }
 
 /// Creates the topic. Gives false if another worker has just done so.
@@ -92,39 +94,44 @@ fn create(topic: &GroupTopic, admin: &AdminClient<KafkaLog>, runtime: &Handle) -
     ))
 }
 
-/// A topic that is not compacted would lose configurations in time. A broker may say so for a moment of a topic that has
-/// just been created, so it is asked again. As with Kafka Connect, a cluster that does not say how its topics are cleaned
-/// up is trusted.
-fn check_policy(topic: &GroupTopic, admin: &AdminClient<KafkaLog>, runtime: &Handle) -> Result<(), String> {
-    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+/// The first of these topics that is not compacted, so that it would lose configurations or states in time, and what to do
+/// about it.
+///
+/// A broker may say so for a moment of a topic that another worker has just created, so it is asked again. As with Kafka
+/// Connect, a cluster that does not say how its topics are cleaned up is trusted.
+pub(super) fn not_compacted<'t>(
+    topics: &[&'t GroupTopic],
+    client: &ClientConfig,
+    runtime: &Handle,
+) -> Option<(&'t GroupTopic, String)> {
+    let log = KafkaLog::of_start("the group's topics", client);
+    let admin: AdminClient<KafkaLog> = kafka::asking(client).create_with_context(log).ok()?;
+    let options = AdminOptions::new().request_timeout(Some(DESCRIBE_TIMEOUT));
+    let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
     let deadline = Instant::now() + SETTLED;
     loop {
-        let described = runtime.block_on(admin.describe_configs([&ResourceSpecifier::Topic(&topic.name)], &options));
-        let policy = match described.map(|all| all.into_iter().next()) {
-            Ok(None) => return Ok(()),
-            Ok(Some(Ok(config))) => config.get(POLICY).and_then(|entry| entry.value.clone()),
-            Ok(Some(Err(code))) => {
-                untold(topic, &code.to_string());
-                return Ok(());
-            }
+        let described = match runtime.block_on(admin.describe_configs(&resources, &options)) {
+            Ok(described) => described,
             Err(error) => {
-                untold(topic, &error.to_string());
-                return Ok(());
+                info!("whether the topics of the group are compacted cannot be found out: {error}");
+                return None;
             }
         };
-        match policy {
-            Some(policy) if policy != "compact" && Instant::now() > deadline => {
-                return Err(format!(
+        let policy = |topic: &GroupTopic| {
+            let of_topic = |config: &&ConfigResource| matches!(&config.specifier, OwnedResourceSpecifier::Topic(name) if *name == topic.name);
+            described.iter().flatten().find(of_topic)?.get(POLICY)?.value.clone()
+        };
+        let wrong = topics.iter().find_map(|topic| Some((*topic, policy(topic).filter(|policy| policy != "compact")?)));
+        let (topic, policy) = wrong?;
+        if Instant::now() > deadline {
+            return Some((
+                topic,
+                format!(
                     "it has {POLICY}={policy}, so Kafka would remove configurations and states that are still needed: set \
                      {POLICY}=compact for it, or name another topic"
-                ));
-            }
-            Some(policy) if policy != "compact" => std::thread::sleep(STEP),
-            _ => return Ok(()),
+                ),
+            ));
         }
+        std::thread::sleep(STEP);
     }
-}
-
-fn untold(topic: &GroupTopic, reason: &str) {
-    info!(topic = topic.name, "whether the topic is compacted cannot be found out: {reason}");
 }
