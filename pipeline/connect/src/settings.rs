@@ -4,6 +4,8 @@
 //! `-`. Variables that begin with `CONNECT_CONSUMER_` or `CONNECT_PRODUCER_` are defaults for the Kafka clients of
 //! every connector; a connector's own `consumer.override.` or `producer.override.` replaces them.
 
+mod group;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -12,12 +14,15 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
+pub use self::group::{GroupSettings, GroupTopic};
 use crate::access::{self, Access};
 use crate::config::nearest;
 use crate::config::shown::Secrets;
 use crate::{Config, Key, ValueType, kafka};
 
 const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP_SERVERS";
+const OF_CONSUMERS: &str = "the member of the group has the settings of the consumers: set it as `CONNECT_CONSUMER_…`, such as \
+     `CONNECT_CONSUMER_SESSION_TIMEOUT_MS`";
 const BUFFER_MEMORY_MIN: i64 = 1 << 20;
 
 /// The keys of the worker. Their defaults are Kafka Connect's, except that of `task.shutdown.graceful.timeout.ms`,
@@ -62,6 +67,20 @@ const KEYS: &[Key] = &[
          `--config` at the next start. If the key is unset, changes last until the worker ends",
     )
     .risk("If two workers share the folder, each overwrites what the other has changed"),
+    Key::new(
+        "rest.advertised.host.name",
+        ValueType::Text,
+        "Under this name other machines reach the worker. With `rest.advertised.port` it is the `worker_id` in the status \
+         of what the worker runs. If the key is unset, it is the host of `listeners`, or the name of the machine if the \
+         worker listens on all interfaces",
+    )
+    .risk("If two workers of a group have the same name and port, the status does not tell them apart"),
+    Key::new(
+        "rest.advertised.port",
+        ValueType::Int(1, 65_535),
+        "The port in `worker_id`. If the key is unset, it is the one at which the worker listens",
+    )
+    .unit("port"),
     Key::new(
         "buffer.memory",
         ValueType::Int(BUFFER_MEMORY_MIN, i64::MAX),
@@ -110,21 +129,22 @@ const KEYS: &[Key] = &[
 
 /// All keys of the worker.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(access::KEYS)
+    KEYS.iter().chain(group::KEYS).chain(access::KEYS)
 }
 
 /// Settings of Kafka Connect's workers that this worker does not have, and what to do instead.
 pub const REFUSED: &[(&str, &str)] = &[
     (
-        "group.id",
-        "there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it",
+        "offset.storage.",
+        "offsets of source connectors would be there; those of sinks are offsets of consumer groups, which Kafka stores; \
+         remove it",
     ),
-    (
-        "config.storage.",
-        "connectors are files, and `CONNECT_REST_CHANGES_DIR` is the folder of those that REST changes; remove it",
-    ),
-    ("offset.storage.", "Kafka stores the offsets of the consumer groups; remove it"),
-    ("status.storage.", "the status is kept in memory; remove it"),
+    ("session.timeout.ms", OF_CONSUMERS),
+    ("heartbeat.interval.ms", OF_CONSUMERS),
+    ("rebalance.timeout.ms", "a task that goes to another worker keeps no other waiting; remove it"),
+    ("scheduled.rebalance.max.delay.ms", "tasks go to other workers as soon as theirs has left the group; remove it"),
+    ("connect.protocol", "the group of workers is a consumer group; remove it"),
+    ("inter.worker.", "workers do not talk to each other; remove it"),
     ("plugin.", "sinks are built in; remove it"),
     ("key.converter", "set it in the files of the connectors"),
     ("value.converter", "set it in the files of the connectors"),
@@ -139,7 +159,7 @@ pub const REFUSED: &[(&str, &str)] = &[
          `CONNECT_CONSUMER_SSL_…` and `CONNECT_PRODUCER_SSL_…`",
     ),
     ("listeners.https.", "of its settings there are the locations and types of the two stores, and `ssl.client.auth`"),
-    ("rest.", "workers do not talk to each other; `CONNECT_LISTENERS` says where this one listens; remove it"),
+    ("rest.", "workers do not talk to each other by REST; `CONNECT_LISTENERS` says where this one listens; remove it"),
     ("log4j.", "use `RUST_LOG` and `--log-format`"),
 ];
 
@@ -156,6 +176,12 @@ pub struct Settings {
     pub rest_changes: bool,
     /// `rest.changes.dir`.
     pub rest_changes_dir: Option<PathBuf>,
+    /// `rest.advertised.host.name`.
+    pub advertised_host: Option<String>,
+    /// `rest.advertised.port`.
+    pub advertised_port: Option<u16>,
+    /// The group of workers that the worker belongs to, if it does not stand alone.
+    pub group: Option<GroupSettings>,
     /// `buffer.memory`.
     pub buffer_memory: usize,
     /// `offset.flush.interval.ms`.
@@ -202,7 +228,7 @@ impl Settings {
         for (prefix, client) in [("CONNECT_CONSUMER_", &consumer), ("CONNECT_PRODUCER_", &producer)] {
             problems.extend(rejected(prefix, client));
         }
-        let config = match Config::check("worker", &[KEYS, access::KEYS], values) {
+        let config = match Config::check("worker", &[KEYS, group::KEYS, access::KEYS], values) {
             Ok(config) => config,
             Err(wrong) => {
                 problems.extend(wrong.into_iter().map(|error| SettingError {
@@ -229,6 +255,14 @@ impl Settings {
             }));
             Access::default()
         });
+        let group = GroupSettings::of(&config, |key| sources.contains_key(key)).unwrap_or_else(|wrong| {
+            problems.extend(wrong.into_iter().map(|(key, problem)| SettingError {
+                variable: variable(key),
+                value: None,
+                problem,
+            }));
+            None
+        });
         if config.get("rest.changes.dir").is_some() && !config.bool("rest.changes.enable") {
             problems.push(SettingError {
                 variable: variable("rest.changes.dir"),
@@ -252,6 +286,9 @@ impl Settings {
             access,
             rest_changes: config.bool("rest.changes.enable"),
             rest_changes_dir: config.get("rest.changes.dir").map(PathBuf::from),
+            advertised_host: config.get("rest.advertised.host.name").map(str::to_owned),
+            advertised_port: config.int("rest.advertised.port").and_then(|port| u16::try_from(port).ok()),
+            group,
             buffer_memory: usize::try_from(config.int("buffer.memory").unwrap_or_default()).unwrap_or(usize::MAX),
             offset_flush_interval: millis("offset.flush.interval.ms"),
             shutdown_timeout: millis("task.shutdown.graceful.timeout.ms"),
@@ -422,7 +459,19 @@ mod tests {
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BOOTSTRAP_SERVERS", "b:1")]), @"environment: `CONNECT_BOOTSTRAP_SERVERS` = `b:1`: contradicts `KAFKA_BOOTSTRAP_SERVERS` = `a:1`");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFER_MEMORY", "1")]), @"environment: `CONNECT_BUFER_MEMORY`: is not a known setting; nearest known variable: `CONNECT_BUFFER_MEMORY`");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_BUFFER_MEMORY", "64MB")]), @"environment: `CONNECT_BUFFER_MEMORY` = `64MB`: is not an integer; allowed: an integer from 1048576");
-        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @"environment: `CONNECT_GROUP_ID`: is not supported: there is no group of workers: the tasks of a connector form the consumer group `connect-<name>`; remove it");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x")]), @r"
+        environment: `CONNECT_CONFIG_STORAGE_TOPIC`: is missing: a group of workers needs the topic
+        environment: `CONNECT_STATUS_STORAGE_TOPIC`: is missing: a group of workers needs the topic
+        ");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_STATUS_STORAGE_TOPIC", "x"), ("CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR", "1")]), @r"
+        environment: `CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR`: has no effect without CONNECT_GROUP_ID
+        environment: `CONNECT_STATUS_STORAGE_TOPIC`: has no effect without CONNECT_GROUP_ID
+        ");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_GROUP_ID", "x"), ("CONNECT_CONFIG_STORAGE_TOPIC", "t"), ("CONNECT_STATUS_STORAGE_TOPIC", "t")]), @"environment: `CONNECT_STATUS_STORAGE_TOPIC`: is the topic of CONNECT_CONFIG_STORAGE_TOPIC too: name another one");
+        assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_OFFSET_STORAGE_TOPIC", "x"), ("CONNECT_SESSION_TIMEOUT_MS", "1")]), @r"
+        environment: `CONNECT_OFFSET_STORAGE_TOPIC`: is not supported: offsets of source connectors would be there; those of sinks are offsets of consumer groups, which Kafka stores; remove it
+        environment: `CONNECT_SESSION_TIMEOUT_MS`: is not supported: the member of the group has the settings of the consumers: set it as `CONNECT_CONSUMER_…`, such as `CONNECT_CONSUMER_SESSION_TIMEOUT_MS`
+        ");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_LISTENERS", "ftp://0.0.0.0:8083")]), @"environment: `CONNECT_LISTENERS` = `ftp://0.0.0.0:8083`: is not HTTP; allowed: one `http://host:port` or `https://host:port`, where port 0 is any free one");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_REST_CHANGES_DIR", "/connectors")]), @"environment: `CONNECT_REST_CHANGES_DIR`: has no effect without CONNECT_REST_CHANGES_ENABLE=true");
         assert_snapshot!(problems(&[(BOOTSTRAP, "a:1"), ("CONNECT_CONSUMER_SASL_PASWORD", "secret")]), @r#"environment: `CONNECT_CONSUMER_SASL_PASWORD`: librdkafka does not take it: No such configuration property: "sasl.pasword""#);

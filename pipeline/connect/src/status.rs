@@ -9,6 +9,7 @@ use strum::VariantNames as _;
 
 use crate::metrics;
 use crate::pulse::Pulse;
+use crate::signal::Signal;
 
 /// The state of a task, or of a connector itself.
 #[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
@@ -51,19 +52,25 @@ pub struct TaskStatus {
     state: Mutex<State>,
     pulse: Arc<Pulse>,
     topics: Arc<ActiveTopics>,
+    signal: Arc<Signal>,
 }
 
 impl TaskStatus {
     fn new(connector: &str, task: u32, topics: &Arc<ActiveTopics>) -> Self {
-        let (state, topics) = (Mutex::new(State::Unassigned), Arc::clone(topics));
+        let (state, signal) = (Mutex::new(State::Unassigned), Arc::clone(&topics.signal));
         metrics::task_status(connector, task, State::Unassigned.name(), State::VARIANTS);
-        Self { connector: connector.into(), task, state, pulse: Arc::default(), topics }
+        Self { connector: connector.into(), task, state, pulse: Arc::default(), topics: Arc::clone(topics), signal }
+    }
+
+    /// The task's number.
+    pub fn task(&self) -> u32 {
+        self.task
     }
 
     /// Sets the state.
     pub fn set(&self, state: State) {
         metrics::task_status(&self.connector, self.task, state.name(), State::VARIANTS);
-        *lock(&self.state) = state;
+        change(&mut lock(&self.state), state, &self.signal);
     }
 
     /// The state.
@@ -103,21 +110,21 @@ pub(crate) struct ActiveTopics {
     /// Changes with every reset, so that a task has to look no further than at this number.
     epoch: AtomicU64,
     names: Mutex<BTreeSet<String>>,
-}
-
-impl Default for ActiveTopics {
-    fn default() -> Self {
-        Self { epoch: AtomicU64::new(1), names: Mutex::default() }
-    }
+    signal: Arc<Signal>,
 }
 
 impl ActiveTopics {
+    fn new(signal: &Arc<Signal>) -> Self {
+        Self { epoch: AtomicU64::new(1), names: Mutex::default(), signal: Arc::clone(signal) }
+    }
+
     /// Notes that a record of the topic was put. `noted` is the caller's for each partition, at first 0.
     pub(crate) fn note(&self, topic: &str, noted: &mut u64) {
         let epoch = self.epoch.load(Ordering::Relaxed);
         if *noted != epoch {
             lock(&self.names).insert(topic.into());
             *noted = epoch;
+            self.signal.raise();
         }
     }
 
@@ -134,64 +141,86 @@ struct ConnectorStatus {
     /// Its configuration as it is written, without the values of config providers.
     written: BTreeMap<String, String>,
     state: State,
-    tasks: Vec<Arc<TaskStatus>>,
+    tasks: BTreeMap<u32, Arc<TaskStatus>>,
     topics: Arc<ActiveTopics>,
 }
 
-/// The connectors of a worker, as they were configured, and the states of their tasks.
+/// The connectors of a worker, as they were configured, and the states of the tasks that it runs.
 #[derive(Debug, Default)]
-pub struct Status(Mutex<BTreeMap<String, ConnectorStatus>>);
+pub struct Status {
+    connectors: Mutex<BTreeMap<String, ConnectorStatus>>,
+    /// Raised with every change of a state, and of the topics of which records were put.
+    signal: Arc<Signal>,
+}
+
+/// Changes a state, and says so if it is another one.
+fn change(state: &mut State, new: State, signal: &Signal) {
+    if *state != new {
+        *state = new;
+        signal.raise();
+    }
+}
 
 impl Status {
+    /// Raised with every change.
+    pub(crate) fn signal(&self) -> &Arc<Signal> {
+        &self.signal
+    }
+
     /// Adds a connector, or changes its configuration, which is given as it is written.
     pub(crate) fn configured(&self, connector: &str, written: BTreeMap<String, String>) {
-        let mut connectors = lock(&self.0);
+        let mut connectors = lock(&self.connectors);
         if let Some(known) = connectors.get_mut(connector) {
             known.written = written;
         } else {
-            let (tasks, topics) = (Vec::new(), Arc::default());
+            let (tasks, topics) = (BTreeMap::new(), Arc::new(ActiveTopics::new(&self.signal)));
             connectors.insert(connector.into(), ConnectorStatus { written, state: State::Unassigned, tasks, topics });
         }
     }
 
     /// Forgets a connector.
     pub(crate) fn remove(&self, connector: &str) {
-        self.set_tasks(connector, 0);
-        lock(&self.0).remove(connector);
+        self.retain_tasks(connector, &BTreeSet::new());
+        lock(&self.connectors).remove(connector);
     }
 
-    /// Gives a connector this number of tasks, which have not begun.
-    pub(crate) fn set_tasks(&self, connector: &str, tasks: u32) -> Vec<Arc<TaskStatus>> {
-        let mut connectors = lock(&self.0);
-        let Some(known) = connectors.get_mut(connector) else { return Vec::new() };
-        known.tasks.iter().for_each(|task| task.forget());
-        known.tasks = (0..tasks).map(|task| Arc::new(TaskStatus::new(connector, task, &known.topics))).collect();
-        known.tasks.clone()
+    /// Forgets the tasks of a connector that are not among these.
+    pub(crate) fn retain_tasks(&self, connector: &str, kept: &BTreeSet<u32>) {
+        let mut connectors = lock(&self.connectors);
+        let Some(known) = connectors.get_mut(connector) else { return };
+        known.tasks.retain(|task, status| {
+            let keeps = kept.contains(task);
+            if !keeps {
+                status.forget();
+            }
+            keeps
+        });
     }
 
-    /// A new status for a task that is started again. One that did not end in time keeps the old one to itself.
-    pub(crate) fn renew_task(&self, connector: &str, at: usize) -> Option<Arc<TaskStatus>> {
-        let mut connectors = lock(&self.0);
+    /// A new status for a task that is started. If it was started before and did not end in time, it keeps the old one to
+    /// itself.
+    pub(crate) fn renew_task(&self, connector: &str, task: u32) -> Option<Arc<TaskStatus>> {
+        let mut connectors = lock(&self.connectors);
         let known = connectors.get_mut(connector)?;
-        let task = known.tasks.get_mut(at)?;
-        *task = Arc::new(TaskStatus::new(connector, task.task, &known.topics));
-        Some(Arc::clone(task))
+        let status = Arc::new(TaskStatus::new(connector, task, &known.topics));
+        known.tasks.insert(task, Arc::clone(&status));
+        Some(status)
     }
 
     /// Sets the state of the connector itself.
     pub(crate) fn set(&self, connector: &str, state: State) {
-        if let Some(known) = lock(&self.0).get_mut(connector) {
-            known.state = state;
+        if let Some(known) = lock(&self.connectors).get_mut(connector) {
+            change(&mut known.state, state, &self.signal);
         }
     }
 
     fn of<T>(&self, connector: &str, view: impl FnOnce(&ConnectorStatus) -> T) -> Option<T> {
-        lock(&self.0).get(connector).map(view)
+        lock(&self.connectors).get(connector).map(view)
     }
 
     /// The connectors' names.
     pub fn connectors(&self) -> Vec<String> {
-        lock(&self.0).keys().cloned().collect()
+        lock(&self.connectors).keys().cloned().collect()
     }
 
     /// A connector's configuration as written.
@@ -204,9 +233,9 @@ impl Status {
         self.of(connector, |known| known.state.clone())
     }
 
-    /// A connector's tasks, in the order of their numbers. It has none while it is stopped.
+    /// The tasks of a connector that this worker runs, in the order of their numbers. There are none while it is stopped.
     pub fn tasks(&self, connector: &str) -> Vec<Arc<TaskStatus>> {
-        self.of(connector, |known| known.tasks.clone()).unwrap_or_default()
+        self.of(connector, |known| known.tasks.values().cloned().collect()).unwrap_or_default()
     }
 
     /// The topics of which the connector has put records.
@@ -223,13 +252,13 @@ impl Status {
     /// for its restart, or whose loop has made no progress for longer than `limit`. A connector that has failed itself
     /// has no task.
     pub fn unwell(&self, limit: Duration) -> Vec<(String, Option<u32>, String)> {
-        let connectors = lock(&self.0);
+        let connectors = lock(&self.connectors);
         let mut unwell = Vec::new();
         for (name, known) in &*connectors {
             if let State::Failed(trace) = &known.state {
                 unwell.push((name.clone(), None, trace.clone()));
             }
-            let tasks = known.tasks.iter();
+            let tasks = known.tasks.values();
             unwell.extend(tasks.filter_map(|task| Some((name.clone(), Some(task.task), task.unwell(limit)?))));
         }
         unwell
@@ -237,8 +266,8 @@ impl Status {
 
     /// How many tasks have failed for good.
     pub fn failed(&self) -> usize {
-        let connectors = lock(&self.0);
-        let tasks = connectors.values().flat_map(|known| &known.tasks);
+        let connectors = lock(&self.connectors);
+        let tasks = connectors.values().flat_map(|known| known.tasks.values());
         tasks.filter(|task| matches!(task.state(), State::Failed(_))).count()
     }
 }
@@ -257,7 +286,7 @@ mod tests {
     fn a_running_task_that_is_stuck_is_unwell() {
         let status = Status::default();
         status.configured("raw", BTreeMap::new());
-        let tasks = status.set_tasks("raw", 2);
+        let tasks = [0, 1].map(|task| status.renew_task("raw", task).expect("a connector"));
         assert!(status.unwell(Duration::ZERO).is_empty());
         tasks[1].set(State::Running);
         while status.unwell(Duration::ZERO).is_empty() {}
@@ -274,7 +303,7 @@ mod tests {
     fn topics_are_noted_again_after_a_reset() {
         let status = Status::default();
         status.configured("raw", BTreeMap::new());
-        let task = status.set_tasks("raw", 1).swap_remove(0);
+        let task = status.renew_task("raw", 0).expect("a connector");
         let mut noted = 0;
         task.topics().note("a", &mut noted);
         task.topics().note("a", &mut noted);

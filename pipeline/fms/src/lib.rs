@@ -60,7 +60,8 @@ enum Command {
         #[command(subcommand)]
         command: Option<ConnectCommand>,
         /// Connector files in Kafka Connect's JSON; a folder stands for its *.json files. Without any, the worker runs
-        /// what REST creates, which `CONNECT_REST_CHANGES_ENABLE` has to allow.
+        /// what REST creates, which `CONNECT_REST_CHANGES_ENABLE` has to allow, or those of its group of workers
+        /// (`CONNECT_GROUP_ID`).
         #[arg(long, num_args = 1.., value_name = "FILE")]
         config: Vec<PathBuf>,
     },
@@ -256,7 +257,14 @@ fn connect(
             return Err(problems);
         }
     };
-    if config.is_empty() && !settings.rest_changes {
+    if !config.is_empty() && settings.group.is_some() {
+        return Err(vec![
+            "--config has no effect with CONNECT_GROUP_ID: the connectors of a group are in its config topic; create them \
+             by REST, with any worker of the group that has CONNECT_REST_CHANGES_ENABLE=true"
+                .into(),
+        ]);
+    }
+    if config.is_empty() && !settings.rest_changes && settings.group.is_none() {
         return Err(vec![
             "there is no connector: name files with --config, or let REST create connectors with \
              CONNECT_REST_CHANGES_ENABLE=true"

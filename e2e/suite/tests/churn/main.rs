@@ -8,6 +8,8 @@
 //! With nextest's profile `docker` the services are real, and there is one test for each of Kafka's three group
 //! protocols.
 //!
+//! Once, the workers are a group, whose connectors are in its config topic, and what changes is the record there.
+//!
 //! `upgrade` does the same with workers of two versions.
 
 mod upgrade;
@@ -37,6 +39,13 @@ const ROWS: usize = 3;
 const FREEZE_ATTEMPTS: usize = 20;
 /// The rounds of a run, unless `CHURN_ROUNDS` says another number.
 const ROUNDS: usize = 24;
+/// The settings that make the workers a group, and the number of tasks that each connector has in it.
+const GROUP: [(&str, &str); 3] = [
+    ("CONNECT_GROUP_ID", "workers"),
+    ("CONNECT_CONFIG_STORAGE_TOPIC", "configs"),
+    ("CONNECT_STATUS_STORAGE_TOPIC", "states"),
+];
+const GROUP_TASKS: u32 = 4;
 const SESSION: Duration = Duration::from_millis(1200);
 /// The session on the containers' broker: the broker sets it for the protocol `consumer`, and members ask for it with
 /// the other protocols.
@@ -86,6 +95,7 @@ fn main() -> ExitCode {
                 Trial::test(format!("every_row_once_under_churn_seed_{seed}"), move || Churn::embedded(seed)?.run())
             };
             let mut all: Vec<_> = [1, 2].map(of).into();
+            all.push(Trial::test("every_row_once_under_churn_of_a_group", || Churn::grouped(3)?.run()));
             all.push(Trial::test("every_row_once_through_an_upgrade_and_back", upgrade::there_and_back));
             all
         };
@@ -110,6 +120,8 @@ struct Churn {
     /// The containers that the services run in.
     containers: Option<Set>,
     protocol: Protocol,
+    /// How many records the config topic of the group has, if the workers are one.
+    group: Option<i64>,
     seed: u64,
     /// The session timeout: how long a member may be silent.
     session: Duration,
@@ -139,6 +151,43 @@ impl Churn {
         // an address in its memory, which another member may get later; a frozen worker would then be mistaken for that
         // member.
         Self::new(seed, Protocol::Consumer, Box::new(stack), None)
+    }
+
+    /// A run on the embedded services with workers that are a group.
+    fn grouped(seed: u64) -> Result<Self, Failed> {
+        let mut churn = Self::embedded(seed)?;
+        for (topic, partitions) in [("configs", 1), ("states", 24)] {
+            churn.stack.provide(&Resources::topic(topic, partitions))?;
+        }
+        churn.group = Some(0);
+        churn.configure("dynamodb", "dynamodb.json")?;
+        churn.configure("s3", "a.json")?;
+        Ok(churn)
+    }
+
+    /// Writes the configuration of a connector to the config topic.
+    fn configure(&mut self, name: &str, file: &str) -> Result<(), Failed> {
+        let properties: serde_json::Value = serde_json::from_slice(&fs::read(self.folder.path().join(file))?)?;
+        let records = [
+            (format!("commit-{name}"), serde_json::json!({"tasks": GROUP_TASKS})),
+            (format!("connector-{name}"), serde_json::json!({"properties": properties})),
+        ];
+        for (key, value) in records {
+            let offset = self.group.as_mut().ok_or("the workers are no group")?;
+            let record = Record {
+                topic: "configs".into(),
+                partition: 0,
+                offset: *offset,
+                timestamp: 1_672_570_800_000,
+                key: Some(key.into_bytes()),
+                value: Some(value.to_string().into_bytes()),
+                headers: Vec::new(),
+            };
+            *offset += 1;
+            self.stack.produce(&[record])?;
+        }
+        self.actions.push(format!("configure {file}"));
+        Ok(())
     }
 
     /// A run on real services of its own, which are frozen too.
@@ -181,6 +230,7 @@ impl Churn {
             stack,
             containers,
             protocol,
+            group: None,
             seed,
             session: if real { REAL_SESSION } else { SESSION },
             messages: if real { 300 } else { 40 },
@@ -251,8 +301,15 @@ impl Churn {
     fn start(&mut self, other: Option<&str>) -> Result<(), Failed> {
         let config = if self.random.bool() { "a.json" } else { "b.json" };
         let path = |name: &str| self.folder.path().join(name).display().to_string();
-        let arguments = ["connect".into(), "--config".into(), path("dynamodb.json"), path(config)];
         let mut environment = self.stack.environment();
+        let arguments = if self.group.is_some() {
+            // The worker finds its connectors, and those that run change theirs.
+            self.configure("s3", config)?;
+            environment.extend(GROUP.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            vec!["connect".into()]
+        } else {
+            vec!["connect".into(), "--config".into(), path("dynamodb.json"), path(config)]
+        };
         let settings = [
             ("FMS_PREFIX", ""),
             ("DYNAMODB_TABLE", TABLE),

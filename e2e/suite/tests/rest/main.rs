@@ -12,6 +12,7 @@ mod answers;
 mod apache;
 mod calls;
 mod client;
+mod group;
 mod offsets;
 mod subject;
 mod worker;
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
             Trial::test("the_answers_are_as_they_were_approved", snapshot),
             Trial::test("the_client_of_others_operates_the_worker", client::operates),
             Trial::test("who_has_neither_certificate_nor_password_is_kept_out", access::kept_out),
+            Trial::test("a_group_of_workers_stores_every_row_once", group::embedded),
+            Trial::test("a_group_of_workers_creates_its_topics_and_stores_every_row_once", group::real)
+                .with_ignored_flag(!asked),
             Trial::test("kafka_connect_answers_alike", parity).with_ignored_flag(!asked),
             Trial::test("offsets_are_changed_and_removed_at_a_real_broker", offsets::changed).with_ignored_flag(!asked),
             Trial::test("kafka_connect_is_tested_as_a_pipeline", subject::killed).with_ignored_flag(!asked),

@@ -19,7 +19,7 @@ pub(crate) use self::group::Group;
 pub(crate) use self::log::KafkaLog;
 pub(crate) use self::lookup::Committed;
 pub(crate) use self::reach::ClusterProbe;
-pub(crate) use self::record::{Batch, ConsumerError, Record};
+pub(crate) use self::record::{Batch, ConsumerError, Record, RecordQueue};
 use crate::config::nearest;
 use crate::{Config, ConfigError};
 

@@ -11,43 +11,50 @@ use serde_json::{Value, json};
 use super::answer::{answer, bad_request, error, is_set, no_connector, ok, operate, parameters};
 use super::{Rest, Served};
 use crate::config::request::{self, Creation};
+use crate::group::Report;
 use crate::status::State as Condition;
 use crate::worker::{Herder, OperationError, RestartScope, Restarted};
 
 /// A connector's name, configuration and tasks, Kafka Connect's `ConnectorInfo`.
 fn info_of(rest: &Rest, name: &str) -> Option<Value> {
-    let config = rest.status.written(name)?;
-    let tasks: Vec<Value> =
-        (0..rest.status.tasks(name).len()).map(|task| json!({"connector": name, "task": task})).collect();
+    let config = rest.config(name)?;
+    let tasks = rest.task_numbers(name).into_iter();
+    let tasks: Vec<Value> = tasks.map(|task| json!({"connector": name, "task": task})).collect();
     Some(json!({"name": name, "config": config, "tasks": tasks, "type": "sink"}))
 }
 
 /// A connector's state and those of its tasks, Kafka Connect's `ConnectorStateInfo`. What was just restarted is shown as
 /// restarting.
 fn status_of(rest: &Rest, name: &str, restarted: &Restarted) -> Option<Value> {
-    let own = rest.status.state(name)?;
-    let own = if restarted.connector { Condition::Restarting(String::new()) } else { own };
-    let tasks = (0_u32..).zip(rest.status.tasks(name)).map(|(task, status)| {
-        let restarting = restarted.tasks.contains(&task);
-        let state = if restarting { Condition::Restarting(String::new()) } else { status.state() };
-        let mut json = state_json(&state, &rest.worker_id);
+    let own = rest.connector_report(name)?;
+    let own = if restarted.connector { restarting(own) } else { own };
+    let tasks = rest.task_numbers(name).into_iter().filter_map(|task| {
+        let report = rest.task_report(name, task)?;
+        let report = if restarted.tasks.contains(&task) { restarting(report) } else { report };
+        let mut json = report_json(&report);
         json["id"] = task.into();
-        json
+        Some(json)
     });
     let tasks: Vec<Value> = tasks.collect();
-    Some(json!({"name": name, "connector": state_json(&own, &rest.worker_id), "tasks": tasks, "type": "sink"}))
+    Some(json!({"name": name, "connector": report_json(&own), "tasks": tasks, "type": "sink"}))
 }
 
-fn state_json(state: &Condition, worker_id: &str) -> Value {
-    let mut json = json!({"state": state.name(), "worker_id": worker_id, "version": env!("CARGO_PKG_VERSION")});
-    if let Some(trace) = state.trace().filter(|trace| !trace.is_empty()) {
-        json["trace"] = trace.into();
+fn restarting(report: Report) -> Report {
+    Report { state: Condition::Restarting(String::new()).name().into(), trace: None, ..report }
+}
+
+fn report_json(report: &Report) -> Value {
+    let Report { state, trace, worker_id, version, generation: _ } = report;
+    let version = version.as_deref().unwrap_or_default();
+    let mut json = json!({"state": state, "worker_id": worker_id, "version": version});
+    if let Some(trace) = trace {
+        json["trace"] = trace.as_str().into();
     }
     json
 }
 
 pub(super) async fn list(State(served): State<Served>, RawQuery(query): RawQuery) -> Response {
-    let names = served.rest.status.connectors();
+    let names = served.rest.names();
     let expand: Vec<&str> = parameters(query.as_deref(), "expand").collect();
     if expand.is_empty() {
         return ok(&json!(names));
@@ -92,7 +99,7 @@ pub(super) async fn info(State(served): State<Served>, Path(name): Path<String>)
 }
 
 pub(super) async fn config(State(served): State<Served>, Path(name): Path<String>) -> Response {
-    served.rest.status.written(&name).map_or_else(|| no_connector(&name), |config| ok(&json!(config)))
+    served.rest.config(&name).map_or_else(|| no_connector(&name), |config| ok(&json!(config)))
 }
 
 pub(super) async fn configure(State(served): State<Served>, Path(name): Path<String>, body: Bytes) -> Response {
@@ -183,29 +190,29 @@ pub(super) async fn restart(
 
 pub(super) async fn topics(State(served): State<Served>, Path(name): Path<String>) -> Response {
     // Kafka Connect has no topics for a connector that it does not have, and that is no error.
-    let topics = served.rest.status.topics(&name).unwrap_or_default();
+    let topics = served.rest.topics(&name);
     ok(&json!({name: {"topics": topics}}))
 }
 
 pub(super) async fn reset_topics(State(served): State<Served>, Path(name): Path<String>) -> Response {
-    served.rest.status.reset_topics(&name);
-    StatusCode::ACCEPTED.into_response()
+    done(&served, StatusCode::ACCEPTED, move |herder| herder.reset_topics(&name)).await
 }
 
 pub(super) async fn tasks(State(served): State<Served>, Path(name): Path<String>) -> Response {
-    let Some(config) = served.rest.status.written(&name) else { return no_connector(&name) };
-    let tasks: Vec<Value> = (0..served.rest.status.tasks(&name).len())
-        .map(|task| json!({"id": {"connector": name, "task": task}, "config": config}))
-        .collect();
+    let Some(config) = served.rest.config(&name) else { return no_connector(&name) };
+    let tasks = served.rest.task_numbers(&name).into_iter();
+    let tasks: Vec<Value> =
+        tasks.map(|task| json!({"id": {"connector": name, "task": task}, "config": config})).collect();
     ok(&json!(tasks))
 }
 
 pub(super) async fn task_status(State(served): State<Served>, Path((name, task)): Path<(String, String)>) -> Response {
-    let found = task.parse::<usize>().ok().and_then(|task| served.rest.status.tasks(&name).get(task).cloned());
+    let number = task.parse::<u32>().ok();
+    let found = number.and_then(|number| Some((number, served.rest.task_report(&name, number)?)));
     match found {
-        Some(status) => {
-            let mut json = state_json(&status.state(), &served.rest.worker_id);
-            json["id"] = task.parse::<u32>().unwrap_or_default().into();
+        Some((number, report)) => {
+            let mut json = report_json(&report);
+            json["id"] = number.into();
             ok(&json)
         }
         None => error(StatusCode::NOT_FOUND, &format!("No status found for task {name}-{task}")),

@@ -49,7 +49,7 @@ pub(super) async fn set(
         return error(StatusCode::NOT_FOUND, "this program's log cannot be changed while it runs");
     };
     let level = level.to_uppercase();
-    // This one worker is the whole cluster.
+    // A worker that stands alone is the whole cluster.
     let cluster = parameters(query.as_deref(), "scope").any(|scope| scope.eq_ignore_ascii_case("cluster"));
     let respond = |set: Result<String, String>| match set {
         Ok(_) if cluster => StatusCode::NO_CONTENT.into_response(),
@@ -60,7 +60,11 @@ pub(super) async fn set(
         &served,
         move |herder| {
             herder.check_changes()?;
-            Ok(levels.set(&logger, &level).map(|()| logger))
+            let set = levels.set(&logger, &level).map(|()| logger.clone());
+            if cluster && set.is_ok() {
+                herder.set_level(&logger, &level)?;
+            }
+            Ok(set)
         },
         respond,
     )

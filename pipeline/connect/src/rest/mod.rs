@@ -9,6 +9,7 @@ mod connectors;
 mod loggers;
 mod offsets;
 mod plugins;
+mod view;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 use self::answer::{answer, error, ok};
 pub use self::auth::{Users, UsersError};
 use crate::budget::MemoryPool;
+use crate::group::Group;
 use crate::loggers::LogLevels;
 use crate::metrics;
 use crate::plugins::Plugins;
@@ -42,8 +44,10 @@ const TURN_LIMIT: Duration = Duration::from_mins(1);
 /// What the answers are made from.
 #[derive(Clone)]
 pub struct Rest {
-    /// The connectors and their tasks.
+    /// The connectors of this worker and the tasks that it runs.
     pub status: Arc<Status>,
+    /// The group of workers, unless the worker stands alone.
+    pub(crate) group: Option<Arc<Group>>,
     /// The kinds of sink.
     pub plugins: Plugins,
     /// Renders the metrics.

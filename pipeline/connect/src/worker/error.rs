@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::ConfigError;
 use crate::access::AccessError;
 use crate::config::file::FileError;
+use crate::group::GroupError;
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ pub enum StartError {
         #[source]
         error: std::io::Error,
     },
+    /// The worker cannot take part in its group.
+    #[error("{0}")]
+    Group(#[from] GroupError),
     /// The operating system does not start a thread.
     #[error("the operating system does not start a thread: {0}")]
     Threads(#[from] std::io::Error),

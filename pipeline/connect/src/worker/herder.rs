@@ -5,7 +5,7 @@
 //! and leave their group, and by starting others, which go on where those have ended; so a change loses nothing and
 //! repeats nothing, like a restart of the worker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::TaskFactory;
 use crate::budget::MemoryPool;
 use crate::config::file::{Definition, TargetState};
 use crate::config::shown::{self, HIDDEN};
+use crate::group::Group;
 use crate::plugins::Plugins;
 use crate::providers::Providers;
 use crate::settings::Settings;
@@ -35,6 +36,8 @@ pub(crate) struct Herder {
     pub(super) plugins: Plugins,
     pub(super) providers: Providers,
     pub(super) store: Option<Store>,
+    /// The group of workers, unless the worker stands alone.
+    pub(super) group: Option<Arc<Group>>,
     pub(super) runtime: Handle,
     pub(super) status: Arc<Status>,
     pub(super) memory: MemoryPool,
@@ -58,13 +61,16 @@ pub(super) struct Connector {
     /// Makes its tasks. A connector that is stopped, or that has failed to start, has none.
     pub factory: Option<TaskFactory>,
     pub target: TargetState,
-    pub tasks: Vec<RunningTask>,
+    /// The numbers of those of its tasks that are to run here: all, if the worker stands alone.
+    pub dealt: BTreeSet<u32>,
+    /// The tasks that were started, by their numbers.
+    pub tasks: BTreeMap<u32, RunningTask>,
 }
 
 impl Connector {
     pub fn new(checked: CheckedConnector, factory: Option<TaskFactory>) -> Self {
-        let target = checked.definition.state;
-        Self { checked: Arc::new(checked), factory, target, tasks: Vec::new() }
+        let (target, dealt) = (checked.definition.state, (0..checked.tasks()).collect());
+        Self { checked: Arc::new(checked), factory, target, dealt, tasks: BTreeMap::new() }
     }
 }
 
@@ -78,7 +84,7 @@ impl Herder {
         let mut connectors = self.lock();
         let names: Vec<_> = connectors.all.keys().cloned().collect();
         // The number of all tasks decides what each of them may hold.
-        let total = connectors.all.values().map(|connector| connector.checked.tasks() as usize).sum();
+        let total = connectors.all.values().map(|connector| connector.dealt.len()).sum();
         for name in names {
             self.start_tasks(&mut connectors, &name, total);
         }
@@ -87,7 +93,7 @@ impl Herder {
     /// Stops the tasks of all connectors. Gives whether they have ended in time.
     pub fn stop_all(&self) -> bool {
         let connectors = self.lock();
-        stop_all(connectors.all.values().flat_map(|connector| &connector.tasks), self.stop_timeout())
+        stop_all(connectors.all.values().flat_map(|connector| connector.tasks.values()), self.stop_timeout())
     }
 
     pub(super) fn stop_timeout(&self) -> Duration {
@@ -105,7 +111,8 @@ impl Herder {
         let mut connectors = self.lock();
         let definition = self.define(name, config, state)?;
         let checked = self.check(definition)?;
-        if connectors.all.contains_key(name) {
+        self.refresh()?;
+        if self.known(&connectors, name).is_some() {
             return Err(OperationError::Conflict(format!("Connector {name} already exists")));
         }
         self.replace(&mut connectors, checked)
@@ -115,7 +122,9 @@ impl Herder {
     /// given as [`HIDDEN`], as REST shows it, the value stays as it is.
     pub fn configure(&self, name: &str, config: BTreeMap<String, String>) -> Result<bool, OperationError> {
         self.check_changes()?;
-        self.put(&mut self.lock(), name, config)
+        let mut connectors = self.lock();
+        self.refresh()?;
+        self.put(&mut connectors, name, config)
     }
 
     fn put(
@@ -124,9 +133,8 @@ impl Herder {
         name: &str,
         mut config: BTreeMap<String, String>,
     ) -> Result<bool, OperationError> {
-        let known = connectors.all.get(name);
-        if let Some(known) = known {
-            let written = &known.checked.definition.written;
+        let known = self.known(connectors, name);
+        if let Some((written, _)) = &known {
             for (key, value) in &mut config {
                 if value == HIDDEN
                     && shown::is_secret(key)
@@ -136,7 +144,7 @@ impl Herder {
                 }
             }
         }
-        let (created, state) = (known.is_none(), known.map_or(TargetState::Running, |known| known.target));
+        let (created, state) = (known.is_none(), known.map_or(TargetState::Running, |(_, target)| target));
         let checked = self.check(self.define(name, config, state)?)?;
         self.replace(connectors, checked)?;
         Ok(created)
@@ -146,8 +154,8 @@ impl Herder {
     pub fn patch(&self, name: &str, patch: BTreeMap<String, Option<String>>) -> Result<(), OperationError> {
         self.check_changes()?;
         let mut connectors = self.lock();
-        let known = connectors.all.get(name).ok_or_else(|| not_found(name))?;
-        let mut config = known.checked.definition.written.clone();
+        self.refresh()?;
+        let (mut config, _) = self.known(&connectors, name).ok_or_else(|| not_found(name))?;
         for (key, value) in patch {
             match value {
                 Some(value) if value == HIDDEN && shown::is_secret(&key) => {}
@@ -162,8 +170,12 @@ impl Herder {
     pub fn delete(&self, name: &str) -> Result<(), OperationError> {
         self.check_changes()?;
         let mut connectors = self.lock();
-        if !connectors.all.contains_key(name) {
+        self.refresh()?;
+        if self.known(&connectors, name).is_none() {
             return Err(not_found(name));
+        }
+        if let Some(group) = &self.group {
+            return self.delete_in(group, name);
         }
         self.stop_tasks(&mut connectors, name);
         connectors.all.remove(name);
@@ -173,6 +185,17 @@ impl Herder {
         match &self.store {
             Some(store) => store.forget(name).map_err(|error| not_kept(name, &error)),
             None => Ok(()),
+        }
+    }
+
+    /// The configuration of a connector as it is written, and what is wanted of it.
+    fn known(&self, connectors: &Connectors, name: &str) -> Option<(BTreeMap<String, String>, TargetState)> {
+        match &self.group {
+            Some(group) => group.with_configs(|configs| Some((configs.written(name)?.clone(), configs.target(name)))),
+            None => {
+                let known = connectors.all.get(name)?;
+                Some((known.checked.definition.written.clone(), known.target))
+            }
         }
     }
 
@@ -202,6 +225,7 @@ impl Herder {
         if name.chars().any(char::is_control) {
             return Err(OperationError::BadRequest("the connector's name has control characters".into()));
         }
+        self.check_name(name)?;
         config.insert("name".into(), name.into());
         Definition::made(config, state, &self.providers).map_err(|wrong| invalid(&wrong))
     }
@@ -238,6 +262,9 @@ impl Herder {
     fn replace(&self, connectors: &mut Connectors, checked: CheckedConnector) -> Result<(), OperationError> {
         let factory = self.start(connectors, &checked)?;
         let name = checked.definition.name.clone();
+        if let Some(group) = &self.group {
+            return self.put_in(group, &checked);
+        }
         if let Some(store) = &self.store {
             store.keep(&checked.definition, checked.definition.state).map_err(|error| not_kept(&name, &error))?;
         }

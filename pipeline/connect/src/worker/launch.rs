@@ -1,5 +1,6 @@
 //! The tasks of connectors, started and stopped, and the memory that they share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ impl Connectors {
     /// The number of all tasks once those of this connector run too.
     pub(super) fn task_count(&self, name: &str) -> usize {
         let count = |(own, connector): (&String, &Connector)| {
-            if own == name { connector.checked.tasks() as usize } else { connector.tasks.len() }
+            if own == name { connector.dealt.len() } else { connector.tasks.len() }
         };
         self.all.iter().map(count).sum()
     }
@@ -58,7 +59,7 @@ impl Herder {
                 if let Some(connector) = connectors.all.get_mut(name) {
                     connector.factory = None;
                 }
-                self.status.set_tasks(name, 0);
+                self.status.retain_tasks(name, &BTreeSet::new());
                 self.status.set(name, State::Failed(trace));
             }
         }
@@ -68,16 +69,28 @@ impl Herder {
     pub(super) fn start_tasks(&self, connectors: &mut Connectors, name: &str, total: usize) {
         let Some(connector) = connectors.all.get_mut(name) else { return };
         self.status.set(name, connector_state(connector.target));
+        self.status.retain_tasks(name, &BTreeSet::new());
         let Some(factory) = connector.factory.clone().filter(|_| connector.target != TargetState::Stopped) else {
-            self.status.set_tasks(name, 0);
             return;
         };
-        let statuses = self.status.set_tasks(name, connector.checked.tasks());
+        let dealt = connector.dealt.clone();
+        self.start_these(connector, &factory, dealt, total);
+    }
+
+    /// Starts these tasks of a connector. `total` is the number of all tasks, with these.
+    pub(super) fn start_these(
+        &self,
+        connector: &mut Connector,
+        factory: &TaskFactory,
+        tasks: impl IntoIterator<Item = u32>,
+        total: usize,
+    ) {
         let (queues, limit) = split_memory(self.settings.buffer_memory, total);
         self.memory.set_limit(limit);
-        for (task, status) in (0..).zip(statuses) {
-            let started = self.start_task(connector, &factory, task, status, queues / total.max(1));
-            connector.tasks.push(started);
+        for task in tasks {
+            let Some(status) = self.status.renew_task(&connector.checked.spec.name, task) else { continue };
+            let started = self.start_task(connector, factory, task, status, queues / total.max(1));
+            connector.tasks.insert(task, started);
         }
     }
 
@@ -116,7 +129,7 @@ impl Herder {
     pub(super) fn stop_tasks(&self, connectors: &mut Connectors, name: &str) {
         let Some(connector) = connectors.all.get_mut(name) else { return };
         let tasks = std::mem::take(&mut connector.tasks);
-        if !stop_all(tasks.iter(), self.stop_timeout()) {
+        if !stop_all(tasks.values(), self.stop_timeout()) {
             warn!(connector = name, "tasks that did not end in time may stay in the group for some time yet");
         }
     }
@@ -134,7 +147,7 @@ impl Herder {
 }
 
 /// The state of a connector of which this is wanted.
-fn connector_state(target: TargetState) -> State {
+pub(super) fn connector_state(target: TargetState) -> State {
     match target {
         TargetState::Running => State::Running,
         TargetState::Paused => State::Paused,

@@ -1,10 +1,9 @@
 //! Connectors that are paused, resumed, stopped and restarted.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use tracing::info;
 
-use super::client::split_memory;
 use super::herder::{Connectors, Herder};
 use super::operation::{OperationError, not_found, not_kept};
 use crate::config::file::TargetState;
@@ -46,6 +45,9 @@ impl Herder {
     fn change_target(&self, name: &str, target: TargetState) -> Result<(), OperationError> {
         self.check_changes()?;
         let mut connectors = self.lock();
+        if let Some(group) = &self.group {
+            return self.want_in(group, name, target);
+        }
         let connector = connectors.all.get_mut(name).ok_or_else(|| not_found(name))?;
         let before = std::mem::replace(&mut connector.target, target);
         if before == target {
@@ -62,7 +64,7 @@ impl Herder {
         match (before, target) {
             (_, TargetState::Stopped) => {
                 self.stop_tasks(&mut connectors, name);
-                self.status.set_tasks(name, 0);
+                self.status.retain_tasks(name, &BTreeSet::new());
                 self.status.set(name, State::Stopped);
                 self.share_memory(&connectors);
             }
@@ -70,7 +72,7 @@ impl Herder {
             (_, TargetState::Running | TargetState::Paused) => {
                 let paused = target == TargetState::Paused;
                 let wanted = if paused { Wanted::Paused } else { Wanted::Running };
-                connector.tasks.iter().for_each(|task| task.want(wanted));
+                connector.tasks.values().for_each(|task| task.want(wanted));
                 // A connector that could not start stays failed.
                 if connector.factory.is_some() {
                     self.status.set(name, if paused { State::Paused } else { State::Running });
@@ -88,17 +90,15 @@ impl Herder {
     pub fn restart(&self, name: &str, scope: RestartScope) -> Result<Restarted, OperationError> {
         self.check_changes()?;
         let mut connectors = self.lock();
+        if let Some(group) = &self.group {
+            return self.restart_in(group, name, scope);
+        }
         let connector = connectors.all.get(name).ok_or_else(|| not_found(name))?;
         if connector.target == TargetState::Stopped {
             return Ok(Restarted::default());
         }
         let has_failed = connector.factory.is_none();
-        let tasks: Vec<u32> = (0..)
-            .zip(self.status.tasks(name))
-            .filter(|(_, status)| !scope.only_failed || matches!(status.state(), State::Failed(_)))
-            .map(|(task, _)| task)
-            .filter(|_| scope.tasks)
-            .collect();
+        let tasks = if scope.tasks { self.tasks_of(name, scope.only_failed) } else { Vec::new() };
         let restarts = Restarted { connector: has_failed || !scope.only_failed, tasks };
         info!(connector = name, ?scope, ?restarts, "a restart was asked for");
         if has_failed || scope.tasks && !scope.only_failed {
@@ -115,10 +115,20 @@ impl Herder {
         Ok(restarts)
     }
 
+    /// The tasks of a connector that run here, or those that have failed.
+    pub(super) fn tasks_of(&self, name: &str, only_failed: bool) -> Vec<u32> {
+        let tasks = self.status.tasks(name).into_iter();
+        let tasks = tasks.filter(|status| !only_failed || matches!(status.state(), State::Failed(_)));
+        tasks.map(|status| status.task()).collect()
+    }
+
     /// Restarts one task.
     pub fn restart_task(&self, name: &str, task: u32) -> Result<(), OperationError> {
         self.check_changes()?;
         let mut connectors = self.lock();
+        if let Some(group) = &self.group {
+            return self.restart_task_in(group, name, task);
+        }
         if !connectors.all.contains_key(name) {
             return Err(not_found(name));
         }
@@ -129,16 +139,14 @@ impl Herder {
     }
 
     /// Stops a task and starts it again. Gives whether there is one of that number.
-    fn restart_one(&self, connectors: &mut Connectors, name: &str, task: u32) -> bool {
+    pub(super) fn restart_one(&self, connectors: &mut Connectors, name: &str, task: u32) -> bool {
         let total: usize = connectors.all.values().map(|connector| connector.tasks.len()).sum();
         let Some(connector) = connectors.all.get_mut(name) else { return false };
-        let Ok(at) = usize::try_from(task) else { return false };
-        let (Some(factory), true) = (connector.factory.clone(), at < connector.tasks.len()) else { return false };
-        self.stop_one(&connector.tasks[at]);
-        let Some(status) = self.status.renew_task(name, at) else { return false };
-        let queues = split_memory(self.settings.buffer_memory, total).0;
-        let started = self.start_task(connector, &factory, task, Arc::clone(&status), queues / total.max(1));
-        connector.tasks[at] = started;
+        let (Some(factory), Some(running)) = (connector.factory.clone(), connector.tasks.get(&task)) else {
+            return false;
+        };
+        self.stop_one(running);
+        self.start_these(connector, &factory, [task], total);
         true
     }
 }

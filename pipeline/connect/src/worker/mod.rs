@@ -7,6 +7,7 @@
 
 mod client;
 mod conflicts;
+mod distributed;
 mod error;
 mod herder;
 mod launch;
@@ -46,6 +47,8 @@ use crate::access::Gate;
 use crate::budget::MemoryPool;
 use crate::config::file::{Definition, TargetState};
 use crate::config::shown;
+use crate::group::Group;
+pub use crate::group::GroupError;
 use crate::loggers::LogLevels;
 use crate::plugins::Plugins;
 use crate::providers::Providers;
@@ -124,6 +127,7 @@ impl Worker {
         }
         let (stopping, orders) = watch::channel(false);
         let status = Arc::<Status>::default();
+        let worker_id = worker_id(settings, address);
         let cluster_id = seen.cluster_id.clone();
         let mut connectors = Connectors { seen, ..Connectors::default() };
         for (checked, factory) in checked.into_iter().zip(started) {
@@ -131,13 +135,24 @@ impl Worker {
             status.configured(&name, shown::all_shown(&checked.definition.written));
             connectors.all.insert(name, Connector::new(checked, factory));
         }
-        let tasks = connectors.all.values().map(|connector| connector.checked.tasks() as usize).sum();
+        let group = match &settings.group {
+            Some(own) => {
+                let signal = Arc::clone(status.signal());
+                let opened = Group::open(own, settings, worker_id.clone(), signal, runtime.handle(), stop);
+                let opened = opened.and_then(|group| group.join(settings).map(|()| group));
+                let opened = opened.map_err(|error| if *stop.borrow() { StartError::Stopped } else { error.into() });
+                Some(Arc::new(opened.map_err(|error| vec![error])?))
+            }
+            None => None,
+        };
+        let tasks = connectors.all.values().map(|connector| connector.dealt.len()).sum();
         let memory = MemoryPool::new(split_memory(settings.buffer_memory, tasks).1);
         let herder = Herder {
             settings: settings.clone(),
             plugins: plugins.clone(),
             providers,
             store,
+            group: group.clone(),
             runtime: runtime.handle().clone(),
             status: Arc::clone(&status),
             memory: memory.clone(),
@@ -146,15 +161,7 @@ impl Worker {
             stopping: orders,
             connectors: Mutex::new(connectors),
         };
-        let rest = Rest {
-            status,
-            plugins,
-            metrics: prometheus,
-            memory,
-            worker_id: address.to_string(),
-            cluster_id,
-            levels: None,
-        };
+        let rest = Rest { status, group, plugins, metrics: prometheus, memory, worker_id, cluster_id, levels: None };
         Ok(Self { runtime, listener, rest, gate, herder, stopping })
     }
 
@@ -188,7 +195,19 @@ impl Worker {
             let _context = runtime.enter();
             stop()
         };
-        herder.start_all();
+        let following = match &herder.group {
+            Some(group) => match distributed::follow(&herder, group, rest.levels.clone()) {
+                Ok(following) => Some((Arc::clone(group), following)),
+                Err(error) => {
+                    error!("the operating system does not start a thread for the group: {error}");
+                    return WorkerOutcome::Failed;
+                }
+            },
+            None => {
+                herder.start_all();
+                None
+            }
+        };
         let status = Arc::clone(&rest.status);
         runtime.block_on(async {
             let router = rest::router(rest, Arc::clone(&herder), gate.users);
@@ -203,12 +222,32 @@ impl Worker {
         info!("the worker stops: its tasks flush, commit and leave their groups");
         // Tells every task, also while a request changes connectors and has to be waited for.
         stopping.send_replace(true);
+        status.signal().raise();
         let in_time = herder.stop_all();
+        if let Some((group, following)) = following {
+            distributed::leave(&group, following);
+        }
         let failed = status.failed();
         runtime.shutdown_background();
         info!(failed_tasks = failed, "the worker has stopped");
         if in_time && failed == 0 { WorkerOutcome::Clean } else { WorkerOutcome::Failed }
     }
+}
+
+/// How others know this worker: where they reach it, as far as that is known.
+fn worker_id(settings: &Settings, address: SocketAddr) -> String {
+    let host = settings.advertised_host.clone().unwrap_or_else(|| match address.ip() {
+        ip if ip.is_unspecified() && settings.group.is_some() => machine().unwrap_or_else(|| ip.to_string()),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+    });
+    format!("{host}:{}", settings.advertised_port.unwrap_or(address.port()))
+}
+
+/// The name of this machine.
+fn machine() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_owned();
+    (!name.is_empty()).then_some(name)
 }
 
 /// Listens at the address of the settings.

@@ -32,6 +32,7 @@ impl Herder {
     /// Sets the offsets of these partitions.
     pub fn alter_offsets(&self, name: &str, offsets: &NewOffsets) -> Result<(), OperationError> {
         self.check_changes()?;
+        self.check_settled()?;
         let connectors = self.lock();
         let group = self.stopped_group(&connectors, name)?;
         let existing = group.partitions(&self.stopping).map_err(|problem| failed("changing", name, &problem))?;
@@ -54,6 +55,7 @@ impl Herder {
     /// Removes everything that the connector's group has committed, so that the connector begins anew.
     pub fn reset_offsets(&self, name: &str) -> Result<(), OperationError> {
         self.check_changes()?;
+        self.check_settled()?;
         let connectors = self.lock();
         let group = self.stopped_group(&connectors, name)?;
         let committed = group.committed(&self.stopping).map_err(|problem| failed("resetting", name, &problem))?;
@@ -64,7 +66,11 @@ impl Herder {
     /// The group of a connector that is stopped.
     fn stopped_group(&self, connectors: &Connectors, name: &str) -> Result<Group, OperationError> {
         let connector = connectors.all.get(name).ok_or_else(|| not_found(name))?;
-        check_stopped(name, connector.target)?;
+        let target = match &self.group {
+            Some(known) => known.with_configs(|configs| configs.target(name)),
+            None => connector.target,
+        };
+        check_stopped(name, target)?;
         group(name, &connector.checked.client, self)
     }
 

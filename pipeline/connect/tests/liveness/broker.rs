@@ -65,6 +65,12 @@ impl Broker {
         self.producer.flush(LIMIT).expect("delivered messages");
     }
 
+    /// Sends one record to partition 0 of a topic, and waits until it is there.
+    pub fn send_keyed(&self, topic: &str, key: &str, value: &str) {
+        self.producer.send(BaseRecord::to(topic).partition(0).key(key).payload(value)).expect("room in the producer");
+        self.producer.flush(LIMIT).expect("a delivered record");
+    }
+
     /// What a group has committed for a partition.
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
         let consumer: BaseConsumer = ClientConfig::new()

@@ -2,6 +2,7 @@
 
 mod broker;
 mod example;
+mod group;
 mod operate;
 mod sink;
 
