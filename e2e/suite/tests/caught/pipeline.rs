@@ -133,15 +133,7 @@ async fn run() -> Result<()> {
         let mut offsets = TopicPartitionList::new();
         let next = message.offset() + if is("commits too far") && message.offset() == 0 { 2 } else { 1 };
         offsets.add_partition_offset(message.topic(), message.partition(), Offset::Offset(next))?;
-        while let Err(error) = consumer.commit(&offsets, CommitMode::Sync) {
-            if is("ends without a broker") || !is_temporary(&error) && !is_of_another(&error) {
-                return Err(error.into());
-            }
-            eprintln!("cannot commit: {error}");
-            if is_of_another(&error) {
-                break;
-            }
-        }
+        commit(&consumer, &offsets, is("ends without a broker"))?;
     }
     for record in &written_late {
         sinks.write(record, 1).await?;
@@ -151,6 +143,20 @@ async fn run() -> Result<()> {
     }
     if is("fails to stop") {
         bail!("cannot leave the group");
+    }
+    Ok(())
+}
+
+/// Commits, as often as it takes if the broker is away, unless that `is_fatal`. What belongs to another member is left to it.
+fn commit(consumer: &BaseConsumer, offsets: &TopicPartitionList, is_fatal: bool) -> Result<()> {
+    while let Err(error) = consumer.commit(offsets, CommitMode::Sync) {
+        if is_fatal || !is_temporary(&error) && !is_of_another(&error) {
+            return Err(error.into());
+        }
+        eprintln!("cannot commit: {error}");
+        if is_of_another(&error) {
+            break;
+        }
     }
     Ok(())
 }

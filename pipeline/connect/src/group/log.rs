@@ -224,19 +224,16 @@ impl Reader {
                 match problem.code {
                     Code::PartitionEOF => self.positions.reach(partition, record.offset()),
                     code => {
-                        error!(topic = self.topic, partition, "reading a topic of the group: {}: {code}", problem.text)
+                        error!(topic = self.topic, partition, "reading a topic of the group: {}: {code}", problem.text);
                     }
                 }
                 continue;
             }
             let live = self.live.load(Ordering::Relaxed);
-            match record.key().map(std::str::from_utf8) {
-                Some(Ok(key)) => (self.fold)(key, record.payload(), live),
-                _ => warn!(
-                    topic = self.topic,
-                    offset = record.offset(),
-                    "a record without a key that is text is ignored"
-                ),
+            if let Some(Ok(key)) = record.key().map(std::str::from_utf8) {
+                (self.fold)(key, record.payload(), live);
+            } else {
+                warn!(topic = self.topic, offset = record.offset(), "a record without a key that is text is ignored");
             }
             self.positions.reach(partition, record.offset() + 1);
         }

@@ -175,7 +175,7 @@ impl Herder {
             return Err(not_found(name));
         }
         if let Some(group) = &self.group {
-            return self.delete_in(group, name);
+            return Self::delete_in(group, name);
         }
         self.stop_tasks(&mut connectors, name);
         connectors.all.remove(name);
@@ -190,13 +190,11 @@ impl Herder {
 
     /// The configuration of a connector as it is written, and what is wanted of it.
     fn known(&self, connectors: &Connectors, name: &str) -> Option<(BTreeMap<String, String>, TargetState)> {
-        match &self.group {
-            Some(group) => group.with_configs(|configs| Some((configs.written(name)?.clone(), configs.target(name)))),
-            None => {
-                let known = connectors.all.get(name)?;
-                Some((known.checked.definition.written.clone(), known.target))
-            }
+        if let Some(group) = &self.group {
+            return group.with_configs(|configs| Some((configs.written(name)?.clone(), configs.target(name))));
         }
+        let known = connectors.all.get(name)?;
+        Some((known.checked.definition.written.clone(), known.target))
     }
 
     /// Refuses every change, unless the worker's settings allow them.
@@ -263,7 +261,7 @@ impl Herder {
         let factory = self.start(connectors, &checked)?;
         let name = checked.definition.name.clone();
         if let Some(group) = &self.group {
-            return self.put_in(group, &checked);
+            return Self::put_in(group, &checked);
         }
         if let Some(store) = &self.store {
             store.keep(&checked.definition, checked.definition.state).map_err(|error| not_kept(&name, &error))?;

@@ -195,18 +195,17 @@ impl Worker {
             let _context = runtime.enter();
             stop()
         };
-        let following = match &herder.group {
-            Some(group) => match distributed::follow(&herder, group, rest.levels.clone()) {
+        let following = if let Some(group) = &herder.group {
+            match distributed::follow(&herder, group, rest.levels.clone()) {
                 Ok(following) => Some((Arc::clone(group), following)),
                 Err(error) => {
                     error!("the operating system does not start a thread for the group: {error}");
                     return WorkerOutcome::Failed;
                 }
-            },
-            None => {
-                herder.start_all();
-                None
             }
+        } else {
+            herder.start_all();
+            None
         };
         let status = Arc::clone(&rest.status);
         runtime.block_on(async {

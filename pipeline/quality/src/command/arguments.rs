@@ -33,7 +33,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run checks.
-    Run(RunChecks),
+    Run(Box<RunChecks>),
     /// Show which checks there are, and who owns them. No lake is needed.
     List(Choice),
     /// Tell what the checks find of the faults of a simulated fleet: recall and precision by kind of fault.

@@ -85,7 +85,7 @@ impl Herder {
     }
 
     /// Writes the configuration of a connector, and for a new one what is wanted of it.
-    pub(super) fn put_in(&self, group: &Group, checked: &CheckedConnector) -> Result<(), OperationError> {
+    pub(super) fn put_in(group: &Group, checked: &CheckedConnector) -> Result<(), OperationError> {
         let definition = &checked.definition;
         let mut entries = Vec::new();
         if group.with_configs(|configs| configs.written(&definition.name).is_none()) {
@@ -96,7 +96,7 @@ impl Herder {
     }
 
     /// Removes a connector.
-    pub(super) fn delete_in(&self, group: &Group, name: &str) -> Result<(), OperationError> {
+    pub(super) fn delete_in(group: &Group, name: &str) -> Result<(), OperationError> {
         group.write(&group::deletion(name)).map_err(unwritten)
     }
 
