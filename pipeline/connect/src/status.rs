@@ -52,14 +52,13 @@ pub struct TaskStatus {
     state: Mutex<State>,
     pulse: Arc<Pulse>,
     topics: Arc<ActiveTopics>,
-    signal: Arc<Signal>,
 }
 
 impl TaskStatus {
     fn new(connector: &str, task: u32, topics: &Arc<ActiveTopics>) -> Self {
-        let (state, signal) = (Mutex::new(State::Unassigned), Arc::clone(&topics.signal));
+        let state = Mutex::new(State::Unassigned);
         metrics::task_status(connector, task, State::Unassigned.name(), State::VARIANTS);
-        Self { connector: connector.into(), task, state, pulse: Arc::default(), topics: Arc::clone(topics), signal }
+        Self { connector: connector.into(), task, state, pulse: Arc::default(), topics: Arc::clone(topics) }
     }
 
     /// The task's number.
@@ -70,7 +69,7 @@ impl TaskStatus {
     /// Sets the state.
     pub fn set(&self, state: State) {
         metrics::task_status(&self.connector, self.task, state.name(), State::VARIANTS);
-        change(&mut lock(&self.state), state, &self.signal);
+        change(&mut lock(&self.state), state, &self.topics.signal);
     }
 
     /// The state.

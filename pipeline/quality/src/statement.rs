@@ -158,8 +158,7 @@ fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Coun
 }
 
 /// The query of a check's bad rows, which a person can give to `fms query`. Rows of the table have their file in
-/// `$path`.
-/// None if it has no rows to show.
+/// `$path`. None if it has no rows to show.
 pub(crate) fn bad_rows(suite: &Suite, check: &Check, place: &Place<'_>) -> Option<String> {
     let only = only(suite, check, place);
     let rows = rows_with(Some(HAS_FILE), &suite.table, place);

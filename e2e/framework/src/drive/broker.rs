@@ -3,10 +3,8 @@
 
 use std::thread;
 
-use super::first_write::{FirstWrite, NO_WRITE};
 use super::{Disturbance, Drive, DriveError};
 use crate::calls::Moment;
-use crate::evidence::Phase;
 use crate::schedule;
 use crate::stack::Record;
 
@@ -33,7 +31,7 @@ impl Drive<'_> {
             self.stack.set_broker_up(true)?;
             self.evidence.log.note("-- the broker is back".to_owned());
             Ok(Disturbance::AsScheduled)
-        })
+        }, || Ok(()))
     }
 
     /// Gives partitions other leaders and groups other coordinators at the first write.
@@ -46,34 +44,16 @@ impl Drive<'_> {
                 "this Kafka has no second broker to which leaders can move; the stacks embedded and docker have one";
             return Ok(Disturbance::None(why.to_owned()));
         }
-        self.at_first_write(records, |_write| {
-            self.stack.move_leaders(groups)?;
-            self.evidence.fault();
-            self.evidence.log.note("-- partitions have other leaders, and groups other coordinators".to_owned());
-            Ok(Disturbance::AsScheduled)
-        })
-    }
-
-    /// Sends the first half of the messages, disturbs the run at the first write, and sends the other half when the first
-    /// one is settled. The write waits until `disturb` drops it.
-    fn at_first_write(
-        &self,
-        records: &[Record],
-        disturb: impl FnOnce(FirstWrite) -> Result<Disturbance, DriveError>,
-    ) -> Result<Disturbance, DriveError> {
-        let half = if self.case.settings.in_order { records.len().min(1) } else { records.len().div_ceil(2) };
-        let (first, others) = records.split_at(half);
-        let subjects = self.start()?;
-        let write = self.first_write();
-        let goal = self.send(first)?;
-        self.evidence.phase(Phase::Draining);
-        let disturbance = match self.await_write(&write, &subjects, &goal)? {
-            Some(_) => disturb(write)?,
-            None => Disturbance::None(NO_WRITE.to_owned()),
-        };
-        let goal = self.send_in_parts(&subjects, goal, others, half.max(1))?;
-        self.drain_with(&subjects, &goal)?;
-        Ok(disturbance)
+        self.at_first_write(
+            records,
+            |_write| {
+                self.stack.move_leaders(groups)?;
+                self.evidence.fault();
+                self.evidence.log.note("-- partitions have other leaders, and groups other coordinators".to_owned());
+                Ok(Disturbance::AsScheduled)
+            },
+            || Ok(()),
+        )
     }
 
     /// Lets the broker carry out the first commits, and close all connections instead of answering each.

@@ -4,9 +4,11 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use super::{Drive, DriveError};
+use super::{Disturbance, Drive, DriveError};
 use crate::calls::Fault;
+use crate::evidence::Phase;
 use crate::settle::{Goal, SettleError};
+use crate::stack::Record;
 use crate::subject::Subject;
 
 /// Why a run is not disturbed whose subject writes nothing.
@@ -22,6 +24,34 @@ pub(super) struct FirstWrite {
 }
 
 impl Drive<'_> {
+    /// Sends the first half of the messages, disturbs the run at the first write, and sends the other half when the first
+    /// one is settled. The write waits until `disturb` drops it. A run that was disturbed is changed once more, by
+    /// `between`, before the other half is sent.
+    pub(super) fn at_first_write(
+        &self,
+        records: &[Record],
+        disturb: impl FnOnce(FirstWrite) -> Result<Disturbance, DriveError>,
+        between: impl FnOnce() -> Result<(), DriveError>,
+    ) -> Result<Disturbance, DriveError> {
+        let half = if self.case.settings.in_order { records.len().min(1) } else { records.len().div_ceil(2) };
+        let (first, others) = records.split_at(half);
+        let subjects = self.start()?;
+        let write = self.first_write();
+        let mut goal = self.send(first)?;
+        self.evidence.phase(Phase::Draining);
+        let disturbance = match self.await_write(&write, &subjects, &goal)? {
+            Some(_) => disturb(write)?,
+            None => Disturbance::None(NO_WRITE.to_owned()),
+        };
+        self.settle(&subjects, &mut goal)?;
+        if disturbance == Disturbance::AsScheduled {
+            between()?;
+        }
+        let goal = self.send_in_parts(&subjects, goal, others, half.max(1))?;
+        self.drain_with(&subjects, &goal)?;
+        Ok(disturbance)
+    }
+
     /// Lets the next write of the subject wait. Writes of the further processes do not count.
     pub(super) fn first_write(&self) -> FirstWrite {
         let (announce, reached) = mpsc::channel();

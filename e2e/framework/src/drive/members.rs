@@ -49,14 +49,11 @@ impl Drive<'_> {
         let goal = self.send(first)?;
         self.evidence.phase(Phase::Draining);
         self.await_write(&write, &subjects, &goal)?;
-        let (fetches, connections) = (self.stack.offset_fetches()?, self.stack.fetching_connections());
+        let connections = self.stack.fetching_connections();
         self.start_second(&mut subjects)?;
         drop(write);
-        let both_have_partitions = match connections {
-            // Of members that rebalance cooperatively, only those ask that were given more.
-            Some(before) => self.await_new_members(before)?,
-            None => self.await_partitions(fetches, 2)?,
-        };
+        // Of members that rebalance cooperatively, only those ask that were given more.
+        let both_have_partitions = connections.map_or(Ok(false), |before| self.await_new_members(before))?;
         let mut goal = self.send_in_parts(&subjects, goal, middle, size).map_err(with_session_hint)?;
         self.settle(&subjects, &mut goal).map_err(with_session_hint)?;
 
@@ -80,12 +77,12 @@ impl Drive<'_> {
 
         let fetches = self.stack.offset_fetches()?;
         let mut subjects = self.start()?;
-        self.await_partitions(fetches, 1)?;
+        self.await_partitions(fetches)?;
         let fetches = self.stack.offset_fetches()?;
         self.start_second(&mut subjects)?;
         // Both are members before one of them is frozen. The embedded broker may give the name of a member whose session
         // has ended to one that joins later, and would mistake the two for each other.
-        self.await_partitions(fetches, 1)?;
+        self.await_partitions(fetches)?;
 
         let write = self.first_write();
         let mut goal = self.send(first)?;
@@ -108,7 +105,7 @@ impl Drive<'_> {
         let fetches = self.stack.offset_fetches()?;
         subjects[frozen].thaw();
         self.evidence.log.note(format!("-- the other process has drained, and the {name} one is woken"));
-        self.await_partitions(fetches, 1)?;
+        self.await_partitions(fetches)?;
         if let Err(DriveError::Settle(SettleError::Ended { .. })) = self.settle(&subjects, &mut goal) {
             self.evidence.log.note("-- a process has ended, and is started again".to_owned());
             self.start_again(&mut subjects)?;
@@ -132,12 +129,12 @@ impl Drive<'_> {
         Ok(())
     }
 
-    /// Waits until this many members of all groups have asked for committed offsets since there were `fetches` such
-    /// requests, so until they were assigned partitions. True if they were in time; false also where nobody tells, which
+    /// Waits until a member of each group has asked for committed offsets since there were `fetches` such requests, so until
+    /// it was assigned partitions. True if they were in time; false also where nobody tells, which
     /// is not waited for. Nobody else may ask meanwhile.
-    fn await_partitions(&self, fetches: Option<usize>, members: usize) -> Result<bool, StackError> {
+    fn await_partitions(&self, fetches: Option<usize>) -> Result<bool, StackError> {
         let Some(before) = fetches else { return Ok(false) };
-        let wanted = before + members * self.case.settings.groups.len();
+        let wanted = before + self.case.settings.groups.len();
         await_in_time(|| Ok(self.stack.offset_fetches()?.is_none_or(|fetches| fetches >= wanted)))
     }
 

@@ -110,6 +110,11 @@ impl Configs {
         self.written.keys()
     }
 
+    /// Whether there is such a connector.
+    pub fn has(&self, name: &str) -> bool {
+        self.written.contains_key(name)
+    }
+
     /// A connector's configuration as it was written.
     pub fn written(&self, name: &str) -> Option<&BTreeMap<String, String>> {
         self.written.get(name)

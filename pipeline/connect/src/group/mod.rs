@@ -126,8 +126,12 @@ impl Group {
                 .and_then(|log| log.catch_up(stop).map(|()| log));
             log.map_err(|problem| refused(topic, problem))
         };
-        let configs = open(&own.configs, partitions, fold_config(&view, &signal))?;
-        let statuses = open(&own.statuses, slots, fold_status(&view, &signal))?;
+        let configs = open(
+            &own.configs,
+            partitions,
+            fold("config", &view, &signal, |seen, key, value| seen.configs.apply(key, value)),
+        )?;
+        let statuses = open(&own.statuses, slots, fold("status", &view, &signal, note_status))?;
         let (settings, assignment, member) = (own.clone(), Arc::default(), Mutex::default());
         Ok(Self { settings, worker_id, slots, view, assignment, configs, statuses, member, signal })
     }
@@ -191,7 +195,7 @@ impl Group {
     /// How many tasks a connector has now: none while it is stopped.
     pub fn task_count(&self, name: &str) -> u32 {
         self.with_configs(|configs| {
-            let stopped = configs.written(name).is_none() || configs.target(name) == TargetState::Stopped;
+            let stopped = !configs.has(name) || configs.target(name) == TargetState::Stopped;
             if stopped { 0 } else { configs.tasks(name) }
         })
     }
@@ -213,32 +217,27 @@ impl Group {
     }
 }
 
-fn fold_config(view: &Arc<Mutex<View>>, signal: &Arc<Signal>) -> log::Fold {
+/// Takes a record into what was seen of the topic with these `contents`.
+fn fold(
+    contents: &'static str,
+    view: &Arc<Mutex<View>>,
+    signal: &Arc<Signal>,
+    apply: impl Fn(&mut View, &str, Option<&[u8]>) -> Result<Option<Request>, String> + Send + 'static,
+) -> log::Fold {
     let (view, signal) = (Arc::clone(view), Arc::clone(signal));
     Box::new(move |key, value, live| {
         let mut seen = lock(&view);
-        match seen.configs.apply(key, value) {
+        match apply(&mut seen, key, value) {
             // What was asked for before this worker was there is not its business.
             Ok(request) => seen.requests.extend(request.filter(|_| live)),
-            Err(problem) => warn!(key, "a record of the config topic is ignored: {problem}"),
+            Err(problem) => warn!(key, "a record of the {contents} topic is ignored: {problem}"),
         }
         drop(seen);
         signal.raise();
     })
 }
 
-fn fold_status(view: &Arc<Mutex<View>>, signal: &Arc<Signal>) -> log::Fold {
-    let (view, signal) = (Arc::clone(view), Arc::clone(signal));
-    Box::new(move |key, value, live| {
-        let mut seen = lock(&view);
-        match seen.statuses.apply(key, value) {
-            Ok(reset) => {
-                let request = reset.filter(|_| live).map(|connector| Request::NoteTopics { connector });
-                seen.requests.extend(request);
-            }
-            Err(problem) => warn!(key, "a record of the status topic is ignored: {problem}"),
-        }
-        drop(seen);
-        signal.raise();
-    })
+fn note_status(seen: &mut View, key: &str, value: Option<&[u8]>) -> Result<Option<Request>, String> {
+    let reset = seen.statuses.apply(key, value)?;
+    Ok(reset.map(|connector| Request::NoteTopics { connector }))
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::configs::{Entry, task};
+use crate::status::State;
 
 const CONNECTOR: &str = "status-connector-";
 const TASK: &str = "status-task-";
@@ -51,6 +52,19 @@ pub(crate) struct Report {
     /// The version of the worker.
     #[serde(default)]
     pub version: Option<String>,
+}
+
+impl Report {
+    /// A report of this program's version.
+    pub fn new(state: &State, worker_id: &str, generation: i32) -> Self {
+        Self {
+            state: state.name().into(),
+            trace: state.trace().filter(|trace| !trace.is_empty()).map(str::to_owned),
+            worker_id: worker_id.to_owned(),
+            generation,
+            version: Some(env!("CARGO_PKG_VERSION").into()),
+        }
+    }
 }
 
 /// The reports of a group.

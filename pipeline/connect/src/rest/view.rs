@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::shown;
-use crate::group::{Report, Subject};
+use crate::group::{Group, Report, Subject};
 use crate::status::State;
 
 use super::Rest;
@@ -36,10 +36,7 @@ impl Rest {
     /// How a connector is.
     pub(super) fn connector_report(&self, name: &str) -> Option<Report> {
         let Some(group) = &self.group else { return Some(self.own_report(&self.status.state(name)?)) };
-        group.with_configs(|configs| configs.written(name).is_some()).then(|| {
-            let subject = Subject::Connector(name.to_owned());
-            group.with_statuses(|statuses, _| statuses.of(&subject).cloned()).unwrap_or_else(not_reported)
-        })
+        group.with_configs(|configs| configs.has(name)).then(|| reported(group, &Subject::Connector(name.to_owned())))
     }
 
     /// How a task is.
@@ -48,10 +45,7 @@ impl Rest {
             let status = self.status.tasks(name).into_iter().find(|status| status.task() == task)?;
             return Some(self.own_report(&status.state()));
         };
-        (task < group.task_count(name)).then(|| {
-            let subject = Subject::Task(name.to_owned(), task);
-            group.with_statuses(|statuses, _| statuses.of(&subject).cloned()).unwrap_or_else(not_reported)
-        })
+        (task < group.task_count(name)).then(|| reported(group, &Subject::Task(name.to_owned(), task)))
     }
 
     /// The topics of which a connector has put records.
@@ -63,18 +57,12 @@ impl Rest {
     }
 
     fn own_report(&self, state: &State) -> Report {
-        Report {
-            state: state.name().into(),
-            trace: state.trace().filter(|trace| !trace.is_empty()).map(str::to_owned),
-            worker_id: self.worker_id.clone(),
-            generation: 0,
-            version: Some(env!("CARGO_PKG_VERSION").into()),
-        }
+        Report::new(state, &self.worker_id, 0)
     }
 }
 
-/// No worker has reported on it yet.
-fn not_reported() -> Report {
-    let state = State::Unassigned.name().into();
-    Report { state, trace: None, worker_id: String::new(), generation: 0, version: None }
+/// The last report on something in a group; until a worker has reported on it, that none runs it.
+fn reported(group: &Group, subject: &Subject) -> Report {
+    let last = group.with_statuses(|statuses, _| statuses.of(subject).cloned());
+    last.unwrap_or_else(|| Report { version: None, ..Report::new(&State::Unassigned, "", 0) })
 }

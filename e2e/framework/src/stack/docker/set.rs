@@ -161,10 +161,10 @@ async fn cluster(
 fn endpoints<'a>(containers: impl Iterator<Item = (ContainerService, &'a str)>) -> Result<Endpoints, StackError> {
     let access = Access::Key { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned() };
     let mut endpoints = Endpoints { kafka: String::new(), services: Vec::new(), region: REGION.to_owned(), access };
+    let mut brokers = Vec::new();
     for (container, address) in containers {
         if container == ContainerService::Kafka {
-            let before = if endpoints.kafka.is_empty() { "" } else { "," };
-            endpoints.kafka = format!("{}{before}{address}", endpoints.kafka);
+            brokers.push(address);
             continue;
         }
         let authority = Authority::try_from(address)
@@ -172,6 +172,7 @@ fn endpoints<'a>(containers: impl Iterator<Item = (ContainerService, &'a str)>) 
         let at = Upstream::http(authority);
         endpoints.services.extend(container.aws_services().map(|service| (service, at.clone())));
     }
+    endpoints.kafka = brokers.join(",");
     Ok(endpoints)
 }
 

@@ -49,6 +49,11 @@ pub(super) fn leave(group: &Group, following: Following) {
     group.leave();
 }
 
+/// Refuses what is asked of a connector that the group does not have.
+fn check_known(group: &Group, name: &str) -> Result<(), OperationError> {
+    if group.with_configs(|configs| configs.has(name)) { Ok(()) } else { Err(not_found(name)) }
+}
+
 fn unwritten(problem: String) -> OperationError {
     OperationError::Internal(problem)
 }
@@ -88,7 +93,7 @@ impl Herder {
     pub(super) fn put_in(group: &Group, checked: &CheckedConnector) -> Result<(), OperationError> {
         let definition = &checked.definition;
         let mut entries = Vec::new();
-        if group.with_configs(|configs| configs.written(&definition.name).is_none()) {
+        if group.with_configs(|configs| !configs.has(&definition.name)) {
             entries.push(group::target_entry(&definition.name, definition.state));
         }
         entries.extend(group::config_entries(&definition.name, &definition.written, checked.tasks()));
@@ -106,9 +111,7 @@ impl Herder {
             self.check_settled()?;
         }
         group.catch_up(&self.stopping).map_err(unwritten)?;
-        if group.with_configs(|configs| configs.written(name).is_none()) {
-            return Err(not_found(name));
-        }
+        check_known(group, name)?;
         group.write(&[group::target_entry(name, target)]).map_err(unwritten)
     }
 
@@ -120,9 +123,7 @@ impl Herder {
         scope: RestartScope,
     ) -> Result<Restarted, OperationError> {
         self.refresh()?;
-        if group.with_configs(|configs| configs.written(name).is_none()) {
-            return Err(not_found(name));
-        }
+        check_known(group, name)?;
         let count = group.task_count(name);
         if count == 0 {
             return Ok(Restarted::default());
@@ -142,9 +143,7 @@ impl Herder {
     /// Asks the worker that runs the task to restart it.
     pub(super) fn restart_task_in(&self, group: &Group, name: &str, task: u32) -> Result<(), OperationError> {
         self.refresh()?;
-        if group.with_configs(|configs| configs.written(name).is_none()) {
-            return Err(not_found(name));
-        }
+        check_known(group, name)?;
         if task >= group.task_count(name) {
             return Err(OperationError::NotFound(format!("Task {name}-{task} not found")));
         }

@@ -123,7 +123,7 @@ impl<'h> Follower<'h> {
             }
             self.run_dealt(&mut connectors, part, name, total);
         }
-        self.retries.retain(|name, _| part.configs.written(name).is_some());
+        self.retries.retain(|name, _| part.configs.has(name));
         self.herder.share_memory(&connectors);
     }
 
@@ -141,13 +141,13 @@ impl<'h> Follower<'h> {
             self.herder.status.retain_tasks(name, &kept);
         }
         stop_all(ending.iter(), self.herder.stop_timeout());
-        let gone: Vec<_> = connectors.all.keys().filter(|name| part.configs.written(name).is_none()).cloned().collect();
+        let gone: Vec<_> = connectors.all.keys().filter(|name| !part.configs.has(name)).cloned().collect();
         for name in gone {
             connectors.all.remove(&name);
             info!(connector = name, "the connector was deleted");
         }
         for name in self.herder.status.connectors() {
-            if part.configs.written(&name).is_none() {
+            if !part.configs.has(&name) {
                 self.herder.status.remove(&name);
             }
         }

@@ -36,13 +36,7 @@ impl Follower<'_> {
 
     /// How the connectors and tasks are that this worker has been dealt.
     fn own_reports(&self, part: &Part) -> BTreeMap<Subject, Report> {
-        let report = |state: &State| Report {
-            state: state.name().into(),
-            trace: state.trace().filter(|trace| !trace.is_empty()).map(str::to_owned),
-            worker_id: self.group.worker_id.clone(),
-            generation: part.generation,
-            version: Some(env!("CARGO_PKG_VERSION").into()),
-        };
+        let report = |state: &State| Report::new(state, &self.group.worker_id, part.generation);
         let mut own = BTreeMap::new();
         for (name, dealt) in &part.dealt {
             if dealt.contains(&0)
@@ -85,7 +79,7 @@ fn is_news(last: Option<&Report>, reported: Option<&Report>, report: &Report) ->
 fn leftovers(statuses: &Statuses, part: &Part) -> Vec<Entry> {
     let is_there = |subject: &Subject| {
         let name = subject.connector();
-        part.configs.written(name).is_some()
+        part.configs.has(name)
             && match subject {
                 Subject::Connector(_) => true,
                 Subject::Task(_, task) => {
@@ -95,7 +89,7 @@ fn leftovers(statuses: &Statuses, part: &Part) -> Vec<Entry> {
     };
     let gone = statuses.subjects().filter(|subject| !is_there(subject));
     let mut entries: Vec<Entry> = gone.map(|subject| group::report_entry(subject, None)).collect();
-    for name in statuses.with_topics().filter(|name| part.configs.written(name).is_none()) {
+    for name in statuses.with_topics().filter(|name| !part.configs.has(name)) {
         entries.extend(statuses.topics(name).iter().map(|topic| group::topic_reset(topic, name)));
     }
     entries
