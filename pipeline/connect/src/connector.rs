@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use regex::Regex;
-
 use crate::Config;
-use crate::config::common::topic_pattern;
+use crate::config::topics::TopicPattern;
 
 /// A connector whose configuration is checked.
 #[derive(Debug, Clone)]
@@ -24,23 +22,23 @@ pub(crate) enum Subscription {
     /// `topics`.
     Topics(Vec<String>),
     /// `topics.regex`: every topic whose whole name matches.
-    Regex(String),
+    Regex(TopicPattern),
 }
 
 impl Subscription {
-    /// What the connector of this configuration reads.
-    pub fn of(config: &Config) -> Self {
-        match config.get("topics.regex") {
-            Some(pattern) => Self::Regex(pattern.into()),
+    /// What the connector of this configuration reads. The error says what is wrong with its `topics.regex`.
+    pub fn of(config: &Config) -> Result<Self, String> {
+        Ok(match config.get("topics.regex") {
+            Some(pattern) => Self::Regex(TopicPattern::parse(pattern)?),
             None => Self::Topics(config.list("topics").into_iter().map(Into::into).collect()),
-        }
+        })
     }
 
     /// Whether the topic is one of them.
     pub fn reads(&self, topic: &str) -> bool {
         match self {
             Self::Topics(topics) => topics.iter().any(|named| named == topic),
-            Self::Regex(regex) => pattern(regex).is_some_and(|pattern| pattern.is_match(topic)),
+            Self::Regex(pattern) => pattern.matches(topic),
         }
     }
 
@@ -52,20 +50,14 @@ impl Subscription {
                 topics.iter().find(|topic| other.reads(topic)).cloned()
             }
             (Self::Regex(pattern), Self::Regex(same)) if pattern == same => {
-                let topic = existing.iter().find(|topic| self.reads(topic));
-                Some(topic.unwrap_or(pattern).clone())
+                let topic = existing.iter().find(|topic| pattern.matches(topic));
+                Some(topic.map_or_else(|| pattern.source().to_owned(), Clone::clone))
             }
             (Self::Regex(one), Self::Regex(other)) => {
-                let (one, other) = (pattern(one)?, pattern(other)?);
-                existing.iter().find(|topic| one.is_match(topic) && other.is_match(topic)).cloned()
+                existing.iter().find(|topic| one.matches(topic) && other.matches(topic)).cloned()
             }
         }
     }
-}
-
-/// The pattern, compiled. A connector with a wrong one is refused before this is called.
-fn pattern(pattern: &str) -> Option<Regex> {
-    topic_pattern(pattern).ok()
 }
 
 #[cfg(test)]
@@ -76,7 +68,7 @@ mod tests {
     fn topics_that_two_connectors_read() {
         let existing = ["fms.adas.real", "fms.vehicle.real", "other"].map(str::to_owned).into();
         let list = |topics: &[&str]| Subscription::Topics(topics.iter().map(|topic| (*topic).to_owned()).collect());
-        let regex = |pattern: &str| Subscription::Regex(pattern.to_owned());
+        let regex = |pattern: &str| Subscription::Regex(TopicPattern::parse(pattern).expect("a pattern"));
         for (one, other, expected) in [
             (list(&["a", "b"]), list(&["b", "c"]), Some("b")),
             (list(&["a", "b"]), list(&["c"]), None),

@@ -45,6 +45,7 @@ mod time;
 mod types;
 
 // The types of settings.
+pub use fms_layout::time_zone;
 pub use jiff::Timestamp;
 pub use jiff::tz::TimeZone;
 

@@ -161,7 +161,7 @@ impl Reader<'_> {
 
     fn zone(&mut self, name: &str, default: TimeZone) -> TimeZone {
         let Some(text) = self.text(name).map(ToOwned::to_owned) else { return default };
-        TimeZone::get(&text).unwrap_or_else(|error| {
+        fms_lake::time_zone(&text).unwrap_or_else(|error| {
             self.problem(name, format_args!("= `{text}`: {error}"));
             default
         })

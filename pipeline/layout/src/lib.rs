@@ -26,8 +26,10 @@ mod escape;
 mod file_name;
 mod path_format;
 mod template;
+mod zone;
 
 pub use escape::{Value, escape, unescape};
 pub use file_name::{Extension, FileName, FileNameError};
 pub use path_format::PathFormat;
 pub use template::{Field, Folder, Name, ParseError, Template};
+pub use zone::time_zone;

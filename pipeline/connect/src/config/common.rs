@@ -1,9 +1,9 @@
 //! The keys that every connector has, as Kafka Connect names them, and those of Kafka Connect's that are refused with a
 //! reason.
 
-use regex::Regex;
 use strum::VariantNames as _;
 
+use super::topics::TopicPattern;
 use super::{Config, ConfigError, Key, ValueType};
 use crate::transforms;
 
@@ -312,17 +312,14 @@ fn check_topics(config: &Config, problem: &mut impl FnMut(&str, &str)) {
     match (config.list("topics").is_empty(), config.get("topics.regex")) {
         (true, None) => problem("topics", "is missing: set either `topics` or `topics.regex`"),
         (false, Some(_)) => problem("topics", "excludes `topics.regex`: remove one of the two"),
-        (true, Some(pattern)) => {
-            if let Err(error) = topic_pattern(pattern) {
-                problem("topics.regex", &format!("is not a regular expression: {error}"));
-            }
-        }
-        (false, None) => {}
+        (true, Some(_)) | (false, None) => {}
     }
-    let pattern = config.get("topics.regex").and_then(|pattern| topic_pattern(pattern).ok());
-    if dead_letter_topic(config).is_some_and(|topic| {
-        config.list("topics").contains(&topic) || pattern.is_some_and(|pattern| pattern.is_match(topic))
-    }) {
+    let pattern = config.get("topics.regex").map(TopicPattern::parse).transpose();
+    if let Err(error) = &pattern {
+        problem("topics.regex", &format!("is not a regular expression: {error}"));
+    }
+    let matches = |topic: &str| matches!(&pattern, Ok(Some(pattern)) if pattern.matches(topic));
+    if dead_letter_topic(config).is_some_and(|topic| config.list("topics").contains(&topic) || matches(topic)) {
         problem(
             DEAD_LETTER_TOPIC,
             "is one of the topics that this connector reads, so its dead letters would come back for ever",
@@ -384,26 +381,6 @@ fn check_converters(config: &Config, problem: &mut impl FnMut(&str, &str)) {
         let allowed = format!("{SIMPLE_HEADERS}, {STRING}, {BYTES}");
         problem("header.converter", &format!("headers are kept byte for byte in dead letters; allowed: {allowed}"));
     }
-}
-
-/// Compiles `topics.regex`. As in Kafka Connect, the whole name of a topic has to match.
-///
-/// librdkafka matches with the extended regular expressions of the C library, so a pattern that only one of the two
-/// understands is refused.
-pub fn topic_pattern(pattern: &str) -> Result<Regex, String> {
-    let foreign = Regex::new(r"\\[A-Za-z0-9]|\(\?|[*+?}][?+]|\[\[:\^").map_err(|error| error.to_string())?;
-    if let Some(found) = foreign.find(pattern) {
-        return Err(format!(
-            "`{}` is not understood by Kafka's client, which reads POSIX extended regular expressions: write `[0-9]` \
-             for `\\d`, `(…)` for `(?:…)`",
-            found.as_str()
-        ));
-    }
-    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| match error {
-        // The error shows the pattern with the anchors. Its last line says what is wrong.
-        regex::Error::Syntax(text) => text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
-        other => other.to_string(),
-    })
 }
 
 #[cfg(test)]
@@ -484,10 +461,8 @@ mod tests {
         connector `raw`: `behavior.on.null.values` = `deadletter`: needs a dead-letter queue: set errors.deadletterqueue.topic.name
         ");
         assert_snapshot!(problems(&[("topics", "a"), (DEAD_LETTER_TOPIC, "b")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `b`: has no effect with errors.tolerance = `none`, which stops at the first error: set that to `all`");
-        for pattern in [r"fms\d", "a(?:b)", "a*?", "(?i)a"] {
-            let problem = problems(&[("topics.regex", pattern)]);
-            assert!(problem.contains("is not understood by Kafka's client"), "{pattern}: {problem}");
-        }
+        let problem = problems(&[("topics.regex", r"fms\d")]);
+        assert!(problem.contains("is not understood by Kafka's client"), "{problem}");
         assert_eq!(problems(&[("topics.regex", r"fms\.[a-z]+\.(real|test)")]), "");
     }
 
@@ -495,18 +470,12 @@ mod tests {
     fn topics_are_given_in_exactly_one_way_and_never_read_the_dead_letters() {
         assert_snapshot!(problems(&[]), @"connector `raw`: `topics`: is missing: set either `topics` or `topics.regex`");
         assert_snapshot!(problems(&[("topics", "a"), ("topics.regex", "b")]), @"connector `raw`: `topics` = `a`: excludes `topics.regex`: remove one of the two");
-        assert_snapshot!(problems(&[("topics.regex", "a(")]), @"connector `raw`: `topics.regex` = `a(`: is not a regular expression: unclosed group");
+        assert_snapshot!(problems(&[("topics.regex", "a(")]), @"connector `raw`: `topics.regex` = `a(`: is not a regular expression: found open group without closing ')'");
         assert_snapshot!(problems(&[("topics.regex", "fms.*"), ("errors.tolerance", "all"), ("errors.deadletterqueue.topic.name", "fms.dlq")]), @"connector `raw`: `errors.deadletterqueue.topic.name` = `fms.dlq`: is one of the topics that this connector reads, so its dead letters would come back for ever");
         // The name that is used is the one without the blanks.
         for source in [("topics", "a, fms.dlq"), ("topics.regex", "fms\\.dlq")] {
             let problems = problems(&[source, ("errors.tolerance", "all"), (DEAD_LETTER_TOPIC, " fms.dlq\t")]);
             assert!(problems.contains("is one of the topics that this connector reads"), "{source:?}: {problems}");
         }
-    }
-
-    #[test]
-    fn a_topic_pattern_matches_whole_names() {
-        let pattern = topic_pattern("a|b").unwrap();
-        assert!(pattern.is_match("b") && !pattern.is_match("ab") && !pattern.is_match("bc"));
     }
 }

@@ -6,6 +6,7 @@ pub mod file;
 pub mod reference;
 pub(crate) mod request;
 pub mod shown;
+pub(crate) mod topics;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

@@ -246,7 +246,7 @@ impl Task {
             Subscription::Topics(topics) => topics.clone(),
             // librdkafka takes a name that begins with ^ as a pattern, which it matches at the beginning of a topic's
             // name but not up to its end.
-            Subscription::Regex(regex) => vec![format!("^({regex})$")],
+            Subscription::Regex(pattern) => vec![format!("^({})$", pattern.source())],
         };
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         self.consumer

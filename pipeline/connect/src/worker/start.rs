@@ -61,7 +61,8 @@ impl CheckedConnector {
     pub fn new(definition: Definition, plugins: &Plugins) -> Result<Self, Vec<StartError>> {
         let checked = plugins.check(&definition).map_err(|wrong| in_file(&definition.file, wrong))?;
         let plugins::CheckedConfig { kind, config, client } = checked;
-        let topics = Subscription::of(&config);
+        let topics = Subscription::of(&config)
+            .map_err(|problem| in_file(&definition.file, vec![config.error("topics.regex", problem)]))?;
         let spec = Arc::new(ConnectorSpec { name: definition.name.clone(), config, topics });
         Ok(Self { definition, spec, kind, client })
     }
@@ -165,9 +166,9 @@ impl CheckedConnector {
                     }
                 })
                 .collect(),
-            Subscription::Regex(_) if existing.iter().any(|topic| self.spec.topics.reads(topic)) => Vec::new(),
+            Subscription::Regex(pattern) if existing.iter().any(|topic| pattern.matches(topic)) => Vec::new(),
             Subscription::Regex(pattern) => {
-                let similar = kafka::similar_topics(&pattern.replace(['\\', '^', '$'], ""), &existing);
+                let similar = kafka::similar_topics(&pattern.source().replace(['\\', '^', '$'], ""), &existing);
                 vec![config.error("topics.regex", format!("matches no topic that exists; {similar}"))]
             }
         }

@@ -63,7 +63,7 @@ pub(super) struct LakeArguments {
 }
 
 fn time_zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|error| error.to_string())
+    fms_lake::time_zone(name).map_err(|error| error.to_string())
 }
 
 impl ConversionArguments {

@@ -1,7 +1,7 @@
 //! Everything that the names and bytes of objects depend on, besides the records and the end of their flush.
 
 use fms_connect::{Config, ConfigError, Replay, TopicPartition, TopicRouter};
-use fms_layout::{Extension, Field, FileName, Folder, PathFormat, Template};
+use fms_layout::{Extension, Field, FileName, Folder, PathFormat, Template, time_zone};
 use jiff::tz::TimeZone;
 
 use crate::extractor::Extractor;
@@ -226,7 +226,7 @@ pub(crate) fn zone(config: &Config) -> Result<Option<TimeZone>, ConfigError> {
     config
         .get("timezone")
         .map(|name| {
-            TimeZone::get(name).map_err(|error| {
+            time_zone(name).map_err(|error| {
                 config.error("timezone", format!("{error}; allowed are IANA names such as `UTC` or `Asia/Tokyo`"))
             })
         })
