@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         let asked = internals::options().is_ok_and(|options| options.stack == StackKind::Docker);
         let trials = vec![
             Trial::test("the_answers_are_as_they_were_approved", snapshot),
-            Trial::test("a_group_of_one_answers_as_was_approved", snapshot_of_group),
+            Trial::test("a_group_of_one_answers_in_the_same_way", snapshot_of_group),
             Trial::test("the_client_of_others_operates_the_worker", client::operates),
             Trial::test("who_has_neither_certificate_nor_password_is_kept_out", access::kept_out),
             Trial::test("a_group_of_workers_stores_every_row_once", group::embedded),
@@ -50,20 +50,20 @@ fn main() -> ExitCode {
 
 /// Compares the worker's answers with those that were approved.
 fn snapshot() -> Result<(), Failed> {
-    approved("answers", &Worker::start()?)
+    approved(&Worker::start()?)
 }
 
-/// The same for the only worker of a group.
+/// The only worker of a group gives the same answers.
 fn snapshot_of_group() -> Result<(), Failed> {
-    approved("answers_of_group", &Worker::start_in_group(group::embedded_stack()?, &group::EMBEDDED_SETTINGS)?)
+    approved(&Worker::start_in_group(group::embedded_stack()?, &group::EMBEDDED_SETTINGS)?)
 }
 
-fn approved(name: &str, worker: &Worker) -> Result<(), Failed> {
+fn approved(worker: &Worker) -> Result<(), Failed> {
     let answers = calls::made(&worker.address, &worker.config())?;
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rest/snapshots"));
-    settings.bind(|| insta::assert_snapshot!(name, answers.lines()));
+    settings.bind(|| insta::assert_snapshot!("answers", answers.lines()));
     Ok(())
 }
 
