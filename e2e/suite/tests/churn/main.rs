@@ -8,7 +8,8 @@
 //! With nextest's profile `docker` the services are real, and there is one test for each of Kafka's three group
 //! protocols.
 //!
-//! Once, the workers are a group, whose connectors are in its config topic, and what changes is the record there.
+//! In one more test, on embedded and on real services, the workers are a group, whose connectors are in its config topic,
+//! and what changes is the record there.
 //!
 //! `upgrade` does the same with workers of two versions.
 
@@ -23,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::internals::docker::{self, ContainerService, Set};
-use e2e::internals::{self, Embedded, Log, Record, Resources, Stack, Subject, Table};
+use e2e::internals::{self, Embedded, Log, Record, Resources, Stack, Subject, Table, Waited};
 use e2e::{Isolation, Options, Program, StackKind};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -39,11 +40,16 @@ const ROWS: usize = 3;
 const FREEZE_ATTEMPTS: usize = 20;
 /// The rounds of a run, unless `CHURN_ROUNDS` says another number.
 const ROUNDS: usize = 24;
+/// The test of workers that are a group.
+const OF_A_GROUP: &str = "every_row_once_under_churn_of_a_group";
 /// The settings that make the workers a group, and the number of tasks that each connector has in it.
-const GROUP: [(&str, &str); 3] = [
+const GROUP: [(&str, &str); 6] = [
     ("CONNECT_GROUP_ID", "workers"),
     ("CONNECT_CONFIG_STORAGE_TOPIC", "configs"),
+    ("CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR", "1"),
     ("CONNECT_STATUS_STORAGE_TOPIC", "states"),
+    ("CONNECT_STATUS_STORAGE_REPLICATION_FACTOR", "1"),
+    ("CONNECT_STATUS_STORAGE_PARTITIONS", "24"),
 ];
 const GROUP_TASKS: u32 = 4;
 const SESSION: Duration = Duration::from_millis(1200);
@@ -89,13 +95,15 @@ fn main() -> ExitCode {
             };
             let all =
                 [(Protocol::Range, "range"), (Protocol::Cooperative, "cooperative"), (Protocol::Consumer, "kip_848")];
-            all.map(of).into()
+            let mut all: Vec<_> = all.map(of).into();
+            all.push(Trial::test(OF_A_GROUP, move || Churn::grouped_real(first)?.run()));
+            all
         } else {
             let of = |seed| {
                 Trial::test(format!("every_row_once_under_churn_seed_{seed}"), move || Churn::embedded(seed)?.run())
             };
             let mut all: Vec<_> = [1, 2].map(of).into();
-            all.push(Trial::test("every_row_once_under_churn_of_a_group", || Churn::grouped(3)?.run()));
+            all.push(Trial::test(OF_A_GROUP, || Churn::grouped(3)?.run()));
             all.push(Trial::test("every_row_once_through_an_upgrade_and_back", upgrade::there_and_back));
             all
         };
@@ -160,6 +168,21 @@ impl Churn {
             churn.stack.provide(&Resources::topic(topic, partitions))?;
         }
         churn.group = Some(0);
+        churn.configure("dynamodb", "dynamodb.json")?;
+        churn.configure("s3", "a.json")?;
+        Ok(churn)
+    }
+
+    /// A run on real services with workers that are a group. The first one creates the topics of the group, so it is
+    /// there before its connectors are.
+    fn grouped_real(seed: u64) -> Result<Self, Failed> {
+        let mut churn = Self::real(seed, Protocol::Cooperative)?;
+        churn.group = Some(0);
+        churn.launch(&fms_e2e::suite().program, &["connect".to_owned()])?;
+        let (worker, log) = &churn.workers[0];
+        if !matches!(worker.wait_for_line("listens at", Instant::now() + DRAIN), Waited::Found(_)) {
+            return Err(format!("the first worker of the group did not start: {}", log.last(20)).into());
+        }
         churn.configure("dynamodb", "dynamodb.json")?;
         churn.configure("s3", "a.json")?;
         Ok(churn)
@@ -301,15 +324,24 @@ impl Churn {
     fn start(&mut self, other: Option<&str>) -> Result<(), Failed> {
         let config = if self.random.bool() { "a.json" } else { "b.json" };
         let path = |name: &str| self.folder.path().join(name).display().to_string();
-        let mut environment = self.stack.environment();
         let arguments = if self.group.is_some() {
             // The worker finds its connectors, and those that run change theirs.
             self.configure("s3", config)?;
-            environment.extend(GROUP.map(|(name, value)| (name.to_owned(), value.to_owned())));
-            vec!["connect".into()]
+            vec!["connect".to_owned()]
         } else {
-            vec!["connect".into(), "--config".into(), path("dynamodb.json"), path(config)]
+            vec!["connect".to_owned(), "--config".to_owned(), path("dynamodb.json"), path(config)]
         };
+        let program = match other {
+            None => fms_e2e::suite().program,
+            Some(other) => Program::Shell(format!("'{other}' {}", arguments.join(" "))),
+        };
+        self.launch(&program, &arguments)?;
+        self.actions.push(format!("join {config}{}", if other.is_some() { " (previous)" } else { "" }));
+        Ok(())
+    }
+
+    /// Starts this program as a worker.
+    fn launch(&mut self, program: &Program, arguments: &[String]) -> Result<(), Failed> {
         let settings = [
             ("FMS_PREFIX", ""),
             ("DYNAMODB_TABLE", TABLE),
@@ -323,17 +355,14 @@ impl Churn {
             ("CONNECT_CONSUMER_FETCH_WAIT_MAX_MS", "10"),
             ("RUST_LOG", "info"),
         ];
-        let settings = settings.iter().chain(self.protocol.settings());
+        let group = if self.group.is_some() { &GROUP[..] } else { &[] };
+        let settings = settings.iter().chain(group).chain(self.protocol.settings());
+        let mut environment = self.stack.environment();
         environment.extend(settings.map(|&(name, value)| (name.to_owned(), value.to_owned())));
-        let program = match other {
-            None => fms_e2e::suite().program,
-            Some(other) => Program::Shell(format!("'{other}' {}", arguments.join(" "))),
-        };
         let log = Log::default();
-        let worker = Subject::start(&program, &arguments, &environment, self.folder.path(), &log)?;
+        let worker = Subject::start(program, arguments, &environment, self.folder.path(), &log)?;
         self.logs.push(log.clone());
         self.workers.push((worker, log));
-        self.actions.push(format!("join {config}{}", if other.is_some() { " (previous)" } else { "" }));
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Apache Kafka Connect in a container, standalone, beside a broker of its own, with a sink that forgets its records.
+//! Apache Kafka Connect in a container, beside a broker of its own, with a sink that forgets its records.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -16,7 +16,40 @@ const LIMIT: Duration = Duration::from_mins(2);
 /// The sink's source.
 const SINK: &str = include_str!("NullSink.java");
 
-/// A standalone worker.
+/// How Kafka Connect runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Standalone,
+    /// As the only worker of its group.
+    Distributed,
+}
+
+impl Mode {
+    fn script(self) -> &'static str {
+        match self {
+            Self::Standalone => "connect-standalone.sh",
+            Self::Distributed => "connect-distributed.sh",
+        }
+    }
+
+    /// What the mode demands of a worker's settings.
+    fn settings(self) -> &'static [&'static str] {
+        match self {
+            Self::Standalone => &["offset.storage.file.filename=/tmp/connect.offsets"],
+            Self::Distributed => &[
+                "group.id=workers",
+                "config.storage.topic=connect-configs",
+                "config.storage.replication.factor=1",
+                "offset.storage.topic=connect-offsets",
+                "offset.storage.replication.factor=1",
+                "status.storage.topic=connect-status",
+                "status.storage.replication.factor=1",
+            ],
+        }
+    }
+}
+
+/// A worker.
 pub struct Apache {
     /// Where it listens.
     pub address: String,
@@ -24,17 +57,17 @@ pub struct Apache {
 }
 
 impl Apache {
-    pub fn start() -> Result<Self, String> {
+    pub fn start(mode: Mode) -> Result<Self, String> {
         let container = docker(&["run", "--detach", "--publish", "127.0.0.1::8083", IMAGE])?.trim().to_owned();
         let mut apache = Self { address: String::new(), container };
         let folder = tempfile::tempdir().map_err(|error| format!("a folder for the sink: {error}"))?;
         apache.install_sink(folder.path())?;
-        apache.inside(
-            "printf '%s\\n' bootstrap.servers=localhost:9092 offset.storage.file.filename=/tmp/connect.offsets \
-             listeners=http://0.0.0.0:8083 plugin.path=/opt/plugins \
+        let own = mode.settings().join(" ");
+        apache.inside(&format!(
+            "printf '%s\\n' bootstrap.servers=localhost:9092 listeners=http://0.0.0.0:8083 plugin.path=/opt/plugins \
              key.converter=org.apache.kafka.connect.storage.StringConverter \
-             value.converter=org.apache.kafka.connect.storage.StringConverter > /tmp/connect.properties",
-        )?;
+             value.converter=org.apache.kafka.connect.storage.StringConverter {own} > /tmp/connect.properties",
+        ))?;
         apache.wait("the broker and its topic", |apache| {
             let create = "/opt/kafka/bin/kafka-topics.sh --bootstrap-server localhost:9092 --create --if-not-exists \
                           --topic t --partitions 1";
@@ -48,7 +81,7 @@ impl Apache {
             &apache.container,
             "bash",
             "-c",
-            "/opt/kafka/bin/connect-standalone.sh /tmp/connect.properties > /tmp/connect.log 2>&1",
+            &format!("/opt/kafka/bin/{} /tmp/connect.properties > /tmp/connect.log 2>&1", mode.script()),
         ])?;
         let published = docker(&["port", &apache.container, "8083"])?;
         published.lines().next().unwrap_or_default().trim().clone_into(&mut apache.address);

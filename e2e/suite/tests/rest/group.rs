@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::calls::ask;
 use super::client;
+use super::worker::membership;
 
 /// How long anything may take to be reached.
 const LIMIT: Duration = Duration::from_secs(25);
@@ -18,28 +19,40 @@ const PARTITIONS: i32 = 6;
 const SESSION: Duration = Duration::from_millis(1200);
 const REAL_SESSION: Duration = Duration::from_secs(3);
 
-/// On embedded services, whose broker neither creates topics nor compacts them.
-pub fn embedded() -> Result<(), Failed> {
+/// The settings of workers on embedded services.
+pub const EMBEDDED_SETTINGS: [(&str, &str); 1] = [("CONNECT_CONSUMER_GROUP_PROTOCOL", "consumer")];
+
+/// The settings of workers on a real broker.
+pub const REAL_SETTINGS: [(&str, &str); 5] = [
+    ("CONNECT_CONSUMER_SESSION_TIMEOUT_MS", "3000"),
+    ("CONNECT_CONSUMER_HEARTBEAT_INTERVAL_MS", "300"),
+    ("CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR", "1"),
+    ("CONNECT_STATUS_STORAGE_REPLICATION_FACTOR", "1"),
+    ("CONNECT_STATUS_STORAGE_PARTITIONS", "12"),
+];
+
+/// Embedded services with the topics of a group, because their broker neither creates topics nor compacts them.
+pub fn embedded_stack() -> Result<Box<dyn Stack>, Failed> {
     let stack = Embedded::start()?;
     stack.set_session_timeout(SESSION, SESSION / 12)?;
     for (topic, partitions) in [("connect-configs", 1), ("connect-status", 12)] {
         stack.provide(&Resources::topic(topic, partitions))?;
     }
-    Group::new(Box::new(stack), SESSION, &[("CONNECT_CONSUMER_GROUP_PROTOCOL", "consumer")])?.run()
+    Ok(Box::new(stack))
 }
 
-/// On a real broker, where the workers create the topics of the group.
-pub fn real() -> Result<(), Failed> {
+/// Real services, on which the workers create the topics of the group.
+pub fn real_stack() -> Result<Box<dyn Stack>, Failed> {
     let options = Options { keep: internals::kept(), ..Options::default() };
-    let (stack, _) = docker::start(&options, &fms_e2e::suite().docker_folder())?;
-    let settings = [
-        ("CONNECT_CONSUMER_SESSION_TIMEOUT_MS", "3000"),
-        ("CONNECT_CONSUMER_HEARTBEAT_INTERVAL_MS", "300"),
-        ("CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR", "1"),
-        ("CONNECT_STATUS_STORAGE_REPLICATION_FACTOR", "1"),
-        ("CONNECT_STATUS_STORAGE_PARTITIONS", "12"),
-    ];
-    Group::new(stack, REAL_SESSION, &settings)?.run()
+    Ok(docker::start(&options, &fms_e2e::suite().docker_folder())?.0)
+}
+
+pub fn embedded() -> Result<(), Failed> {
+    Group::new(embedded_stack()?, SESSION, &EMBEDDED_SETTINGS)?.run()
+}
+
+pub fn real() -> Result<(), Failed> {
+    Group::new(real_stack()?, REAL_SESSION, &REAL_SETTINGS)?.run()
 }
 
 /// A worker of the group.
@@ -65,14 +78,8 @@ impl Group {
         for resources in [Resources::topic("t", PARTITIONS), Resources::bucket("lake")] {
             stack.provide(&resources)?;
         }
-        let prefix = stack.namespace().to_owned();
         let mut environment = stack.environment();
-        let named = |name: &str| format!("{prefix}{name}");
-        environment.extend([
-            ("CONNECT_GROUP_ID".to_owned(), named("workers")),
-            ("CONNECT_CONFIG_STORAGE_TOPIC".to_owned(), named("connect-configs")),
-            ("CONNECT_STATUS_STORAGE_TOPIC".to_owned(), named("connect-status")),
-        ]);
+        environment.extend(membership(stack.namespace()).map(|(name, value)| (name.to_owned(), value)));
         let own = [
             ("CONNECT_LISTENERS", "http://127.0.0.1:0"),
             ("CONNECT_REST_CHANGES_ENABLE", "true"),

@@ -22,9 +22,10 @@ use std::process::ExitCode;
 use e2e::StackKind;
 use e2e::internals;
 use libtest_mimic::{Arguments, Failed, Trial};
+use serde::Deserialize;
 
 use self::answers::{Known, compare};
-use self::apache::Apache;
+use self::apache::{Apache, Mode};
 use self::worker::Worker;
 
 fn main() -> ExitCode {
@@ -32,12 +33,14 @@ fn main() -> ExitCode {
         let asked = internals::options().is_ok_and(|options| options.stack == StackKind::Docker);
         let trials = vec![
             Trial::test("the_answers_are_as_they_were_approved", snapshot),
+            Trial::test("a_group_of_one_answers_in_the_same_way", snapshot_of_group),
             Trial::test("the_client_of_others_operates_the_worker", client::operates),
             Trial::test("who_has_neither_certificate_nor_password_is_kept_out", access::kept_out),
             Trial::test("a_group_of_workers_stores_every_row_once", group::embedded),
             Trial::test("a_group_of_workers_creates_its_topics_and_stores_every_row_once", group::real)
                 .with_ignored_flag(!asked),
             Trial::test("kafka_connect_answers_alike", parity).with_ignored_flag(!asked),
+            Trial::test("kafka_connect_answers_alike_in_distributed_mode", parity_of_group).with_ignored_flag(!asked),
             Trial::test("offsets_are_changed_and_removed_at_a_real_broker", offsets::changed).with_ignored_flag(!asked),
             Trial::test("kafka_connect_is_tested_as_a_pipeline", subject::killed).with_ignored_flag(!asked),
         ];
@@ -47,7 +50,15 @@ fn main() -> ExitCode {
 
 /// Compares the worker's answers with those that were approved.
 fn snapshot() -> Result<(), Failed> {
-    let worker = Worker::start()?;
+    approved(&Worker::start()?)
+}
+
+/// The only worker of a group gives the same answers.
+fn snapshot_of_group() -> Result<(), Failed> {
+    approved(&Worker::start_in_group(group::embedded_stack()?, &group::EMBEDDED_SETTINGS)?)
+}
+
+fn approved(worker: &Worker) -> Result<(), Failed> {
     let answers = calls::made(&worker.address, &worker.config())?;
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
@@ -56,15 +67,44 @@ fn snapshot() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The listed differences from Apache Kafka Connect: those of each mode, and those of both.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Differences {
+    both: Known,
+    standalone: Known,
+    distributed: Known,
+}
+
+impl Differences {
+    fn of(mode: Mode) -> Result<Known, Failed> {
+        let Self { both, standalone, distributed } = toml::from_str(include_str!("differences.toml"))?;
+        let mut known = if mode == Mode::Standalone { standalone } else { distributed };
+        for (call, difference) in both {
+            if known.insert(call.clone(), difference).is_some() {
+                return Err(format!("differences.toml lists `{call}` for both modes and for {mode:?}").into());
+            }
+        }
+        Ok(known)
+    }
+}
+
+fn parity() -> Result<(), Failed> {
+    compared(&Worker::start()?, Mode::Standalone)
+}
+
+fn parity_of_group() -> Result<(), Failed> {
+    compared(&Worker::start_in_group(group::real_stack()?, &group::REAL_SETTINGS)?, Mode::Distributed)
+}
+
 /// Makes the calls to the worker and to Apache Kafka Connect, and reports every difference that is not listed, and every
 /// listed one that is gone.
-fn parity() -> Result<(), Failed> {
-    let worker = Worker::start()?;
-    let apache = Apache::start()?;
+fn compared(worker: &Worker, mode: Mode) -> Result<(), Failed> {
+    let apache = Apache::start(mode)?;
     let ours = calls::made(&worker.address, &worker.config())?;
     let real = calls::made(&apache.address, &Apache::config())?;
-    let known: Known = toml::from_str(include_str!("differences.toml"))?;
-    println!("{} calls, {} known differences", real.count(), known.len());
+    let known = Differences::of(mode)?;
+    println!("{mode:?}: {} calls, {} known differences", real.count(), known.len());
     let problems = compare(&ours, &real, &known);
     if problems.is_empty() {
         return Ok(());

@@ -12,6 +12,15 @@ use serde_json::{Value, json};
 /// How long the worker may take to listen.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// What a worker has to be told of its group.
+pub fn membership(prefix: &str) -> [(&'static str, String); 3] {
+    [
+        ("CONNECT_GROUP_ID", format!("{prefix}workers")),
+        ("CONNECT_CONFIG_STORAGE_TOPIC", format!("{prefix}connect-configs")),
+        ("CONNECT_STATUS_STORAGE_TOPIC", format!("{prefix}connect-status")),
+    ]
+}
+
 /// A worker without connectors.
 pub struct Worker {
     /// Where it listens.
@@ -29,6 +38,14 @@ impl Worker {
         let stack = Embedded::start().map_err(|error| error.to_string())?;
         // librdkafka's mock cluster lets nobody into a group of the other protocol again once it was empty.
         Self::start_on(Box::new(stack), &[("CONNECT_CONSUMER_GROUP_PROTOCOL", "consumer")])
+    }
+
+    /// On these services, as a member of a group, with these settings besides.
+    pub fn start_in_group(stack: Box<dyn Stack>, settings: &[(&str, &str)]) -> Result<Self, String> {
+        let own = membership(stack.namespace());
+        let own = own.iter().map(|(name, value)| (*name, value.as_str()));
+        let all: Vec<_> = own.chain(settings.iter().copied()).collect();
+        Self::start_on(stack, &all)
     }
 
     /// On these services, with these settings besides.

@@ -7,8 +7,12 @@ use serde::Deserialize as _;
 use serde_norway::Value;
 
 /// The values with which the chart is rendered: those that it has, and files beside these tests.
-pub const VALUES: [(&str, Option<&str>); 3] =
-    [("default", None), ("minimal", Some("minimal.yaml")), ("everything", Some("everything.yaml"))];
+pub const VALUES: [(&str, Option<&str>); 4] = [
+    ("default", None),
+    ("minimal", Some("minimal.yaml")),
+    ("group", Some("group.yaml")),
+    ("everything", Some("everything.yaml")),
+];
 
 /// The version for which objects are rendered.
 const KUBERNETES: &str = "1.33.0";
@@ -55,10 +59,22 @@ pub fn rendered(file: Option<&str>) -> (String, Vec<Value>) {
     (text, objects.into_iter().filter(|object| !object.is_null()).collect())
 }
 
-/// What helm has against a value.
-pub fn refusal(setting: &str) -> String {
+fn errors(setting: &str) -> String {
     let (output, errors) = run(&["template", "fms"], &["--kube-version", KUBERNETES, "--set", setting]);
     assert!(!output.status.success(), "{setting} is accepted");
+    errors
+}
+
+/// What the chart has against values that do not go together.
+pub fn contradiction(setting: &str) -> String {
+    let errors = errors(setting);
+    let sentence = errors.lines().find_map(|line| line.strip_prefix("Error: execution error at (")?.split_once("): "));
+    sentence.map_or_else(|| errors.clone(), |(_, sentence)| sentence.to_owned())
+}
+
+/// What the schema has against a value.
+pub fn refusal(setting: &str) -> String {
+    let errors = errors(setting);
     errors.lines().filter(|line| line.trim_start().starts_with("- at")).map(str::trim).collect::<Vec<_>>().join("\n")
 }
 
@@ -99,8 +115,12 @@ pub fn words(value: &Value) -> Vec<String> {
     list.iter().map(|word| word.as_str().expect("a text").to_owned()).collect()
 }
 
-/// The environment of a container that does not come from secrets.
+/// The environment of a container that does not come from secrets. The address of the pod is one that a pod may have.
 pub fn environment(container: &Value) -> Vec<(String, String)> {
     let variables = at(container, &["env"]).as_sequence().expect("variables");
-    variables.iter().map(|v| (text(v, &["name"]).to_owned(), text(v, &["value"]).to_owned())).collect()
+    let value = |variable| match text(variable, &["valueFrom", "fieldRef", "fieldPath"]) {
+        "status.podIP" => "10.0.0.7".to_owned(),
+        _ => text(variable, &["value"]).to_owned(),
+    };
+    variables.iter().map(|variable| (text(variable, &["name"]).to_owned(), value(variable))).collect()
 }

@@ -10,7 +10,9 @@ use std::process::{Command, Stdio};
 use insta::assert_snapshot;
 use serde_norway::Value;
 
-use self::chart::{VALUES, at, container, environment, has_helm, name, pod, refusal, rendered, root, run, text, words};
+use self::chart::{
+    VALUES, at, container, contradiction, environment, has_helm, name, pod, refusal, rendered, root, run, text, words,
+};
 
 /// The text of a file of the repository.
 fn file(path: &str) -> String {
@@ -73,6 +75,25 @@ fn a_wrong_value_is_refused_with_its_path() {
     - at '/lake/database': minLength: got 0, want 1
     ");
     assert_snapshot!(refusal("kafka.bootstrapServers=kafka"), @r"- at '/kafka/bootstrapServers': 'kafka' does not match pattern '^[^,\\s]+:[0-9]+(,[^,\\s]+:[0-9]+)*$'");
+}
+
+#[test]
+fn values_that_do_not_go_together_are_refused_with_what_to_do() {
+    if !has_helm() {
+        return;
+    }
+    let group = "worker.group.id=fleet,worker.group.configTopic=connectors,worker.group.statusTopic=status";
+    let file = "worker.connectors.events.name=events";
+    assert_snapshot!(contradiction(&format!("{group},{file}")), @"worker.connectors has no effect with worker.group.id: the connectors of a group are in its config topic; leave it out, and create them by REST");
+    assert_snapshot!(contradiction(&format!("{group},worker.group.statusTopic=connectors")), @"worker.group.configTopic and worker.group.statusTopic are the same topic: name two");
+    assert_snapshot!(contradiction("worker.group.configTopic=connectors"), @"worker.group.configTopic and worker.group.statusTopic have no effect without worker.group.id: name the group too, or leave them out");
+    assert_snapshot!(contradiction("worker.rest.changes=true"), @"worker.rest.changes needs worker.group.id: workers without a group do not know of each other, and the Service would reach one of them; change worker.connectors instead, or name a group");
+    assert_snapshot!(refusal("worker.group.id=fleet,worker.group.configTopic=connectors"), @"- at '/worker/group/statusTopic': minLength: got 0, want 1");
+    assert_snapshot!(refusal("worker.group.replicationFactor=0"), @r"
+    - at '/worker/group/replicationFactor': 'anyOf' failed
+    - at '/worker/group/replicationFactor': value must be -1
+    - at '/worker/group/replicationFactor': minimum: got 0, want 1
+    ");
 }
 
 /// The rules, dashboards and connectors are links to the files that are tested elsewhere, and arrive unchanged.
