@@ -88,7 +88,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 ///
 /// There is no such time zone.
 pub fn time_zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|error| error.to_string())
+    fms_lake::time_zone(name).map_err(|error| error.to_string())
 }
 
 /// A temporary file in the folder of the one that it becomes. Everybody may read that, as far as the umask allows;
