@@ -215,10 +215,8 @@ impl<'s, S: Surroundings> Converter<'s, S> {
             return Ok(());
         }
         self.lines += 1;
-        let mut parser = std::mem::replace(&mut self.parser, Parser::new(None));
-        let taken = self.parsed(parser.parse(line).as_ref(), line);
-        self.parser = parser;
-        taken?;
+        let message = self.parser.parse(line);
+        self.parsed(message.as_ref(), line)?;
         self.limit(line.len())
     }
 
