@@ -51,4 +51,4 @@ pub use parser::Parser;
 pub use row::Row;
 pub use source::Source;
 pub use template::Template;
-pub use time::{EventTime, TimeSource};
+pub use time::{EventTime, Rfc3339, TimeSource};
