@@ -47,7 +47,7 @@ pub use error::{MessageError, NameError, NoValue, RowError};
 pub use excerpt::{Excerpt, Position};
 pub use format::Format;
 pub use message::Message;
-pub use parser::Parser;
+pub use parser::{Names, Parser};
 pub use row::Row;
 pub use source::Source;
 pub use template::Template;
