@@ -21,8 +21,8 @@ use crate::types::{Field, Type};
 /// What an object can meet beside columns that take all of it.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    /// The row does not fit.
-    Misfit(Misfit),
+    /// The row does not fit. It is boxed, for every value is answered by what may be a problem.
+    Misfit(Box<Misfit>),
     /// A column is missing for a value from which a type follows.
     Unknown,
     /// The columns hold as much as an array can.
@@ -31,7 +31,7 @@ pub(crate) enum Problem {
 
 impl From<Misfit> for Problem {
     fn from(misfit: Misfit) -> Self {
-        Self::Misfit(misfit)
+        Self::Misfit(Box::new(misfit))
     }
 }
 
@@ -39,7 +39,7 @@ impl Problem {
     /// The same problem, seen from the object in which the value is that of `name`.
     pub fn within(self, name: &str) -> Self {
         match self {
-            Self::Misfit(misfit) => Self::Misfit(misfit.within(name)),
+            Self::Misfit(misfit) => misfit.within(name).into(),
             other => other,
         }
     }

@@ -296,7 +296,7 @@ impl<'s, S: Surroundings> Converter<'s, S> {
         let learned = match stored {
             Ok(()) => return Ok(()),
             Err(Problem::Unknown) => filling.learn(row, zone),
-            Err(Problem::Misfit(misfit)) => Err(misfit),
+            Err(Problem::Misfit(misfit)) => Err(*misfit),
             Err(Problem::Full) => Err(Misfit::new(Reason::TooLong, "a row of less than 2 GiB", "a longer one")),
         };
         let Err(misfit) = learned else { return Ok(()) };
