@@ -16,7 +16,7 @@ const MOST_DIGITS: usize = 767;
 
 /// The integer that a JSON number is, in whatever form it is written (`1`, `1.0`, `10e-1`), if 64 bits hold it.
 pub(crate) fn integer(text: &str) -> Option<i64> {
-    if let Some((value, 0)) = short(text) {
+    if let Some(value) = short_integer(text) {
         return Some(value);
     }
     if let Ok(value) = text.parse() {
@@ -46,12 +46,22 @@ pub(crate) fn integer(text: &str) -> Option<i64> {
 /// The double nearest to a JSON number, if it holds the number: written as short as it can be, or with as many digits
 /// as the number has, it gives the number again. Programs write doubles in one of both ways.
 pub(crate) fn double(text: &str) -> Option<f64> {
-    match short(text) {
-        // A quotient of two integers that doubles hold is the double that is nearest to it. Zero may have a sign.
-        #[expect(clippy::cast_precision_loss, reason = "it has no more than DOUBLE_DIGITS digits")]
-        Some((digits, decimals)) if digits != 0 => Some(digits as f64 / POWERS_OF_TEN[decimals]),
-        _ => nearest(text, DOUBLE_DIGITS),
-    }
+    short_double(text).or_else(|| nearest(text, DOUBLE_DIGITS))
+}
+
+/// What [`double`] gives for a JSON value that is a number of few characters without an exponent, and not zero.
+#[inline]
+pub(crate) fn short_double(value: &str) -> Option<f64> {
+    // A quotient of two integers that doubles hold is the double that is nearest to it. Zero may have a sign.
+    let (digits, decimals) = short(value).filter(|(digits, _)| *digits != 0)?;
+    #[expect(clippy::cast_precision_loss, reason = "it has no more than DOUBLE_DIGITS digits")]
+    Some(digits as f64 / POWERS_OF_TEN[decimals])
+}
+
+/// What [`integer`] gives for a JSON value that is an integer of few characters.
+#[inline]
+pub(crate) fn short_integer(value: &str) -> Option<i64> {
+    short(value).filter(|(_, decimals)| *decimals == 0).map(|(value, _)| value)
 }
 
 /// A number without an exponent, of so few characters that a double holds it, as an integer of all of its digits and
@@ -61,7 +71,7 @@ fn short(text: &str) -> Option<(i64, usize)> {
     if unsigned.len() > DOUBLE_DIGITS || !unsigned.first()?.is_ascii_digit() {
         return None;
     }
-    let (mut value, mut point) = (0, None);
+    let (mut value, mut point) = (0_i64, None);
     for (at, byte) in unsigned.iter().enumerate() {
         match byte {
             b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
