@@ -1,10 +1,12 @@
 //! The columns of a table, or the fields of a struct, which get their values object by object.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use fms_record::{Names, Row};
 use jiff::tz::TimeZone;
 
 use crate::column::Column;
@@ -19,8 +21,8 @@ use crate::types::{Field, Type};
 /// What an object can meet beside columns that take all of it.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    /// The row does not fit.
-    Misfit(Misfit),
+    /// The row does not fit. It is boxed, for every value is answered by what may be a problem.
+    Misfit(Box<Misfit>),
     /// A column is missing for a value from which a type follows.
     Unknown,
     /// The columns hold as much as an array can.
@@ -29,7 +31,7 @@ pub(crate) enum Problem {
 
 impl From<Misfit> for Problem {
     fn from(misfit: Misfit) -> Self {
-        Self::Misfit(misfit)
+        Self::Misfit(Box::new(misfit))
     }
 }
 
@@ -37,11 +39,14 @@ impl Problem {
     /// The same problem, seen from the object in which the value is that of `name`.
     pub fn within(self, name: &str) -> Self {
         match self {
-            Self::Misfit(misfit) => Self::Misfit(misfit.within(name)),
+            Self::Misfit(misfit) => misfit.within(name).into(),
             other => other,
         }
     }
 }
+
+/// For each name of an object, the place of its column.
+type Places = Arc<[Option<usize>]>;
 
 /// Columns with the same number of rows.
 #[derive(Debug)]
@@ -51,7 +56,9 @@ pub(crate) struct Columns {
     index: Arc<HashMap<String, usize>>,
     rows: usize,
     /// For each name of an object, the place of its column; `None` if there is none.
-    known: Known<Arc<[Option<usize>]>>,
+    known: Known<Places>,
+    /// The same of the last row, by what stands for its names.
+    last: Option<(Names, Places)>,
     /// Whether values without a column are left over instead of being unknown.
     keeps_rest: bool,
 }
@@ -82,7 +89,7 @@ impl Columns {
             original: original(field),
         };
         let fields = fields.iter().map(named).collect();
-        Self { fields, index: Arc::new(index), rows: 0, known: Known::default(), keeps_rest }
+        Self { fields, index: Arc::new(index), rows: 0, known: Known::default(), last: None, keeps_rest }
     }
 
     /// How many rows there are.
@@ -103,6 +110,7 @@ impl Columns {
             index: Arc::clone(&self.index),
             rows: 0,
             known: self.known.clone(),
+            last: self.last.clone(),
             keeps_rest: self.keeps_rest,
         };
         std::mem::replace(self, empty)
@@ -123,11 +131,13 @@ impl Columns {
         self.rows += 1;
     }
 
-    /// Appends a row, given as the names of its fields and the JSON texts of their values. What is left of it goes into
-    /// the column [`REST`], and whether there was anything is given. After a problem, [`Self::truncate`] has to be
-    /// called.
-    pub fn push_row(&mut self, members: &[(Cow<'_, str>, &str)], zone: &TimeZone) -> Result<bool, Problem> {
-        let rest = self.push_members(members, &RESERVED, zone)?;
+    /// Appends a row. What is left of it goes into the column [`REST`], and whether there was anything is given. After
+    /// a problem, [`Self::truncate`] has to be called.
+    pub fn push_row(&mut self, row: &Row<'_>, zone: &TimeZone) -> Result<bool, Problem> {
+        let places = self.places_of_row(row)?;
+        let fields = OnceCell::new();
+        let name = |at: usize| fields.get_or_init(|| row.fields())[at].0.clone();
+        let rest = self.push_values(&places, row.values(), name, zone)?;
         if let Some(rest) = &rest {
             let &place = self.index.get(REST).ok_or(Problem::Unknown)?;
             self.push_at(place, &serde_json::Value::from(rest.as_str()).to_string(), zone)?;
@@ -139,31 +149,35 @@ impl Columns {
     /// Appends an object, given as JSON text, and gives what is left of it. After a problem, [`Self::truncate`] has to
     /// be called.
     pub fn push_object(&mut self, object: &str, zone: &TimeZone) -> Result<Option<String>, Problem> {
-        let left = self.push_members(&members(object).map_err(Misfit::from)?, &[], zone)?;
+        let members = members(object).map_err(Misfit::from)?;
+        let places = self.places(&members, &[])?;
+        let values = members.iter().map(|(_, value)| *value);
+        let left = self.push_values(&places, values, |at| members[at].0.clone(), zone)?;
         self.end_row();
         Ok(left)
     }
 
-    /// Appends the fields of an object to their columns. `reserved` are names that no column of a field has.
-    fn push_members(
+    /// Appends the values of an object to the columns at these places. `name` gives the name of the value at a place of
+    /// the object.
+    fn push_values<'v>(
         &mut self,
-        members: &[(Cow<'_, str>, &str)],
-        reserved: &[&str],
+        places: &[Option<usize>],
+        values: impl Iterator<Item = &'v str>,
+        name: impl Fn(usize) -> Cow<'v, str>,
         zone: &TimeZone,
     ) -> Result<Option<String>, Problem> {
-        let places = self.places(members, reserved)?;
         let mut left = Members::default();
-        for (place, (name, value)) in places.iter().zip(members) {
+        for (at, (place, value)) in places.iter().zip(values).enumerate() {
             match *place {
                 Some(place) => {
                     if let Some(part) = self.push_at(place, value, zone)? {
-                        left.add(name, &part);
+                        left.add(&name(at), &part);
                     }
                 }
-                None => match Shape::of(value, zone).map_err(|misfit| misfit.within(name))? {
+                None => match Shape::of(value, zone).map_err(|misfit| misfit.within(&name(at)))? {
                     // As in a column, a null is as good as no field.
-                    _ if self.keeps_rest && *value == "null" => {}
-                    _ if self.keeps_rest => left.add(name, value),
+                    _ if self.keeps_rest && value == "null" => {}
+                    _ if self.keeps_rest => left.add(&name(at), value),
                     Shape::Nothing => {}
                     _ => return Err(Problem::Unknown),
                 },
@@ -197,14 +211,25 @@ impl Columns {
         }
     }
 
+    /// The places of the columns for a row. Most rows have the names of the one before.
+    fn places_of_row(&mut self, row: &Row<'_>) -> Result<Places, Misfit> {
+        let names = row.names();
+        if let Some((_, places)) = self.last.as_ref().filter(|(last, _)| Some(*last) == names) {
+            return Ok(Arc::clone(places));
+        }
+        let places = self.places(&row.fields(), &RESERVED)?;
+        self.last = names.map(|names| (names, Arc::clone(&places)));
+        Ok(places)
+    }
+
     /// The places of the columns for an object with these names.
-    fn places(&mut self, members: &[(Cow<'_, str>, &str)], reserved: &[&str]) -> Result<Arc<[Option<usize>]>, Misfit> {
+    fn places(&mut self, members: &[(Cow<'_, str>, &str)], reserved: &[&str]) -> Result<Places, Misfit> {
         if let Some(places) = self.known.find(members) {
             return Ok(Arc::clone(places));
         }
         let names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
         let columns = name::columns(&names, reserved).map_err(|twice| Misfit::name_twice(&twice))?;
-        let places: Arc<[Option<usize>]> = columns.iter().map(|name| self.index.get(&**name).copied()).collect();
+        let places: Places = columns.iter().map(|name| self.index.get(&**name).copied()).collect();
         self.known.keep(members, Arc::clone(&places));
         Ok(places)
     }

@@ -215,10 +215,8 @@ impl<'s, S: Surroundings> Converter<'s, S> {
             return Ok(());
         }
         self.lines += 1;
-        let mut parser = std::mem::replace(&mut self.parser, Parser::new(None));
-        let taken = self.parsed(parser.parse(line).as_ref(), line);
-        self.parser = parser;
-        taken?;
+        let message = self.parser.parse(line);
+        self.parsed(message.as_ref(), line)?;
         self.limit(line.len())
     }
 
@@ -298,7 +296,7 @@ impl<'s, S: Surroundings> Converter<'s, S> {
         let learned = match stored {
             Ok(()) => return Ok(()),
             Err(Problem::Unknown) => filling.learn(row, zone),
-            Err(Problem::Misfit(misfit)) => Err(misfit),
+            Err(Problem::Misfit(misfit)) => Err(*misfit),
             Err(Problem::Full) => Err(Misfit::new(Reason::TooLong, "a row of less than 2 GiB", "a longer one")),
         };
         let Err(misfit) = learned else { return Ok(()) };

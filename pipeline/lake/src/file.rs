@@ -169,8 +169,7 @@ impl<W: Write + Send> File<W> {
     /// Collects a row. Nothing of it remains if there is a problem with it.
     pub fn push(&mut self, row: &Row<'_>, zone: &TimeZone) -> Result<(), Problem> {
         let rows = self.columns.rows();
-        let members = row.fields();
-        let has_rest = self.columns.push_row(&members, zone).inspect_err(|_| self.columns.truncate(rows))?;
+        let has_rest = self.columns.push_row(row, zone).inspect_err(|_| self.columns.truncate(rows))?;
         self.with_rest += usize::from(has_rest);
         Ok(())
     }

@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 /// The digits that every double holds.
 const DOUBLE_DIGITS: usize = 15;
+/// The powers of ten up to as many decimals as that. A double holds each of them.
+const POWERS_OF_TEN: [f64; DOUBLE_DIGITS] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14];
 /// The digits that every float holds.
 const FLOAT_DIGITS: usize = 6;
 
@@ -13,6 +16,9 @@ const MOST_DIGITS: usize = 767;
 
 /// The integer that a JSON number is, in whatever form it is written (`1`, `1.0`, `10e-1`), if 64 bits hold it.
 pub(crate) fn integer(text: &str) -> Option<i64> {
+    if let Some(value) = short_integer(text) {
+        return Some(value);
+    }
     if let Ok(value) = text.parse() {
         return Some(value);
     }
@@ -40,7 +46,41 @@ pub(crate) fn integer(text: &str) -> Option<i64> {
 /// The double nearest to a JSON number, if it holds the number: written as short as it can be, or with as many digits
 /// as the number has, it gives the number again. Programs write doubles in one of both ways.
 pub(crate) fn double(text: &str) -> Option<f64> {
-    nearest(text, DOUBLE_DIGITS)
+    short_double(text).or_else(|| nearest(text, DOUBLE_DIGITS))
+}
+
+/// What [`double`] gives for a JSON value that is a number of few characters without an exponent, and not zero.
+#[inline]
+pub(crate) fn short_double(value: &str) -> Option<f64> {
+    // A quotient of two integers that doubles hold is the double that is nearest to it. Zero may have a sign.
+    let (digits, decimals) = short(value).filter(|(digits, _)| *digits != 0)?;
+    #[expect(clippy::cast_precision_loss, reason = "it has no more than DOUBLE_DIGITS digits")]
+    Some(digits as f64 / POWERS_OF_TEN[decimals])
+}
+
+/// What [`integer`] gives for a JSON value that is an integer of few characters.
+#[inline]
+pub(crate) fn short_integer(value: &str) -> Option<i64> {
+    short(value).filter(|(_, decimals)| *decimals == 0).map(|(value, _)| value)
+}
+
+/// A number without an exponent, of so few characters that a double holds it, as an integer of all of its digits and
+/// how many of these are decimals. `None` for any other text.
+fn short(text: &str) -> Option<(i64, usize)> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    if unsigned.len() > DOUBLE_DIGITS || !unsigned.first()?.is_ascii_digit() {
+        return None;
+    }
+    let (mut value, mut point) = (0_i64, None);
+    for (at, byte) in unsigned.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    let decimals = point.map_or(0, |point| unsigned.len() - 1 - point);
+    Some((if unsigned.len() < text.len() { -value } else { value }, decimals))
 }
 
 /// The float nearest to a JSON number, if it holds the number as [`double`] says it.
@@ -197,6 +237,15 @@ mod tests {
         fn every_double_fits_as_it_is_commonly_written(value in any::<f64>().prop_filter("finite", |v| v.is_finite())) {
             for text in [format!("{value}"), format!("{value:e}"), format!("{value:.16e}")] {
                 prop_assert_eq!(double(&text).map(f64::to_bits), Some(value.to_bits()), "{}", text);
+            }
+        }
+
+        #[test]
+        fn a_short_number_is_what_the_standard_library_reads(text in "-?(0|[1-9][0-9]{0,8})(\\.[0-9]{1,8})?") {
+            let expected: f64 = text.parse().expect("a number");
+            prop_assert_eq!(double(&text).map(f64::to_bits), Some(expected.to_bits()), "{}", text);
+            if is_integer(&text) {
+                prop_assert_eq!(integer(&text), text.parse().ok(), "{}", text);
             }
         }
 

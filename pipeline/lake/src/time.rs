@@ -1,8 +1,12 @@
 //! Times of a row's own fields: RFC 3339 with a UTC offset, to the millisecond.
 
+use fms_record::Rfc3339;
 use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::{Offset, TimeZone};
+
+/// The most decimals of a second that a time has.
+const MOST_DECIMALS: usize = 9;
 
 /// A time as a text says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,17 @@ pub(crate) struct Instant {
 impl Instant {
     /// The time of a text such as `2023-01-01T12:00:00.000+09:00`; `None` if it is no date and time with an offset.
     pub fn parse(text: &str) -> Option<Self> {
+        Self::common(text).or_else(|| Self::uncommon(text))
+    }
+
+    /// The time of a text in the common form, if it is one that jiff has too.
+    fn common(text: &str) -> Option<Self> {
+        let Rfc3339 { millis, is_finer, decimals, offset } = Rfc3339::read(text.as_bytes())?;
+        Timestamp::from_millisecond(millis).ok().filter(|_| decimals <= MOST_DECIMALS)?;
+        Some(Self { millis, is_finer, offset: Offset::from_seconds(offset).ok()? })
+    }
+
+    fn uncommon(text: &str) -> Option<Self> {
         // RFC 3339 has all of these marks, and no annotation in brackets. What is parsed below also has other forms.
         let [b'0'..=b'9', _, _, _, b'-', _, _, b'-', _, _, b'T' | b't' | b' ', _, _, b':', _, _, b':', second @ ..] =
             text.as_bytes()
@@ -46,7 +61,22 @@ impl Instant {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn the_common_way_agrees_with_jiff(
+            year in 0..=9999_u16, month in 1..=12_u8, day in 1..=31_u8, hour in 0..=23_u8, second in 0..=60_u8,
+            fraction in "(\\.[0-9]{1,11}|\\.[0-9]{3}0{1,6})?", zone in "[Zz]|[+-](0[0-9]|2[0-4]):[0-5][0-9]",
+        ) {
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:59:{second:02}{fraction}{zone}");
+            if let Some(common) = Instant::common(&text) {
+                prop_assert_eq!(Some(common), Instant::uncommon(&text), "{}", text);
+            }
+        }
+    }
 
     #[test]
     fn a_time_needs_a_date_a_clock_and_an_offset() {
@@ -67,6 +97,8 @@ mod tests {
             ("2016-12-31T235960+0000", None),
             ("2023-01-01T00:00:00Z[foo=bar]", None),
             ("2023-01-01T12:00:", None),
+            ("2023-01-01T12:00:00.1234567890Z", None),
+            ("9999-12-31T23:59:59Z", None),
             ("01GNNMCPNR6VXPD30Z0DG4WV5P", None),
             ("", None),
         ] {

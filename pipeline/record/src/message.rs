@@ -7,7 +7,7 @@ use crate::format::{WithoutList, is_one_of};
 use crate::payload::syntax;
 use crate::row::{FieldChange, FieldPlace};
 use crate::unrolled::{Element, ElementOutcome, Unrolled, elements};
-use crate::{MessageError, Row, RowError, Source, path};
+use crate::{MessageError, Names, Row, RowError, Source, path};
 
 /// A valid message, which its rows borrow.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Message<'m> {
     /// Whether there is an unescaped line break somewhere, which valid JSON has between tokens only.
     line_breaks: bool,
     envelope: Vec<Field>,
+    /// What stands for the envelope's names, unless the message is an array.
+    names: Names,
     /// The fields that every row has beside those of the envelope or with another value, in row order.
     presets: Vec<FieldChange<'m>>,
     /// The index of the first element that is to be a row.
@@ -33,9 +35,9 @@ const LEADING_SCALARS: usize = 8;
 
 impl<'m> Message<'m> {
     /// A message that is one row. `text` ends where its object or array, which begins at `start`, ends.
-    pub(crate) fn new(text: &'m str, start: usize, envelope: Vec<Field>) -> Self {
+    pub(crate) fn new(text: &'m str, start: usize, envelope: Vec<Field>, names: Names) -> Self {
         let line_breaks = memchr::memchr2(b'\n', b'\r', &text.as_bytes()[start..]).is_some();
-        Self { text, start, line_breaks, envelope, presets: Vec::new(), first: 0, unrolled: None, source: None }
+        Self { text, start, line_breaks, envelope, names, presets: Vec::new(), first: 0, unrolled: None, source: None }
     }
 
     /// Makes the elements of an array that is the message itself its rows.
@@ -88,6 +90,11 @@ impl<'m> Message<'m> {
 
     pub(crate) fn source(&self) -> Option<&'m dyn Source> {
         self.source
+    }
+
+    /// What stands for the names of the row that the message itself is; `None` if its rows are those of a list.
+    pub(crate) fn names(&self) -> Option<Names> {
+        self.unrolled.is_none().then_some(self.names)
     }
 
     pub(crate) fn presets(&self) -> &[FieldChange<'m>] {

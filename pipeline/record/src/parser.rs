@@ -1,5 +1,7 @@
 //! Parsing a payload into a message, in one strict scan.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::excerpt::Excerpt;
 use crate::field::{self, Field};
 use crate::format::Format;
@@ -24,14 +26,29 @@ pub struct Parser {
 /// order.
 #[derive(Debug, Clone, Default)]
 struct KnownNames {
+    names: Names,
     /// The names, each with its closing quote.
     text: Vec<u8>,
     /// Where the names are in `text`. These fields have no values.
     fields: Vec<Field>,
 }
 
+/// What stands for the names of an envelope's fields in their order: envelopes with equal ones have the same names.
+/// Those of envelopes with the same names may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Names(u64);
+
+impl Names {
+    /// What no other envelope has.
+    fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
 impl KnownNames {
     fn learn(&mut self, text: &str, fields: &[Field]) {
+        self.names = Names::next();
         self.text.clear();
         self.fields.clear();
         for field in fields {
@@ -86,7 +103,7 @@ impl Parser {
             field::check(text, &envelope)?;
             self.known.learn(text, &envelope);
         }
-        let mut message = Message::new(&text[..end], start, envelope);
+        let mut message = Message::new(&text[..end], start, envelope, self.known.names);
         if is_array {
             message.unroll_array(unrolled);
             return Ok(message);

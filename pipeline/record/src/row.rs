@@ -5,10 +5,9 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::Message;
 use crate::field::{self, Field};
 use crate::json::compact::{self, write_line};
-use crate::path;
+use crate::{Message, Names, path};
 
 /// One row: the fields of the envelope without the list, then those of the element. If both have a field, the row has
 /// the element's value.
@@ -106,19 +105,33 @@ impl<'m> Row<'m> {
     /// The name, with its escapes decoded, and the JSON text of every field, in row order.
     pub fn fields(&self) -> Vec<(Cow<'_, str>, &str)> {
         let text = self.message.text();
-        let (envelope, appended) = (self.envelope(), self.appended());
-        let mut fields = Vec::with_capacity(envelope.len() + self.own.len() + appended.len());
-        let mut add = |place, field: &Field| {
-            fields.push((field.name(text), self.changed(place).unwrap_or_else(|| field.value(text))));
-        };
-        for (at, field) in envelope.iter().enumerate().filter(|&(at, _)| !self.omits(at)) {
-            add(FieldPlace::Envelope(at), field);
-        }
-        for (at, field) in self.own.iter().enumerate() {
-            add(FieldPlace::Own(at), field);
-        }
-        fields.extend(appended.iter().map(|change| (Cow::Borrowed(&*change.name), &*change.json)));
+        let names = self.places().map(|(_, field)| field.name(text));
+        let appended = self.appended().iter().map(|change| Cow::Borrowed(&*change.name));
+        let mut fields = Vec::with_capacity(self.envelope().len() + self.own.len() + appended.len());
+        fields.extend(names.chain(appended).zip(self.values()));
         fields
+    }
+
+    /// The JSON text of every field, in row order.
+    #[inline]
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        let text = self.message.text();
+        let values = self.places().map(move |(place, field)| self.changed(place).unwrap_or_else(|| field.value(text)));
+        values.chain(self.appended().iter().map(|change| &*change.json))
+    }
+
+    /// What stands for the names of all fields in row order: rows with equal ones have the same names. `None` if the
+    /// row is an element of a list or was changed.
+    #[inline]
+    pub fn names(&self) -> Option<Names> {
+        self.message.names().filter(|_| self.changes.is_empty())
+    }
+
+    /// The fields of the source, in row order.
+    fn places(&self) -> impl Iterator<Item = (FieldPlace, &'m Field)> {
+        let envelope = self.envelope().iter().enumerate().filter(|&(at, _)| !self.omits(at));
+        let own = self.own.iter().enumerate().map(|(at, field)| (FieldPlace::Own(at), field));
+        envelope.map(|(at, field)| (FieldPlace::Envelope(at), field)).chain(own)
     }
 
     /// Appends the row to `out` as one JSON object on one line.

@@ -73,8 +73,8 @@ fn read(value: &str) -> Result<i64, Cow<'static, str>> {
         return if is_number { Ok(epoch(value)?) } else { Err("is neither text nor a number".into()) };
     };
     let text = json::decode(raw).map_err(|_| "has a surrogate escape without its partner")?;
-    if let Some(millis) = rfc3339(text.as_bytes()) {
-        return Ok(in_range(Some(millis))?);
+    if let Some(time) = Rfc3339::read(text.as_bytes()) {
+        return Ok(in_range(Some(time.millis))?);
     }
     if let Some(millis) = uncommon(&text) {
         return Ok(in_range(Some(millis))?);
@@ -162,44 +162,66 @@ fn uncommon(text: &str) -> Option<i64> {
     Some(i64::try_from(since).ok()? - i64::from(offset.seconds()) * 1000)
 }
 
-/// Reads the common form, `YYYY-MM-DDThh:mm:ss[.fff…](Z|±hh:mm)`, fast. `None` for any other text, which may still be a
-/// time.
-fn rfc3339(text: &[u8]) -> Option<i64> {
-    let (clock, rest) = text.split_first_chunk::<19>()?;
-    let two = |at: usize| two_digits(&clock[at..at + 2]);
-    let marks = (clock[4], clock[7], clock[10], clock[13], clock[16]);
-    let (b'-', b'-', b'T' | b't' | b' ', b':', b':') = marks else { return None };
-    let (year, month, day) = (number(&clock[..4])?, two(5)?, two(8)?);
-    let (hour, minute, second) = (two(11)?, two(14)?, two(17)?);
-    let date = Date::new(year, month, day).ok().filter(|_| hour <= 23 && minute <= 59 && second <= 59)?;
-    let (millis, zone) = match rest {
-        [b'.', fraction @ ..] => {
-            let length = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            let (digits, zone) = fraction.split_at(length);
-            let millis = match digits {
-                [] => return None,
-                [a] => number(&[*a, b'0', b'0']),
-                [a, b] => number(&[*a, *b, b'0']),
-                [a, b, c, ..] => number(&[*a, *b, *c]),
-            };
-            (millis?, zone)
-        }
-        zone => (0, zone),
-    };
-    let offset = match zone {
-        [b'Z' | b'z'] => 0,
-        [sign @ (b'+' | b'-'), h, g, b':', m, n] => {
-            let (hours, minutes) = (two_digits(&[*h, *g])?, two_digits(&[*m, *n])?);
-            if hours > 23 || minutes > 59 {
-                return None;
+/// A time in the common form, as its text says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rfc3339 {
+    /// Milliseconds since the Unix epoch, UTC. Finer parts are cut off, towards the past.
+    pub millis: i64,
+    /// Whether the text has parts that are finer than that.
+    pub is_finer: bool,
+    /// How many decimals its seconds have.
+    pub decimals: usize,
+    /// The UTC offset that the text has, in seconds.
+    pub offset: i32,
+}
+
+impl Rfc3339 {
+    /// Reads the common form, `YYYY-MM-DDThh:mm:ss[.fff…](Z|±hh:mm)`, fast. `None` for any other text, which may
+    /// still be a time, such as one with a leap second.
+    pub fn read(text: &[u8]) -> Option<Self> {
+        let (clock, rest) = text.split_first_chunk::<19>()?;
+        let two = |at: usize| two_digits(&clock[at..at + 2]);
+        let marks = (clock[4], clock[7], clock[10], clock[13], clock[16]);
+        let (b'-', b'-', b'T' | b't' | b' ', b':', b':') = marks else { return None };
+        let (year, month, day) = (number(&clock[..4])?, two(5)?, two(8)?);
+        let (hour, minute, second) = (two(11)?, two(14)?, two(17)?);
+        let date = Date::new(year, month, day).ok().filter(|_| hour <= 23 && minute <= 59 && second <= 59)?;
+        let (fraction, zone) = match rest {
+            [b'.', rest @ ..] => {
+                let decimals = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                if decimals == 0 {
+                    return None;
+                }
+                rest.split_at(decimals)
             }
-            (i64::from(hours) * 60 + i64::from(minutes)) * if *sign == b'-' { -60 } else { 60 }
-        }
-        _ => return None,
-    };
-    let of_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
-    let seconds = date.duration_since(EPOCH.date()).as_secs() + of_day - offset;
-    Some(seconds * 1000 + i64::from(millis))
+            zone => (&[][..], zone),
+        };
+        let (millis, finer) = match fraction {
+            [] => (0, &[][..]),
+            [a] => (number(&[*a, b'0', b'0'])?, &[][..]),
+            [a, b] => (number(&[*a, *b, b'0'])?, &[][..]),
+            [a, b, c, finer @ ..] => (number(&[*a, *b, *c])?, finer),
+        };
+        let offset = match zone {
+            [b'Z' | b'z'] => 0,
+            [sign @ (b'+' | b'-'), h, g, b':', m, n] => {
+                let (hours, minutes) = (two_digits(&[*h, *g])?, two_digits(&[*m, *n])?);
+                if hours > 23 || minutes > 59 {
+                    return None;
+                }
+                (i32::from(hours) * 60 + i32::from(minutes)) * if *sign == b'-' { -60 } else { 60 }
+            }
+            _ => return None,
+        };
+        let of_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
+        let seconds = date.duration_since(EPOCH.date()).as_secs() + of_day - i64::from(offset);
+        Some(Self {
+            millis: seconds * 1000 + i64::from(millis),
+            is_finer: finer.iter().any(|&digit| digit != b'0'),
+            decimals: fraction.len(),
+            offset,
+        })
+    }
 }
 
 /// The number that at most four digits stand for.
@@ -378,7 +400,7 @@ mod tests {
         ) {
             let text = format!("{year:04}-{month:02}-{day:02}{separator}{hour:02}:{minute:02}:{second:02}{fraction}{zone}");
             let jiff = text.parse::<jiff::Timestamp>().ok().map(|time| time.as_nanosecond().div_euclid(1_000_000));
-            prop_assert_eq!(rfc3339(text.as_bytes()).map(i128::from), jiff, "{}", text);
+            prop_assert_eq!(Rfc3339::read(text.as_bytes()).map(|time| time.millis.into()), jiff, "{}", text);
         }
 
         #[test]
@@ -392,7 +414,7 @@ mod tests {
         #[test]
         fn any_time_is_read_back(millis in -62_135_596_800_000..253_402_207_200_000_i64) {
             let text = jiff::Timestamp::from_millisecond(millis).expect("in range").to_string();
-            prop_assert_eq!(rfc3339(text.as_bytes()), Some(millis));
+            prop_assert_eq!(Rfc3339::read(text.as_bytes()).map(|time| time.millis), Some(millis));
         }
 
         #[test]

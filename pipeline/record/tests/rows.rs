@@ -377,6 +377,31 @@ fn object(fields: &[(String, String, String)], space: &str) -> String {
     format!("{{{space}{}}}", fields.join(","))
 }
 
+/// Rows that say to have the same names have them, in the same order.
+#[test]
+fn names_stand_for_the_fields_of_a_whole_message() {
+    let mut parser = whole();
+    let mut names = |json: &str| {
+        let message = parser.parse(json.as_bytes()).expect("a message");
+        one_row(&message).names().expect("the message is its row")
+    };
+    let first = names(r#"{"a":1,"b":2}"#);
+    assert_eq!(names(r#"{"a":"x", "b":null}"#), first);
+    for other in [r#"{"b":1,"a":2}"#, r#"{"a":1}"#, r#"{"a":1,"b":2,"c":3}"#, "{}"] {
+        assert_ne!(names(other), first, "{other}");
+    }
+    let message =
+        unrolling().parse(br#"{"object":"o","type":"t","id":1,"measurements":[{"a":1}]}"#).expect("a message");
+    let mut row = one_row(&message);
+    assert_eq!(row.names(), None);
+    row.set("a", "2".into());
+    assert_eq!(row.values().collect::<Vec<_>>(), [r#""o""#, r#""t""#, "1", "2"]);
+    let message = whole().parse(b"{}").expect("a message");
+    let mut row = one_row(&message);
+    row.set("a", "1".into());
+    assert_eq!((row.names(), row.values().count()), (None, 1));
+}
+
 proptest! {
     #[test]
     fn unrolling_and_collecting_again_loses_nothing(
