@@ -45,7 +45,7 @@ impl PartialEq for TopicPattern {
 
 impl Eq for TopicPattern {}
 
-/// The first two or three characters that mean something here and something else, or nothing, in POSIX: `\d`, `(?`, `*?`
+/// The first characters that mean something here and something else, or nothing, in POSIX: `\d`, `(?`, `*?`
 /// or `[[:^`.
 fn foreign(pattern: &str) -> Option<&str> {
     let mut escaped = false;
