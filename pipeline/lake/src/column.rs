@@ -165,15 +165,13 @@ impl Column {
         Ok(left)
     }
 
-    /// Appends a value of the kinds that most values are: a short number, or a string without escapes, in a column for
-    /// such. Gives whether it was one.
+    /// Appends a value of the kinds that most values are: an integer, a short number, or a string without escapes, in
+    /// a column for such. Gives whether it was one.
     #[inline]
     fn push_common(&mut self, value: &str) -> bool {
         match (&mut self.values, &self.data_type) {
             (Values::Double(values), _) => number::short_double(value).map(|value| values.push(value)).is_some(),
-            (Values::Bigint(values), Type::Bigint) => {
-                number::short_integer(value).map(|value| values.push(value)).is_some()
-            }
+            (Values::Bigint(values), Type::Bigint) => value.parse().map(|value| values.push(value)).is_ok(),
             (Values::Text { ends, bytes }, _) => {
                 let Some(raw) = json::raw(value).filter(|raw| !raw.as_bytes().contains(&b'\\')) else { return false };
                 // An array that is full is told of by the general way.

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
-use fms_lake::TimeZone;
+use fms_lake::{TimeZone, time_zone};
 use futures_util::TryStreamExt as _;
 use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
 
 use crate::output::{Format, Out, Writer, is_unread};
 use crate::problem;
-use crate::program::{LogFormat, begin_file, duration, retry, say, start_log, stopped, time_zone};
+use crate::program::{LogFormat, begin_file, duration, retry, say, start_log, stopped};
 use crate::query::{Planned, Query};
 use crate::size::Size;
 use crate::source::{EventTime, Lake};

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use fms_aws::Retry;
-use fms_lake::TimeZone;
 use jiff::SignedDuration;
 use tempfile::NamedTempFile;
 use tokio::signal::unix::{SignalKind, signal};
@@ -80,15 +79,6 @@ pub fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
 pub fn duration(text: &str) -> Result<Duration, String> {
     let duration: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     Duration::try_from(duration).map_err(|_| "it is negative".to_owned())
-}
-
-/// The value of an option that is a time zone.
-///
-/// # Errors
-///
-/// There is no such time zone.
-pub fn time_zone(name: &str) -> Result<TimeZone, String> {
-    fms_lake::time_zone(name).map_err(|error| error.to_string())
 }
 
 /// A temporary file in the folder of the one that it becomes. Everybody may read that, as far as the umask allows;

@@ -1,7 +1,7 @@
 //! What every command that converts can be told about rows and tables.
 
 use clap::Args;
-use fms_lake::{KeyTemplate, S3Url, Settings, TimeZone};
+use fms_lake::{KeyTemplate, S3Url, Settings, TimeZone, time_zone};
 
 #[derive(Debug, Args)]
 pub(super) struct ConversionArguments {
@@ -60,10 +60,6 @@ pub(super) struct LakeArguments {
     /// A table of the lake; may be repeated. All tables if none is named.
     #[arg(long = "table", value_name = "NAME")]
     pub tables: Vec<String>,
-}
-
-fn time_zone(name: &str) -> Result<TimeZone, String> {
-    fms_lake::time_zone(name).map_err(|error| error.to_string())
 }
 
 impl ConversionArguments {

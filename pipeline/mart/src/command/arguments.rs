@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fms_lake::{S3Url, Storage, TimeZone};
-use fms_query::program::{LogFormat, duration, retry, time_zone};
+use fms_lake::{S3Url, Storage, TimeZone, time_zone};
+use fms_query::program::{LogFormat, duration, retry};
 use fms_query::{EventTime, Lake, Size};
 use jiff::Timestamp;
 use jiff::civil::Date;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fms_lake::TimeZone;
-use fms_query::program::{LogFormat, retry, time_zone};
+use fms_lake::{TimeZone, time_zone};
+use fms_query::program::{LogFormat, retry};
 use fms_query::{EventTime, Lake, Size};
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
