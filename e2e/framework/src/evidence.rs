@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::calls::{Call, CallName, KAFKA, numbered};
+use crate::calls::{Call, KAFKA, numbered};
 use crate::case::CaseId;
 use crate::ledger::Balance;
 use crate::observe::Counts;
 use crate::outcome::Times;
+use crate::schedule::CrashPoint;
 use crate::settle::{self, Goal};
 use crate::stack::{Stack, StackError, StackKind};
 use crate::subject::Log;
@@ -111,16 +112,21 @@ impl Found {
         Ok(())
     }
 
-    /// The calls at which the pipeline can be killed, of those that it has made since it was started for the last time:
-    /// those to AWS, then those to Kafka.
-    pub(crate) fn calls(&self) -> Vec<CallName> {
+    /// The calls to AWS that the pipeline has made since it was started for the last time.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.stack.as_ref().map(|stack| stack.calls().after(self.calls_before.0)).unwrap_or_default()
+    }
+
+    /// The crash points of all calls that the pipeline has made since it was started for the last time: those to AWS, then
+    /// those to Kafka.
+    pub(crate) fn crash_points(&self) -> Vec<CrashPoint> {
         let Some(stack) = &self.stack else { return Vec::new() };
-        let (aws, kafka) = self.calls_before;
-        let mut names = stack.calls().names_after(aws);
+        let mut points = CrashPoint::at_all(&self.calls(), stack.namespace());
         // A broker that does not answer has been reported before.
         let requests = stack.kafka_requests().unwrap_or_default();
-        names.extend(numbered(requests.iter().skip(kafka).map(|name| (KAFKA, *name))));
-        names
+        let requests = numbered(requests.iter().skip(self.calls_before.1).map(|name| (KAFKA, *name)));
+        points.extend(requests.into_iter().flat_map(CrashPoint::around));
+        points
     }
 
     /// What the run is doing now, in words.

@@ -5,12 +5,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::calls::CallName;
 use crate::case::CaseId;
 use crate::ledger::Balance;
 use crate::observe::Counts;
 use crate::proof::Proof;
-use crate::schedule::Schedule;
+use crate::schedule::{CrashPoint, Schedule};
 
 /// How one run of one case ended.
 #[derive(Debug, Clone)]
@@ -29,8 +28,8 @@ pub struct Outcome {
     pub duration: Duration,
     /// How long each phase took.
     pub(crate) times: Times,
-    /// The AWS calls that the subject made.
-    pub(crate) calls: Vec<CallName>,
+    /// The calls at which the pipeline can be killed, since it was started for the last time.
+    pub(crate) crash_points: Vec<CrashPoint>,
     /// The services and operations of those calls that only read.
     pub(crate) reads: BTreeSet<(String, String)>,
     /// How many faults were injected: calls that had trouble, deaths, answers of the broker that were lost and the like.

@@ -219,7 +219,7 @@ fn carry_out(
     let (times, duration) = (evidence.times(), started.elapsed());
     let mut found = evidence.found();
     // The services end here, and not when the last copy of the evidence is dropped.
-    let (calls, faults) = (found.calls(), found.faults());
+    let (crash_points, faults) = (found.crash_points(), found.faults());
     let reads = found.stack.take().map(|stack| stack.calls().reads()).unwrap_or_default();
     Outcome {
         id: id.clone(),
@@ -229,7 +229,7 @@ fn carry_out(
         ledger: found.ledger.take(),
         duration,
         times,
-        calls,
+        crash_points,
         reads,
         faults,
         verdict,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::runtime::Handle;
+
+use crate::https;
 
 /// How long connecting to a service may take. A reachable host answers within a fraction of it.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -39,9 +39,4 @@ pub fn load(runtime: &Handle) -> SdkConfig {
 /// host name for each bucket.
 pub fn has_own_s3_endpoint(aws: &SdkConfig) -> bool {
     aws.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some()
-}
-
-/// An HTTP client for http and https endpoints that trusts the certificates of the operating system.
-pub fn https() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }

@@ -58,6 +58,8 @@ pub struct Call {
     pub process: String,
     /// How many messages the call takes out of a queue.
     pub deletes: usize,
+    /// Whether it is a batch of two items or more that its service carries out one by one.
+    pub can_be_torn: bool,
     /// When the request arrived.
     pub started: Instant,
     /// When the answer was sent, with its HTTP status or [`CLIENT_GONE`]. It is `None` as long as the call is not
@@ -92,7 +94,14 @@ pub struct CallName {
 }
 
 impl CallName {
-    fn is_about(&self, call: &Call) -> bool {
+    /// The same call where targets begin with the `namespace` of a shared stack.
+    pub(crate) fn within(mut self, namespace: &str) -> Self {
+        self.target = self.target.map(|target| format!("{namespace}{target}"));
+        self
+    }
+
+    /// Whether a call is one of those that are counted.
+    pub(crate) fn is_about(&self, call: &Call) -> bool {
         self.service == call.service
             && self.operation == call.operation
             && self.target.as_ref().is_none_or(|target| call.target.starts_with(target.as_str()))
@@ -111,6 +120,26 @@ pub fn numbered<'a>(calls: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Call
         CallName { service: service.to_owned(), operation: operation.to_owned(), nth: *nth, target: None }
     };
     calls.map(name).collect()
+}
+
+/// The name of each of these calls, in the order in which they were made, by its target: the same call has the same name in
+/// every run, whatever is done to other targets at the same time. `namespace` is what the targets begin with on a shared
+/// stack, and no part of a name.
+///
+/// Of the key of an object only the folder counts, because some pipelines give an object another name in every run.
+pub(crate) fn named(calls: &[Call], namespace: &str) -> Vec<CallName> {
+    let mut names: Vec<CallName> = Vec::with_capacity(calls.len());
+    for (at, call) in calls.iter().enumerate() {
+        let Call { service, operation, target, .. } = call;
+        let target = target.strip_prefix(namespace).unwrap_or(target);
+        let folder = target.rfind('/').filter(|_| service == "s3").map_or(target, |slash| &target[..=slash]);
+        let target = Some(folder.to_owned()).filter(|target| !target.is_empty());
+        let mut name = CallName { service: service.clone(), operation: operation.clone(), nth: 1, target };
+        let counted = name.clone().within(namespace);
+        name.nth += calls[..at].iter().filter(|earlier| counted.is_about(earlier)).count();
+        names.push(name);
+    }
+    names
 }
 
 /// The calls of one run, shared with the proxy that records them. Clones share the same record.
@@ -158,16 +187,9 @@ impl Calls {
         self.state().calls.len()
     }
 
-    /// The name of every call so far, in the order of arrival. The calls of an operation are counted over all targets.
-    pub fn names(&self) -> Vec<CallName> {
-        self.names_after(0)
-    }
-
-    /// The same without the first `calls`, which are not counted either.
-    pub(crate) fn names_after(&self, calls: usize) -> Vec<CallName> {
-        let state = self.state();
-        let calls = state.calls.iter().skip(calls);
-        numbered(calls.map(|call| (call.service.as_str(), call.operation.as_str())))
+    /// All calls so far without the first `calls`.
+    pub(crate) fn after(&self, calls: usize) -> Vec<Call> {
+        self.state().calls.iter().skip(calls).cloned().collect()
     }
 
     /// Services and operations of which every call so far was of the kind [`Effect::Read`].
@@ -224,6 +246,7 @@ impl Calls {
             effect,
             process: process.to_owned(),
             deletes,
+            can_be_torn: false,
             started: Instant::now(),
             finished: None,
             request_bytes: 0,
@@ -233,6 +256,11 @@ impl Calls {
         drop(state);
         self.shared.changed.notify_all();
         (InFlight { calls: self.clone(), number, ended: false }, plan)
+    }
+
+    /// Notes that a call is a batch that can be torn, see [`Call::can_be_torn`].
+    pub(crate) fn note_batch(&self, number: usize) {
+        self.state().calls[number - 1].can_be_torn = true;
     }
 
     /// Counts bytes of a request's body.
@@ -451,9 +479,11 @@ mod tests {
         for operation in ["HeadBucket", "PutObject", "PutObject"] {
             let _ = begin(&calls, operation, Effect::Write);
         }
-        let names = calls.names();
-        let names: Vec<_> = names.iter().map(|name| (name.operation.as_str(), name.nth)).collect();
-        assert_eq!(names, [("HeadBucket", 1), ("PutObject", 1), ("PutObject", 2)]);
+        let names = named(&calls.after(0), "ra");
+        let names: Vec<_> =
+            names.iter().map(|name| (name.operation.as_str(), name.nth, name.target.as_deref())).collect();
+        let folder = Some("w/");
+        assert_eq!(names, [("HeadBucket", 1, folder), ("PutObject", 1, folder), ("PutObject", 2, folder)]);
     }
 
     #[test]

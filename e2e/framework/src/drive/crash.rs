@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::{Disturbance, Drive, DriveError, with_session_hint};
-use crate::calls::{CallName, Fault, KAFKA, Moment};
+use crate::calls::{Call, CallName, Fault, KAFKA, Moment};
 use crate::observe::counted;
 use crate::schedule::{CrashPoint, Crashes};
 use crate::settle::{Goal, SettleError};
@@ -55,7 +55,8 @@ impl Drive<'_> {
     /// pipeline drain.
     pub(super) fn killed(&self, goal: &Goal, crashes: &Crashes) -> Result<Disturbance, DriveError> {
         let mut subjects = Vec::new();
-        for point in crashes.points() {
+        let last = crashes.then.len();
+        for (at, point) in crashes.points().enumerate() {
             let trap = Trap::new(point, &self.evidence.log);
             let drained = if point.call.service == KAFKA {
                 if !self.holds_at_kafka(point)? {
@@ -79,14 +80,21 @@ impl Drive<'_> {
                 // The pipeline may also have made this call while it was stopping.
                 Err(DriveError::Settle(SettleError::Ended { .. } | SettleError::Stop { .. })) if trap.has_sprung() => {
                     self.evidence.fault();
-                    if let Some(schedule) = self.left_before(goal, &subjects)? {
+                    // The crashes before it are those of another run, which has left this state.
+                    if at == last
+                        && let Some(schedule) = self.left_before(goal, &subjects)?
+                    {
                         return Ok(Disturbance::SameState(schedule));
                     }
                 }
                 Ok(()) => {
-                    let again = if point == &crashes.first { "" } else { " after it was started again" };
-                    let made = self.evidence.found().calls();
-                    let why = not_torn(point, &made).unwrap_or_else(|| no_such_call(&point.call, again, &made));
+                    let again = if at == 0 { "" } else { " after it was started again" };
+                    let (made, points) = {
+                        let found = self.evidence.found();
+                        (found.calls(), found.crash_points())
+                    };
+                    let why = not_torn(point, &made, self.stack.namespace())
+                        .unwrap_or_else(|| no_such_call(&point.call, again, &points));
                     return Ok(Disturbance::None(why));
                 }
                 Err(error) => return Err(error),
@@ -115,8 +123,8 @@ impl Drive<'_> {
 
     /// Sets the trap at a call to AWS.
     fn set_at_aws(&self, trap: &Trap) {
-        let CrashPoint { mut call, moment } = trap.point.clone();
-        call.target = call.target.map(|target| format!("{}{target}", self.stack.namespace()));
+        let CrashPoint { call, moment } = trap.point.clone();
+        let call = call.within(self.stack.namespace());
         let trap = trap.clone();
         self.stack.calls().inject(Fault::Hold { call, moment, hook: Box::new(move |process| trap.spring(process)) });
     }
@@ -128,17 +136,19 @@ impl Drive<'_> {
     }
 }
 
-/// Says that a call to any target was to be torn and has occurred: it has too few items.
-fn not_torn(point: &CrashPoint, made: &[CallName]) -> Option<String> {
+/// Says that a call was to be torn and has occurred: it has too few items.
+fn not_torn(point: &CrashPoint, made: &[Call], namespace: &str) -> Option<String> {
     let CallName { service, operation, nth, .. } = &point.call;
-    let is_too_small = point.moment == Moment::Torn && made.contains(&point.call);
-    is_too_small.then(|| format!("call {nth} of {service}.{operation} has fewer than two items, so it cannot be torn"))
+    let counted = point.call.clone().within(namespace);
+    let has_occurred = made.iter().filter(|call| counted.is_about(call)).count() >= *nth;
+    (point.moment == Moment::Torn && has_occurred)
+        .then(|| format!("call {nth} of {service}.{operation} has fewer than two items, so it cannot be torn"))
 }
 
 /// Says that a call did not occur, and which calls the subject made instead.
-fn no_such_call(wanted: &CallName, again: &str, made: &[CallName]) -> String {
+fn no_such_call(wanted: &CallName, again: &str, points: &[CrashPoint]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for call in made {
+    for CrashPoint { call, .. } in points.iter().filter(|point| point.moment == Moment::Before) {
         *counts.entry(format!("{}.{}", call.service, call.operation)).or_default() += 1;
     }
     let CallName { service, operation, nth, target } = wanted;
@@ -154,29 +164,41 @@ fn no_such_call(wanted: &CallName, again: &str, made: &[CallName]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::{Calls, Effect, Request};
+
+    fn point(text: &str) -> CrashPoint {
+        text.parse().expect(text)
+    }
 
     #[test]
     fn a_call_that_did_not_occur_is_told_beside_those_that_did() {
-        let call = |operation: &str, nth, target: Option<&str>| {
-            let target = target.map(str::to_owned);
-            CallName { service: "s3".into(), operation: operation.into(), nth, target }
-        };
-        let made = [call("HeadBucket", 1, None), call("PutObject", 1, None), call("PutObject", 2, None)];
+        let made =
+            ["s3.HeadBucket:1@raw", "s3.PutObject:1@raw/a/", "s3.PutObject:1:after@raw/a/", "s3.PutObject:2@raw/a/"];
         assert_eq!(
-            no_such_call(&call("PutObject", 3, Some("raw/a")), "", &made),
+            no_such_call(&point("s3.PutObject:3@raw/a").call, "", &made.map(point)),
             "the subject made fewer than 3 s3.PutObject calls to raw/a, but 1 s3.HeadBucket, 2 s3.PutObject"
         );
-        assert!(no_such_call(&call("PutObject", 1, None), "", &[]).ends_with("but no call at all"));
+        assert!(no_such_call(&point("s3.PutObject:1").call, "", &[]).ends_with("but no call at all"));
     }
 
     #[test]
     fn a_batch_that_occurred_and_was_not_torn_is_too_small() {
-        let point = |text: &str| text.parse::<CrashPoint>().expect(text);
-        let torn = point("dynamodb.BatchWriteItem:1:torn");
+        let calls = Calls::default();
+        let request = Request {
+            operation: "BatchWriteItem".into(),
+            target: "fleet".into(),
+            effect: Effect::Write,
+            can_be_partial: true,
+            deletes: 0,
+        };
+        let _call = calls.begin("dynamodb", "", request);
+        let made = calls.snapshot();
+        let torn = point("dynamodb.BatchWriteItem:1:torn@fleet");
         let why = "call 1 of dynamodb.BatchWriteItem has fewer than two items, so it cannot be torn";
-        assert_eq!(not_torn(&torn, std::slice::from_ref(&torn.call)).as_deref(), Some(why));
-        assert_eq!(not_torn(&torn, &[]), None);
-        let before = point("dynamodb.BatchWriteItem:1");
-        assert_eq!(not_torn(&before, std::slice::from_ref(&before.call)), None);
+        assert_eq!(not_torn(&torn, &made, "").as_deref(), Some(why));
+        assert_eq!(not_torn(&point("dynamodb.BatchWriteItem:2:torn"), &made, ""), None);
+        assert_eq!(not_torn(&point("dynamodb.BatchWriteItem:1:torn@other"), &made, ""), None);
+        assert_eq!(not_torn(&torn, &[], ""), None);
+        assert_eq!(not_torn(&point("dynamodb.BatchWriteItem:1"), &made, ""), None);
     }
 }

@@ -268,6 +268,7 @@ mod tests {
             },
             process: process.to_owned(),
             deletes: 0,
+            can_be_torn: false,
             started: Instant::now(),
             finished: None,
             request_bytes: 0,

@@ -69,6 +69,9 @@ impl Route {
         let operation = request.operation.clone();
         let (call, plan) = self.calls.begin(&to.name, &process, request);
         self.calls.add_request_bytes(call.number(), body.len());
+        if to.service.first_half(&head, &body).is_some() {
+            self.calls.note_batch(call.number());
+        }
         let (plan, body) = match plan {
             Plan::Unprocessed => return self.leave_one_unprocessed(&to, call, head, body).await,
             Plan::Hold(Moment::Torn, hook) => match to.service.first_half(&head, &body) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::cases::run_all;
 use crate::calls::Moment;
-use crate::schedule::{CrashPoint, Crashes};
+use crate::schedule::Crashes;
 use crate::{CaseId, Outcome, Schedule, Verdict};
 
 /// The name of a sweep where a schedule is named.
@@ -72,8 +72,8 @@ struct Level {
     after_reads: usize,
     /// How many of them were run.
     chosen: usize,
-    /// In how many of these the call did not occur.
-    never: usize,
+    /// Those of these in which the call did not occur.
+    never: Vec<String>,
     /// How many of these ended in a state that another run goes on from.
     same: usize,
 }
@@ -96,7 +96,8 @@ pub(super) fn run(
         }
         let killed = run_all(&tasks, jobs, quiet, |(id, schedule)| run(id, schedule.clone()));
         // A run that failed has hit its point, or could not tell.
-        let never = killed.iter().filter(|outcome| outcome.undisturbed().is_some()).count();
+        let never = killed.iter().filter(|outcome| outcome.undisturbed().is_some());
+        let never = never.map(|outcome| format!("{} {}", outcome.id, outcome.schedule)).collect();
         let same = killed.iter().filter(|outcome| outcome.same_state().is_some()).count();
         levels.push(Level { planned, after_reads, chosen: tasks.len(), never, same });
         (tasks, after_reads) = one_crash_more(&killed);
@@ -112,7 +113,7 @@ pub(super) fn run(
 fn one_crash_more(outcomes: &[Outcome]) -> (Vec<(CaseId, Schedule)>, usize) {
     let (mut tasks, mut after_reads) = (Vec::new(), 0);
     for outcome in outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Passed) {
-        for point in CrashPoint::at_all(&outcome.calls) {
+        for point in outcome.crash_points.iter().cloned() {
             let operation = (point.call.service.clone(), point.call.operation.clone());
             if point.moment == Moment::After && outcome.reads.contains(&operation) {
                 after_reads += 1;
@@ -152,7 +153,7 @@ pub(super) fn text(swept: &Swept, took: Duration) -> String {
     let seconds = took.as_secs_f64();
     let _ = writeln!(
         text,
-        "\n{} cases, {killed} times killed and started again, {same} times killed in the state of another run, {undisturbed} runs in which the call did not occur or could not be torn, {failed} failed, {seconds:.1} s",
+        "\n{} cases, {killed} times killed and started again, {same} times killed in the state of another run, {undisturbed} runs in which the call did not occur, {failed} failed, {seconds:.1} s",
         cases.len(),
     );
     text.push_str(&swept.points());
@@ -178,7 +179,11 @@ impl Swept {
             let what = if crash == 1 { "crash points".to_owned() } else { format!("crash points for crash {crash}") };
             let same =
                 if *same == 0 { String::new() } else { format!(" ({same} of them in the state of another run)") };
-            let _ = writeln!(text, "{planned} {what}, {choice}: {} hit{same}, {never} never hit", chosen - never);
+            let missed = never.len();
+            let _ = writeln!(text, "{planned} {what}, {choice}: {} hit{same}, {missed} never hit", chosen - missed);
+            for name in never {
+                let _ = writeln!(text, "  never hit: {name}");
+            }
             if *after_reads > 0 {
                 let _ =
                     writeln!(text, "{after_reads} more after calls that only read, which leave the state before them");
@@ -216,9 +221,11 @@ mod tests {
     use super::*;
     use crate::observe::Counts;
     use crate::outcome::{Times, Verdict};
+    use crate::schedule::CrashPoint;
 
     fn outcome(id: &CaseId, schedule: Schedule, calls: &[&str]) -> Outcome {
-        let calls = calls.iter().map(|point| point.parse::<CrashPoint>().expect("a call").call).collect();
+        let calls = calls.iter().map(|point| point.parse::<CrashPoint>().expect("a call").call);
+        let crash_points = calls.flat_map(CrashPoint::around).collect();
         let (duration, times) = (Duration::ZERO, Times::default());
         let faults = usize::from(!schedule.is_plain());
         let verdict = match schedule.to_string().as_str() {
@@ -234,7 +241,7 @@ mod tests {
             ledger: None,
             duration,
             times,
-            calls,
+            crash_points,
             reads: [("s3".to_owned(), "HeadBucket".to_owned())].into(),
             faults,
             verdict,
@@ -263,7 +270,9 @@ mod tests {
         let text = text(&swept, Duration::from_secs(1));
         assert!(text.contains("p::c       2           0            1       1\n"), "{text}");
         assert!(text.contains("1 cases, 2 times killed and started again"), "{text}");
-        assert!(text.contains("\n4 crash points, all of them chosen: 3 hit, 1 never hit\n"), "{text}");
+        let points =
+            "\n4 crash points, all of them chosen: 3 hit, 1 never hit\n  never hit: p::c killed:s3.PutObject:1:after\n";
+        assert!(text.contains(points), "{text}");
         assert!(text.contains("\n4 faults injected, 0 rows lost, 0 rows twice\n"), "{text}");
         assert!(text.ends_with("  ✗ p::c under killed:s3.PutObject:1\n"), "{text}");
     }

@@ -199,7 +199,7 @@ mod tests {
             ledger: None,
             duration: Duration::from_millis(500),
             times: Times::default(),
-            calls: Vec::new(),
+            crash_points: Vec::new(),
             reads: BTreeSet::new(),
             faults: 0,
             verdict,

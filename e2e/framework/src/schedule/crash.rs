@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::calls::{CallName, Moment};
+use crate::calls::{Call, CallName, Moment, named};
 use crate::proxy::service::can_be_torn;
 
 /// The call at which a subject is killed, and whether the service does what was asked before the subject dies.
@@ -33,15 +33,20 @@ impl CrashPoint {
         format!("call {nth} of {service}.{operation}{target}, {moment}")
     }
 
-    /// The crash points of every one of these calls: one before and one after it, and one in the middle of a batch that
-    /// can be torn.
-    pub fn at_all(calls: &[CallName]) -> Vec<Self> {
-        let points = |call: &CallName| {
-            let torn = can_be_torn(&call.service, &call.operation).then_some(Moment::Torn);
-            let moments = [Moment::Before].into_iter().chain(torn).chain([Moment::After]);
-            moments.map(|moment| Self { call: call.clone(), moment }).collect::<Vec<_>>()
+    /// The crash points of these calls to AWS: one before and one after each of them, and one in the middle of a batch that
+    /// can be torn. They have targets, which are named without the `namespace` of a shared stack.
+    pub(crate) fn at_all(calls: &[Call], namespace: &str) -> Vec<Self> {
+        let points = |(name, call): (CallName, &Call)| {
+            let torn = call.can_be_torn.then(|| Self { call: name.clone(), moment: Moment::Torn });
+            let [before, after] = Self::around(name);
+            [before].into_iter().chain(torn).chain([after]).collect::<Vec<_>>()
         };
-        calls.iter().flat_map(points).collect()
+        named(calls, namespace).into_iter().zip(calls).flat_map(points).collect()
+    }
+
+    /// The crash points before and after a call.
+    pub(crate) fn around(call: CallName) -> [Self; 2] {
+        [Moment::Before, Moment::After].map(|moment| Self { call: call.clone(), moment })
     }
 }
 
@@ -94,8 +99,8 @@ impl FromStr for CrashPoint {
 
 /// One crash, or several of which each follows the recovery from the one before it.
 ///
-/// They are written with `+` between them: `s3.PutObject:1:after+kafka.OffsetCommit:1`. After a crash, calls are counted
-/// anew. Only the last crash point may have a target, which reaches to the end of the text.
+/// They are written with `+` between them: `s3.PutObject:1:after@raw/a+kafka.OffsetCommit:1`. After a crash, calls are
+/// counted anew. A `+` within a target is no end of it, unless the name of a call and its number follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crashes {
     /// The call of the first crash.
@@ -152,34 +157,103 @@ impl FromStr for Crashes {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (calls, target) = text.split_at(text.find('@').unwrap_or(text.len()));
-        let mut calls: Vec<String> = calls.split('+').map(str::to_owned).collect();
-        if let Some(last) = calls.last_mut() {
-            last.push_str(target);
-        }
-        let mut points = calls.iter().map(|call| call.parse());
+        let mut points = split(text).into_iter().map(str::parse);
         let first = points.next().unwrap_or_else(|| "".parse())?;
         Ok(Self { first, then: points.collect::<Result<_, _>>()? })
     }
 }
 
+/// The texts of the crash points.
+fn split(text: &str) -> Vec<&str> {
+    let mut points = Vec::new();
+    let mut begin = 0;
+    for (at, _) in text.match_indices('+') {
+        if is_begin(&text[at + 1..]) || !text[begin..at].contains('@') {
+            points.push(&text[begin..at]);
+            begin = at + 1;
+        }
+    }
+    points.push(&text[begin..]);
+    points
+}
+
+/// Whether a text begins with service, operation and number, as no key of an object is expected to.
+fn is_begin(text: &str) -> bool {
+    let named = text.split_once(':').and_then(|(name, rest)| Some((name.split_once('.')?, rest)));
+    named.is_some_and(|((service, operation), rest)| {
+        let is_name =
+            |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        is_name(service) && is_name(operation) && rest.starts_with(|first: char| first.is_ascii_digit())
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::calls::Effect;
+
+    fn call(service: &str, operation: &str, target: &str, can_be_torn: bool) -> Call {
+        Call {
+            number: 1,
+            service: service.into(),
+            operation: operation.into(),
+            target: target.into(),
+            effect: Effect::Write,
+            process: String::new(),
+            deletes: 0,
+            can_be_torn,
+            started: Instant::now(),
+            finished: None,
+            request_bytes: 0,
+        }
+    }
+
+    fn points(calls: &[Call], namespace: &str) -> Vec<String> {
+        CrashPoint::at_all(calls, namespace).iter().map(ToString::to_string).collect()
+    }
 
     #[test]
     fn every_call_has_a_crash_point_before_and_one_after_it_and_a_batch_has_one_in_its_middle() {
-        let call = |service: &str, operation: &str| CallName {
-            service: service.into(),
-            operation: operation.into(),
-            nth: 1,
-            target: None,
-        };
-        let calls = [call("s3", "PutObject"), call("dynamodb", "BatchWriteItem")];
-        let points: Vec<String> = CrashPoint::at_all(&calls).iter().map(ToString::to_string).collect();
-        let batch = "dynamodb.BatchWriteItem:1";
-        let expected =
-            ["s3.PutObject:1", "s3.PutObject:1:after", batch, &format!("{batch}:torn"), &format!("{batch}:after")];
-        assert_eq!(points, expected);
+        let calls = [
+            call("s3", "PutObject", "x-raw/a+0.json", false),
+            call("dynamodb", "BatchWriteItem", "x-fleet", true),
+            call("dynamodb", "ListTables", "", false),
+        ];
+        let expected = [
+            "s3.PutObject:1@raw/",
+            "s3.PutObject:1:after@raw/",
+            "dynamodb.BatchWriteItem:1@fleet",
+            "dynamodb.BatchWriteItem:1:torn@fleet",
+            "dynamodb.BatchWriteItem:1:after@fleet",
+            "dynamodb.ListTables:1",
+            "dynamodb.ListTables:1:after",
+        ];
+        assert_eq!(points(&calls, "x-"), expected);
+    }
+
+    #[test]
+    fn calls_are_counted_by_what_their_names_match() {
+        let targets = ["fleet-2", "fleet", "other", "fleet", "fleet-2"];
+        let calls = targets.map(|target| call("dynamodb", "PutItem", target, false));
+        let names: Vec<String> = points(&calls, "").into_iter().filter(|name| !name.contains(":after")).collect();
+        let expected = ["1@fleet-2", "2@fleet", "1@other", "3@fleet", "2@fleet-2"];
+        assert_eq!(names, expected.map(|name| format!("dynamodb.PutItem:{name}")));
+    }
+
+    #[test]
+    fn each_of_several_crashes_may_have_a_target_with_a_plus() {
+        for text in [
+            "s3.PutObject:1:after@raw/topics/t+0+000.json+s3.PutObject:2@raw/a+b/+kafka.OffsetCommit:1",
+            "s3.PutObject:1+s3.PutObject:2:after@raw/x+",
+        ] {
+            let crashes: Crashes = text.parse().expect(text);
+            assert_eq!(crashes.to_string(), text);
+        }
+        let crashes: Crashes = "s3.PutObject:1@raw/t+0+s3.PutObject:2".parse().expect("two crashes");
+        let targets: Vec<_> = crashes.points().map(|point| point.call.target.as_deref()).collect();
+        assert_eq!(targets, [Some("raw/t+0"), None]);
+        assert!("s3.PutObject:1+nothing".parse::<Crashes>().is_err());
     }
 }

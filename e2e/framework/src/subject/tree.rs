@@ -58,12 +58,21 @@ pub(super) struct Tree {
     outside: Mutex<Vec<Pid>>,
     /// Whether the root has been reaped and no member was left, so that none can come any more.
     is_over: AtomicBool,
+    #[cfg(target_os = "linux")]
+    numbers: Numbers,
 }
 
 impl Tree {
     /// The tree of a process that was started with this value of [`MARK`].
     pub(crate) fn new(root: Pid, mark: String) -> Self {
-        Self { root, mark, outside: Mutex::default(), is_over: AtomicBool::new(false) }
+        Self {
+            root,
+            mark,
+            outside: Mutex::default(),
+            is_over: AtomicBool::new(false),
+            #[cfg(target_os = "linux")]
+            numbers: Numbers::new(),
+        }
     }
 
     /// Sends a signal to every process. The root must not have been reaped yet, or a process of the group must still
@@ -153,9 +162,19 @@ impl Tree {
         if self.is_over.load(Ordering::SeqCst) {
             return Vec::new();
         }
-        let running: Vec<RunningProcess> = running().into_iter().flatten().collect();
+        let lowest = self.numbers.lowest(self.root);
+        let running: Vec<RunningProcess> = running(lowest).into_iter().flatten().collect();
         let parents: HashMap<i32, i32> = running.iter().map(|process| (process.pid, process.parent)).collect();
-        let members: Vec<Member> = running.iter().filter_map(|process| self.member(process, &parents)).collect();
+        let is_member = |process: &RunningProcess| {
+            let own = std::process::id().cast_signed();
+            // This process has adopted those whose parent has ended. To read the mark of every process of the machine would
+            // take long.
+            self.is_in_group(process) || may_descend(process.pid, own, lowest, &parents) && self.has_mark(process.pid)
+        };
+        let members = running.iter().filter(|process| is_member(process));
+        let members: Vec<Member> = members
+            .map(|process| Member { pid: Pid::from_raw(process.pid), in_group: self.is_in_group(process) })
+            .collect();
         let mut outside = lock(&self.outside);
         for member in members.iter().filter(|member| !member.in_group) {
             if !outside.contains(&member.pid) {
@@ -165,25 +184,19 @@ impl Tree {
         members
     }
 
-    /// The process as a member, if it belongs to the subject. `parents` has the parent of each process.
     #[cfg(target_os = "linux")]
-    fn member(&self, process: &RunningProcess, parents: &HashMap<i32, i32>) -> Option<Member> {
-        let in_group = process.group == self.root.as_raw();
-        // This process has adopted those whose parent has ended. To read the mark of every process of the machine would
-        // take long.
-        let own = std::process::id().cast_signed();
-        let is_member = in_group || may_descend(process.pid, own, parents) && self.has_mark(process.pid);
-        is_member.then_some(Member { pid: Pid::from_raw(process.pid), in_group })
+    fn is_in_group(&self, process: &RunningProcess) -> bool {
+        process.group == self.root.as_raw()
     }
 
     /// Whether a process of the group handles SIGTERM, or has blocked it in order to wait for it. On a system without
     /// `/proc` the answer is true.
     #[cfg(target_os = "linux")]
     pub(crate) fn handles_sigterm(&self) -> bool {
-        let Some(mut running) = running() else { return true };
-        running.any(|RunningProcess { pid, group, .. }| {
-            group == self.root.as_raw() && {
-                let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let Some(mut running) = running(self.numbers.lowest(self.root)) else { return true };
+        running.any(|process| {
+            self.is_in_group(&process) && {
+                let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap_or_default();
                 ["SigCgt:", "SigBlk:"].iter().any(|set| has_sigterm(&status, set))
             }
         })
@@ -222,9 +235,10 @@ struct RunningProcess {
 }
 
 /// Whether a process may have been started by this one (`own`), or by one that was, and so on: its ancestors lead to this
-/// process, or to one that ended while all of them were listed.
+/// process, or to one that ended while all of them were listed. Those with a number below `lowest` are not listed, and none
+/// of them was started by this process.
 #[cfg(target_os = "linux")]
-fn may_descend(pid: i32, own: i32, parents: &HashMap<i32, i32>) -> bool {
+fn may_descend(pid: i32, own: i32, lowest: i32, parents: &HashMap<i32, i32>) -> bool {
     let mut at = pid;
     for _ in 0..parents.len() {
         match parents.get(&at) {
@@ -232,18 +246,52 @@ fn may_descend(pid: i32, own: i32, parents: &HashMap<i32, i32>) -> bool {
             Some(0) => return false,
             Some(parent) if *parent == own => return true,
             Some(parent) => at = *parent,
-            None => return true,
+            None => return at >= lowest,
         }
     }
     true
 }
 
-/// All processes of this machine that run. It is `None` if there is no `/proc`.
+/// How the kernel has numbered processes since a subject was started: upwards, and again from the lowest number when it has
+/// come to the highest.
 #[cfg(target_os = "linux")]
-fn running() -> Option<impl Iterator<Item = RunningProcess>> {
+#[derive(Debug)]
+struct Numbers {
+    /// How many processes and threads the machine had ever started by then.
+    started: Option<u64>,
+}
+
+#[cfg(target_os = "linux")]
+impl Numbers {
+    fn new() -> Self {
+        Self { started: started() }
+    }
+
+    /// The lowest number that a descendant of `root` can have: its own, unless the numbers may have begun again since.
+    fn lowest(&self, root: Pid) -> i32 {
+        let read = |path: &str| std::fs::read_to_string(path).ok();
+        let highest = read("/proc/sys/kernel/pid_max").and_then(|text| text.trim().parse::<u64>().ok());
+        let last = || read("/proc/loadavg")?.trim().rsplit(' ').next()?.parse::<i32>().ok();
+        let since = started().zip(self.started).and_then(|(now, then)| now.checked_sub(then));
+        // With fewer starts than numbers, the last number is below that of the root only if they have begun again.
+        let is_within = since.zip(highest).is_some_and(|(since, highest)| since < highest / 2);
+        if is_within && last().is_some_and(|last| last >= root.as_raw()) { root.as_raw() } else { 0 }
+    }
+}
+
+/// How many processes and threads the machine has ever started, each of which has taken a number.
+#[cfg(target_os = "linux")]
+fn started() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("processes "))?.trim().parse().ok()
+}
+
+/// The processes of this machine that run and whose number is at least `lowest`. It is `None` if there is no `/proc`.
+#[cfg(target_os = "linux")]
+fn running(lowest: i32) -> Option<impl Iterator<Item = RunningProcess>> {
     let entries = std::fs::read_dir("/proc").ok()?.flatten();
-    Some(entries.filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
+    Some(entries.filter_map(move |entry| {
+        let pid = entry.file_name().to_str()?.parse().ok().filter(|pid| *pid >= lowest)?;
         // `pid (command) state parent group …`, in which the command may hold anything.
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
@@ -296,15 +344,34 @@ impl Member {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::{has_sigterm, may_descend};
+    use super::{Numbers, Pid, has_sigterm, may_descend, started};
 
     #[test]
     fn only_processes_that_may_be_descendants_are_looked_at() {
         let (own, gone) = (10, 77);
         let parents = [(1, 0), (10, 1), (11, 10), (12, 11), (20, 1), (21, 20), (30, gone)].into();
         let looked_at: Vec<i32> =
-            [1, 11, 12, 20, 21, 30].into_iter().filter(|pid| may_descend(*pid, own, &parents)).collect();
+            [1, 11, 12, 20, 21, 30].into_iter().filter(|pid| may_descend(*pid, own, 0, &parents)).collect();
         assert_eq!(looked_at, [11, 12, 30]);
+    }
+
+    #[test]
+    fn a_process_whose_ancestor_is_older_than_the_subject_is_no_descendant() {
+        let (own, lowest, older) = (10, 15, 12);
+        let parents = [(15, 10), (16, 15), (17, 99), (20, older)].into();
+        let looked_at: Vec<i32> =
+            [15, 16, 17, 20].into_iter().filter(|pid| may_descend(*pid, own, lowest, &parents)).collect();
+        assert_eq!(looked_at, [15, 16, 17]);
+    }
+
+    #[test]
+    fn numbers_that_have_begun_again_leave_nobody_out() {
+        let of = |started: u64| Numbers { started: Some(started) };
+        let now = started().expect("Linux counts what it has started");
+        let low = Pid::from_raw(2);
+        assert_eq!(of(now).lowest(low), 2);
+        assert_eq!(of(0).lowest(Pid::from_raw(i32::MAX)), 0, "the last number is below that of the root");
+        assert_eq!(Numbers { started: None }.lowest(low), 0);
     }
 
     #[test]

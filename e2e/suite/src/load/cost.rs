@@ -115,6 +115,7 @@ mod tests {
             effect: Effect::Write,
             process: String::new(),
             deletes: 0,
+            can_be_torn: false,
             started: Instant::now(),
             finished: None,
             request_bytes,

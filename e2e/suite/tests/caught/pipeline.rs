@@ -82,6 +82,7 @@ async fn run() -> Result<()> {
         Err(_) => 1,
     };
 
+    let is_reckless = is("commits early after a crash") && sinks.has_objects().await?;
     let mut written_late = Vec::new();
     let mut newest = 0;
     while !stopping.load(Ordering::Relaxed) {
@@ -101,6 +102,11 @@ async fn run() -> Result<()> {
         newest = newest.max(time);
         if record.1.contains("poison") {
             bail!("cannot store offset {}: it is poison", record.0);
+        }
+        if victim && is_reckless {
+            commit_next(&consumer, &message, 1, false)?;
+            sinks.write(&record, 1).await?;
+            continue;
         }
         if is("commits early") && victim {
             written_late.push(record);
@@ -130,10 +136,8 @@ async fn run() -> Result<()> {
         if is("takes a commit back") && message.offset() == VICTIM + 1 {
             take_back(&consumer, &message).await?;
         }
-        let mut offsets = TopicPartitionList::new();
-        let next = message.offset() + if is("commits too far") && message.offset() == 0 { 2 } else { 1 };
-        offsets.add_partition_offset(message.topic(), message.partition(), Offset::Offset(next))?;
-        commit(&consumer, &offsets, is("ends without a broker"))?;
+        let handled = if is("commits too far") && message.offset() == 0 { 2 } else { 1 };
+        commit_next(&consumer, &message, handled, is("ends without a broker"))?;
     }
     for record in &written_late {
         sinks.write(record, 1).await?;
@@ -145,6 +149,14 @@ async fn run() -> Result<()> {
         bail!("cannot leave the group");
     }
     Ok(())
+}
+
+/// Commits that as many messages are handled, from this one on.
+fn commit_next(consumer: &BaseConsumer, message: &impl Message, handled: i64, is_fatal: bool) -> Result<()> {
+    let mut offsets = TopicPartitionList::new();
+    let next = Offset::Offset(message.offset() + handled);
+    offsets.add_partition_offset(message.topic(), message.partition(), next)?;
+    commit(consumer, &offsets, is_fatal)
 }
 
 /// Commits, as often as it takes if the broker is away, unless that `is_fatal`. What belongs to another member is left to it.
@@ -255,6 +267,12 @@ impl Sinks {
             copies: copies.transpose()?,
             defect: defect.to_owned(),
         })
+    }
+
+    /// Whether an earlier process has written an object.
+    async fn has_objects(&self) -> Result<bool> {
+        let listed = self.s3.list_objects_v2().bucket("raw").send().await.context("listing bucket `raw`")?;
+        Ok(!listed.contents().is_empty())
     }
 
     /// Stores records, the items of all of them by one call.

@@ -33,6 +33,17 @@ pub fn trials() -> Vec<Trial> {
                 "crash points for crash 2, 3 of them chosen by --sample 3 --seed 1: ",
             ])
         }),
+        Trial::test("a_defect_that_two_crashes_show_is_found_with_a_depth_of_two_alone", || {
+            let defect = "commits early after a crash";
+            project().runner(defect, &["--sweep"]).passes_with(&[", 0 failed, "])?;
+            // The seed chooses a point at which the defect shows. In full, this sweep has more than a hundred points.
+            let deep = ["--sweep", "--depth", "2", "--sample", "10", "--seed", "4"];
+            project().runner(defect, &deep).fails_with(&[
+                " under killed:s3.PutObject:1:after@raw/rows/+dynamodb.PutItem:2",
+                "1 row missing",
+                "crash points for crash 2, 10 of them chosen by --sample 10 --seed 4: 10 hit (",
+            ])
+        }),
         Trial::test("a_generated_workload_finds_a_defect_and_names_the_command_that_repeats_it", || {
             let generated = || {
                 let project = project();
