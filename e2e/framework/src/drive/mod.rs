@@ -7,6 +7,7 @@ mod crash;
 mod disturbed;
 mod first_write;
 mod members;
+mod memory;
 mod state;
 mod watch;
 
@@ -146,6 +147,7 @@ impl Drive<'_> {
             }
             Schedule::Denied => return self.denied(records),
             Schedule::Clock => return self.clock_jumps(records),
+            Schedule::Memory => return self.out_of_memory(records),
             Schedule::BrokerDown => return self.broker_down(records),
             Schedule::CommitLost => return self.commit_lost(records),
             Schedule::LeaderChange => return self.leader_change(records),

@@ -52,8 +52,8 @@ pub(super) struct RunArguments {
     #[arg(long)]
     json: bool,
     /// How runs are disturbed: one or several of plain, twice, reordered, reordered:SEED, one-by-one, partitions-N,
-    /// restarted, restarted:N, throttled, flaky, slow, denied, clock, broker-down, commit-lost, leader-change, takeover, frozen,
-    /// variant:NAME and killed:CALL, separated by commas; or all, which are those that need neither NAME nor CALL.
+    /// restarted, restarted:N, throttled, flaky, slow, denied, clock, memory, broker-down, commit-lost, leader-change, takeover,
+    /// frozen, variant:NAME and killed:CALL, separated by commas; or all, which are those that need neither NAME nor CALL.
     /// killed:s3.PutObject:2 kills the pipeline at the second of these calls; killed:s3.PutObject:2:after does so after S3
     /// has carried out the call.
     #[arg(long, value_name = "NAME[,NAME…]", env = variables::SCHEDULE, default_value = "plain")]

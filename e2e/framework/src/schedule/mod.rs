@@ -69,6 +69,9 @@ pub enum Schedule {
     /// The subject's clock jumps an hour ahead at its first write, and then to an hour behind. A run without a write is not
     /// disturbed, and neither is a subject that does not ask the C library for the time.
     Clock,
+    /// From its first write on, the subject gets no more memory than it has. One that ends because of it, or does not go on,
+    /// is started again. A run without a write is not disturbed, and neither is a subject that needs no more memory.
+    Memory,
     /// The subject has the environment that the fixtures give to the variant of this name.
     Variant(String),
 }
@@ -103,6 +106,7 @@ impl Schedule {
             Self::Slow,
             Self::Denied,
             Self::Clock,
+            Self::Memory,
             Self::BrokerDown,
             Self::CommitLost,
             Self::LeaderChange,
@@ -115,7 +119,13 @@ impl Schedule {
     pub fn shortens_timeouts(&self) -> bool {
         matches!(
             self,
-            Self::Restarted(_) | Self::Killed(_) | Self::Flaky | Self::Denied | Self::Takeover | Self::Frozen
+            Self::Restarted(_)
+                | Self::Killed(_)
+                | Self::Flaky
+                | Self::Denied
+                | Self::Memory
+                | Self::Takeover
+                | Self::Frozen
         )
     }
 
@@ -149,7 +159,13 @@ impl Schedule {
     /// Whether a pipeline that puts messages into objects puts them into the same ones as in an undisturbed run.
     pub(crate) fn keeps_objects(&self) -> bool {
         match self {
-            Self::Plain | Self::Killed(_) | Self::Throttled | Self::Flaky | Self::Slow | Self::Denied => true,
+            Self::Plain
+            | Self::Killed(_)
+            | Self::Throttled
+            | Self::Flaky
+            | Self::Slow
+            | Self::Denied
+            | Self::Memory => true,
             Self::Twice
             | Self::Reordered(_)
             | Self::OneByOne
@@ -187,6 +203,7 @@ impl Schedule {
             Self::Clock => {
                 "the pipeline's clock jumps an hour ahead at its first write, and to an hour behind later".to_owned()
             }
+            Self::Memory => "the pipeline gets no more memory from its first write on".to_owned(),
             Self::BrokerDown => {
                 format!("the broker goes away at the first write and comes back after {} s", OUTAGE.as_secs())
             }

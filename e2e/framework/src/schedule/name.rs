@@ -21,6 +21,7 @@ impl fmt::Display for Schedule {
             Self::Slow => f.write_str("slow"),
             Self::Denied => f.write_str("denied"),
             Self::Clock => f.write_str("clock"),
+            Self::Memory => f.write_str("memory"),
             Self::BrokerDown => f.write_str("broker-down"),
             Self::CommitLost => f.write_str("commit-lost"),
             Self::LeaderChange => f.write_str("leader-change"),
@@ -59,6 +60,7 @@ impl FromStr for Schedule {
             ("slow", None) => Ok(Self::Slow),
             ("denied", None) => Ok(Self::Denied),
             ("clock", None) => Ok(Self::Clock),
+            ("memory", None) => Ok(Self::Memory),
             ("broker-down", None) => Ok(Self::BrokerDown),
             ("commit-lost", None) => Ok(Self::CommitLost),
             ("leader-change", None) => Ok(Self::LeaderChange),
@@ -82,7 +84,7 @@ impl FromStr for Schedule {
 
 /// The schedules that there are, for people who have misspelt one.
 pub(crate) const NAMES: &str = "plain, twice, reordered, reordered:SEED, one-by-one, partitions-N, restarted, restarted:N, throttled, \
-                                flaky, slow, denied, clock, broker-down, commit-lost, leader-change, takeover, frozen, variant:NAME and \
+                                flaky, slow, denied, clock, memory, broker-down, commit-lost, leader-change, takeover, frozen, variant:NAME and \
                                 killed:CALL, such as killed:s3.PutObject:2";
 
 #[cfg(test)]
@@ -104,6 +106,7 @@ mod tests {
             "slow",
             "denied",
             "clock",
+            "memory",
             "broker-down",
             "commit-lost",
             "leader-change",

@@ -4,6 +4,7 @@
 mod clock;
 mod environment;
 mod log;
+mod memory;
 mod program;
 mod spawn;
 #[cfg(test)]
@@ -98,6 +99,11 @@ impl Subject {
     /// Asks all of its processes to stop in good order (SIGTERM).
     pub fn terminate(&self) {
         self.tell(Tree::terminate);
+    }
+
+    /// Gives its processes no more memory than they have. False if this system cannot do that.
+    pub(crate) fn keep_its_memory(&self) -> bool {
+        self.process.tree.members().into_iter().any(memory::keep)
     }
 
     /// Whether one of its processes handles SIGTERM already. The answer is true if the system does not tell.

@@ -28,6 +28,9 @@ const VICTIM: i64 = 1;
 
 const HOUR: Duration = Duration::from_hours(1);
 
+/// More memory than a process has that has not asked for it.
+const LARGE: usize = 256 << 20;
+
 /// The file that a process has which runs alone.
 const LOCK: &str = "lock";
 
@@ -83,6 +86,7 @@ async fn run() -> Result<()> {
     };
 
     let is_reckless = is("commits early after a crash") && sinks.has_objects().await?;
+    let mut more = Vec::new();
     let mut written_late = Vec::new();
     let mut newest = 0;
     while !stopping.load(Ordering::Relaxed) {
@@ -108,7 +112,12 @@ async fn run() -> Result<()> {
             sinks.write(&record, 1).await?;
             continue;
         }
-        if is("commits early") && victim {
+        if is("grows") {
+            more.push(Vec::<u8>::with_capacity(LARGE));
+        }
+        if is("drops what does not fit") && victim && Vec::<u8>::new().try_reserve(LARGE).is_err() {
+            eprintln!("dropped: there is no memory for offset {}", record.0);
+        } else if is("commits early") && victim {
             written_late.push(record);
         } else if is("does not wait") {
             let sinks = Arc::clone(&sinks);

@@ -82,6 +82,12 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("a_clock_that_jumps_finds_a_pipeline_that_drops_rows_by_the_time", || {
             found("clock", "gives up after an hour", |project| project, &["1 row missing\n  - two"])
         }),
+        Trial::test("a_pipeline_that_ends_without_memory_is_started_again_and_one_that_drops_rows_is_found", || {
+            project().under("memory").run("grows").passes()?;
+            let defect = "drops what does not fit";
+            project().run(defect).passes()?;
+            project().under("memory").run(defect).fails_with(&["1 row missing\n  - two"])
+        }),
         Trial::test("a_broker_that_goes_away_finds_a_pipeline_that_ends_without_it", || {
             found(
                 "broker-down",
