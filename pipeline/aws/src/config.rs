@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -26,13 +27,18 @@ const READ: Duration = Duration::from_mins(1);
 /// call.
 pub fn load(runtime: &Handle) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(READ).build();
-    runtime.block_on(
-        aws_config::defaults(BehaviorVersion::latest())
-            .http_client(https())
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts)
-            .load(),
-    )
+    let loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(https())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts);
+    // The environment is the first source of credentials, so it need not be asked after the others are made, of which one
+    // reads the certificates of the operating system.
+    let is_set = |variable: &str| std::env::var(variable).is_ok_and(|value| !value.trim().is_empty());
+    let loader = match is_set("AWS_ACCESS_KEY_ID") && is_set("AWS_SECRET_ACCESS_KEY") {
+        true => loader.credentials_provider(EnvironmentVariableCredentialsProvider::new()),
+        false => loader,
+    };
+    runtime.block_on(loader.load())
 }
 
 /// Whether S3 is asked at a custom endpoint. Such a one is asked with the bucket's name in the path, because it has no
