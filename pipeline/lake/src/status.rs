@@ -8,17 +8,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::runtime::Handle;
 
 use crate::bucket::manifest::{Manifest, Place};
 use crate::bucket::record::{FOLDER, Recorded};
 use crate::bucket::{Bucket, Raw, S3Url};
 use crate::hours::{Hour, is_live};
+use crate::lines::{Line, each_line};
 use crate::partition::Partition;
+use crate::raw_hour;
+use crate::task::joined;
 
 /// How many records are read at a time.
 const READS: usize = 32;
+/// How many raw objects are read at a time.
+const COUNTS: usize = 4;
 
 /// What a lake holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +45,8 @@ pub struct TableStatus {
     pub hours: BTreeMap<Partition, HourStatus>,
     /// Rows that do not fit the table.
     pub quarantined: Quarantined,
+    /// What is not in the lake of raw objects whose keys name the table and an hour.
+    pub raw_hours: BTreeMap<Partition, RawHour>,
     /// How many hours that raw objects had rows of are neither in the catalog nor in S3: they have expired.
     pub left: u64,
 }
@@ -49,6 +58,15 @@ pub struct Quarantined {
     pub files: u64,
     /// Rows in them; `None` if it is not known of one of them.
     pub rows: Option<u64>,
+}
+
+/// What is not in the lake of the raw objects whose keys name an hour of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RawHour {
+    /// Their rows in quarantine, as far as that is known.
+    pub quarantined: u64,
+    /// How many of them are not converted, or not as they are now.
+    pub not_converted: u64,
 }
 
 /// What an hour of a table holds.
@@ -138,6 +156,7 @@ impl Bucket {
         for (table, folders) in self.catalog.tables(tables).await? {
             let mut look = Look::new(self, &table, folders).await?;
             look.add_all(&records);
+            look.add_waiting(status.not_converted.keys());
             look.look_again(self).await?;
             status.tables.insert(table, look.finish(self));
         }
@@ -149,6 +168,38 @@ impl Bucket {
             status.unclassified = Some(unclassified.finish());
         }
         Ok(status)
+    }
+
+    /// The raw objects at these places that are on record as converted and have other numbers of rows than the record says:
+    /// how many they have, and how many are in files of the lake or in quarantine. All of these objects are read.
+    pub async fn miscounted(&self, raw: &[S3Url]) -> io::Result<BTreeMap<(String, String), (u64, u64)>> {
+        let raws = self.all_raws(raw).await?;
+        let counted = raws.into_iter().map(|raw| async move {
+            let recorded = Recorded::read(&self.store, &Recorded::path(&raw.object)).await?;
+            let Some(recorded) = recorded.filter(|found| found.converted.as_ref() == Some(&raw.etag)) else {
+                return Ok(None);
+            };
+            // A record of an earlier version of this program does not say it.
+            let Some(stored) = recorded.files.values().copied().sum::<Option<u64>>() else { return Ok(None) };
+            let found = self.count_lines(&raw).await?;
+            Ok::<_, io::Error>((found != stored).then(|| (name(&raw.object), (found, stored))))
+        });
+        let counted = stream::iter(counted).buffer_unordered(COUNTS);
+        counted.try_filter_map(|found| std::future::ready(Ok(found))).try_collect().await
+    }
+
+    /// How many lines of an object are not empty, each of which is a row or in quarantine.
+    async fn count_lines(&self, raw: &Raw) -> io::Result<u64> {
+        let (reading, raw, handle) = (self.reading.clone(), Arc::new(raw.clone()), Handle::current());
+        let counting = tokio::task::spawn_blocking(move || {
+            let mut count = 0;
+            each_line(reading.open(&raw, handle)?, |line| {
+                count += u64::from(!matches!(line, Line::Whole(text) if text.iter().all(u8::is_ascii_whitespace)));
+                Ok::<_, io::Error>(())
+            })?;
+            Ok(count)
+        });
+        joined(counting).await?
     }
 
     async fn all_raws(&self, urls: &[S3Url]) -> io::Result<Vec<Raw>> {
@@ -315,6 +366,7 @@ struct Look {
     folders: String,
     hours: BTreeMap<Partition, Looking>,
     quarantine: Quarantine,
+    raw_hours: BTreeMap<Partition, RawHour>,
     left: BTreeSet<Partition>,
 }
 
@@ -327,12 +379,13 @@ impl Look {
             (partition, Looking::new(place, hour, manifest))
         };
         let hours = hours.into_iter().map(look).collect();
-        Ok(Self { hours, quarantine, left: BTreeSet::new(), folders })
+        Ok(Self { hours, quarantine, raw_hours: BTreeMap::new(), left: BTreeSet::new(), folders })
     }
 
     fn add_all(&mut self, records: &BTreeMap<String, Recorded>) {
         for (record, recorded) in records {
             self.quarantine.add(recorded);
+            self.add_quarantined(recorded);
             for (path, rows) in &recorded.files {
                 let Some((place, name)) = Place::of(path).filter(|(place, _)| place.folders == self.folders) else {
                     continue;
@@ -344,6 +397,33 @@ impl Look {
                 }
             }
         }
+    }
+
+    /// Adds the rows that an object has in quarantine to the hour that its key names.
+    fn add_quarantined(&mut self, recorded: &Recorded) {
+        let folder = &self.quarantine.folder;
+        let rows: u64 =
+            recorded.files.iter().filter(|(path, _)| path.starts_with(folder)).filter_map(|(_, rows)| *rows).sum();
+        if rows > 0
+            && let Some(hour) = self.raw_hour(&recorded.object.key)
+        {
+            hour.quarantined += rows;
+        }
+    }
+
+    /// Adds objects that are not converted, by bucket and key.
+    fn add_waiting<'k>(&mut self, objects: impl Iterator<Item = &'k (String, String)>) {
+        for (_, key) in objects {
+            if let Some(hour) = self.raw_hour(key) {
+                hour.not_converted += 1;
+            }
+        }
+    }
+
+    /// The hour of this table that the key of a raw object names.
+    fn raw_hour(&mut self, key: &str) -> Option<&mut RawHour> {
+        let (_, partition) = raw_hour::of(key).filter(|(folders, _)| *folders == self.folders)?;
+        Some(self.raw_hours.entry(partition).or_default())
     }
 
     /// Reads the records of files that seem to be missing once more: their objects may have other files by now.
@@ -363,6 +443,7 @@ impl Look {
 
     fn finish(self, bucket: &Bucket) -> TableStatus {
         let hours = self.hours.into_iter().map(|(partition, hour)| (partition, hour.finish(bucket)));
-        TableStatus { hours: hours.collect(), quarantined: self.quarantine.finish(), left: self.left.len() as u64 }
+        let left = self.left.len() as u64;
+        TableStatus { hours: hours.collect(), quarantined: self.quarantine.finish(), raw_hours: self.raw_hours, left }
     }
 }
