@@ -71,20 +71,6 @@ fn it_is_said_at_the_end_what_was_read_and_what_it_would_have_cost() {
     assert!(said.contains("Athena would have charged 0.00005 USD"), "{said}");
 }
 
-/// Half a million rows of 200 bytes are sorted with less memory than they take.
-#[test]
-fn a_sort_that_needs_more_memory_than_it_may_have_is_finished_by_temporary_files() {
-    let lake = lake();
-    let sql = "select count(*) as rows, count(distinct place) as places from (\
-        select row_number() over (order by repeat(cast(a.pressure as varchar), 60), b.odometer, c.id) as place \
-        from vehicle_tire_report as a cross join vehicle_kinematic_report as b cross join vehicle_status_report as c) as s";
-    let (without, said) = ok(lake.path(), &["--format", "csv", sql]);
-    assert!(!said.contains("written to temporary files"), "{said}");
-    let (limited, said) = ok(lake.path(), &["--format", "csv", "--memory-limit", "100MB", sql]);
-    assert!(said.contains("written to temporary files: "), "{said}");
-    assert_eq!((limited.as_str(), limited == without), ("rows,places\n518400,518400\n", true));
-}
-
 #[test]
 fn a_range_of_the_event_time_leaves_few_partitions() {
     let lake = lake();
