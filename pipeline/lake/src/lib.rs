@@ -34,6 +34,7 @@ pub mod poll;
 mod quarantine;
 mod raw_hour;
 mod raw_key;
+mod recount;
 mod rename;
 mod repair;
 mod rest;
