@@ -79,6 +79,7 @@ fn an_object_of_many_times_the_size_takes_no_more_memory() {
     let rows = convert(12 * BUFFER);
     let large = peak();
     println!("{small} KiB for 2 buffers, {large} KiB for 12 with {rows} rows");
-    // What grows are the footers, a few hundred bytes for each row group; the rows would be 5 MiB more as text, and as much again as columns.
+    // What grows are the footers, a few hundred bytes for each row group. The rows would be 5 MiB more as text, and as much
+    // again as columns.
     assert!(large < small + (4 << 10), "{small} KiB became {large} KiB");
 }
