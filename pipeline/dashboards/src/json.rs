@@ -117,5 +117,6 @@ fn unit(unit: Unit) -> &'static str {
         Unit::BytesPerSecond => "Bps",
         Unit::Bytes => "bytes",
         Unit::Seconds => "s",
+        Unit::Usd => "currencyUSD",
     }
 }

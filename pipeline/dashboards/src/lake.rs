@@ -2,6 +2,13 @@
 
 use super::{Dashboard, Kind, Row, Unit, panel};
 
+/// What the calls of S3 of an hour cost: those that write or list 0.005 USD a thousand, others 0.0004, and those that
+/// delete nothing.
+const COST_OF_S3: &str = concat!(
+    r#"0.018 * sum(rate(fms_lake_s3_calls_total{operation=~"(Put|Copy|List|Create|Upload|Complete).*",instance=~"$instance"}[$__rate_interval]))"#,
+    r#" + 0.00144 * sum(rate(fms_lake_s3_calls_total{operation=~"(Get|Head).*",instance=~"$instance"}[$__rate_interval]))"#
+);
+
 pub(crate) fn dashboard() -> Dashboard {
     Dashboard {
         uid: "fms-lake",
@@ -23,10 +30,10 @@ fn wrong() -> Row {
         ),
         panel(
             "Oldest message",
-            "How long the oldest of the messages received last had waited.",
+            "How long the oldest message that a poller knows of has waited. It grows while the queue cannot be read.",
             Kind::Number { red_from: 600.0 },
             Unit::Seconds,
-            &[(r#"max(fms_lake_oldest_message_seconds{instance=~"$instance"})"#, "age")],
+            &[(r#"max(fms_lake_oldest_message_seconds{queue="main",instance=~"$instance"})"#, "age")],
         ),
         panel(
             "In the fallback queue",
@@ -34,6 +41,13 @@ fn wrong() -> Row {
             Kind::Number { red_from: 1.0 },
             Unit::Count,
             &[(r#"max(fms_lake_queue_messages{queue="fallback",state="visible",instance=~"$instance"})"#, "messages")],
+        ),
+        panel(
+            "Oldest in the fallback queue",
+            "How long one of the objects that could not be converted has waited. SQS drops it after days.",
+            Kind::Number { red_from: 86_400.0 },
+            Unit::Seconds,
+            &[(r#"max(fms_lake_oldest_message_seconds{queue="fallback",instance=~"$instance"})"#, "age")],
         ),
         panel(
             "Failed objects in an hour",
@@ -71,6 +85,16 @@ fn conversion() -> Row {
             Kind::Lines,
             Unit::PerSecond,
             &[(r#"sum(rate(fms_lake_rows_total{instance=~"$instance"}[$__rate_interval]))"#, "stored")],
+        ),
+        panel(
+            "Bytes",
+            "Bytes of the raw objects that were converted, compressed as they are, and of the files that they became.",
+            Kind::Lines,
+            Unit::BytesPerSecond,
+            &[
+                (r#"sum(rate(fms_lake_raw_bytes_total{instance=~"$instance"}[$__rate_interval]))"#, "raw"),
+                (r#"sum(rate(fms_lake_parquet_bytes_total{instance=~"$instance"}[$__rate_interval]))"#, "Parquet"),
+            ],
         ),
         panel(
             "Rows in quarantine",
@@ -164,6 +188,43 @@ fn calls() -> Row {
                 "{{operation}}: {{result}}",
             )],
         ),
+        panel(
+            "Cost of the calls in an hour",
+            "What the calls cost at their rate of now, in USD, by AWS's prices on demand in us-east-1 of July 2025. The free \
+             calls of each month, and what is stored, are not in it.",
+            Kind::Lines,
+            Unit::Usd,
+            &[
+                (COST_OF_S3, "S3"),
+                (r#"0.00144 * sum(rate(fms_lake_queue_calls_total{instance=~"$instance"}[$__rate_interval]))"#, "SQS"),
+                (r#"0.0036 * sum(rate(fms_lake_glue_calls_total{instance=~"$instance"}[$__rate_interval]))"#, "Glue"),
+            ],
+        ),
     ];
     Row { title: "Calls", panels }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The prices are those by which load tests are priced.
+    #[test]
+    fn calls_cost_what_the_table_of_prices_says() {
+        let table = include_str!("../../../e2e/suite/src/load/prices.toml");
+        let price = |name: &str| -> f64 {
+            let found = table.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = ")?.parse().ok());
+            found.unwrap_or_else(|| panic!("no {name}"))
+        };
+        assert!(table.contains("as_of = \"2025-07\"\nregion = \"us-east-1\""), "the panel says when and where");
+        let row = calls();
+        let queries = row.panels.iter().find(|panel| panel.title.starts_with("Cost")).map(|panel| &panel.queries);
+        let queries: Vec<&str> = queries.into_iter().flatten().map(|query| query.expr).collect();
+        for (at, name, calls) in
+            [(0, "s3_puts", 1e3), (0, "s3_gets", 1e3), (1, "sqs_requests", 1e6), (2, "glue_requests", 1e6)]
+        {
+            let an_hour = format!("{} * sum", (price(name) / calls * 3600.0 * 1e8).round() / 1e8);
+            assert!(queries[at].contains(&an_hour), "{name}: {an_hour}");
+        }
+    }
 }

@@ -59,6 +59,7 @@ enum Unit {
     BytesPerSecond,
     Bytes,
     Seconds,
+    Usd,
 }
 
 /// A query, and the name of its line, in which `{{label}}` stands for the value of a label.

@@ -169,6 +169,8 @@ fn the_tables_of_a_lake_are_created_in_other_engines() {
     tblproperties (
       'classification' = 'parquet'
     );
+    alter table `fleet`.`vehicle_tire_report` add if not exists
+      partition (ymd='2022-12-25', hour='02') location 's3://bucket/lake/formatted/object=vehicle/type=tire/command=report/ymd=2022-12-25/hour=02/';
     ");
     let (status, _, errors) = ddl(&["--lake", "lake", "vehicle_tyre_report"]);
     assert_eq!(status, Some(2));

@@ -32,7 +32,7 @@ use crate::endpoint;
 pub struct Glue {
     /// The error of every call if it cannot be known whom to ask.
     operation: Result<Arc<Operation<Request, Value, ErrorMetadata>>, &'static str>,
-    retry: Retry,
+    pub(crate) retry: Retry,
     count: Option<Count>,
 }
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::ErrorMetadata;
 use fms_aws::Error;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -109,7 +112,8 @@ impl Glue {
         }
     }
 
-    /// The partitions with these values, as far as they exist, in any order.
+    /// The partitions with these values, as far as they exist, in any order. If Glue looks for none of them, that is
+    /// tried again like a call that failed, and then an error that names the first of them.
     pub async fn partitions_by_values(
         &self,
         database: &str,
@@ -122,11 +126,15 @@ impl Glue {
             let chunk: Vec<_> = left.drain(..left.len().min(READ)).collect();
             let keys: Vec<Value> = chunk.iter().map(|values| json!({ "Values": values })).collect();
             let body = json!({ "DatabaseName": database, "TableName": table, "PartitionsToGet": keys });
-            let page: PartitionsAnswer = self.call("BatchGetPartition", &target(database, table), &body).await?;
+            let page = || async {
+                let page: PartitionsAnswer = self.call("BatchGetPartition", &target(database, table), &body).await?;
+                let is_of_use = !page.partitions.is_empty() || page.unprocessed_keys.is_empty();
+                if is_of_use { Ok(page) } else { Err(unprocessed(&page.unprocessed_keys)) }
+            };
+            let what = format!("BatchGetPartition {}", target(database, table));
+            let page = self.retry.run(what, Error::verdict, page).await?;
             // Glue leaves keys for a next call when it gave a part of them.
-            if !page.partitions.is_empty() {
-                left.extend(page.unprocessed_keys.into_iter().map(|key| key.values));
-            }
+            left.extend(page.unprocessed_keys.into_iter().map(|key| key.values));
             partitions.extend(page.partitions);
         }
         Ok(partitions)
@@ -183,6 +191,14 @@ impl Glue {
         }
         Ok(failed)
     }
+}
+
+/// The error of an answer that has nothing but keys for which Glue did not look. It may pass.
+fn unprocessed(keys: &[Values]) -> Error {
+    let first = keys.first().map(|key| key.values.join("/")).unwrap_or_default();
+    let text =
+        format!("Glue has not looked for any of the {} partitions asked for, of which {first} is one", keys.len());
+    SdkError::<ErrorMetadata, HttpResponse>::timeout_error(text).into()
 }
 
 fn failures(answer: BatchAnswer) -> impl Iterator<Item = Failed> {

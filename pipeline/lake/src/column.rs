@@ -12,6 +12,7 @@ use crate::columns::{Columns, Problem};
 use crate::json::elements;
 use crate::misfit::{Misfit, Reason};
 use crate::number;
+use crate::rename::Renames;
 use crate::rest::{Elements, Left};
 use crate::time::Instant;
 use crate::types::Type;
@@ -73,6 +74,15 @@ impl Column {
             Type::Struct(fields) => Values::Struct(Columns::new(fields, keeps_rest)),
         };
         Self { data_type: data_type.clone(), valid: Vec::new(), values, last_time: LastTime::default() }
+    }
+
+    /// Adds the fields of its structs that have other names as columns. The path is that of this column.
+    pub fn add_renames(&self, path: &str, all: &mut Renames) {
+        match &self.values {
+            Values::Array { elements, .. } => elements.add_renames(&format!("{path}[]"), all),
+            Values::Struct(columns) => columns.add_renames(&format!("{path}."), all),
+            _ => {}
+        }
     }
 
     /// How many rows there are.

@@ -14,6 +14,7 @@ use crate::json::members;
 use crate::known::Known;
 use crate::misfit::Misfit;
 use crate::name;
+use crate::rename::Renames;
 use crate::rest::{Left, Members, RESERVED, REST};
 use crate::shape::{Shape, original_of};
 use crate::types::{Field, Type};
@@ -57,6 +58,8 @@ pub(crate) struct Columns {
     rows: usize,
     /// For each name of an object, the place of its column; `None` if there is none.
     known: Known<Places>,
+    /// The fields that have other names as columns.
+    renames: Renames,
     /// The same of the last row, by what stands for its names.
     last: Option<(Names, Places)>,
     /// Whether values without a column are left over instead of being unknown.
@@ -89,7 +92,15 @@ impl Columns {
             original: original(field),
         };
         let fields = fields.iter().map(named).collect();
-        Self { fields, index: Arc::new(index), rows: 0, known: Known::default(), last: None, keeps_rest }
+        Self {
+            fields,
+            index: Arc::new(index),
+            rows: 0,
+            known: Known::default(),
+            renames: Renames::default(),
+            last: None,
+            keeps_rest,
+        }
     }
 
     /// How many rows there are.
@@ -110,10 +121,20 @@ impl Columns {
             index: Arc::clone(&self.index),
             rows: 0,
             known: self.known.clone(),
+            renames: Renames::default(),
             last: self.last.clone(),
             keeps_rest: self.keeps_rest,
         };
         std::mem::replace(self, empty)
+    }
+
+    /// Adds the fields that have other names as columns, since the rows were taken out last. `within` is the column in
+    /// which these are: empty, or with a dot at its end.
+    pub fn add_renames(&self, within: &str, all: &mut Renames) {
+        all.add_within(within, &self.renames);
+        for Named { name, column, .. } in &self.fields {
+            column.add_renames(&format!("{within}{name}"), all);
+        }
     }
 
     /// The columns in their order.
@@ -229,6 +250,7 @@ impl Columns {
         }
         let names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
         let columns = name::columns(&names, reserved).map_err(|twice| Misfit::name_twice(&twice))?;
+        self.renames.note(names.iter().copied().zip(columns.iter().map(|column| &**column)), reserved);
         let places: Places = columns.iter().map(|name| self.index.get(&**name).copied()).collect();
         self.known.keep(members, Arc::clone(&places));
         Ok(places)

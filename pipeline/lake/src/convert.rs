@@ -20,6 +20,7 @@ use crate::misfit::{Misfit, Reason};
 use crate::partition::Partition;
 use crate::quarantine::{Ledger, Object, Origin, Quarantine};
 use crate::raw_key::KeyTemplate;
+use crate::rename::Renames;
 use crate::rest::{RESERVED, REST};
 use crate::shape::{Fields, Learned, Shape};
 use crate::table::{Identity, Table};
@@ -123,6 +124,8 @@ pub struct Written<W> {
     pub rows: usize,
     /// Of these rows, how many have something in the column for what has no column.
     pub with_rest: usize,
+    /// The bytes of Parquet in it; none of a file of the quarantine.
+    pub parquet_bytes: u64,
 }
 
 /// What became of the rows of one table.
@@ -137,6 +140,8 @@ pub enum Outcome<W> {
         version: Option<String>,
         /// Why rows are in quarantine, and how many.
         ledger: Ledger,
+        /// The fields of rows that have other names as columns.
+        renames: Renames,
     },
     /// Nothing was written, because the table has to get columns first.
     Grow {
@@ -421,9 +426,9 @@ impl<W: Write + Send> Filling<W> {
             learned.fields().grow(&mut columns);
             return Ok(Outcome::Grow { table: self.table, columns });
         }
-        let mut files = Vec::new();
+        let (mut files, mut renames) = (Vec::new(), Renames::default());
         for (partition, file) in self.files {
-            let file = file.finish(Target::Rows(identity.clone(), partition))?;
+            let file = file.finish(Target::Rows(identity.clone(), partition), &mut renames)?;
             // Of a partition whose rows are all in quarantine, there is no file.
             if file.rows > 0 {
                 files.push(file);
@@ -432,6 +437,6 @@ impl<W: Write + Send> Filling<W> {
         let (quarantine, ledger) = self.quarantine.finish(Target::Quarantine(identity.clone())).unzip();
         files.extend(quarantine);
         let version = self.table.map(|table| table.version);
-        Ok(Outcome::Written { files, version, ledger: ledger.unwrap_or_default() })
+        Ok(Outcome::Written { files, version, ledger: ledger.unwrap_or_default(), renames })
     }
 }

@@ -14,6 +14,7 @@ use crate::growth::{self, Grown};
 use crate::lines::{Line, each_line};
 use crate::object::ObjectError;
 use crate::quarantine::Object;
+use crate::rename::Renames;
 use crate::review::QuarantinedRow;
 use crate::table::{Identity, Table};
 use crate::types::{Field, Type};
@@ -50,6 +51,8 @@ pub struct Effect {
     pub quarantined: BTreeMap<(String, String), Misfits>,
     /// Why the table cannot be used, if that is so.
     pub problem: Option<String>,
+    /// The fields of rows that would be stored under other names.
+    pub renames: Renames,
 }
 
 /// Rows that do not fit for one reason in one column.
@@ -174,7 +177,8 @@ impl Explained {
         for (identity, outcome) in conversion.tables {
             let effect = effects.entry(identity.table()).or_default();
             match outcome {
-                Outcome::Written { files, .. } => {
+                Outcome::Written { files, renames, .. } => {
+                    effect.renames.extend(renames);
                     for file in files {
                         if matches!(file.target, Target::Rows(..)) {
                             effect.rows += file.rows as u64;
@@ -302,6 +306,15 @@ mod tests {
         let added = [("s.y", "bigint"), ("load", "bigint")].map(|(name, of)| (name.to_owned(), of.to_owned()));
         assert_eq!((effect("1").rows, &effect("1").added[..], effect("1").is_new), (1, &added[..], false));
         assert_eq!((effect("2").rows, effect("2").quarantined.len(), effect("2").added.len()), (0, 1, 0));
+    }
+
+    #[test]
+    fn names_that_would_be_others_and_conflicts_of_them_are_told() {
+        let explained = explained(None, &[row("", r#""Speed":1,"speed":2,"s":{"A.b":1}"#)]);
+        let effect = &explained.groups[&vec![None]]["o_t_c"];
+        let renames: Vec<_> = effect.renames.iter().map(|(field, column, why)| (field, column, why.as_str())).collect();
+        assert_eq!(renames, [("Speed", "speed__2", "conflict"), ("s.A.b", "s.a_b", "form")]);
+        assert_eq!(effect.rows, 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One Parquet file: rows are collected up to a row group, sorted, encoded and written.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -17,6 +17,7 @@ use parquet::schema::types::ColumnPath;
 use crate::arrow;
 use crate::columns::{Columns, Problem};
 use crate::convert::{Target, Written};
+use crate::rename::Renames;
 use crate::table::Table;
 use crate::types::{Field, Type};
 
@@ -155,15 +156,35 @@ pub(crate) struct File<W: Write + Send> {
     written: usize,
     /// Rows of which something is in the column for the rest.
     with_rest: usize,
-    writer: ArrowWriter<W>,
+    renames: Renames,
+    writer: ArrowWriter<Counted<W>>,
+}
+
+/// An output, and how many bytes were written to it.
+struct Counted<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 impl<W: Write + Send> File<W> {
     /// A file that is written to `out`.
     pub fn new(format: Arc<Format>, out: W) -> Result<Self, ParquetError> {
+        let out = Counted { out, bytes: 0 };
         let writer = ArrowWriter::try_new(out, Arc::clone(&format.schema), Some(format.properties.clone()))?;
         let columns = Columns::new(&format.columns, format.keeps_rest);
-        Ok(Self { columns, written: 0, with_rest: 0, writer, format })
+        Ok(Self { columns, written: 0, with_rest: 0, renames: Renames::default(), writer, format })
     }
 
     /// Collects a row. Nothing of it remains if there is a problem with it.
@@ -186,16 +207,19 @@ impl<W: Write + Send> File<W> {
         }
         let columns = self.columns.take();
         self.written += columns.rows();
+        columns.add_renames("", &mut self.renames);
         let sort: Vec<&str> = self.format.sort.iter().map(String::as_str).collect();
         let order = columns.order(&sort);
         self.writer.write(&arrow::batch(&self.format.schema, columns, order)?)?;
         self.writer.flush()
     }
 
-    /// Writes what is left to write and the footer.
-    pub fn finish(mut self, target: Target) -> Result<Written<W>, ParquetError> {
+    /// Writes what is left to write and the footer, and adds the fields that have other names as columns to `renames`.
+    pub fn finish(mut self, target: Target, renames: &mut Renames) -> Result<Written<W>, ParquetError> {
         self.flush()?;
+        renames.extend(std::mem::take(&mut self.renames));
         let (rows, with_rest) = (self.written, self.with_rest);
-        Ok(Written { target, out: self.writer.into_inner()?, rows, with_rest })
+        let Counted { out, bytes } = self.writer.into_inner()?;
+        Ok(Written { target, out, rows, with_rest, parquet_bytes: bytes })
     }
 }

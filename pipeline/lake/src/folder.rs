@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use crate::convert::{Surroundings, Target, Written};
+use crate::ddl::External;
 use crate::growth::{self, Grown};
 use crate::key::file_name;
 use crate::object::{Lake, Published};
+use crate::partition::{KEYS, Partition};
 use crate::quarantine::Object;
 use crate::review::{FOLDER, QuarantineFile, Selection};
 use crate::table::{Growth, Identity, Table};
@@ -133,6 +135,31 @@ impl Folder {
             }
         }
         Ok(tables)
+    }
+
+    /// The tables as an engine sees them that finds this folder at `url`.
+    pub fn external(&self, url: &str) -> io::Result<Vec<External>> {
+        let url = url.trim_end_matches('/');
+        let external = |(table, (folder, Table { columns, .. })): (String, (String, Table))| {
+            let location = format!("{url}/{folder}");
+            let hours = self.hours(&folder)?.into_iter().map(|hour| (hour, format!("{location}/{hour}/"))).collect();
+            Ok(External { table, columns, location, hours })
+        };
+        self.tables()?.into_iter().map(external).collect()
+    }
+
+    /// The hours that have files below the folder of a table, in order.
+    fn hours(&self, folder: &str) -> io::Result<BTreeSet<Partition>> {
+        let folder = self.root.join(folder);
+        let found = if folder.exists() { files(&folder) } else { Ok(Vec::new()) };
+        let found = found.map_err(|error| at("list", &folder, &error))?;
+        let hour = |file: PathBuf| {
+            let mut folders = file.parent()?.strip_prefix(&folder).ok()?.iter();
+            let mut value =
+                |key: &str| folders.next()?.to_str()?.strip_prefix(key)?.strip_prefix('=').map(str::to_owned);
+            Partition::of_values(&[value(KEYS[0])?, value(KEYS[1])?])
+        };
+        Ok(found.into_iter().filter_map(hour).collect())
     }
 
     /// Locks the table of this name, so that data adds no columns to it, or lets it grow again. Gives whether that

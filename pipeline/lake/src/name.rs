@@ -53,7 +53,7 @@ pub(crate) fn is_column(name: &str) -> bool {
 }
 
 /// A field's name as a column may have it.
-fn column(name: &str) -> String {
+pub(crate) fn column(name: &str) -> String {
     let lower = name.to_lowercase();
     let mut column: String = lower.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
     if column.ends_with(ORIGINAL) {
@@ -64,6 +64,16 @@ fn column(name: &str) -> String {
         1..=MAX_NAME => column,
         _ => format!("{}_{}", cut(&column, MAX_NAME - 17), hash(name)),
     }
+}
+
+/// Whether a name would end as only those of columns of original texts do.
+pub(crate) fn ends_as_original(name: &str) -> bool {
+    name.to_lowercase().ends_with(ORIGINAL)
+}
+
+/// Whether a name is cut.
+pub(crate) fn is_too_long(name: &str) -> bool {
+    name.to_lowercase().len() > MAX_NAME
 }
 
 /// The name itself, or the first free one of `name__2`, `name__3` and so on, from `number` on.

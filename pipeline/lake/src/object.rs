@@ -5,9 +5,11 @@ use std::io::{self, Read};
 
 use thiserror::Error;
 
+use crate::bucket::failure;
 use crate::convert::{Conversion, ConvertError, Converter, Outcome, Settings, Surroundings, Target, Written};
 use crate::lines::{Line, each_line};
 use crate::quarantine::{Ledger, Object};
+use crate::rename::Renames;
 use crate::table::{Identity, Table};
 use crate::types::Field;
 
@@ -63,6 +65,10 @@ pub struct Report {
     pub grown: BTreeSet<Identity>,
     /// Rows that have something in the column `_rest` of their table, which gets no other column.
     pub with_rest: BTreeMap<Identity, u64>,
+    /// The fields that have other names as columns of their tables.
+    pub renames: BTreeMap<Identity, Renames>,
+    /// The bytes of the files of tables.
+    pub bytes: u64,
 }
 
 impl Report {
@@ -71,6 +77,10 @@ impl Report {
         self.lines += other.lines;
         self.rows += other.rows;
         self.files += other.files;
+        self.bytes += other.bytes;
+        for (table, renames) in other.renames {
+            self.renames.entry(table).or_default().extend(renames);
+        }
         self.grown.extend(other.grown);
         for (table, rows) in other.with_rest {
             *self.with_rest.entry(table).or_default() += rows;
@@ -154,6 +164,19 @@ impl ObjectError {
             Self::Publish { .. } => "publish",
         }
     }
+
+    /// Whether the same conversion may succeed later, when nobody has changed the object, its tables or the settings:
+    /// S3 or Glue could not be reached, refused the call for a while, or others wrote at the same time.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Read(error) | Self::Table(error) | Self::Announce(error) | Self::End(error) => {
+                failure::may_pass(error)
+            }
+            Self::Grow { error, .. } | Self::Publish { error, .. } => failure::may_pass(error),
+            Self::Convert(ConvertError::Io(error)) => failure::may_pass(error),
+            Self::Convert(ConvertError::Parquet(_)) | Self::NeverGrown { .. } | Self::OtherSettings => false,
+        }
+    }
 }
 
 impl From<io::Error> for ObjectError {
@@ -221,6 +244,7 @@ struct Complete<W> {
     files: Vec<Written<W>>,
     version: Option<String>,
     ledger: Ledger,
+    renames: Renames,
 }
 
 impl Progress {
@@ -234,12 +258,18 @@ impl Progress {
     ) -> Result<BTreeSet<Identity>, ObjectError> {
         let (mut left, mut growing, mut complete) = (BTreeSet::new(), Vec::new(), Vec::new());
         if let Some((file, ledger)) = conversion.unclassified {
-            complete.push(Complete { identity: None, files: vec![file], version: None, ledger });
+            complete.push(Complete {
+                identity: None,
+                files: vec![file],
+                version: None,
+                ledger,
+                renames: Renames::default(),
+            });
         }
         for (identity, outcome) in conversion.tables {
             match outcome {
-                Outcome::Written { files, version, ledger } => {
-                    complete.push(Complete { identity: Some(identity), files, version, ledger });
+                Outcome::Written { files, version, ledger, renames } => {
+                    complete.push(Complete { identity: Some(identity), files, version, ledger, renames });
                 }
                 Outcome::Grow { table, columns } => growing.push((identity, table, columns)),
             }
@@ -268,7 +298,8 @@ impl Progress {
 
     /// Publishes the files of a table. Gives the table if the object has to be converted for it again.
     fn publish_table<L: Lake>(&mut self, object: &Object, table: Complete<L::Out>, lake: &mut L) -> Option<Identity> {
-        let Complete { identity, files, version, ledger } = table;
+        let Complete { identity, files, version, ledger, renames } = table;
+        let bytes: u64 = files.iter().map(|file| file.parquet_bytes).sum();
         let kept: Vec<_> = files.iter().map(|file| (file.target.clone(), file.rows, file.with_rest)).collect();
         match lake.publish(object, files, version.as_deref()) {
             Ok(Published::Outdated) => return identity,
@@ -289,7 +320,11 @@ impl Progress {
             }
             self.published.insert(target);
         }
+        self.report.bytes += bytes;
         self.report.add_quarantined(ledger);
+        if let Some(identity) = identity.filter(|_| !renames.is_empty()) {
+            self.report.renames.entry(identity).or_default().extend(renames);
+        }
         None
     }
 

@@ -86,6 +86,6 @@ impl<W: Write> Quarantine<W> {
     /// The file, if there is any row.
     pub fn finish(self, target: Target) -> Option<(Written<W>, Ledger)> {
         let out = self.out?;
-        Some((Written { target, out, rows: self.rows, with_rest: 0 }, self.ledger))
+        Some((Written { target, out, rows: self.rows, with_rest: 0, parquet_bytes: 0 }, self.ledger))
     }
 }

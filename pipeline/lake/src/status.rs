@@ -16,6 +16,7 @@ use crate::bucket::record::{FOLDER, Recorded};
 use crate::bucket::{Bucket, Raw, S3Url};
 use crate::hours::{Hour, is_live};
 use crate::partition::Partition;
+use crate::raw_hour;
 
 /// How many records are read at a time.
 const READS: usize = 32;
@@ -38,6 +39,8 @@ pub struct TableStatus {
     pub hours: BTreeMap<Partition, HourStatus>,
     /// Rows that do not fit the table.
     pub quarantined: Quarantined,
+    /// What is not in the lake of raw objects whose keys name the table and an hour.
+    pub raw_hours: BTreeMap<Partition, RawHour>,
     /// How many hours that raw objects had rows of are neither in the catalog nor in S3: they have expired.
     pub left: u64,
 }
@@ -49,6 +52,15 @@ pub struct Quarantined {
     pub files: u64,
     /// Rows in them; `None` if it is not known of one of them.
     pub rows: Option<u64>,
+}
+
+/// What is not in the lake of the raw objects whose keys name an hour of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RawHour {
+    /// Their rows in quarantine, as far as that is known.
+    pub quarantined: u64,
+    /// How many of them are not converted, or not as they are now.
+    pub not_converted: u64,
 }
 
 /// What an hour of a table holds.
@@ -138,6 +150,7 @@ impl Bucket {
         for (table, folders) in self.catalog.tables(tables).await? {
             let mut look = Look::new(self, &table, folders).await?;
             look.add_all(&records);
+            look.add_waiting(status.not_converted.keys());
             look.look_again(self).await?;
             status.tables.insert(table, look.finish(self));
         }
@@ -151,7 +164,7 @@ impl Bucket {
         Ok(status)
     }
 
-    async fn all_raws(&self, urls: &[S3Url]) -> io::Result<Vec<Raw>> {
+    pub(crate) async fn all_raws(&self, urls: &[S3Url]) -> io::Result<Vec<Raw>> {
         let mut all = Vec::new();
         for url in urls {
             let (mut page, mut next) = self.raws(url, None).await?;
@@ -191,7 +204,8 @@ fn not_converted(raws: &[Raw], records: &BTreeMap<String, Recorded>) -> BTreeMap
     under_way.chain(listed).collect()
 }
 
-fn name(object: &crate::quarantine::Object) -> (String, String) {
+/// A raw object by bucket and key.
+pub(crate) fn name(object: &crate::quarantine::Object) -> (String, String) {
     (object.bucket.clone(), object.key.clone())
 }
 
@@ -315,6 +329,7 @@ struct Look {
     folders: String,
     hours: BTreeMap<Partition, Looking>,
     quarantine: Quarantine,
+    raw_hours: BTreeMap<Partition, RawHour>,
     left: BTreeSet<Partition>,
 }
 
@@ -327,12 +342,13 @@ impl Look {
             (partition, Looking::new(place, hour, manifest))
         };
         let hours = hours.into_iter().map(look).collect();
-        Ok(Self { hours, quarantine, left: BTreeSet::new(), folders })
+        Ok(Self { hours, quarantine, raw_hours: BTreeMap::new(), left: BTreeSet::new(), folders })
     }
 
     fn add_all(&mut self, records: &BTreeMap<String, Recorded>) {
         for (record, recorded) in records {
             self.quarantine.add(recorded);
+            self.add_quarantined(recorded);
             for (path, rows) in &recorded.files {
                 let Some((place, name)) = Place::of(path).filter(|(place, _)| place.folders == self.folders) else {
                     continue;
@@ -344,6 +360,33 @@ impl Look {
                 }
             }
         }
+    }
+
+    /// Adds the rows that an object has in quarantine to the hour that its key names.
+    fn add_quarantined(&mut self, recorded: &Recorded) {
+        let folder = &self.quarantine.folder;
+        let rows: u64 =
+            recorded.files.iter().filter(|(path, _)| path.starts_with(folder)).filter_map(|(_, rows)| *rows).sum();
+        if rows > 0
+            && let Some(hour) = self.raw_hour(&recorded.object.key)
+        {
+            hour.quarantined += rows;
+        }
+    }
+
+    /// Adds objects that are not converted, by bucket and key.
+    fn add_waiting<'k>(&mut self, objects: impl Iterator<Item = &'k (String, String)>) {
+        for (_, key) in objects {
+            if let Some(hour) = self.raw_hour(key) {
+                hour.not_converted += 1;
+            }
+        }
+    }
+
+    /// The hour of this table that the key of a raw object names.
+    fn raw_hour(&mut self, key: &str) -> Option<&mut RawHour> {
+        let (_, partition) = raw_hour::of(key).filter(|(folders, _)| *folders == self.folders)?;
+        Some(self.raw_hours.entry(partition).or_default())
     }
 
     /// Reads the records of files that seem to be missing once more: their objects may have other files by now.
@@ -363,6 +406,7 @@ impl Look {
 
     fn finish(self, bucket: &Bucket) -> TableStatus {
         let hours = self.hours.into_iter().map(|(partition, hour)| (partition, hour.finish(bucket)));
-        TableStatus { hours: hours.collect(), quarantined: self.quarantine.finish(), left: self.left.len() as u64 }
+        let left = self.left.len() as u64;
+        TableStatus { hours: hours.collect(), quarantined: self.quarantine.finish(), raw_hours: self.raw_hours, left }
     }
 }

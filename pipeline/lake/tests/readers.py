@@ -1,10 +1,11 @@
-"""Reads a lake with DuckDB and pyarrow and compares every value with the raw rows.
+"""Reads a lake with DuckDB and pyarrow and compares every value and type with the raw rows and the tables.
 
 usage: readers.py RAW LAKE [--without-repeats]
 
 RAW is a folder of raw objects (JSON lines), LAKE the folder that they were converted into. A raw row has to be in the
-files of its table exactly once, or in quarantine exactly once. Prints what differs and ends with status 1. Without
-repeats, it is not compared how often a row is there.
+files of its table exactly once, or in quarantine exactly once; `--without-repeats` says that of rows which are the same
+in every column, one has to be left. Every file has columns of its table only, each of the table's type. Prints what
+differs and ends with status 1.
 """
 
 import datetime
@@ -90,13 +91,13 @@ def expected(value, kind):
     if kind == "string":
         return value if isinstance(value, str) else json.dumps(value) if isinstance(value, bool) else value.text
     if kind == "boolean":
-        return value if isinstance(value, bool) else {"true": True, "false": False}[value]
+        return told_apart(value if isinstance(value, bool) else {"true": True, "false": False}[value])
     if kind == "timestamp":
         return millis(value)
     if kind == "bigint":
         return int(Decimal(getattr(value, "text", value)))
     if kind == "double":
-        return float(getattr(value, "text", value))
+        return told_apart(float(getattr(value, "text", value)))
     if kind[0] == "array":
         return tuple(expected(element, kind[1]) for element in value)
     return record(value, kind[1])
@@ -138,6 +139,11 @@ class Number:
         self.text = text
 
 
+def told_apart(value):
+    """A value that differs from those of other types, for to Python, 1, 1.0 and True are the same, and 0.0 and -0.0."""
+    return (type(value).__name__, repr(value)) if isinstance(value, (bool, float)) else value
+
+
 def found(value):
     """A value that a reader gave, in the form of `expected`."""
     if isinstance(value, dict):
@@ -147,7 +153,37 @@ def found(value):
         return tuple(found(element) for element in value)
     if isinstance(value, datetime.datetime):
         return millis(value.isoformat())
-    return value
+    return told_apart(value)
+
+
+TYPES = {
+    "string": pa.string(), "boolean": pa.bool_(), "int": pa.int32(), "bigint": pa.int64(), "float": pa.float32(),
+    "double": pa.float64(), "date": pa.date32(), "timestamp": pa.timestamp("ms", "UTC"),
+}
+
+
+def differs(kind, found, at):
+    """Where the type of a file's column is not that of the table's. An older struct lacks the newest fields."""
+    if isinstance(kind, str):
+        return [] if found == TYPES[kind] else [f"`{at}` is {found}, and {kind} in the table"]
+    if kind[0] == "array":
+        if not pa.types.is_list(found):
+            return [f"`{at}` is {found}, and an array in the table"]
+        return differs(kind[1], found.value_type, f"{at}[]")
+    if not pa.types.is_struct(found):
+        return [f"`{at}` is {found}, and a struct in the table"]
+    return differ_in(kind[1], list(found), f"{at}.")
+
+
+def differ_in(fields, columns, within=""):
+    """The same for all columns of a file, none of which may be missing in the table or be there twice."""
+    problems = [f"`{within}{column.name}` is not in the table" for column in columns if column.name not in fields]
+    names = [column.name for column in columns]
+    problems += [f"`{within}{name}` is there twice" for name in set(names) if names.count(name) > 1]
+    for column in columns:
+        if column.name in fields:
+            problems += differs(fields[column.name], column.type, within + column.name)
+    return problems
 
 
 def rows(table, fields):
@@ -179,7 +215,7 @@ def duckdb_rows_at_once(files, fields):
 
 
 def main(raw, lake, option=None):
-    counted = (lambda rows: Counter(set(rows))) if option == "--without-repeats" else Counter
+    once = option == "--without-repeats"
     quarantined, texts = Counter(), {}
     for path in glob.glob(f"{lake}/quarantine/**/*.jsonl", recursive=True):
         for line in open(path, encoding="utf-8"):
@@ -210,11 +246,13 @@ def main(raw, lake, option=None):
     for name, fields in tables.items():
         folder = f"{lake}/{locations[name]}"
         files = sorted(glob.glob(f"{folder}/**/*.parquet", recursive=True))
+        for path in files:
+            problems += [f"{path}: {problem}" for problem in differ_in(fields, list(pq.read_schema(path)))]
         by_arrow = sum((rows(pq.ParquetFile(path).read(), fields) for path in files), Counter())
         by_duckdb = duckdb_rows(files, fields)
         stored += sum(wanted[name].values())
         for reader, got in (("pyarrow", by_arrow), ("DuckDB", by_duckdb)):
-            want, got = counted(wanted[name]), counted(got)
+            want = Counter(set(wanted[name])) if once else wanted[name]
             for what, rest in (("misses", want - got), ("has too many of", got - want)):
                 problems += [f"{name}: {reader} {what} {sorted(row, key=str)}" for row in list(rest)[:3]]
     if stored < 10 * len(texts):

@@ -26,8 +26,7 @@ use self::emf::Emf;
 use self::function::Function;
 pub use self::settings::{Settings, VARIABLES};
 
-/// How long a call to S3 or Glue is repeated. An object for which that is not enough goes to the fallback queue, in the
-/// same invocation.
+/// How long a call to S3 or Glue is repeated. A message for which that is not enough is reported, to be received again.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// The longest wait between two attempts of a call.
 const DELAY_MAX: std::time::Duration = std::time::Duration::from_secs(5);
@@ -53,6 +52,7 @@ fn serve() -> Result<(), Vec<String>> {
     let aws = fms_aws::load(threads.handle());
     let retry = Retry::new("fms lake", Some(PATIENCE), DELAY_MAX, fms_lake::count_retry);
     let bucket = Bucket::new(&aws, &settings.to, &settings.database, retry).storing(settings.storage.clone());
+    let bucket = bucket.expecting_raw_owner(settings.raw_owner.clone());
     let fallback = Sqs::new(&aws, &settings.fallback_queue, NO_WAIT);
     threads.block_on(async {
         let (queue, lake) = tokio::join!(fallback.check(), bucket.check());

@@ -15,7 +15,7 @@ const NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 const MEMORY: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
 
 /// The variables that the function reads, apart from those of Lambda, of the AWS SDK and of the log.
-pub const VARIABLES: [&str; 16] = [
+pub const VARIABLES: [&str; 17] = [
     "FMS_LAKE_TO",
     "FMS_LAKE_DATABASE",
     "FMS_LAKE_FALLBACK_QUEUE_URL",
@@ -32,6 +32,7 @@ pub const VARIABLES: [&str; 16] = [
     "FMS_LAKE_STORAGE_CLASS",
     "FMS_LAKE_TAG",
     "FMS_LAKE_EXPECTED_BUCKET_OWNER",
+    "FMS_LAKE_EXPECTED_RAW_BUCKET_OWNER",
 ];
 
 /// How the function works.
@@ -51,6 +52,8 @@ pub struct Settings {
     pub conversion: Arc<fms_lake::Settings>,
     /// How the lake's files are stored.
     pub storage: Storage,
+    /// The account that owns the buckets of the raw objects.
+    pub raw_owner: Option<String>,
     /// How many objects are converted at a time.
     pub at_a_time: usize,
     /// How often a message may be received.
@@ -83,6 +86,7 @@ impl Settings {
             reader.problem("FMS_LAKE_RAW_KEY_TEMPLATE", problem);
         }
         let storage = reader.storage();
+        let raw_owner = reader.text("FMS_LAKE_EXPECTED_RAW_BUCKET_OWNER").map(ToOwned::to_owned);
         let at_a_time = reader.at_a_time(conversion.memory());
         let max_attempts = reader.or("FMS_LAKE_MAX_ATTEMPTS", 5);
         if max_attempts == 0 {
@@ -99,6 +103,7 @@ impl Settings {
                     raw_prefix,
                     conversion,
                     storage,
+                    raw_owner,
                     at_a_time,
                     max_attempts,
                 })

@@ -25,6 +25,11 @@ fn environment() -> BTreeMap<String, String> {
         let (name, value) = line.split_once(": ").expect("a name and a value");
         let value = match value {
             "!Ref Timezone" => "UTC",
+            "!Ref EncryptionKey"
+            | "!Ref StorageClass"
+            | "!Ref Tags"
+            | "!Ref LakeBucketOwner"
+            | "!Ref RawBucketOwner" => "",
             value => value.trim_start_matches("!Sub ").trim_matches('"'),
         };
         (name.to_owned(), value.to_owned())
@@ -48,6 +53,9 @@ fn the_function_reads_every_variable_and_memory_allows_what_they_ask_for() {
     for name in environment.keys() {
         assert!(VARIABLES.contains(&name.as_str()), "{name}");
     }
+    for option in ["SSE_KMS_KEY_ID", "STORAGE_CLASS", "TAG", "EXPECTED_BUCKET_OWNER", "EXPECTED_RAW_BUCKET_OWNER"] {
+        assert!(environment.contains_key(&format!("FMS_LAKE_{option}")), "the template cannot set {option}");
+    }
     let asked = environment["FMS_LAKE_CONCURRENCY"].clone();
     environment.insert("AWS_LAMBDA_FUNCTION_NAME".into(), "lake".into());
     environment.insert("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".into(), text("MemorySize").into());
@@ -62,8 +70,8 @@ fn only_the_messages_that_failed_are_received_again_and_concurrency_is_bounded_w
     assert!(!TEMPLATE.contains("ReservedConcurrentExecutions"));
 }
 
-/// What only options need that the template does not set, and commands that the function does not have.
-const OF_OTHERS: [&str; 3] = ["s3:PutObjectTagging", "glue:GetTables", "glue:BatchDeletePartition"];
+/// What only commands need that the function does not have.
+const OF_OTHERS: [&str; 2] = ["glue:GetTables", "glue:BatchDeletePartition"];
 
 /// The permissions are those that docs/lake.md lists, and no others.
 #[test]
@@ -80,7 +88,7 @@ fn the_role_may_do_what_the_lake_needs() {
         actions
     };
     // `Resource: …:glue:…` is no action.
-    for service in ["s3:", "glue:"] {
+    for service in ["s3:", "kms:", "glue:"] {
         let mut needed = actions(documented, service);
         needed.retain(|action| !OF_OTHERS.contains(action));
         assert_eq!(actions(TEMPLATE, service), needed, "{service}");

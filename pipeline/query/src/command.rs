@@ -72,6 +72,9 @@ struct Arguments {
     /// up to 16 hours more on both sides, so that the result is right for every zone.
     #[arg(long, env = "FMS_LAKE_TIMEZONE", value_name = "ZONE", value_parser = time_zone)]
     timezone: Option<TimeZone>,
+    /// The AWS account that owns the buckets with the tables' files. If another one does, nothing is read there.
+    #[arg(long, env = "FMS_LAKE_EXPECTED_BUCKET_OWNER", value_name = "ACCOUNT")]
+    expected_bucket_owner: Option<String>,
     /// How log lines are written to standard error; `RUST_LOG` says which.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
@@ -158,7 +161,8 @@ fn lake(arguments: &Arguments, runtime: &Handle) -> anyhow::Result<Lake> {
         return Lake::in_folder(folder, database.unwrap_or("lake"), time);
     }
     let database = database.context("name the lake: --lake FOLDER, or --database NAME of the Glue catalog")?;
-    Ok(Lake::in_catalog(&fms_aws::load(runtime), database, time, &retry("fms query")))
+    let owner = arguments.expected_bucket_owner.clone();
+    Ok(Lake::in_catalog_of(&fms_aws::load(runtime), database, time, &retry("fms query"), owner))
 }
 
 fn text(arguments: &Arguments) -> anyhow::Result<String> {

@@ -22,8 +22,20 @@ struct Catalog {
 impl Lake {
     /// The lake whose tables are in a database of the Glue catalog. Every call is retried by `retry`.
     pub fn in_catalog(aws: &SdkConfig, database: &str, time: EventTime, retry: &Retry) -> Self {
+        Self::in_catalog_of(aws, database, time, retry, None)
+    }
+
+    /// The same lake, whose files are in buckets of the account `owner`, if that is given. If another one owns a bucket,
+    /// nothing is read there.
+    pub fn in_catalog_of(
+        aws: &SdkConfig,
+        database: &str,
+        time: EventTime,
+        retry: &Retry,
+        owner: Option<String>,
+    ) -> Self {
         let source = Catalog { glue: Glue::new(aws, retry.clone()), database: database.to_owned() };
-        let store = Arc::new(S3::new(aws, retry.clone()));
+        let store = Arc::new(S3::new(aws, retry.clone(), owner));
         Self { source: Arc::new(source), store, database: database.to_owned(), time }
     }
 }

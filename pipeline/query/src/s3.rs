@@ -30,6 +30,8 @@ pub(crate) struct S3 {
     retry: Retry,
     /// The `ETag` of each object that was listed.
     seen: Arc<Mutex<HashMap<Path, String>>>,
+    /// The account that owns the buckets. Every call to another one's is refused.
+    owner: Option<String>,
 }
 
 /// Part of an object, with what S3 said of the whole.
@@ -41,10 +43,10 @@ struct Fetched {
 }
 
 impl S3 {
-    pub fn new(aws: &SdkConfig, retry: Retry) -> Self {
+    pub fn new(aws: &SdkConfig, retry: Retry, owner: Option<String>) -> Self {
         let own_endpoint = fms_aws::has_own_s3_endpoint(aws);
         let config = aws_sdk_s3::config::Builder::from(aws).force_path_style(own_endpoint).build();
-        Self { client: Client::from_conf(config), retry, seen: Arc::default() }
+        Self { client: Client::from_conf(config), retry, seen: Arc::default(), owner }
     }
 
     fn etag(&self, path: &Path) -> Option<String> {
@@ -62,6 +64,7 @@ impl S3 {
         let prefix = if key.is_empty() { String::new() } else { format!("{key}/") };
         let call = || async {
             let request = self.client.list_objects_v2().bucket(bucket).prefix(&prefix);
+            let request = request.set_expected_bucket_owner(self.owner.clone());
             request.set_continuation_token(token.clone()).send().await.map_err(Error::from)
         };
         let page = self.retry.run(format!("ListObjectsV2 s3://{folder}/"), Error::verdict_at_start, call).await;
@@ -84,6 +87,7 @@ impl S3 {
         let (etag, range) = (self.etag(path), range.map(header));
         let call = || async {
             let request = self.client.get_object().bucket(bucket).key(key).set_if_match(etag.clone());
+            let request = request.set_expected_bucket_owner(self.owner.clone());
             let found = request.set_range(range.clone()).send().await.map_err(Error::from)?;
             let whole = found.content_range.as_deref().and_then(whole_and_start);
             let etag = found.e_tag;
@@ -97,7 +101,10 @@ impl S3 {
 
     async fn head(&self, path: &Path) -> Result<Fetched, StoreError> {
         let (bucket, key) = split(path);
-        let call = || async { self.client.head_object().bucket(bucket).key(key).send().await.map_err(Error::from) };
+        let call = || async {
+            let request = self.client.head_object().bucket(bucket).key(key);
+            request.set_expected_bucket_owner(self.owner.clone()).send().await.map_err(Error::from)
+        };
         let found = self.retry.run(format!("HeadObject s3://{path}"), Error::verdict_at_start, call).await;
         let found = found.map_err(|error| failed("look at", path, &error))?;
         let size = found.content_length.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);

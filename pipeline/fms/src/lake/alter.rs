@@ -45,22 +45,52 @@ struct ChangeArguments {
     /// The type that it gets: a wider number, or `string`.
     #[arg(long, value_name = "TYPE", requires = "column")]
     to: Option<Type>,
-    /// A column that the table gets, such as `wear:double`.
-    #[arg(long, value_name = "NAME:TYPE", value_parser = field)]
-    add: Option<Field>,
+    /// A column that the table gets, such as `wear:double`, or a field of a struct, such as `doors.rear:boolean`; `[]` after
+    /// a name stands for the elements of an array.
+    #[arg(long, value_name = "NAME:TYPE", value_parser = addition)]
+    add: Option<Addition>,
 }
 
-/// Reads a column with its type.
-fn field(text: &str) -> Result<Field, String> {
-    let (name, data_type) = text.split_once(':').ok_or("write the name and the type, such as `wear:double`")?;
+/// A column or field that is added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Addition {
+    /// Its name, with those of the structs around it.
+    path: String,
+    data_type: Type,
+}
+
+/// Reads a column or field with its type.
+fn addition(text: &str) -> Result<Addition, String> {
+    let (path, data_type) = text.split_once(':').ok_or("write the name and the type, such as `wear:double`")?;
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if name.is_empty() || name.len() > 250 || !name.bytes().all(is_plain) {
-        return Err(format!("`{name}` is no name that a column may have: lower-case letters, digits and `_`"));
+    for name in path.split('.').map(|name| name.trim_end_matches("[]")) {
+        if name.is_empty() || name.len() > 250 || !name.bytes().all(is_plain) {
+            return Err(format!("`{name}` is no name that a column may have: lower-case letters, digits and `_`"));
+        }
     }
-    if PARTITION_KEYS.contains(&name) {
-        return Err(format!("`{name}` is a partition key"));
+    if PARTITION_KEYS.contains(&path) {
+        return Err(format!("`{path}` is a partition key"));
     }
-    Ok(Field::new(name, data_type.parse().map_err(|error| format!("{error}"))?))
+    if path.ends_with("[]") {
+        return Err(format!("`{path}` stands for elements, which have no name; write the type of the array"));
+    }
+    let data_type = data_type.parse().map_err(|error| format!("{error}"))?;
+    Ok(Addition { path: path.to_owned(), data_type })
+}
+
+impl Addition {
+    /// The column with nothing but the field in it.
+    fn column(&self) -> Field {
+        let mut names = self.path.rsplit('.');
+        let mut field = Field::new(names.next().unwrap_or_default(), self.data_type.clone());
+        for outer in names {
+            let name = outer.trim_end_matches("[]");
+            let arrays = (outer.len() - name.len()) / "[]".len();
+            let inner = Type::Struct(vec![field]);
+            field = Field::new(name, (0..arrays).fold(inner, |element, _| Type::Array(Box::new(element))));
+        }
+        field
+    }
 }
 
 /// Alters the table. The exit status is 2 if it could not be altered, or not to the end.
@@ -85,11 +115,10 @@ pub(super) fn run(arguments: Arguments, log_format: LogFormat) -> ExitCode {
 
 async fn alter(bucket: &Bucket, arguments: Arguments) -> anyhow::Result<String> {
     let Arguments { table, change, order, at_once, .. } = arguments;
-    if let Some(column) = change.add {
-        let (name, data_type) = (&column.name, &column.data_type);
-        let is_added = bucket.add_column(&table, &column).await?;
-        let was = if is_added { "" } else { ", as it had" };
-        return Ok(format!("the table `{table}` has the column `{name}`, which is {data_type}{was}"));
+    if let Some(addition) = change.add {
+        let is_added = bucket.add_column(&table, &addition.column()).await?;
+        let (Addition { path, data_type }, was) = (addition, if is_added { "" } else { ", as it had" });
+        return Ok(format!("the table `{table}` has the column `{path}`, which is {data_type}{was}"));
     }
     let (Some(column), Some(to)) = (change.column, change.to) else {
         anyhow::bail!("give --column with --to, or --add");
@@ -119,10 +148,18 @@ mod tests {
 
     #[test]
     fn a_column_has_a_name_of_the_catalog_and_a_type() {
-        assert_eq!(field("wear:double"), Ok(Field::new("wear", Type::Double)));
-        assert_eq!(field("s:struct<a:int>").map(|field| field.data_type.to_string()), Ok("struct<a:int>".to_owned()));
-        for wrong in ["wear", "Wear:double", ":int", "a.b:int", "ymd:string", "a:decimal(10,2)"] {
-            assert!(field(wrong).is_err(), "{wrong}");
+        let column = |text: &str| addition(text).map(|addition| addition.column());
+        assert_eq!(column("wear:double"), Ok(Field::new("wear", Type::Double)));
+        for (text, name, data_type) in [
+            ("s:struct<a:int>", "s", "struct<a:int>"),
+            ("doors.rear:boolean", "doors", "struct<rear:boolean>"),
+            ("dtcs[].lamp.on:boolean", "dtcs", "array<struct<lamp:struct<on:boolean>>>"),
+        ] {
+            let column = column(text).expect("a column");
+            assert_eq!((column.name.as_str(), column.data_type.to_string()), (name, data_type.to_owned()));
+        }
+        for wrong in ["wear", "Wear:double", ":int", "a..b:int", "a[]:int", "ymd:string", "a:decimal(10,2)"] {
+            assert!(addition(wrong).is_err(), "{wrong}");
         }
     }
 }

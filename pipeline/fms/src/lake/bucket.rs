@@ -23,6 +23,8 @@ pub(super) struct Job {
     pub database: String,
     pub settings: Settings,
     pub storage: Storage,
+    /// The account that owns the buckets of the objects.
+    pub raw_owner: Option<String>,
     /// Whether objects that are on record are converted as well.
     pub again: bool,
     /// How many objects are converted at a time.
@@ -32,6 +34,7 @@ pub(super) struct Job {
 /// Converts the objects. An error says why nothing was begun.
 pub(super) fn run(job: Job) -> anyhow::Result<ExitCode> {
     let (runtime, bucket) = connect("fms lake convert", &job.to, &job.database, job.storage.clone())?;
+    let bucket = bucket.expecting_raw_owner(job.raw_owner.clone());
     runtime.block_on(convert(&bucket, job))
 }
 

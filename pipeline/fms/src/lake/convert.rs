@@ -15,8 +15,11 @@ use fms_lake::{Folder, Object, Report, S3Url, Storage, convert_object, files};
 use super::bucket::{self, Job};
 use super::counted;
 use super::settings::ConversionArguments;
-use super::storage::StorageArguments;
+use super::storage::{RawOwnerArguments, StorageArguments};
 use crate::{FAILED, LogFormat, NOT_STARTED, say, start_log};
+
+/// How many fields of a table are shown that have other names as columns.
+const RENAMES: usize = 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -41,6 +44,8 @@ pub(crate) struct Arguments {
     conversion: ConversionArguments,
     #[command(flatten)]
     storage: StorageArguments,
+    #[command(flatten)]
+    raw_owner: RawOwnerArguments,
 }
 
 /// Converts the objects. The exit status is 0 if every object was converted, with or without rows in quarantine; 1 if
@@ -69,6 +74,7 @@ fn in_bucket(arguments: &Arguments, to: S3Url, log_format: LogFormat) -> anyhow:
         at_once: arguments.at_once.map_or(4, NonZeroUsize::get),
         settings: arguments.conversion.settings()?,
         storage: arguments.storage.storage(),
+        raw_owner: arguments.raw_owner.expected_raw_bucket_owner.clone(),
     })
 }
 
@@ -76,8 +82,9 @@ fn in_folder(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let only_s3 = arguments.database.is_some() || arguments.again || arguments.at_once.is_some();
     anyhow::ensure!(!only_s3, "--database, --again and --at-once are for a lake in S3; write `--to s3://…`");
     anyhow::ensure!(
-        arguments.storage.storage() == Storage::default(),
-        "--sse-kms-key-id, --storage-class, --tag and --expected-bucket-owner are for a lake in S3; write `--to s3://…`"
+        arguments.storage.storage() == Storage::default() && arguments.raw_owner.expected_raw_bucket_owner.is_none(),
+        "--sse-kms-key-id, --storage-class, --tag, --expected-bucket-owner and --expected-raw-bucket-owner are for a lake \
+         in S3; write `--to s3://…`"
     );
     if let Some(url) = arguments.objects.iter().find(|object| object.starts_with("s3://")) {
         anyhow::bail!("{url} is in S3, so the lake has to be, too; write `--to s3://…`");
@@ -163,6 +170,16 @@ impl Tally {
         }
         for (identity, rows) in &sum.with_rest {
             let _ = writeln!(text, "  with a part in `_rest` of {}: {}", identity.table(), counted(*rows, "row"));
+        }
+        for (identity, renames) in &sum.renames {
+            let table = identity.table();
+            for (field, column, why) in renames.iter().take(RENAMES) {
+                let _ = writeln!(text, "  renamed in {table}: `{field}` is the column `{column}`: {why}");
+            }
+            let more = renames.iter().count().saturating_sub(RENAMES);
+            if more > 0 {
+                let _ = writeln!(text, "  renamed in {table}: {more} more");
+            }
         }
         for ((reason, column), rows) in &sum.quarantined {
             let column = if column.is_empty() { String::new() } else { format!(", column `{column}`") };

@@ -1,12 +1,14 @@
-//! `fms lake ddl`: the statements that create the tables of a lake in a SQL engine.
+//! `fms lake ddl`: the statements that make a SQL engine know the tables of a lake.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
-use fms_lake::{Engine, External, Folder};
+use fms_lake::{Catalog, Engine, External, Folder, S3Url, Storage};
 
+use super::place::connect;
+use super::storage::OwnerArguments;
 use crate::{NOT_STARTED, say};
 
 #[derive(Debug, Args)]
@@ -14,27 +16,31 @@ pub(crate) struct Arguments {
     /// The tables to create; all tables of the lake if none is named.
     #[arg(value_name = "TABLE")]
     tables: Vec<String>,
-    /// The folder of the lake.
+    /// The lake: a folder, or `s3://bucket/prefix`, whose tables are read from the Glue catalog.
     #[arg(long, value_name = "FOLDER")]
-    lake: PathBuf,
-    /// Where the content of that folder is for the engine, such as `s3://bucket/lake`.
+    lake: String,
+    /// Where the content of a folder is for the engine, such as `s3://bucket/lake`. A lake in S3 knows it.
     #[arg(long, value_name = "URL")]
-    location: String,
-    /// The database that gets the tables, which Redshift and Trino call a schema.
+    location: Option<String>,
+    /// The database that gets the tables, which Redshift and Trino call a schema. For a lake in S3, it is the database of
+    /// the Glue catalog with its tables.
     #[arg(long, value_name = "NAME")]
     database: String,
     /// The engine in whose dialect the statements are written.
     #[arg(long, value_enum)]
     engine: EngineName,
+    #[command(flatten)]
+    owner: OwnerArguments,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum EngineName {
     /// Redshift Spectrum.
     Redshift,
-    /// Athena; its partitions are added with `msck repair table`.
+    /// Athena; the statements also add the partitions.
     Athena,
-    /// Athena, which knows the partitions by projection.
+    /// Athena, which knows the partitions by projection. It does not find compacted rows, so it is refused if there are
+    /// some.
     AthenaProjection,
     /// Trino's Hive connector.
     Trino,
@@ -51,7 +57,8 @@ impl From<EngineName> for Engine {
     }
 }
 
-/// Prints the statements. The exit status is 2 if the lake cannot be read or has not all of the tables.
+/// Prints the statements. The exit status is 2 if the lake cannot be read, has not all of the tables, or has rows that
+/// the engine would not find.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match statements(arguments) {
         Ok(text) => {
@@ -67,18 +74,32 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn statements(arguments: &Arguments) -> anyhow::Result<String> {
-    let mut tables = Folder::new(&arguments.lake).tables()?;
-    let names: Vec<String> = tables.keys().cloned().collect();
-    anyhow::ensure!(!names.is_empty(), "{} has no tables; is it the folder of a lake?", arguments.lake.display());
+    let (tables, catalog) = match arguments.lake.parse::<S3Url>() {
+        Ok(url) => (in_glue(arguments, &url)?, Catalog::Shared),
+        Err(_) => (in_folder(arguments)?, Catalog::Own),
+    };
+    let statements = Engine::from(arguments.engine).statements(&arguments.database, &tables, catalog);
+    statements.map_err(anyhow::Error::msg)
+}
+
+fn in_glue(arguments: &Arguments, url: &S3Url) -> anyhow::Result<Vec<External>> {
+    ensure!(arguments.location.is_none(), "--location is for a lake in a folder; this one is at {url}");
+    let (runtime, bucket) = connect("fms lake ddl", url, &arguments.database, arguments.owner.storage())?;
+    let tables = runtime.block_on(bucket.external(&arguments.tables))?;
+    ensure!(!tables.is_empty(), "the database `{}` has no tables of the lake at {url}", arguments.database);
+    Ok(tables)
+}
+
+fn in_folder(arguments: &Arguments) -> anyhow::Result<Vec<External>> {
+    ensure!(arguments.owner.storage() == Storage::default(), "--expected-bucket-owner is for a lake in S3");
+    let url = arguments.location.as_deref();
+    let url = url.context("a lake in a folder needs --location, for where the engine finds its files")?;
+    let mut tables = Folder::new(&arguments.lake).external(url)?;
+    let names: Vec<String> = tables.iter().map(|table| table.table.clone()).collect();
+    ensure!(!names.is_empty(), "{} has no tables; is it the folder of a lake?", arguments.lake);
     if let Some(missing) = arguments.tables.iter().find(|name| !names.contains(name)) {
         anyhow::bail!("the lake has no table `{missing}`; it has {}", names.join(", "));
     }
-    tables.retain(|name, _| arguments.tables.is_empty() || arguments.tables.contains(name));
-    let root = arguments.location.trim_end_matches('/');
-    let statements = tables.iter().map(|(name, (folder, table))| {
-        let location = format!("{root}/{folder}");
-        let (database, columns) = (&arguments.database, &table.columns);
-        External { database, table: name, columns, location: &location }.statements(arguments.engine.into())
-    });
-    Ok(statements.collect::<Vec<_>>().join("\n"))
+    tables.retain(|table| arguments.tables.is_empty() || arguments.tables.contains(&table.table));
+    Ok(tables)
 }

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::counted;
 use super::settings::ConversionArguments;
+use super::storage::{OwnerArguments, RawOwnerArguments};
 use crate::{LogFormat, NOT_STARTED, say, start_log};
 
 /// How long a call is repeated.
@@ -38,6 +39,10 @@ pub(crate) struct Arguments {
     by: Vec<String>,
     #[command(flatten)]
     conversion: ConversionArguments,
+    #[command(flatten)]
+    owner: OwnerArguments,
+    #[command(flatten)]
+    raw_owner: RawOwnerArguments,
 }
 
 /// Prints what would happen. The exit status is 0 if every row would be stored, 1 if one would be in quarantine or a
@@ -61,14 +66,15 @@ pub(super) fn run(arguments: Arguments, log_format: LogFormat) -> ExitCode {
 
 fn explained(arguments: Arguments, log_format: LogFormat) -> anyhow::Result<Explained> {
     start_log(log_format)?;
-    let Arguments { objects, lake, database, by, conversion } = arguments;
+    let Arguments { objects, lake, database, by, conversion, owner, raw_owner } = arguments;
     let settings = conversion.settings()?;
     let mut explained = Explained::default();
     let runtime = Runtime::new().context("cannot start threads")?;
     let bucket = if let Ok(place) = lake.parse::<S3Url>() {
         let database = database.context("a lake in S3 needs --database, for its tables in Glue")?;
         let retry = Retry::new("fms lake explain", Some(PATIENCE), DELAY_MAX, |_| {});
-        Some(Bucket::new(&fms_aws::load(runtime.handle()), &place, &database, retry))
+        let bucket = Bucket::new(&fms_aws::load(runtime.handle()), &place, &database, retry);
+        Some(bucket.storing(owner.storage()).expecting_raw_owner(raw_owner.expected_raw_bucket_owner))
     } else {
         anyhow::ensure!(database.is_none(), "--database is for a lake in S3; write `--lake s3://…`");
         None
@@ -150,6 +156,9 @@ fn table_text(table: &str, effect: &Effect, text: &mut String) {
     }
     for (name, data_type) in &effect.added {
         let _ = writeln!(text, "    the column `{name}` would be added: {data_type}");
+    }
+    for (field, column, why) in effect.renames.iter() {
+        let _ = writeln!(text, "    the field `{field}` is the column `{column}`: {why}");
     }
     for ((reason, column), misfits) in &effect.quarantined {
         let column = if column.is_empty() { String::new() } else { format!(", column `{column}`") };

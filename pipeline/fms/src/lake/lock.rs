@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::place::{Place, PlaceArguments};
+use super::storage::OwnerArguments;
 use crate::{LogFormat, NOT_STARTED, say, start_log};
 
 #[derive(Debug, Args)]
@@ -14,13 +15,15 @@ pub(crate) struct Arguments {
     tables: Vec<String>,
     #[command(flatten)]
     place: PlaceArguments,
+    #[command(flatten)]
+    owner: OwnerArguments,
 }
 
 /// Locks or unlocks the tables. The exit status is 2 if one of them could not be; those before it are done then.
 pub(super) fn run(arguments: &Arguments, is_locked: bool, log_format: LogFormat) -> ExitCode {
     let command = if is_locked { "fms lake lock" } else { "fms lake unlock" };
     let locked = start_log(log_format).and_then(|()| {
-        let place = arguments.place.find(command)?;
+        let place = arguments.place.find_storing(command, arguments.owner.storage())?;
         for table in &arguments.tables {
             let is_changed = match &place {
                 Place::Folder(folder) => folder.lock(table, is_locked)?,

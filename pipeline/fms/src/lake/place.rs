@@ -30,11 +30,6 @@ pub(super) enum Place {
 }
 
 impl PlaceArguments {
-    /// Finds the lake. An error says why it cannot be used.
-    pub fn find(&self, command: &'static str) -> anyhow::Result<Place> {
-        self.find_storing(command, Storage::default())
-    }
-
     /// Finds the lake, whose files will be stored in this way. An error says why it cannot be used.
     pub fn find_storing(&self, command: &'static str, storage: Storage) -> anyhow::Result<Place> {
         let Ok(url) = self.lake.parse::<S3Url>() else {

@@ -23,10 +23,10 @@ use tracing::{error, info};
 
 use super::queues::QueueArguments;
 use super::settings::ConversionArguments;
-use super::storage::StorageArguments;
+use super::storage::{RawOwnerArguments, StorageArguments};
 use crate::{LogFormat, NOT_STARTED, report, start_log, stop_signal};
 
-/// How long a call to S3 or Glue is repeated. An object for which that is not enough goes to the fallback queue.
+/// How long a call to S3 or Glue is repeated. A message for which that is not enough waits in its queue for a while.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The longest wait between two attempts of a call.
 const DELAY_MAX: Duration = Duration::from_secs(5);
@@ -46,6 +46,8 @@ pub(crate) struct Arguments {
     conversion: ConversionArguments,
     #[command(flatten)]
     storage: StorageArguments,
+    #[command(flatten)]
+    raw_owner: RawOwnerArguments,
     /// The objects whose keys begin with this are raw objects. Messages about others are deleted.
     #[arg(long, env = "FMS_LAKE_RAW_PREFIX", value_name = "PREFIX", default_value = "")]
     raw_prefix: String,
@@ -66,7 +68,8 @@ pub(crate) struct Arguments {
         value_parser = value_parser!(u64).range(1..=43_200)
     )]
     visibility_timeout: u64,
-    /// How often a message may be received. If the process has died with it that often, it goes to the fallback queue.
+    /// How often a message may be received. After that, it goes to the fallback queue: the process has died with it, or S3
+    /// or Glue could not be reached, that often.
     #[arg(
         long,
         env = "FMS_LAKE_MAX_ATTEMPTS",
@@ -110,6 +113,7 @@ fn poll(arguments: Arguments, stop: watch::Receiver<bool>) -> Result<(), Vec<Str
     let (at_a_time, queues, (listener, address)) = all(at_a_time, queues, listener)?;
     let retry = Retry::new("fms lake poll", Some(PATIENCE), DELAY_MAX, count_retry);
     let bucket = Bucket::new(&aws, &arguments.to, &arguments.database, retry).storing(arguments.storage.storage());
+    let bucket = bucket.expecting_raw_owner(arguments.raw_owner.expected_raw_bucket_owner.clone());
     let found = runtime.block_on(async {
         let checks = async {
             let (queues, bucket) = tokio::join!(queues.check(), bucket.check());

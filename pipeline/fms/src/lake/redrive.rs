@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::num::NonZeroU32;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use fms_lake::poll::{Redrive, Redriven, redrive};
 use regex::Regex;
 use tokio::runtime::Runtime;
@@ -28,6 +29,15 @@ pub(crate) struct Arguments {
     /// The most messages a second.
     #[arg(long, value_name = "MESSAGES", default_value = "50")]
     rate: NonZeroU32,
+    /// How long messages are invisible to others while the command runs, and if it is killed, seconds. Ten messages have
+    /// to be sent in a shorter time.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 300,
+        value_parser = value_parser!(u64).range(1..=43_200)
+    )]
+    visibility_timeout: u64,
     /// Send nothing, only count.
     #[arg(long)]
     dry_run: bool,
@@ -61,8 +71,8 @@ fn send(arguments: Arguments, format: LogFormat) -> Result<Result<String, String
     let runtime = Runtime::new().map_err(|error| one(format!("cannot start threads: {error}")))?;
     let queues = arguments.queues.queues(&fms_aws::load(runtime.handle())).map_err(|error| one(error.to_string()))?;
     runtime.block_on(queues.check())?;
-    let Arguments { reason, prefix, rate, dry_run, .. } = arguments;
-    let options = Redrive { reason, prefix, rate, dry_run };
+    let Arguments { reason, prefix, rate, visibility_timeout, dry_run, .. } = arguments;
+    let options = Redrive { reason, prefix, rate, visibility: Duration::from_secs(visibility_timeout), dry_run };
     let progress = |redriven: &Redriven| {
         let (sent, kept) = (total(&redriven.sent), total(&redriven.kept));
         say(&format!("{} {}, {kept} kept", counted(sent, "message"), if dry_run { "to send" } else { "sent" }));

@@ -27,6 +27,14 @@ pub(super) struct OwnerArguments {
     expected_bucket_owner: Option<String>,
 }
 
+/// Whose buckets the raw objects are in.
+#[derive(Debug, Args)]
+pub(super) struct RawOwnerArguments {
+    /// The AWS account that owns the buckets of the raw objects. If another one does, nothing is read there.
+    #[arg(long, env = "FMS_LAKE_EXPECTED_RAW_BUCKET_OWNER", value_name = "ACCOUNT")]
+    pub expected_raw_bucket_owner: Option<String>,
+}
+
 fn tag(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("a tag is a name and a value, such as `team=fleet`")?;
     if name.is_empty() {

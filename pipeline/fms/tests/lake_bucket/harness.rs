@@ -39,6 +39,8 @@ pub fn fms(stack: &Embedded, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fms"));
     command.args(["lake"]).args(arguments).envs(stack.environment());
     command.env("FMS_LAKE_QUEUE_URL", url("events")).env("FMS_LAKE_FALLBACK_QUEUE_URL", url("failed"));
+    // A receive that is under way is not given up at the end.
+    command.env("FMS_LAKE_WAIT_TIME", "1");
     if arguments[0] == "poll" {
         command.env("FMS_LAKE_TO", "s3://lake").env("FMS_LAKE_DATABASE", "fleet").env("FMS_LAKE_RAW_PREFIX", "topics/");
     }

@@ -13,10 +13,10 @@ use nix::unistd::Pid;
 use crate::harness::{PATIENCE, fms, messages, row, send, stack, until, url};
 
 /// A poller that has started, and the address at which it listens.
-struct Poller(Child, String);
+pub struct Poller(Child, String);
 
 impl Poller {
-    fn start(stack: &Embedded) -> Self {
+    pub fn start(stack: &Embedded) -> Self {
         let mut command = fms(stack, &["poll", "--listen", "127.0.0.1:0"]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("fms starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
@@ -42,7 +42,7 @@ impl Poller {
         answer
     }
 
-    fn stop(mut self) -> Option<i32> {
+    pub fn stop(mut self) -> Option<i32> {
         let pid = Pid::from_raw(i32::try_from(self.0.id()).expect("a process id"));
         kill(pid, Signal::SIGTERM).expect("it runs");
         until("end", || self.0.try_wait().expect("a child")).code()
@@ -123,12 +123,44 @@ fn objects_that_a_queue_names_become_a_lake_and_what_fails_is_converted_later() 
     assert_eq!(poller.stop(), Some(0));
 }
 
+/// An event as S3 sends it. The sequencer says which of two events of an object is the later one.
+fn created(bucket: &str, key: &str, sequencer: &str) -> String {
+    let object = serde_json::json!({"key": key, "sequencer": sequencer});
+    let object = serde_json::json!({"bucket": {"name": bucket}, "object": object});
+    let record = serde_json::json!({"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": object});
+    serde_json::json!({"Records": [record]}).to_string()
+}
+
+/// S3 delivers events at least once and in any order. What counts is the object as it is when it is converted.
+#[test]
+fn events_may_come_twice_and_in_another_order_than_the_objects() {
+    let stack = stack();
+    // Nobody announces objects of this bucket.
+    let put =
+        |key: &str, rows: &[String]| stack.put_object("lake", key, rows.join("\n").as_bytes()).expect("an object");
+    put("topics/a.json", &[row(0), row(1)]);
+    put("topics/b.json", &[row(2)]);
+    // The object was replaced before the first of its events, which is behind the second one.
+    for (key, sequencer) in [("a", "02"), ("b", "01"), ("a", "01"), ("a", "02"), ("b", "01")] {
+        send(&stack, "events", &created("lake", &format!("topics/{key}.json"), sequencer));
+    }
+    let poller = Poller::start(&stack);
+    until("empty queue", || (messages(&stack, "events") == 0).then_some(()));
+    for expected in [
+        "\nfms_lake_objects_total{outcome=\"converted\"} 2\n",
+        "\nfms_lake_objects_total{outcome=\"on-record\"} 3\n",
+        "\nfms_lake_rows_total 3\n",
+    ] {
+        until(expected, || poller.get("/metrics").contains(expected).then_some(()));
+    }
+    assert_eq!((files(&stack)["formatted"], messages(&stack, "failed")), (2, 0));
+    assert_eq!(poller.stop(), Some(0));
+}
+
 #[test]
 fn an_object_that_is_gone_is_told_by_its_reason() {
     let stack = stack();
-    let object = serde_json::json!({"bucket": {"name": "raw-data"}, "object": {"key": "topics/gone"}});
-    let record = serde_json::json!({"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": object});
-    send(&stack, "events", &serde_json::json!({"Records": [record]}).to_string());
+    send(&stack, "events", &created("raw-data", "topics/gone", "01"));
     let poller = Poller::start(&stack);
     let letters = until("letter", || stack.messages("failed").ok().filter(|letters| !letters.is_empty()));
     assert!(letters[0].contains(r#""reason":"missing""#), "{letters:?}");

@@ -180,3 +180,18 @@ async fn keys_that_glue_left_are_asked_for_again() {
     let found = canned.glue().partitions_by_values("lake", "t", &values).await.expect("answers");
     assert_eq!(found.len(), 2);
 }
+
+#[tokio::test]
+async fn an_answer_of_nothing_but_keys_that_were_left_is_no_answer() {
+    let left = json!({"Partitions": [], "UnprocessedKeys": [{"Values": ["2022-12-25", "03"]}]});
+    let found = json!({"Partitions": [{"Values": ["2022-12-25", "03"]}]});
+    let values = [vec!["2022-12-25".to_owned(), "03".to_owned()]];
+    let patient = Retry::new("test", Some(Duration::from_mins(1)), Duration::from_millis(1), |_| {});
+    let glue = Glue { retry: patient, ..Canned::with([(200, left.clone()), (200, found)]).glue() };
+    assert_eq!(glue.partitions_by_values("lake", "t", &values).await.expect("answers").len(), 1);
+
+    let glue = Canned::with([(200, left)]).glue();
+    let error = glue.partitions_by_values("lake", "t", &values).await.expect_err("they stay unprocessed");
+    assert!(error.to_string().contains("2022-12-25/03"), "{error}");
+    assert_eq!(error.verdict(), Verdict::Transient("timeout"));
+}

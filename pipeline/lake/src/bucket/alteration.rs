@@ -144,15 +144,19 @@ fn retyped(mut table: fms_glue::Table, column: &str, to: &Type) -> Result<fms_gl
     Ok(table)
 }
 
-/// Adds a column, also to a locked table. `None` if the table has it.
+/// Adds a column, or the fields that a struct lacks, also to a locked table. `None` if the table has all of it.
 fn add(table: fms_glue::Table, column: &Field) -> Result<Option<TableInput>, String> {
     let before = growth(&table)?;
     if let Some(found) = columns(&table).iter().find(|found| found.name == column.name) {
-        let found = &found.data_type;
-        return match found.parse::<Type>() {
-            Ok(found) if found == column.data_type => Ok(None),
-            _ => Err(format!("its column `{}` is {found}; change that with --column and --to", column.name)),
-        };
+        let parsed: Option<Type> = found.data_type.parse().ok();
+        match parsed.as_ref().map(|found| lacks(found, &column.data_type)) {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => return Ok(None),
+            Some(Err(())) | None => {
+                let (name, found) = (&column.name, &found.data_type);
+                return Err(format!("its column `{name}` is {found}; change that with --column and --to"));
+            }
+        }
     }
     let mut open = table;
     set_growth(&mut open.parameters, Growth::Open);
@@ -162,4 +166,35 @@ fn add(table: fms_glue::Table, column: &Field) -> Result<Option<TableInput>, Str
     }
     set_growth(&mut input.parameters, before);
     Ok(Some(input))
+}
+
+/// Whether a type lacks fields that another one has within structs. It is an error if they differ in anything else.
+fn lacks(found: &Type, wanted: &Type) -> Result<bool, ()> {
+    match (found, wanted) {
+        (Type::Struct(found), Type::Struct(wanted)) => {
+            let lacks = |wanted: &Field| match found.iter().find(|found| found.name == wanted.name) {
+                Some(found) => lacks(&found.data_type, &wanted.data_type),
+                None => Ok(true),
+            };
+            wanted.iter().map(lacks).try_fold(false, |any, one| Ok(any | one?))
+        }
+        (Type::Array(found), Type::Array(wanted)) => lacks(found, wanted),
+        (found, wanted) if found == wanted => Ok(false),
+        _ => Err(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_lacking_within_structs_and_another_type_is_no_lack() {
+        let of = |found: &str, wanted: &str| lacks(&found.parse().expect("a type"), &wanted.parse().expect("a type"));
+        assert_eq!(of("struct<a:int>", "struct<b:int>"), Ok(true));
+        assert_eq!(of("struct<a:int,b:int>", "struct<b:int>"), Ok(false));
+        assert_eq!(of("array<struct<a:struct<b:int>>>", "array<struct<a:struct<c:int>>>"), Ok(true));
+        assert_eq!(of("struct<a:int>", "struct<b:int,a:string>"), Err(()));
+        assert_eq!(of("bigint", "struct<a:int>"), Err(()));
+    }
 }

@@ -5,6 +5,7 @@
 //! brought up after it. In between, its parameter `fms.partitions.version` is behind, and whoever meets such a table
 //! finishes the work. That is how a crash leaves nothing behind.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use super::calls;
 use super::failure;
 use super::partitions::Known;
 use super::schema::{self, PARTITIONS_VERSION, Version};
+use crate::ddl::External;
+use crate::partition::Partition;
 use crate::table::{Identity, Table};
 use crate::types::Field;
 
@@ -90,6 +93,25 @@ impl Catalog {
         let location = table.storage_descriptor.as_ref().and_then(|storage| storage.location.clone());
         let read = self.usable(&table, schema::read(&table, &location.unwrap_or_default()))?;
         Ok((read, schema::types(&table)))
+    }
+
+    /// These tables of the lake as the catalog has them, or all: with the columns that they have now, and where the files
+    /// of each hour are. Nothing is changed.
+    pub async fn external(&self, names: &[String]) -> io::Result<Vec<External>> {
+        let mut all = Vec::new();
+        for (table, _) in self.tables(names).await? {
+            let found = self.existing(&table).await?;
+            let location = found.storage_descriptor.as_ref().and_then(|storage| storage.location.clone());
+            let location = location.unwrap_or_default();
+            let columns = self.usable(&found, schema::read(&found, &location))?.columns;
+            let hours = self.partitions(&table).await?.into_iter().filter_map(|partition| {
+                let location = partition.storage_descriptor?.location?;
+                Some((Partition::of_values(&partition.values)?, location))
+            });
+            let hours: BTreeMap<Partition, String> = hours.collect();
+            all.push(External { table, columns, location, hours: hours.into_iter().collect() });
+        }
+        Ok(all)
     }
 
     /// Creates a table, or adds what it lacks of these columns.
@@ -196,7 +218,7 @@ impl Catalog {
 
     pub fn restless(&self, name: &str) -> io::Error {
         let shown = self.shown(name);
-        io::Error::other(format!(
+        failure::restless(format!(
             "the table {shown} was changed by others {MAX_ROUNDS} times in a row; convert it later"
         ))
     }

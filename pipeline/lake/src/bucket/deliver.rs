@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use super::failure;
 use super::manifest::{Content, Manifest, Place};
 use super::spool::Spool;
 use super::store::{Put, Store};
@@ -110,7 +111,7 @@ async fn loop_while_changing(
             return Ok(Lead { location, is_dropped });
         }
     }
-    Err(io::Error::other(format!(
+    Err(failure::restless(format!(
         "{} was changed by others {MAX_ROUNDS} times in a row; convert the object again later",
         place.manifest()
     )))

@@ -67,10 +67,68 @@ pub(super) fn s3(doing: String, error: Error) -> io::Error {
     io::Error::new(kind, CallFailed { doing, advice, error })
 }
 
+/// Others wrote the same thing again and again meanwhile, which may end.
+pub(super) fn restless(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::ResourceBusy, text)
+}
+
+/// Whether what failed may succeed later by itself: the service could not be reached, asked for fewer calls or denied
+/// access, others wrote at the same time, or the disk for temporary files was full.
+pub(crate) fn may_pass(error: &io::Error) -> bool {
+    let inner = error.get_ref();
+    let called = inner.and_then(|inner| inner.downcast_ref::<CallFailed>());
+    let is_replaced = inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Replaced>);
+    called.is_some_and(|failed| failed.error.verdict() != Verdict::Permanent)
+        || is_replaced
+        || matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::StorageFull)
+}
+
 fn general(error: &Error) -> &'static str {
     match error.verdict() {
         Verdict::Permanent if error.status().is_none() => "check the AWS credentials, region and endpoint",
         Verdict::Permanent => "repair the cause, and convert the object again",
         Verdict::Throttled(_) | Verdict::Transient(_) => "it did not pass by itself; convert the object again later",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use aws_smithy_runtime_api::client::result::SdkError;
+    use aws_smithy_types::body::SdkBody;
+    use aws_smithy_types::error::ErrorMetadata;
+
+    use super::*;
+
+    fn answered(code: &str, status: u16) -> Error {
+        let status = status.try_into().expect("a status");
+        SdkError::service_error(
+            ErrorMetadata::builder().code(code).build(),
+            HttpResponse::new(status, SdkBody::empty()),
+        )
+        .into()
+    }
+
+    #[test]
+    fn what_a_service_may_get_over_passes_and_what_the_object_is_does_not() {
+        let call = |code, status| s3("read s3://raw/a".into(), answered(code, status));
+        for (error, passes) in [
+            (call("SlowDown", 503), true),
+            (call("InternalError", 500), true),
+            (call("AccessDenied", 403), true),
+            (call("NoSuchBucket", 404), true),
+            (call("NoSuchKey", 404), false),
+            (call("InvalidRange", 416), false),
+            (glue("read the table".into(), answered("ThrottlingException", 400)), true),
+            (glue("read the table".into(), answered("InvalidInputException", 400)), false),
+            (s3("read s3://raw/a".into(), Error::interrupted("connection reset")), true),
+            (Conflict.into(), true),
+            (restless("others wrote".into()), true),
+            (io::Error::from(io::ErrorKind::StorageFull), true),
+            (io::Error::new(io::ErrorKind::InvalidInput, "corrupt deflate stream"), false),
+            (io::Error::from(io::ErrorKind::UnexpectedEof), false),
+        ] {
+            assert_eq!(may_pass(&error), passes, "{error}");
+        }
     }
 }

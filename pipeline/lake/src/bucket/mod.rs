@@ -12,7 +12,7 @@ pub(crate) mod alteration;
 mod calls;
 pub(crate) mod catalog;
 pub(crate) mod deliver;
-mod failure;
+pub(crate) mod failure;
 mod files;
 pub(crate) mod manifest;
 mod partitions;
@@ -44,6 +44,7 @@ use self::schema::Version;
 use self::spool::Spool;
 use self::store::{Put, Store};
 use crate::convert::{Settings, Surroundings, Target, Written};
+use crate::ddl::External;
 use crate::explain::Explained;
 use crate::object::{Lake, ObjectError, Published, Report, convert_object};
 use crate::partition::Partition;
@@ -85,7 +86,7 @@ enum Again {
 pub struct Bucket {
     pub(crate) store: Store,
     pub(crate) catalog: Catalog,
-    reading: Reading,
+    pub(crate) reading: Reading,
 }
 
 impl Bucket {
@@ -109,10 +110,23 @@ impl Bucket {
         self
     }
 
+    /// The same lake, whose raw objects are in buckets of this account. If another one owns a bucket, nothing is read
+    /// there.
+    #[must_use]
+    pub fn expecting_raw_owner(mut self, account: Option<String>) -> Self {
+        self.reading.owner = account.map(Into::into);
+        self
+    }
+
     /// Checks that the bucket and the database exist.
     pub async fn check(&self) -> io::Result<()> {
         self.store.check().await?;
         self.catalog.check().await
+    }
+
+    /// The tables of these names as engines see them, or all: with their columns, and where the rows of each hour are.
+    pub async fn external(&self, tables: &[String]) -> io::Result<Vec<External>> {
+        self.catalog.external(tables).await
     }
 
     /// Locks the table of this name, so that data adds no columns to it, or lets it grow again. Gives whether that

@@ -66,18 +66,25 @@ impl fmt::Display for Raw {
 pub(crate) struct Reading {
     client: Client,
     retry: Retry,
+    /// The account that owns the buckets of the raw objects. Every call to another one's is refused.
+    pub owner: Option<Arc<str>>,
 }
 
 impl Reading {
     /// Reads with this configuration. Every call is retried by `retry`.
     pub fn new(aws: &SdkConfig, retry: Retry) -> Self {
-        Self { client: super::store::client(aws), retry }
+        Self { client: super::store::client(aws), retry, owner: None }
+    }
+
+    fn owner(&self) -> Option<String> {
+        self.owner.as_deref().map(str::to_owned)
     }
 
     /// The objects of this key or below it, as far as one answer of S3 has them, and where the next answer begins.
     pub async fn list(&self, url: &S3Url, token: Option<String>) -> io::Result<(Vec<Raw>, Option<String>)> {
         let call = || async {
             let request = self.client.list_objects_v2().bucket(&url.bucket).prefix(&url.key);
+            let request = request.set_expected_bucket_owner(self.owner());
             request.set_continuation_token(token.clone()).send().await.map_err(Error::from)
         };
         // A bucket that is missing when nothing was listed yet was never there.
@@ -99,6 +106,7 @@ impl Reading {
     pub async fn find(&self, object: Object) -> io::Result<Raw> {
         let call = || async {
             let request = self.client.head_object().bucket(&object.bucket).key(&object.key);
+            let request = request.set_expected_bucket_owner(self.owner());
             request.set_version_id(object.version_id.clone()).send().await.map_err(Error::from)
         };
         let shown = format!("s3://{}/{}", object.bucket, object.key);
@@ -118,6 +126,7 @@ impl Reading {
     async fn get(&self, raw: &Raw, start: u64) -> io::Result<ByteStream> {
         let call = || async {
             let request = self.client.get_object().bucket(&raw.object.bucket).key(&raw.object.key);
+            let request = request.set_expected_bucket_owner(self.owner());
             let request = request.set_version_id(raw.object.version_id.clone()).if_match(&raw.etag);
             let request = request.set_range((start > 0).then(|| format!("bytes={start}-")));
             request.send().await.map_err(Error::from)
@@ -156,7 +165,8 @@ impl Read for RawReader {
                     self.chunk = chunk;
                 }
                 Some(Err(error)) if self.breaks == MAX_BREAKS => {
-                    return Err(io::Error::other(format!("the connection broke {MAX_BREAKS} times: {error}")));
+                    let doing = format!("read {} further than byte {}", self.raw, self.taken);
+                    return Err(failure::s3(doing, Error::interrupted(error)));
                 }
                 Some(Err(error)) => {
                     self.breaks += 1;

@@ -170,7 +170,7 @@ impl Store {
             }
         }
         let shown = self.shown(&file.key);
-        Err(io::Error::other(format!(
+        Err(failure::restless(format!(
             "others wrote {shown} {MAX_ROUNDS} times in a row; convert the object again later"
         )))
     }
@@ -403,6 +403,22 @@ impl Store {
             Ok(found) => Ok(Some(found)),
             Err(error) if was_changed(&error) => Ok(None),
             Err(error) => Err(failure::s3(format!("read {}", self.shown(&key)), error)),
+        }
+    }
+
+    /// The last bytes of a file that is still the one with this `ETag`, all of it if it has no more; `None` if it is not.
+    pub async fn end(&self, path: &str, etag: &str, length: u64) -> io::Result<Option<Bytes>> {
+        let key = self.key(path);
+        let call = || async {
+            let request = self.client.get_object().bucket(&*self.bucket).key(&key).if_match(etag);
+            let request = request.range(format!("bytes=-{length}"));
+            let found = request.set_expected_bucket_owner(self.storage.owner()).send().await.map_err(Error::from)?;
+            Ok(found.body.collect().await.map_err(Error::interrupted)?.into_bytes())
+        };
+        match self.retry.run(format!("GetObject {}", self.shown(&key)), Error::verdict, call).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if was_changed(&error) => Ok(None),
+            Err(error) => Err(failure::s3(format!("read the end of {}", self.shown(&key)), error)),
         }
     }
 

@@ -34,9 +34,9 @@ use std::sync::Arc;
 use arrow_schema::ArrowError;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::runtime::Handle;
 
+use super::footer;
 use super::merge::Merge;
 use super::plan::Listing;
 use super::rewrite::{add, generation, unreadable};
@@ -284,10 +284,8 @@ impl<'w> Work<'w> {
     fn needs(&self, files: &[Listed]) -> io::Result<Option<bool>> {
         let wanted = self.format.schema().field_with_name(&self.alter.column).map_err(io::Error::other)?.data_type();
         for file in files {
-            let Some(body) = self.read(file)? else { return Ok(None) };
-            let found = ParquetRecordBatchReaderBuilder::try_new(body);
-            let found = found.map_err(|error| unreadable(self.bucket, file, &error.into()))?;
-            if found.schema().field_with_name(&self.alter.column).is_ok_and(|found| found.data_type() != wanted) {
+            let Some(found) = footer::schema(self.bucket, file, self.handle)? else { return Ok(None) };
+            if found.field_with_name(&self.alter.column).is_ok_and(|found| found.data_type() != wanted) {
                 return Ok(Some(true));
             }
         }

@@ -48,6 +48,7 @@ mod alter;
 mod cast;
 mod clean;
 mod expire;
+mod footer;
 mod keys;
 mod merge;
 mod plan;

@@ -1,12 +1,14 @@
 //! Batches of messages that somebody else receives and deletes, as AWS Lambda does, which gives a function a limited
 //! time for each of them.
 //!
-//! When the time is up, the messages that are not done are given back, to be received again. A conversion that is under
-//! way then cannot be ended from outside. It goes on whenever the process runs, and finds itself on record or does no
-//! harm. Until it has ended, it counts as one of those that there may be at a time, for it still takes memory.
+//! Messages with objects that cannot be converted for now are given back, to be received again after the visibility
+//! timeout of their queue. When the time is up, so are those that are not done. A conversion that is under way then
+//! cannot be ended from outside. It goes on whenever the process runs, and finds itself on record or does no harm. Until
+//! it has ended, it counts as one of those that there may be at a time, for it still takes memory.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -14,7 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, Span, warn};
 
-use super::message::Work;
+use super::ages::oldest;
+use super::message::{Finished, Work};
 use super::queue::{Message, Queue};
 use super::{Convert, metrics};
 use crate::object::{ObjectError, Report};
@@ -44,8 +47,12 @@ impl<Q: Queue, C: Convert> Batch<Q, C> {
     /// others have to be deleted.
     pub async fn handle(&self, messages: &[Message], until: Instant) -> Vec<String> {
         metrics::received(messages);
-        let mut under_way: FuturesUnordered<_> =
-            messages.iter().enumerate().map(async |(n, message)| (n, self.work.finish(message).await)).collect();
+        metrics::oldest("main", oldest(messages, SystemTime::now()));
+        let mut under_way: FuturesUnordered<_> = messages
+            .iter()
+            .enumerate()
+            .map(async |(n, message)| (n, self.work.finish(message).await == Finished::Done))
+            .collect();
         let mut is_done = vec![false; messages.len()];
         loop {
             match timeout_at(until, under_way.next()).await {

@@ -1,11 +1,12 @@
 //! The metrics of the poller, `fms_lake_*`.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use super::queue::{Depth, Message};
 use crate::object::Report;
+use crate::rename::Renames;
 
 const OBJECTS: &str = "fms_lake_objects_total";
 const FAILURES: &str = "fms_lake_failures_total";
@@ -13,6 +14,8 @@ const ROWS: &str = "fms_lake_rows_total";
 const FILES: &str = "fms_lake_files_total";
 const WITH_REST: &str = "fms_lake_rest_rows_total";
 const QUARANTINED: &str = "fms_lake_quarantined_rows_total";
+const RENAMED: &str = "fms_lake_renamed_fields_total";
+const PARQUET_BYTES: &str = "fms_lake_parquet_bytes_total";
 const BYTES: &str = "fms_lake_raw_bytes_total";
 const SECONDS: &str = "fms_lake_conversion_seconds";
 const UNDER_WAY: &str = "fms_lake_messages_under_way";
@@ -26,12 +29,21 @@ const CALLS: &str = "fms_lake_queue_calls_total";
 const RETRIES: &str = "fms_lake_queue_retries_total";
 
 const COUNTERS: &[(&str, &str)] = &[
-    (OBJECTS, "Objects that messages named, by outcome: converted, on-record (converted before), failed, or not-raw."),
+    (
+        OBJECTS,
+        "Objects that messages named, by outcome: converted, on-record (converted before), postponed (tried again \
+         later), failed, or not-raw.",
+    ),
     (FAILURES, "Objects that were not converted and messages that could not be read, by reason."),
     (ROWS, "Rows stored in files of tables."),
     (FILES, "Files of tables stored."),
     (WITH_REST, "Rows with something in the column `_rest` of their table, which gets no other column."),
     (QUARANTINED, "Rows put into quarantine, by reason."),
+    (
+        RENAMED,
+        "Fields of converted objects whose columns have another name, by reason: form, conflict, reserved or length.",
+    ),
+    (PARQUET_BYTES, "Bytes of the files of tables stored."),
     (BYTES, "Bytes of the raw objects that were converted, as their events say."),
     (RECEIVED, "Messages received."),
     (DELETED, "Messages deleted, because nothing of them is left to do."),
@@ -44,7 +56,7 @@ const COUNTERS: &[(&str, &str)] = &[
 const GAUGES: &[(&str, &str)] = &[
     (UNDER_WAY, "Messages whose objects are being converted."),
     (QUEUE, "Messages in a queue, by queue (main or fallback) and state (visible, in-flight or delayed), about."),
-    (OLDEST, "The age of the oldest message that the last receive gave; 0 if it gave none."),
+    (OLDEST, "The age of the oldest message of a queue, as far as is known, by queue: main or fallback."),
 ];
 
 /// Describes the metrics, and lets those without labels exist from now on, at zero. The recorder must be there already.
@@ -57,14 +69,14 @@ pub(super) fn describe() {
     }
     crate::bucket::describe();
     describe_histogram!(SECONDS, "Seconds that the conversion of an object took.");
-    for name in [ROWS, FILES, WITH_REST, BYTES, RECEIVED, DELETED, RETURNED, LETTERS] {
+    for name in [ROWS, FILES, WITH_REST, PARQUET_BYTES, BYTES, RECEIVED, DELETED, RETURNED, LETTERS] {
         counter!(name).increment(0);
     }
-    for outcome in ["converted", "on-record", "failed", "not-raw"] {
+    for outcome in ["converted", "on-record", "postponed", "failed", "not-raw"] {
         counter!(OBJECTS, "outcome" => outcome).increment(0);
     }
     under_way(0);
-    gauge!(OLDEST).set(0.0);
+    oldest("main", Duration::ZERO);
 }
 
 pub(super) fn converted(report: &Report, size: Option<u64>, took: Duration) {
@@ -73,6 +85,10 @@ pub(super) fn converted(report: &Report, size: Option<u64>, took: Duration) {
     counter!(FILES).increment(report.files);
     counter!(WITH_REST).increment(report.with_rest.values().sum());
     counter!(BYTES).increment(size.unwrap_or(0));
+    counter!(PARQUET_BYTES).increment(report.bytes);
+    for (_, _, why) in report.renames.values().flat_map(Renames::iter) {
+        counter!(RENAMED, "reason" => why.as_str()).increment(1);
+    }
     histogram!(SECONDS).record(took);
     for ((reason, _), rows) in &report.quarantined {
         counter!(QUARANTINED, "reason" => reason.as_str()).increment(*rows);
@@ -81,6 +97,11 @@ pub(super) fn converted(report: &Report, size: Option<u64>, took: Duration) {
 
 pub(super) fn on_record() {
     counter!(OBJECTS, "outcome" => "on-record").increment(1);
+}
+
+/// Objects are tried again later, as nothing but the time has to be another one.
+pub(super) fn postponed(objects: u64) {
+    counter!(OBJECTS, "outcome" => "postponed").increment(objects);
 }
 
 pub(super) fn not_raw() {
@@ -97,9 +118,11 @@ pub(super) fn failed(reason: &'static str, is_object: bool) {
 
 pub(super) fn received(messages: &[Message]) {
     counter!(RECEIVED).increment(messages.len() as u64);
-    let now = SystemTime::now();
-    let age = |message: &Message| now.duration_since(message.sent?).ok();
-    gauge!(OLDEST).set(messages.iter().filter_map(age).max().unwrap_or_default().as_secs_f64());
+}
+
+/// The age of the oldest message of a queue.
+pub(super) fn oldest(queue: &'static str, age: Duration) {
+    gauge!(OLDEST, "queue" => queue).set(age.as_secs_f64());
 }
 
 pub(super) fn under_way(messages: usize) {

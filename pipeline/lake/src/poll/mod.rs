@@ -5,6 +5,7 @@
 //! invisible, so that no other poller receives it. If the process ends in between, the message becomes visible again by
 //! itself and its objects are converted once more, which gives the same files.
 
+mod ages;
 mod batch;
 mod health;
 mod letter;
@@ -24,7 +25,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -32,6 +33,7 @@ use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
+use self::ages::Ages;
 use self::message::{Handler, Work};
 use crate::object::{ObjectError, Report};
 use crate::quarantine::Object;
@@ -51,6 +53,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const RETURNING: Duration = Duration::from_secs(5);
 /// How often the queues are asked how many messages they have. The numbers are about a minute old in SQS itself.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the ages of messages are brought up to date.
+const AGES_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What is done with the objects that messages name.
 pub trait Convert: Send + Sync + 'static {
@@ -101,7 +105,8 @@ impl<Q: Queue, C: Convert> Poll<Q, C> {
         metrics::describe();
         let (queue, fallback) = (Arc::new(queue), Arc::new(fallback));
         let work = Work { fallback, convert, max_attempts: settings.max_attempts };
-        Self { handler: Arc::new(Handler { queue, work, settings }), health: Health::default() }
+        let handler = Handler { queue, work, settings, ages: Ages::default() };
+        Self { handler: Arc::new(handler), health: Health::default() }
     }
 
     /// Whether messages are received.
@@ -163,12 +168,14 @@ impl<Q: Queue, C: Convert> Poll<Q, C> {
         match received {
             Ok(messages) => {
                 metrics::received(&messages);
+                self.handler.ages.received(Some(&messages), SystemTime::now());
                 if self.health.note(None) {
                     info!("the queue can be read again");
                 }
                 (messages, deadline)
             }
             Err(problem) => {
+                self.handler.ages.received(None, SystemTime::now());
                 if self.health.note(Some(problem.to_string())) {
                     error!("no message is received, and that is tried again without end: {problem}");
                 }
@@ -201,16 +208,64 @@ impl<Q: Queue, C: Convert> Poll<Q, C> {
         put_back.into_iter().filter(|visible| *visible).count()
     }
 
-    /// Asks both queues how many messages they have, again and again, for the metrics.
+    /// Looks again and again at how many messages both queues have and how old they are, for the metrics.
     pub async fn measure(&self) -> Infallible {
+        tokio::select! {
+            never = self.measure_depths() => match never {},
+            never = self.show_ages() => match never {},
+        }
+    }
+
+    async fn measure_depths(&self) -> Infallible {
+        let mut is_told = false;
         loop {
             for (name, queue) in [("main", &self.handler.queue), ("fallback", &self.handler.work.fallback)] {
-                match queue.depth().await {
-                    Ok(depth) => metrics::depth(name, depth),
-                    Err(problem) => debug!("the number of messages is not known: {problem}"),
+                let depth = match queue.depth().await {
+                    Ok(depth) => depth,
+                    Err(problem) => {
+                        debug!("the number of messages is not known: {problem}");
+                        continue;
+                    }
+                };
+                metrics::depth(name, depth);
+                if name == "fallback" && depth.has_redrive_policy {
+                    if !std::mem::replace(&mut is_told, true) {
+                        warn!(
+                            "how old the messages of the fallback queue are is not known, for it has a redrive policy, \
+                             and whoever looks at them receives them"
+                        );
+                    }
+                } else if name == "fallback" {
+                    self.look_at_letters(depth).await;
                 }
             }
             sleep(MEASURE_INTERVAL).await;
+        }
+    }
+
+    /// Finds the oldest messages of the fallback queue. They stay visible to everybody.
+    async fn look_at_letters(&self, depth: Depth) {
+        let Depth { visible, in_flight, delayed, .. } = depth;
+        if visible > 0 {
+            match self.handler.work.fallback.receive(MOST, Duration::ZERO).await {
+                // SQS may give nothing although there is something.
+                Ok(seen) if seen.is_empty() => {}
+                Ok(seen) => self.handler.ages.letters(&seen),
+                Err(problem) => debug!("the age of the messages of the fallback queue is not known: {problem}"),
+            }
+        } else if in_flight + delayed == 0 {
+            self.handler.ages.letters(&[]);
+        }
+    }
+
+    async fn show_ages(&self) -> Infallible {
+        loop {
+            let (now, ages) = (SystemTime::now(), &self.handler.ages);
+            metrics::oldest("main", ages.oldest_message(now));
+            if let Some(age) = ages.oldest_letter(now) {
+                metrics::oldest("fallback", age);
+            }
+            sleep(AGES_INTERVAL).await;
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Depth {
     pub in_flight: u64,
     /// Those that wait until they can be received for the first time.
     pub delayed: u64,
+    /// Whether the queue moves messages that are received too often to another one.
+    pub has_redrive_policy: bool,
 }
 
 /// Why a call of a queue failed, after it was retried where that made sense.

@@ -14,10 +14,6 @@ use super::queue::{Message, Queue, QueueError};
 use super::{MOST, stopped};
 use crate::event::created_objects;
 
-/// How long a message of the fallback queue is invisible: longer than ten messages take at the slowest rate. If the
-/// process ends, messages that stay in the queue are visible again after this time.
-const HELD: Duration = Duration::from_mins(5);
-
 /// Which messages go back, and how fast.
 #[derive(Debug, Clone)]
 pub struct Redrive {
@@ -27,6 +23,9 @@ pub struct Redrive {
     pub prefix: Option<String>,
     /// The most messages a second.
     pub rate: NonZeroU32,
+    /// How long a message of the fallback queue is invisible to others: longer than ten messages take at the rate. If the
+    /// process ends, messages that stay in the queue are visible again after this time.
+    pub visibility: Duration,
     /// Nothing is sent, only counted.
     pub dry_run: bool,
 }
@@ -58,7 +57,8 @@ pub async fn redrive<Q: Queue>(
     let result = send_all(fallback, queue, options, stop, &mut progress, &mut redriven, &mut held).await;
     for receipt in held.values() {
         if let Err(error) = fallback.hide(receipt, Duration::ZERO).await {
-            warn!("messages stay invisible in the fallback queue for up to {} seconds: {error}", HELD.as_secs());
+            let seconds = options.visibility.as_secs();
+            warn!("messages stay invisible in the fallback queue for up to {seconds} seconds: {error}");
             break;
         }
     }
@@ -79,7 +79,7 @@ async fn send_all<Q: Queue>(
     // How many messages were received since the last one that had not been seen before.
     let mut old = 0;
     loop {
-        let messages = fallback.receive(MOST, HELD).await?;
+        let messages = fallback.receive(MOST, options.visibility).await?;
         let received = messages.len();
         let is_new = |message: &Message| held.insert(message.id.clone(), message.receipt.clone()).is_none();
         let new: Vec<_> = messages.into_iter().filter(is_new).collect();
@@ -134,7 +134,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::letter::Letter;
-    use super::super::testing::{Done, Fake};
+    use super::super::testing::{Done, Fake, LONG};
     use super::*;
     use crate::event::event_of;
     use crate::quarantine::Object;
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn all() -> Redrive {
-        Redrive { reason: None, prefix: None, rate: NonZeroU32::MAX, dry_run: false }
+        Redrive { reason: None, prefix: None, rate: NonZeroU32::MAX, visibility: LONG, dry_run: false }
     }
 
     fn fallen() -> Fake {

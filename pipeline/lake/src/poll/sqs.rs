@@ -127,16 +127,22 @@ impl Queue for Sqs {
     async fn depth(&self) -> Result<Depth, QueueError> {
         use QueueAttributeName::{
             ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
-            ApproximateNumberOfMessagesNotVisible as InFlight,
+            ApproximateNumberOfMessagesNotVisible as InFlight, RedrivePolicy,
         };
         let call = || async {
             let request = self.client.get_queue_attributes().queue_url(&self.url);
             let request = request.attribute_names(Visible).attribute_names(InFlight).attribute_names(Delayed);
-            request.send().await.map_err(Error::from)
+            request.attribute_names(RedrivePolicy).send().await.map_err(Error::from)
         };
         let answer = self.run("count the messages of", "GetQueueAttributes", Error::verdict, call).await?;
         let number = |name| answer.attributes().and_then(|all| all.get(&name)?.parse().ok()).unwrap_or(0);
-        Ok(Depth { visible: number(Visible), in_flight: number(InFlight), delayed: number(Delayed) })
+        let has_redrive_policy = answer.attributes().is_some_and(|all| all.contains_key(&RedrivePolicy));
+        Ok(Depth {
+            visible: number(Visible),
+            in_flight: number(InFlight),
+            delayed: number(Delayed),
+            has_redrive_policy,
+        })
     }
 }
 

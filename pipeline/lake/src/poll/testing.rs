@@ -1,7 +1,7 @@
 //! A queue in memory for tests, which notes what is done with it.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -37,6 +37,7 @@ struct Entry {
     body: String,
     attempts: u32,
     visible_from: Instant,
+    sent: SystemTime,
 }
 
 /// A queue whose clones are the same queue. The receipt of a message is its id.
@@ -66,13 +67,24 @@ impl Fake {
         self.state(|state| {
             let id = state.sent.to_string();
             state.sent += 1;
-            state.messages.push(Entry { id, body: body.to_owned(), attempts: 0, visible_from: Instant::now() });
+            let (visible_from, sent) = (Instant::now(), SystemTime::now());
+            state.messages.push(Entry { id, body: body.to_owned(), attempts: 0, visible_from, sent });
         });
     }
 
     /// From now on messages were received that often already.
     pub fn received_before(&self, attempts: u32) {
         self.state(|state| state.messages.iter_mut().for_each(|message| message.attempts = attempts));
+    }
+
+    /// The messages were sent that much earlier.
+    pub fn sent_before(&self, age: Duration) {
+        self.state(|state| state.messages.iter_mut().for_each(|message| message.sent -= age));
+    }
+
+    /// From now on all messages are visible, however long they were to be hidden.
+    pub fn reveal(&self) {
+        self.state(|state| state.messages.iter_mut().for_each(|message| message.visible_from = Instant::now()));
     }
 
     /// From now on the queue answers nothing but errors, or all is well again.
@@ -138,7 +150,7 @@ impl Fake {
                         body: entry.body.clone(),
                         receipt: entry.id.clone(),
                         attempts: entry.attempts,
-                        sent: None,
+                        sent: Some(entry.sent),
                     }
                 })
                 .collect()

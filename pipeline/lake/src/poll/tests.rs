@@ -1,5 +1,7 @@
 //! The poller with queues in memory.
 
+mod outage;
+
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,6 +65,7 @@ impl Converted {
             noted.0.lock().expect("no panic").push(object.key.clone());
             match object.key.rsplit('/').next() {
                 Some("missing") => Err(io::Error::from(io::ErrorKind::NotFound).into()),
+                Some("unreachable") => Err(io::Error::from(io::ErrorKind::ResourceBusy).into()),
                 Some("broken") => Err(io::Error::other("cut off").into()),
                 Some("panic") => panic!("a bug"),
                 Some("done") => Ok(None),

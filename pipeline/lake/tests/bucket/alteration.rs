@@ -87,6 +87,25 @@ impl World {
     }
 }
 
+/// What decides whether a file is written again is at its end, and a file may have 128 MiB.
+#[test]
+fn a_file_is_read_as_a_whole_only_to_be_written_again() {
+    let world = World::new();
+    world.before_alteration("l");
+    let reads: Arc<[AtomicUsize; 2]> = Arc::default();
+    let noted = Arc::clone(&reads);
+    let bucket = world.disturbed("l", move |request| {
+        if is(request, "GET", ".parquet") {
+            noted[usize::from(request.headers().get("range").is_some())].fetch_add(1, Ordering::Relaxed);
+        }
+        Action::Pass
+    });
+    let altered = world.runtime.block_on(alter(bucket, to("n", Type::Double))).expect("altered");
+    let [whole, ends] = [0, 1].map(|kind| reads[kind].load(Ordering::Relaxed) as u64);
+    assert_eq!(whole, altered.files);
+    assert!(ends >= altered.hours, "{ends} ends were read");
+}
+
 #[test]
 fn every_file_has_the_new_type_and_rows_in_quarantine_fit_afterwards() {
     let world = World::new();

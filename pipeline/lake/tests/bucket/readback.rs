@@ -1,10 +1,11 @@
-//! Readers that are not ours read every value of a lake in S3, before and after its compaction.
+//! Readers that are not ours read every value of a lake in S3, before and after its compaction, and after columns have got
+//! other types.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use fms_lake::{Object, Settings, TimeZone};
+use fms_lake::{Alter, Object, Settings, TimeZone, Type};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -51,7 +52,7 @@ impl World {
 }
 
 #[test]
-fn duckdb_and_pyarrow_read_every_value_before_and_after_compaction() {
+fn duckdb_and_pyarrow_read_every_value_before_and_after_compaction_and_changes_of_types() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
@@ -73,12 +74,25 @@ fn duckdb_and_pyarrow_read_every_value_before_and_after_compaction() {
     }
     let before = world.export("l", &path("before"));
     compare(&python, &raw, &path("before"), false);
-    let options = fms_lake::Compact { zone: zone(), ..options(Timestamp::now()) };
-    let compacted = world.runtime.block_on(compact(bucket, options)).expect("compacted");
+    // Devices whose clocks are ahead send hours that are over late.
+    let options = fms_lake::Compact { zone: zone(), ..options("2200-01-01T00:00:00Z".parse().expect("a time")) };
+    let compacted = world.runtime.block_on(compact(bucket.clone(), options)).expect("compacted");
     let after = world.export("l", &path("after"));
     println!("{before} files became {after}: {compacted:?}");
     assert!(after < before && compacted.repeats > 0, "there is something to merge");
     compare(&python, &raw, &path("after"), true);
+
+    for (table, column, to) in
+        [("vehicle_kinematic_report", "seq", Type::Double), ("vehicle_status_report", "gear", Type::String)]
+    {
+        let (table, column, sort_fields) = (table.to_owned(), column.to_owned(), settings.sort_fields.clone());
+        let now = Timestamp::now();
+        let alter = Arc::new(Alter { table, column, to, sort_fields, memory: 64 << 20, at_once: 1, now });
+        let altered = world.runtime.block_on(bucket.alter(&alter)).expect("altered");
+        assert!(altered.is_changed && altered.files > 0, "{alter:?}: {altered:?}");
+    }
+    world.export("l", &path("altered"));
+    compare(&python, &raw, &path("altered"), true);
 }
 
 fn zone() -> TimeZone {

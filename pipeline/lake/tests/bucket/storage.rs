@@ -71,6 +71,28 @@ fn every_file_is_stored_as_the_options_say_and_every_call_names_the_owner() {
 }
 
 #[test]
+fn every_call_for_raw_objects_names_their_owner() {
+    let world = World::new();
+    world.put("t/a.json", &[row(3, r#""n":1"#)]);
+    let owners: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noting = Arc::clone(&owners);
+    let bucket = world.disturbed("l", move |request| {
+        if request.headers().get("x-amz-target").is_none() && request.uri().contains("/raw") {
+            let owner = request.headers().get("x-amz-expected-bucket-owner").unwrap_or("-");
+            noting.lock().expect("no panic").push(owner.to_owned());
+        }
+        Action::Pass
+    });
+    let bucket = bucket.expecting_raw_owner(Some("444455556666".into()));
+    let url = "s3://raw/t/".parse().expect("a URL");
+    let (raws, _) = world.runtime.block_on(bucket.raws(&url, None)).expect("listed");
+    assert_eq!(raws.len(), 1);
+    world.convert(&bucket, "t/a.json").expect("converted");
+    let owners = owners.lock().expect("no panic");
+    assert!(owners.len() >= 3 && owners.iter().all(|owner| owner == "444455556666"), "{owners:?}");
+}
+
+#[test]
 fn compacted_files_are_stored_as_the_options_say_too() {
     let world = World::new();
     for object in ["t/a.json", "t/b.json"] {

@@ -2,6 +2,7 @@
 
 mod harness;
 mod locked;
+mod memory;
 
 use std::collections::BTreeMap;
 

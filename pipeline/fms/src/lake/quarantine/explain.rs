@@ -6,12 +6,15 @@ use std::process::ExitCode;
 use clap::Args;
 use fms_lake::{QuarantinedRow, RowOrigin};
 
+use super::super::storage::OwnerArguments;
 use super::{Format, RowArguments, read};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     rows: RowArguments,
+    #[command(flatten)]
+    owner: OwnerArguments,
     /// The most rows that are shown.
     #[arg(long, value_name = "ROWS", default_value_t = 20)]
     limit: usize,
@@ -22,7 +25,7 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (selection, limit) = (arguments.rows.selection(), arguments.limit);
-    let place = arguments.rows.place.find("fms lake quarantine")?;
+    let place = arguments.rows.place.find_storing("fms lake quarantine", arguments.owner.storage())?;
     let selected = selection.clone();
     let files = read(&place, &selection, move |file, bytes| {
         let rows: io::Result<Vec<QuarantinedRow>> = selected.rows(bytes).take(limit).collect();

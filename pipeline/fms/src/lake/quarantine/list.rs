@@ -8,12 +8,15 @@ use fms_lake::{Group, Kind, Overview, QuarantinedRow};
 use serde_json::json;
 
 use super::super::grid::grid;
+use super::super::storage::OwnerArguments;
 use super::{Format, RowArguments, read};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     rows: RowArguments,
+    #[command(flatten)]
+    owner: OwnerArguments,
     /// How the list is printed.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -21,7 +24,7 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let selection = arguments.rows.selection();
-    let place = arguments.rows.place.find("fms lake quarantine")?;
+    let place = arguments.rows.place.find_storing("fms lake quarantine", arguments.owner.storage())?;
     let mut overview = Overview::default();
     let selected = selection.clone();
     for part in read(&place, &selection, move |file, bytes| Overview::of(file, bytes, &selected))? {

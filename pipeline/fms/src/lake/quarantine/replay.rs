@@ -15,7 +15,7 @@ use super::super::convert::Tally;
 use super::super::counted;
 use super::super::place::Place;
 use super::super::settings::ConversionArguments;
-use super::super::storage::StorageArguments;
+use super::super::storage::{RawOwnerArguments, StorageArguments};
 use super::{RowArguments, read, shown};
 use crate::say;
 
@@ -33,11 +33,13 @@ pub(crate) struct Arguments {
     conversion: ConversionArguments,
     #[command(flatten)]
     storage: StorageArguments,
+    #[command(flatten)]
+    raw_owner: RawOwnerArguments,
 }
 
 /// Converts the objects. The exit status is 1 if one could not be.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { rows, dry_run, conversion, storage } = arguments;
+    let Arguments { rows, dry_run, conversion, storage, raw_owner } = arguments;
     let (selection, place) = (rows.selection(), rows.place.find_storing("fms lake quarantine", storage.storage())?);
     let selected = selection.clone();
     let files = read(&place, &selection, move |_, bytes| {
@@ -71,6 +73,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Place::Bucket(bucket, runtime) => runtime.block_on(async {
             let settings = Arc::new(settings);
+            let bucket = bucket.expecting_raw_owner(raw_owner.expected_raw_bucket_owner);
             let replays = objects.into_iter().map(|object| {
                 let (bucket, settings) = (&bucket, &settings);
                 async move {
