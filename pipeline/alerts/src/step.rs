@@ -1,32 +1,51 @@
 //! What follows from verdicts, and from the time that passes. Pure.
 //!
-//! A problem is new, goes on, or is resolved. It is recognised by table, check and owner. What a verdict says of it
-//! counts once: verdicts that are not newer than the last one of their check are passed over, so that two senders that
-//! read the same results tell of them once.
+//! A problem is new, goes on, or is resolved. It is recognised by table, check and owner, and knows on which days it was
+//! found: it is resolved when all of these are known to be well. What a verdict says of it counts once: verdicts that are not
+//! newer than the last one of their check are passed over, so that two senders that read the same results tell of them once.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::config::Config;
 use crate::digest;
-use crate::state::{Event, Line, Problem, Seen, State, Thread, Trouble, What};
-use crate::verdict::{Id, Outcome, Verdict};
+use crate::state::{Days, Event, Found, Line, Problem, Seen, State, Thread, Trouble, What};
+use crate::verdict::{Id, Outcome, Severity, Verdict};
 
 /// An owner who has new problems in more tables than so many is told of them in one message instead of one for each
 /// table.
 const TABLES_APART: usize = 3;
 
-/// Takes the verdicts, and the time that it is, into the state.
-pub(crate) fn step(state: &mut State, config: &Config, verdicts: &[Verdict], now: Timestamp) {
+/// A check that has to run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Configured {
+    pub id: Id,
+    pub severity: Severity,
+    pub description: String,
+}
+
+/// Takes the verdicts, and the time that it is, into the state. If the checks that have to run are given, those that never
+/// did are known as well, and those that are no more need not run.
+pub(crate) fn step(
+    state: &mut State,
+    config: &Config,
+    verdicts: &[Verdict],
+    configured: Option<&[Configured]>,
+    now: Timestamp,
+) {
     let mut happened = Happened::default();
     for verdict in verdicts {
         if note(state, verdict) {
             take(state, config, verdict, &mut happened);
         }
     }
-    find_not_run(state, config, now, &mut happened);
+    for check in configured.unwrap_or_default() {
+        await_check(state, check, now);
+    }
+    find_not_run(state, config, configured, now, &mut happened);
     let (held, ended): (Vec<_>, Vec<_>) =
         std::mem::take(&mut state.held).into_iter().partition(|problem| config.is_quiet(&problem.id, now));
     state.held = held;
@@ -63,23 +82,58 @@ fn note(state: &mut State, verdict: &Verdict) -> bool {
         description: description.clone(),
         ran_at: *ran_at,
         to: *to,
+        taken: vec![verdict.days()],
+        is_awaited: false,
     };
     match state.checks.iter_mut().find(|check| check.id == *id) {
-        Some(before) if before.ran_at >= *ran_at => return false,
+        Some(before) if before.is_awaited => *before = seen,
+        Some(before) if before.ran_at > *ran_at => return false,
+        // Of the days of one run, the worst counts.
+        Some(before) if before.ran_at == *ran_at => {
+            // A state of before this was kept knows of one verdict at a time.
+            if before.taken.is_empty() || before.taken.contains(&verdict.days()) {
+                return false;
+            }
+            before.taken.push(verdict.days());
+            before.outcome = before.outcome.max(*outcome);
+            before.to = before.to.max(*to);
+        }
         Some(before) => *before = seen,
         None => state.checks.push(seen),
     }
     true
 }
 
+/// Knows of a check from now on, although it has not run yet.
+fn await_check(state: &mut State, check: &Configured, now: Timestamp) {
+    if state.checks.iter().any(|seen| seen.id == check.id) {
+        return;
+    }
+    state.checks.push(Seen {
+        id: check.id.clone(),
+        outcome: Outcome::Pass,
+        severity: check.severity,
+        description: check.description.clone(),
+        ran_at: now,
+        to: now.to_zoned(TimeZone::UTC).date(),
+        taken: Vec::new(),
+        is_awaited: true,
+    });
+}
+
 /// Where an open problem is.
 enum Place {
+    /// Among those that were found just now.
+    Fresh(usize),
     Held(usize),
     Thread(usize, usize),
 }
 
-fn find(state: &State, id: &Id) -> Option<Place> {
+fn find(state: &State, happened: &Happened, id: &Id) -> Option<Place> {
     let is_it = |problem: &Problem| problem.is_open() && problem.id == *id;
+    if let Some(at) = happened.fresh.iter().position(is_it) {
+        return Some(Place::Fresh(at));
+    }
     if let Some(at) = state.held.iter().position(is_it) {
         return Some(Place::Held(at));
     }
@@ -95,14 +149,21 @@ fn take(state: &mut State, config: &Config, verdict: &Verdict, happened: &mut Ha
         Outcome::Error => Some(Trouble::CouldNotRun),
         _ => None,
     };
-    match (find(state, &verdict.id), trouble) {
+    match (find(state, happened, &verdict.id), trouble) {
+        (None, None) => {}
         (None, Some(trouble)) => happened.fresh.push(problem(verdict, trouble)),
-        (Some(Place::Held(at)), Some(trouble)) => {
-            let since = state.held[at].since;
-            state.held[at] = Problem { since, ..problem(verdict, trouble) };
+        (Some(Place::Fresh(at)), Some(trouble)) => goes_on(&mut happened.fresh[at], verdict, trouble),
+        (Some(Place::Fresh(at)), None) => {
+            // What was found just now has to be told, so days after it do not end it.
+            if ends(&mut happened.fresh[at], verdict, false) {
+                happened.fresh.remove(at);
+            }
         }
-        (Some(Place::Held(at)), None) if ends(&state.held[at], verdict) => {
-            state.held.remove(at);
+        (Some(Place::Held(at)), Some(trouble)) => goes_on(&mut state.held[at], verdict, trouble),
+        (Some(Place::Held(at)), None) => {
+            if ends(&mut state.held[at], verdict, is_ended_later(config, verdict)) {
+                state.held.remove(at);
+            }
         }
         (Some(Place::Thread(thread, at)), Some(trouble)) => {
             let number = state.threads[thread].number;
@@ -110,24 +171,71 @@ fn take(state: &mut State, config: &Config, verdict: &Verdict, happened: &mut Ha
             let is_worse =
                 before.bad > 0 && verdict.bad >= before.told_bad.saturating_mul(2) && verdict.bad > before.bad;
             let is_other = before.trouble != trouble || is_worse;
-            let (since, told_bad) = (before.since, before.told_bad);
-            *before = Problem { since, told_bad, ..problem(verdict, trouble) };
+            goes_on(before, verdict, trouble);
             let lines = happened.threads.entry(number).or_default();
             if is_other {
                 before.told_bad = before.bad;
                 lines.push(Line { event: Event::Changed, problem: before.clone() });
             }
         }
-        (Some(Place::Thread(thread, at)), None) if ends(&state.threads[thread].problems[at], verdict) => {
+        (Some(Place::Thread(thread, at)), None) => {
             let number = state.threads[thread].number;
-            let ended = &mut state.threads[thread].problems[at];
-            ended.resolved = Some(how(ended, verdict));
-            let line = Line { event: Event::Resolved, problem: ended.clone() };
-            happened.threads.entry(number).or_default().push(line);
+            let before = &mut state.threads[thread].problems[at];
+            let (as_it_was, was) = (before.clone(), before.trouble);
+            if ends(before, verdict, is_ended_later(config, verdict)) {
+                before.resolved = Some(how(&as_it_was, verdict));
+                let line = Line { event: Event::Resolved, problem: before.clone() };
+                happened.threads.entry(number).or_default().push(line);
+            } else if *before != as_it_was {
+                let lines = happened.threads.entry(number).or_default();
+                // The check runs again, and what it found earlier is still there.
+                if was != before.trouble {
+                    lines.push(Line { event: Event::Changed, problem: before.clone() });
+                }
+            }
         }
-        // There is no problem, or it was found on days after these.
-        (_, None) => {}
     }
+}
+
+/// Takes what a check finds once more, or of other days, into its problem.
+fn goes_on(before: &mut Problem, verdict: &Verdict, trouble: Trouble) {
+    let (since, told_bad, mut open) = (before.since, before.told_bad, found(before));
+    let now = problem(verdict, trouble);
+    open.retain(|found| !verdict.days().has(found.days));
+    open.extend(now.open);
+    *before = Problem { since, told_bad, open, ..now };
+}
+
+/// The days that a problem is open for. A state of before these were kept knows of the last ones.
+fn found(problem: &Problem) -> Vec<Found> {
+    let Problem { trouble, observed, bad, .. } = problem;
+    if problem.open.is_empty() && *trouble != Trouble::DidNotRun {
+        return vec![Found { days: problem.days(), trouble: *trouble, observed: observed.clone(), bad: *bad }];
+    }
+    problem.open.clone()
+}
+
+/// Whether days that are well end a problem of days before them: the owner has said so of checks with such a tag, because
+/// nobody mends what they find.
+fn is_ended_later(config: &Config, verdict: &Verdict) -> bool {
+    !config.ended_by_later_days.is_disjoint(&verdict.tags)
+}
+
+/// Takes the days that are well from a problem, and says whether it is over. If it is not, it shows days that are left.
+fn ends(problem: &mut Problem, verdict: &Verdict, is_ended_later: bool) -> bool {
+    let mut open = found(problem);
+    open.retain(|found| {
+        let is_well = verdict.days().has(found.days) || (is_ended_later && found.days.to <= verdict.to);
+        !is_well
+    });
+    let Some(last) = open.last().cloned() else { return true };
+    if last.days != problem.days() || problem.trouble == Trouble::DidNotRun {
+        let Found { days: Days { from, to }, trouble, observed, bad } = last;
+        // The rows were those of other days.
+        *problem = Problem { from, to, trouble, observed, bad, query: None, sample: Vec::new(), ..problem.clone() };
+    }
+    problem.open = open;
+    false
 }
 
 fn problem(verdict: &Verdict, trouble: Trouble) -> Problem {
@@ -145,13 +253,9 @@ fn problem(verdict: &Verdict, trouble: Trouble) -> Problem {
         told_bad: verdict.bad,
         query: verdict.query.clone(),
         sample: verdict.sample.clone(),
+        open: vec![Found { days: verdict.days(), trouble, observed: verdict.observed.clone(), bad: verdict.bad }],
         resolved: None,
     }
-}
-
-/// Whether a problem is over with a verdict that finds nothing to tell: one that is about the same days or later ones.
-fn ends(problem: &Problem, verdict: &Verdict) -> bool {
-    problem.trouble == Trouble::DidNotRun || verdict.to >= problem.to
 }
 
 fn how(problem: &Problem, verdict: &Verdict) -> String {
@@ -170,17 +274,28 @@ pub(crate) fn days(from: Date, to: Date) -> String {
     if from == to { from.to_string() } else { format!("{from} to {to}") }
 }
 
-/// Finds checks that have run before and have not for too long.
-fn find_not_run(state: &mut State, config: &Config, now: Timestamp, happened: &mut Happened) {
+/// Finds checks that have not run for too long.
+fn find_not_run(
+    state: &mut State,
+    config: &Config,
+    configured: Option<&[Configured]>,
+    now: Timestamp,
+    happened: &mut Happened,
+) {
     let is_late = |seen: &&Seen| {
         // What was found just now is told as it is.
         let is_fresh = happened.fresh.iter().any(|problem| problem.id == seen.id);
-        now.duration_since(seen.ran_at) > config.did_not_run && !is_fresh
+        let has_to_run = configured.is_none_or(|checks| checks.iter().any(|check| check.id == seen.id));
+        now.duration_since(seen.ran_at) > config.did_not_run && !is_fresh && has_to_run
     };
     let late: Vec<Seen> = state.checks.iter().filter(is_late).cloned().collect();
     for seen in late {
-        let observed = format!("it ran last at {:.0}", seen.ran_at);
-        match find(state, &seen.id) {
+        let observed = if seen.is_awaited {
+            format!("it has never run, and is known since {:.0}", seen.ran_at)
+        } else {
+            format!("it ran last at {:.0}", seen.ran_at)
+        };
+        match find(state, happened, &seen.id) {
             None => happened.fresh.push(Problem {
                 trouble: Trouble::DidNotRun,
                 severity: seen.severity,
@@ -194,6 +309,7 @@ fn find_not_run(state: &mut State, config: &Config, now: Timestamp, happened: &m
                 told_bad: 0,
                 query: None,
                 sample: Vec::new(),
+                open: Vec::new(),
                 resolved: None,
                 id: seen.id,
             }),
@@ -202,13 +318,14 @@ fn find_not_run(state: &mut State, config: &Config, now: Timestamp, happened: &m
                 let number = state.threads[thread].number;
                 let before = &mut state.threads[thread].problems[at];
                 if before.trouble != Trouble::DidNotRun {
+                    before.open = found(before);
                     before.trouble = Trouble::DidNotRun;
                     before.observed = format!("{observed}, and found: {}", before.observed);
                     let line = Line { event: Event::Changed, problem: before.clone() };
                     happened.threads.entry(number).or_default().push(line);
                 }
             }
-            Some(Place::Held(_)) => {}
+            Some(Place::Held(_) | Place::Fresh(_)) => {}
         }
     }
 }
