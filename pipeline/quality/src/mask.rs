@@ -37,7 +37,9 @@ impl Hidden {
             return hidden;
         }
         match &check.kind {
-            Kind::InTable(InTable { column, .. }) if is_masked(column) => drop(hidden.columns.insert(VALUE)),
+            Kind::InTable(InTable { column, .. }) if is_masked(column) => {
+                hidden.columns.insert(VALUE);
+            }
             Kind::Unique(unique) => {
                 let masked = unique.columns.iter().enumerate().filter(|(_, path)| is_masked(path));
                 hidden.places = masked.map(|(place, _)| place).collect();
@@ -114,10 +116,8 @@ fn null(field: &FieldRef, column: &ArrayRef) -> (FieldRef, ArrayRef) {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::prelude::SessionContext;
-    use futures_util::FutureExt as _;
-
     use super::*;
+    use datafusion::prelude::SessionContext;
 
     /// The rows of a query as a check with this kind shows them, of a table with the columns `id` and `place`.
     fn shown(kind: &str, sql: &str) -> String {
@@ -125,7 +125,7 @@ mod tests {
             format!("table: t\nowner: a@example.com\nmask: [latitude, phones]\nchecks:\n  - {{name: a, {kind}}}\n");
         let suite = Suite::parse(&text).expect("a suite");
         let rows = async { SessionContext::new().sql(sql).await.expect(sql).collect().await.expect(sql) };
-        let batches = tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(rows.boxed());
+        let batches = tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(rows);
         let hidden = Hidden::of(&suite, &suite.checks[0], ["id", "place"].map(str::to_owned));
         let mut out = Vec::new();
         let mut writer = datafusion::arrow::json::LineDelimitedWriter::new(&mut out);

@@ -99,7 +99,9 @@ fn result(folder: &Path, case: &Case) -> (String, BTreeSet<String>) {
     let _ = writeln!(out, "{}\n", case.description.trim());
     if late.exists() {
         let again = built.lines().filter(|line| line.starts_with("daily_vehicle"));
-        again.for_each(|line| drop(writeln!(out, "built again: {line}")));
+        for line in again {
+            let _ = writeln!(out, "built again: {line}");
+        }
     }
     for row in query(lake, "select * from daily_vehicle order by ymd, id") {
         let _ = writeln!(out, "daily_vehicle: {row}");
@@ -112,7 +114,9 @@ fn result(folder: &Path, case: &Case) -> (String, BTreeSet<String>) {
     let mut checks = program();
     checks.args(["quality", "run", CHECKS, "--format", "json", "--now", &case.now, "--lake"]).arg(lake);
     checks.arg("--history").arg(lake).args(["--table", "daily_vehicle"]);
-    became.tables.iter().for_each(|table| drop(checks.args(["--table", table])));
+    for table in &became.tables {
+        checks.args(["--table", table]);
+    }
     let ran = run(&mut checks);
     let verdicts: Vec<Value> =
         ran.output.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{}", ran.error))).collect();
