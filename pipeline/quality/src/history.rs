@@ -212,8 +212,8 @@ const SAME_JOB: SignedDuration = SignedDuration::from_hours(12);
 pub(crate) async fn known(lake: &Lake, now: Timestamp) -> anyhow::Result<BTreeSet<About>> {
     let sql = format!(
         "select table_name, check_name, definition, from_day, version, outcome, \
-         cast(cast(arrow_cast(ran_at, 'Timestamp(Millisecond, None)') as bigint) as varchar) as ran_at from {TABLE} \
-         where from_day = to_day and version is not null and definition is not null order by {TABLE}.ran_at"
+         cast(cast(arrow_cast(ran_at, 'Timestamp(Millisecond, None)') as bigint) as varchar) as millis from {TABLE} \
+         where from_day = to_day and version is not null and definition is not null order by ran_at"
     );
     let mut known = BTreeSet::new();
     each(lake, "definition", sql, |[table, check, definition, day, version, outcome, ran_at]| {

@@ -210,7 +210,8 @@ async fn send(publish: arguments::Publish, handle: &Handle) -> anyhow::Result<Ou
         despite_failed: publish.despite_failed,
     };
     let Published { sent, kept, held, failed } = work.run(&connection, &|line| print(&format!("{line}\n"))).await?;
-    print(&format!("{sent} partitions published; {kept} were there; {failed} failed\n"));
+    let held = if held > 0 { format!("{held} held back; ") } else { String::new() };
+    print(&format!("{sent} partitions published; {kept} were there; {held}{failed} failed\n"));
     Ok(if failed > 0 { Outcome::Failed } else { Outcome::Done })
 }
 

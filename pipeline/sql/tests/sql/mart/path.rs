@@ -53,34 +53,47 @@ fn circle(id: u64, radius: f64) -> Vec<String> {
     (0..600).map(|second| row(id, &time(second), 0, at(second))).collect()
 }
 
-fn numbers(row: &Value, names: [&str; 2]) -> (f64, f64) {
-    let [north, east] = names.map(|name| row[name].as_f64().expect(name));
-    (north, east)
+struct Point {
+    /// Degrees.
+    north: f64,
+    east: f64,
+    second: f64,
 }
 
-/// How far a position is from the line through these points, in metres, by the map at the position.
-fn distance((north, east): (f64, f64), line: &[(f64, f64)]) -> f64 {
-    let flat = |(n, e): (f64, f64)| ((e - east) * DEGREE * north.to_radians().cos(), (n - north) * DEGREE);
-    let of_leg = |leg: &[(f64, f64)]| {
-        let ((x, y), (to_x, to_y)) = (flat(leg[0]), flat(leg[1]));
+/// How far a position is from the leg of its line that is drawn for its time, in metres, by the map at the position.
+fn distance(at: &Point, line: &[Point]) -> f64 {
+    let flat =
+        |of: &Point| ((of.east - at.east) * DEGREE * at.north.to_radians().cos(), (of.north - at.north) * DEGREE);
+    let of_leg = |leg: &[Point]| {
+        let ((x, y), (to_x, to_y)) = (flat(&leg[0]), flat(&leg[1]));
         let (dx, dy) = (to_x - x, to_y - y);
         let length = dx * dx + dy * dy;
         let share = if length > 0.0 { (-(x * dx + y * dy) / length).clamp(0.0, 1.0) } else { 0.0 };
         (x + share * dx).hypot(y + share * dy)
     };
-    line.windows(2).map(of_leg).fold(f64::INFINITY, f64::min)
+    let legs = line.windows(2).filter(|leg| leg[0].second <= at.second && at.second <= leg[1].second);
+    legs.map(of_leg).fold(f64::INFINITY, f64::min)
 }
 
 /// The positions of a vehicle's trips, and the points of their lines.
-fn of_vehicle(lake: &Path, id: u64) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+fn of_vehicle(lake: &Path, id: u64) -> (Vec<Point>, Vec<Point>) {
     let positions = format!(
-        "select k.latitude, k.longitude from vehicle_kinematic_report k join trip t \
+        "select k.latitude, k.longitude, extract(epoch from k.timestamp_iso) as second \
+         from vehicle_kinematic_report k join trip t \
          on t.id = k.id and k.timestamp_iso between t.begin_at and t.end_at where k.id = {id}"
     );
-    let line = format!("select latitude, longitude from trip_path where id = {id} order by trip_begin_at, point");
+    let line = format!(
+        "select latitude, longitude, extract(epoch from at) as second \
+         from trip_path where id = {id} order by trip_begin_at, point"
+    );
     let points = |sql: &str| {
-        let rows = query(lake, sql);
-        rows.iter().map(|row| numbers(row, ["latitude", "longitude"])).collect::<Vec<_>>()
+        let number = |row: &Value, name: &str| row[name].as_f64().expect("a number");
+        let point = |row: &Value| Point {
+            north: number(row, "latitude"),
+            east: number(row, "longitude"),
+            second: number(row, "second"),
+        };
+        query(lake, sql).iter().map(point).collect::<Vec<_>>()
     };
     (points(&positions), points(&line))
 }
@@ -96,7 +109,7 @@ fn no_position_is_farther_from_the_line_of_its_trip_than_the_model_says() {
     for (id, fewer) in [(1, 4), (2, 4), (3, 4), (4, 1), (5, 10)] {
         let (positions, line) = of_vehicle(lake, id);
         assert!(positions.len() > 500, "vehicle {id} has {} positions", positions.len());
-        let farthest = positions.iter().map(|at| distance(*at, &line)).fold(0.0, f64::max);
+        let farthest = positions.iter().map(|at| distance(at, &line)).fold(0.0, f64::max);
         assert!(farthest <= BOUND, "vehicle {id}: {farthest} m");
         // A line on which every position is would say nothing of the bound.
         assert!(farthest > 0.5, "vehicle {id}: {farthest} m");
