@@ -1,16 +1,20 @@
-"""Builds a range of days of the mart anew, when somebody asks for it."""
+"""Builds a range of days of the mart anew, when somebody asks for it, checks them, and publishes them."""
 
+import os
 from datetime import timedelta
 
-from airflow.sdk import DAG, Param
-from fms_operator import START, FmsOperator, place, tries
+from airflow.sdk import DAG, Asset, Param
+from fms_operator import START, FmsOperator, FmsQualityOperator, place, tries
+
+MART = Asset("fms://mart")
 
 with DAG(
     dag_id="fms_backfill",
-    description="Builds all days of a range of the mart, whether their inputs have changed or not.",
+    description="Builds all days of a range of the mart, whether their inputs have changed or not, and checks them.",
     doc_md="""
 Trigger it with the first and the last day, and a model if not all are meant: `trip`, `+trip` with all that it is made
-of, or `trip+` with all that is made of it. One task builds all days, several at a time.
+of, or `trip+` with all that is made of it. One task builds all days, several at a time. Then the days are checked and
+published as `fms_mart` does it, and `fms_quality` runs.
 """,
     schedule=None,
     start_date=START,
@@ -25,4 +29,12 @@ of, or `trip+` with all that is made of it. One task builds all days, several at
 ):
     days = ["--from", "{{ params.from }}", "--to", "{{ params.to }}"]
     select = ["{{ '--select' if params.select else '' }}", "{{ params.select }}"]
-    FmsOperator(task_id="backfill", arguments=["mart", "backfill", *place(), *days, *select])
+    build = FmsOperator(task_id="backfill", arguments=["mart", "backfill", *place(), *days, *select], outlets=[MART])
+    # A day whose rows are those of before has its verdict.
+    integrity = FmsQualityOperator(
+        task_id="integrity",
+        arguments=["quality", "run", "--tag", "mart", "--tag", "integrity", "--changed", *place(), *days],
+    )
+    build >> integrity
+    if os.environ.get("FMS_MART_PUBLISH_TO"):
+        integrity >> FmsOperator(task_id="publish", arguments=["mart", "publish", *place(), *days, *select])

@@ -10,6 +10,7 @@ task, `fms` gets SIGTERM.
     FMS_PROGRAM        the program; `fms` in PATH if it is not set
     FMS_PLACE          options that name the lake of mart and quality, such as `--lake /data/lake` for one in a folder
     FMS_ALERTS_CONFIG  the file of the alerts; without it nobody is told
+    FMS_QUALITY_PUSH_TO  a Pushgateway, such as `http://pushgateway:9091/metrics/job/fms-quality`
 """
 
 import os
@@ -92,12 +93,17 @@ class FmsQualityOperator(FmsOperator):
         with tempfile.TemporaryDirectory() as folder:
             results, rows = Path(folder, "results.json"), Path(folder, "rows")
             kept = ["--format", "json", "--output", str(results), "--bad-rows", str(rows)]
-            status = self.run_fms([*self.arguments, *kept])
+            status = self.run_fms([*self.arguments, *kept, *self.push()])
             told = 0
             if results.exists() and "FMS_ALERTS_CONFIG" in os.environ:
                 told = self.run_fms([*alerts(), "--results", str(results), "--bad-rows", str(rows)])
             self.settle(status, self.arguments)
             self.settle(told, alerts())
+
+    def push(self):
+        """The option that names the group of this task in the Pushgateway, where each run replaces a whole group."""
+        job = os.environ.get("FMS_QUALITY_PUSH_TO")
+        return ["--push-to", f"{job.rstrip('/')}/task/{self.dag_id}.{self.task_id}"] if job else []
 
 
 def alerts():

@@ -12,14 +12,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from airflow.sdk.execution_time import macros
-from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from conftest import DAGS
 
 NAMES = ["fms_alerts", "fms_backfill", "fms_consistency", "fms_mart", "fms_quality", "fms_upkeep"]
@@ -98,13 +95,17 @@ def test_a_dag_is_parsed_without_a_call(name, monkeypatch):
     assert not bag.import_errors and list(bag.dags) == [name]
 
 
-def test_the_mart_is_built_of_the_interval_and_checked(fms):
+# Late rows change days of long ago, so there is a last day and no first one.
+UNTIL = ["--to", "2022-12-31"]
+
+
+def test_the_mart_is_built_of_all_that_changed_and_checked(fms):
     state, tasks = run("fms_mart")
     assert (state, tasks) == ("success", {"build": "success", "integrity": "success"})
     build, integrity, alerts = fms.calls()
-    assert build == ["mart", "apply", "--lake", "/lake", "--from", "2022-12-31", "--to", "2022-12-31"]
-    assert integrity[:6] == ["quality", "run", "--tag", "mart", "--tag", "integrity"]
-    assert integrity[6:12] == ["--lake", "/lake", "--from", "2022-12-31", "--to", "2022-12-31"]
+    assert build == ["mart", "apply", "--lake", "/lake", *UNTIL]
+    assert integrity[:7] == ["quality", "run", "--tag", "mart", "--tag", "integrity", "--changed"]
+    assert integrity[7:11] == ["--lake", "/lake", *UNTIL]
     results = integrity[integrity.index("--output") + 1]
     rows = integrity[integrity.index("--bad-rows") + 1]
     assert alerts == ["alerts", "send", "--config", "alerts.yml", "--results", results, "--bad-rows", rows]
@@ -115,7 +116,7 @@ def test_only_what_passed_its_checks_is_published_and_only_where_somebody_asks_f
     state, tasks = run("fms_mart")
     assert (state, list(tasks)) == ("success", ["build", "integrity", "publish"])
     publish = fms.calls()[-1]
-    assert publish == ["mart", "publish", "--lake", "/lake", "--from", "2022-12-31", "--to", "2022-12-31"]
+    assert publish == ["mart", "publish", "--lake", "/lake", *UNTIL]
     fms.ends(quality_run=1)
     _, tasks = run("fms_mart")
     assert (tasks["integrity"], tasks["publish"]) == ("failed", "upstream_failed")
@@ -123,6 +124,26 @@ def test_only_what_passed_its_checks_is_published_and_only_where_somebody_asks_f
     # A server that cannot be reached is tried again.
     fms.ends(mart_publish=2)
     assert attempt("fms_mart", "publish") == ("retry", "AirflowException")
+
+
+def test_each_task_has_its_own_metrics(fms, monkeypatch):
+    """A Pushgateway replaces a whole group, so two tasks must not have the same."""
+    assert "--push-to" not in str(run("fms_mart") and fms.calls())
+    monkeypatch.setenv("FMS_QUALITY_PUSH_TO", "http://push:9091/metrics/job/fms-quality/")
+    for name in ("fms_mart", "fms_quality", "fms_consistency", "fms_backfill"):
+        run(name)
+    calls = [call for call in fms.calls() if "--push-to" in call]
+    groups = [call[call.index("--push-to") + 1].removeprefix("http://push:9091/metrics/job/fms-quality/") for call in calls]
+    tasks = ["fms_mart.integrity", "fms_quality.anomalies", "fms_consistency.mart", "fms_backfill.integrity"]
+    assert groups == [f"task/{task}" for task in tasks]
+
+
+@pytest.mark.parametrize(
+    ("status", "becomes"), [(1, "for good"), (2, "retry"), (-15, "retry"), (101, "retry")], ids=str
+)
+def test_only_a_failed_check_of_a_model_is_not_tried_again(fms, status, becomes):
+    fms.ends(mart_apply=status)
+    assert attempt("fms_mart", "build")[0] == becomes
 
 
 def test_a_program_that_is_not_there_is_tried_again(fms, monkeypatch):
@@ -166,29 +187,16 @@ def attempt(name, task):
     return "done", None
 
 
-def test_the_quality_dag_follows_the_mart_and_looks_at_its_days(bag, fms):
+def test_the_quality_dag_follows_the_mart_and_looks_at_what_has_changed(bag, fms):
     mart = Asset("fms://mart")
     assert bag.dags["fms_mart"].get_task("build").outlets == [mart]
+    assert bag.dags["fms_backfill"].get_task("backfill").outlets == [mart]
     assert list(bag.dags["fms_quality"].timetable.asset_condition.objects) == [mart]
-
-    def event(day):
-        days = {"data_interval_start": day, "data_interval_end": day + datetime.timedelta(days=1)}
-        built = SimpleNamespace(**days)
-        return SimpleNamespace(asset=mart, source_aliases=[], source_dag_run=built)
-
-    def days(*events):
-        operator = DagBag(DAGS / "fms_quality.py").dags["fms_quality"].get_task("anomalies")
-        happened = TriggeringAssetEventsAccessor.build(events)
-        operator.render_template_fields({"triggering_asset_events": happened, "macros": macros})
-        return [argument for argument in operator.arguments[-4:] if argument]
-
-    assert days(event(DAY)) == ["--from", "2023-01-01", "--to", "2023-01-01"]
-    later = event(DAY + datetime.timedelta(days=2))
-    assert days(event(DAY), later) == ["--from", "2023-01-01", "--to", "2023-01-03"]
-    assert days() == []
-    # As somebody triggers it.
     assert run("fms_quality") == ("success", {"anomalies": "success"})
-    assert "--from" not in fms.calls()[0]
+    anomalies = fms.calls()[0]
+    tags = ["--tag", "anomaly", "--tag", "transitions", "--tag", "loss", "--tag", "drift"]
+    assert anomalies[:13] == ["quality", "run", *tags, "--changed", "--lake", "/lake"]
+    assert "--from" not in anomalies and "--to" not in anomalies
 
 
 def test_stages_are_compared_when_late_rows_have_come(fms, monkeypatch):
@@ -198,7 +206,7 @@ def test_stages_are_compared_when_late_rows_have_come(fms, monkeypatch):
     calls = {call[0]: call for call in fms.calls()}
     assert calls["lake"] == ["lake", "status"]
     assert calls["quality"][:4] == ["quality", "run", "--tag", "consistency"]
-    assert calls["quality"][4:10] == ["--lake", "/lake", "--from", "2022-12-29", "--to", "2022-12-29"]
+    assert calls["quality"][4:9] == ["--changed", "--lake", "/lake", "--to", "2022-12-29"]
     monkeypatch.setenv("FMS_LAKE_RAW", "s3://raw/topics/")
     fms.ends(lake_status=1)
     state, tasks = run("fms_consistency")
@@ -207,11 +215,17 @@ def test_stages_are_compared_when_late_rows_have_come(fms, monkeypatch):
 
 
 @pytest.mark.parametrize(("select", "rest"), [("", []), ("+trip", ["--select", "+trip"])])
-def test_a_backfill_is_of_the_days_and_the_model_that_somebody_chose(fms, select, rest):
-    state, _ = run("fms_backfill", run_conf={"from": "2023-01-02", "to": "2023-01-05", "select": select})
-    assert state == "success"
+def test_a_backfill_is_of_the_days_and_the_model_that_somebody_chose_and_is_checked(fms, monkeypatch, select, rest):
+    monkeypatch.setenv("FMS_MART_PUBLISH_TO", "postgres://fleet@db/fleet")
+    state, tasks = run("fms_backfill", run_conf={"from": "2023-01-02", "to": "2023-01-05", "select": select})
+    assert (state, list(tasks)) == ("success", ["backfill", "integrity", "publish"])
     days = ["--from", "2023-01-02", "--to", "2023-01-05"]
-    assert fms.calls() == [["mart", "backfill", "--lake", "/lake", *days, *rest]]
+    backfill, integrity, _, publish = fms.calls()
+    assert backfill == ["mart", "backfill", "--lake", "/lake", *days, *rest]
+    assert integrity[:13] == [
+        "quality", "run", "--tag", "mart", "--tag", "integrity", "--changed", "--lake", "/lake", *days
+    ]
+    assert publish == ["mart", "publish", "--lake", "/lake", *days, *rest]
 
 
 def test_hours_leave_the_lake_only_if_somebody_said_so(fms, monkeypatch):
@@ -291,10 +305,19 @@ select ymd, id, max(odometer) - min(odometer) as meters from vehicle_status_repo
         "FMS_PLACE": f"--lake {lake}",
         "FMS_MART_MODELS": models,
         "FMS_QUALITY_CHECKS": checks,
+        "FMS_QUALITY_HISTORY": lake,
     }.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.delenv("FMS_ALERTS_CONFIG", raising=False)
     assert run("fms_mart") == ("success", {"build": "success", "integrity": "success"})
+    # A late row of the day before changes a day that no run was of, and it is built and checked.
+    raw.write_text(json.dumps({**row, "odometer": 300, "timestamp_iso": "2022-12-30T08:00:00Z"}) + "\n")
+    subprocess.run([fms, "lake", "convert", "--to", lake, raw], check=True)
+    assert run("fms_mart") == ("success", {"build": "success", "integrity": "success"})
+    sql = "select distinct from_day from quality_results where check_name = 'rows' order by 1"
+    asked = subprocess.run([fms, "query", "--lake", lake, "--format", "json", sql], check=True, stdout=subprocess.PIPE)
+    days = [json.loads(line)["from_day"] for line in asked.stdout.splitlines()]
+    assert days == ["2022-12-30", "2022-12-31"]
     # What is not in the mart fails its check, and nothing is tried again.
     checks.write_text(suite % 2)
     state, tasks = run("fms_mart")

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
+use fms_quality::Suite;
 use fms_query::program::{LogFormat, say, start_log};
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
@@ -16,10 +17,10 @@ use tokio::runtime::Runtime;
 use crate::config::Config;
 use crate::deliver::deliver;
 use crate::state::{State, Trouble, What};
-use crate::step::{days, step};
+use crate::step::{Configured, days, step};
 use crate::store::{Place, Store};
 use crate::text::counted;
-use crate::verdict;
+use crate::verdict::{self, Id, Severity};
 
 /// Exit status: something was not sent, or nothing was begun.
 const NOT_DONE: u8 = 2;
@@ -68,6 +69,10 @@ struct Send {
     /// The folder of `fms quality run --bad-rows FOLDER`, of which messages show some rows.
     #[arg(long, value_name = "FOLDER", requires = "results")]
     bad_rows: Option<PathBuf>,
+    /// Files of the checks that have to run, or folders of such files, so that one which never ran is told of as well.
+    /// Checks that are in none of them need not run.
+    #[arg(long, env = "FMS_QUALITY_CHECKS", value_name = "PATH", value_delimiter = ',')]
+    checks: Vec<PathBuf>,
     /// The time that is taken for now.
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
@@ -118,7 +123,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn send(arguments: &Send, runtime: &Runtime) -> anyhow::Result<String> {
-    let Send { state: place, config, results, bad_rows, now } = arguments;
+    let Send { state: place, config, results, bad_rows, checks, now } = arguments;
     let text = fs::read_to_string(config).with_context(|| format!("cannot read {}", config.display()))?;
     let config = Config::parse(&text).with_context(|| config.display().to_string())?;
     let mut verdicts = Vec::new();
@@ -128,6 +133,7 @@ fn send(arguments: &Send, runtime: &Runtime) -> anyhow::Result<String> {
     if let Some(folder) = bad_rows {
         verdict::add_samples(&mut verdicts, folder)?;
     }
+    let configured = if checks.is_empty() { None } else { Some(configured(checks)?) };
     let now = now.unwrap_or_else(Timestamp::now);
     let store = Store::new(place.state.clone(), runtime.handle());
     let open = runtime.block_on(async {
@@ -137,7 +143,7 @@ fn send(arguments: &Send, runtime: &Runtime) -> anyhow::Result<String> {
                 say(&format!("fms alerts: there is no state {} yet; every problem is a new one", place.state));
             }
             let read = state.clone();
-            step(&mut state, &config, &verdicts, now);
+            step(&mut state, &config, &verdicts, configured.as_deref(), now);
             let is_kept = (state == read && !before.is_first()) || store.save(&state, &before).await?.is_some();
             if is_kept {
                 return anyhow::Ok(state.open().count());
@@ -147,6 +153,24 @@ fn send(arguments: &Send, runtime: &Runtime) -> anyhow::Result<String> {
     let sent = runtime.block_on(deliver(&store, &config))?;
     let (results, open) = (counted(verdicts.len(), "result"), counted(open, "problem"));
     Ok(format!("{results} taken; {open} open; {} sent", counted(sent, "message")))
+}
+
+/// The checks of these files.
+fn configured(paths: &[PathBuf]) -> anyhow::Result<Vec<Configured>> {
+    let mut all = Vec::new();
+    for suite in Suite::read(paths)? {
+        for check in &suite.checks {
+            let severity = match check.severity {
+                fms_quality::Severity::Info => Severity::Info,
+                fms_quality::Severity::Warning => Severity::Warning,
+                fms_quality::Severity::Error => Severity::Error,
+            };
+            let (table, name) = (suite.table.clone(), check.name.clone());
+            let id = Id { table, check: name, owner: suite.owner(check).to_owned() };
+            all.push(Configured { id, severity, description: check.description.clone() });
+        }
+    }
+    Ok(all)
 }
 
 fn show(store: &Store, runtime: &Runtime) -> anyhow::Result<String> {
@@ -175,7 +199,7 @@ fn show(store: &Store, runtime: &Runtime) -> anyhow::Result<String> {
 fn forget(arguments: &Forget, runtime: &Runtime) -> anyhow::Result<String> {
     let Forget { state: place, table, check } = arguments;
     let store = Store::new(place.state.clone(), runtime.handle());
-    let is_meant = |id: &verdict::Id| id.table == *table && check.as_ref().is_none_or(|check| id.check == *check);
+    let is_meant = |id: &Id| id.table == *table && check.as_ref().is_none_or(|check| id.check == *check);
     runtime.block_on(async {
         loop {
             let (mut state, before) = store.load().await?;
@@ -191,7 +215,7 @@ fn forget(arguments: &Forget, runtime: &Runtime) -> anyhow::Result<String> {
 }
 
 /// Forgets these checks. A message that shows them is changed with the next sending.
-fn forget_in(state: &mut State, is_meant: impl Fn(&verdict::Id) -> bool) {
+fn forget_in(state: &mut State, is_meant: impl Fn(&Id) -> bool) {
     state.checks.retain(|check| !is_meant(&check.id));
     state.held.retain(|problem| !is_meant(&problem.id));
     let mut changed = Vec::new();

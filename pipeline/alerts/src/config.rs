@@ -32,6 +32,10 @@ pub(crate) struct Config {
     /// Failures of checks of this severity and of worse ones are told; the others are in the digest only.
     #[serde(default)]
     pub severity: Severity,
+    /// Tags of checks whose problems also end with later days that are well: of what devices did, which stays in the data.
+    /// Problems of all other checks end when the days are well on which they were found.
+    #[serde(default)]
+    pub ended_by_later_days: BTreeSet<String>,
     /// The address of the page that says what to do.
     #[serde(default)]
     pub run_book: String,

@@ -64,7 +64,8 @@ pub(crate) fn of(state: &State, config: &Config, now: Timestamp) -> Digest {
     for seen in &state.checks {
         let standing = owners.entry(seen.id.owner.clone()).or_default();
         standing.checks += 1;
-        standing.ran += usize::from(now.duration_since(seen.ran_at) <= SignedDuration::from_hours(24));
+        standing.ran +=
+            usize::from(!seen.is_awaited && now.duration_since(seen.ran_at) <= SignedDuration::from_hours(24));
         standing.warned += usize::from(seen.outcome == Outcome::Warn);
         standing.untold += usize::from(seen.outcome == Outcome::Fail && seen.severity < config.severity);
     }

@@ -179,7 +179,11 @@ fn shown(config: &Config, problem: &Problem) -> String {
         Trouble::CouldNotRun => (":warning:", "could not run"),
         Trouble::DidNotRun => (":hourglass:", "did not run"),
     };
-    let (severity, days) = (problem.severity.name(), days(*from, *to));
+    let (severity, mut days) = (problem.severity.name(), days(*from, *to));
+    let others = problem.open.iter().filter(|found| found.days != problem.days()).count();
+    if others > 0 {
+        let _ = write!(days, " and {}", counted(others, "more day"));
+    }
     let mut out = format!("{sign} {table}: *{check}* {what} for {days}, since {since:.0} ({severity})");
     let _ = write!(out, "\n{}\nExpected: {}", escaped(observed, SENTENCE), escaped(expected, SENTENCE));
     if !description.is_empty() {

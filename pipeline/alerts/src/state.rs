@@ -40,10 +40,42 @@ pub(crate) struct Seen {
     pub outcome: Outcome,
     pub severity: Severity,
     pub description: String,
+    /// When it ran, or since when it is known, if it never did.
     #[serde(with = "crate::serial")]
     pub ran_at: Timestamp,
     #[serde(with = "crate::serial")]
     pub to: Date,
+    /// The days of its verdicts of this time: a run may look at several days one by one.
+    #[serde(default)]
+    pub taken: Vec<Days>,
+    /// Whether it is configured and never ran.
+    #[serde(default)]
+    pub is_awaited: bool,
+}
+
+/// Some days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Days {
+    #[serde(with = "crate::serial")]
+    pub from: Date,
+    #[serde(with = "crate::serial")]
+    pub to: Date,
+}
+
+impl Days {
+    /// Whether all of the other days are among these.
+    pub fn has(self, other: Self) -> bool {
+        self.from <= other.from && other.to <= self.to
+    }
+}
+
+/// Days on which something is wrong, and of which it is not known that it is well since.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Found {
+    pub days: Days,
+    pub trouble: Trouble,
+    pub observed: String,
+    pub bad: u64,
 }
 
 /// What is wrong.
@@ -67,6 +99,9 @@ pub(crate) struct Problem {
     pub told_bad: u64,
     pub query: Option<String>,
     pub sample: Vec<String>,
+    /// All days that it is open for, those above among them. None if nobody ran the check.
+    #[serde(default)]
+    pub open: Vec<Found>,
     /// How it ended, in words.
     pub resolved: Option<String>,
 }
@@ -257,6 +292,10 @@ impl State {
 }
 
 impl Problem {
+    pub fn days(&self) -> Days {
+        Days { from: self.from, to: self.to }
+    }
+
     pub fn is_open(&self) -> bool {
         self.resolved.is_none()
     }

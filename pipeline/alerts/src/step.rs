@@ -1,32 +1,54 @@
 //! What follows from verdicts, and from the time that passes. Pure.
 //!
-//! A problem is new, goes on, or is resolved. It is recognised by table, check and owner. What a verdict says of it
-//! counts once: verdicts that are not newer than the last one of their check are passed over, so that two senders that
-//! read the same results tell of them once.
+//! A problem is new, goes on, or is resolved. It is recognised by table, check and owner, and knows on which days it was
+//! found: it is resolved when all of these are known to be well. What a verdict says of it counts once: verdicts that are not
+//! newer than the last one of their check are passed over, so that two senders that read the same results tell of them once.
+
+mod taken;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
+use self::taken::{Place, find, found, take};
 use crate::config::Config;
 use crate::digest;
 use crate::state::{Event, Line, Problem, Seen, State, Thread, Trouble, What};
-use crate::verdict::{Id, Outcome, Verdict};
+use crate::verdict::{Id, Outcome, Severity, Verdict};
 
 /// An owner who has new problems in more tables than so many is told of them in one message instead of one for each
 /// table.
 const TABLES_APART: usize = 3;
 
-/// Takes the verdicts, and the time that it is, into the state.
-pub(crate) fn step(state: &mut State, config: &Config, verdicts: &[Verdict], now: Timestamp) {
+/// A check that has to run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Configured {
+    pub id: Id,
+    pub severity: Severity,
+    pub description: String,
+}
+
+/// Takes the verdicts, and the time that it is, into the state. If the checks that have to run are given, those that never
+/// did are known as well, and those that are no more need not run.
+pub(crate) fn step(
+    state: &mut State,
+    config: &Config,
+    verdicts: &[Verdict],
+    configured: Option<&[Configured]>,
+    now: Timestamp,
+) {
     let mut happened = Happened::default();
     for verdict in verdicts {
         if note(state, verdict) {
             take(state, config, verdict, &mut happened);
         }
     }
-    find_not_run(state, config, now, &mut happened);
+    for check in configured.unwrap_or_default() {
+        await_check(state, check, now);
+    }
+    find_not_run(state, config, configured, now, &mut happened);
     let (held, ended): (Vec<_>, Vec<_>) =
         std::mem::take(&mut state.held).into_iter().partition(|problem| config.is_quiet(&problem.id, now));
     state.held = held;
@@ -63,106 +85,43 @@ fn note(state: &mut State, verdict: &Verdict) -> bool {
         description: description.clone(),
         ran_at: *ran_at,
         to: *to,
+        taken: vec![verdict.days()],
+        is_awaited: false,
     };
     match state.checks.iter_mut().find(|check| check.id == *id) {
-        Some(before) if before.ran_at >= *ran_at => return false,
+        Some(before) if before.is_awaited => *before = seen,
+        Some(before) if before.ran_at > *ran_at => return false,
+        // Of the days of one run, the worst counts.
+        Some(before) if before.ran_at == *ran_at => {
+            // A state of before this was kept knows of one verdict at a time.
+            if before.taken.is_empty() || before.taken.contains(&verdict.days()) {
+                return false;
+            }
+            before.taken.push(verdict.days());
+            before.outcome = before.outcome.max(*outcome);
+            before.to = before.to.max(*to);
+        }
         Some(before) => *before = seen,
         None => state.checks.push(seen),
     }
     true
 }
 
-/// Where an open problem is.
-enum Place {
-    Held(usize),
-    Thread(usize, usize),
-}
-
-fn find(state: &State, id: &Id) -> Option<Place> {
-    let is_it = |problem: &Problem| problem.is_open() && problem.id == *id;
-    if let Some(at) = state.held.iter().position(is_it) {
-        return Some(Place::Held(at));
+/// Knows of a check from now on, although it has not run yet.
+fn await_check(state: &mut State, check: &Configured, now: Timestamp) {
+    if state.checks.iter().any(|seen| seen.id == check.id) {
+        return;
     }
-    let in_thread = |(at, thread): (usize, &Thread)| {
-        thread.problems.iter().position(is_it).map(|problem| Place::Thread(at, problem))
-    };
-    state.threads.iter().enumerate().find_map(in_thread)
-}
-
-fn take(state: &mut State, config: &Config, verdict: &Verdict, happened: &mut Happened) {
-    let trouble = match verdict.outcome {
-        Outcome::Fail if verdict.severity >= config.severity => Some(Trouble::Failed),
-        Outcome::Error => Some(Trouble::CouldNotRun),
-        _ => None,
-    };
-    match (find(state, &verdict.id), trouble) {
-        (None, Some(trouble)) => happened.fresh.push(problem(verdict, trouble)),
-        (Some(Place::Held(at)), Some(trouble)) => {
-            let since = state.held[at].since;
-            state.held[at] = Problem { since, ..problem(verdict, trouble) };
-        }
-        (Some(Place::Held(at)), None) if ends(&state.held[at], verdict) => {
-            state.held.remove(at);
-        }
-        (Some(Place::Thread(thread, at)), Some(trouble)) => {
-            let number = state.threads[thread].number;
-            let before = &mut state.threads[thread].problems[at];
-            let is_worse =
-                before.bad > 0 && verdict.bad >= before.told_bad.saturating_mul(2) && verdict.bad > before.bad;
-            let is_other = before.trouble != trouble || is_worse;
-            let (since, told_bad) = (before.since, before.told_bad);
-            *before = Problem { since, told_bad, ..problem(verdict, trouble) };
-            let lines = happened.threads.entry(number).or_default();
-            if is_other {
-                before.told_bad = before.bad;
-                lines.push(Line { event: Event::Changed, problem: before.clone() });
-            }
-        }
-        (Some(Place::Thread(thread, at)), None) if ends(&state.threads[thread].problems[at], verdict) => {
-            let number = state.threads[thread].number;
-            let ended = &mut state.threads[thread].problems[at];
-            ended.resolved = Some(how(ended, verdict));
-            let line = Line { event: Event::Resolved, problem: ended.clone() };
-            happened.threads.entry(number).or_default().push(line);
-        }
-        // There is no problem, or it was found on days after these.
-        (_, None) => {}
-    }
-}
-
-fn problem(verdict: &Verdict, trouble: Trouble) -> Problem {
-    Problem {
-        id: verdict.id.clone(),
-        trouble,
-        severity: verdict.severity,
-        since: verdict.ran_at,
-        from: verdict.from,
-        to: verdict.to,
-        description: verdict.description.clone(),
-        expected: verdict.expected.clone(),
-        observed: verdict.observed.clone(),
-        bad: verdict.bad,
-        told_bad: verdict.bad,
-        query: verdict.query.clone(),
-        sample: verdict.sample.clone(),
-        resolved: None,
-    }
-}
-
-/// Whether a problem is over with a verdict that finds nothing to tell: one that is about the same days or later ones.
-fn ends(problem: &Problem, verdict: &Verdict) -> bool {
-    problem.trouble == Trouble::DidNotRun || verdict.to >= problem.to
-}
-
-fn how(problem: &Problem, verdict: &Verdict) -> String {
-    let Verdict { observed, from, to, ran_at, outcome, .. } = verdict;
-    let ended = if *outcome == Outcome::Warn { "it only warns" } else { "it passes" };
-    let how = format!("{ended} for {}: {observed} (run at {ran_at:.0})", days(*from, *to));
-    if problem.trouble == Trouble::Failed && *from > problem.from {
-        let before = days(problem.from, problem.to);
-        return format!("{how}; what was found on {before} was not looked at again");
-    }
-    how
+    state.checks.push(Seen {
+        id: check.id.clone(),
+        outcome: Outcome::Pass,
+        severity: check.severity,
+        description: check.description.clone(),
+        ran_at: now,
+        to: now.to_zoned(TimeZone::UTC).date(),
+        taken: Vec::new(),
+        is_awaited: true,
+    });
 }
 
 /// Days as people write them.
@@ -170,17 +129,28 @@ pub(crate) fn days(from: Date, to: Date) -> String {
     if from == to { from.to_string() } else { format!("{from} to {to}") }
 }
 
-/// Finds checks that have run before and have not for too long.
-fn find_not_run(state: &mut State, config: &Config, now: Timestamp, happened: &mut Happened) {
+/// Finds checks that have not run for too long.
+fn find_not_run(
+    state: &mut State,
+    config: &Config,
+    configured: Option<&[Configured]>,
+    now: Timestamp,
+    happened: &mut Happened,
+) {
     let is_late = |seen: &&Seen| {
         // What was found just now is told as it is.
         let is_fresh = happened.fresh.iter().any(|problem| problem.id == seen.id);
-        now.duration_since(seen.ran_at) > config.did_not_run && !is_fresh
+        let has_to_run = configured.is_none_or(|checks| checks.iter().any(|check| check.id == seen.id));
+        now.duration_since(seen.ran_at) > config.did_not_run && !is_fresh && has_to_run
     };
     let late: Vec<Seen> = state.checks.iter().filter(is_late).cloned().collect();
     for seen in late {
-        let observed = format!("it ran last at {:.0}", seen.ran_at);
-        match find(state, &seen.id) {
+        let observed = if seen.is_awaited {
+            format!("it has never run, and is known since {:.0}", seen.ran_at)
+        } else {
+            format!("it ran last at {:.0}", seen.ran_at)
+        };
+        match find(state, happened, &seen.id) {
             None => happened.fresh.push(Problem {
                 trouble: Trouble::DidNotRun,
                 severity: seen.severity,
@@ -194,6 +164,7 @@ fn find_not_run(state: &mut State, config: &Config, now: Timestamp, happened: &m
                 told_bad: 0,
                 query: None,
                 sample: Vec::new(),
+                open: Vec::new(),
                 resolved: None,
                 id: seen.id,
             }),
@@ -202,13 +173,14 @@ fn find_not_run(state: &mut State, config: &Config, now: Timestamp, happened: &m
                 let number = state.threads[thread].number;
                 let before = &mut state.threads[thread].problems[at];
                 if before.trouble != Trouble::DidNotRun {
+                    before.open = found(before);
                     before.trouble = Trouble::DidNotRun;
                     before.observed = format!("{observed}, and found: {}", before.observed);
                     let line = Line { event: Event::Changed, problem: before.clone() };
                     happened.threads.entry(number).or_default().push(line);
                 }
             }
-            Some(Place::Held(_)) => {}
+            Some(Place::Held(_) | Place::Fresh(_)) => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The results of `fms quality run --format json`, with samples of the bad rows that it kept.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::path::Path;
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use crate::state::Days;
 use crate::text::plain;
 
 /// How many bad rows are shown.
@@ -40,9 +42,21 @@ pub(crate) struct Verdict {
     pub query: Option<String>,
     #[serde(with = "crate::serial")]
     pub ran_at: Timestamp,
+    /// The file with the bad rows, if it is known.
+    pub bad_rows: Option<String>,
+    /// The tags of the check.
+    #[serde(default)]
+    pub tags: BTreeSet<String>,
     /// Bad rows, without what nobody may see.
     #[serde(skip)]
     pub sample: Vec<String>,
+}
+
+impl Verdict {
+    /// The days that were looked at.
+    pub fn days(&self) -> Days {
+        Days { from: self.from, to: self.to }
+    }
 }
 
 /// What a problem is recognised by when the check runs again.
@@ -54,8 +68,8 @@ pub(crate) struct Id {
     pub owner: String,
 }
 
-/// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How a check ended, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
     Pass,
@@ -90,7 +104,12 @@ pub(crate) fn add_samples(verdicts: &mut [Verdict], folder: &Path) -> anyhow::Re
     for verdict in verdicts.iter_mut().filter(|verdict| verdict.outcome.has_rows()) {
         let name_of = |character: char| if character.is_alphanumeric() { character } else { '-' };
         let name: String = verdict.id.check.chars().map(name_of).collect();
-        let path = folder.join(format!("{}.{name}.jsonl", verdict.id.table));
+        // It is a name, and leads out of no folder.
+        let kept = verdict.bad_rows.as_deref().and_then(|name| Path::new(name).file_name());
+        let path = match kept {
+            Some(name) => folder.join(name),
+            None => folder.join(format!("{}.{name}.jsonl", verdict.id.table)),
+        };
         let file = match File::open(&path) {
             Ok(file) => file,
             // A check that counts whole tables has no rows.

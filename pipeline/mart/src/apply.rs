@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use crate::build::Refused;
 use crate::catalog::{Built, Catalog};
 use crate::inputs::Version;
 use crate::lineage::{self, Events};
@@ -43,6 +44,9 @@ pub(crate) struct Sum {
     pub unchanged: usize,
     pub kept: usize,
     pub held: usize,
+    /// Those whose rows do not pass the checks of their model.
+    pub refused: usize,
+    /// Those that could not be built for a reason that may pass.
     pub failed: usize,
     /// Those that were not built, because one that they read could not be.
     pub skipped: usize,
@@ -153,7 +157,11 @@ impl Work<'_> {
                         let failure = format!("{name} {date}: {error:#}");
                         say(failure.clone());
                         told.failure.get_or_insert(failure);
-                        sum.failed += 1;
+                        if error.is::<Refused>() {
+                            sum.refused += 1;
+                        } else {
+                            sum.failed += 1;
+                        }
                         broken.entry(name).or_default().insert(date);
                     }
                 }

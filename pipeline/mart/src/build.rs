@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::logical_expr::lit;
 use datafusion::parquet::arrow::ArrowWriter;
@@ -24,6 +24,11 @@ use crate::query;
 
 /// How many rows are named that a check is not true for.
 const NAMED: usize = 3;
+
+/// Rows do not pass the checks of their model: another attempt makes the same rows.
+#[derive(Debug, thiserror::Error)]
+#[error("the rows do not pass the checks, so the partition stays as it was: {0}")]
+pub(crate) struct Refused(String);
 
 /// The rows of a partition, in a file that is gone when it is dropped.
 #[derive(Debug)]
@@ -105,7 +110,7 @@ async fn check(model: &Model, file: &Path) -> anyhow::Result<()> {
         }
     }
     if !failed.is_empty() {
-        bail!("the rows do not pass the checks, so the partition stays as it was: {}", failed.join("\n"));
+        return Err(Refused(failed.join("\n")).into());
     }
     Ok(())
 }

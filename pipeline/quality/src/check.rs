@@ -1,16 +1,19 @@
 //! The file of a table's checks, as people write it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::column::Path;
 use crate::kind::{
-    Accepted, Columns, Equal, Freshness, InTable, Jump, Kind, Length, Pattern, Range, RowCount, Stuck, Transitions,
-    Volume, duration,
+    Accepted, Columns, Equal, Freshness, InTable, Jump, Kind, Length, Pattern, Range, RowCount, Rows, Stuck,
+    Transitions, Volume, duration,
 };
 use crate::limit::Limit;
 
@@ -80,6 +83,8 @@ pub struct Check {
     pub settle: Option<SignedDuration>,
     /// What checks are chosen by.
     pub tags: BTreeSet<String>,
+    /// The columns of a query of its own that are shown although the table has no such column, and masks others.
+    pub shows: BTreeSet<String>,
     /// What is checked.
     pub kind: Kind,
 }
@@ -126,6 +131,8 @@ struct Written {
     settle: Option<SignedDuration>,
     #[serde(default)]
     tags: BTreeSet<String>,
+    #[serde(default)]
+    shows: BTreeSet<String>,
     not_null: Option<Columns>,
     range: Option<Range>,
     accepted: Option<Accepted>,
@@ -158,7 +165,7 @@ impl TryFrom<Written> for Check {
 
 impl Check {
     fn of(written: Written) -> anyhow::Result<Self> {
-        let Written { name, description, owner, severity, warn, fail, only, settle, tags, .. } = written;
+        let Written { name, description, owner, severity, warn, fail, only, settle, tags, shows, .. } = written;
         let kinds = [
             written.not_null.map(Kind::NotNull),
             written.range.map(Kind::Range),
@@ -187,7 +194,7 @@ impl Check {
         if let Some(other) = kinds.next() {
             bail!("the check `{name}` has two kinds, `{}` and `{}`; make two checks of it", kind.name(), other.name());
         }
-        let check = Self { name, description, owner, severity, warn, fail, only, settle, tags, kind };
+        let check = Self { name, description, owner, severity, warn, fail, only, settle, tags, shows, kind };
         check.validate().with_context(|| format!("the check `{}`", check.name))?;
         Ok(check)
     }
@@ -201,8 +208,22 @@ impl Check {
     fn validate(&self) -> anyhow::Result<()> {
         let takes_rows = !matches!(self.kind, Kind::Schema(_) | Kind::Sql(_) | Kind::Equal(_) | Kind::Stable(_));
         ensure!(takes_rows || self.only.is_none(), "`where` has no meaning for `{}`; remove it", self.kind.name());
-        let settles = takes_rows && !matches!(self.kind, Kind::Volume(_));
+        let settles =
+            takes_rows && !matches!(self.kind, Kind::Volume(_) | Kind::RowCount(RowCount { days: Some(_), .. }));
         ensure!(settles || self.settle.is_none(), "`settle` has no meaning for `{}`; remove it", self.kind.name());
+        let is_query = matches!(self.kind, Kind::Sql(_) | Kind::Equal(_) | Kind::Stable(_));
+        ensure!(is_query || self.shows.is_empty(), "`shows` has no meaning for `{}`; remove it", self.kind.name());
+        let percent = [self.warn, self.fail].into_iter().flatten().find(|limit| matches!(limit, Limit::Percent(_)));
+        let has_share = !matches!(
+            self.kind,
+            Kind::Sql(_) | Kind::RowCount(RowCount { days: None, .. }) | Kind::Freshness(_) | Kind::Stable(_)
+        );
+        if let Some(percent) = percent.filter(|_| !has_share) {
+            bail!(
+                "{percent} has no meaning for `{}`, which does not know of how many rows that would be; give a number",
+                self.kind.name()
+            );
+        }
         match &self.kind {
             Kind::NotNull(Columns { columns }) | Kind::Unique(Columns { columns }) => {
                 ensure!(!columns.is_empty(), "`columns` is empty; name at least one");
@@ -211,7 +232,20 @@ impl Check {
             }
             Kind::Range(Range { min: None, max: None, .. })
             | Kind::Length(Length { min: None, max: None, .. })
-            | Kind::RowCount(RowCount { min: None, max: None }) => bail!("it allows everything; give `min` or `max`"),
+            | Kind::RowCount(RowCount { min: None, max: None, .. }) => {
+                bail!("it allows everything; give `min` or `max`")
+            }
+            Kind::RowCount(count) => {
+                let is_share = |rows: Rows| matches!(rows, Rows::Percent(_));
+                let (some, all) = (count.bounds().any(is_share), count.bounds().all(is_share));
+                ensure!(
+                    if count.days.is_some() { all } else { !some },
+                    "`min` and `max` are shares such as `50 %` if `days` says of how many days before, and numbers if it \
+                     is not there"
+                );
+                let days = count.days.unwrap_or(1);
+                ensure!((1..=366).contains(&days), "`days` is {days}; it has to be from 1 to 366");
+            }
             Kind::Volume(Volume { weeks, warm_up, deviations }) => {
                 ensure!(*weeks > 0 && *weeks <= 52, "`weeks` is {weeks}; it has to be from 1 to 52");
                 ensure!((1..=*weeks).contains(warm_up), "`warm_up` is {warm_up}; it has to be from 1 to `weeks`");
@@ -246,8 +280,39 @@ impl Check {
     }
 }
 
+/// The endings of the names of files with checks.
+const ENDINGS: [&str; 2] = ["yml", "yaml"];
+
 impl Suite {
-    /// Reads the file of a table's checks.
+    /// Reads files of checks, and those of folders in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or is no such file, or a folder has none. The error names it, and the line.
+    pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Self>> {
+        let mut files = Vec::new();
+        for path in paths {
+            if !path.is_dir() {
+                files.push(path.clone());
+                continue;
+            }
+            let read = || -> std::io::Result<Vec<PathBuf>> {
+                fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect()
+            };
+            let mut found = read().with_context(|| format!("cannot read the folder {}", path.display()))?;
+            found.retain(|file| file.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known)));
+            ensure!(!found.is_empty(), "{} has no file that ends in .yml or .yaml", path.display());
+            found.sort();
+            files.extend(found);
+        }
+        let read = |file: PathBuf| {
+            let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            Self::parse(&text).with_context(|| file.display().to_string())
+        };
+        files.into_iter().map(read).collect()
+    }
+
+    /// Reads the text of a file of a table's checks.
     ///
     /// # Errors
     ///
@@ -264,6 +329,15 @@ impl Suite {
         Ok(suite)
     }
 
+    /// A digest of how a check is defined: of all that its outcome depends on besides the rows.
+    pub(crate) fn definition(&self, check: &Check) -> String {
+        let Check { severity: _, name: _, description: _, owner: _, tags: _, shows: _, warn, fail, only, settle, kind } =
+            check;
+        let Self { time, series, order, .. } = self;
+        let all = format!("{:?}", (time, series, order, warn, fail, only, settle, kind));
+        hex::encode(&Sha256::digest(all)[..8])
+    }
+
     /// Who is told of a check.
     pub fn owner<'a>(&'a self, check: &'a Check) -> &'a str {
         check.owner.as_deref().unwrap_or(&self.owner)
@@ -275,57 +349,4 @@ fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Si
 }
 
 #[cfg(test)]
-mod tests {
-    use insta::assert_snapshot;
-
-    use super::*;
-
-    fn suite(checks: &str) -> anyhow::Result<Suite> {
-        Suite::parse(&format!("table: t\nowner: fleet@example.com\nchecks:\n{checks}"))
-    }
-
-    fn error(checks: &str) -> String {
-        format!("{:#}", suite(checks).expect_err(checks))
-    }
-
-    #[test]
-    fn a_check_says_what_it_checks_and_when_it_warns_or_fails() {
-        let suite = suite(
-            "  - name: fuel is a percentage\n    range: { column: fuel_level, min: 0, max: 100 }\n    warn: 1\n    fail: 0.1 %\n    \
-             where: ignition\n    settle: 2h\n    severity: warning\n    tags: [anomaly]\n",
-        )
-        .expect("a suite");
-        let [check] = &suite.checks[..] else { panic!("{suite:?}") };
-        assert_eq!(check.kind.name(), "range");
-        assert_eq!((check.warn, check.fail), (Some(Limit::Count(1)), Some(Limit::Percent(0.1))));
-        assert_eq!(check.settle, Some(SignedDuration::from_hours(2)));
-        assert_eq!((check.severity, check.only.as_deref()), (Severity::Warning, Some("ignition")));
-        assert_eq!(suite.owner(check), "fleet@example.com");
-    }
-
-    #[test]
-    fn one_bad_row_fails_a_check_that_says_nothing_and_only_warns_one_that_says_when() {
-        let suite = suite("  - {name: a, holds: x > 0}\n  - {name: b, holds: x > 0, warn: 3}\n").expect("a suite");
-        assert_eq!(suite.checks[0].fails_at(), Some(Limit::Count(1)));
-        assert_eq!(suite.checks[1].fails_at(), None);
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        let mistakes = [
-            "  - {name: a}\n",
-            "  - {name: a, holds: x, sql: select 1}\n",
-            "  - {name: a, holds: x}\n  - {name: a, holds: y}\n",
-            "  - {name: a, range: {column: x}}\n",
-            "  - {name: a, sql: select 1, where: x}\n",
-            "  - {name: a, hold: x}\n",
-            "  - {name: a, holds: x, fail: many}\n",
-            "  - {name: a, freshness: {max_age: soon}}\n",
-            "  - {name: a, transitions: {column: e, allowed: {trip_start: [trip_end]}}}\n",
-            "  - {name: a, stuck: {column: 'dtcs[].code', rows: 5}}\n",
-            "  - {name: a, not_null: {columns: ['dtcs[].code', id]}}\n",
-        ];
-        let named: Vec<String> = mistakes.iter().map(|checks| format!("{checks}{}\n", error(checks))).collect();
-        assert_snapshot!(named.join("\n"));
-    }
-}
+mod tests;

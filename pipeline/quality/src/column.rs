@@ -32,6 +32,11 @@ impl Path {
         }
     }
 
+    /// All names on the way.
+    pub fn steps(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().flatten().chain(&self.names).map(String::as_str)
+    }
+
     /// The column of the table to which the path leads.
     pub fn column(&self) -> &str {
         self.list.as_deref().unwrap_or(&self.names).first().map_or("", String::as_str)

@@ -57,7 +57,9 @@ pub(crate) fn of(kind: &Kind, only: &str, series: &Series) -> Option<(Scope, Str
             Some((Scope::Series, format!("{count} = {rows} and {least} = {greatest}")))
         }
         Kind::Transitions(Transitions { column, allowed }) => {
-            let (now, before) = (column.sql(), previous(column));
+            let (now, window) = (column.sql(), &series.window);
+            // Rows that are not looked at are passed over.
+            let before = format!("lag(case when {only} then {now} end) ignore nulls over ({window})");
             let follows = |(from, to): (&String, &BTreeSet<String>)| {
                 let to: Vec<String> = to.iter().cloned().collect();
                 format!("{before} = {} and {}", text(from), not_in(&now, &to))
@@ -69,11 +71,6 @@ pub(crate) fn of(kind: &Kind, only: &str, series: &Series) -> Option<(Scope, Str
         }
         _ => None,
     }
-}
-
-/// A column of the row before, in a condition of the scope [`Scope::Series`].
-fn previous(column: &Path) -> String {
-    format!("previous.{}", column.sql())
 }
 
 fn outside<T: Display>(value: &str, min: Option<&T>, max: Option<&T>) -> String {

@@ -18,6 +18,7 @@ use fms_query::program::retry;
 use fms_query::{Definition, Lake, Planned, Query};
 use futures_util::TryStreamExt as _;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::verdict::Verdict;
@@ -25,6 +26,15 @@ use crate::version::Version;
 
 /// The table.
 pub(crate) const TABLE: &str = "quality_results";
+
+/// A verdict, and what the history has besides.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub verdict: Verdict,
+    /// The digest of how the check is defined.
+    pub definition: String,
+    pub version: Option<Version>,
+}
 
 /// Where the history is.
 #[derive(Debug, Clone)]
@@ -69,14 +79,14 @@ impl History {
         })
     }
 
-    /// Adds the verdicts of a run, each with the version of what it is about.
+    /// Adds the verdicts of a run, each with how its check is defined and the version of what it is about.
     ///
     /// # Errors
     ///
     /// They cannot be stored. What of them is stored already will not be stored again by another attempt.
-    pub async fn add(&self, verdicts: &[(Verdict, Option<Version>)]) -> anyhow::Result<()> {
-        let Some((first, _)) = verdicts.first() else { return Ok(()) };
-        let rows: Vec<u8> = verdicts.iter().flat_map(|(verdict, version)| row(verdict, version.as_ref())).collect();
+    pub async fn add(&self, verdicts: &[Kept]) -> anyhow::Result<()> {
+        let Some(Kept { verdict: first, .. }) = verdicts.first() else { return Ok(()) };
+        let rows: Vec<u8> = verdicts.iter().flat_map(row).collect();
         let path = format!("quality/{}-{:016x}.json", first.ran_at, RandomState::new().hash_one(0));
         let settings = Settings {
             table_fields: vec!["object".to_owned(), "type".to_owned()],
@@ -123,13 +133,14 @@ impl History {
 }
 
 /// A verdict as a line of the raw object. Names that mean something in SQL have others.
-fn row(verdict: &Verdict, version: Option<&Version>) -> Vec<u8> {
+fn row(kept: &Kept) -> Vec<u8> {
+    let Kept { verdict, definition, version } = kept;
     let Verdict { table, check, kind, outcome, severity, owner, from, to, .. } = verdict;
     let line = json!({
         "object": "quality", "type": "results", "ran_at": verdict.ran_at, "table_name": table, "check_name": check,
         "kind": kind, "outcome": outcome.name(), "severity": severity.name(), "owner": owner, "from_day": from,
         "to_day": to, "expected": verdict.expected, "observed": verdict.observed, "total": verdict.total,
-        "bad": verdict.bad, "version": version.map(ToString::to_string),
+        "bad": verdict.bad, "definition": definition, "version": version.as_ref().map(ToString::to_string),
         "query": verdict.query.as_deref().map(Value::from), "digest": verdict.digest,
     });
     let mut line = line.to_string().into_bytes();
@@ -184,33 +195,44 @@ async fn each<const N: usize>(
     read.await.with_context(|| format!("cannot read the table {TABLE}"))
 }
 
-/// A version of a table on a day.
-pub(crate) type OfDay = (String, Date, Version);
+/// What a check was about: its table, its name, how it is defined, the day, and the version of what it reads.
+pub(crate) type About = (String, String, String, Date, Version);
 
-/// The versions of tables' days of which there are verdicts, without those of which a check could not run. A clock that was
-/// set back makes no version look newer than the one that came after it.
+/// How often a failure is told again although nothing has changed: within this time, another attempt of the same job ends as
+/// the first did, also if that one was killed before it could tell anybody.
+const SAME_JOB: SignedDuration = SignedDuration::from_hours(12);
+
+/// What is known, so that it need not be checked again: what passed or warned, and what failed before another attempt of the
+/// same job. A check that could not run says nothing. A clock that was set back makes no version look newer than the one that
+/// came after it.
 ///
 /// # Errors
 ///
 /// The history cannot be read.
-pub(crate) async fn checked(lake: &Lake) -> anyhow::Result<BTreeSet<OfDay>> {
+pub(crate) async fn known(lake: &Lake, now: Timestamp) -> anyhow::Result<BTreeSet<About>> {
     let sql = format!(
-        "select table_name, from_day, version, \
-         case when bool_or(outcome = 'error') then 'no' else 'yes' end as is_known from {TABLE} \
-         where from_day = to_day and version is not null \
-         group by table_name, from_day, version, ran_at order by ran_at"
+        "select table_name, check_name, definition, from_day, version, outcome, \
+         cast(cast(arrow_cast(ran_at, 'Timestamp(Millisecond, None)') as bigint) as varchar) as millis from {TABLE} \
+         where from_day = to_day and version is not null and definition is not null order by ran_at"
     );
-    let mut checked = BTreeSet::new();
-    each(lake, "version", sql, |[table, day, version, is_known]| {
-        let of_day =
-            (table, day.parse().with_context(|| format!("`{day}` is no day"))?, Version::from(version.as_str()));
-        if is_known == "yes" {
-            checked.insert(of_day);
+    let mut known = BTreeSet::new();
+    each(lake, "definition", sql, |[table, check, definition, day, version, outcome, ran_at]| {
+        let day = day.parse().with_context(|| format!("`{day}` is no day"))?;
+        let ran_at = ran_at.parse().with_context(|| format!("`{ran_at}` is no time"))?;
+        let age = now.duration_since(Timestamp::from_millisecond(ran_at)?);
+        let about = (table, check, definition, day, Version::from(version.as_str()));
+        let is_known = match outcome.as_str() {
+            "pass" | "warn" => true,
+            "fail" => age >= SAME_JOB,
+            _ => false,
+        };
+        if is_known {
+            known.insert(about);
         } else {
-            checked.remove(&of_day);
+            known.remove(&about);
         }
         Ok(())
     })
     .await?;
-    Ok(checked)
+    Ok(known)
 }

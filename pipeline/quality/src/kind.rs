@@ -1,6 +1,7 @@
 //! What a check can be about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, de};
@@ -35,7 +36,7 @@ pub enum Kind {
     Unique(Columns),
     /// Every value is somewhere in a column of another table.
     InTable(InTable),
-    /// There are so many rows.
+    /// There are so many rows, or each day has about as many as those before it.
     RowCount(RowCount),
     /// Each hour has about as many rows as in the weeks before.
     Volume(Volume),
@@ -159,9 +160,56 @@ pub struct InTable {
 #[serde(deny_unknown_fields)]
 pub struct RowCount {
     /// How many at least.
-    pub min: Option<u64>,
+    pub min: Option<Rows>,
     /// How many at most.
-    pub max: Option<u64>,
+    pub max: Option<Rows>,
+    /// Of how many days before a day it is usual how many there are, for bounds that are shares of that.
+    pub days: Option<u32>,
+}
+
+/// A number of rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rows {
+    /// So many.
+    Count(u64),
+    /// So many percent of the median of the days before.
+    Percent(f64),
+}
+
+impl RowCount {
+    /// Its bounds.
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = Rows> {
+        [self.min, self.max].into_iter().flatten()
+    }
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Percent(percent) => write!(f, "{percent} %"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Rows {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "write a number of rows such as 10, or a share of what is usual such as `50 %`")]
+        enum Written {
+            Count(u64),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Count(count) => return Ok(Self::Count(count)),
+            Written::Text(text) => text,
+        };
+        let percent = text.trim().strip_suffix('%').and_then(|text| text.trim().parse::<f64>().ok());
+        let percent = percent.filter(|percent| *percent >= 0.0 && percent.is_finite());
+        percent.map(Self::Percent).ok_or_else(|| {
+            de::Error::custom(format!("`{text}` is neither a number of rows such as 10 nor a share such as `50 %`"))
+        })
+    }
 }
 
 /// See [`Kind::Volume`].
@@ -236,9 +284,9 @@ impl Kind {
         }
     }
 
-    /// The columns of its table that it names. Conditions and queries in SQL are not looked into.
-    pub fn columns(&self) -> Vec<String> {
-        let paths = match self {
+    /// The paths of its table that it names. Conditions and queries in SQL are not looked into.
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        match self {
             Self::NotNull(columns) | Self::Unique(columns) => columns.columns.iter().collect(),
             Self::Range(range) => vec![&range.column],
             Self::Accepted(accepted) => vec![&accepted.column],
@@ -248,10 +296,16 @@ impl Kind {
             Self::Stuck(stuck) => vec![&stuck.column],
             Self::Transitions(transitions) => vec![&transitions.column],
             Self::InTable(other) => vec![&other.column],
-            Self::Schema(columns) => return columns.keys().cloned().collect(),
             _ => Vec::new(),
-        };
-        paths.into_iter().map(ToString::to_string).collect()
+        }
+    }
+
+    /// The columns of its table that it names.
+    pub fn columns(&self) -> Vec<String> {
+        match self {
+            Self::Schema(columns) => columns.keys().cloned().collect(),
+            other => other.paths().into_iter().map(ToString::to_string).collect(),
+        }
     }
 }
 

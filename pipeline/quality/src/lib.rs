@@ -7,6 +7,7 @@
 //!   for all that compare a row with the one before it, and one for each of the others;
 //! - `volume`: the queries that compare how many rows there are with the weeks before;
 //! - `run`: the queries are run, and `verdict` says what follows;
+//! - `mask`: what nobody may see of bad rows;
 //! - `report`: verdicts as text, JSON, `JUnit` and Prometheus metrics;
 //! - `history`: the verdicts of all runs as a table, and `version` what each is about;
 //! - `import`, `profile`: suites made of the rules of other tools, and of what data looks like, as `written` has them;
@@ -22,6 +23,7 @@ mod import;
 mod judge;
 mod kind;
 mod limit;
+mod mask;
 mod profile;
 mod report;
 mod run;

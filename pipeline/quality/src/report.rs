@@ -119,6 +119,7 @@ mod tests {
             total: 20,
             bad: u64::from(outcome != Outcome::Pass),
             query: (outcome == Outcome::Fail).then(|| "select * from t where a = 'x' and b < 0".into()),
+            bad_rows: None,
             columns: vec!["fuel_level".into()],
             digest: None,
             tags: ["integrity".into()].into(),
@@ -166,6 +167,16 @@ mod tests {
     #[test]
     fn prometheus_reads_how_each_check_ended_and_when() {
         assert_snapshot!(prometheus::report(&verdicts()));
+    }
+
+    /// A metric has one value, so a check that looked at several days has one line.
+    #[test]
+    fn prometheus_reads_the_worst_of_several_days() {
+        let day = |outcome| verdict("fuel", outcome);
+        let metrics = prometheus::report(&[day(Outcome::Pass), day(Outcome::Fail), day(Outcome::Warn)]);
+        let lines: Vec<&str> = metrics.lines().filter(|line| !line.starts_with('#')).collect();
+        let values: Vec<&str> = lines.iter().filter_map(|line| line.rsplit(' ').next()).collect();
+        assert_eq!(values, ["2", "60", "2", "1672617600"], "{metrics}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The queries of a table's checks. Checks that look at single rows take one scan of the table together, and so do those
 //! that compare a row with the one before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use fms_query::{Query, Size};
@@ -11,11 +11,20 @@ use jiff::civil::Date;
 use crate::check::{Check, Suite};
 use crate::column::{ELEMENT, Path, identifier};
 use crate::condition::{self, Scope, Series};
-use crate::kind::{Equal, InTable, Kind};
+use crate::kind::{Equal, InTable, Kind, RowCount};
 use crate::volume::{self, FIRES};
 
 /// The partition key of days.
 pub(crate) const DAY: &str = "ymd";
+
+/// The column with the file of a row.
+pub(crate) const FILE: &str = "$path";
+
+/// The column that says of which query of two a row is.
+pub(crate) const SIDE: &str = "side";
+
+/// The column of the values that are not in another table.
+pub(crate) const VALUE: &str = "value";
 
 /// Is true of each row, and names the column with its file, which rows have in queries that name it.
 const HAS_FILE: &str = "\"$path\" is not null";
@@ -117,6 +126,11 @@ fn counts(suite: &Suite, check: &Check, index: usize, place: &Place<'_>) -> Coun
         return Counts::Shared(scope, columns);
     }
     match &check.kind {
+        Kind::RowCount(count @ RowCount { days: Some(days), .. }) => Counts::Own(format!(
+            "select count(*) as total_{index}, count(*) filter (where {}) as bad_{index} from {}",
+            volume::is_unusual(count),
+            volume::days(&suite.table, *days, &only, place)
+        )),
         Kind::RowCount(_) => {
             Counts::Shared(Scope::Row(None), format!("count(*) filter (where {only}) as total_{index}"))
         }
@@ -174,20 +188,36 @@ pub(crate) fn bad_rows(suite: &Suite, check: &Check, place: &Place<'_>) -> Optio
             let hours = volume::hours(&suite.table, volume, &only, place);
             Some(format!("select * from {hours} where {FIRES} order by {DAY}, hour"))
         }
+        (Kind::RowCount(count @ RowCount { days: Some(before), .. }), _) => {
+            let days = volume::days(&suite.table, *before, &only, place);
+            Some(format!("select * from {days} where {} order by {DAY}", volume::is_unusual(count)))
+        }
         (Kind::Unique(_), _) => Some(format!("select * from ({}) where quality_n > 1", groups(suite, check, place))),
         (Kind::InTable(_), _) => {
-            Some(format!("select given.value from {} where found.value is null", values(suite, check, place)))
+            Some(format!("select given.{VALUE} from {} where found.{VALUE} is null", values(suite, check, place)))
         }
         (Kind::Sql(sql) | Kind::Stable(sql), _) => Some(bare(sql).to_owned()),
         (Kind::Equal(Equal { left, right }), _) => {
             let (left, right) = (bare(left), bare(right));
             Some(format!(
-                "select 'left only' as side, * from (select * from ({left}) except all select * from ({right})) union all \
+                "select 'left only' as {SIDE}, * from (select * from ({left}) except all select * from ({right})) union all \
                  select 'right only', * from (select * from ({right}) except all select * from ({left}))"
             ))
         }
         _ => None,
     }
+}
+
+/// The tables that a check reads, its own among them. Of a text that is no SQL, nothing else is known.
+pub(crate) fn tables(suite: &Suite, index: usize, days: Days) -> BTreeSet<String> {
+    let place = Place { tables: &BTreeMap::new(), days, now: Timestamp::UNIX_EPOCH };
+    let mut texts: Vec<String> =
+        statements(suite, &[index], &place).into_iter().map(|statement| statement.sql).collect();
+    if let Kind::Stable(sql) = &suite.checks[index].kind {
+        texts.push(bare(sql).to_owned());
+    }
+    let read = texts.into_iter().filter_map(|sql| Query { sql, ..Query::default() }.tables().ok()).flatten();
+    read.chain([suite.table.clone()]).collect()
 }
 
 /// The tables that a check reads besides its own.
@@ -295,10 +325,10 @@ fn values(suite: &Suite, check: &Check, place: &Place<'_>) -> String {
     let Kind::InTable(InTable { column, table, to }) = &check.kind else { return String::new() };
     let distinct = |path: &Path, table: &str, only: &str| {
         let source = source(&rows(table, place), path.list());
-        format!("select distinct {0} as value from {source} where {only} and {0} is not null", path.sql())
+        format!("select distinct {0} as {VALUE} from {source} where {only} and {0} is not null", path.sql())
     };
     let (given, found) = (distinct(column, &suite.table, &only(suite, check, place)), distinct(to, table, "true"));
-    format!("({given}) as given left join ({found}) as found on given.value = found.value")
+    format!("({given}) as given left join ({found}) as found on given.{VALUE} = found.{VALUE}")
 }
 
 /// A time in milliseconds since 1970.

@@ -7,8 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::check::{Check, Severity, Suite};
-use crate::kind::{Freshness, Kind, RowCount};
+use crate::kind::{Freshness, Kind, RowCount, Rows};
 use crate::statement::Days;
+
+/// What is said of a day that cannot be compared with others.
+const NOT_KNOWN: &str = "it is not known yet what is typical";
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -85,6 +88,9 @@ pub struct Verdict {
     /// The query that shows the bad rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
+    /// The name of the file that keeps the bad rows, in the folder of `--bad-rows`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bad_rows: Option<String>,
     /// When the check ran.
     pub ran_at: String,
     /// The columns that the check names, as far as its kind has such.
@@ -114,9 +120,14 @@ impl Verdict {
             if total == 0 { "there are no rows".to_owned() } else { format!("{bad} of {total} {rows}") }
         };
         let (bad, observed) = match &check.kind {
-            Kind::RowCount(RowCount { min, max }) => {
-                let is_bad = min.is_some_and(|min| total < min) || max.is_some_and(|max| total > max);
-                (u64::from(is_bad), format!("{total} rows"))
+            Kind::RowCount(RowCount { days: Some(_), .. }) if total == 0 => (0, NOT_KNOWN.to_owned()),
+            Kind::RowCount(RowCount { days: Some(_), .. }) => {
+                (bad, format!("{bad} of {total} days have another number of rows"))
+            }
+            Kind::RowCount(RowCount { min, max, .. }) => {
+                let is_less = matches!(min, Some(Rows::Count(min)) if total < *min);
+                let is_more = matches!(max, Some(Rows::Count(max)) if total > *max);
+                (u64::from(is_less || is_more), format!("{total} rows"))
             }
             Kind::Freshness(Freshness { max_age }) => match newest {
                 Some(newest) => {
@@ -126,7 +137,7 @@ impl Verdict {
                 }
                 None => (1, "there are no rows".to_owned()),
             },
-            Kind::Volume(_) if total == 0 => (0, "it is not known yet what is typical".to_owned()),
+            Kind::Volume(_) if total == 0 => (0, NOT_KNOWN.to_owned()),
             Kind::Volume(_) => (bad, format!("{bad} of {total} hours have another number of rows")),
             Kind::Unique(_) => (bad, format!("{bad} of {total} rows are there again")),
             Kind::InTable(_) => (bad, format!("{bad} of {total} values are not there")),
@@ -141,7 +152,7 @@ impl Verdict {
         };
         // Of a whole table, either nothing is wrong or everything is.
         let total_for_limits = match check.kind {
-            Kind::RowCount(_) | Kind::Freshness(_) | Kind::Stable(_) => 1,
+            Kind::RowCount(RowCount { days: None, .. }) | Kind::Freshness(_) | Kind::Stable(_) => 1,
             _ => total,
         };
         let reaches =
@@ -176,6 +187,7 @@ impl Verdict {
             total: 0,
             bad: 0,
             query: None,
+            bad_rows: None,
             ran_at: now.to_string(),
             columns: check.kind.columns(),
             digest: None,
@@ -212,9 +224,10 @@ fn expected(check: &Check) -> String {
         Kind::Transitions(transitions) => format!("{} follows the table of transitions", transitions.column),
         Kind::Unique(columns) => format!("{} is there once", list(&columns.columns)),
         Kind::InTable(other) => format!("{} is in {}.{}", other.column, other.table, other.to),
-        Kind::RowCount(RowCount { min, max }) => {
-            let bound = |bound: &Option<u64>| bound.map(|bound| bound.to_string());
-            format!("{} rows", bounds(bound(min), bound(max)))
+        Kind::RowCount(RowCount { min, max, days }) => {
+            let bound = |bound: &Option<Rows>| bound.map(|bound| bound.to_string());
+            let usual = days.map_or_else(String::new, |days| format!(" of the median of {days} days before"));
+            format!("{} rows{usual}", bounds(bound(min), bound(max)))
         }
         Kind::Volume(volume) => format!("as many rows as at the same hour of {} weeks before", volume.weeks),
         Kind::Freshness(Freshness { max_age }) => format!("the newest row is at most {max_age:#} old"),

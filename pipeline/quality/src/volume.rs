@@ -1,10 +1,11 @@
-//! How many rows there are, against the same hour of the weeks before: the queries of the kind `volume`.
+//! How many rows there are, against the same hour of the weeks before and against the days before: the queries of the kind
+//! `volume`, and of the kind `row_count` with `days`.
 
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 
 use crate::column::identifier;
-use crate::kind::Volume;
+use crate::kind::{RowCount, Rows, Volume};
 use crate::statement::{DAY, Days, Place};
 
 /// The partition key of hours.
@@ -56,3 +57,33 @@ pub(crate) fn hours(table: &str, volume: &Volume, only: &str, place: &Place<'_>)
 
 /// By which of these hours the check fires.
 pub(crate) const FIRES: &str = "abs(found - typical) > allowed";
+
+/// The days that are looked at, each with its rows and the median of the days before it. A day is not looked at before half
+/// of these are known.
+pub(crate) fn days(table: &str, before: u32, only: &str, place: &Place<'_>) -> String {
+    let Days { from, to, .. } = place.days;
+    let all = from.series(1.day()).take_while(|day| *day <= to);
+    let back = |day: Date, back: u32| day.saturating_sub(i64::from(back).days());
+    let pairs = all.flat_map(|day| (1..=before).map(move |number| format!("('{day}', '{}')", back(day, number))));
+    let (pairs, first) = (pairs.collect::<Vec<_>>().join(", "), back(from, before));
+    let (table, least) = (identifier(table), before.div_ceil(2));
+    format!(
+        "(with counted as (select {DAY} as day, count(*) as n from {table} \
+         where {DAY} between '{first}' and '{to}' and {only} group by {DAY}), \
+         past as (select pair.day, coalesce(counted.n, 0) as n from (values {pairs}) as pair(day, past) \
+         cross join (select min(day) as first from counted) as known \
+         left join counted on counted.day = pair.past where pair.past >= known.first), \
+         usual as (select day, median(cast(n as double)) as typical, count(*) as days from past group by day) \
+         select usual.day as {DAY}, coalesce(counted.n, 0) as found, usual.typical, usual.days \
+         from usual left join counted on counted.day = usual.day where usual.days >= {least})"
+    )
+}
+
+/// By which of these days the check is bad.
+pub(crate) fn is_unusual(count: &RowCount) -> String {
+    let bound = |rows: Option<Rows>, is: &str| match rows? {
+        Rows::Percent(percent) => Some(format!("found {is} {:?} * typical", percent / 100.0)),
+        Rows::Count(count) => Some(format!("found {is} {count}")),
+    };
+    bound(count.min, "<").into_iter().chain(bound(count.max, ">")).collect::<Vec<_>>().join(" or ")
+}

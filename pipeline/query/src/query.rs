@@ -1,6 +1,6 @@
 //! One query: its text becomes a plan over the tables of a lake, and the plan runs within limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
@@ -22,6 +22,9 @@ use crate::source::Lake;
 use crate::summary::Summary;
 use crate::table::LakeTable;
 
+/// The name of the database where a text is only read: which one it is changes no name of a table.
+const DATABASE: &str = "lake";
+
 /// A query and its limits.
 #[derive(Debug, Default)]
 pub struct Query {
@@ -33,6 +36,21 @@ pub struct Query {
     pub memory: Option<Size>,
     /// How many bytes its files may have.
     pub max_scan: Option<Size>,
+}
+
+impl Query {
+    /// The names of the tables that the text reads, without looking into a catalog.
+    ///
+    /// # Errors
+    ///
+    /// The text is no statement of SQL.
+    pub fn tables(&self) -> Result<BTreeSet<String>, Problem> {
+        let state = engine::session(DATABASE, None, None)?.state();
+        let dialect = state.config_options().sql_parser.dialect;
+        let statement = state.sql_to_statement(&self.sql, &dialect).map_err(|error| problem::of(&error))?;
+        let references = state.resolve_table_references(&statement).map_err(|error| problem::of(&error))?;
+        Ok(references.iter().map(|reference| reference.table().to_owned()).collect())
+    }
 }
 
 /// A query that can run.

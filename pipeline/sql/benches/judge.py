@@ -20,7 +20,7 @@ import tempfile
 
 PROTOCOLS = "vehicle/kinematic,vehicle/status,vehicle/control,blackbox/upload"
 CHECKS = pathlib.Path(__file__).parents[3] / "deploy/quality"
-COUNTS = ("injected", "found", "reported", "right")
+COUNTS = ("injected", "found", "other", "wrong")
 
 
 def judged(programs, vehicles, part, parts):
@@ -44,23 +44,27 @@ def main():
     parser.add_argument("--first", type=int, help="how many of the parts are judged; all if it is not given")
     parser.add_argument("--at-once", type=int, default=2)
     arguments = parser.parse_args()
-    sums = collections.defaultdict(lambda: dict.fromkeys(COUNTS, 0))
+    sums, units = collections.defaultdict(lambda: dict.fromkeys(COUNTS, 0)), collections.defaultdict(set)
     with concurrent.futures.ThreadPoolExecutor(arguments.at_once) as pool:
         parts = range(1, (arguments.first or arguments.parts) + 1)
         of_part = lambda part: judged(arguments.programs, arguments.vehicles, part, arguments.parts)
         for lines in pool.map(of_part, parts):
             for line in lines:
                 if line["checks"]:
+                    units[line["fault"]].update(line["units"])
                     for count in COUNTS:
                         sums[line["fault"]][count] += line[count]
-    print(f"{'FAULT':17} {'INJECTED':>9} {'FOUND':>9} {'RECALL':>7} {'REPORTED':>9} {'RIGHT':>9} {'PRECISION':>9}")
+    heads = f"{'INJECTED':>9} {'FOUND':>9} {'RECALL':>7} {'OTHER':>9} {'WRONG':>9} {'PRECISION':>9}"
+    print(f"{'FAULT':17} {'UNIT':8} {heads}")
     is_poor = False
     for fault, of in sums.items():
-        injected, found, reported, right = (of[count] for count in COUNTS)
-        recall, precision = found / injected if injected else None, right / reported if reported else None
+        injected, found, other, wrong = (of[count] for count in COUNTS)
+        reported = found + wrong
+        recall, precision = found / injected if injected else None, found / reported if reported else None
         is_poor |= (recall is not None and recall < 0.99) or (precision is not None and precision < 0.95)
         shown = [f"{share:.4f}" if share is not None else "-" for share in (recall, precision)]
-        print(f"{fault:17} {injected:>9} {found:>9} {shown[0]:>7} {reported:>9} {right:>9} {shown[1]:>9}")
+        counts = f"{injected:>9} {found:>9} {shown[0]:>7} {other:>9} {wrong:>9} {shown[1]:>9}"
+        print(f"{fault:17} {'+'.join(sorted(units[fault])):8} {counts}")
     sys.exit(1 if is_poor else 0)
 
 

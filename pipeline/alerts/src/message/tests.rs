@@ -27,6 +27,7 @@ fn problem(table: &str, check: &str, trouble: Trouble) -> Problem {
         told_bad: 1,
         query: Some("select * from t\nwhere fuel_level > 100 and ymd between $from and $to".into()),
         sample: vec![r#"{"id":7,"fuel_level":<101>,"latitude":null}"#.into()],
+        open: Vec::new(),
         resolved: None,
     }
 }

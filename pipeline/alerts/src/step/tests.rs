@@ -1,8 +1,9 @@
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, ToSpan as _};
 use proptest::prelude::*;
 
 use super::*;
-use crate::verdict::Severity;
 
 const BOT: &str = "slack: {token: {env: T}, channel: '#data'}\nowners: {b@example.com: {channel: '#b'}}\n";
 
@@ -29,6 +30,8 @@ fn verdict(table: &str, check: &str, outcome: Outcome, hours: i64) -> Verdict {
         observed: "some rows".into(),
         bad: u64::from(outcome == Outcome::Fail),
         query: None,
+        bad_rows: None,
+        tags: BTreeSet::new(),
         ran_at: at(hours),
         sample: Vec::new(),
     }
@@ -64,7 +67,7 @@ fn sent(state: &mut State) -> Vec<String> {
 fn a_problem_is_told_once_goes_on_silently_and_is_resolved() {
     let (mut state, config) = (State::new(), config(""));
     let mut run = |outcome, hours| {
-        step(&mut state, &config, &[verdict("t", "c", outcome, hours)], at(hours));
+        step(&mut state, &config, &[verdict("t", "c", outcome, hours)], None, at(hours));
         sent(&mut state)
     };
     assert_eq!(run(Outcome::Fail, 0), ["open a@example.com #data: t.c Failed"]);
@@ -79,10 +82,10 @@ fn a_problem_is_told_once_goes_on_silently_and_is_resolved() {
 fn the_same_verdict_counts_once_and_an_older_one_not_at_all() {
     let (mut state, config) = (State::new(), config(""));
     let fail = verdict("t", "c", Outcome::Fail, 2);
-    step(&mut state, &config, &[fail.clone(), fail.clone()], at(2));
+    step(&mut state, &config, &[fail.clone(), fail.clone()], None, at(2));
     assert_eq!(sent(&mut state).len(), 1);
     let before = state.clone();
-    step(&mut state, &config, &[fail, verdict("t", "c", Outcome::Pass, 1)], at(2));
+    step(&mut state, &config, &[fail, verdict("t", "c", Outcome::Pass, 1)], None, at(2));
     assert_eq!(state, before);
 }
 
@@ -92,17 +95,17 @@ fn problems_are_told_by_owner_and_table_and_many_tables_together() {
     let mut of_b = verdict("t", "d", Outcome::Fail, 0);
     of_b.id.owner = "b@example.com".into();
     let few = [verdict("t", "a", Outcome::Fail, 0), verdict("t", "b", Outcome::Error, 0), of_b];
-    step(&mut state, &config, &few, at(0));
+    step(&mut state, &config, &few, None, at(0));
     assert_eq!(
         sent(&mut state),
         ["open a@example.com #data: t.a Failed, t.b CouldNotRun", "open b@example.com #b: t.d Failed"]
     );
-    step(&mut state, &config, &[verdict("t", "later", Outcome::Fail, 1)], at(1));
+    step(&mut state, &config, &[verdict("t", "later", Outcome::Fail, 1)], None, at(1));
     assert_eq!(sent(&mut state), ["reply: New later", "refresh: 3 of 3"]);
 
     let many: Vec<Verdict> =
         (0..200).map(|n| verdict(&format!("table_{}", n % 50), &n.to_string(), Outcome::Fail, 2)).collect();
-    step(&mut state, &config, &many, at(2));
+    step(&mut state, &config, &many, None, at(2));
     let said = sent(&mut state);
     assert_eq!(said.len(), 1, "{said:?}");
 }
@@ -110,11 +113,17 @@ fn problems_are_told_by_owner_and_table_and_many_tables_together() {
 #[test]
 fn what_has_not_run_is_told_apart_from_what_failed() {
     let (mut state, config) = (State::new(), config("did_not_run: 26h\nrepeat: 1000h"));
-    step(&mut state, &config, &[verdict("t", "well", Outcome::Pass, 0), verdict("t", "ill", Outcome::Fail, 0)], at(0));
+    step(
+        &mut state,
+        &config,
+        &[verdict("t", "well", Outcome::Pass, 0), verdict("t", "ill", Outcome::Fail, 0)],
+        None,
+        at(0),
+    );
     sent(&mut state);
-    step(&mut state, &config, &[], at(26));
+    step(&mut state, &config, &[], None, at(26));
     assert_eq!(sent(&mut state), [""; 0]);
-    step(&mut state, &config, &[], at(27));
+    step(&mut state, &config, &[], None, at(27));
     assert_eq!(sent(&mut state), ["reply: New well, Changed ill", "refresh: 2 of 2"]);
     assert!(state.open().all(|problem| problem.trouble == Trouble::DidNotRun));
     // The job runs again. What failed still does.
@@ -122,6 +131,7 @@ fn what_has_not_run_is_told_apart_from_what_failed() {
         &mut state,
         &config,
         &[verdict("t", "well", Outcome::Pass, 28), verdict("t", "ill", Outcome::Fail, 28)],
+        None,
         at(28),
     );
     assert_eq!(sent(&mut state), ["reply: Changed ill, Resolved well", "refresh: 1 of 2"]);
@@ -130,7 +140,13 @@ fn what_has_not_run_is_told_apart_from_what_failed() {
 #[test]
 fn results_that_are_old_are_told_as_what_they_say() {
     let (mut state, config) = (State::new(), config(""));
-    step(&mut state, &config, &[verdict("t", "c", Outcome::Fail, 0), verdict("t", "d", Outcome::Pass, 0)], at(50));
+    step(
+        &mut state,
+        &config,
+        &[verdict("t", "c", Outcome::Fail, 0), verdict("t", "d", Outcome::Pass, 0)],
+        None,
+        at(50),
+    );
     assert_eq!(sent(&mut state), ["open a@example.com #data: t.c Failed, t.d DidNotRun"]);
 }
 
@@ -139,11 +155,11 @@ fn nobody_is_reminded_during_maintenance() {
     let window =
         "repeat: 1h\nmaintenance: [{from: 2023-01-02T03:00:00Z, to: 2023-01-02T06:00:00Z, reason: a migration}]";
     let (mut state, config) = (State::new(), config(window));
-    step(&mut state, &config, &[verdict("t", "c", Outcome::Fail, 0)], at(0));
+    step(&mut state, &config, &[verdict("t", "c", Outcome::Fail, 0)], None, at(0));
     sent(&mut state);
-    step(&mut state, &config, &[], at(2));
+    step(&mut state, &config, &[], None, at(2));
     assert_eq!(sent(&mut state), [""; 0]);
-    step(&mut state, &config, &[], at(4));
+    step(&mut state, &config, &[], None, at(4));
     assert_eq!(sent(&mut state), ["reply: Still c", "refresh: 1 of 1"]);
 }
 
@@ -151,7 +167,7 @@ fn nobody_is_reminded_during_maintenance() {
 fn an_open_problem_is_told_again_and_twice_as_many_rows_are_news() {
     let (mut state, config) = (State::new(), config("repeat: 24h"));
     let mut run = |bad, hours| {
-        step(&mut state, &config, &[Verdict { bad, ..verdict("t", "c", Outcome::Fail, hours) }], at(hours));
+        step(&mut state, &config, &[Verdict { bad, ..verdict("t", "c", Outcome::Fail, hours) }], None, at(hours));
         sent(&mut state)
     };
     run(10, 0);
@@ -168,37 +184,87 @@ fn maintenance_holds_back_what_is_new_and_tells_what_is_left_at_its_end() {
         "maintenance: [{from: 2023-01-02T00:00:00Z, to: 2023-01-02T04:00:00Z, tables: [t], reason: a migration}]";
     let (mut state, config) = (State::new(), config(window));
     let both = [verdict("t", "short", Outcome::Fail, 0), verdict("t", "long", Outcome::Fail, 0)];
-    step(&mut state, &config, &both, at(0));
+    step(&mut state, &config, &both, None, at(0));
     assert_eq!((sent(&mut state), state.held.len()), (vec![], 2));
-    step(&mut state, &config, &[verdict("t", "short", Outcome::Pass, 1)], at(1));
+    step(&mut state, &config, &[verdict("t", "short", Outcome::Pass, 1)], None, at(1));
     assert_eq!((sent(&mut state), state.held.len()), (vec![], 1));
-    step(&mut state, &config, &[], at(2));
+    step(&mut state, &config, &[], None, at(2));
     assert_eq!(sent(&mut state), ["open a@example.com #data: t.long Failed"]);
     assert_eq!(state.threads[0].problems[0].since, at(0));
 }
 
+/// The verdict of one day of a run that looked at several.
+fn of_day(outcome: Outcome, day: i64, ran: i64) -> Verdict {
+    Verdict { ran_at: at(ran), ..verdict("t", "c", outcome, 24 * day) }
+}
+
 #[test]
-fn a_day_before_the_problem_does_not_resolve_it_and_a_later_one_says_what_it_did_not_look_at() {
-    let (mut state, config) = (State::new(), config(""));
-    step(&mut state, &config, &[verdict("t", "c", Outcome::Fail, 0)], at(0));
+fn a_problem_ends_when_the_days_are_well_on_which_it_was_found_and_not_with_others() {
+    let (mut state, config) = (State::new(), config("did_not_run: 1000h\nrepeat: 1000h"));
+    let mut run = |verdicts: &[Verdict]| {
+        step(&mut state, &config, verdicts, None, verdicts[0].ran_at);
+        sent(&mut state)
+    };
+    let open = "open a@example.com #data: t.c Failed";
+    // Two days of one run: both are taken.
+    assert_eq!(run(&[of_day(Outcome::Fail, 0, 0), of_day(Outcome::Fail, 1, 0)]), [open]);
+    assert_eq!(run(&[of_day(Outcome::Pass, 2, 1), of_day(Outcome::Pass, 3, 1)]), [""; 0]);
+    // One of them is mended, then the other one.
+    assert_eq!(run(&[of_day(Outcome::Pass, 1, 2)]), ["refresh: 1 of 1"]);
+    assert_eq!(run(&[of_day(Outcome::Warn, 0, 3)]), ["reply: Resolved c", "refresh: 0 of 1"]);
+    // In the results that it was found in, a day after it is well.
+    assert_eq!(run(&[of_day(Outcome::Fail, 4, 4), of_day(Outcome::Pass, 5, 4)]), [open]);
+    // A run over all days says that it is over.
+    let all = Verdict { from: of_day(Outcome::Pass, 0, 5).from, ..of_day(Outcome::Pass, 9, 5) };
+    assert_eq!(run(&[all]), ["reply: Resolved c", "refresh: 0 of 1"]);
+}
+
+#[test]
+fn what_devices_did_ends_with_later_days_if_somebody_said_so() {
+    let (mut state, config) = (State::new(), config("ended_by_later_days: [anomaly]\ndid_not_run: 1000h"));
+    let anomaly = |outcome, day| Verdict { tags: ["anomaly".to_owned()].into(), ..of_day(outcome, day, 24 * day) };
+    step(&mut state, &config, &[anomaly(Outcome::Fail, 1)], None, at(24));
     sent(&mut state);
-    let mut before = verdict("t", "c", Outcome::Pass, -24);
-    before.ran_at = at(1);
-    step(&mut state, &config, &[before], at(1));
+    // A day before it says nothing of it.
+    step(&mut state, &config, &[Verdict { ran_at: at(25), ..anomaly(Outcome::Pass, 0) }], None, at(25));
     assert_eq!(sent(&mut state), [""; 0]);
-    step(&mut state, &config, &[verdict("t", "c", Outcome::Pass, 24)], at(24));
+    step(&mut state, &config, &[anomaly(Outcome::Pass, 2)], None, at(48));
     let What::Reply { lines, .. } = &state.outbox[0].what else { panic!("a reply") };
     insta::assert_snapshot!(
         lines[0].problem.resolved.as_deref().unwrap_or_default(),
-        @"it passes for 2023-01-02: some rows (run at 2023-01-03T02:00:00Z); what was found on 2023-01-01 was not looked at again"
+        @"it passes for 2023-01-03: some rows (run at 2023-01-04T02:00:00Z); what was found on 2023-01-02 was not looked at again"
     );
+}
+
+#[test]
+fn a_check_that_has_to_run_and_never_did_is_told_of() {
+    let (mut state, config) = (State::new(), config("did_not_run: 26h\nrepeat: 1000h"));
+    let of = |check: &str| Configured {
+        id: verdict("t", check, Outcome::Pass, 0).id,
+        severity: Severity::Error,
+        description: String::new(),
+    };
+    let both = [of("c"), of("never")];
+    step(&mut state, &config, &[verdict("t", "c", Outcome::Pass, 0)], Some(&both), at(0));
+    assert_eq!(sent(&mut state), [""; 0]);
+    step(&mut state, &config, &[verdict("t", "c", Outcome::Pass, 26)], Some(&both), at(26));
+    assert_eq!(sent(&mut state), [""; 0]);
+    step(&mut state, &config, &[], Some(&both), at(27));
+    let observed = state.open().map(|problem| problem.observed.clone()).collect::<Vec<_>>();
+    assert_eq!(observed, ["it has never run, and is known since 2023-01-02T02:00:00Z"]);
+    assert_eq!(sent(&mut state), ["open a@example.com #data: t.never DidNotRun"]);
+    // The other one was removed, and need not run.
+    step(&mut state, &config, &[], Some(&both[1..]), at(99));
+    assert_eq!(sent(&mut state), [""; 0]);
+    step(&mut state, &config, &[verdict("t", "never", Outcome::Pass, 100)], Some(&both[1..]), at(100));
+    assert_eq!(sent(&mut state), ["reply: Resolved never", "refresh: 0 of 1"]);
 }
 
 #[test]
 fn what_is_less_than_the_severity_is_not_told() {
     let (mut state, config) = (State::new(), config("severity: error"));
     let warning = Verdict { severity: Severity::Warning, ..verdict("t", "c", Outcome::Fail, 0) };
-    step(&mut state, &config, &[warning, verdict("t", "d", Outcome::Warn, 0)], at(0));
+    step(&mut state, &config, &[warning, verdict("t", "d", Outcome::Warn, 0)], None, at(0));
     assert_eq!(sent(&mut state), [""; 0]);
 }
 
@@ -224,7 +290,7 @@ proptest! {
                     verdicts.push(verdict);
                 }
             }
-            step(&mut state, &config, &verdicts, at(hour));
+            step(&mut state, &config, &verdicts, None, at(hour));
             if sends[usize::try_from(hour).expect("few")] {
                 sent(&mut state);
             }

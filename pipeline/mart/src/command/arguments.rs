@@ -21,8 +21,9 @@ use crate::select::{modified, select};
 
 /// Build tables for people and applications from those of a lake.
 ///
-/// The exit status is 0 if everything is as it should be, 1 if something could not be built, an example is not what it
-/// should be or two versions differ, and 2 if nothing was begun.
+/// The exit status is 0 if everything is as it should be; 1 if rows do not pass the checks of their model, an example is not
+/// what it should be, two versions differ or a server does not take a day for what it has: another attempt finds the same; and
+/// 2 if nothing was begun or something could not be built, which another attempt goes on with.
 #[derive(Debug, Parser)]
 #[command(name = "fms-sql", bin_name = "fms mart", version)]
 pub(super) struct Arguments {
@@ -219,6 +220,10 @@ pub(super) struct Publish {
     /// A file of certificates in PEM that are trusted instead of the system's.
     #[arg(long, env = "FMS_MART_PUBLISH_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// Also send days on which a check of their table has failed, as the history of the checks has it (`fms quality run
+    /// --history`, of severity error).
+    #[arg(long)]
+    pub despite_failed: bool,
     /// Do not encrypt the connection. Without this, it is encrypted and the server's certificate verified.
     #[arg(long, conflicts_with = "ca")]
     pub no_tls: bool,

@@ -28,16 +28,19 @@ use crate::model::Models;
 use crate::plan::Scope;
 use crate::publish::{Connection, Publish, Published};
 
-/// Exit status: something could not be built, or an example is not what it should be.
+/// Exit status: rows do not pass a check, a server does not take them, or an example is not what it should be. Another attempt
+/// finds the same.
 const FAILED: u8 = 1;
-/// Exit status: nothing was begun, because the command line, a model or the lake is in the way.
-const NOT_STARTED: u8 = 2;
+/// Exit status: nothing was begun, or not everything was done. Another attempt goes on where this one has ended.
+const NOT_DONE: u8 = 2;
 
 /// What became of a command that was begun.
 enum Outcome {
     Done,
     /// What failed has been said.
     Failed,
+    /// What could not be done has been said.
+    Unfinished,
 }
 
 /// Runs the program with these arguments, of which the first is the program's name.
@@ -47,15 +50,16 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Help goes to standard output. An error means that nobody reads it.
             let _ = error.print();
-            return if error.use_stderr() { NOT_STARTED.into() } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { NOT_DONE.into() } else { ExitCode::SUCCESS };
         }
     };
     match run(arguments) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => FAILED.into(),
+        Ok(Outcome::Unfinished) => NOT_DONE.into(),
         Err(error) => {
             say(&format!("fms mart: {error:#}"));
-            NOT_STARTED.into()
+            NOT_DONE.into()
         }
     }
 }
@@ -66,6 +70,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
     let work = act(arguments.command, runtime.handle().clone());
     let result = runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tracing::info!("the mart is worked on");
         tokio::select! {
             result = work => result,
             _ = terminate.recv() => Ok(stopped()),
@@ -80,7 +85,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
 /// Whatever is not published yet is as if it had never been.
 fn stopped() -> Outcome {
     say("fms mart: it was stopped by a signal; what was not built yet will be by the next run");
-    Outcome::Failed
+    Outcome::Unfinished
 }
 
 async fn act(command: Command, handle: Handle) -> anyhow::Result<Outcome> {
@@ -148,12 +153,18 @@ async fn apply(told: &Told, handle: &Handle, scope: Scope) -> anyhow::Result<Out
     if let Some(events) = work.events {
         events.finish().await;
     }
-    let Sum { built, unchanged, kept, held, failed, skipped } = done?;
+    let Sum { built, unchanged, kept, held, refused, failed, skipped } = done?;
     print(&format!(
         "{built} partitions built, of which {unchanged} are as before; {kept} were as they should be; {held} held back; \
-         {failed} failed; {skipped} skipped\n"
+         {} failed; {skipped} skipped\n",
+        refused + failed
     ));
-    Ok(if failed + skipped > 0 { Outcome::Failed } else { Outcome::Done })
+    // Only if nothing is left that another attempt could build, the checks are the last word.
+    Ok(match (failed, refused) {
+        (0, 0) => Outcome::Done,
+        (0, _) => Outcome::Failed,
+        _ => Outcome::Unfinished,
+    })
 }
 
 /// Shows what is made of what.
@@ -189,10 +200,18 @@ async fn send(publish: arguments::Publish, handle: &Handle) -> anyhow::Result<Ou
     let (lake, catalog) = open(&publish.place, handle).await?;
     let connection = Connection { url: publish.target, ca: publish.ca, is_plain: publish.no_tls };
     let scope = Scope { from: publish.range.from, to: publish.range.to, ..Scope::default() };
-    let work =
-        Publish { models: &models, selected, lake: &lake, catalog: &*catalog, scope, memory: publish.memory_limit };
-    let Published { sent, kept, failed } = work.run(&connection, &|line| print(&format!("{line}\n"))).await?;
-    print(&format!("{sent} partitions published; {kept} were there; {failed} failed\n"));
+    let work = Publish {
+        models: &models,
+        selected,
+        lake: &lake,
+        catalog: &*catalog,
+        scope,
+        memory: publish.memory_limit,
+        despite_failed: publish.despite_failed,
+    };
+    let Published { sent, kept, held, failed } = work.run(&connection, &|line| print(&format!("{line}\n"))).await?;
+    let held = if held > 0 { format!("{held} held back; ") } else { String::new() };
+    print(&format!("{sent} partitions published; {kept} were there; {held}{failed} failed\n"));
     Ok(if failed > 0 { Outcome::Failed } else { Outcome::Done })
 }
 

@@ -3,6 +3,7 @@
 
 mod cells;
 mod dynamodb;
+mod held;
 mod item;
 mod mysql;
 mod postgres;
@@ -19,6 +20,7 @@ use datafusion::dataframe::DataFrame;
 use fms_query::{Engine, Lake, Size};
 use jiff::civil::Date;
 
+use self::held::Held;
 use self::to::To;
 use crate::catalog::{Built, Catalog};
 use crate::inputs::{Partitions, Version};
@@ -62,6 +64,8 @@ pub(crate) struct Publish<'p> {
     pub catalog: &'p dyn Catalog,
     pub scope: Scope,
     pub memory: Option<Size>,
+    /// Whether days are sent on which a check of their table has failed.
+    pub despite_failed: bool,
 }
 
 /// What became of the partitions.
@@ -69,6 +73,8 @@ pub(crate) struct Publish<'p> {
 pub(crate) struct Published {
     pub sent: usize,
     pub kept: usize,
+    /// Those on which a check has failed.
+    pub held: usize,
     pub failed: usize,
 }
 
@@ -89,6 +95,7 @@ impl Publish<'_> {
     pub async fn run(&self, connection: &Connection, say: &dyn Fn(String)) -> anyhow::Result<Published> {
         let to = To::parse(connection)?;
         let mut target = to.open(connection).await.with_context(|| format!("cannot connect to {to}"))?;
+        let held = if self.despite_failed { Held::default() } else { Held::read(self.lake).await? };
         let mut sum = Published::default();
         for model in self.models.named(&self.selected) {
             let name = &model.name;
@@ -106,6 +113,14 @@ impl Publish<'_> {
             for (date, built) in built.into_iter().filter(|(date, _)| self.scope.has(*date)) {
                 if published.get(&date) == Some(&built.content) {
                     sum.kept += 1;
+                    continue;
+                }
+                if let Some(check) = held.failed(name, date) {
+                    say(format!(
+                        "{name} {date}: it is held back, because its check `{check}` has failed; it is published when the \
+                         check has passed, or with `--despite-failed`"
+                    ));
+                    sum.held += 1;
                     continue;
                 }
                 let sent = async {

@@ -143,7 +143,7 @@ pub(super) struct RunChecks {
     /// Write the verdicts to another file as well, such as `html=checks.html`; it may be given several times.
     #[arg(long, value_name = "FORMAT=FILE", value_parser = report)]
     pub report: Vec<(Format, PathBuf)>,
-    /// Keep all bad rows of each check in a file of this folder, as JSON lines. Columns that `mask` names are null there.
+    /// Keep all bad rows of each check in a file of this folder, as JSON lines. What `mask` names is null there.
     #[arg(long, value_name = "FOLDER")]
     pub bad_rows: Option<PathBuf>,
     /// Replace the metrics of this group of a Pushgateway by those of the verdicts, such as
@@ -154,9 +154,10 @@ pub(super) struct RunChecks {
     /// --database.
     #[arg(long, env = "FMS_QUALITY_HISTORY", value_name = "PLACE")]
     pub history: Option<Place>,
-    /// Check only the days, one by one, whose files are others than when they were checked last, or of which a check could
-    /// not run.
-    #[arg(long, requires = "history", conflicts_with = "bad_rows")]
+    /// Look at days one by one, and run each check on those of which the history has no verdict of it that still holds: it
+    /// was not run before, is defined otherwise now, could not run, or one of the tables that it reads has other files.
+    /// Without --from, all days until --to. A failure of the last twelve hours is found once more.
+    #[arg(long, requires = "history")]
     pub changed: bool,
     /// How much memory a query may use before it writes to temporary files in `TMPDIR`, such as 2GB; at least 100MB.
     #[arg(long, value_name = "BYTES")]

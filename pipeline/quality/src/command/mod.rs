@@ -1,6 +1,7 @@
 //! The command line of `fms quality`.
 
 mod arguments;
+mod due;
 mod files;
 mod push;
 
@@ -12,24 +13,22 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser as _;
 use fms_openlineage::{Backend, Outbox};
-use fms_query::Lake;
 use fms_query::program::{say, start_log, stopped};
 use fms_simulator::Expectation;
-use jiff::ToSpan as _;
 use tokio::runtime::Runtime;
 
 use crate::check::Suite;
-use crate::history::{self, Digests, History};
+use crate::history::{self, Digests, History, Kept};
 use crate::judge::{self, Judged, Judgement};
 use crate::kind::Kind;
 use crate::report::{Format, event, report};
 use crate::run;
-use crate::statement::Days;
+use crate::statement;
 use crate::verdict::{Outcome, Verdict};
-use crate::version::Version;
 use crate::{import, profile};
 
 use self::arguments::{Arguments, Choice, Command, FailOn, Import, Judge, Profile, RunChecks, Tool};
+use self::due::Due;
 use self::push::Group;
 
 /// Exit status: a check failed.
@@ -63,7 +62,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// The suites of a choice, each with the places of its checks that are chosen.
 fn chosen(choice: &Choice) -> anyhow::Result<Vec<(Suite, Vec<usize>)>> {
     let mut suites = Vec::new();
-    for suite in files::suites(&choice.paths)? {
+    for suite in Suite::read(&choice.paths)? {
         if !choice.table.is_empty() && !choice.table.contains(&suite.table) {
             continue;
         }
@@ -106,28 +105,42 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     let open = |place| History::open(place, arguments.rows.database.as_deref(), runtime.handle());
     let history = arguments.history.as_ref().map(open).transpose()?;
     let work = async {
-        let mut verdicts = Vec::new();
+        let mut kept = Vec::new();
         let earlier = match &history {
             None => None,
             // The history is long, and only these checks look into it.
             Some(_) if suites.iter().any(has_stable) => Some(history::digests(&lake).await?),
             Some(_) => Some(Digests::new()),
         };
-        for (suite, chosen, days) in due(arguments, &lake, &suites, days).await? {
-            // Read before the rows, so that what changes meanwhile is checked again.
-            let version = if history.is_some() { Version::of(&lake, &suite.table, days).await? } else { None };
-            for verdict in run::check(&lake, suite, chosen, (days, now), arguments.memory_limit, earlier.as_ref()).await
-            {
+        let (work, mut versions) = due::due(arguments, &lake, &suites, (days, now)).await?;
+        for Due { suite, checks, days } in work {
+            let definition = |index: &usize| suite.definition(&suite.checks[*index]);
+            let mut about = Vec::new();
+            for index in &checks {
+                // Read before the rows, so that what changes meanwhile is checked again.
+                let read = statement::tables(suite, *index, days);
+                let version = if history.is_some() { versions.of(&read, days).await? } else { None };
+                about.push((definition(index), version));
+            }
+            let found = run::check(&lake, suite, &checks, (days, now), arguments.memory_limit, earlier.as_ref()).await;
+            for ((mut verdict, (definition, version)), index) in found.into_iter().zip(about).zip(&checks) {
                 if let Some(folder) = &arguments.bad_rows {
-                    files::keep_bad_rows(&lake, suite, &verdict, (days, arguments.memory_limit), folder).await?;
+                    let day = arguments.changed.then_some(days.from);
+                    verdict.bad_rows = files::keep_bad_rows(
+                        &lake,
+                        (suite, &suite.checks[*index], &verdict),
+                        (days, arguments.memory_limit),
+                        &folder.join(files::name_of_bad_rows(&verdict, day)),
+                    )
+                    .await?;
                 }
-                verdicts.push((verdict, version.clone()));
+                kept.push(Kept { verdict, definition, version });
             }
         }
         if let Some(history) = &history {
-            history.add(&verdicts).await?;
+            history.add(&kept).await?;
         }
-        Ok(verdicts.into_iter().map(|(verdict, _)| verdict).collect::<Vec<_>>())
+        Ok(kept.into_iter().map(|kept| kept.verdict).collect::<Vec<_>>())
     };
     let verdicts = until_stopped(runtime, work)?;
     write(arguments, &verdicts)?;
@@ -162,31 +175,6 @@ fn tell(backend: Option<Backend>, group: Option<&Group>, verdicts: &[Verdict]) -
         }
     });
     Ok(())
-}
-
-/// What is to be checked: each suite on all days, or, if only changes are asked for, on each day that has changed.
-async fn due<'s>(
-    arguments: &RunChecks,
-    lake: &Lake,
-    suites: &'s [(Suite, Vec<usize>)],
-    days: Days,
-) -> anyhow::Result<Vec<(&'s Suite, &'s [usize], Days)>> {
-    let all = suites.iter().map(|(suite, chosen)| (suite, chosen.as_slice()));
-    if !arguments.changed {
-        return Ok(all.map(|(suite, chosen)| (suite, chosen, days)).collect());
-    }
-    let checked = history::checked(lake).await?;
-    let mut due = Vec::new();
-    for (suite, chosen) in all {
-        for day in days.from.series(1.day()).take_while(|day| *day <= days.to) {
-            let days = Days { from: day, to: day, ..days };
-            let version = Version::of(lake, &suite.table, days).await?;
-            if version.is_none_or(|version| !checked.contains(&(suite.table.clone(), day, version))) {
-                due.push((suite, chosen, days));
-            }
-        }
-    }
-    Ok(due)
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

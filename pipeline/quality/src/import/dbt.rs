@@ -189,12 +189,17 @@ impl Test {
             let Some(limit) = self.arguments.get(theirs) else { continue };
             more.push((ours, limit_of(limit).ok_or_else(|| format!("its `{theirs}` is not `>` and a number"))?));
         }
-        // A test whose severity is `warn` never fails.
+        // A test whose severity is `warn` never fails. Else, the limits that are not given are those of dbt: one row.
         if is_warning {
             more.retain(|(key, _)| *key != "fail");
-            if more.iter().all(|(key, _)| *key != "warn") {
-                more.push(("warn", 1.into()));
-            }
+        }
+        let has = |key: &str| more.iter().any(|(known, _)| *known == key);
+        let (has_warn, has_fail) = (has("warn"), has("fail"));
+        if !has_warn && (is_warning || has_fail) {
+            more.push(("warn", 1.into()));
+        }
+        if !is_warning && has_warn && !has_fail {
+            more.push(("fail", 1.into()));
         }
         if let Some(tags) = self.arguments.get("tags") {
             let tags = if tags.is_string() { Value::Sequence(vec![tags.clone()]) } else { tags.clone() };
@@ -269,6 +274,12 @@ models:
           - dbt_utils.accepted_range: {min_value: 0, inclusive: false}
           - not_null: {error_if: 'between 1 and 3'}
           - not_null: {limit: 10}
+      - name: only_warn_if
+        tests: [{not_null: {warn_if: '>10'}}]
+      - name: only_error_if
+        tests: [{not_null: {error_if: '>10'}}]
+      - name: never_an_error
+        tests: [{not_null: {severity: warn, warn_if: '>10', error_if: '>20'}}]
   - name: without_tests
 sources:
   - name: raw

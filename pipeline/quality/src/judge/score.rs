@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::found::Found;
 use super::truth::{Key, Truth, Unit};
-use crate::check::Suite;
 
 /// What the checks of a kind of fault are worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,14 +16,17 @@ pub(crate) struct Judgement {
     pub fault: &'static str,
     /// Which checks are there for it. Empty if none is.
     pub checks: Vec<String>,
-    /// How many rows, messages or vehicles have it, in the tables of these checks.
+    /// What is counted: rows, or messages or vehicles where the checks report no more than these.
+    pub units: BTreeSet<&'static str>,
+    /// How many have it, in the tables of these checks.
     pub injected: u64,
     /// How many of these were reported.
     pub found: u64,
-    /// How many the checks have reported.
-    pub reported: u64,
-    /// How many of these have a fault that the check which has reported it is there for.
-    pub right: u64,
+    /// How many were reported that do not have it, but another fault that the same check is there for: the check does not
+    /// tell them apart.
+    pub other: u64,
+    /// How many were reported by a check that is there for none of their faults.
+    pub wrong: u64,
 }
 
 impl Judgement {
@@ -33,9 +35,10 @@ impl Judgement {
         share(self.found, self.injected)
     }
 
-    /// The share of what was reported that is right; none if nothing was reported.
+    /// The share of what was reported for this fault that has it; none if nothing was reported. What was reported for
+    /// another fault of the same check says nothing of this one.
     pub fn precision(&self) -> Option<f64> {
-        share(self.right, self.reported)
+        share(self.found, self.found + self.wrong)
     }
 }
 
@@ -44,69 +47,60 @@ fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// What the checks of one fault have found.
+/// What was reported in a table. What several checks report counts once.
+#[derive(Debug, Default)]
+struct Reported {
+    all: HashSet<Key>,
+    wrong: HashSet<Key>,
+}
+
+/// What the checks of one fault have reported, by table and unit.
 #[derive(Debug, Default)]
 struct OfFault {
     checks: Vec<String>,
-    /// By table and unit, what its checks have reported.
-    found: BTreeMap<(String, Unit), HashSet<Key>>,
-    injected: u64,
-    hit: u64,
-    reported: u64,
-    right: u64,
+    reported: BTreeMap<(String, Unit), Reported>,
 }
 
-/// What was found until now.
+/// What was reported until now.
 #[derive(Debug, Default)]
 pub(super) struct Score(BTreeMap<Fault, OfFault>);
 
 impl Score {
-    /// Adds what a check has reported.
-    pub fn check(&mut self, (suite, index): (&Suite, usize), faults: Faults, found: &Found, truth: &Truth) {
-        let known = truth.faults(&suite.table, found.unit);
-        let has_one = |key: &&Key| known.get(*key).is_some_and(|of| !of.intersection(faults).is_empty());
-        let (reported, right) = (found.keys.len() as u64, found.keys.iter().filter(has_one).count() as u64);
+    /// Adds what a check that is there for these faults has reported.
+    pub fn check(&mut self, (table, check): (&str, &str), faults: Faults, found: &Found, truth: &Truth) {
+        let known = truth.faults(table, found.unit);
+        let is_right = |key: &Key| known.get(key).is_some_and(|of| !of.intersection(faults).is_empty());
         for fault in faults.iter() {
             let of = self.0.entry(fault).or_default();
-            of.checks.push(format!("{}: {}", suite.table, suite.checks[index].name));
-            of.found.entry((suite.table.clone(), found.unit)).or_default().extend(&found.keys);
-            of.reported += reported;
-            of.right += right;
-        }
-    }
-
-    /// Adds the rows in quarantine, of the tables from which a new firmware keeps rows out.
-    pub fn quarantine(&mut self, truth: &Truth, held: &BTreeMap<String, HashSet<Key>>, drifted: Faults) {
-        for (table, rows) in held {
-            let known = truth.faults(table, Unit::Row);
-            for fault in drifted.iter() {
-                let has = |key: &&Key| known.get(*key).is_some_and(|of| of.has(fault));
-                let right = rows.iter().filter(has).count() as u64;
-                if right == 0 {
-                    continue;
-                }
-                let of = self.0.entry(fault).or_default();
-                of.checks.push(format!("{table}: rows in quarantine"));
-                of.injected += known.values().filter(|of| of.has(fault)).count() as u64;
-                of.hit += right;
-                of.reported += rows.len() as u64;
-                of.right += right;
-            }
+            of.checks.push(format!("{table}: {check}"));
+            let reported = of.reported.entry((table.to_owned(), found.unit)).or_default();
+            reported.all.extend(&found.keys);
+            reported.wrong.extend(found.keys.iter().filter(|key| !is_right(key)));
         }
     }
 
     /// A judgement for each kind of fault, in the order of the simulator.
     pub fn judgements(mut self, truth: &Truth) -> Vec<Judgement> {
         let judgement = |fault: Fault| {
-            let mut of = self.0.remove(&fault).unwrap_or_default();
-            for ((table, unit), keys) in &of.found {
-                for (key, _) in truth.faults(table, *unit).iter().filter(|(_, of)| of.has(fault)) {
-                    of.injected += 1;
-                    of.hit += u64::from(keys.contains(key));
+            let OfFault { checks, reported } = self.0.remove(&fault).unwrap_or_default();
+            let (mut units, mut injected, mut found, mut other, mut wrong) = (BTreeSet::new(), 0, 0, 0, 0);
+            for ((table, unit), Reported { all, wrong: of_none }) in &reported {
+                units.insert(unit.name());
+                let known = truth.faults(table, *unit);
+                let has = |key: &Key| known.get(key).is_some_and(|of| of.has(fault));
+                injected += known.values().filter(|of| of.has(fault)).count() as u64;
+                for key in all {
+                    let counted = if has(key) {
+                        &mut found
+                    } else if of_none.contains(key) {
+                        &mut wrong
+                    } else {
+                        &mut other
+                    };
+                    *counted += 1;
                 }
             }
-            let OfFault { checks, injected, hit: found, reported, right, .. } = of;
-            Judgement { fault: fault.about().name, checks, injected, found, reported, right }
+            Judgement { fault: fault.about().name, checks, units, injected, found, other, wrong }
         };
         FAULTS.iter().map(|about| about.fault).map(judgement).collect()
     }
@@ -116,17 +110,20 @@ impl Score {
 pub(crate) fn text(judgements: &[Judgement]) -> String {
     let mut out = String::new();
     let shown = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{share:.4}"));
+    // Writing to a text does not fail.
     let _ = writeln!(
         out,
-        "{:17} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9}",
-        "FAULT", "INJECTED", "FOUND", "RECALL", "REPORTED", "RIGHT", "PRECISION"
+        "{:17} {:8} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9}",
+        "FAULT", "UNIT", "INJECTED", "FOUND", "RECALL", "OTHER", "WRONG", "PRECISION"
     );
     for judgement in judgements.iter().filter(|judgement| !judgement.checks.is_empty()) {
-        let Judgement { fault, injected, found, reported, right, .. } = judgement;
+        let Judgement { fault, units, injected, found, other, wrong, .. } = judgement;
         let (recall, precision) = (shown(judgement.recall()), shown(judgement.precision()));
-        // Writing to a text does not fail.
-        let _ =
-            writeln!(out, "{fault:17} {injected:>9} {found:>9} {recall:>7} {reported:>9} {right:>9} {precision:>9}");
+        let unit = units.iter().copied().collect::<Vec<_>>().join("+");
+        let _ = writeln!(
+            out,
+            "{fault:17} {unit:8} {injected:>9} {found:>9} {recall:>7} {other:>9} {wrong:>9} {precision:>9}"
+        );
     }
     let mut reasons: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for judgement in judgements.iter().filter(|judgement| judgement.checks.is_empty()) {
@@ -160,11 +157,12 @@ fn unseen(fault: &str) -> &'static str {
 /// A judgement as an object on each line.
 pub(crate) fn json(judgements: &[Judgement]) -> String {
     let line = |judgement: &Judgement| {
-        let Judgement { fault, checks, injected, found, reported, right } = judgement;
+        let Judgement { fault, checks, units, injected, found, other, wrong } = judgement;
         let why = checks.is_empty().then(|| unseen(fault));
         let line = json!({
-            "fault": fault, "checks": checks, "injected": injected, "found": found, "recall": judgement.recall(),
-            "reported": reported, "right": right, "precision": judgement.precision(), "not_judged": why,
+            "fault": fault, "checks": checks, "units": units, "injected": injected, "found": found,
+            "recall": judgement.recall(), "other": other, "wrong": wrong, "precision": judgement.precision(),
+            "not_judged": why,
         });
         format!("{line}\n")
     };
@@ -174,6 +172,7 @@ pub(crate) fn json(judgements: &[Judgement]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Suite;
 
     /// Whatever the simulator does wrong, a check of this project is there for it, or it is said why none can be. What a new
     /// firmware changes is seen by the quarantine.
@@ -196,7 +195,38 @@ mod tests {
 
     #[test]
     fn what_is_not_there_has_no_share() {
-        let judgement = Judgement { fault: "jump", checks: Vec::new(), injected: 0, found: 0, reported: 4, right: 3 };
-        assert_eq!((judgement.recall(), judgement.precision()), (None, Some(0.75)));
+        let none = Judgement {
+            fault: "jump",
+            checks: Vec::new(),
+            units: BTreeSet::new(),
+            injected: 0,
+            found: 0,
+            other: 4,
+            wrong: 0,
+        };
+        assert_eq!((none.recall(), none.precision()), (None, None));
+        assert_eq!(Judgement { wrong: 3, ..none }.precision(), Some(0.0));
+    }
+
+    /// A check that is there for two faults and reports many rows with one of them says nothing good of the other.
+    #[test]
+    fn what_has_another_fault_of_the_same_check_is_not_right() {
+        let (twice, same) = (Fault::Twice, Fault::SameRecordTwice);
+        let both = Faults::default().with(twice).with(same);
+        let rows = |faults, keys: std::ops::Range<Key>| keys.map(move |key| (key, faults));
+        let with = |fault| Faults::default().with(fault);
+        let truth = Truth::of_rows("t", rows(with(twice), 0..90).chain(rows(with(same), 90..100)));
+        let mut score = Score::default();
+        // It misses five of the ten, and reports five rows that have no fault.
+        let keys = (0..95).chain(200..205).collect();
+        score.check(("t", "a row is stored once"), both, &Found { unit: Unit::Row, keys }, &truth);
+        // Another check reports the same five once more.
+        score.check(("t", "another"), with(same), &Found { unit: Unit::Row, keys: (200..205).collect() }, &truth);
+        let judgements = score.judgements(&truth);
+        let of = |name: &str| judgements.iter().find(|judgement| judgement.fault == name).expect(name);
+        let counts = |of: &Judgement| (of.injected, of.found, of.other, of.wrong);
+        assert_eq!(counts(of("same-record-twice")), (10, 5, 90, 5));
+        assert_eq!(of("same-record-twice").precision(), Some(0.5));
+        assert_eq!(counts(of("twice")), (90, 90, 5, 5));
     }
 }

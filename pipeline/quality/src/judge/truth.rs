@@ -17,6 +17,17 @@ pub(super) enum Unit {
     Vehicle,
 }
 
+impl Unit {
+    /// What is counted.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Row => "rows",
+            Self::Message => "messages",
+            Self::Vehicle => "vehicles",
+        }
+    }
+}
+
 /// The rows with faults, by the names of their tables.
 #[derive(Debug, Default)]
 pub(super) struct Truth(BTreeMap<String, OfTable>);
@@ -52,6 +63,13 @@ impl Truth {
         Ok(truth)
     }
 
+    /// A table whose rows have these faults, each of a message of its own.
+    #[cfg(test)]
+    pub fn of_rows(table: &str, rows: impl Iterator<Item = (Key, Faults)>) -> Self {
+        let rows = rows.map(|(key, faults)| (key, Row { message: key, vehicle: key, faults })).collect();
+        Self([(table.to_owned(), OfTable { wanted: Faults::default(), rows })].into())
+    }
+
     fn add(&mut self, message: &Message) {
         let Some(table) = self.0.get_mut(&table(message)) else { return };
         for row in &message.rows {
@@ -65,9 +83,12 @@ impl Truth {
         }
     }
 
-    /// Takes away a row, such as one in quarantine, which no check of its table can see.
-    pub fn remove(&mut self, table: &str, row: Key) {
-        if let Some(table) = self.0.get_mut(table) {
+    /// Of a row, such as one in quarantine, which no check of its table can see, only these faults count.
+    pub fn keep(&mut self, table: &str, row: Key, faults: Faults) {
+        let Some(table) = self.0.get_mut(table) else { return };
+        let Some(known) = table.rows.get_mut(&row) else { return };
+        known.faults = known.faults.intersection(faults);
+        if known.faults.is_empty() {
             table.rows.remove(&row);
         }
     }

@@ -13,6 +13,7 @@ const LAST_RUN: &str = "fms_quality_last_run_timestamp_seconds";
 
 /// A gauge for each check: how it ended, how many rows it looked at and found bad, and when it ran.
 pub(super) fn report(verdicts: &[Verdict]) -> String {
+    let verdicts = &by_check(verdicts);
     let ran = |verdict: &&Verdict| verdict.outcome != Outcome::Error;
     let mut out = String::new();
     for (name, help) in [
@@ -36,6 +37,22 @@ pub(super) fn report(verdicts: &[Verdict]) -> String {
         }
     }
     out
+}
+
+/// One verdict of each check: of several days the worst, with the rows of all, for a metric has one value.
+fn by_check(verdicts: &[Verdict]) -> Vec<Verdict> {
+    let mut all: Vec<Verdict> = Vec::new();
+    for verdict in verdicts {
+        match all.iter_mut().find(|one| (&one.table, &one.check) == (&verdict.table, &verdict.check)) {
+            Some(one) => {
+                let (total, bad) = (one.total + verdict.total, one.bad + verdict.bad);
+                let worst = if verdict.outcome > one.outcome { verdict } else { &*one };
+                *one = Verdict { total, bad, ..worst.clone() };
+            }
+            None => all.push(verdict.clone()),
+        }
+    }
+    all
 }
 
 fn time(text: &str) -> Option<u64> {

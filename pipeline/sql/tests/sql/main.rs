@@ -3,6 +3,7 @@
 
 mod alerts;
 mod backend;
+mod cases;
 mod common;
 mod crash;
 mod mart;

@@ -1,11 +1,15 @@
 //! A mart in the folder of a lake: what is built when, and what it says.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use super::harness::{self, TOTAL, WAY, convert, four_days, late, mart, small_models, status};
-use crate::common::query;
+use crate::common::{program, query};
 
 #[test]
 fn a_late_row_causes_the_days_that_read_it_and_no_others() {
@@ -77,6 +81,32 @@ fn rows_that_do_not_pass_a_check_are_not_published_and_stop_the_days_that_read_t
     assert_eq!(others, [(&before[3], &json!({"ymd": "2023-01-02", "id": 8, "meters": 1150}))]);
     let totals = query(lake, "select meters from total order by ymd");
     assert_eq!(totals, [201, 2251, 2201, 2200].map(|meters| json!({"meters": meters})));
+}
+
+/// A build that is stopped has not failed a check: another attempt goes on where it ended.
+#[test]
+fn a_build_that_is_stopped_is_to_be_tried_again() {
+    let rows = "vehicle_status_report";
+    let endless = WAY.replace(
+        "group by a.ymd, a.id",
+        &format!(
+            "cross join {rows} c cross join {rows} d cross join {rows} e cross join {rows} f group by a.ymd, a.id"
+        ),
+    );
+    let (lake, models) = (tempfile::tempdir().expect("a folder"), harness::models(&[("way.sql", &endless)]));
+    let rows: Vec<String> = (0..400).map(|number| status(7, 1, 8, number)).collect();
+    convert(lake.path(), &[("topics/a.json".to_owned(), rows.join("\n"))]);
+    let mut command = program();
+    command.args(["mart", "apply", "--lake"]).arg(lake.path()).arg("--models").arg(models.path());
+    let mut child = command.env("RUST_LOG", "fms_mart=info").stderr(Stdio::piped()).spawn().expect("fms-sql starts");
+    // It says so when it listens for signals.
+    let mut lines = BufReader::new(child.stderr.take().expect("standard error")).lines();
+    let first = lines.next().expect("a line").expect("a line");
+    assert!(first.contains("the mart is worked on"), "{first}");
+    kill(Pid::from_raw(i32::try_from(child.id()).expect("an id")), Signal::SIGTERM).expect("a signal");
+    let rest: Vec<String> = lines.map(|line| line.expect("a line")).collect();
+    assert_eq!(child.wait().expect("it ends").code(), Some(2), "{rest:?}");
+    assert!(rest.concat().contains("it was stopped by a signal"), "{rest:?}");
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod folder;
 pub mod harness;
 mod killed;
 mod lineage;
+mod path;
 mod simulated;

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::world::{HARD, World};
-use crate::common::{Ran, query, run};
+use crate::common::{Ran, program, query, run};
 use crate::crash::{calls_after, points, run_killed, stride};
 
 const URL: &str = "dynamodb:fleet-";
@@ -80,6 +80,32 @@ fn a_table_has_what_the_mart_has_and_no_more() {
     assert!(ran.contains("way 2023-01-02: 1 rows; its rows have changed\n"), "{ran}");
     assert_eq!(ways(&stack), of_mart(&world));
     assert_eq!(ways(&stack).len(), 4);
+}
+
+/// A day on which a check has failed is not served, until the check passes or somebody says so. All others are.
+#[test]
+fn a_day_on_which_a_check_has_failed_is_held_back() {
+    let (world, stack) = (World::new(), Embedded::start().expect("the services"));
+    let checks = tempfile::Builder::new().suffix(".yml").tempfile().expect("a file");
+    let check = |max: u64, from: &str, to: &str, now: &str| {
+        let text = "table: way\nowner: a@example.com\nchecks:\n  - {name: near, range: {column: meters, max: ";
+        std::fs::write(checks.path(), format!("{text}{max}}}}}\n")).expect("written");
+        let mut command = program();
+        command.args(["quality", "run", "--now", now, "--from", from, "--to", to, "--lake"]).arg(world.lake());
+        run(command.arg("--history").arg(world.lake()).arg(checks.path())).status
+    };
+    assert_eq!(check(0, "2023-01-02", "2023-01-03", "2023-01-05T00:00:00Z"), Some(1));
+    // One of the days has passed since.
+    assert_eq!(check(99_999, "2023-01-03", "2023-01-03", "2023-01-05T01:00:00Z"), Some(0));
+    let ran = publish(&world, &stack).ok();
+    let held = "way 2023-01-02: it is held back, because its check `near` has failed; it is published when the check has \
+                passed, or with `--despite-failed`\n";
+    assert!(ran.contains(held), "{ran}");
+    assert!(ran.ends_with("7 partitions published; 0 were there; 1 held back; 0 failed\n"), "{ran}");
+    assert!(ways(&stack).iter().all(|row| !row.contains("2023-01-02")), "{:?}", ways(&stack));
+    let ran = run(publisher(&world, &stack).arg("--despite-failed")).ok();
+    assert!(ran.ends_with("1 partitions published; 7 were there; 0 failed\n"), "{ran}");
+    assert_eq!(ways(&stack), of_mart(&world));
 }
 
 #[test]

@@ -9,6 +9,8 @@ pub fn without_a_mart() -> BTreeSet<String> {
     [
         "daily_vehicle: a day has the trips and harsh events of their tables",
         "daily_vehicle: a vehicle has one row a day",
+        "daily_vehicle: about as many vehicles drove as on the days before",
+        "daily_vehicle: what people have seen stays as it was",
         "daily_vehicle: nobody drives more than a day can hold",
         "vehicle_kinematic_report: every vehicle that drove is in the mart",
     ]
@@ -116,7 +118,8 @@ fn healthy() -> Vec<Value> {
     rows.extend((0..20).map(|minute| status(1, 60 * minute, 50.5, json!({}))));
     rows.extend([ev(1, 0, 50.5, 20.5, 25.5), ev(1, 30, 50.6, 20.5, 25.5)]);
     rows.extend([tire(1, 1, 0, 250), tire(1, 2, 0, 255)]);
-    rows.extend([event(1, 0, "A", "ignition_on"), event(1, 9, "B", "trip_start"), event(1, 99, "C", "ignition_off")]);
+    rows.extend([event(1, 0, "A", "ignition_on"), event(1, 9, "B", "trip_start"), event(1, 99, "B2", "harsh_brake")]);
+    rows.extend([event(1, 450, "B3", "trip_end"), event(1, 499, "C", "ignition_off")]);
     rows.extend((0..30).map(|second| sensor(1, second, f64::from(u32::try_from(second).expect("small")) / 8.0, 40.5)));
     rows.push(diagnostics(1, 2, &["P0420", "U0100"]));
     rows.extend(requests(1, &json!({"result": "SUCCESS"})));
@@ -153,7 +156,8 @@ pub fn unwell() -> Vec<String> {
     rows.push(kinematic(3, 2, json!({"latitude": 37.51, "odometer": 900})));
     rows.push(kinematic(3, 3, json!({"latitude": 37.51, "odometer": 2_312_261_923_u64})));
     rows.push(kinematic(3, 4, json!({"latitude": 37.51, "odometer": 2_312_261_924_u64, "message_seq": 2})));
-    // Vehicle 4: its speed is stuck.
+    // Vehicle 4: its speed is stuck, and its ignition is off.
+    rows.push(event(4, 0, "F", "ignition_off"));
     rows.extend((0..301).map(|second| kinematic(4, second, json!({"speed": 72.5}))));
     rows.extend([
         status(2, 0, 100.5, json!({"odometer": 500})),
@@ -178,6 +182,7 @@ pub fn unwell() -> Vec<String> {
         event(2, 0, "D", "ignition_on"),
         event(2, 60, "E", "ignition_on"),
         event(2, 61, "E", "unheard_of"),
+        event(2, 63, &"x".repeat(65), "low_fuel"),
         row("vehicle", "event", 2, 62, json!({"event_type": "tow"})),
     ]);
     rows.extend((0..720).map(|second| sensor(2, second, 4.5, 40.5)));

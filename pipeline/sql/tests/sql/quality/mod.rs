@@ -13,7 +13,7 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 use crate::backend::{Backend, Received, down};
-use crate::common::{Ran, lake, program, query as rows, run};
+use crate::common::{Ran, lake, program, query as rows_of, run};
 
 const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/quality");
 
@@ -55,8 +55,12 @@ fn nothing_is_found_where_nothing_is_wrong() {
 fn each_check_finds_what_it_is_there_for() {
     let lake = lake(&fleet::unwell());
     let all = verdicts(lake.path());
-    let not_found = names(&all, &["pass"]);
-    assert!(not_found.is_empty(), "{not_found:#?}");
+    // The rows are new now, and are not in the evening.
+    let not_found: Vec<String> = names(&all, &["pass"]).into_iter().collect();
+    assert_eq!(not_found, ["vehicle_status_report: the newest row is of yesterday"]);
+    let evening = ["--table", "vehicle_status_report", "--tag", "loss", "--now", "2023-01-02T18:00:00Z"];
+    let ran = run(program().args(["quality", "run", CHECKS, "--lake"]).arg(lake.path()).args(evening));
+    assert!(ran.output.contains("fail  vehicle_status_report: the newest row is of yesterday"), "{}", ran.output);
     assert_eq!(names(&all, &["error"]), fleet::without_a_mart());
     // How many rows are bad, and what is said of them.
     let ran = quality(lake.path(), &[CHECKS]);
@@ -75,7 +79,7 @@ fn the_query_of_a_check_shows_its_bad_rows_and_masks_what_nobody_may_see() {
         // The parameters of a query that a person wrote.
         let query =
             query.replace("$today", "'2023-01-02'").replace("$from", "'2023-01-01'").replace("$to", "'2023-01-01'");
-        let shown = rows(lake.path(), &query);
+        let shown = rows_of(lake.path(), &query);
         let name = verdict["check"].as_str().expect("a name").replace(|c: char| !c.is_alphanumeric(), "-");
         let file = kept.path().join(format!("{}.{name}.jsonl", verdict["table"].as_str().expect("a table")));
         let kept = fs::read_to_string(&file).expect("a file of bad rows");
@@ -83,7 +87,8 @@ fn the_query_of_a_check_shows_its_bad_rows_and_masks_what_nobody_may_see() {
         assert!(kept.lines().count() > 0, "{verdict}");
         for row in kept.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")) {
             let table = verdict["table"].as_str();
-            let has_rows = ["holds", "range", "accepted", "not_null", "length", "pattern", "step", "jump", "stuck"];
+            let has_rows =
+                ["holds", "range", "accepted", "not_null", "length", "pattern", "step", "jump", "stuck", "transitions"];
             if has_rows.contains(&verdict["kind"].as_str().expect("a kind")) {
                 let file = row["$path"].as_str().expect("a file");
                 assert!(lake.path().join(file).exists(), "{row}");
@@ -94,6 +99,45 @@ fn the_query_of_a_check_shows_its_bad_rows_and_masks_what_nobody_may_see() {
             }
         }
     }
+}
+
+/// Which rows may follow others, how long texts are, and how many rows there are beside the days before.
+#[test]
+fn transitions_lengths_and_numbers_of_rows_are_looked_at_row_by_row_and_day_by_day() {
+    let day = |day: u32, gears: &[&str]| -> Vec<String> {
+        let row = |(at, gear): (usize, &&str)| {
+            serde_json::json!({
+                "object": "vehicle", "type": "status", "command": "report", "id": 7, "seq": at, "gear": gear,
+                "timestamp_iso": format!("2023-01-{day:02}T08:00:{at:02}Z"), "message_id": format!("{day}-{at}"),
+            })
+            .to_string()
+        };
+        gears.iter().enumerate().map(row).collect()
+    };
+    let mut rows: Vec<String> = (1..=4).flat_map(|number| day(number, &["park"; 10])).collect();
+    // `other` is passed over, so `drive` follows `park`; `park` may not follow `drive`, and nothing knows of `fly`.
+    rows.extend(day(5, &["park", "other", "drive", "park", "fly"]));
+    let lake = lake(&rows);
+    let checks = "  - name: gears\n    transitions: {column: gear, allowed: {park: [park, drive], drive: [drive]}}\n    \
+                  where: gear <> 'other'\n  \
+                  - {name: short, length: {column: gear, min: 4, max: 5}, where: gear <> 'park'}\n  \
+                  - {name: half, row_count: {min: 50 %, days: 4}}\n  \
+                  - {name: more than half, row_count: {min: 51 %, max: 200 %, days: 4}}\n  \
+                  - {name: not known, row_count: {min: 51 %, days: 30}}\n";
+    let file = suite(checks);
+    let path = file.path().to_str().expect("a path");
+    let ran = quality(lake.path(), &[path, "--from", "2023-01-02", "--to", "2023-01-05"]);
+    assert_snapshot!(ran.output);
+    // The rows that are shown are those.
+    let ran = quality(lake.path(), &[path, "--from", "2023-01-05", "--format", "json"]);
+    let queries: Vec<Value> = ran.output.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let shown = |at: usize, column: &str| -> Vec<Value> {
+        let found = rows_of(lake.path(), queries[at]["query"].as_str().expect("a query"));
+        found.iter().map(|row| row[column].clone()).collect()
+    };
+    assert_eq!(shown(0, "gear"), ["park", "fly"]);
+    assert_eq!(shown(1, "gear"), ["fly"]);
+    assert_eq!(shown(3, "ymd"), ["2023-01-05"]);
 }
 
 /// Only the check that is wrong could not run. The others have their verdicts.
