@@ -107,6 +107,22 @@ fn rows_of_a_csv_file_are_replayed() {
     "#);
 }
 
+/// A run whose messages cannot be delivered says so, and writes what has arrived and where another one goes on.
+#[test]
+fn what_has_arrived_is_written_when_a_run_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fleet = FLEET.replace("--to file", "--to kafka --bootstrap-servers 127.0.0.1:1 --expect e.json");
+    let output = simulate(folder.path(), &format!("{fleet} --producer message.timeout.ms=500"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("was not delivered to topic fms."), "{said}");
+    let goes_on = "fms simulate has failed; with --from 2026-11-26T23:0";
+    assert!(said.contains(goes_on) && said.contains(" --since 2026-11-26T23:00:00Z it goes on where it was"), "{said}");
+    let expectation: Value = serde_json::from_str(&read(folder.path(), "e.json")).expect("an expectation");
+    assert_eq!(expectation["protocols"], serde_json::json!({}));
+    let (from, until) = (&expectation["made"][0]["from"], &expectation["made"][0]["until"]);
+    assert!(from.as_i64() <= until.as_i64() && until.as_i64() < from.as_i64().map(|from| from + 60), "{expectation}");
+}
+
 #[test]
 fn mistakes_are_explained_and_nothing_is_started() {
     let folder = tempfile::tempdir().expect("a folder");

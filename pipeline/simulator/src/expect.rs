@@ -112,6 +112,22 @@ impl Expectation {
         }
     }
 
+    /// Takes messages away that were added before.
+    pub(crate) fn take(&mut self, other: Self) {
+        for (name, theirs) in other.protocols {
+            if let Some(ours) = self.protocols.get_mut(&name) {
+                ours.take(theirs);
+            }
+        }
+        self.protocols.retain(|_, of| of.messages > 0);
+        for (name, count) in other.faults {
+            if let Some(ours) = self.faults.get_mut(&name) {
+                *ours -= count;
+            }
+        }
+        self.faults.retain(|_, count| *count > 0);
+    }
+
     /// Reads the file of an expectation.
     pub fn read(path: &Path) -> Result<Self, ExpectationError> {
         let text = std::fs::read(path).map_err(|error| ExpectationError::Read { path: path.into(), error })?;
@@ -138,6 +154,22 @@ impl OfProtocol {
             ours.rows.merge(theirs.rows);
             ours.items.merge(theirs.items);
         }
+    }
+
+    fn take(&mut self, other: Self) {
+        self.messages -= other.messages;
+        self.bytes -= other.bytes;
+        self.rows -= other.rows;
+        self.items -= other.items;
+        self.dead_letters -= other.dead_letters;
+        self.refused_by_dynamodb -= other.refused_by_dynamodb;
+        for (hour, theirs) in other.hours {
+            if let Some(ours) = self.hours.get_mut(&hour) {
+                ours.rows.take(theirs.rows);
+                ours.items.take(theirs.items);
+            }
+        }
+        self.hours.retain(|_, of| of.rows.count > 0);
     }
 
     /// The digest of the keys of all items.

@@ -115,6 +115,12 @@ impl Sum {
         self.count += other.count;
         self.keys.merge(other.keys);
     }
+
+    /// Takes rows away that were added before.
+    pub(crate) const fn take(&mut self, other: Self) {
+        self.count -= other.count;
+        self.keys.take(other.keys);
+    }
 }
 
 /// An order-free digest of rows: the sum, modulo 2^128, of the first 16 bytes (big-endian) of the SHA-256 of
@@ -133,6 +139,11 @@ impl KeySet {
     /// Adds the keys of other rows.
     pub fn merge(&mut self, other: Self) {
         self.0 = self.0.wrapping_add(other.0);
+    }
+
+    /// Takes the keys of rows away that were added before.
+    const fn take(&mut self, other: Self) {
+        self.0 = self.0.wrapping_sub(other.0);
     }
 }
 

@@ -206,6 +206,7 @@ mod tests {
             rhythm: Rhythm::Steady,
             protocols: Made::names(Protocols::parse("vehicle/tire,vehicle/status").expect("known")),
             faults: Rates::field().with(crate::Fault::Twice, 0.2),
+            beyond: Vec::new(),
         };
         let mut expectation = Expectation::default();
         made.each_message(|message| expectation.add(message)).expect("made");

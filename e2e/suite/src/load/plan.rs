@@ -214,6 +214,7 @@ impl Plan {
             rhythm: self.rhythm,
             protocols: protocols.to_vec(),
             faults: faults.clone(),
+            beyond: Vec::new(),
         };
         let (mut done, mut open): (Vec<Made>, Vec<Made>) = (Vec::new(), Vec::new());
         let (mut now, mut sent) = (from, Vec::new());

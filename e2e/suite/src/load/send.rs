@@ -70,6 +70,7 @@ pub fn send(
     let mut parts: Vec<Peekable<Departures<'_>>> = schedule.parts.iter().zip(&simulations).map(departures).collect();
     let until = schedule.parts.iter().map(|part| part.until).max().unwrap_or(schedule.from);
     let mut sent = Sent::default();
+    let stops = || is_stopped.load(Ordering::Acquire);
     let mut next_look = begin;
     for second in schedule.from..until {
         let mut leaving: Vec<(Departure, &Simulation)> = Vec::new();
@@ -80,7 +81,7 @@ pub fn send(
         }
         leaving.sort_by_key(|(departure, _)| departure.at);
         for (departure, simulation) in leaving {
-            if is_stopped.load(Ordering::Acquire) {
+            if stops() {
                 return Err("the fleet was stopped".to_owned());
             }
             let message = simulation.message(&departure);
@@ -90,7 +91,7 @@ pub fn send(
             let late = due.elapsed();
             sent.late += u64::from(late > LATE);
             sent.latest = sent.latest.max(late);
-            message.send(&mut target, &topic, &[]).map_err(|error| error.to_string())?;
+            message.send(&mut target, &topic, &[], &stops).map_err(|error| error.to_string())?;
             count.fetch_add(1, Ordering::Relaxed);
             metrics::sent(late > LATE);
             if due >= next_look
@@ -104,7 +105,7 @@ pub fn send(
             sent.add(&message, due);
         }
     }
-    target.finish().map_err(|error| error.to_string())?;
+    target.finish(&stops).map_err(|error| error.to_string())?;
     sent.expectation.made = schedule.parts.to_vec();
     Ok(sent)
 }

@@ -6,6 +6,7 @@ mod stores;
 mod target;
 mod verify;
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use fms_simulator::target::TargetError;
-use fms_simulator::{Expectation, FIRST_SECOND, LAST_SECOND, Made, Protocols, Rates, Rhythm, Run, Shard};
+use fms_simulator::{Done, Expectation, FIRST_SECOND, LAST_SECOND, Made, Protocols, Rates, Rhythm, Run, Shard};
 use jiff::{SignedDuration, Timestamp};
 
 use self::metrics::teller;
@@ -175,6 +176,7 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
         },
         protocols: Made::names(arguments.protocols),
         faults: Rates::load(&arguments.faults).map_err(|error| not_started(error.into()))?,
+        beyond: Vec::new(),
     };
     let simulation = made.simulation().map_err(|error| not_started(anyhow::anyhow!(error)))?;
     let mut tell = teller(arguments.metrics_port).map_err(not_started)?;
@@ -194,30 +196,50 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
         headers: &headers,
     };
     let stops = || *stop.borrow();
-    let done = run.run(&mut *target, expectation.as_mut(), &stops, &mut tell);
-    let done = match done {
-        Ok(done) => done,
-        // Whoever reads the output has seen enough.
-        Err(TargetError::Closed) => return Ok(()),
-        Err(error) => return Err((error.into(), FAILED)),
-    };
-    say(&done.to_string());
-    made.until = done.second;
-    if let (Some(path), Some(expectation)) = (&arguments.expect, &mut expectation) {
-        expectation.made.push(made);
-        std::fs::write(path, expectation.to_json())
-            .with_context(|| format!("everything was sent, but {} cannot be written", path.display()))
-            .map_err(|error| (error, FAILED))?;
-    }
-    if done.second < until {
+    let Done { progress, beyond, uncertain, error } = run.run(&mut *target, expectation.as_mut(), &stops, &mut tell);
+    say(&progress.to_string());
+    if progress.second < until {
         let time = |second| Timestamp::from_second(second).unwrap_or_default();
+        let again = beyond.iter().map(|[first, last]| last - first + 1).sum();
         say(&format!(
-            "fms simulate was stopped; with --from {} --since {} it goes on where it was",
-            time(done.second),
-            time(since)
+            "fms simulate {}; with --from {} --since {} it goes on where it was{}",
+            ended(error.as_ref()),
+            time(progress.second),
+            time(since),
+            repeated(again, uncertain)
         ));
     }
-    Ok(())
+    (made.until, made.beyond) = (progress.second, beyond);
+    let written = arguments.expect.as_ref().zip(expectation.as_mut()).map(|(path, expectation)| {
+        expectation.made.push(made);
+        std::fs::write(path, expectation.to_json())
+            .with_context(|| format!("cannot write to {} what has arrived", path.display()))
+    });
+    match (error, written) {
+        // Whoever reads the output has seen enough.
+        (None | Some(TargetError::Closed), written) => written.unwrap_or(Ok(())),
+        (Some(error), Some(Err(other))) => Err(anyhow::Error::from(error).context(format!("{other:#}, and"))),
+        (Some(error), _) => Err(error.into()),
+    }
+    .map_err(|error| (error, FAILED))
+}
+
+/// How a run ended that has not sent everything.
+fn ended(error: Option<&TargetError>) -> &'static str {
+    if error.is_some_and(|error| !matches!(error, TargetError::Closed)) { "has failed" } else { "was stopped" }
+}
+
+/// What arrives twice when a run goes on.
+fn repeated(again: u64, uncertain: u64) -> String {
+    let mut text = String::new();
+    if again > 0 {
+        let _infallible =
+            write!(text, "; it sends {again} messages again that have arrived behind others that have not");
+    }
+    if uncertain > 0 {
+        let _infallible = write!(text, "; {uncertain} of those that it sends may have arrived, for nobody has said so");
+    }
+    text
 }
 
 /// The first second, and the one before which the run ends.
