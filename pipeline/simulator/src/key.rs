@@ -110,6 +110,14 @@ impl Sum {
         Self { count: 1, keys }
     }
 
+    /// Adds something of which this is the key, so many times.
+    pub fn add(&mut self, key: &str, times: u64) {
+        for _ in 0..times {
+            self.keys.add(key);
+        }
+        self.count += times;
+    }
+
     /// Adds other rows.
     pub fn merge(&mut self, other: Self) {
         self.count += other.count;

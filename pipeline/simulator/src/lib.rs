@@ -34,12 +34,12 @@ mod vehicle;
 mod verify;
 
 pub use departure::Departure;
-pub use expect::{Expectation, ExpectationError, OfHour, OfProtocol};
+pub use expect::{Expectation, ExpectationError, OfHour, OfLetters, OfProtocol};
 pub use fault_set::Faults;
 pub use faults::{About, FAULTS, Fault};
 pub use key::{FIELDS, Field, Hour, KeySet, RowKey, Sum};
 pub use made::Made;
-pub use message::{Message, RowId};
+pub use message::{Letters, Message, RowId};
 pub use observed::{Observed, recorded_trips};
 pub use plan::{Plan, Shard};
 pub use protocol::{Protocol, Protocols};

@@ -270,6 +270,7 @@ mod tests {
             deletes: 0,
             started: Instant::now(),
             finished: None,
+            is_throttled: false,
             request_bytes: 0,
         };
         let calls: Vec<Call> = (1..).zip(calls).map(|(number, of)| call(number, of)).collect();

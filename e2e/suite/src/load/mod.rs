@@ -6,8 +6,12 @@
 
 mod capacity;
 pub mod command;
+mod compared;
 mod cost;
+mod counted;
 mod delays;
+mod due;
+mod failure;
 mod look;
 mod metrics;
 pub(crate) mod page;
@@ -15,18 +19,25 @@ mod pipeline;
 mod plan;
 pub(crate) mod plot;
 mod ready;
+mod recovery;
 mod report;
 mod rolling;
 mod run;
 mod running;
 mod send;
+mod slope;
 pub(crate) mod text;
 mod usage;
 
+pub use capacity::{Capacity, Search};
+pub use compared::compared;
+pub use failure::Failure;
 pub use page::page;
 pub use pipeline::{Pipeline, Process};
 pub use plan::Plan;
+pub use recovery::Recovery;
 pub use report::Report;
 pub use rolling::Restart;
 pub use run::{Target, run};
+pub use slope::Growth;
 pub use text::{comparison, markdown, text};

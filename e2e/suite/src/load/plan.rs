@@ -85,7 +85,7 @@ pub enum Disturb {
         /// By how many.
         by_ms: u64,
     },
-    /// The broker does not answer, and connections to it break. Only on the embedded stack.
+    /// The broker does not answer, and connections to it break. Not on external services.
     BrokerAway,
     /// Each worker is stopped in good order and started again under its name, and the next one follows when all are ready.
     /// A run of which the step is over before that says nothing.
@@ -108,10 +108,21 @@ pub struct Limits {
     pub drain_seconds: Option<f64>,
     /// The most memory of a process of the pipeline, in MB.
     pub memory_mb: Option<f64>,
-    /// The most calls that are throttled.
+    /// How long it takes, after the broker was away, until everything is stored that was sent by then, in seconds.
+    pub recover_seconds: Option<f64>,
+    /// By how many MB the memory of a process of the pipeline grows in an hour, in the steady part of the run.
+    pub memory_mb_per_hour: Option<f64>,
+    /// By how much the number of its open files and connections grows.
+    pub open_per_hour: Option<f64>,
+    /// The most calls that are throttled, or of which a part is.
     pub throttled_calls: Option<u64>,
     /// What the calls of a million rows cost, in USD.
     pub usd_per_million_rows: Option<f64>,
+    /// What the calls of a month cost at the rate of the run, in USD.
+    pub usd_per_month: Option<f64>,
+    /// The least share of the rows of one worker, times their number, that several workers store, in a search for the
+    /// capacity of several numbers of workers.
+    pub efficiency: Option<f64>,
 }
 
 fn one() -> u64 {
@@ -147,6 +158,8 @@ fn all() -> String {
     "all".to_owned()
 }
 
+/// How long the longest step has to be if the growth of processes is limited, in seconds.
+const SOAK: u32 = 120;
 /// In how many parts the number of vehicles changes in a step.
 const PARTS: u32 = 10;
 
@@ -181,6 +194,18 @@ impl Plan {
             if *workers == Some(0) {
                 return Err(format!("the step `{name}` has no workers, so nobody would store what it sends"));
             }
+        }
+        let longest = self.steps.iter().map(|step| step.seconds).max().unwrap_or(0);
+        if (self.limits.memory_mb_per_hour.is_some() || self.limits.open_per_hour.is_some()) && longest < SOAK {
+            return Err(format!(
+                "how much processes grow is measured in the longest step, which takes {longest} s; give it {SOAK} at least"
+            ));
+        }
+        let is_away = self.steps.iter().any(|step| step.disturb == Some(Disturb::BrokerAway));
+        if self.limits.recover_seconds.is_some() && !is_away {
+            return Err(
+                "`recover_seconds` is about a step with `disturb = \"broker-away\"`, and there is none".to_owned()
+            );
         }
         self.fleet(self.from()?).map(drop)
     }
@@ -334,6 +359,8 @@ mod tests {
             (&format!("faults = \"no.toml\"\n{step}"), "no.toml"),
             (&format!("{step}vehicle = 2"), "unknown field `vehicle`"),
             (&format!("{step}[limits]\ndynamo_p99_ms = 2"), "unknown field `dynamo_p99_ms`, expected"),
+            (&format!("{step}[limits]\nopen_per_hour = 2"), "which takes 1 s; give it 120 at least"),
+            (&format!("{step}[limits]\nrecover_seconds = 2"), "`recover_seconds` is about a step with"),
         ] {
             std::fs::write(&path, format!("description = \"d\"\n{text}")).expect("written");
             let error = Plan::read(&path).expect_err(says);

@@ -1,6 +1,5 @@
 //! Sends the messages of a fleet at a fixed schedule: each when it is due, however slow the pipeline is.
 
-use std::collections::HashMap;
 use std::iter::Peekable;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use fms_simulator::target::{Kafka, KafkaSettings, Target as _, Template};
 use fms_simulator::{Departure, Expectation, Made, Message, Plan as Departures, Simulation};
 
+use super::due::Due;
 use super::look::Look;
 use super::metrics;
 
@@ -30,10 +30,9 @@ pub struct Schedule<'s> {
 }
 
 /// What was sent.
-#[derive(Default)]
 pub struct Sent {
-    /// When each message was due, by its `message_id`; of one that is sent twice, when it was due first.
-    pub due: HashMap<String, Instant>,
+    /// When each message was due.
+    pub due: Due,
     /// How many messages left more than [`LATE`] after they were due.
     pub late: u64,
     /// By how much the latest message left late.
@@ -69,7 +68,7 @@ pub fn send(
     let simulations: Vec<Simulation> = schedule.parts.iter().map(Made::simulation).collect::<Result<_, _>>()?;
     let mut parts: Vec<Peekable<Departures<'_>>> = schedule.parts.iter().zip(&simulations).map(departures).collect();
     let until = schedule.parts.iter().map(|part| part.until).max().unwrap_or(schedule.from);
-    let mut sent = Sent::default();
+    let mut sent = Sent::new(begin);
     let stops = || is_stopped.load(Ordering::Acquire);
     let mut next_look = begin;
     for second in schedule.from..until {
@@ -115,11 +114,23 @@ fn departures<'s>((part, simulation): (&Made, &'s Simulation)) -> Peekable<Depar
 }
 
 impl Sent {
+    fn new(begin: Instant) -> Self {
+        Self {
+            due: Due::new(begin),
+            late: 0,
+            latest: Duration::ZERO,
+            messages: 0,
+            rows: 0,
+            bytes: 0,
+            expectation: Expectation::default(),
+        }
+    }
+
     fn add(&mut self, message: &Message, due: Instant) {
         self.messages += 1;
         self.rows += message.rows.len() as u64;
         self.bytes += message.value.as_ref().map_or(0, Vec::len) as u64;
-        self.due.entry(message.message_id.clone()).or_insert(due);
+        self.due.add(&message.message_id, due);
         self.expectation.add(message);
     }
 

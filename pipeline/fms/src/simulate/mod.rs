@@ -1,5 +1,6 @@
 //! `fms simulate`: a fleet of vehicles that sends what real ones send, with their faults.
 
+mod letters;
 mod metrics;
 mod replay;
 mod stores;
