@@ -75,7 +75,7 @@ impl Run<'_> {
     /// or until a message cannot be delivered. `tell` is called every five seconds.
     ///
     /// A run that has to stop does so between two seconds of the fleet; what is left of a second is sent at once. Only if the
-    /// target takes nothing, it stops within a second.
+    /// target takes nothing for some seconds, it stops within a second.
     pub fn run(
         &self,
         target: &mut dyn Target,

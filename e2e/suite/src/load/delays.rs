@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use e2e::internals::Stack;
 use fms_simulator::RowKey;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use serde_json::Value;
 use super::cost::units;
 use super::counted::logical;
 use super::due::Due;
+use super::objects::Objects;
 
 /// The longest delay that is told from longer ones, in microseconds: an hour.
 const LONGEST: u64 = 3_600_000_000;
@@ -110,22 +110,22 @@ pub struct Visible {
 /// The delays of all rows in raw objects and in the lake.
 ///
 /// A raw object can be read when the call that stored it first has ended. Its rows are in the lake when its conversion has
-/// ended, for which the poller stores a record after its files and its partitions.
+/// ended, for which the poller stores a record after its files and its partitions. `raw` and `lake` are the names of the
+/// buckets as the pipeline knows them.
 pub fn visible(
-    stack: &dyn Stack,
-    (raw, prefix): (&str, &str),
-    lake: &str,
+    objects: &Objects,
+    namespace: &str,
+    [raw, lake]: [&str; 2],
     ended: &HashMap<String, (Instant, Instant)>,
     due: &Due,
     steps: &[Instant],
 ) -> Result<Visible, String> {
-    let converted = conversions(stack, lake, ended)?;
+    let converted = conversions(objects, namespace, lake, ended)?;
     let mut visible = Visible { raw: (Delays::new(steps)?, 0), lake: (Delays::new(steps)?, 0), units: 0 };
-    let objects = stack.objects(raw).map_err(|error| error.to_string())?;
-    for (key, body) in objects.into_iter().filter(|(key, _)| key.starts_with(prefix)) {
-        let name = format!("{raw}/{key}");
-        let read = messages(&body).map_err(|error| format!("cannot read the raw object {name}: {error}"))?;
-        let (stored, converted) = (ended.get(name.as_str()).map(|(first, _)| first), converted.get(&key));
+    objects.each(raw, "raw/", |key, body| {
+        let name = logical(&format!("{raw}/{key}"), namespace);
+        let read = messages(body).map_err(|error| format!("cannot read the raw object {name}: {error}"))?;
+        let (stored, converted) = (ended.get(&name).map(|(first, _)| first), converted.get(&logical(key, namespace)));
         visible.units += read.units;
         for (message, rows) in read.messages {
             let Some(due) = due.of(&message) else { continue };
@@ -136,29 +136,30 @@ pub fn visible(
                 }
             }
         }
-    }
+        Ok(())
+    })?;
     Ok(visible)
 }
 
 /// When the conversion of each raw object had ended, by its key.
 fn conversions(
-    stack: &dyn Stack,
+    objects: &Objects,
+    namespace: &str,
     lake: &str,
     ended: &HashMap<String, (Instant, Instant)>,
 ) -> Result<BTreeMap<String, Instant>, String> {
     let mut converted = BTreeMap::new();
-    for (key, body) in stack.objects(lake).map_err(|error| error.to_string())? {
-        if !key.starts_with("conversions/") {
-            continue;
-        }
-        let record: Value = serde_json::from_slice(&body).map_err(|error| format!("{lake}/{key}: {error}"))?;
-        let ended = ended.get(format!("{lake}/{key}").as_str()).map(|(_, last)| last);
+    objects.each(lake, "conversions/", |key, body| {
+        let name = logical(&format!("{lake}/{key}"), namespace);
+        let record: Value = serde_json::from_slice(body).map_err(|error| format!("{name}: {error}"))?;
+        let ended = ended.get(&name).map(|(_, last)| last);
         if let (Some(raw), Some(ended), false) =
             (record["object"]["key"].as_str(), ended, record["converted"].is_null())
         {
-            converted.insert(logical(raw, stack.namespace()), *ended);
+            converted.insert(logical(raw, namespace), *ended);
         }
-    }
+        Ok(())
+    })?;
     Ok(converted)
 }
 

@@ -14,6 +14,7 @@ mod due;
 mod failure;
 mod look;
 mod metrics;
+mod objects;
 pub(crate) mod page;
 mod pipeline;
 mod plan;
