@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::random::Key;
-use crate::track::recorded;
+use crate::recordings::recorded;
 use crate::vehicle::{Draw, Vehicle};
 
 /// Seconds between UTC and the local time of the fleet, which is that of Korea and knows no summer time.
@@ -177,7 +177,9 @@ fn drives(vehicle: &Vehicle, rhythm: Rhythm, day: i64, place: usize) -> bool {
 
 /// The recorded trip of a window. A vehicle drives the same way on every day.
 fn track_of(vehicle: &Vehicle, place: usize) -> usize {
-    (place / 2 + usize::from(vehicle.draw(Draw::Track).happens(0.5))) % 2
+    let trips = recorded().len();
+    let first = vehicle.draw(Draw::Track).between(0, i64::try_from(trips).unwrap_or(1));
+    (place / 2 + usize::try_from(first).unwrap_or(0)) % trips
 }
 
 /// Metres that a vehicle has driven from 2020, or since it replaces another one, until it began a trip.

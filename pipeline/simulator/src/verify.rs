@@ -64,7 +64,7 @@ pub enum VerifyError {
     /// The messages that are made again are others.
     #[error(
         "the messages that are made again to name their rows are not those of the expectation; use the version of fms \
-         that has sent them"
+         that has sent them, and the same --recordings"
     )]
     Others,
 }

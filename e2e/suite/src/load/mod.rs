@@ -12,6 +12,7 @@ mod counted;
 mod delays;
 mod due;
 mod failure;
+mod limits;
 mod look;
 mod metrics;
 mod objects;

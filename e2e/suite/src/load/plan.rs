@@ -7,6 +7,8 @@ use std::path::Path;
 use fms_simulator::{Made, Protocols, Rates, Rhythm, Shard};
 use serde::{Deserialize, Serialize};
 
+use super::limits::Limits;
+
 /// A plan.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,39 +92,6 @@ pub enum Disturb {
     /// Each worker is stopped in good order and started again under its name, and the next one follows when all are ready.
     /// A run of which the step is over before that says nothing.
     RollingRestart,
-}
-
-/// The limits of a run. One that is not said is not checked. That rows are lost or stored twice is never allowed.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Of every 100 rows, 99 can be read in DynamoDB within this time, in milliseconds.
-    pub dynamodb_p99_ms: Option<u64>,
-    /// Of every 100 rows, 99 are in a raw object within this time.
-    pub raw_p99_ms: Option<u64>,
-    /// Of every 100 rows, 99 are in a Parquet file of the catalog within this time.
-    pub lake_p99_ms: Option<u64>,
-    /// The most messages that a group is behind, over all partitions.
-    pub lag_messages: Option<u64>,
-    /// How long the pipeline takes to store what is left in the end, in seconds.
-    pub drain_seconds: Option<f64>,
-    /// The most memory of a process of the pipeline, in MB.
-    pub memory_mb: Option<f64>,
-    /// How long it takes, after the broker was away, until everything is stored that was sent by then, in seconds.
-    pub recover_seconds: Option<f64>,
-    /// By how many MB the memory of a process of the pipeline grows in an hour, in the steady part of the run.
-    pub memory_mb_per_hour: Option<f64>,
-    /// By how much the number of its open files and connections grows.
-    pub open_per_hour: Option<f64>,
-    /// The most calls that are throttled, or of which a part is.
-    pub throttled_calls: Option<u64>,
-    /// What the calls of a million rows cost, in USD.
-    pub usd_per_million_rows: Option<f64>,
-    /// What the calls of a month cost at the rate of the run, in USD.
-    pub usd_per_month: Option<f64>,
-    /// The least share of the rows of one worker, times their number, that several workers store, in a search for the
-    /// capacity of several numbers of workers.
-    pub efficiency: Option<f64>,
 }
 
 fn one() -> u64 {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cost::Cost;
 use super::delays::Percentiles;
+use super::limits::Check;
 use super::plan::Plan;
 use super::recovery::Recovery;
 use super::rolling::Restart;
@@ -165,26 +166,6 @@ pub struct StoreFigures {
     pub unnamed_hours: u64,
 }
 
-/// A limit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    /// What was measured, with its unit.
-    pub what: String,
-    /// How much it was.
-    pub measured: f64,
-    /// How much it may be.
-    pub limit: f64,
-    /// Whether it was kept.
-    pub is_kept: bool,
-}
-
-impl Check {
-    fn new(what: &str, measured: f64, limit: f64) -> Self {
-        Self { what: what.to_owned(), measured, limit, is_kept: measured <= limit }
-    }
-}
-
 impl Moment {
     /// One moment of several that follow each other: the last one, with the most that was used and that groups were behind.
     pub(super) fn together(moments: impl Iterator<Item = Self>) -> Option<Self> {
@@ -260,51 +241,8 @@ impl Report {
     }
 
     /// Compares what was measured with the limits of the plan.
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     pub fn check(&mut self) {
-        let limits = &self.plan.limits;
-        let mut checks = Vec::new();
-        for store in &self.stores {
-            checks.push(Check::new(&format!("rows lost: {}", store.store), store.missing as f64, 0.0));
-            checks.push(Check::new(&format!("rows too many: {}", store.store), store.too_many as f64, 0.0));
-            let hours = Check::new(&format!("hours that differ: {}", store.store), store.hours.len() as f64, 0.0);
-            checks.push(hours);
-        }
-        for (store, limit) in
-            [("dynamodb", limits.dynamodb_p99_ms), ("raw", limits.raw_p99_ms), ("lake", limits.lake_p99_ms)]
-        {
-            let Some(limit) = limit else { continue };
-            let delays = self.delays.get(store).cloned().unwrap_or_default();
-            let what = format!("p99 from due to {store}, ms");
-            let mut check = Check::new(&what, delays.p99, limit as f64);
-            // A delay of which nothing was measured is not kept.
-            check.is_kept &= delays.count > 0 && delays.missing == 0;
-            checks.push(check);
-        }
-        let memory = self.memory().into_values().fold(0.0, f64::max);
-        let recovered = self.recoveries.iter().map(|recovery| recovery.seconds).reduce(f64::max);
-        let growth = self.growth();
-        let grows = |of: &dyn Fn(&Growth) -> f64| growth.values().map(of).reduce(f64::max);
-        let others = [
-            ("most messages behind", limits.lag_messages.map(|limit| limit as f64), Some(self.most_lag() as f64)),
-            ("seconds to drain", limits.drain_seconds, Some(self.drain_seconds)),
-            ("seconds to recover", limits.recover_seconds, recovered),
-            ("most memory of a process, MB", limits.memory_mb, Some(memory)),
-            ("growth of a process in an hour, MB", limits.memory_mb_per_hour, grows(&|growth| growth.memory_mb)),
-            ("growth of its open files in an hour", limits.open_per_hour, grows(&|growth| growth.open)),
-            ("throttled calls", limits.throttled_calls.map(|limit| limit as f64), Some(self.throttled() as f64)),
-            ("USD a million rows", limits.usd_per_million_rows, Some(self.cost.usd_per_million_rows)),
-            ("USD a month", limits.usd_per_month, Some(self.cost.usd_per_month)),
-        ];
-        for (what, limit, measured) in others {
-            let mut check = limit.map(|limit| Check::new(what, measured.unwrap_or(0.0), limit));
-            // What was not measured is not kept.
-            if let Some(check) = &mut check {
-                check.is_kept &= measured.is_some();
-            }
-            checks.extend(check);
-        }
-        self.checks = checks;
+        self.checks = self.plan.limits.checks(self);
     }
 
     /// Reads a report that was written as JSON.

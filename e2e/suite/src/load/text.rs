@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::cost::FLEETS;
+use super::limits::Check;
 use super::recovery::Recovery;
-use super::report::{Check, Report};
+use super::report::Report;
 use super::rolling::Restart;
 use super::slope::Growth;
 
@@ -196,7 +197,7 @@ pub fn figures(before: &Report, now: &Report) -> Vec<[String; 4]> {
 /// Whether two plans send the same. Descriptions and limits may differ.
 fn is_same(one: &super::Plan, other: &super::Plan) -> bool {
     let sent = |plan: &super::Plan| {
-        let plan = super::Plan { description: String::new(), limits: super::plan::Limits::default(), ..plan.clone() };
+        let plan = super::Plan { description: String::new(), limits: super::limits::Limits::default(), ..plan.clone() };
         serde_json::to_value(plan).ok()
     };
     sent(one) == sent(other)

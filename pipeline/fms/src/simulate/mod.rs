@@ -15,7 +15,9 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use fms_simulator::target::TargetError;
-use fms_simulator::{Done, Expectation, FIRST_SECOND, LAST_SECOND, Made, Protocols, Rates, Rhythm, Run, Shard};
+use fms_simulator::{
+    Done, Expectation, FIRST_SECOND, LAST_SECOND, Made, Protocols, Rates, Rhythm, Run, Shard, use_recordings,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use self::metrics::teller;
@@ -39,6 +41,10 @@ pub(crate) struct Arguments {
     /// What goes wrong: `field`, as often as it was seen in the field, `none`, or a TOML file of rates.
     #[arg(long, default_value = "field", value_name = "FILE")]
     faults: String,
+    /// The trips that vehicles drive: a folder with files such as those in `recordings`; by default two that are a part of
+    /// this program.
+    #[arg(long, value_name = "FOLDER")]
+    recordings: Option<PathBuf>,
     /// When the fleet's time begins, such as `2026-11-27T08:00:00+09:00`; by default it is now.
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
@@ -161,6 +167,9 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
     let not_started = |error| (error, NOT_STARTED);
     start_log(log_format).map_err(not_started)?;
     let stop = stop_signal().context("cannot listen for SIGTERM and SIGINT").map_err(not_started)?;
+    if let Some(folder) = &arguments.recordings {
+        use_recordings(folder).map_err(|error| not_started(error.into()))?;
+    }
     let (from, until) = span(arguments).map_err(not_started)?;
     let since = arguments.since.map_or(from, Timestamp::as_second);
     let mut made = Made {

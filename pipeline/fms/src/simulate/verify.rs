@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::Args;
 use fms_lake::S3Url;
-use fms_simulator::{Difference, Expectation, Found, Letters, NamedRow, NamedRows, What};
+use fms_simulator::{Difference, Expectation, Found, Letters, NamedRow, NamedRows, What, use_recordings};
 use serde_json::json;
 use tokio::runtime::{Builder, Handle};
 
@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// A setting of librdkafka for reading them, such as `security.protocol=ssl`. May be repeated.
     #[arg(long, value_parser = setting, value_name = "KEY=VALUE")]
     consumer: Vec<(String, String)>,
+    /// The folder of the trips that the fleet has driven, if it was started with one.
+    #[arg(long, value_name = "FOLDER")]
+    recordings: Option<PathBuf>,
     /// The most rows that are named of each store.
     #[arg(long, default_value_t = 20, value_name = "ROWS")]
     limit: usize,
@@ -75,6 +78,9 @@ struct Named {
 pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> anyhow::Result<bool> {
     start_log(log_format)?;
     let expectation = Expectation::read(&arguments.expect)?;
+    if let Some(folder) = &arguments.recordings {
+        use_recordings(folder)?;
+    }
     let topics = [(&arguments.letters_of_table, Letters::Table), (&arguments.letters_of_raw, Letters::Raw)];
     let topics: Vec<(&str, Letters)> =
         topics.into_iter().filter_map(|(topic, of)| Some((topic.as_deref()?, of))).collect();

@@ -58,7 +58,7 @@ impl Capacity {
                 let least = least.map_or_else(String::new, |least| format!(" (at least {least:.2})"));
                 format!("; efficiency {share:.2}{least}")
             });
-            let workers = if self.searches.len() > 1 { format!("{} workers: ", search.workers) } else { String::new() };
+            let workers = if self.searches.len() > 1 { named(search) + ": " } else { String::new() };
             format!("{workers}{}{efficiency}", search.line())
         };
         self.searches.iter().map(line).collect()
@@ -110,8 +110,7 @@ impl Capacity {
                 points.sort_by(|a, b| a.0.total_cmp(&b.0));
                 points
             };
-            let name = |search: &Search| format!("{} workers", search.workers);
-            self.searches.iter().map(|search| Series { name: name(search), points: points(search) }).collect()
+            self.searches.iter().map(|search| Series { name: named(search), points: points(search) }).collect()
         };
         html.push_str("<h2>By vehicles</h2>\n<div class=\"plots\">\n");
         let sent = |tried: &super::Try| (tried.rows_per_second > 0.0).then_some(tried.rows_per_second);
@@ -146,6 +145,11 @@ impl Capacity {
     pub fn to_json(&self) -> Result<String, String> {
         serde_json::to_string_pretty(self).map_err(|error| format!("cannot write the capacity: {error}"))
     }
+}
+
+/// How many workers a search is about.
+fn named(search: &Search) -> String {
+    format!("{} worker{}", search.workers, if search.workers == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -186,7 +190,15 @@ mod tests {
         let mut capacity = capacity();
         assert_eq!(capacity.efficiencies(), [(2, 0.9), (3, 0.8)]);
         assert!(!capacity.is_passed(), "three are not as efficient as they have to be");
-        insta::assert_snapshot!(capacity.markdown(), @"");
+        let markdown = capacity.markdown();
+        for line in [
+            "- 1 worker: capacity: 100 vehicles, 20.0 messages/s, 1000 rows/s; with more, seconds to drain: 12.0 over 10.0\n",
+            "with more, seconds to drain: 12.0 over 10.0; efficiency 0.80 (at least 0.85)\n",
+            "| 2 | 180 | 20.0 | 1800 | 3 | 250 | keeps up |\n",
+            "| 3 | 250 | 20.0 | 2500 | 3 | 250 | seconds to drain: 12.0 over 10.0 |\n",
+        ] {
+            assert!(markdown.contains(line), "{line}: {markdown}");
+        }
         capacity.searches.pop();
         assert!(capacity.is_passed());
         capacity.searches.remove(0);
