@@ -427,7 +427,7 @@ fn faults_of_rows_are_as_frequent_as_their_rates() {
         (Fault::TextAsNumber, 0.02, 0.02),
         (Fault::Odometer, 0.3, 0.3 * 5.0 / 6.0),
     ];
-    assert_rates("vehicle/kinematic", 100, &|message| message.rows.len() as u64, &table);
+    assert_rates("vehicle/kinematic", 300, &|message| message.rows.len() as u64, &table);
 }
 
 #[test]

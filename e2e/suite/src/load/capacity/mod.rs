@@ -255,10 +255,10 @@ impl Search {
                 number(best.messages_per_second),
                 number(best.rows_per_second)
             ),
-            None => {
-                let problem = self.too_many().and_then(Try::problem).unwrap_or("the search ended early");
-                format!("capacity: the pipeline never kept up; {problem}")
-            }
+            None => match self.too_many().filter(|_| self.error.is_none()) {
+                Some(tried) => format!("capacity: the pipeline never kept up; {}", tried.problem().unwrap_or_default()),
+                None => "capacity: nobody knows; the search ended early".to_owned(),
+            },
         }
     }
 }
@@ -317,6 +317,7 @@ mod tests {
                 search(vec![kept.clone()], Some("S3 does not answer")),
                 format!("capacity: at least {figures}; the search ended early"),
             ),
+            (search(vec![], Some("S3 does not answer")), "capacity: nobody knows; the search ended early".to_owned()),
             (
                 search(vec![slow()], None),
                 "capacity: the pipeline never kept up; p99 from due to dynamodb, ms: 1200 over 1000".to_owned(),
