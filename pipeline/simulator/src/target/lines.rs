@@ -45,8 +45,10 @@ impl Lines {
     fn write(&mut self) -> Result<(), TargetError> {
         let mut rest = self.lines.as_slice();
         let written = loop {
+            if rest.is_empty() {
+                break self.out.flush();
+            }
             match self.out.write(rest) {
-                _ if rest.is_empty() => break self.out.flush(),
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
                 Ok(bytes) => {
                     self.written += rest[..bytes].iter().filter(|byte| **byte == b'\n').count() as u64;
