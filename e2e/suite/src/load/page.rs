@@ -217,7 +217,7 @@ fn calls(html: &mut String, report: &Report) {
     );
     let rows =
         FLEETS.map(|vehicles| vec![vehicles.to_string(), number(cost.usd_per_vehicle_month * f64::from(vehicles))]);
-    table(html, "A month by vehicles that send as real ones do", &["vehicles", "USD"], rows.into_iter());
+    table(html, "A month by vehicles like these, at the speed of real ones", &["vehicles", "USD"], rows.into_iter());
 }
 
 /// Adds a table with a heading. Cells are HTML.

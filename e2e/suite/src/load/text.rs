@@ -86,7 +86,7 @@ pub fn text(report: &Report) -> String {
     ));
     let fleets =
         FLEETS.map(|vehicles| format!("{vehicles}: {}", number(cost.usd_per_vehicle_month * f64::from(vehicles))));
-    line(format!("USD a month by vehicles that send as real ones do: {}", fleets.join(", ")));
+    line(format!("USD a month by vehicles like these, at the speed of real ones: {}", fleets.join(", ")));
     line(format!("not in it: {}", cost.left_out.join(", ")));
     line(String::new());
     for check in &report.checks {
