@@ -52,12 +52,10 @@ pub(crate) fn a_short_run_keeps_its_limits() -> Result<(), Failed> {
     let names: Vec<&str> = report.memory().into_keys().collect();
     assert_eq!(names, ["poller", "worker-1", "worker-2"], "{said}");
     assert!(report.calls.iter().any(|call| call.operation == "BatchWriteItem" && call.bytes > 0), "{said}");
-    assert!(report.cost.total_usd > 0.0 && report.steps.len() == 4, "{said}");
+    assert!(report.cost.total_usd > 0.0 && report.steps.len() == 3, "{said}");
     let restarted: Vec<&str> = report.restarts.iter().map(|restart| &*restart.worker).collect();
     assert!(restarted == ["worker-1", "worker-2"] && said.contains("worker-2: told to stop at "), "{said}");
-    let [recovery] = &report.recoveries[..] else { return Err(said.into()) };
-    assert!(recovery.step == "broker away" && recovery.away > 1.0 && report.memory_of(recovery) > 1.0, "{said}");
-    assert!(report.cost.usd_per_vehicle_month > 0.0 && said.contains("broker away: away for "), "{said}");
+    assert!(report.cost.usd_per_vehicle_month > 0.0 && said.contains("by vehicles like these"), "{said}");
     // What a process has used since it was started, and not what another one of its name has.
     let cores = report.moments.iter().flat_map(|moment| moment.processes.values()).map(|usage| usage.cores);
     assert!(cores.fold(0.0, f64::max) < 64.0, "{said}");
