@@ -107,6 +107,45 @@ fn rows_of_a_csv_file_are_replayed() {
     "#);
 }
 
+/// The trips of a folder are driven in the place of those of the program. The same trips give the same messages.
+#[test]
+fn trips_of_a_folder_are_driven() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../../recordings/canedge_trips_1hz.csv.gz");
+    let run = |arguments: &str| simulated(folder.path(), arguments);
+    std::fs::create_dir(folder.path().join("both")).expect("a folder");
+    std::fs::copy(own, folder.path().join("both/trips.csv.gz")).expect("copied");
+    run(&format!("{FLEET} --out own.ndjson"));
+    run(&format!("{FLEET} --out both.ndjson --recordings both"));
+    assert!(read(folder.path(), "own.ndjson") == read(folder.path(), "both.ndjson"));
+    let mut text = String::new();
+    let file = std::fs::File::open(own).expect("the recordings");
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(file), &mut text).expect("text");
+    let (head, rest) = text.split_once('\n').expect("names");
+    let one: Vec<&str> = rest.lines().filter(|line| line.starts_with("C,")).take(900).collect();
+    std::fs::create_dir(folder.path().join("one")).expect("a folder");
+    std::fs::write(folder.path().join("one/short.csv"), format!("{head}\n{}\n", one.join("\n"))).expect("written");
+    run(&format!("{FLEET} --out one.ndjson --recordings one"));
+    let one = read(folder.path(), "one.ndjson");
+    assert!(one.lines().count() > 20 && one != read(folder.path(), "own.ndjson"));
+}
+
+/// A run whose messages cannot be delivered says so, and writes what has arrived and where another one goes on.
+#[test]
+fn what_has_arrived_is_written_when_a_run_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fleet = FLEET.replace("--to file", "--to kafka --bootstrap-servers 127.0.0.1:1 --expect e.json");
+    let output = simulate(folder.path(), &format!("{fleet} --producer message.timeout.ms=500"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("was not delivered to topic fms."), "{said}");
+    let goes_on = "fms simulate has failed; with --from 2026-11-26T23:0";
+    assert!(said.contains(goes_on) && said.contains(" --since 2026-11-26T23:00:00Z it goes on where it was"), "{said}");
+    let expectation: Value = serde_json::from_str(&read(folder.path(), "e.json")).expect("an expectation");
+    assert_eq!(expectation["protocols"], serde_json::json!({}));
+    let (from, until) = (&expectation["made"][0]["from"], &expectation["made"][0]["until"]);
+    assert!(from.as_i64() <= until.as_i64() && until.as_i64() < from.as_i64().map(|from| from + 60), "{expectation}");
+}
+
 #[test]
 fn mistakes_are_explained_and_nothing_is_started() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -124,6 +163,8 @@ fn mistakes_are_explained_and_nothing_is_started() {
         ("--to mqtt --mqtt mqtts://localhost --mqtt-ca ca.pem", "cannot use --mqtt-ca"),
         ("--to mqtt --mqtt mqtt://localhost --mqtt-user me", "MQTT_PASSWORD is missing"),
         ("--to stdout --topic fms.{objekt}", "there is no field `{objekt}`"),
+        ("--to stdout --recordings nowhere", "cannot read the recordings in nowhere"),
+        ("--to stdout --recordings .", "it has no trip"),
         ("replay nowhere --to stdout", "cannot read nowhere"),
         ("replay topic: --to stdout", "write the name of a topic"),
         ("replay topic:t --to stdout", "--source-servers is missing"),

@@ -24,6 +24,8 @@ const PERIODIC: [Protocol; 8] = [
 const STEP: i64 = 30;
 /// How many such steps a message may be late.
 const STEPS: i64 = LATEST / STEP;
+/// How many more messages a hot device sends for each.
+const EXTRA: u64 = 13;
 /// The share of minutes of a trip with a warning of the driver's assistant: four an hour.
 const WARNINGS: f64 = 0.07;
 /// The share of a parked vehicle's hours with an event.
@@ -57,12 +59,22 @@ impl Departing<'_> {
         // The protocols of a vehicle leave one after the other within the second.
         let offset = i64::try_from(protocol.number()).unwrap_or(0) * 50 + key.with(5).between(0, 50);
         let at = self.second * 1000 + offset;
-        self.out.push(Departure { at, sent: at - late * 1000, ..departure });
+        let departure = Departure { at, sent: at - late * 1000, ..departure };
+        self.out.push(departure);
+        let is_hot = || self.vehicle.draw(Draw::Fault).with(2).happens(self.simulation.rates.of(Fault::Hot));
+        if protocol.has_list() && is_hot() {
+            self.out.extend((0..EXTRA).map(|number| Departure {
+                is_extra: true,
+                key: key.with(200 + number),
+                ..departure
+            }));
+        }
     }
 
     fn departure(&self, protocol: Protocol, about: Subject, session: Option<Session>, key: Key) -> Departure {
         let vehicle = *self.vehicle;
-        Departure { vehicle, protocol, at: 0, sent: 0, is_copy: false, lateness: None, about, session, key }
+        let (is_copy, is_extra) = (false, false);
+        Departure { vehicle, protocol, at: 0, sent: 0, is_copy, is_extra, lateness: None, about, session, key }
     }
 
     /// The batches that leave `elapsed` seconds after the trip began: those that are due, and those that were due before

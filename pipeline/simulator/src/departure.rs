@@ -19,6 +19,8 @@ pub struct Departure {
     pub sent: i64,
     /// Whether the same message has left before.
     pub is_copy: bool,
+    /// Whether it is one of the messages that a hot device sends in addition.
+    pub(crate) is_extra: bool,
     /// What made it late.
     pub(crate) lateness: Option<Fault>,
     /// What it is about.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::key::{Hour, KeySet, RowKey, Sum};
-use crate::{Made, Message, RowId};
+use crate::{Letters, Made, Message, RowId};
 
 /// What messages have to become.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -21,8 +21,30 @@ pub struct Expectation {
     pub made: Vec<Made>,
     /// By protocol, as `object/type/command`.
     pub protocols: BTreeMap<String, OfProtocol>,
+    /// The dead letters.
+    pub letters: OfLetters,
     /// How often each kind of fault was there, by name.
     pub faults: BTreeMap<String, u64>,
+}
+
+/// The dead letters that messages have to become, by the `id` of their vehicle, which is the key of the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfLetters {
+    /// Those of the sink that writes to DynamoDB.
+    pub table: Sum,
+    /// Those of the sink that writes raw objects.
+    pub raw: Sum,
+}
+
+impl OfLetters {
+    /// Those of a sink.
+    pub const fn of(&self, letters: Letters) -> Sum {
+        match letters {
+            Letters::Table => self.table,
+            Letters::Raw => self.raw,
+        }
+    }
 }
 
 /// What the messages of a protocol have to become.
@@ -96,6 +118,12 @@ impl Expectation {
                 hour.items.merge(one);
             }
         }
+        for (sum, letters) in [(&mut self.letters.table, Letters::Table), (&mut self.letters.raw, Letters::Raw)] {
+            let letters = message.letters(letters);
+            if letters > 0 {
+                sum.add(&message.id.to_string(), letters);
+            }
+        }
         for (fault, count) in &message.faults {
             *self.faults.entry(fault.about().name.to_owned()).or_default() += count;
         }
@@ -107,9 +135,29 @@ impl Expectation {
         for (name, theirs) in other.protocols {
             self.protocols.entry(name).or_default().merge(theirs);
         }
+        self.letters.table.merge(other.letters.table);
+        self.letters.raw.merge(other.letters.raw);
         for (name, count) in other.faults {
             *self.faults.entry(name).or_default() += count;
         }
+    }
+
+    /// Takes messages away that were added before.
+    pub(crate) fn take(&mut self, other: Self) {
+        for (name, theirs) in other.protocols {
+            if let Some(ours) = self.protocols.get_mut(&name) {
+                ours.take(theirs);
+            }
+        }
+        self.protocols.retain(|_, of| of.messages > 0);
+        self.letters.table.take(other.letters.table);
+        self.letters.raw.take(other.letters.raw);
+        for (name, count) in other.faults {
+            if let Some(ours) = self.faults.get_mut(&name) {
+                *ours -= count;
+            }
+        }
+        self.faults.retain(|_, count| *count > 0);
     }
 
     /// Reads the file of an expectation.
@@ -138,6 +186,22 @@ impl OfProtocol {
             ours.rows.merge(theirs.rows);
             ours.items.merge(theirs.items);
         }
+    }
+
+    fn take(&mut self, other: Self) {
+        self.messages -= other.messages;
+        self.bytes -= other.bytes;
+        self.rows -= other.rows;
+        self.items -= other.items;
+        self.dead_letters -= other.dead_letters;
+        self.refused_by_dynamodb -= other.refused_by_dynamodb;
+        for (hour, theirs) in other.hours {
+            if let Some(ours) = self.hours.get_mut(&hour) {
+                ours.rows.take(theirs.rows);
+                ours.items.take(theirs.items);
+            }
+        }
+        self.hours.retain(|_, of| of.rows.count > 0);
     }
 
     /// The digest of the keys of all items.

@@ -23,6 +23,7 @@ pub enum Fault {
     NumberAsText,
     TextAsNumber,
     FirmwareUpdate,
+    Hot,
     Truncated,
     NotUtf8,
     Empty,
@@ -66,7 +67,7 @@ const fn about(fault: Fault, name: &'static str, field: f64, of: &'static str, t
 }
 
 /// Every kind of fault, in the order of [`Fault`].
-pub static FAULTS: [About; 35] = [
+pub static FAULTS: [About; 36] = [
     about(
         F::Tunnel,
         "tunnel",
@@ -145,6 +146,13 @@ pub static FAULTS: [About; 35] = [
         0.1,
         "vehicles",
         "from a moment on, the firmware is 2.5.0: rows have a new field, a scalar becomes a list, an object a scalar",
+    ),
+    about(
+        F::Hot,
+        "hot",
+        SELDOM,
+        "vehicles",
+        "a device sends each report 14 times, each time as a message of its own, so that its partition has more to do",
     ),
     about(F::Truncated, "truncated", SELDOM, "messages", "the message is cut off"),
     about(F::NotUtf8, "not-utf8", SELDOM, "messages", "a string has a byte that is not UTF-8"),

@@ -78,7 +78,7 @@ pub(crate) fn happenings(points: &[Point]) -> Vec<Happening> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::track::recorded;
+    use crate::recordings::recorded;
 
     #[test]
     fn the_recorded_trips_have_events_of_each_kind() {

@@ -110,10 +110,24 @@ impl Sum {
         Self { count: 1, keys }
     }
 
+    /// Adds something of which this is the key, so many times.
+    pub fn add(&mut self, key: &str, times: u64) {
+        for _ in 0..times {
+            self.keys.add(key);
+        }
+        self.count += times;
+    }
+
     /// Adds other rows.
     pub fn merge(&mut self, other: Self) {
         self.count += other.count;
         self.keys.merge(other.keys);
+    }
+
+    /// Takes rows away that were added before.
+    pub(crate) const fn take(&mut self, other: Self) {
+        self.count -= other.count;
+        self.keys.take(other.keys);
     }
 }
 
@@ -133,6 +147,11 @@ impl KeySet {
     /// Adds the keys of other rows.
     pub fn merge(&mut self, other: Self) {
         self.0 = self.0.wrapping_add(other.0);
+    }
+
+    /// Takes the keys of rows away that were added before.
+    const fn take(&mut self, other: Self) {
+        self.0 = self.0.wrapping_sub(other.0);
     }
 }
 

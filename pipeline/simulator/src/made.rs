@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::in_time::InTime;
+use crate::timetable::LAST_SECOND;
 use crate::{Fleet, Message, Protocol, Protocols, Rates, Rhythm, Shard, Simulation};
 
 /// How the messages of a run were made. The same values give the same messages, byte by byte.
@@ -29,6 +31,10 @@ pub struct Made {
     pub protocols: Vec<String>,
     /// What went wrong.
     pub faults: Rates,
+    /// Messages from `until` on that have arrived as well, by their numbers in the order of time: the first and the last
+    /// of each group. The run that goes on sends them again, so they are copies of what it sends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beyond: Vec<[u64; 2]>,
 }
 
 impl Made {
@@ -54,7 +60,26 @@ impl Made {
         for departure in simulation.plan_of(self.first..self.vehicles, self.shard, self.from, self.until) {
             each(&simulation.message(&departure));
         }
+        let later = simulation.plan_of(self.first..self.vehicles, self.shard, self.until, LAST_SECOND);
+        let end = self.beyond.last().map_or(0, |[_, last]| last + 1);
+        for (number, departure) in (0..end).zip(InTime::new(later)) {
+            if self.beyond.iter().any(|[first, last]| (*first..=*last).contains(&number)) {
+                each(&Message { is_copy: true, ..simulation.message(&departure) });
+            }
+        }
         Ok(())
+    }
+
+    /// Numbers in order, as [`Made::beyond`] has them.
+    pub(crate) fn grouped(numbers: impl Iterator<Item = u64>) -> Vec<[u64; 2]> {
+        let mut groups: Vec<[u64; 2]> = Vec::new();
+        for number in numbers {
+            match groups.last_mut() {
+                Some([_, last]) if *last + 1 == number => *last = number,
+                _ => groups.push([number, number]),
+            }
+        }
+        groups
     }
 
     /// The names of protocols, as [`Made::protocols`] has them.

@@ -1,7 +1,8 @@
 //! Where a vehicle is in a second of its trip, and what its engine, tank and battery show there.
 
+use crate::recordings::recorded;
 use crate::timetable::{BEFORE, Rhythm, Session, driven_before};
-use crate::track::{Track, recorded};
+use crate::track::Track;
 use crate::vehicle::{Draw, Vehicle};
 
 /// A trip of a vehicle, as it is driven.

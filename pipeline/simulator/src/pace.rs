@@ -24,6 +24,12 @@ impl Pace {
         Self { begin: Instant::now(), from, speed }
     }
 
+    /// The fleet's time now; `None` if it passes as fast as possible.
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds of some years")]
+    pub(crate) fn now(&self) -> Option<i64> {
+        self.speed.map(|speed| self.from.saturating_add((self.begin.elapsed().as_secs_f64() * speed * 1000.0) as i64))
+    }
+
     /// Waits until a moment of the fleet's time is due, and says by how much it is later. `None` if the run has to stop.
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of some years")]
     pub(crate) fn wait(&self, millis: i64, stops: &dyn Fn() -> bool) -> Option<Duration> {

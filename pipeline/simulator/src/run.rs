@@ -4,8 +4,12 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::expect::Expectation;
+use crate::in_time::InTime;
+use crate::made::Made;
+use crate::marks::Marks;
+use crate::message::Message;
 use crate::pace::{Pace, TELL};
-use crate::target::{Header, Target, TargetError, Template};
+use crate::target::{Header, Missing, Target, TargetError, Template};
 use crate::{Shard, Simulation};
 
 /// What is run.
@@ -52,30 +56,51 @@ pub struct Progress {
     pub errors: u64,
 }
 
+/// How a run ended.
+#[derive(Debug)]
+pub struct Done {
+    /// What has arrived. If the run ended early, another one goes on with the second in it: before that, everything has
+    /// arrived.
+    pub progress: Progress,
+    /// Messages from that second on that have arrived as well, as [`Made::beyond`] has them.
+    pub beyond: Vec<[u64; 2]>,
+    /// How many more messages may have arrived, of which nobody knows.
+    pub uncertain: u64,
+    /// Why not everything was sent, if it was not because the run had to stop.
+    pub error: Option<TargetError>,
+}
+
 impl Run<'_> {
-    /// Sends everything, and adds it to the expectation, until the end or until `stops` says so. `tell` is called every
-    /// five seconds. What was told last is given back, after all messages have arrived.
+    /// Sends each message when it is due, and adds what has arrived to the expectation, until the end, until `stops` says so
+    /// or until a message cannot be delivered. `tell` is called every five seconds.
+    ///
+    /// A run that has to stop does so between two seconds of the fleet; what is left of a second is sent at once. Only if the
+    /// target takes nothing for some seconds, it stops within a second.
     pub fn run(
         &self,
         target: &mut dyn Target,
         mut expectation: Option<&mut Expectation>,
         stops: &dyn Fn() -> bool,
         tell: &mut dyn FnMut(&Progress),
-    ) -> Result<Progress, TargetError> {
+    ) -> Done {
         let pace = Pace::begin(self.from * 1000, self.speed);
         let mut told = pace.begin;
         let mut progress = Progress { second: self.from, ..Progress::default() };
-        let mut is_stopped = false;
-        for departure in self.simulation.plan(self.vehicles, self.shard, self.from, self.until) {
+        let mut marks = Marks::new();
+        let mut stopped = None;
+        let mut error = None;
+        for departure in InTime::new(self.simulation.plan(self.vehicles, self.shard, self.from, self.until)) {
             let second = departure.at.div_euclid(1000);
-            // A run stops between two seconds of the fleet, so that another one can begin where it stopped.
-            if second > progress.second {
-                progress.second = second;
-                let Some(behind) = pace.wait(second * 1000, stops) else {
-                    is_stopped = true;
+            if marks.last().is_none_or(|last| *last < second) {
+                if pace.wait(second * 1000, stops).is_none() {
+                    // Until this second nothing leaves, but it may be far away.
+                    let next = marks.last().map_or(self.from, |last| last + 1);
+                    let now = pace.now().map_or(second, |now| now.div_euclid(1000));
+                    stopped = Some(now.clamp(next, second));
                     break;
-                };
-                progress.behind = behind;
+                }
+                marks.begin(second, target.arrived());
+                progress.second = second;
                 if told.elapsed() >= TELL {
                     told = Instant::now();
                     self.complete(&mut progress, pace.begin, target);
@@ -83,20 +108,60 @@ impl Run<'_> {
                 }
             }
             let message = self.simulation.message(&departure);
-            message.send(target, self.topic, self.headers)?;
-            progress.messages += 1;
-            progress.rows += message.rows.len() as u64;
-            progress.bytes += message.value.as_ref().map_or(0, Vec::len) as u64;
+            progress.behind = pace.wait(departure.at, stops).unwrap_or(progress.behind);
+            if let Err(failed) = message.send(target, self.topic, self.headers, stops) {
+                error = Some(failed);
+                break;
+            }
+            marks.count();
+            progress.add(&message);
             if let Some(expectation) = &mut expectation {
                 expectation.add(&message);
             }
         }
-        target.finish()?;
-        if !is_stopped {
-            progress.second = self.until;
-        }
+        // A message that was not sent is missing, too.
+        let unsent = error.is_some().then_some(marks.sent());
+        error = error.or(target.finish(stops).err());
+        let missing = if error.is_some() { target.missing() } else { Missing::default() };
+        progress.second = stopped.unwrap_or(self.until);
+        let first_missing = missing.numbers.first().copied().or(unsent);
+        let beyond = first_missing
+            .and_then(|first| marks.of(first))
+            .map_or_else(Vec::new, |mark| self.take_back(*mark, marks.sent(), &missing, &mut progress, expectation));
         self.complete(&mut progress, pace.begin, target);
-        Ok(progress)
+        let error = error.filter(|error| !matches!(error, TargetError::Stopped));
+        Done { progress, beyond, uncertain: missing.uncertain, error }
+    }
+
+    /// Takes what is missing from what was counted, and gives the messages from the second on that have arrived. `mark` is
+    /// the number of the first message of the second of the first one that is missing, and that second.
+    fn take_back(
+        &self,
+        (first, second): (u64, i64),
+        sent: u64,
+        missing: &Missing,
+        progress: &mut Progress,
+        expectation: Option<&mut Expectation>,
+    ) -> Vec<[u64; 2]> {
+        progress.second = second;
+        let (mut counted, mut arrived) = (Expectation::default(), Expectation::default());
+        let mut beyond = Vec::new();
+        let again = InTime::new(self.simulation.plan(self.vehicles, self.shard, second, self.until));
+        for (number, departure) in (first..sent).zip(again) {
+            let message = self.simulation.message(&departure);
+            counted.add(&message);
+            if missing.numbers.binary_search(&number).is_ok() {
+                progress.take(&message);
+            } else {
+                beyond.push(number - first);
+                arrived.add(&Message { is_copy: true, ..message });
+            }
+        }
+        if let Some(expectation) = expectation {
+            expectation.take(counted);
+            expectation.merge(arrived);
+        }
+        Made::grouped(beyond.into_iter())
     }
 
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -108,6 +173,20 @@ impl Run<'_> {
         let share = (done > 0 && self.until < crate::LAST_SECOND).then(|| left as f64 / done as f64);
         progress.left =
             share.and_then(|share| Duration::try_from_secs_f64(progress.elapsed.as_secs_f64() * share).ok());
+    }
+}
+
+impl Progress {
+    fn add(&mut self, message: &Message) {
+        self.messages += 1;
+        self.rows += message.rows.len() as u64;
+        self.bytes += message.value.as_ref().map_or(0, Vec::len) as u64;
+    }
+
+    fn take(&mut self, message: &Message) {
+        self.messages -= 1;
+        self.rows -= message.rows.len() as u64;
+        self.bytes -= message.value.as_ref().map_or(0, Vec::len) as u64;
     }
 }
 

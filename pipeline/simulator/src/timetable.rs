@@ -1,12 +1,13 @@
 //! When a vehicle drives: each day has the same windows for it, with one trip at some time of each.
 //!
+//! Some days a vehicle stays at home, and on others it leaves a way and its return out; which, its calendar says.
 //! A vehicle leaves its home with every even trip of a day and returns with the odd one after it, on the same way. So
 //! where it is, and how far it has driven in all the years, follows from the calendar alone.
 
 use serde::{Deserialize, Serialize};
 
 use crate::random::Key;
-use crate::track::recorded;
+use crate::recordings::recorded;
 use crate::vehicle::{Draw, Vehicle};
 
 /// Seconds between UTC and the local time of the fleet, which is that of Korea and knows no summer time.
@@ -52,6 +53,15 @@ const TAXI: [Windows; 2] = [
 ];
 const NIGHT_TRUCK: [Windows; 2] = [&[(0, 120), (120, 240), (240, 360), (1320, 1440)], &[(1200, 1320), (1320, 1440)]];
 const STEADY: [Windows; 2] = [&EVEN, &EVEN];
+/// After how many days a vehicle's calendar begins again; it is of whole weeks.
+const CALENDAR: i64 = 91;
+/// Of so many days of work, one is a day off; and of so many ways there and back, one is left out.
+const SELDOM: u64 = 10;
+/// The number of these draws. With it, the small fleets of the tests of others drive on the days of these tests.
+const DRAWN: u64 = 1716;
+/// After how many days of a steady load a vehicle is replaced by a new one of its name, which has driven nothing since
+/// then; it is of whole weeks. A steady vehicle drives some 650 km each day.
+const REPLACED: i64 = 182;
 /// A window each 72 minutes.
 const EVEN: [(i64, i64); 20] = {
     let mut windows = [(0, 72); 20];
@@ -130,6 +140,10 @@ pub(crate) fn session(vehicle: &Vehicle, rhythm: Rhythm, second: i64, tunnels: f
     let minute = (second + zone).rem_euclid(DAY) / 60;
     let windows = vehicle.used_as().windows(rhythm, day);
     let place = windows.iter().position(|(from, to)| (*from..*to).contains(&minute))?;
+    let drives = |place: usize| drives(vehicle, rhythm, day, place);
+    if !drives(place) {
+        return None;
+    }
     let number = day * 32 + i64::try_from(place).ok()?;
     let key = vehicle.draw(Draw::Session).at(number);
     let (from, to) = windows[place];
@@ -146,26 +160,58 @@ pub(crate) fn session(vehicle: &Vehicle, rhythm: Rhythm, second: i64, tunnels: f
         let begin = key.with(3).between(1, minutes - 1);
         (begin, (begin + key.with(4).between(2, 11)).min(minutes))
     });
-    let (outbound, first_of_day) = (place % 2 == 0, place == 0);
+    let (outbound, first_of_day) = (place % 2 == 0, !(0..place).any(drives));
     Some(Session { number, start, length, drive, track, faster, outbound, first_of_day, key, tunnel })
+}
+
+/// Whether a vehicle makes the trip of a window of this day. It makes the return if it has left.
+fn drives(vehicle: &Vehicle, rhythm: Rhythm, day: i64, place: usize) -> bool {
+    if rhythm == Rhythm::Steady {
+        return true;
+    }
+    let mut draws = vehicle.draw(Draw::Off).with(DRAWN).at((day - FIRST_DAY).rem_euclid(CALENDAR)).bits();
+    let is_off = draws.is_multiple_of(SELDOM);
+    for _ in 0..=place / 2 {
+        draws /= SELDOM;
+    }
+    !is_off && !draws.is_multiple_of(SELDOM)
 }
 
 /// The recorded trip of a window. A vehicle drives the same way on every day.
 fn track_of(vehicle: &Vehicle, place: usize) -> usize {
-    (place / 2 + usize::from(vehicle.draw(Draw::Track).happens(0.5))) % 2
+    let trips = recorded().len();
+    let first = vehicle.draw(Draw::Track).between(0, i64::try_from(trips).unwrap_or(1));
+    (place / 2 + trips - 1 - usize::try_from(first).unwrap_or(0)) % trips
 }
 
-/// Metres that a vehicle has driven from 2020 until it began a trip.
+/// Metres that a vehicle has driven from 2020, or since it replaces another one, until it began a trip.
 pub(crate) fn driven_before(vehicle: &Vehicle, rhythm: Rhythm, session: &Session) -> f64 {
     let (day, place) = (session.number.div_euclid(32), session.number.rem_euclid(32));
-    let distance = |place: usize| recorded()[track_of(vehicle, place)].end().distance;
-    let of_day = |day: i64| (0..vehicle.used_as().windows(rhythm, day).len()).map(distance).sum::<f64>();
-    let (weekday, weekend) = (of_day(FIRST_DAY), of_day(FIRST_DAY + 5));
-    let (weeks, rest) = ((day - FIRST_DAY).div_euclid(7), (day - FIRST_DAY).rem_euclid(7));
-    let (weekdays, weekends) = (weeks * 5 + rest.min(5), weeks * 2 + (rest - 5).max(0));
-    #[expect(clippy::cast_precision_loss, reason = "days of some centuries")]
-    let days = weekdays as f64 * weekday + weekends as f64 * weekend;
-    days + (0..usize::try_from(place).unwrap_or(0)).map(distance).sum::<f64>()
+    let of_day = |day: i64, places: i64| -> f64 {
+        let places = 0..usize::try_from(places).unwrap_or(0);
+        let driven = places.filter(|place| drives(vehicle, rhythm, day, *place));
+        driven.map(|place| recorded()[track_of(vehicle, place)].end().distance).sum()
+    };
+    let windows = |day: i64| i64::try_from(vehicle.used_as().windows(rhythm, day).len()).unwrap_or(0);
+    let since = match rhythm {
+        Rhythm::Days => FIRST_DAY,
+        Rhythm::Steady => {
+            let first = FIRST_DAY - vehicle.draw(Draw::Off).between(0, REPLACED);
+            day - (day - first).rem_euclid(REPLACED)
+        }
+    };
+    // What a vehicle has driven in its calendar, it has driven as often as that has passed.
+    let (calendars, rest) = ((day - since).div_euclid(CALENDAR), (day - since).rem_euclid(CALENDAR));
+    let (mut whole, mut last) = (0.0, 0.0);
+    for number in 0..CALENDAR {
+        if number == rest {
+            last = whole;
+        }
+        whole += of_day(since + number, windows(since + number));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "calendars of some centuries")]
+    let calendars = calendars as f64;
+    calendars * whole + last + of_day(day, place)
 }
 
 #[cfg(test)]
@@ -193,7 +239,13 @@ mod tests {
         for rhythm in [Rhythm::Days, Rhythm::Steady] {
             for index in 0..12 {
                 let vehicle = Vehicle::new(&Fleet::new(3), index);
-                let from = FIRST_SECOND + 40 * 7 * DAY + 3 * DAY;
+                // Its calendar begins again in these days, which are those of an old vehicle and not of a new one.
+                let from = match rhythm {
+                    Rhythm::Days => FIRST_SECOND + 4 * CALENDAR * DAY - 3 * DAY,
+                    Rhythm::Steady => {
+                        FIRST_SECOND + (7 * REPLACED - 20) * DAY - vehicle.draw(Draw::Off).between(0, REPLACED) * DAY
+                    }
+                };
                 let mut sum = None;
                 let mut last = None;
                 for second in (from..from + 9 * DAY).step_by(60) {
@@ -211,6 +263,26 @@ mod tests {
         }
     }
 
+    /// A year of a vehicle has days on which it stays at home, and no more kilometres than real ones drive.
+    #[test]
+    fn vehicles_have_days_off_and_drive_as_much_in_a_year_as_real_ones() {
+        let (mut kilometres, mut off) = (Vec::new(), 0);
+        for index in 0..60 {
+            let vehicle = Vehicle::new(&Fleet::new(1), index);
+            let at = |day: i64| {
+                let begin = (FIRST_DAY + day) * DAY - LOCAL;
+                (0..1440).step_by(15).find_map(|minute| session(&vehicle, Rhythm::Days, begin + minute * 60, 0.0))
+            };
+            off += (700..707).filter(|day| at(*day).is_none()).count();
+            let driven = |day: i64| (day..).find_map(at).map(|session| driven_before(&vehicle, Rhythm::Days, &session));
+            kilometres.push((driven(1065).expect("a trip") - driven(700).expect("a trip")) / 1000.0);
+            let steady = session(&vehicle, Rhythm::Steady, FIRST_SECOND + 2500 * DAY, 0.0).expect("it drives");
+            assert!(driven_before(&vehicle, Rhythm::Steady, &steady) < 130e6);
+        }
+        assert!(kilometres.iter().all(|driven| (10_000.0..65_000.0).contains(driven)), "{kilometres:?}");
+        assert!((20..130).contains(&off), "{off} of 420 days");
+    }
+
     #[test]
     fn the_fleet_is_on_the_road_in_rush_hours_and_parks_at_night_and_at_weekends() {
         let fleet = Fleet::new(1);
@@ -223,6 +295,6 @@ mod tests {
             (0..2000).filter(drives).count()
         };
         let [rush, night, weekend] = [(0, 8), (0, 3), (5, 8)].map(|(day, hour)| moving(day, hour));
-        assert!(rush > 350 && night < 100 && weekend < 100, "{rush} {night} {weekend}");
+        assert!(rush > 300 && night < 100 && weekend < 100, "{rush} {night} {weekend}");
     }
 }

@@ -5,20 +5,18 @@
 //! it would have reached that speed.
 
 use std::io::Read as _;
-use std::sync::LazyLock;
 
 use crate::happening::{Happening, happenings};
 
 /// The recordings, see `recordings/README.md`.
 static RECORDINGS: &[u8] = include_bytes!("../../../recordings/canedge_trips_1hz.csv.gz");
 
-/// The recorded trips, in a fixed order.
-pub fn recorded() -> &'static [Track; 2] {
-    static TRACKS: LazyLock<[Track; 2]> = LazyLock::new(|| {
-        let text = text();
-        TRIPS.map(|trip| Track::read(&text, trip))
-    });
-    &TRACKS
+/// The trips of the program.
+pub(crate) fn own() -> Vec<Track> {
+    let text = text();
+    let read =
+        |trip| Track::read(&text, trip).expect("the recordings are a part of the program, and its tests read them");
+    TRIPS.map(read).into()
 }
 
 /// The names of the recorded trips.
@@ -72,37 +70,48 @@ pub struct Track {
 
 /// Metres in a degree of latitude.
 pub const METRES_A_DEGREE: f64 = 111_194.9;
-/// The cosine of the latitude of the recordings, 56.09°.
-const RECORDED_COSINE: f64 = 0.557_890;
 /// How far the site of a vehicle's home reaches, in metres of driving.
 const AT_SITE: f64 = 400.0;
+/// What is read of recordings.
+const COLUMNS: [&str; 11] = [
+    "FixType",
+    "Latitude",
+    "Longitude",
+    "Altitude",
+    "Heading",
+    "Speed",
+    "PositionAccuracy",
+    "Satellites",
+    "ax_mean",
+    "az_max",
+    "yaw_mean",
+];
 /// The acceleration of a trip that begins moving, in m/s².
 const START: f64 = 1.0;
 
 impl Track {
-    fn read(text: &str, trip: &str) -> Self {
+    /// Reads a trip of recordings. An error says what is wrong with it.
+    pub(crate) fn read(text: &str, trip: &str) -> Result<Self, String> {
         let mut lines = text.lines();
         let names: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-        let place = |name: &str| names.iter().position(|known| *known == name).expect("a column of the recordings");
-        let columns = [
-            "FixType",
-            "Latitude",
-            "Longitude",
-            "Altitude",
-            "Heading",
-            "Speed",
-            "PositionAccuracy",
-            "Satellites",
-            "ax_mean",
-            "az_max",
-            "yaw_mean",
-        ]
-        .map(place);
-        let rows = lines
-            .map(|line| line.split(',').collect::<Vec<_>>())
+        let mut columns = [0; COLUMNS.len()];
+        for (column, name) in columns.iter_mut().zip(COLUMNS) {
+            let place = names.iter().position(|known| *known == name);
+            *column = place.ok_or_else(|| format!("the column `{name}` is missing"))?;
+        }
+        let cells: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+        if cells.iter().any(|cells| cells[0] == trip && cells.len() < names.len()) {
+            return Err("a line has fewer cells than there are columns".to_owned());
+        }
+        let rows = cells
+            .iter()
             .filter(|cells| cells[0] == trip)
             .map(|cells| columns.map(|column| cells[column].parse::<f64>().ok()))
             .skip_while(|row| row[0] != Some(3.0));
+        let rows: Vec<[Option<f64>; COLUMNS.len()]> = rows.collect();
+        // The X axis of a logger that lies on its side holds gravity, and what it turns by is another axis.
+        let gravity: Vec<f64> = rows.iter().filter_map(|row| row[8]).collect();
+        let lies_on_its_side = gravity.iter().filter(|x| **x > 5.0).count() * 2 > gravity.len();
         let mut points: Vec<Point> = Vec::new();
         let (mut origin, mut missing) = (None, 0);
         for [fix, latitude, longitude, altitude, heading, speed, accuracy, satellites, x, z, yaw] in rows {
@@ -110,17 +119,19 @@ impl Track {
                 missing += 1;
                 continue;
             };
-            let (from_latitude, from_longitude) = *origin.get_or_insert((latitude, longitude));
+            let (from_latitude, from_longitude, cosine) = *origin.get_or_insert_with(|| {
+                // Rounded, so that its last bit, which differs between machines, is nowhere seen.
+                (latitude, longitude, (latitude.to_radians().cos() * 1e4).round() / 1e4)
+            });
             let last = points.last().copied().unwrap_or_default();
             let point = Point {
-                east: (longitude - from_longitude) * METRES_A_DEGREE * RECORDED_COSINE,
+                east: (longitude - from_longitude) * METRES_A_DEGREE * cosine,
                 north: (latitude - from_latitude) * METRES_A_DEGREE,
                 altitude: altitude.unwrap_or(last.altitude),
                 heading: heading.unwrap_or(f64::NAN),
                 speed: if speed < 0.5 { 0.0 } else { speed },
-                // One logger lay on its side, so that its X axis holds gravity.
-                accel_z: if trip == "A" { x } else { z }.unwrap_or(9.81),
-                yaw_rate: yaw.filter(|_| trip != "A").unwrap_or(f64::NAN),
+                accel_z: if lies_on_its_side { x } else { z }.unwrap_or(9.81),
+                yaw_rate: yaw.filter(|_| !lies_on_its_side).unwrap_or(f64::NAN),
                 accuracy: accuracy.unwrap_or(last.accuracy).max(0.8),
                 satellites: satellites.unwrap_or(last.satellites),
                 ..Point::default()
@@ -131,14 +142,17 @@ impl Track {
             missing = 0;
             points.push(point);
         }
+        if points.len() < 2 {
+            return Ok(Self { points, happenings: Vec::new() });
+        }
         let points = derive(start_from_standstill(points));
         let happenings = happenings(&points);
-        Self { points, happenings }
+        Ok(Self { points, happenings })
     }
 
     /// How long the trip was, in seconds.
     pub fn seconds(&self) -> i64 {
-        i64::try_from(self.points.len()).unwrap_or(i64::MAX) - 1
+        i64::try_from(self.points.len()).unwrap_or(i64::MAX).saturating_sub(1).max(0)
     }
 
     /// The place at a second, which may lie between two recorded ones. Before the trip it is the first, after it the
@@ -264,6 +278,7 @@ fn derive(mut points: Vec<Point>) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recordings::recorded;
 
     #[test]
     fn tracks_begin_and_end_standing_and_have_no_gap() {

@@ -1,8 +1,8 @@
 //! What happens in a second of a trip.
 
 use crate::departure::Event;
+use crate::recordings::recorded;
 use crate::timetable::{BEFORE, Session};
-use crate::track::recorded;
 
 /// The second of a trip at which the device has booted.
 pub(crate) const BOOT: i64 = 4;

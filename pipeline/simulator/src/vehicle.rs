@@ -36,6 +36,7 @@ pub(crate) enum Draw {
     Fault = 12,
     Second = 13,
     Drift = 14,
+    Off = 15,
 }
 
 /// A vehicle.

@@ -64,7 +64,7 @@ pub enum VerifyError {
     /// The messages that are made again are others.
     #[error(
         "the messages that are made again to name their rows are not those of the expectation; use the version of fms \
-         that has sent them"
+         that has sent them, and the same --recordings"
     )]
     Others,
 }
@@ -206,6 +206,7 @@ mod tests {
             rhythm: Rhythm::Steady,
             protocols: Made::names(Protocols::parse("vehicle/tire,vehicle/status").expect("known")),
             faults: Rates::field().with(crate::Fault::Twice, 0.2),
+            beyond: Vec::new(),
         };
         let mut expectation = Expectation::default();
         made.each_message(|message| expectation.add(message)).expect("made");

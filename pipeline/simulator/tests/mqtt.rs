@@ -118,7 +118,7 @@ fn send(mqtt: &mut Mqtt, numbers: std::ops::Range<u32>) -> Result<(), TargetErro
             is_json: true,
             name: "a message",
         };
-        mqtt.send(&record)?;
+        mqtt.send(&record, &|| false)?;
     }
     Ok(())
 }
@@ -169,7 +169,7 @@ fn a_broker_that_goes_away_and_comes_back_has_every_message() {
     tells.recv_timeout(PATIENCE).expect("it is told that the broker is away");
     broker.again();
     send(&mut mqtt, 150..300).expect("sent");
-    mqtt.finish().expect("all are acknowledged");
+    mqtt.finish(&|| false).expect("all are acknowledged");
     assert!(mqtt.errors() > 0);
     let told = told.lock().expect("no panic").clone();
     assert!(told[0].contains("is away") && told[1].contains("is there again"), "{told:?}");
@@ -190,7 +190,7 @@ fn messages_are_sent_without_acknowledgements() {
     let settings = MqttSettings { is_acknowledged: false, ..settings(&format!("mqtt://127.0.0.1:{}", broker.port)) };
     let mut mqtt = Mqtt::start(settings, |_| {}).expect("it begins to connect");
     send(&mut mqtt, 0..250).expect("sent");
-    mqtt.finish().expect("written");
+    mqtt.finish(&|| false).expect("written");
     assert_eq!(received(broker.port, 250), (0..250).collect::<Vec<_>>());
 }
 
@@ -213,10 +213,10 @@ fn tls_and_its_mistakes() {
     };
     let mut mqtt = Mqtt::start(with(broker.port, Some(path("ca.pem")), None), |_| {}).expect("it begins to connect");
     send(&mut mqtt, 0..10).expect("sent");
-    mqtt.finish().unwrap_or_else(|error| panic!("{error}: {}", log(folder.path())));
+    mqtt.finish(&|| false).unwrap_or_else(|error| panic!("{error}: {}", log(folder.path())));
     let refused = |settings: MqttSettings| {
         let mut mqtt = Mqtt::start(settings, |_| {}).expect("it begins to connect");
-        send(&mut mqtt, 0..1).and_then(|()| mqtt.finish()).expect_err("no connection").to_string()
+        send(&mut mqtt, 0..1).and_then(|()| mqtt.finish(&|| false)).expect_err("no connection").to_string()
     };
     let said = refused(with(broker.port, None, None));
     assert!(said.contains("UnknownIssuer") && said.contains("look at --mqtt-ca"), "{said}");
@@ -234,6 +234,18 @@ fn tls_and_its_mistakes() {
     assert!(missing.contains("cannot use --mqtt-ca"), "{missing}");
 }
 
+/// A run that has to stop while there is no broker stops, and knows what has not arrived.
+#[test]
+fn a_run_that_has_to_stop_does_not_wait_for_a_broker() {
+    let nowhere = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let mut mqtt = Mqtt::start(settings(&format!("mqtt://127.0.0.1:{nowhere}")), |_| {}).expect("it begins to connect");
+    send(&mut mqtt, 0..100).expect("as many as may wait");
+    let record = Record { topic: "t", key: None, at: 0, value: None, headers: &[], is_json: false, name: "it" };
+    assert!(matches!(mqtt.send(&record, &|| true), Err(TargetError::Stopped)));
+    assert!(matches!(mqtt.finish(&|| true), Err(TargetError::Stopped)));
+    assert_eq!((mqtt.arrived(), mqtt.missing().numbers.len()), (0, 100));
+}
+
 #[test]
 fn a_refused_client_is_told_what_to_look_at() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -243,11 +255,11 @@ fn a_refused_client_is_told_what_to_look_at() {
         ..settings(&format!("mqtt://127.0.0.1:{}", broker.port))
     };
     let mut mqtt = Mqtt::start(settings, |_| {}).expect("it begins to connect");
-    let failed = send(&mut mqtt, 0..1).and_then(|()| mqtt.finish()).expect_err("it is refused");
+    let failed = send(&mut mqtt, 0..1).and_then(|()| mqtt.finish(&|| false)).expect_err("it is refused");
     let text = failed.to_string();
     assert!(text.starts_with("1 messages are not acknowledged by mqtt://127.0.0.1:"), "{text}");
     assert!(text.contains("MQTT_PASSWORD"), "{text}");
     let wrong = Record { topic: "a/+", key: None, at: 0, value: None, headers: &[], is_json: false, name: "it" };
-    let failed = mqtt.send(&wrong).expect_err("no topic");
+    let failed = mqtt.send(&wrong, &|| false).expect_err("no topic");
     assert!(failed.to_string().contains("cannot be published to `a/+`"), "{failed}");
 }

@@ -2,6 +2,7 @@
 //! to inject into them.
 
 mod faults;
+mod throttled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -65,6 +66,8 @@ pub struct Call {
     /// When the answer was sent, with its HTTP status or [`CLIENT_GONE`]. It is `None` as long as the call is not
     /// answered.
     pub finished: Option<(Instant, u16)>,
+    /// Whether the service refused the call, or a part of its batch, because there were too many.
+    pub is_throttled: bool,
     /// How many bytes of the request's body have arrived so far.
     pub request_bytes: usize,
 }
@@ -156,7 +159,10 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    /// All but those that were taken.
     calls: Vec<Call>,
+    /// How many calls were taken.
+    taken: usize,
     faults: Faults,
     mutations: Option<Arc<Mutations>>,
 }
@@ -182,9 +188,19 @@ impl Calls {
         self.state().calls.clone()
     }
 
+    /// Takes out the calls that have ended before all others, in the order of their numbers. No other method tells of them
+    /// any more, so that a run of many hours does not have to hold all of its calls.
+    pub fn take_ended(&self) -> Vec<Call> {
+        let mut state = self.state();
+        let ended = state.calls.iter().take_while(|call| call.finished.is_some()).count();
+        state.taken += ended;
+        state.calls.drain(..ended).collect()
+    }
+
     /// How many calls there have been so far.
     pub(crate) fn count(&self) -> usize {
-        self.state().calls.len()
+        let state = self.state();
+        state.taken + state.calls.len()
     }
 
     /// All calls so far without the first `calls`.
@@ -236,7 +252,7 @@ impl Calls {
     /// Records a call that has arrived, and decides what the proxy does with it.
     pub(crate) fn begin(&self, service: &str, process: &str, request: Request) -> (InFlight, Plan) {
         let mut state = self.state();
-        let number = state.calls.len() + 1;
+        let number = state.taken + state.calls.len() + 1;
         let Request { operation, target, effect, can_be_partial, deletes } = request;
         let call = Call {
             number,
@@ -249,6 +265,7 @@ impl Calls {
             can_be_torn: false,
             started: Instant::now(),
             finished: None,
+            is_throttled: false,
             request_bytes: 0,
         };
         let plan = state.faults.plan(&call, can_be_partial);
@@ -265,17 +282,30 @@ impl Calls {
 
     /// Counts bytes of a request's body.
     pub(crate) fn add_request_bytes(&self, number: usize, bytes: usize) {
-        self.state().calls[number - 1].request_bytes += bytes;
+        self.state().change(number, |call| call.request_bytes += bytes);
         self.shared.changed.notify_all();
     }
 
-    fn end(&self, number: usize, status: u16) {
-        self.state().calls[number - 1].finished = Some((Instant::now(), status));
+    fn end(&self, number: usize, status: u16, is_throttled: bool) {
+        self.state().change(number, |call| {
+            call.finished = Some((Instant::now(), status));
+            call.is_throttled = is_throttled;
+        });
         self.shared.changed.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Changes the call of this number, unless it was taken.
+    fn change(&mut self, number: usize, change: impl FnOnce(&mut Call)) {
+        let place = number.checked_sub(self.taken + 1);
+        if let Some(call) = place.and_then(|place| self.calls.get_mut(place)) {
+            change(call);
+        }
     }
 }
 
@@ -315,16 +345,28 @@ impl InFlight {
     }
 
     /// Records that the answer has been sent, with this HTTP status.
-    pub(crate) fn finish(mut self, status: u16) {
+    pub(crate) fn finish(self, status: u16) {
+        self.answered(status, &[]);
+    }
+
+    /// The same, with the beginning of the answer's body, as far as it says whether the service refused the call.
+    pub(crate) fn answered(mut self, status: u16, said: &[u8]) {
         self.ended = true;
-        self.calls.end(self.number, status);
+        self.calls.end(self.number, status, throttled::is_throttled(status, said));
+    }
+
+    /// Whether an answer that is no error may still refuse a part of the call.
+    pub(crate) fn is_batch(&self) -> bool {
+        let state = self.calls.state();
+        let call = self.number.checked_sub(state.taken + 1).and_then(|place| state.calls.get(place));
+        call.is_some_and(|call| call.operation.contains("Batch"))
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.ended {
-            self.calls.end(self.number, CLIENT_GONE);
+            self.calls.end(self.number, CLIENT_GONE, false);
         }
     }
 }
@@ -363,6 +405,24 @@ mod tests {
         assert_eq!(calls.in_flight(), 0);
         let ends: Vec<_> = calls.snapshot().iter().map(|call| call.finished.map(|(_, status)| status)).collect();
         assert_eq!(ends, [Some(CLIENT_GONE), Some(200)]);
+    }
+
+    #[test]
+    fn calls_that_have_ended_are_taken_and_the_others_keep_their_numbers() {
+        let calls = Calls::default();
+        let all = [(); 4].map(|()| write(&calls).0);
+        let [first, second, third, fourth] = all;
+        first.finish(200);
+        second.answered(400, br#"{"__type":"ThrottlingException"}"#);
+        fourth.finish(200);
+        let taken: Vec<_> = calls.take_ended().iter().map(|call| (call.number, call.is_throttled)).collect();
+        assert_eq!(taken, [(1, false), (2, true)]);
+        assert_eq!((calls.count(), calls.in_flight(), calls.snapshot().len()), (4, 1, 2));
+        assert_eq!(write(&calls).0.number(), 5);
+        calls.add_request_bytes(third.number(), 7);
+        third.finish(200);
+        let taken: Vec<_> = calls.take_ended().iter().map(|call| (call.number, call.request_bytes)).collect();
+        assert_eq!(taken, [(3, 7), (4, 0), (5, 0)]);
     }
 
     #[test]

@@ -271,6 +271,7 @@ mod tests {
             can_be_torn: false,
             started: Instant::now(),
             finished: None,
+            is_throttled: false,
             request_bytes: 0,
         };
         let calls: Vec<Call> = (1..).zip(calls).map(|(number, of)| call(number, of)).collect();

@@ -57,18 +57,25 @@ pub(super) struct Answer {
     body: Payload,
     status: u16,
     call: Option<InFlight>,
+    /// What the body has said so far, if it may say that the service refused the call.
+    said: Option<Vec<u8>>,
 }
+
+/// How much of a body is kept to find out whether it refuses the call. Errors are short, and so are answers to batches of
+/// which little is left.
+const KEPT: usize = 1 << 16;
 
 impl Answer {
     /// The answer to `call`. It is `None` if the call has ended already, or if the request never became a call.
     pub(crate) fn to(call: Option<InFlight>, response: Response<Payload>) -> Response<Self> {
         let status = response.status().as_u16();
-        response.map(|body| Self { body, status, call })
+        let may_refuse = call.as_ref().is_some_and(|call| status >= 400 || call.is_batch());
+        response.map(|body| Self { body, status, call, said: may_refuse.then(Vec::new) })
     }
 
     fn finish(&mut self) {
         if let Some(call) = self.call.take() {
-            call.finish(self.status);
+            call.answered(self.status, self.said.as_deref().unwrap_or_default());
         }
     }
 }
@@ -79,6 +86,12 @@ impl Body for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Self { said, .. } = &mut *self;
+        if let (Some(said), Some(Ok(frame))) = (said, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            said.extend_from_slice(&data[..data.len().min(KEPT - said.len())]);
+        }
         if frame.is_none() || self.body.is_end_stream() {
             self.finish();
         }

@@ -8,6 +8,7 @@ use e2e::internals::prepare;
 use e2e::{StackKind, Suite};
 
 use super::capacity;
+use super::compared::compared;
 use super::page::page;
 use super::plan::Plan;
 use super::report::Report;
@@ -43,12 +44,18 @@ struct Arguments {
     /// up, and print how much it can take.
     #[arg(long)]
     capacity: bool,
+    /// Search for the capacity of each of these numbers of workers, and compare them with that of one.
+    #[arg(long, requires = "capacity", value_delimiter = ',', value_name = "1,2,3")]
+    workers: Vec<usize>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Print two reports beside each other, as Markdown.
     Compare {
+        /// Write them as a page with plots to this file, too.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
         /// The `report.json` of the earlier run.
         before: PathBuf,
         /// That of the later run.
@@ -64,8 +71,12 @@ pub fn command() -> clap::Command {
 /// Carries out the command.
 pub fn carry_out(suite: &Suite, matches: &clap::ArgMatches) -> Result<ExitCode, String> {
     let arguments = Arguments::from_arg_matches(matches).map_err(|error| error.to_string())?;
-    if let Some(Command::Compare { before, now }) = &arguments.command {
-        print(&text::comparison(&Report::read(before)?, &Report::read(now)?));
+    if let Some(Command::Compare { html, before, now }) = &arguments.command {
+        let (before, now) = (Report::read(before)?, Report::read(now)?);
+        if let Some(file) = html {
+            write(file, &compared(&before, &now))?;
+        }
+        print(&text::comparison(&before, &now));
         return Ok(ExitCode::SUCCESS);
     }
     let path = arguments.plan.as_deref().ok_or("name the file of a plan")?;
@@ -79,9 +90,20 @@ pub fn carry_out(suite: &Suite, matches: &clap::ArgMatches) -> Result<ExitCode, 
         arguments.metrics_port.map(fms::MetricsPage::start).transpose().map_err(|error| format!("{error:#}"))?;
     let target = Target { suite, stack: arguments.stack, subject: arguments.subject.as_deref(), folder: &folder };
     if arguments.capacity {
-        let found = capacity::find(&target, &name, &plan, &tell);
-        print(&found.text());
-        return Ok(if found.last_kept_up().is_some() { ExitCode::SUCCESS } else { FAILED.into() });
+        let found = capacity::find(&target, &name, &plan, &arguments.workers, &tell)?;
+        write(&folder.join("capacity.json"), &found.to_json()?)?;
+        write(&folder.join("capacity.html"), &found.page())?;
+        let markdown = found.markdown();
+        write(&folder.join("capacity.md"), &markdown)?;
+        if let Some(file) = &arguments.markdown {
+            append(file, &markdown)?;
+        }
+        print(&format!("report: {}\n{}", folder.join("capacity.html").display(), found.text()));
+        return match found.error() {
+            Some(error) => Err(format!("the search ended early: {error}")),
+            None if found.is_passed() => Ok(ExitCode::SUCCESS),
+            None => Ok(FAILED.into()),
+        };
     }
     let report = run(&target, &name, &plan, &tell)?;
     write(&folder.join("report.json"), &report.to_json()?)?;

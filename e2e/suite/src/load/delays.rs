@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use e2e::internals::{Call, Stack};
 use fms_simulator::RowKey;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cost::units;
+use super::counted::logical;
+use super::due::Due;
+use super::objects::Objects;
+
 /// The longest delay that is told from longer ones, in microseconds: an hour.
 const LONGEST: u64 = 3_600_000_000;
-/// The operations that end with an object that can be read.
-const STORES: [&str; 2] = ["PutObject", "CompleteMultipartUpload"];
 /// The percentiles of the curve that is drawn.
 const CURVE: [f64; 12] = [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 100.0];
 
@@ -101,106 +103,90 @@ pub struct Visible {
     pub raw: (Delays, u64),
     /// In Parquet files to which the catalog sends readers.
     pub lake: (Delays, u64),
+    /// How many write request units of DynamoDB the rows of the raw objects take.
+    pub units: u64,
 }
 
 /// The delays of all rows in raw objects and in the lake.
 ///
 /// A raw object can be read when the call that stored it first has ended. Its rows are in the lake when its conversion has
-/// ended, for which the poller stores a record after its files and its partitions.
+/// ended, for which the poller stores a record after its files and its partitions. `raw` and `lake` are the names of the
+/// buckets as the pipeline knows them.
 pub fn visible(
-    stack: &dyn Stack,
-    (raw, prefix): (&str, &str),
-    lake: &str,
-    due: &HashMap<String, Instant>,
+    objects: &Objects,
+    namespace: &str,
+    [raw, lake]: [&str; 2],
+    ended: &HashMap<String, (Instant, Instant)>,
+    due: &Due,
     steps: &[Instant],
 ) -> Result<Visible, String> {
-    let calls = stack.calls().snapshot();
-    let namespace = stack.namespace();
-    let mut first: HashMap<String, Instant> = HashMap::new();
-    let mut last: HashMap<String, Instant> = HashMap::new();
-    for (target, ended) in calls.iter().filter_map(|call| stored(call, namespace)) {
-        first.entry(target.clone()).and_modify(|at| *at = ended.min(*at)).or_insert(ended);
-        last.entry(target).and_modify(|at| *at = ended.max(*at)).or_insert(ended);
-    }
-    let converted = conversions(stack, lake, &last)?;
-    let mut visible = Visible { raw: (Delays::new(steps)?, 0), lake: (Delays::new(steps)?, 0) };
-    let objects = stack.objects(raw).map_err(|error| error.to_string())?;
-    for (key, body) in objects.into_iter().filter(|(key, _)| key.starts_with(prefix)) {
-        let name = format!("{raw}/{key}");
-        let rows = messages(&body).map_err(|error| format!("cannot read the raw object {name}: {error}"))?;
-        let (stored, converted) = (first.get(name.as_str()), converted.get(&key));
-        for (message, rows) in rows {
-            let Some(due) = due.get(&message) else { continue };
+    let converted = conversions(objects, namespace, lake, ended)?;
+    let mut visible = Visible { raw: (Delays::new(steps)?, 0), lake: (Delays::new(steps)?, 0), units: 0 };
+    objects.each(raw, "raw/", |key, body| {
+        let name = logical(&format!("{raw}/{key}"), namespace);
+        let read = messages(body).map_err(|error| format!("cannot read the raw object {name}: {error}"))?;
+        let (stored, converted) = (ended.get(&name).map(|(first, _)| first), converted.get(&logical(key, namespace)));
+        visible.units += read.units;
+        for (message, rows) in read.messages {
+            let Some(due) = due.of(&message) else { continue };
             for ((delays, missing), at) in [(&mut visible.raw, stored), (&mut visible.lake, converted)] {
                 match at {
-                    Some(at) => delays.add(*due, at.saturating_duration_since(*due), rows),
+                    Some(at) => delays.add(due, at.saturating_duration_since(due), rows),
                     None => *missing += rows,
                 }
             }
         }
-    }
+        Ok(())
+    })?;
     Ok(visible)
-}
-
-/// A name without the namespace, which the bucket has before its name, and a key before that of a topic in it. A stack gives
-/// names without it, and the pipeline knows them with it.
-fn logical(name: &str, namespace: &str) -> String {
-    name.replace(namespace, "")
-}
-
-/// The object that a call has stored, and when it had done so.
-fn stored(call: &Call, namespace: &str) -> Option<(String, Instant)> {
-    let (ended, _) = call.finished.filter(|(_, status)| *status < 300)?;
-    let is_stored = call.service == "s3" && STORES.contains(&call.operation.as_str());
-    is_stored.then(|| (logical(&call.target, namespace), ended))
 }
 
 /// When the conversion of each raw object had ended, by its key.
 fn conversions(
-    stack: &dyn Stack,
+    objects: &Objects,
+    namespace: &str,
     lake: &str,
-    ended: &HashMap<String, Instant>,
+    ended: &HashMap<String, (Instant, Instant)>,
 ) -> Result<BTreeMap<String, Instant>, String> {
     let mut converted = BTreeMap::new();
-    for (key, body) in stack.objects(lake).map_err(|error| error.to_string())? {
-        if !key.starts_with("conversions/") {
-            continue;
-        }
-        let record: Value = serde_json::from_slice(&body).map_err(|error| format!("{lake}/{key}: {error}"))?;
-        let ended = ended.get(format!("{lake}/{key}").as_str());
+    objects.each(lake, "conversions/", |key, body| {
+        let name = logical(&format!("{lake}/{key}"), namespace);
+        let record: Value = serde_json::from_slice(body).map_err(|error| format!("{name}: {error}"))?;
+        let ended = ended.get(&name).map(|(_, last)| last);
         if let (Some(raw), Some(ended), false) =
             (record["object"]["key"].as_str(), ended, record["converted"].is_null())
         {
-            converted.insert(logical(raw, stack.namespace()), *ended);
+            converted.insert(logical(raw, namespace), *ended);
         }
-    }
+        Ok(())
+    })?;
     Ok(converted)
 }
 
-/// How many rows there are of each message in a raw object.
-fn messages(body: &[u8]) -> std::io::Result<HashMap<String, u64>> {
+/// What a raw object has: how many rows of each message, and how many write request units of DynamoDB they take.
+struct RawRows {
+    messages: HashMap<String, u64>,
+    units: u64,
+}
+
+fn messages(body: &[u8]) -> std::io::Result<RawRows> {
     let mut text = Vec::new();
     if body.starts_with(&[0x1f, 0x8b]) {
         flate2::read::MultiGzDecoder::new(body).read_to_end(&mut text)?;
     } else {
         text.extend_from_slice(body);
     }
-    let mut messages = HashMap::new();
+    let mut read = RawRows { messages: HashMap::new(), units: 0 };
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        *messages.entry(RowKey::of_json(line).message_id).or_default() += 1;
+        *read.messages.entry(RowKey::of_json(line).message_id).or_default() += 1;
+        read.units += units(line);
     }
-    Ok(messages)
+    Ok(read)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_told_without_the_namespace_wherever_it_is() {
-        assert_eq!(logical("e2e-x-fms/raw/e2e-x-fms.vehicle.real/a", "e2e-x-"), "fms/raw/fms.vehicle.real/a");
-        assert_eq!(logical("fms/raw/fms.vehicle.real/a", ""), "fms/raw/fms.vehicle.real/a");
-    }
 
     #[test]
     fn delays_are_of_the_step_in_which_a_row_was_due() {

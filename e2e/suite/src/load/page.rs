@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::cost::FLEETS;
 use super::plot::{Plot, Series};
 use super::report::Report;
 use super::text::{number, perhaps};
@@ -172,6 +173,21 @@ fn steps(html: &mut String, report: &Report) {
     let lags = report.worst_lag.iter().filter(|(_, lag)| **lag > 0);
     let rows = lags.map(|(partition, lag)| vec![escaped(partition), lag.to_string()]);
     table(html, "Most messages behind, by partition", &["group and partition", "messages"], rows);
+    if !report.recoveries.is_empty() {
+        let rows = report.recoveries.iter().map(|recovery| {
+            let figures = [recovery.away, recovery.seconds, report.memory_of(recovery)].map(number);
+            std::iter::once(escaped(&recovery.step)).chain(figures).collect()
+        });
+        let heads = ["step", "broker away, s", "seconds to recover", "most memory of a worker, MB"];
+        table(html, "Recoveries", &heads, rows);
+    }
+    let growth = report.growth();
+    if !growth.is_empty() {
+        let rows = growth
+            .iter()
+            .map(|(process, growth)| vec![escaped(process), number(growth.memory_mb), number(growth.open)]);
+        table(html, "Growth in an hour, in the longest step", &["process", "memory, MB", "open files"], rows);
+    }
     if !report.restarts.is_empty() {
         let rows = report.restarts.iter().map(|restart| {
             let figures = [restart.second, restart.to_end, restart.to_be_ready].map(number);
@@ -199,6 +215,9 @@ fn calls(html: &mut String, report: &Report) {
         escaped(&cost.region),
         escaped(&cost.left_out.join(", "))
     );
+    let rows =
+        FLEETS.map(|vehicles| vec![vehicles.to_string(), number(cost.usd_per_vehicle_month * f64::from(vehicles))]);
+    table(html, "A month by vehicles like these, at the speed of real ones", &["vehicles", "USD"], rows.into_iter());
 }
 
 /// Adds a table with a heading. Cells are HTML.

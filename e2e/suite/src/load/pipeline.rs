@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use e2e::internals::{Case, Log, Stack, Subject, start_stack};
 use e2e::{CaseId, Options, Program, Schedule, StackKind, Suite};
 
+use super::failure::Failure;
 use super::ready::Ready;
 
 /// The case whose settings say what the pipeline needs: topics, tables, buckets, queues and its environment.
@@ -139,16 +140,16 @@ impl Pipeline {
     }
 
     /// Waits until all workers are ready.
-    pub(super) fn await_ready(&self, ready: &Ready) -> Result<(), String> {
+    pub(super) fn await_ready(&self, ready: &Ready) -> Result<(), Failure> {
         let deadline = Instant::now() + PATIENCE;
         while let Some(missed) = ready.is_missed_by(self) {
             self.check()?;
             if Instant::now() > deadline {
-                return Err(format!(
+                return Err(Failure::Pipeline(format!(
                     "the pipeline did not start within {} s: {missed}\n{}",
                     PATIENCE.as_secs(),
                     self.logs()
-                ));
+                )));
             }
             std::thread::sleep(LOOK);
         }
@@ -156,10 +157,11 @@ impl Pipeline {
     }
 
     /// An error if a process has ended by itself.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Failure> {
         match self.processes.iter().find(|process| process.subject.status().is_some()) {
             Some(process) => {
-                Err(format!("{} has ended by itself; its last lines:\n{}", process.name, process.log.last(15)))
+                let (name, lines) = (&process.name, process.log.last(15));
+                Err(Failure::Pipeline(format!("{name} has ended by itself; its last lines:\n{lines}")))
             }
             None => Ok(()),
         }
@@ -167,19 +169,36 @@ impl Pipeline {
 
     /// How many messages the groups of the pipeline have not committed, by group, topic and partition.
     pub fn lag(&self) -> Result<BTreeMap<(String, String, i32), i64>, String> {
+        let offsets = self.offsets()?;
+        Ok(offsets.into_iter().map(|(partition, (end, committed))| (partition, end - committed)).collect())
+    }
+
+    /// How many messages the group has committed that has committed least, over all partitions.
+    pub fn least_committed(&self) -> Result<i64, String> {
+        let mut committed: BTreeMap<&str, i64> =
+            self.case.settings.groups.iter().map(|group| (group.as_str(), 0)).collect();
+        let offsets = self.offsets()?;
+        for ((group, ..), (_, offset)) in &offsets {
+            *committed.entry(group).or_default() += offset;
+        }
+        Ok(committed.into_values().min().unwrap_or(0))
+    }
+
+    /// The end of each partition, and the offset that each group has committed, by group, topic and partition.
+    fn offsets(&self) -> Result<BTreeMap<(String, String, i32), (i64, i64)>, String> {
         let topics: Vec<String> = self.consumed().map(|(topic, _)| topic.clone()).collect();
         let ends = self.stack.end_offsets(&topics).map_err(|error| error.to_string())?;
         let ends: BTreeMap<_, _> = ends.into_iter().filter(|(_, end)| *end > 0).collect();
         let partitions: Vec<(String, i32)> = ends.keys().cloned().collect();
-        let mut lag = BTreeMap::new();
+        let mut offsets = BTreeMap::new();
         for group in &self.case.settings.groups {
             let committed = self.stack.committed(group, &partitions).map_err(|error| error.to_string())?;
             for ((topic, partition), end) in &ends {
                 let offset = committed.get(&(topic.clone(), *partition)).map_or(0, |(offset, _)| *offset);
-                lag.insert((group.clone(), topic.clone(), *partition), end - offset);
+                offsets.insert((group.clone(), topic.clone(), *partition), (*end, offset));
             }
         }
-        Ok(lag)
+        Ok(offsets)
     }
 
     /// The topics that the pipeline consumes, with their numbers of partitions: all but those of its dead letters.
@@ -191,13 +210,14 @@ impl Pipeline {
     /// Waits until everything that was sent is stored: offsets are committed, queues are empty, no call is in flight. False
     /// if `is_due` says before that there is something else to do. An error says what is left when so much time has passed
     /// since `begin`.
-    pub fn drain(&self, begin: Instant, limit: Duration, is_due: &dyn Fn() -> bool) -> Result<bool, String> {
+    pub fn drain(&self, begin: Instant, limit: Duration, is_due: &dyn Fn() -> bool) -> Result<bool, Failure> {
         loop {
             self.check()?;
             let Some(left) = self.left()? else { return Ok(true) };
             if begin.elapsed() > limit {
                 let seconds = limit.as_secs();
-                return Err(format!("the pipeline has not drained after {seconds} s: {left}\n{}", self.logs()));
+                let problem = format!("the pipeline has not drained after {seconds} s: {left}\n{}", self.logs());
+                return Err(Failure::Pipeline(problem));
             }
             if is_due() {
                 return Ok(false);

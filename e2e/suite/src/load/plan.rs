@@ -7,6 +7,8 @@ use std::path::Path;
 use fms_simulator::{Made, Protocols, Rates, Rhythm, Shard};
 use serde::{Deserialize, Serialize};
 
+use super::limits::Limits;
+
 /// A plan.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,33 +87,11 @@ pub enum Disturb {
         /// By how many.
         by_ms: u64,
     },
-    /// The broker does not answer, and connections to it break. Only on the embedded stack.
+    /// The broker does not answer, and connections to it break. Not on external services.
     BrokerAway,
     /// Each worker is stopped in good order and started again under its name, and the next one follows when all are ready.
     /// A run of which the step is over before that says nothing.
     RollingRestart,
-}
-
-/// The limits of a run. One that is not said is not checked. That rows are lost or stored twice is never allowed.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Of every 100 rows, 99 can be read in DynamoDB within this time, in milliseconds.
-    pub dynamodb_p99_ms: Option<u64>,
-    /// Of every 100 rows, 99 are in a raw object within this time.
-    pub raw_p99_ms: Option<u64>,
-    /// Of every 100 rows, 99 are in a Parquet file of the catalog within this time.
-    pub lake_p99_ms: Option<u64>,
-    /// The most messages that a group is behind, over all partitions.
-    pub lag_messages: Option<u64>,
-    /// How long the pipeline takes to store what is left in the end, in seconds.
-    pub drain_seconds: Option<f64>,
-    /// The most memory of a process of the pipeline, in MB.
-    pub memory_mb: Option<f64>,
-    /// The most calls that are throttled.
-    pub throttled_calls: Option<u64>,
-    /// What the calls of a million rows cost, in USD.
-    pub usd_per_million_rows: Option<f64>,
 }
 
 fn one() -> u64 {
@@ -147,6 +127,8 @@ fn all() -> String {
     "all".to_owned()
 }
 
+/// How long the longest step has to be if the growth of processes is limited, in seconds.
+const SOAK: u32 = 120;
 /// In how many parts the number of vehicles changes in a step.
 const PARTS: u32 = 10;
 
@@ -182,6 +164,18 @@ impl Plan {
                 return Err(format!("the step `{name}` has no workers, so nobody would store what it sends"));
             }
         }
+        let longest = self.steps.iter().map(|step| step.seconds).max().unwrap_or(0);
+        if (self.limits.memory_mb_per_hour.is_some() || self.limits.open_per_hour.is_some()) && longest < SOAK {
+            return Err(format!(
+                "how much processes grow is measured in the longest step, which takes {longest} s; give it {SOAK} at least"
+            ));
+        }
+        let is_away = self.steps.iter().any(|step| step.disturb == Some(Disturb::BrokerAway));
+        if self.limits.recover_seconds.is_some() && !is_away {
+            return Err(
+                "`recover_seconds` is about a step with `disturb = \"broker-away\"`, and there is none".to_owned()
+            );
+        }
         self.fleet(self.from()?).map(drop)
     }
 
@@ -214,6 +208,7 @@ impl Plan {
             rhythm: self.rhythm,
             protocols: protocols.to_vec(),
             faults: faults.clone(),
+            beyond: Vec::new(),
         };
         let (mut done, mut open): (Vec<Made>, Vec<Made>) = (Vec::new(), Vec::new());
         let (mut now, mut sent) = (from, Vec::new());
@@ -333,6 +328,8 @@ mod tests {
             (&format!("faults = \"no.toml\"\n{step}"), "no.toml"),
             (&format!("{step}vehicle = 2"), "unknown field `vehicle`"),
             (&format!("{step}[limits]\ndynamo_p99_ms = 2"), "unknown field `dynamo_p99_ms`, expected"),
+            (&format!("{step}[limits]\nopen_per_hour = 2"), "which takes 1 s; give it 120 at least"),
+            (&format!("{step}[limits]\nrecover_seconds = 2"), "`recover_seconds` is about a step with"),
         ] {
             std::fs::write(&path, format!("description = \"d\"\n{text}")).expect("written");
             let error = Plan::read(&path).expect_err(says);

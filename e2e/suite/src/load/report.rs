@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::cost::Cost;
 use super::delays::Percentiles;
+use super::limits::Check;
 use super::plan::Plan;
+use super::recovery::Recovery;
 use super::rolling::Restart;
+use super::slope::{Growth, growth};
 use super::usage::Usage;
 
 /// What a run has shown.
@@ -33,11 +36,14 @@ pub struct Report {
     pub steps: Vec<StepFigures>,
     /// What was measured in each second.
     pub moments: Vec<Moment>,
-    /// Messages that are not committed in the end of the run, by partition, where there are any at some moment.
+    /// The most messages that were not committed at any moment of the run, by group and partition.
     pub worst_lag: BTreeMap<String, i64>,
     /// The workers that were restarted, in their order.
     #[serde(default)]
     pub restarts: Vec<Restart>,
+    /// How the pipeline has recovered, each time that the broker was away.
+    #[serde(default)]
+    pub recoveries: Vec<Recovery>,
     /// How long it took until everything was stored, after all was sent.
     pub drain_seconds: f64,
     /// The calls of the pipeline.
@@ -130,7 +136,7 @@ pub struct CallFigures {
     pub operation: String,
     /// How many calls there were, those that were repeated among them.
     pub calls: u64,
-    /// How many were refused because there were too many.
+    /// How many were refused, or a part of them was, because there were too many.
     pub throttled: u64,
     /// How many failed for another reason, and so may have been repeated.
     pub failed: u64,
@@ -160,23 +166,22 @@ pub struct StoreFigures {
     pub unnamed_hours: u64,
 }
 
-/// A limit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    /// What was measured, with its unit.
-    pub what: String,
-    /// How much it was.
-    pub measured: f64,
-    /// How much it may be.
-    pub limit: f64,
-    /// Whether it was kept.
-    pub is_kept: bool,
-}
-
-impl Check {
-    fn new(what: &str, measured: f64, limit: f64) -> Self {
-        Self { what: what.to_owned(), measured, limit, is_kept: measured <= limit }
+impl Moment {
+    /// One moment of several that follow each other: the last one, with the most that was used and that groups were behind.
+    pub(super) fn together(moments: impl Iterator<Item = Self>) -> Option<Self> {
+        moments.reduce(|before, mut last| {
+            for (group, lag) in before.lag {
+                let most = last.lag.entry(group).or_default();
+                *most = lag.max(*most);
+            }
+            for (name, usage) in before.processes {
+                let most = last.processes.entry(name).or_insert(usage);
+                most.cores = most.cores.max(usage.cores);
+                most.memory = most.memory.max(usage.memory);
+                most.open = most.open.max(usage.open);
+            }
+            last
+        })
     }
 }
 
@@ -212,45 +217,32 @@ impl Report {
         memory
     }
 
+    /// How much each process of the pipeline grows in an hour, in the steady part of the run. It is empty if the run is too
+    /// short to say it.
+    pub fn growth(&self) -> BTreeMap<String, Growth> {
+        let mut growth = growth(&self.steps, &self.moments);
+        growth.remove("load");
+        growth
+    }
+
+    /// The most memory of a worker from when the broker was there again until the pipeline had recovered, in MB.
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    pub fn memory_of(&self, recovery: &Recovery) -> f64 {
+        // What a second measures may begin before it.
+        let during = recovery.since..=recovery.since + recovery.seconds + 1.0;
+        let moments = self.moments.iter().filter(|moment| during.contains(&moment.second));
+        let workers = moments.flat_map(|moment| &moment.processes).filter(|(name, _)| name.starts_with("worker-"));
+        workers.map(|(_, usage)| usage.memory as f64 / 1e6).fold(0.0, f64::max)
+    }
+
     /// The most messages that a group was behind.
     pub fn most_lag(&self) -> i64 {
         self.moments.iter().flat_map(|moment| moment.lag.values()).copied().max().unwrap_or(0)
     }
 
     /// Compares what was measured with the limits of the plan.
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     pub fn check(&mut self) {
-        let limits = &self.plan.limits;
-        let mut checks = Vec::new();
-        for store in &self.stores {
-            checks.push(Check::new(&format!("rows lost: {}", store.store), store.missing as f64, 0.0));
-            checks.push(Check::new(&format!("rows too many: {}", store.store), store.too_many as f64, 0.0));
-            let hours = Check::new(&format!("hours that differ: {}", store.store), store.hours.len() as f64, 0.0);
-            checks.push(hours);
-        }
-        for (store, limit) in
-            [("dynamodb", limits.dynamodb_p99_ms), ("raw", limits.raw_p99_ms), ("lake", limits.lake_p99_ms)]
-        {
-            let Some(limit) = limit else { continue };
-            let delays = self.delays.get(store).cloned().unwrap_or_default();
-            let what = format!("p99 from due to {store}, ms");
-            let mut check = Check::new(&what, delays.p99, limit as f64);
-            // A delay of which nothing was measured is not kept.
-            check.is_kept &= delays.count > 0 && delays.missing == 0;
-            checks.push(check);
-        }
-        let memory = self.memory().into_values().fold(0.0, f64::max);
-        let others = [
-            ("most messages behind", limits.lag_messages.map(|limit| limit as f64), self.most_lag() as f64),
-            ("seconds to drain", limits.drain_seconds, self.drain_seconds),
-            ("most memory of a process, MB", limits.memory_mb, memory),
-            ("throttled calls", limits.throttled_calls.map(|limit| limit as f64), self.throttled() as f64),
-            ("USD a million rows", limits.usd_per_million_rows, self.cost.usd_per_million_rows),
-        ];
-        for (what, limit, measured) in others {
-            checks.extend(limit.map(|limit| Check::new(what, measured, limit)));
-        }
-        self.checks = checks;
+        self.checks = self.plan.limits.checks(self);
     }
 
     /// Reads a report that was written as JSON.

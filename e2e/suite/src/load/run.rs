@@ -1,31 +1,29 @@
 //! Runs a plan: starts the pipeline, sends the fleet, lets the pipeline drain, and makes the report.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use e2e::internals::Call;
 use e2e::{StackKind, Suite};
+use fms_simulator::Made;
 
 use super::cost::{self, Stored};
 use super::delays::{Delays, visible};
-use super::look::{self, look};
+use super::failure::Failure;
+use super::look::look;
 use super::metrics;
+use super::objects::Objects;
 use super::pipeline::Pipeline;
 use super::plan::{Disturb, Plan};
 use super::ready::Ready;
-use super::report::{CallFigures, Machine, Moment, Report, SentFigures, StepFigures, StoreFigures};
+use super::report::{Machine, Moment, Report, SentFigures, StepFigures, StoreFigures};
 use super::running::Running;
 use super::send::{LATE, Schedule, Sent, send};
 
 /// The largest share of late messages of a run that says anything.
 const LATE_SHARE: f64 = 0.01;
-/// The statuses of answers that refuse a call because there are too many. DynamoDB refuses with 400, as it does other
-/// calls, which count as failed.
-const THROTTLED: [u16; 2] = [429, 503];
 
 /// What is tested.
 #[derive(Debug, Clone)]
@@ -41,7 +39,7 @@ pub struct Target<'t> {
 }
 
 /// Runs a plan to its end. An error says why there is no report; `tell` is given a line now and then.
-pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) -> Result<Report, String> {
+pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) -> Result<Report, Failure> {
     let from = plan.from()?;
     let parts = plan.fleet(from)?;
     let ready = ready(target, plan)?;
@@ -86,23 +84,31 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
     // If the pipeline failed, that is why the fleet was stopped.
     let drain_seconds = drained?;
     let (sent, found) = (sent??, found??);
-    running.pipeline.stop()?;
+    running.pipeline.stop().map_err(Failure::Pipeline)?;
+    running.count_all();
 
     let steps = &running.bounds[..plan.steps.len()];
     let mut dynamodb = Delays::new(steps)?;
     found.delays.iter().for_each(|(due, delay)| dynamodb.add(*due, *delay, 1));
     let stack = &*running.pipeline.stack;
-    let logical = |name: &str| name.strip_prefix(stack.namespace()).unwrap_or(name).to_owned();
-    let lake_bucket = logical(lake.trim_start_matches("s3://").trim_end_matches('/'));
-    let in_objects = visible(stack, (&logical(&bucket), "raw/"), &lake_bucket, &sent.due, steps)?;
+    let lake_bucket = lake.trim_start_matches("s3://").trim_end_matches('/');
+    let (objects, buckets) = (Objects::new(&environment)?, [&*bucket, lake_bucket]);
+    let stored = &running.counted.stored;
+    let in_objects = visible(&objects, stack.namespace(), buckets, stored, &sent.due, steps)?;
     let (raw, lake_delays) = (in_objects.raw, in_objects.lake);
-    let stores = running.verify(target, &sent, [&table, &bucket, &lake, &variable("FMS_LAKE_DATABASE")])?;
-    let calls = stack.calls().snapshot();
-    let of_pipeline = || calls.iter().filter(|call| ![look::PROCESS, "verify"].contains(&call.process.as_str()));
+    let (database, prefix) = (variable("FMS_LAKE_DATABASE"), variable("FMS_PREFIX"));
+    let stores = running.verify(target, &sent, [&table, &bucket, &lake, &database, &prefix])?;
+    let calls = running.counted.figures();
     #[expect(clippy::cast_precision_loss, reason = "seconds of some days")]
     let seconds = plan.seconds() as f64;
-    let item_writes = sent.expectation.protocols.values().map(|of| of.rows - of.refused_by_dynamodb).sum();
-    let cost = cost::of(of_pipeline(), Stored { item_writes, rows: sent.rows, seconds })?;
+    let item_writes: u64 = sent.expectation.protocols.values().map(|of| of.rows - of.refused_by_dynamodb).sum();
+    let stored = Stored {
+        units: in_objects.units.max(item_writes),
+        rows: sent.rows,
+        seconds,
+        vehicle_seconds: parts.iter().map(vehicle_seconds).sum(),
+    };
+    let cost = cost::of(&calls, stored)?;
     let p99: [(&str, Vec<Option<f64>>); 3] =
         [("dynamodb", dynamodb.p99_of_steps()), ("raw", raw.0.p99_of_steps()), ("lake", lake_delays.0.p99_of_steps())];
     let mut report = Report {
@@ -122,8 +128,9 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
         moments: running.moments,
         worst_lag: running.worst_lag,
         restarts: running.restarts,
+        recoveries: running.recoveries,
         drain_seconds: drain_seconds.as_secs_f64(),
-        calls: by_operation(of_pipeline()),
+        calls,
         cost,
         stores,
         invalid: says_nothing(&sent, running.too_short.as_deref()),
@@ -131,6 +138,12 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
     };
     report.check();
     Ok(report)
+}
+
+/// For how many seconds of the fleet's time the vehicles of a part are there, together.
+#[expect(clippy::cast_precision_loss, reason = "vehicles and seconds")]
+fn vehicle_seconds(part: &Made) -> f64 {
+    (part.vehicles - part.first) as f64 * (part.until - part.from) as f64
 }
 
 /// What tells that a worker is ready. Of another pipeline, only the plan can say it.
@@ -150,7 +163,7 @@ fn ready(target: &Target<'_>, plan: &Plan) -> Result<Option<Ready>, String> {
 }
 
 /// The pipeline with the workers of the first step. They are waited for until they are ready.
-fn started(target: &Target<'_>, plan: &Plan, ready: Option<&Ready>) -> Result<Pipeline, String> {
+fn started(target: &Target<'_>, plan: &Plan, ready: Option<&Ready>) -> Result<Pipeline, Failure> {
     let mut pipeline = Pipeline::prepare(target.suite, target.stack, target.subject, &plan.env)?;
     pipeline.set_workers(plan.steps[0].workers.unwrap_or(1))?;
     pipeline.start_others()?;
@@ -162,13 +175,16 @@ fn started(target: &Target<'_>, plan: &Plan, ready: Option<&Ready>) -> Result<Pi
 
 impl Running {
     /// What each store has, as `fms simulate verify` finds it.
-    fn verify(&self, target: &Target<'_>, sent: &Sent, stores: [&str; 4]) -> Result<Vec<StoreFigures>, String> {
+    fn verify(&self, target: &Target<'_>, sent: &Sent, stores: [&str; 5]) -> Result<Vec<StoreFigures>, String> {
         let path = target.folder.join("expect.json");
         let shown = path.display().to_string();
         std::fs::write(&path, sent.expectation.to_json()).map_err(|error| format!("cannot write {shown}: {error}"))?;
-        let [table, bucket, lake, database] = stores;
+        let [table, bucket, lake, database, prefix] = stores;
         let raw = format!("s3://{bucket}/raw/");
-        let arguments = ["--table", table, "--raw", &raw, "--lake", lake, "--database", database, "--json"];
+        let letters = ["dynamodb", "s3"].map(|sink| format!("{prefix}fms.dead-letter.{sink}"));
+        let stores = ["--table", table, "--raw", &raw, "--lake", lake, "--database", database, "--json"];
+        let letters = ["--letters-of-table", &letters[0], "--letters-of-raw", &letters[1]];
+        let arguments = [&stores[..], &letters[..]].concat();
         let output = self.pipeline.fms(&[&["simulate", "verify", "--expect", &shown][..], &arguments].concat())?;
         if !matches!(output.status.code(), Some(0 | 1)) {
             return Err(format!("what was stored cannot be verified: {}", String::from_utf8_lossy(&output.stderr)));
@@ -232,27 +248,4 @@ fn figures(sent: &Sent, seconds: f64) -> SentFigures {
         late_share: sent.late_share(),
         latest_ms: sent.latest.as_secs_f64() * 1000.0,
     }
-}
-
-/// The calls of each operation.
-fn by_operation<'c>(calls: impl Iterator<Item = &'c Call>) -> Vec<CallFigures> {
-    let mut figures: BTreeMap<(&str, &str), CallFigures> = BTreeMap::new();
-    for call in calls {
-        let of = figures.entry((&call.service, &call.operation)).or_insert_with(|| CallFigures {
-            service: call.service.clone(),
-            operation: call.operation.clone(),
-            calls: 0,
-            throttled: 0,
-            failed: 0,
-            bytes: 0,
-        });
-        of.calls += 1;
-        of.bytes += call.request_bytes as u64;
-        match call.finished {
-            Some((_, status)) if THROTTLED.contains(&status) => of.throttled += 1,
-            Some((_, status)) if status >= 400 => of.failed += 1,
-            _ => {}
-        }
-    }
-    figures.into_values().collect()
 }

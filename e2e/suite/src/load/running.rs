@@ -7,16 +7,23 @@ use std::time::{Duration, Instant};
 
 use e2e::internals::Fault;
 
+use super::counted::Counted;
+use super::failure::Failure;
 use super::metrics;
 use super::pipeline::{LOOK, Pipeline};
 use super::plan::{Disturb, Plan};
 use super::ready::Ready;
+use super::recovery::{Recovering, Recovery};
 use super::report::Moment;
 use super::rolling::{Restart, Rolling};
 use super::usage::Meter;
 
 /// How often the pipeline is measured.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often it is asked whether the pipeline has recovered.
+const SOON: Duration = Duration::from_millis(100);
+/// The most moments that are kept: of a run that is longer, each is more than a second.
+const MOMENTS: usize = 3600;
 
 /// A run while it goes on.
 pub(super) struct Running {
@@ -27,11 +34,19 @@ pub(super) struct Running {
     /// A meter for each process that was there, by its number. One that is restarted has the same name and begins anew.
     meters: BTreeMap<i32, Meter>,
     pub(super) moments: Vec<Moment>,
+    /// How many measurements each moment is made of.
+    apart: usize,
+    /// What was measured since the last moment.
+    since: Vec<Moment>,
+    pub(super) counted: Counted,
+    recovering: Option<Recovering>,
+    pub(super) recoveries: Vec<Recovery>,
     /// What tells that a worker is ready; `None` if nobody knows.
     ready: Option<Ready>,
     pub(super) restarts: Vec<Restart>,
     /// The first step that was over before all of its workers were restarted.
     pub(super) too_short: Option<String>,
+    /// The most messages that each group was behind in each partition, at any moment.
     pub(super) worst_lag: BTreeMap<String, i64>,
     /// Nobody is asked for lags then, because no answer comes for half a minute.
     is_broker_away: bool,
@@ -50,6 +65,11 @@ impl Running {
             bounds,
             meters: BTreeMap::new(),
             moments: Vec::new(),
+            apart: 1,
+            since: Vec::new(),
+            counted: Counted::default(),
+            recovering: None,
+            recoveries: Vec::new(),
             ready,
             restarts: Vec::new(),
             too_short: None,
@@ -65,7 +85,7 @@ impl Running {
         count: &AtomicU64,
         is_sent: &dyn Fn() -> bool,
         tell: &dyn Fn(&str),
-    ) -> Result<(), String> {
+    ) -> Result<(), Failure> {
         let mut next = self.begin;
         for (number, step) in plan.steps.iter().enumerate() {
             if let Some(workers) = step.workers {
@@ -92,13 +112,18 @@ impl Running {
                 if is_over {
                     self.too_short.get_or_insert_with(|| step.name.clone());
                 }
-                let look = if rolling.is_some() { Instant::now() + LOOK } else { end };
+                let look = match (&rolling, &self.recovering) {
+                    (Some(_), _) => Instant::now() + LOOK,
+                    (None, Some(_)) => Instant::now() + SOON,
+                    (None, None) => end,
+                };
                 thread::sleep(next.min(look).saturating_duration_since(Instant::now()));
                 if let Some(going_on) = &mut rolling {
                     let (restart, is_last) = going_on.advance(&mut self.pipeline, self.begin)?;
                     self.restarts.extend(restart);
                     rolling = rolling.filter(|_| !is_last);
                 }
+                self.recover();
                 if Instant::now() >= next {
                     next += EVERY;
                     self.measure(count);
@@ -106,6 +131,11 @@ impl Running {
                 }
             }
             self.calm(step.disturb)?;
+            if step.disturb == Some(Disturb::BrokerAway) {
+                let (sent, since) = (count.load(Ordering::Relaxed).cast_signed(), Instant::now());
+                let away = since.duration_since(self.bounds[number]).as_secs_f64();
+                self.recovering = Some(Recovering { step: step.name.clone(), away, since, sent });
+            }
         }
         Ok(())
     }
@@ -135,25 +165,59 @@ impl Running {
         match self.pipeline.stack.set_broker_up(up) {
             Ok(true) => Ok(()),
             Ok(false) => {
-                Err("the broker of this stack cannot be taken away; `broker-away` is for the embedded stack".into())
+                Err("the broker of external services cannot be taken away; `broker-away` is for the other stacks"
+                    .into())
             }
             Err(error) => Err(error.to_string()),
         }
     }
 
     /// Waits until everything is stored, and measures meanwhile. Gives how long that took.
-    pub(super) fn drain(&mut self, plan: &Plan, count: &AtomicU64) -> Result<Duration, String> {
+    pub(super) fn drain(&mut self, plan: &Plan, count: &AtomicU64) -> Result<Duration, Failure> {
         let (begin, limit) = (Instant::now(), Duration::from_secs(plan.drain_seconds));
         let mut next = begin;
-        while !self.pipeline.drain(begin, limit, &|| Instant::now() >= next)? {
-            self.measure(count);
-            next = Instant::now() + EVERY;
+        loop {
+            let look = if self.recovering.is_some() { next.min(Instant::now() + SOON) } else { next };
+            let is_drained = self.pipeline.drain(begin, limit, &|| Instant::now() >= look)?;
+            self.recover();
+            if is_drained {
+                break;
+            }
+            if Instant::now() >= next {
+                self.measure(count);
+                next = Instant::now() + EVERY;
+            }
         }
+        let elapsed = begin.elapsed();
         self.measure(count);
-        Ok(begin.elapsed())
+        Ok(elapsed)
+    }
+
+    /// Takes note if the pipeline has recovered since the broker was away.
+    fn recover(&mut self) {
+        let Some(recovering) = &self.recovering else { return };
+        let recovery = self.pipeline.least_committed().ok().and_then(|stored| recovering.ended(stored, self.begin));
+        if recovery.is_some() {
+            self.recovering = None;
+            self.recoveries.extend(recovery);
+        }
+    }
+
+    /// Counts the calls that have ended.
+    fn count(&mut self) {
+        let stack = &self.pipeline.stack;
+        self.counted.add(&stack.calls().take_ended(), stack.namespace());
+    }
+
+    /// Counts all calls, those that have not ended among them, after the processes have.
+    pub(super) fn count_all(&mut self) {
+        self.count();
+        let stack = &self.pipeline.stack;
+        self.counted.add(&stack.calls().snapshot(), stack.namespace());
     }
 
     fn measure(&mut self, count: &AtomicU64) {
+        self.count();
         let sent = count.load(Ordering::Relaxed);
         let mut moment = Moment { second: self.begin.elapsed().as_secs_f64(), sent, ..Moment::default() };
         // The plot has a gap while the broker is away.
@@ -172,6 +236,17 @@ impl Running {
             }
         }
         metrics::measured(&moment.lag, &moment.processes);
-        self.moments.push(moment);
+        self.since.push(moment);
+        if self.since.len() < self.apart {
+            return;
+        }
+        self.moments.extend(Moment::together(self.since.drain(..)));
+        if self.moments.len() >= MOMENTS {
+            self.apart *= 2;
+            let mut moments = std::mem::take(&mut self.moments).into_iter();
+            while let Some(first) = moments.next() {
+                self.moments.extend(Moment::together([Some(first), moments.next()].into_iter().flatten()));
+            }
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! Sends the messages of a fleet at a fixed schedule: each when it is due, however slow the pipeline is.
 
-use std::collections::HashMap;
 use std::iter::Peekable;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use fms_simulator::target::{Kafka, KafkaSettings, Target as _, Template};
 use fms_simulator::{Departure, Expectation, Made, Message, Plan as Departures, Simulation};
 
+use super::due::Due;
 use super::look::Look;
 use super::metrics;
 
@@ -30,10 +30,9 @@ pub struct Schedule<'s> {
 }
 
 /// What was sent.
-#[derive(Default)]
 pub struct Sent {
-    /// When each message was due, by its `message_id`; of one that is sent twice, when it was due first.
-    pub due: HashMap<String, Instant>,
+    /// When each message was due.
+    pub due: Due,
     /// How many messages left more than [`LATE`] after they were due.
     pub late: u64,
     /// By how much the latest message left late.
@@ -69,7 +68,8 @@ pub fn send(
     let simulations: Vec<Simulation> = schedule.parts.iter().map(Made::simulation).collect::<Result<_, _>>()?;
     let mut parts: Vec<Peekable<Departures<'_>>> = schedule.parts.iter().zip(&simulations).map(departures).collect();
     let until = schedule.parts.iter().map(|part| part.until).max().unwrap_or(schedule.from);
-    let mut sent = Sent::default();
+    let mut sent = Sent::new(begin);
+    let stops = || is_stopped.load(Ordering::Acquire);
     let mut next_look = begin;
     for second in schedule.from..until {
         let mut leaving: Vec<(Departure, &Simulation)> = Vec::new();
@@ -80,7 +80,7 @@ pub fn send(
         }
         leaving.sort_by_key(|(departure, _)| departure.at);
         for (departure, simulation) in leaving {
-            if is_stopped.load(Ordering::Acquire) {
+            if stops() {
                 return Err("the fleet was stopped".to_owned());
             }
             let message = simulation.message(&departure);
@@ -90,7 +90,7 @@ pub fn send(
             let late = due.elapsed();
             sent.late += u64::from(late > LATE);
             sent.latest = sent.latest.max(late);
-            message.send(&mut target, &topic, &[]).map_err(|error| error.to_string())?;
+            message.send(&mut target, &topic, &[], &stops).map_err(|error| error.to_string())?;
             count.fetch_add(1, Ordering::Relaxed);
             metrics::sent(late > LATE);
             if due >= next_look
@@ -104,7 +104,7 @@ pub fn send(
             sent.add(&message, due);
         }
     }
-    target.finish().map_err(|error| error.to_string())?;
+    target.finish(&stops).map_err(|error| error.to_string())?;
     sent.expectation.made = schedule.parts.to_vec();
     Ok(sent)
 }
@@ -114,11 +114,23 @@ fn departures<'s>((part, simulation): (&Made, &'s Simulation)) -> Peekable<Depar
 }
 
 impl Sent {
+    fn new(begin: Instant) -> Self {
+        Self {
+            due: Due::new(begin),
+            late: 0,
+            latest: Duration::ZERO,
+            messages: 0,
+            rows: 0,
+            bytes: 0,
+            expectation: Expectation::default(),
+        }
+    }
+
     fn add(&mut self, message: &Message, due: Instant) {
         self.messages += 1;
         self.rows += message.rows.len() as u64;
         self.bytes += message.value.as_ref().map_or(0, Vec::len) as u64;
-        self.due.entry(message.message_id.clone()).or_insert(due);
+        self.due.add(&message.message_id, due);
         self.expectation.add(message);
     }
 

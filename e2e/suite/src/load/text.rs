@@ -2,8 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Check, Report};
+use super::cost::FLEETS;
+use super::limits::Check;
+use super::recovery::Recovery;
+use super::report::Report;
 use super::rolling::Restart;
+use super::slope::Growth;
 
 /// A number with as many digits as say something.
 pub fn number(value: f64) -> String {
@@ -60,8 +64,17 @@ pub fn text(report: &Report) -> String {
         let [second, to_end, to_be_ready] = [*second, *to_end, *to_be_ready].map(number);
         line(format!("{worker}: told to stop at {second} s, ended {to_end} s later, ready {to_be_ready} s after that"));
     }
+    for recovery in &report.recoveries {
+        let Recovery { step, away, seconds, .. } = recovery;
+        let [away, seconds, memory] = [*away, *seconds, report.memory_of(recovery)].map(number);
+        line(format!("{step}: away for {away} s, recovered {seconds} s later, with {memory} MB of a worker at most"));
+    }
+    let growth = report.growth();
     for (process, memory) in report.memory() {
-        line(format!("{process}: at most {} MB", number(memory)));
+        let grows = growth.get(process).map_or_else(String::new, |Growth { memory_mb, open }| {
+            format!("; in an hour it grows by {} MB and {} open files", number(*memory_mb), number(*open))
+        });
+        line(format!("{process}: at most {} MB{grows}", number(memory)));
     }
     let cost = &report.cost;
     line(format!(
@@ -71,6 +84,9 @@ pub fn text(report: &Report) -> String {
         cost.as_of,
         cost.region
     ));
+    let fleets =
+        FLEETS.map(|vehicles| format!("{vehicles}: {}", number(cost.usd_per_vehicle_month * f64::from(vehicles))));
+    line(format!("USD a month by vehicles like these, at the speed of real ones: {}", fleets.join(", ")));
     line(format!("not in it: {}", cost.left_out.join(", ")));
     line(String::new());
     for check in &report.checks {
@@ -125,11 +141,23 @@ pub fn markdown(report: &Report) -> String {
 }
 
 /// Two runs beside each other, as Markdown: what was measured before and now, and by how much it has changed.
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 pub fn comparison(before: &Report, now: &Report) -> String {
     let mut text =
         format!("### Load: {} ({}) beside {} ({})\n\n", now.name, now.machine.at, before.name, before.machine.at);
-    for (what, is_other) in [
+    for what in others(before, now) {
+        let _infallible = writeln!(text, "The runs are of {what}, so the figures are about both.\n");
+    }
+    text.push_str("| | before | now | change |\n|---|--:|--:|--:|\n");
+    for [what, before, now, change] in figures(before, now) {
+        let _infallible = writeln!(text, "| {what} | {before} | {now} | {change} |");
+    }
+    let _infallible = writeln!(text, "\nbefore: {}, now: {}", before.verdict(), now.verdict());
+    text
+}
+
+/// In what else than its figures one run differs from another.
+pub fn others(before: &Report, now: &Report) -> Vec<&'static str> {
+    let others = [
         ("another plan", !is_same(&before.plan, &now.plan)),
         ("other services", before.stack != now.stack),
         ("another pipeline", before.subject != now.subject),
@@ -138,15 +166,17 @@ pub fn comparison(before: &Report, now: &Report) -> String {
             before.machine.processor != now.machine.processor || before.machine.cores != now.machine.cores,
         ),
         ("another kind of build", before.machine.is_release != now.machine.is_release),
-    ] {
-        if is_other {
-            let _infallible = writeln!(text, "The runs are of {what}, so the figures are about both.\n");
-        }
-    }
-    text.push_str("| | before | now | change |\n|---|--:|--:|--:|\n");
+    ];
+    others.into_iter().filter_map(|(what, is_other)| is_other.then_some(what)).collect()
+}
+
+/// What was measured, before and now, and by how much it has changed.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+pub fn figures(before: &Report, now: &Report) -> Vec<[String; 4]> {
+    let mut figures = Vec::new();
     let mut row = |what: &str, before: f64, now: f64| {
         let change = if before > 0.0 { format!("{:+.0} %", (now / before - 1.0) * 100.0) } else { "-".to_owned() };
-        let _infallible = writeln!(text, "| {what} | {} | {} | {change} |", number(before), number(now));
+        figures.push([what.to_owned(), number(before), number(now), change]);
     };
     for (store, delay) in &now.delays {
         let earlier = before.delays.get(store).cloned().unwrap_or_default();
@@ -159,15 +189,15 @@ pub fn comparison(before: &Report, now: &Report) -> String {
     for (process, memory) in now.memory() {
         row(&format!("most memory of {process}, MB"), earlier.get(process).copied().unwrap_or(0.0), memory);
     }
+    row("throttled calls", before.throttled() as f64, now.throttled() as f64);
     row("USD a million rows", before.cost.usd_per_million_rows, now.cost.usd_per_million_rows);
-    let _infallible = writeln!(text, "\nbefore: {}, now: {}", before.verdict(), now.verdict());
-    text
+    figures
 }
 
 /// Whether two plans send the same. Descriptions and limits may differ.
 fn is_same(one: &super::Plan, other: &super::Plan) -> bool {
     let sent = |plan: &super::Plan| {
-        let plan = super::Plan { description: String::new(), limits: super::plan::Limits::default(), ..plan.clone() };
+        let plan = super::Plan { description: String::new(), limits: super::limits::Limits::default(), ..plan.clone() };
         serde_json::to_value(plan).ok()
     };
     sent(one) == sent(other)

@@ -47,11 +47,23 @@ pub(crate) fn names_what_differs() -> Result<(), Failed> {
 
     // A complete run, with every store.
     let (table, raw, lake) = ("--table fleet", "--raw s3://fms/raw/", "--lake s3://lake --database fleet");
+    let letters = "--letters-of-table fms.dead-letter.dynamodb --letters-of-raw fms.dead-letter.s3";
     let verify = |stores: &str| fms(&pipeline, &format!("simulate verify --expect {expect} {stores}"));
-    let (status, said) = verify(&format!("{table} {raw} {lake}"))?;
-    assert_eq!((status, said.matches(", complete\n").count()), (Some(0), 3), "{said}");
-    let (status, said) = verify(&format!("{table} {raw} {lake} --json"))?;
-    assert_eq!((status, said.matches(r#""missing":0"#).count()), (Some(0), 3), "{said}");
+    let (status, said) = verify(&format!("{table} {raw} {lake} {letters}"))?;
+    assert_eq!((status, said.matches(", complete\n").count()), (Some(0), 5), "{said}");
+    let (status, said) = verify(&format!("{table} {raw} {lake} {letters} --json"))?;
+    assert_eq!((status, said.matches(r#""missing":0"#).count()), (Some(0), 5), "{said}");
+
+    // The sink of DynamoDB has dead letters of its own, and a pipeline that drops bad messages has none.
+    differs(
+        &pipeline,
+        "--letters-of-raw fms.dead-letter.dynamodb",
+        folder.path(),
+        &["too many: ", " of vehicle 1000"],
+    )?;
+    differs(&pipeline, "--letters-of-table fms.dead-letter.s3", folder.path(), &["missing: ", " of vehicle 1000"])?;
+    let nothing = "dead letters in fms.sensor.real: 0 of ";
+    differs(&pipeline, "--letters-of-raw fms.sensor.real", folder.path(), &[nothing, "missing: "])?;
 
     // What cannot be compared is no difference.
     for (stores, says) in [

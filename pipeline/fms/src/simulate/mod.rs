@@ -1,11 +1,13 @@
 //! `fms simulate`: a fleet of vehicles that sends what real ones send, with their faults.
 
+mod letters;
 mod metrics;
 mod replay;
 mod stores;
 mod target;
 mod verify;
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +15,9 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use fms_simulator::target::TargetError;
-use fms_simulator::{Expectation, FIRST_SECOND, LAST_SECOND, Made, Protocols, Rates, Rhythm, Run, Shard};
+use fms_simulator::{
+    Done, Expectation, FIRST_SECOND, LAST_SECOND, Made, Protocols, Rates, Rhythm, Run, Shard, use_recordings,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use self::metrics::teller;
@@ -37,6 +41,10 @@ pub(crate) struct Arguments {
     /// What goes wrong: `field`, as often as it was seen in the field, `none`, or a TOML file of rates.
     #[arg(long, default_value = "field", value_name = "FILE")]
     faults: String,
+    /// The trips that vehicles drive: a folder with files such as those in `recordings`; by default two that are a part of
+    /// this program.
+    #[arg(long, value_name = "FOLDER")]
+    recordings: Option<PathBuf>,
     /// When the fleet's time begins, such as `2026-11-27T08:00:00+09:00`; by default it is now.
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
@@ -159,6 +167,9 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
     let not_started = |error| (error, NOT_STARTED);
     start_log(log_format).map_err(not_started)?;
     let stop = stop_signal().context("cannot listen for SIGTERM and SIGINT").map_err(not_started)?;
+    if let Some(folder) = &arguments.recordings {
+        use_recordings(folder).map_err(|error| not_started(error.into()))?;
+    }
     let (from, until) = span(arguments).map_err(not_started)?;
     let since = arguments.since.map_or(from, Timestamp::as_second);
     let mut made = Made {
@@ -175,6 +186,7 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
         },
         protocols: Made::names(arguments.protocols),
         faults: Rates::load(&arguments.faults).map_err(|error| not_started(error.into()))?,
+        beyond: Vec::new(),
     };
     let simulation = made.simulation().map_err(|error| not_started(anyhow::anyhow!(error)))?;
     let mut tell = teller(arguments.metrics_port).map_err(not_started)?;
@@ -194,30 +206,50 @@ fn simulate(arguments: &Arguments, log_format: LogFormat) -> Result<(), (anyhow:
         headers: &headers,
     };
     let stops = || *stop.borrow();
-    let done = run.run(&mut *target, expectation.as_mut(), &stops, &mut tell);
-    let done = match done {
-        Ok(done) => done,
-        // Whoever reads the output has seen enough.
-        Err(TargetError::Closed) => return Ok(()),
-        Err(error) => return Err((error.into(), FAILED)),
-    };
-    say(&done.to_string());
-    made.until = done.second;
-    if let (Some(path), Some(expectation)) = (&arguments.expect, &mut expectation) {
-        expectation.made.push(made);
-        std::fs::write(path, expectation.to_json())
-            .with_context(|| format!("everything was sent, but {} cannot be written", path.display()))
-            .map_err(|error| (error, FAILED))?;
-    }
-    if done.second < until {
+    let Done { progress, beyond, uncertain, error } = run.run(&mut *target, expectation.as_mut(), &stops, &mut tell);
+    say(&progress.to_string());
+    if progress.second < until {
         let time = |second| Timestamp::from_second(second).unwrap_or_default();
+        let again = beyond.iter().map(|[first, last]| last - first + 1).sum();
         say(&format!(
-            "fms simulate was stopped; with --from {} --since {} it goes on where it was",
-            time(done.second),
-            time(since)
+            "fms simulate {}; with --from {} --since {} it goes on where it was{}",
+            ended(error.as_ref()),
+            time(progress.second),
+            time(since),
+            repeated(again, uncertain)
         ));
     }
-    Ok(())
+    (made.until, made.beyond) = (progress.second, beyond);
+    let written = arguments.expect.as_ref().zip(expectation.as_mut()).map(|(path, expectation)| {
+        expectation.made.push(made);
+        std::fs::write(path, expectation.to_json())
+            .with_context(|| format!("cannot write to {} what has arrived", path.display()))
+    });
+    match (error, written) {
+        // Whoever reads the output has seen enough.
+        (None | Some(TargetError::Closed), written) => written.unwrap_or(Ok(())),
+        (Some(error), Some(Err(other))) => Err(anyhow::Error::from(error).context(format!("{other:#}, and"))),
+        (Some(error), _) => Err(error.into()),
+    }
+    .map_err(|error| (error, FAILED))
+}
+
+/// How a run ended that has not sent everything.
+fn ended(error: Option<&TargetError>) -> &'static str {
+    if error.is_some_and(|error| !matches!(error, TargetError::Closed)) { "has failed" } else { "was stopped" }
+}
+
+/// What arrives twice when a run goes on.
+fn repeated(again: u64, uncertain: u64) -> String {
+    let mut text = String::new();
+    if again > 0 {
+        let _infallible =
+            write!(text, "; it sends {again} messages again that have arrived behind others that have not");
+    }
+    if uncertain > 0 {
+        let _infallible = write!(text, "; {uncertain} of those that it sends may have arrived, for nobody has said so");
+    }
+    text
 }
 
 /// The first second, and the one before which the run ends.

@@ -17,7 +17,7 @@ use tokio::runtime::Builder;
 
 use super::metrics::teller;
 use super::target::{TargetArguments, setting};
-use super::{Speed, speed, stores};
+use super::{Speed, ended, repeated, speed, stores};
 use crate::{FAILED, LogFormat, NOT_STARTED, say, start_log, stop_signal};
 
 #[derive(Debug, Args)]
@@ -143,12 +143,8 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> Result<(), (a
         follows: arguments.follows_itself(),
         headers: &headers,
     };
-    let Done { progress, goes_on } = match replay.run(&mut *source, &mut *target, &|| *stop.borrow(), &mut tell) {
-        Ok(done) => done,
-        // Whoever reads the output has seen enough.
-        Err(ReplayError::Target(TargetError::Closed)) => return Ok(()),
-        Err(error) => return Err((error.into(), FAILED)),
-    };
+    let done = replay.run(&mut *source, &mut *target, &|| *stop.borrow(), &mut tell);
+    let Done { progress, goes_on, again, uncertain, error } = done.map_err(|error| (error.into(), FAILED))?;
     say(&progress.to_string());
     if let Some(GoesOn { since, from, offsets }) = goes_on {
         let time = |second| Timestamp::from_second(second).unwrap_or_default();
@@ -157,13 +153,19 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> Result<(), (a
             format!(" --offsets {}", offsets.join(","))
         });
         say(&format!(
-            "fms simulate replay was stopped; with --since {} --from {}{} it goes on where it was",
+            "fms simulate replay {}; with --since {} --from {}{} it goes on where it was{}",
+            ended(error.as_ref()),
             time(since),
             time(from),
-            offsets.unwrap_or_default()
+            offsets.unwrap_or_default(),
+            repeated(again, uncertain)
         ));
     }
-    Ok(())
+    match error {
+        // Whoever reads the output has seen enough.
+        None | Some(TargetError::Closed) => Ok(()),
+        Some(error) => Err((error.into(), FAILED)),
+    }
 }
 
 impl Arguments {

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::Args;
 use fms_lake::S3Url;
-use fms_simulator::{Difference, Expectation, Found, NamedRow, NamedRows, What};
+use fms_simulator::{Difference, Expectation, Found, Letters, NamedRow, NamedRows, What, use_recordings};
 use serde_json::json;
 use tokio::runtime::{Builder, Handle};
 
+use super::letters::LetterTopic;
 use super::stores::Store;
+use super::target::setting;
 use crate::{LogFormat, start_log};
 
 #[derive(Debug, Args)]
@@ -31,6 +33,21 @@ pub(crate) struct Arguments {
     /// The database of the Glue catalog with the tables of the lake.
     #[arg(long, value_name = "NAME", requires = "lake")]
     database: Option<String>,
+    /// The topic with the dead letters of the sink that writes to DynamoDB.
+    #[arg(long, value_name = "TOPIC")]
+    letters_of_table: Option<String>,
+    /// The topic with the dead letters of the sink that writes raw objects.
+    #[arg(long, value_name = "TOPIC")]
+    letters_of_raw: Option<String>,
+    /// The Kafka brokers of these topics.
+    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "HOST:PORT,…")]
+    bootstrap_servers: Option<String>,
+    /// A setting of librdkafka for reading them, such as `security.protocol=ssl`. May be repeated.
+    #[arg(long, value_parser = setting, value_name = "KEY=VALUE")]
+    consumer: Vec<(String, String)>,
+    /// The folder of the trips that the fleet has driven, if it was started with one.
+    #[arg(long, value_name = "FOLDER")]
+    recordings: Option<PathBuf>,
     /// The most rows that are named of each store.
     #[arg(long, default_value_t = 20, value_name = "ROWS")]
     limit: usize,
@@ -61,9 +78,20 @@ struct Named {
 pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> anyhow::Result<bool> {
     start_log(log_format)?;
     let expectation = Expectation::read(&arguments.expect)?;
+    if let Some(folder) = &arguments.recordings {
+        use_recordings(folder)?;
+    }
+    let topics = [(&arguments.letters_of_table, Letters::Table), (&arguments.letters_of_raw, Letters::Raw)];
+    let topics: Vec<(&str, Letters)> =
+        topics.into_iter().filter_map(|(topic, of)| Some((topic.as_deref()?, of))).collect();
     ensure!(
-        arguments.table.is_some() || arguments.raw.is_some() || arguments.lake.is_some(),
-        "nothing says what to compare; write --table, --raw, or --lake with --database"
+        arguments.table.is_some() || arguments.raw.is_some() || arguments.lake.is_some() || !topics.is_empty(),
+        "nothing says what to compare; write --table, --raw, --lake with --database, --letters-of-table or --letters-of-raw"
+    );
+    let servers = arguments.bootstrap_servers.as_deref();
+    ensure!(
+        topics.is_empty() || servers.is_some(),
+        "--bootstrap-servers is missing, which says where the Kafka brokers of the dead letters are"
     );
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().context("cannot start threads")?;
     let (aws, handle) = (fms_aws::load(runtime.handle()), runtime.handle());
@@ -77,6 +105,13 @@ pub(super) fn run(arguments: &Arguments, log_format: LogFormat) -> anyhow::Resul
         complete &= compared.differences.is_empty();
         let text = if arguments.json { compared.json(arguments.limit) } else { compared.text(arguments.limit) };
         // An error means that nobody reads the output.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
+    for (topic, of) in topics {
+        let topic = LetterTopic { topic, of, servers: servers.unwrap_or_default(), consumer: &arguments.consumer };
+        let compared = topic.compare(&expectation)?;
+        complete &= compared.is_complete();
+        let text = if arguments.json { compared.json(arguments.limit) } else { compared.text(arguments.limit) };
         let _ = std::io::stdout().write_all(text.as_bytes());
     }
     Ok(complete)

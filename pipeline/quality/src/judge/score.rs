@@ -150,6 +150,7 @@ fn unseen(fault: &str) -> &'static str {
         }
         "number-as-text" => "the lake stores the number, so there is nothing to find",
         "empty-list" => "a message without rows is nothing in a lake",
+        "hot" => "these are rows as right as others, only more of them",
         _ => "no check that was chosen has its tag",
     }
 }

@@ -50,6 +50,15 @@ pub struct Message {
     pub of_all_rows: Faults,
 }
 
+/// Whose dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Letters {
+    /// Those of the sink that writes to DynamoDB.
+    Table,
+    /// Those of the sink that writes raw objects.
+    Raw,
+}
+
 /// What tells a row of a message from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowId {
@@ -70,6 +79,12 @@ impl fmt::Display for Message {
 }
 
 impl Message {
+    /// How many dead letters the sink of DynamoDB has to make of it, or that of raw objects.
+    pub fn letters(&self, of: Letters) -> u64 {
+        let refused = if of == Letters::Table && self.is_refused_by_dynamodb { self.rows.len() as u64 } else { 0 };
+        self.dead_letters + refused
+    }
+
     /// The faults that a row of this message shows. A wrong clock hides all others, because the row is among those of
     /// another year; times that are cut to the minute hide what is wrong with seconds.
     pub fn shown(&self, row: &RowId) -> Faults {
@@ -119,6 +134,7 @@ impl Simulation {
             .chain(clock.cuts().then_some(one(Fault::MinuteTimes)))
             .chain(envelope.is_updated().then_some(one(Fault::FirmwareUpdate)))
             .chain(departure.is_copy.then_some(one(Fault::Twice)))
+            .chain(departure.is_extra.then_some(one(Fault::Hot)))
             .collect();
         let of_all_rows = of_message.iter().fold(Faults::default(), |set, (fault, _)| set.with(*fault));
         faults.extend(of_message);

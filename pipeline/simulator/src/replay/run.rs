@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use e2e_mask::{Mask, fields};
 use jiff::Timestamp;
@@ -11,10 +11,11 @@ use super::batch::LIST;
 use super::shift::shifted;
 use super::{Next, Recorded, ReplayError, Source};
 use crate::Shard;
+use crate::marks::Marks;
 use crate::pace::{Pace, TELL};
 use crate::random::Key;
 use crate::run::Progress;
-use crate::target::{FIELDS, Header, Record, Target, Template};
+use crate::target::{FIELDS, Header, Missing, Record, Target, TargetError, Template};
 
 /// What is replayed, and how.
 #[derive(Debug)]
@@ -46,12 +47,18 @@ pub struct Replay<'r> {
 }
 
 /// How a replay ended.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Done {
     /// What was sent.
     pub progress: Progress,
-    /// How another replay goes on, if this one was stopped.
+    /// How another replay goes on, if this one ended early.
     pub goes_on: Option<GoesOn>,
+    /// How many messages that one sends again, because they have arrived behind others that have not.
+    pub again: u64,
+    /// How many more messages may have arrived, of which nobody knows.
+    pub uncertain: u64,
+    /// Why not everything was sent, if it was not because the replay had to stop.
+    pub error: Option<TargetError>,
 }
 
 /// How a replay goes on that was stopped.
@@ -86,6 +93,8 @@ impl Replay<'_> {
         let mut start: Option<(Pace, i64)> = None;
         // The second with which another replay goes on, if this one is stopped.
         let mut stopped = None;
+        let mut marks: Marks<(i64, Option<BTreeMap<i32, i64>>)> = Marks::new();
+        let mut error = None;
         loop {
             let recorded = match source.next()? {
                 Next::Message(recorded) => recorded,
@@ -115,18 +124,38 @@ impl Replay<'_> {
                     tell(&progress);
                 }
             } else {
-                progress.behind = pace.wait(at, &|| false).unwrap_or(Duration::ZERO);
+                // What is left of a second is sent at once if the replay has to stop.
+                progress.behind = pace.wait(at, stops).unwrap_or(progress.behind);
             }
-            self.send(&Recorded { at, ..recorded }, *later, &masks, target, &mut progress)?;
+            if marks.last().is_none_or(|(last, _)| *last < second) {
+                marks.begin((second, source.offsets()), target.arrived());
+            }
+            let mut sending = Sending { target: &mut *target, stops, marks: &mut marks, progress: &mut progress };
+            match self.send(&Recorded { at, ..recorded }, *later, &masks, &mut sending) {
+                Ok(()) => {}
+                Err(ReplayError::Target(failed)) => {
+                    error = Some(failed);
+                    break;
+                }
+                Err(other) => return Err(other),
+            }
         }
-        target.finish()?;
+        // A message that was not sent is missing, too.
+        let unsent = error.is_some().then_some(marks.sent());
+        error = error.or(target.finish(stops).err());
+        let missing = if error.is_some() { target.missing() } else { Missing::default() };
+        progress.messages -= missing.numbers.len() as u64;
         (progress.elapsed, progress.errors) = (begin.elapsed(), target.errors());
-        let goes_on = start.zip(stopped).map(|((_, later), from)| GoesOn {
-            since: from - later,
-            from,
-            offsets: source.offsets(),
-        });
-        Ok(Done { progress, goes_on })
+        let first_missing = missing.numbers.first().copied().or(unsent);
+        let (mut again, mut from) = (0, stopped.map(|from| (from, source.offsets())));
+        if let Some((first, mark)) = first_missing.and_then(|first| marks.of(first)) {
+            again = marks.sent() - first - missing.numbers.len() as u64;
+            from = Some(mark.clone());
+        }
+        let goes_on =
+            start.zip(from).map(|((_, later), (from, offsets))| GoesOn { since: from - later, from, offsets });
+        let error = error.filter(|error| !matches!(error, TargetError::Stopped));
+        Ok(Done { progress, goes_on, again, uncertain: missing.uncertain, error })
     }
 
     /// Sends a message as that of each vehicle that its own becomes. Its time is the new one already, and the times in it
@@ -136,8 +165,7 @@ impl Replay<'_> {
         recorded: &Recorded,
         later: i64,
         masks: &[Mask<'_>],
-        target: &mut dyn Target,
-        progress: &mut Progress,
+        sending: &mut Sending<'_, '_>,
     ) -> Result<(), ReplayError> {
         let number = Key::new(vehicle(recorded));
         let is_mine = |clone: &u64| self.shard.has(number.with(*clone).bits());
@@ -165,7 +193,10 @@ impl Replay<'_> {
             let key = key.or_else(|| (!id.is_empty()).then_some(id.as_bytes()));
             let name = format!("message {} of vehicle {id}", found.message_id);
             let (at, is_json) = (recorded.at, found.is_json);
-            target.send(&Record { topic: &topic, key, at, value, headers: &headers, is_json, name: &name })?;
+            let record = Record { topic: &topic, key, at, value, headers: &headers, is_json, name: &name };
+            let Sending { target, stops, marks, progress } = &mut *sending;
+            target.send(&record, *stops)?;
+            marks.count();
             progress.messages += 1;
             progress.rows += found.rows;
             progress.bytes += value.map_or(0, <[u8]>::len) as u64;
@@ -182,6 +213,14 @@ impl Replay<'_> {
         }
         Ok(())
     }
+}
+
+/// Where messages go, and what is counted of them.
+struct Sending<'a, 't> {
+    target: &'a mut (dyn Target + 't),
+    stops: &'a dyn Fn() -> bool,
+    marks: &'a mut Marks<(i64, Option<BTreeMap<i32, i64>>)>,
+    progress: &'a mut Progress,
 }
 
 /// Whose message it is, as a number of its key, or of the `id` that it says.
@@ -234,7 +273,6 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
-    use crate::target::TargetError;
 
     static OTHERWISE: LazyLock<Template> = LazyLock::new(|| "fms.{object}.real".parse().expect("a template"));
 
@@ -252,13 +290,13 @@ mod tests {
     struct Kept(Vec<(String, String, i64, String)>);
 
     impl Target for Kept {
-        fn send(&mut self, record: &Record<'_>) -> Result<(), TargetError> {
+        fn send(&mut self, record: &Record<'_>, _stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
             let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"none")).into_owned();
             self.0.push((record.topic.to_owned(), text(record.key), record.at, text(record.value)));
             Ok(())
         }
 
-        fn finish(&mut self) -> Result<(), TargetError> {
+        fn finish(&mut self, _stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
             Ok(())
         }
     }

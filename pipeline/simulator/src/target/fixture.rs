@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Lines, Record, Target, TargetError};
+use super::{Lines, Missing, Record, Target, TargetError};
 
 /// Writes a folder that is a case of the end-to-end tests.
 pub struct Fixture {
@@ -27,18 +27,26 @@ impl Fixture {
 }
 
 impl Target for Fixture {
-    fn send(&mut self, record: &Record<'_>) -> Result<(), TargetError> {
+    fn send(&mut self, record: &Record<'_>, stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
         if self.topic.is_empty() {
             record.topic.clone_into(&mut self.topic);
         }
-        self.lines.send(record)
+        self.lines.send(record, stops)
     }
 
-    fn finish(&mut self) -> Result<(), TargetError> {
-        self.lines.finish()?;
+    fn finish(&mut self, stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
+        self.lines.finish(stops)?;
         let path = self.folder.join("case.toml");
         let text = |value: &String| toml::Value::String(value.clone());
         let text = format!("description = {}\ntopic = {}\n", text(&self.description), text(&self.topic));
         std::fs::write(&path, text).map_err(|error| TargetError::Write { path, error })
+    }
+
+    fn arrived(&self) -> u64 {
+        self.lines.arrived()
+    }
+
+    fn missing(&mut self) -> Missing {
+        self.lines.missing()
     }
 }

@@ -1,15 +1,16 @@
 //! Messages as Kafka records, each of which has to be acknowledged by all replicas.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as KafkaHeader, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::{Record, Target, TargetError};
+use super::arrivals::Arrivals;
+use super::{GRACE, Missing, NAP, Record, Target, TargetError};
 
 /// How records are produced.
 #[derive(Debug, Clone)]
@@ -33,14 +34,22 @@ const FLUSH: Duration = Duration::from_secs(330);
 pub struct Kafka {
     producer: BaseProducer<Callbacks>,
     servers: String,
+    /// How many records the client has taken.
+    sent: u64,
 }
 
-/// What an error calls a record.
-struct Name(Box<str>);
+/// A record on its way: its number, and what an error calls it.
+struct OnTheWay {
+    number: u64,
+    name: Box<str>,
+}
 
 /// What the client says of records and brokers.
 struct Callbacks {
     failure: Mutex<Option<TargetError>>,
+    arrivals: Mutex<Arrivals>,
+    /// How many records were lost that a broker may have got.
+    uncertain: AtomicU64,
     errors: AtomicU64,
 }
 
@@ -61,10 +70,15 @@ impl Kafka {
             client.set(name, value);
         }
         client.set("acks", "all").set("enable.idempotence", "true");
-        let callbacks = Callbacks { failure: Mutex::default(), errors: AtomicU64::new(0) };
+        let callbacks = Callbacks {
+            failure: Mutex::default(),
+            arrivals: Mutex::default(),
+            uncertain: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+        };
         let servers = settings.bootstrap_servers.clone();
         match client.create_with_context(callbacks) {
-            Ok(producer) => Ok(Self { producer, servers }),
+            Ok(producer) => Ok(Self { producer, servers, sent: 0 }),
             Err(error) => Err(TargetError::Start { servers, error }),
         }
     }
@@ -77,10 +91,13 @@ impl Kafka {
 }
 
 impl Target for Kafka {
-    fn send(&mut self, sent: &Record<'_>) -> Result<(), TargetError> {
+    fn send(&mut self, sent: &Record<'_>, stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
+        // The record is taken only if those before it are well, so that whoever counts records counts as this does.
+        self.producer.poll(Duration::ZERO);
+        self.failure()?;
         let topic = sent.topic;
-        let mut record =
-            BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, Box::new(Name(sent.name.into()))).timestamp(sent.at);
+        let on_the_way = Box::new(OnTheWay { number: self.sent, name: sent.name.into() });
+        let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, on_the_way).timestamp(sent.at);
         if let Some(key) = sent.key {
             record = record.key(key);
         }
@@ -94,34 +111,64 @@ impl Target for Kafka {
                     headers.insert(KafkaHeader { key, value: value.as_deref() })
                 }));
         }
+        let begin = Instant::now();
         loop {
             match self.producer.send(record) {
                 Ok(()) => break,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
-                    self.producer.poll(Duration::from_millis(50));
+                    self.producer.poll(NAP);
                     self.failure()?;
+                    if stops() && begin.elapsed() > GRACE {
+                        return Err(TargetError::Stopped);
+                    }
                 }
                 Err((error, back)) => return Err(not_delivered(&back.delivery_opaque, topic, error)),
             }
         }
-        self.producer.poll(Duration::ZERO);
-        self.failure()
+        self.sent += 1;
+        Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), TargetError> {
-        let flushed = self.producer.flush(FLUSH);
-        self.failure()?;
-        flushed.map_err(|error| TargetError::OnTheWay {
-            left: self.producer.in_flight_count(),
-            servers: self.servers.clone(),
-            seconds: FLUSH.as_secs(),
-            error,
-        })
+    fn finish(&mut self, stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
+        let begin = Instant::now();
+        let mut stopped: Option<Instant> = None;
+        loop {
+            let flushed = self.producer.flush(NAP);
+            self.failure()?;
+            let Err(error) = flushed else { return Ok(()) };
+            if stops() && stopped.get_or_insert_with(Instant::now).elapsed() > GRACE {
+                return Err(TargetError::Stopped);
+            }
+            if begin.elapsed() > FLUSH {
+                let (left, servers) = (self.producer.in_flight_count(), self.servers.clone());
+                return Err(TargetError::OnTheWay { left, servers, seconds: FLUSH.as_secs(), error });
+            }
+        }
+    }
+
+    fn arrived(&self) -> u64 {
+        self.producer.context().arrivals().first_missing()
+    }
+
+    fn missing(&mut self) -> Missing {
+        // What brokers have is waited for, and what they do not have yet is not given to them any more.
+        self.producer.purge(PurgeConfig::default().queue());
+        let _is_known_below = self.producer.flush(GRACE);
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        let _is_known_below = self.producer.flush(GRACE);
+        let context = self.producer.context();
+        Missing { numbers: context.arrivals().missing(self.sent), uncertain: context.uncertain.load(Ordering::Relaxed) }
     }
 
     fn errors(&self) -> u64 {
         self.producer.context().errors.load(Ordering::Relaxed)
+    }
+}
+
+impl Callbacks {
+    fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,18 +179,23 @@ impl ClientContext for Callbacks {
 }
 
 impl ProducerContext for Callbacks {
-    /// The name of the record.
-    type DeliveryOpaque = Box<Name>;
+    type DeliveryOpaque = Box<OnTheWay>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, sent: Self::DeliveryOpaque) {
-        if let Err((error, record)) = result {
+        let Err((error, record)) = result else { return self.arrivals().add(sent.number) };
+        let code = error.rdkafka_error_code();
+        if matches!(code, Some(RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::MessageTimedOut)) {
+            self.uncertain.fetch_add(1, Ordering::Relaxed);
+        }
+        // What was given up is no failure of its own.
+        if !matches!(code, Some(RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::PurgeQueue)) {
             let failure = not_delivered(&sent, record.topic(), error.clone());
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
         }
     }
 }
 
-fn not_delivered(name: &Name, topic: &str, error: KafkaError) -> TargetError {
+fn not_delivered(sent: &OnTheWay, topic: &str, error: KafkaError) -> TargetError {
     let advice = match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
             "create the topic, or look at --topic"
@@ -152,8 +204,8 @@ fn not_delivered(name: &Name, topic: &str, error: KafkaError) -> TargetError {
         Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
             "raise max.message.bytes of the topic, or leave vehicle/crash out"
         }
-        _ => "look at the brokers, and begin again with --from",
+        _ => "look at the brokers",
     };
-    let name = name.0.to_string();
+    let name = sent.name.to_string();
     TargetError::NotDelivered { name, topic: topic.to_owned(), error: Box::new(error), advice }
 }

@@ -1,22 +1,29 @@
 //! Messages as JSON lines, in a file or on the standard output: what `messages.ndjson` of a fixture has.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::{Header, Record, Target, TargetError};
+use super::{Header, Missing, Record, Target, TargetError};
 
 /// Writes each message as a line `{"$record":{"topic":…,"key":…,"timestamp":…,"value":…}}`.
 ///
 /// A value that is JSON stands there as it is sent, byte for byte. Other text is a string, and what is no text is
 /// `value_base64`.
 pub struct Lines {
-    out: BufWriter<Box<dyn Write>>,
+    out: Box<dyn Write>,
     path: PathBuf,
-    line: Vec<u8>,
+    /// Lines that wait until they are many.
+    lines: Vec<u8>,
+    /// How many lines there were, and how many of them were written.
+    sent: u64,
+    written: u64,
 }
+
+/// How many bytes are written at once.
+const CHUNK: usize = 1 << 16;
 
 impl Lines {
     /// To the standard output.
@@ -31,10 +38,27 @@ impl Lines {
     }
 
     fn new(out: Box<dyn Write>, path: PathBuf) -> Self {
-        Self { out: BufWriter::with_capacity(1 << 16, out), path, line: Vec::new() }
+        Self { out, path, lines: Vec::new(), sent: 0, written: 0 }
     }
 
-    fn done(&self, written: io::Result<()>) -> Result<(), TargetError> {
+    /// Writes what waits. After an error, it is known how many whole lines were written.
+    fn write(&mut self) -> Result<(), TargetError> {
+        let mut rest = self.lines.as_slice();
+        let written = loop {
+            if rest.is_empty() {
+                break self.out.flush();
+            }
+            match self.out.write(rest) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => {
+                    self.written += rest[..bytes].iter().filter(|byte| **byte == b'\n').count() as u64;
+                    rest = &rest[bytes..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        self.lines.clear();
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => TargetError::Closed,
             _ => TargetError::Write { path: self.path.clone(), error },
@@ -43,20 +67,26 @@ impl Lines {
 }
 
 impl Target for Lines {
-    fn send(&mut self, record: &Record<'_>) -> Result<(), TargetError> {
-        self.line.clear();
-        write_line(&mut self.line, record).map_err(|what| TargetError::NoText {
-            name: record.name.to_owned(),
-            what,
-            path: self.path.clone(),
+    fn send(&mut self, record: &Record<'_>, _stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
+        let before = self.lines.len();
+        write_line(&mut self.lines, record).map_err(|what| {
+            self.lines.truncate(before);
+            TargetError::NoText { name: record.name.to_owned(), what, path: self.path.clone() }
         })?;
-        let written = self.out.write_all(&self.line);
-        self.done(written)
+        self.sent += 1;
+        if self.lines.len() < CHUNK { Ok(()) } else { self.write() }
     }
 
-    fn finish(&mut self) -> Result<(), TargetError> {
-        let flushed = self.out.flush();
-        self.done(flushed)
+    fn finish(&mut self, _stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
+        self.write()
+    }
+
+    fn arrived(&self) -> u64 {
+        self.written
+    }
+
+    fn missing(&mut self) -> Missing {
+        Missing { numbers: (self.written..self.sent).collect(), uncertain: 0 }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where messages are sent.
 
+mod arrivals;
 mod fixture;
 mod kafka;
 mod lines;
@@ -8,6 +9,7 @@ mod template;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use thiserror::Error;
@@ -43,13 +45,46 @@ pub struct Record<'r> {
     pub name: &'r str,
 }
 
+/// How long a run that has to stop waits for a target that takes nothing, and for what is on its way to it.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+/// How long a target waits before it asks again whether it has to stop.
+pub(crate) const NAP: Duration = Duration::from_millis(50);
+
+/// What has not arrived, although it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// The numbers of the records, from 0 in the order in which they were sent.
+    pub numbers: Vec<u64>,
+    /// Of how many of them nobody knows whether they have arrived: the target had them and did not answer.
+    pub uncertain: u64,
+}
+
 /// Where messages are sent.
 pub trait Target {
     /// Sends a record. It may be on its way only, until [`Target::finish`] says that all have arrived.
-    fn send(&mut self, record: &Record<'_>) -> Result<(), TargetError>;
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::Stopped`] if the target takes nothing and `stops` says that the run has to stop: the record was not
+    /// sent. Any other error ends the run, and [`Target::missing`] says what has not arrived.
+    fn send(&mut self, record: &Record<'_>, stops: &dyn Fn() -> bool) -> Result<(), TargetError>;
 
     /// Waits until everything has arrived.
-    fn finish(&mut self) -> Result<(), TargetError>;
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::Stopped`] if something is still on its way some seconds after `stops` has said so.
+    fn finish(&mut self, stops: &dyn Fn() -> bool) -> Result<(), TargetError>;
+
+    /// All records before the one of this number have arrived. A target that says nothing else takes each at once.
+    fn arrived(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// Gives up what is on its way, and says what has not arrived. Nothing is sent after that.
+    fn missing(&mut self) -> Missing {
+        Missing::default()
+    }
 
     /// How often sending failed and is tried again.
     fn errors(&self) -> u64 {
@@ -60,6 +95,9 @@ pub trait Target {
 /// Why messages did not arrive.
 #[derive(Debug, Error)]
 pub enum TargetError {
+    /// The run has to stop, and the target takes nothing.
+    #[error("the run was stopped while its messages were on their way")]
+    Stopped,
     /// A file or a folder could not be written.
     #[error("cannot write {}: {error}; the messages before are written", path.display())]
     Write {
@@ -147,11 +185,22 @@ pub enum TargetError {
 
 impl Message {
     /// Sends the message. Its key is the `id` of its vehicle.
-    pub fn send(&self, target: &mut dyn Target, topic: &Template, headers: &[Header]) -> Result<(), TargetError> {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Target::send`].
+    pub fn send(
+        &self,
+        target: &mut dyn Target,
+        topic: &Template,
+        headers: &[Header],
+        stops: &dyn Fn() -> bool,
+    ) -> Result<(), TargetError> {
         let (key, name) = (self.id.to_string(), self.to_string());
         let (object, kind, command) = self.protocol.names();
         let topic = topic.of([object, kind, command, &key]);
         let (key, value) = (Some(key.as_bytes()), self.value.as_deref());
-        target.send(&Record { topic: &topic, key, at: self.at, value, headers, is_json: self.is_json, name: &name })
+        let record = Record { topic: &topic, key, at: self.at, value, headers, is_json: self.is_json, name: &name };
+        target.send(&record, stops)
     }
 }

@@ -19,7 +19,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::{Record, Target, TargetError};
+use super::{GRACE, Missing, NAP, Record, Target, TargetError};
 
 /// Where a broker is: `mqtt://host:1883`, or `mqtts://host:8883` with TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,15 +173,12 @@ fn tls(settings: &MqttSettings) -> Result<ClientConfig, TargetError> {
 }
 
 impl Target for Mqtt {
-    fn send(&mut self, record: &Record<'_>) -> Result<(), TargetError> {
+    fn send(&mut self, record: &Record<'_>, stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
         let topic = record.topic;
         if topic.is_empty() || topic.contains(['+', '#', '\0']) {
             return Err(TargetError::NoMqttTopic { name: record.name.to_owned(), topic: topic.to_owned() });
         }
-        let mut state = self.shared.lock();
-        while state.failure.is_none() && state.waiting.len() >= usize::from(WINDOW) {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        let mut state = self.shared.until(stops, |state| state.waiting.len() < usize::from(WINDOW))?;
         if let Some(failure) = state.failure.take() {
             return Err(failure);
         }
@@ -193,15 +190,23 @@ impl Target for Mqtt {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), TargetError> {
-        let mut state = self.shared.lock();
-        while state.failure.is_none() && !state.waiting.is_empty() {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+    fn finish(&mut self, stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
+        let mut state = self.shared.until(stops, |state| state.waiting.is_empty())?;
         let failure = state.failure.take();
         drop(state);
         self.shared.end();
         failure.map_or(Ok(()), Err)
+    }
+
+    fn arrived(&self) -> u64 {
+        let state = self.shared.lock();
+        state.waiting.keys().next().copied().unwrap_or(state.next)
+    }
+
+    fn missing(&mut self) -> Missing {
+        self.shared.end();
+        let state = self.shared.lock();
+        Missing { numbers: state.waiting.keys().copied().collect(), uncertain: state.written.len() as u64 }
     }
 
     fn errors(&self) -> u64 {
@@ -231,6 +236,23 @@ impl State {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something is so, or the connection has failed. It is given up some time after `stops` says so.
+    fn until(
+        &self,
+        stops: &dyn Fn() -> bool,
+        is_so: impl Fn(&State) -> bool,
+    ) -> Result<MutexGuard<'_, State>, TargetError> {
+        let mut state = self.lock();
+        let mut stopped: Option<Instant> = None;
+        while state.failure.is_none() && !is_so(&state) {
+            if stops() && stopped.get_or_insert_with(Instant::now).elapsed() > GRACE {
+                return Err(TargetError::Stopped);
+            }
+            state = self.changed.wait_timeout(state, NAP).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(state)
     }
 
     fn is_over(&self) -> bool {

@@ -39,6 +39,7 @@ fn expectation(vehicles: u64, hours: i64) -> tempfile::NamedTempFile {
         rhythm: Rhythm::Days,
         protocols: Made::names(protocols.expect("protocols")),
         faults,
+        beyond: Vec::new(),
     };
     let mut expectation = Expectation::default();
     made.each_message(|message| expectation.add(message)).expect("made");
