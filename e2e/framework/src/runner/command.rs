@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::cases::{Part, run_all, select};
-use super::{FAILED, INFRASTRUCTURE, generate, sweep, table, with_subject};
+use super::table::Told;
+use super::{FAILED, INFRASTRUCTURE, advice, generate, sweep, table, with_subject};
 use crate::drive::KilledStates;
 use crate::schedule::Schedules;
 use crate::stack::{Isolation, StackKind, docker};
@@ -84,13 +85,36 @@ pub(super) struct RunArguments {
     /// Test a pipeline that runs already, under its own names, on the external stack. Its tables are emptied first,
     /// so the services have to be at http:// endpoints.
     #[arg(long, conflicts_with = "subject", requires = "stack")]
-    subject_running: bool,
+    pub(super) subject_running: bool,
+    /// Make the first run that fails under a schedule smaller at once, as the command `shrink` does.
+    #[arg(long, conflicts_with_all = ["json", "subject_running"])]
+    shrink: bool,
     /// Append the outcome as Markdown to this file, for example to the summary of a CI job.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
 }
 
 impl RunArguments {
+    /// Whether the run accepts what it observes instead of comparing it.
+    pub(super) fn writes_snapshots(&self) -> bool {
+        self.update
+    }
+
+    /// The arguments beside its case and the stack that make one of these runs the same.
+    pub(super) fn same(&self, options: &Options) -> Vec<String> {
+        let mut same = vec!["--schedule".to_owned(), options.schedule.to_string()];
+        if let Some(bound) = self.generate {
+            same.extend(["--generate".to_owned(), bound.to_string()]);
+        }
+        if options.isolation != Isolation::default() {
+            same.extend(["--isolation".to_owned(), options.isolation.to_string()]);
+        }
+        if let Some(subject) = &self.subject {
+            same.extend(["--subject".to_owned(), subject.clone()]);
+        }
+        same
+    }
+
     fn options(&self) -> Options {
         Options {
             stack: self.stack,
@@ -138,29 +162,37 @@ pub(super) fn run(mut suite: Suite, arguments: &RunArguments, runner: &str) -> R
         Err(status) => return Ok(status),
     };
     let jobs = if arguments.subject_running { NonZeroUsize::new(1) } else { arguments.jobs };
-    let Ran { outcomes, schedules, sentence, took, text } =
+    let Ran { outcomes, schedules, sentence, took, told } =
         run_cases(&suite, &cases, jobs, arguments, &options, runner);
+    let advice = advice::text(&outcomes, arguments, &options, runner);
     let page = reporting::add(&suite, options.stack, &sentence, &outcomes, took);
     if arguments.json {
-        machine::print(&format!("{}\n", table::json(&suite.root, &outcomes, &schedules, took)));
+        machine::print(&format!("{}\n", table::json(&suite.root, &outcomes, &schedules, &told, took)));
     } else {
-        machine::print(&text);
+        machine::print(&told.table);
         if let Some(containers) = &containers {
             machine::print(&format!("containers: {containers}\n"));
         }
         machine::print(&format!("project: {}\n", suite.root.display()));
+        machine::print(&advice);
     }
     if let Some(path) = &arguments.markdown {
-        append(
-            path,
-            &table::markdown(&format!("Fixtures on {}", options.stack), &outcomes, took, containers.as_deref()),
-        );
+        let title = format!("Fixtures on {}", options.stack);
+        append(path, &table::markdown(&title, &outcomes, &told, took, containers.as_deref()));
+        if !advice.is_empty() {
+            append(path, &format!("``````\n{}\n``````\n", advice.trim()));
+        }
     }
     match page {
         Ok(path) if !arguments.json => machine::print(&format!("report: {}\n", path.display())),
         Ok(_) => {}
         // The verdicts do not depend on the report.
         Err(problem) => machine::warn(&problem),
+    }
+    if arguments.shrink
+        && let Some(failed) = advice::failed(&outcomes).next()
+    {
+        advice::shrink(failed, &suite, arguments, &options)?;
     }
     Ok(status(&outcomes))
 }
@@ -173,8 +205,7 @@ struct Ran {
     /// What they do, for people.
     sentence: String,
     took: Duration,
-    /// The table for people.
-    text: String,
+    told: Told,
 }
 
 /// Runs the cases under each schedule, or sweeps them.
@@ -200,9 +231,9 @@ fn run_cases(
         let extent = sweep::Extent { sample, depth: arguments.depth };
         let swept = sweep::run(cases, jobs, arguments.json, extent, run_under);
         let took = started.elapsed();
-        let text = sweep::text(&swept, took);
+        let told = Told { table: sweep::text(&swept, took), summary: swept.summary(), sweep: swept.json() };
         let (schedules, sentence) = (sweep::NAME.to_owned(), sweep::SENTENCE.to_owned());
-        return Ran { outcomes: swept.outcomes, schedules, sentence, took, text };
+        return Ran { outcomes: swept.outcomes, schedules, sentence, took, told };
     }
     let (mut outcomes, mut times) = (Vec::new(), Vec::new());
     // Only the plain schedule says what a generated workload leads to.
@@ -215,11 +246,9 @@ fn run_cases(
         times.push((schedule.clone(), started.elapsed()));
     }
     let took = started.elapsed();
-    let mut text = table::text(&outcomes, took);
-    if times.len() > 1 {
-        text.push_str(&table::by_schedule(&outcomes, &times));
-    }
-    Ran { outcomes, schedules: schedules.to_string(), sentence: schedules.sentence(), took, text }
+    let summary = if times.len() > 1 { table::by_schedule(&outcomes, &times) } else { String::new() };
+    let told = Told { table: table::text(&outcomes, took) + &summary, summary, ..Told::default() };
+    Ran { outcomes, schedules: schedules.to_string(), sentence: schedules.sentence(), took, told }
 }
 
 /// The exit status of a run with these outcomes.

@@ -1,6 +1,7 @@
 //! The runner: a command line that runs cases in parallel and shows a progress bar, a table and a report. It also
 //! begins new projects and fixtures.
 
+mod advice;
 pub(crate) mod cases;
 mod command;
 mod files;
@@ -11,6 +12,7 @@ mod mutations;
 mod new;
 mod parity;
 mod record;
+mod seeds;
 mod shrink;
 mod slots;
 mod sweep;
@@ -63,8 +65,10 @@ enum Command {
     Parity(parity::Parity),
     /// Make a fixture of what is in a topic, with fields masked.
     Record(record::RecordArguments),
-    /// Find the fewest messages of a case, and the earliest call, with which it still fails under a schedule.
+    /// Find the fewest messages of a case, and the earliest calls, with which it still fails under a schedule.
     Shrink(shrink::Shrink),
+    /// Repeat the runs that are kept in fixtures/seeds.toml because they have once found a defect.
+    Seeds(seeds::Seeds),
     /// Show that the fixtures catch broken pipelines: make the pipeline look broken in one way after the other, and
     /// report which fixture fails.
     Mutate(mutate::Mutate),
@@ -130,7 +134,8 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
         Some(Command::New(new)) => new.write(&suite()?, &runner),
         Some(Command::Parity(parity)) => parity.run(&suite()?, &runner),
         Some(Command::Record(record)) => record.record(&suite()?, &runner),
-        Some(Command::Shrink(shrink)) => shrink.run(&suite()?, &runner),
+        Some(Command::Shrink(shrink)) => shrink.run(suite()?, &runner),
+        Some(Command::Seeds(seeds)) => seeds.run(&suite()?, &runner),
         Some(Command::Mutate(mutate)) => mutate.run(suite, &runner),
         None => command::run(suite()?, &arguments.run, &runner),
     }
