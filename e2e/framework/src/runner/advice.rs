@@ -5,7 +5,7 @@ use std::env;
 use std::fmt::Write;
 use std::process::Command;
 
-use super::command::RunArguments;
+use super::arguments::RunArguments;
 use super::seeds;
 use crate::stack::StackKind;
 use crate::{Options, Outcome, Suite};

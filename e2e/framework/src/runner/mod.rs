@@ -2,6 +2,7 @@
 //! begins new projects and fixtures.
 
 mod advice;
+mod arguments;
 pub(crate) mod cases;
 mod command;
 mod files;
@@ -42,7 +43,7 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    run: command::RunArguments,
+    run: arguments::RunArguments,
     #[command(flatten)]
     project: Project,
 }
@@ -144,7 +145,7 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
 /// Only `--root` may stand before a command. The command would ignore every other argument there.
 fn refuse_arguments_before_a_command(matches: &ArgMatches) -> Result<(), String> {
     let Some(name) = matches.subcommand_name() else { return Ok(()) };
-    let arguments = command::RunArguments::augment_args(clap::Command::new("run"));
+    let arguments = arguments::RunArguments::augment_args(clap::Command::new("run"));
     let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let Some(argument) = arguments.get_arguments().find(|argument| is_given(argument.get_id().as_str())) else {
         return Ok(());
