@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::case::CaseId;
+use crate::case::{CaseId, Weaker};
 use crate::ledger::Balance;
 use crate::observe::Counts;
 use crate::proof::Proof;
@@ -18,6 +18,8 @@ pub struct Outcome {
     pub id: CaseId,
     /// The `description` of its fixture.
     pub description: Option<String>,
+    /// What its fixture does not demand, each with the reason.
+    pub(crate) weaker: Vec<Weaker>,
     /// The schedule under which it was run.
     pub schedule: Schedule,
     /// How much was sent and observed. A case that failed has these counts too.

@@ -5,11 +5,11 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::Suite;
 use crate::observe::plural;
 use crate::outcome::{Outcome, Times, Verdict};
 use crate::report::{CaseReport, CaseVerdict, Report, RunFacts};
 use crate::stack::StackKind;
+use crate::{Suite, variables};
 
 /// Adds outcomes, which took this long until now, to the report of this run, and returns the path of the newest
 /// report, which is this one. `schedule` is the sentence about the schedule. An error names the report that could not
@@ -32,13 +32,14 @@ pub(crate) fn add(
     })
 }
 
-/// The name of this run. All processes of a run of nextest have the same name. Any other process is a run of its own.
+/// The name of this run, which the environment may give so that several runs share a report. All processes of a run of
+/// nextest have the same name. Any other process is a run of its own.
 fn run_name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
-        let of_nextest = std::env::var("NEXTEST_RUN_ID").ok();
-        let is_name = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        of_nextest.filter(is_name).unwrap_or_else(|| {
+        let given = [variables::REPORT, "NEXTEST_RUN_ID"].into_iter().filter_map(|name| std::env::var(name).ok());
+        let mut names = given.filter(|name| variables::is_name_of_report(name));
+        names.next().unwrap_or_else(|| {
             format!("{}-{}", jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S"), std::process::id())
         })
     })
@@ -50,7 +51,10 @@ fn facts(suite: &Suite, stack: StackKind, schedule: &str, took: Duration) -> Run
         root: suite.root.display().to_string(),
         commit: commit(&suite.root),
         stack: stack.to_string(),
-        schedule: schedule.to_owned(),
+        schedule: match std::env::var(variables::REPORT) {
+            Ok(_) => "of several runs, each of which names its own".to_owned(),
+            Err(_) => schedule.to_owned(),
+        },
         subject: suite.program.to_string(),
     }
 }
@@ -70,6 +74,7 @@ fn case(outcome: &Outcome, folder: &Path) -> CaseReport {
         case: outcome.id.to_string(),
         kind: outcome.schedule.kind(),
         description: outcome.description.clone(),
+        weaker: outcome.weaker.clone(),
         verdict: match &outcome.verdict {
             Verdict::Passed => CaseVerdict::Passed,
             Verdict::Undisturbed(_) => CaseVerdict::Undisturbed,

@@ -224,6 +224,7 @@ fn carry_out(
     Outcome {
         id: id.clone(),
         description: found.description.take(),
+        weaker: std::mem::take(&mut found.weaker),
         schedule: options.schedule.clone(),
         counts: found.counts.clone(),
         ledger: found.ledger.take(),
@@ -293,6 +294,7 @@ fn attempt(
     };
     evidence.found().counts.add(MESSAGE, case.records.len());
     evidence.found().description.clone_from(&case.description);
+    evidence.found().weaker = case.settings.weaker();
 
     evidence.phase(Phase::StartingServices);
     let stack = options.start(suite)?;

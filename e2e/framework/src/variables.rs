@@ -18,6 +18,14 @@ pub(crate) const ISOLATION: &str = "E2E_ISOLATION";
 /// The variable that makes a run leave its containers to the next run, as `--keep` does.
 pub(crate) const KEEP: &str = "E2E_KEEP";
 
+/// The variable that gives a report a name, so that several runs share a page, and its map.
+pub(crate) const REPORT: &str = "E2E_REPORT";
+
+/// Whether a report may have this name, which is part of the name of its file.
+pub(crate) fn is_name_of_report(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
 /// nextest's profile under which a test run has every schedule that needs neither a crash point nor a variant, unless [`SCHEDULE`] chooses
 /// others.
 const SWEEP: &str = "sweep";
@@ -75,6 +83,9 @@ fn check_variables(variable: impl Fn(&str) -> Option<String>) -> Result<(), Stri
             return Err(format!("{name} is set and empty; unset it, or set it to {values}"));
         }
     }
+    if variable(REPORT).is_some_and(|name| !is_name_of_report(&name)) {
+        return Err(format!("{REPORT} names a report by letters, digits and `-`; give it such a name, or unset it"));
+    }
     let forced = variable("INSTA_FORCE_PASS").is_some_and(|value| !["", "0"].contains(&value.as_str()));
     let by_cargo_insta = ["INSTA_CARGO_INSTA", "INSTA_CARGO_INSTA_VERSION"].iter().any(|name| variable(name).is_some());
     if forced && !by_cargo_insta {
@@ -100,6 +111,14 @@ mod tests {
             assert!(error.starts_with(&format!("{name} is set and empty; unset it, or set it to ")), "{error}");
         }
         assert_eq!(checked(&[("E2E_STACK", "docker"), ("CARGO_TARGET_DIR", "/t")]), Ok(()));
+    }
+
+    #[test]
+    fn the_name_of_a_report_is_part_of_a_file_name() {
+        assert_eq!(checked(&[("E2E_REPORT", "night-2")]), Ok(()));
+        for name in ["", "../x", "a b"] {
+            assert!(checked(&[("E2E_REPORT", name)]).expect_err(name).starts_with("E2E_REPORT names a report by"));
+        }
     }
 
     #[test]

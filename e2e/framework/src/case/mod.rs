@@ -12,6 +12,7 @@ mod schema;
 mod seed;
 mod settings;
 mod subjects;
+mod weaker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,6 +28,7 @@ pub(crate) use redact::{NamePattern, Place, Redaction, Redactions, Said, Target,
 pub(crate) use seed::SeedObject;
 use settings::File;
 pub(crate) use settings::{Objects, Settings};
+pub(crate) use weaker::Weaker;
 
 use crate::stack::Record;
 
@@ -340,6 +342,9 @@ mod tests {
             ),
             (&[message, ("p/protocol.toml", "groups = []")], "no `groups`"),
             (&[message, ("p/protocol.toml", "[depends_on_objects]\nglue__ = ''")], "has `glue__` without a reason"),
+            (&[message, ("p/protocol.toml", "in_order = true")], "`in_order` has no reason"),
+            (&[message, ("p/protocol.toml", "in_order = ' '")], "`in_order` has no reason"),
+            (&[message, ("p/protocol.toml", "in_order = 1")], "write why, as a text, or `false`"),
             (&[message, ("p/protocol.toml", "why = 'x'")], "belongs into the case.toml"),
             (&[("p/c/messages.ndjson", "{\"$record\":{\"value\":1,\"partition\":4}}")], "has 4, numbered from 0"),
         ] {
@@ -347,6 +352,32 @@ mod tests {
             let error = case.expect_err(says).to_string();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn what_a_case_does_not_demand_is_listed_with_its_reason() {
+        let message = ("p/c/messages.ndjson", "{}");
+        let protocol = "in_order = 'S3 keeps no order.'\n[depends_on_objects]\nglue__ = 'It counts objects.'\n\
+                        [ledger.accounts.items]\ndead_letters = ['d']\n[ledger.exceptions]\nitems = 'There is none.'\n";
+        let protocol = format!("dead_letters = ['d']\n{protocol}");
+        let weaker = |case: &str| {
+            let (_root, case) = fixture(&[message, ("p/protocol.toml", &protocol), ("p/c/case.toml", case)]);
+            let settings = case.expect("valid").settings;
+            let all: Vec<String> = settings.weaker().iter().map(|w| format!("{}: {}", w.what, w.why)).collect();
+            (settings.in_order, all)
+        };
+        let (in_order, all) = weaker("");
+        assert!(in_order);
+        assert_eq!(
+            all,
+            [
+                "the account items is not kept: There is none.",
+                "glue__* is not compared under schedules that move the bounds of objects: It counts objects.",
+                "messages are sent one by one under most schedules: S3 keeps no order.",
+            ]
+        );
+        let (in_order, all) = weaker("in_order = false");
+        assert_eq!((in_order, all.len()), (false, 2));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::place::KeyTemplate;
 use super::queues::{self, QueueSettings};
 use super::redact::{NamePattern, Redaction, Redactions, Said};
 use super::subjects::{FurtherSubject, check as check_subjects};
+use super::weaker::InOrder;
 use crate::stack::{Notification, Resources, Table, namespace};
 
 /// How long a case may take to drain when no file says `timeout`.
@@ -74,6 +75,8 @@ pub struct Settings {
     /// `in_order`: whether each message is sent when the one before it is settled, because what is stored depends on
     /// their order, and between its parts the pipeline does not keep it.
     pub in_order: bool,
+    /// The reason that the fixtures give for `in_order`.
+    pub in_order_why: Option<String>,
 }
 
 /// How S3 objects are observed.
@@ -146,9 +149,9 @@ pub(super) struct File {
     drained_queues: Option<Vec<String>>,
     /// How long the subject may take until it has drained, such as `500ms`, `20s` or `2m`.
     timeout: Option<Timeout>,
-    /// Whether each message is sent when the one before it is settled, for cases whose result depends on the order of
-    /// messages where the pipeline does not keep it, as events of S3 do not.
-    in_order: Option<bool>,
+    /// Why each message is sent when the one before it is settled, for cases whose result depends on the order of messages
+    /// where the pipeline does not keep it, as events of S3 do not; `false` takes back what a farther file says.
+    in_order: Option<InOrder>,
     /// What the case is about, for people.
     pub(super) description: Option<String>,
     /// Part of a line that the subject prints when it fails, as this case expects.
@@ -320,7 +323,11 @@ impl Settings {
             replace(&mut settings.groups, file.groups.as_ref());
             replace(&mut settings.drained_queues, file.drained_queues.as_ref());
             replace(&mut settings.timeout, file.timeout.map(|timeout| timeout.0).as_ref());
-            replace(&mut settings.in_order, file.in_order.as_ref());
+            if let Some(in_order) = &file.in_order {
+                let why = in_order.reason().map_err(|problem| FixtureError::new(path, problem))?;
+                settings.in_order = why.is_some();
+                settings.in_order_why = why.map(str::to_owned);
+            }
             settings.key = file.key.clone().or(settings.key);
             settings.resources.topics.extend(file.topics.iter().map(|(name, partitions)| (name.clone(), partitions.0)));
             settings.env.extend(file.env.clone());

@@ -232,6 +232,25 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::case::Settings;
+    use crate::stack::{Queue, Table};
+
+    /// Otherwise a mutation would be excused in every project.
+    #[test]
+    fn every_mutation_may_concern_a_case_that_has_everything() {
+        let name = || "x".to_owned();
+        let mut settings = Settings { groups: vec![name()], output_topics: vec![name()], ..Settings::default() };
+        assert!(ALL.iter().any(|mutation| !mutation.requires(&settings).1));
+        settings.dead_letters = vec![name()];
+        settings.resources.buckets = vec![name()];
+        settings.resources.databases = vec![name()];
+        let queue = Queue { visibility_timeout: 1, dead_letters: None };
+        settings.resources.queues = [(name(), queue)].into();
+        settings.resources.tables =
+            vec![Table { name: name(), partition_key: (name(), name()), sort_key: None, indexes: Vec::new() }];
+        let excused = ALL.iter().filter(|mutation| !mutation.requires(&settings).1).map(|mutation| mutation.name);
+        assert_eq!(excused.collect::<Vec<_>>(), [""; 0]);
+    }
 
     #[test]
     fn every_name_is_there_once_and_the_page_lists_what_there_is() {

@@ -41,6 +41,25 @@ pub(crate) struct Mutation {
     pub needs: Needs,
 }
 
+impl Mutation {
+    /// What a case has to have so that the mutation may concern it, in words, and whether this case has it.
+    pub(crate) fn requires(&self, settings: &Settings) -> (&'static str, bool) {
+        let Settings { resources, dead_letters, output_topics, groups, .. } = settings;
+        match &self.change {
+            Change::Call { service, .. } | Change::Answer { service, .. } => match *service {
+                "s3" => ("a bucket", !resources.buckets.is_empty()),
+                "dynamodb" => ("a table", !resources.tables.is_empty()),
+                "sqs" => ("a queue", !resources.queues.is_empty()),
+                "glue" => ("a database of the catalog", !resources.databases.is_empty()),
+                _ => ("a service that is not known here", false),
+            },
+            Change::DeadLetters(_) => ("a dead-letter topic", !dead_letters.is_empty()),
+            Change::Records(_) => ("an output topic", !output_topics.is_empty()),
+            Change::Commits(_) => ("a consumer group", !groups.is_empty()),
+        }
+    }
+}
+
 /// What has to happen in a run so that a defect does harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{CaseReport, CaseVerdict, RunFacts, map, rows};
+use super::{CaseReport, CaseVerdict, RunFacts, map, rows, weaker};
 use crate::proof::Proof;
 
 /// The page of a run that has taken `seconds` until now.
@@ -30,6 +30,7 @@ pub(super) fn page(facts: &RunFacts, cases: &[CaseReport], seconds: f64) -> Stri
     html.push_str("<h2>All cases</h2>\n");
     write_table(cases, seconds, &mut html);
     rows::write(cases, &mut html);
+    weaker::write(cases, &mut html);
     html.push_str("</html>\n");
     html
 }
@@ -88,14 +89,19 @@ fn write_failure(case: &CaseReport, html: &mut String) {
             writeln!(html, "<details><summary>The last lines of the log</summary><pre>{}</pre></details>", escape(log));
     }
     if !case.evidence.is_empty() {
-        let link = |path: &String| {
-            let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
-            format!("<a href=\"{}\">{}</a>", escape(&url(path)), escape(name))
-        };
-        let links: Vec<String> = case.evidence.iter().map(link).collect();
-        let _ = writeln!(html, "<p>Evidence: {}</p>", links.join(", "));
+        let _ = writeln!(html, "<p>Evidence: {}</p>", evidence(case));
     }
     html.push_str("</article>\n");
+}
+
+/// A link to each file of the evidence.
+fn evidence(case: &CaseReport) -> String {
+    let link = |path: &String| {
+        let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
+        format!("<a href=\"{}\">{}</a>", escape(&url(path)), escape(name))
+    };
+    let links: Vec<String> = case.evidence.iter().map(link).collect();
+    links.join(", ")
 }
 
 fn write_table(cases: &[CaseReport], seconds: f64, html: &mut String) {
@@ -128,7 +134,16 @@ fn write_table(cases: &[CaseReport], seconds: f64, html: &mut String) {
         let mark = case.verdict.mark();
         let description = case.description.iter().map(|text| format!("<small>{}</small>", escape(text)));
         let description: String = description.collect();
-        let _ = write!(html, "<tr><td><span class={}>{mark}</span> {shown}{description}", class(case.verdict));
+        // The article of a failure has its name and its evidence.
+        let is_told = case.verdict.is_failure();
+        let id = if is_told { String::new() } else { format!(" id=\"{}\"", escape(&case.name)) };
+        let kept = if is_told || case.evidence.is_empty() {
+            String::new()
+        } else {
+            format!("<small>evidence: {}</small>", evidence(case))
+        };
+        let _ =
+            write!(html, "<tr{id}><td><span class={}>{mark}</span> {shown}{description}{kept}", class(case.verdict));
         for noun in &nouns {
             write_cell(noun, count(case, noun), html);
         }

@@ -37,7 +37,9 @@ pub(super) fn write(runs: &[CaseReport], html: &mut String) {
     html.push_str("</tbody>\n</table></div>\n");
 }
 
-/// The number of runs by verdict, those that failed first and with a link to the first of them.
+/// The runs by verdict, those that failed first. Each failure is a link to what the page tells of it; of the others, their
+/// number is one to the line of the first of them in the table of all cases, where the others follow and where the evidence
+/// is that was kept.
 fn write_cell(runs: &[&CaseReport], html: &mut String) {
     let verdicts = [
         CaseVerdict::Failed,
@@ -48,11 +50,18 @@ fn write_cell(runs: &[&CaseReport], html: &mut String) {
     ];
     for verdict in verdicts {
         let mark = verdict.mark();
-        let of_verdict: Vec<&&CaseReport> = runs.iter().filter(|run| run.verdict == verdict).collect();
+        let mut of_verdict: Vec<&&CaseReport> = runs.iter().filter(|run| run.verdict == verdict).collect();
+        of_verdict.sort_by_key(|run| &run.name);
         let Some(first) = of_verdict.first() else { continue };
-        let text = if of_verdict.len() == 1 { mark.to_owned() } else { format!("{mark} {}", of_verdict.len()) };
-        let shown =
-            if verdict.is_failure() { format!("<a href=\"#{}\">{text}</a>", escape(&first.name)) } else { text };
+        let link = |run: &CaseReport, text: &str| {
+            let name = escape(&run.name);
+            format!("<a href=\"#{name}\" title=\"{name}\">{text}</a>")
+        };
+        let shown = match of_verdict.len() {
+            _ if verdict.is_failure() => of_verdict.iter().map(|run| link(run, mark)).collect(),
+            1 => link(first, mark),
+            count => link(first, &format!("{mark} {count}")),
+        };
         let _ = write!(html, "<span class={}>{shown}</span> ", class(verdict));
     }
 }

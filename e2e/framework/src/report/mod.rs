@@ -9,9 +9,11 @@ mod rows;
 mod store;
 #[cfg(test)]
 mod tests;
+mod weaker;
 
 use serde::{Deserialize, Serialize};
 
+use crate::case::Weaker;
 use crate::ledger::Balance;
 
 pub(crate) use self::store::Report;
@@ -51,7 +53,7 @@ pub(crate) enum CaseVerdict {
 }
 
 impl CaseVerdict {
-    /// Whether the page tells of the run in an article of its own.
+    /// Whether the page tells of the run in an article of its own, and not only in a line of the table.
     fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Infrastructure)
     }
@@ -78,6 +80,9 @@ pub(crate) struct CaseReport {
     pub kind: String,
     /// The `description` in the fixture.
     pub description: Option<String>,
+    /// What the fixture does not demand.
+    #[serde(default)]
+    pub weaker: Vec<Weaker>,
     pub verdict: CaseVerdict,
     /// Why the case failed, as a terminal shows it, or why it was not disturbed, or the schedule of the run that goes
     /// on from the same state. It is empty if the case passed.

@@ -1,7 +1,6 @@
 //! Writes the part of the page that the count ledgers fill: for each case, how many rows were produced and where each
-//! account has them. The accounts that are not kept are listed with their reasons.
+//! account has them.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::CaseReport;
@@ -40,27 +39,4 @@ pub(super) fn write(cases: &[CaseReport], html: &mut String) {
         html.push('\n');
     }
     html.push_str("</tbody>\n</table>\n");
-    write_exceptions(&kept, html);
-}
-
-/// Each reason for which an account is not kept, with the number of its cases, or the name of the only one.
-fn write_exceptions(kept: &[(&str, &Balance)], html: &mut String) {
-    let mut exceptions: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-    for (case, balance) in kept {
-        for (account, why) in &balance.exceptions {
-            exceptions.entry((account, why)).or_default().push(case);
-        }
-    }
-    if exceptions.is_empty() {
-        return;
-    }
-    html.push_str("<h3>Accounts that are not kept</h3>\n<dl>\n");
-    for ((account, why), cases) in exceptions {
-        let of = match cases.as_slice() {
-            [case] => (*case).to_owned(),
-            cases => format!("{} cases", cases.len()),
-        };
-        let _ = writeln!(html, "<dt>{}<dd>{}: {}", escape(account), escape(&of), escape(why));
-    }
-    html.push_str("</dl>\n");
 }

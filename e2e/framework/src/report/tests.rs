@@ -22,6 +22,7 @@ fn passed(name: &str) -> CaseReport {
         case: name.into(),
         kind: "plain".into(),
         description: Some("Two orders, one of which is paid.".into()),
+        weaker: Vec::new(),
         verdict: CaseVerdict::Passed,
         failure: String::new(),
         difference: None,
@@ -162,16 +163,15 @@ fn the_page_is_legible_on_a_phone_and_on_a_screen() {
 }
 
 #[test]
-fn the_rows_of_each_account_are_shown_and_the_exceptions_with_their_reasons() {
+fn the_rows_of_each_account_are_shown() {
     let account = |name: &str, count, missing| AccountBalance {
         name: name.into(),
         places: [(format!("{name}/<x>"), count)].into(),
         missing,
         ..AccountBalance::default()
     };
-    let because = |name: &str| [(name.to_owned(), "It is not <there>.".to_owned())].into();
     let full = Balance { rows: 3, accounts: vec![account("db", 3, 0), account("raw", 2, 1)], exceptions: [].into() };
-    let one = Balance { rows: 1, accounts: vec![account("db", 1, 0)], exceptions: because("raw") };
+    let one = Balance { rows: 1, accounts: vec![account("db", 1, 0)], exceptions: [].into() };
     let cases = [
         CaseReport { ledger: Some(full), ..passed("b::b") },
         CaseReport { ledger: Some(one), ..passed("a::a") },
@@ -181,7 +181,6 @@ fn the_rows_of_each_account_are_shown_and_the_exceptions_with_their_reasons() {
     for text in [
         "<tr><td>a::a<td data-noun=\"rows produced\">1<td data-noun=\"db\">1 row in db/&lt;x&gt;<td class=none data-noun=\"raw\">not kept\n<tr><td>b::b",
         "<td class=failed data-noun=\"raw\">2 rows in raw/&lt;x&gt;, 1 row missing",
-        "<dt>raw<dd>a::a: It is not &lt;there&gt;.",
     ] {
         assert!(page.contains(text), "{text}\n{page}");
     }
@@ -201,18 +200,51 @@ fn the_map_shows_how_the_runs_of_a_case_have_ended_under_each_schedule() {
     assert!(!html::page(&facts(), &runs, 1.0).contains("<h2>Map"), "the table says as much");
     let after = "after s3.PutObject";
     runs.extend([
-        run("a::a", after, CaseVerdict::Passed),
-        run("a::a", after, CaseVerdict::Passed),
-        run("a::a", after, CaseVerdict::Failed),
+        CaseReport { name: "a::a, first".into(), ..run("a::a", after, CaseVerdict::Passed) },
+        CaseReport {
+            name: "a::a, second".into(),
+            evidence: vec!["a/a/verdict.txt".into()],
+            ..run("a::a", after, CaseVerdict::Passed)
+        },
+        CaseReport { name: "a::a, third".into(), ..run("a::a", after, CaseVerdict::Failed) },
+        CaseReport { name: "a::a, fourth".into(), ..run("a::a", after, CaseVerdict::Failed) },
         run("b::b", after, CaseVerdict::Undisturbed),
     ]);
     let page = html::page(&facts(), &runs, 1.0);
     for text in [
         "<thead><tr><th>case<th>after s3.PutObject<th>plain</thead>",
-        "<tr><td>a::a<td data-noun=\"after s3.PutObject\"><span class=failed><a href=\"#a::a under after s3.PutObject\">✗</a></span> \
-         <span class=passed>✓ 2</span> <td data-noun=\"plain\"><span class=passed>✓</span> \n",
-        "<tr><td>b::b<td data-noun=\"after s3.PutObject\"><span class=undisturbed>○</span> <td data-noun=\"plain\"><span class=passed>✓</span> \n",
+        "<tr><td>a::a<td data-noun=\"after s3.PutObject\"><span class=failed>\
+         <a href=\"#a::a, fourth\" title=\"a::a, fourth\">✗</a><a href=\"#a::a, third\" title=\"a::a, third\">✗</a></span> \
+         <span class=passed><a href=\"#a::a, first\" title=\"a::a, first\">✓ 2</a></span> <td data-noun=\"plain\">\
+         <span class=passed><a href=\"#a::a under plain\" title=\"a::a under plain\">✓</a></span> \n",
+        "<tr><td>b::b<td data-noun=\"after s3.PutObject\"><span class=undisturbed><a href=\"#b::b under after s3.PutObject\"",
+        "<tr id=\"a::a, second\"><td><span class=passed>✓</span> a::a, second",
+        "<small>evidence: <a href=\"a/a/verdict.txt\">verdict.txt</a></small>",
+        "<article class=failed id=\"a::a, third\">",
     ] {
         assert!(page.contains(text), "{text}\n{page}");
     }
+    let targets = page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next());
+    for target in targets {
+        assert_eq!(page.matches(&format!("id=\"{target}\"")).count(), 1, "{target}");
+    }
+}
+
+#[test]
+fn what_cases_do_not_demand_is_listed_with_the_reasons() {
+    let weaker = |what: &str| crate::case::Weaker { what: what.into(), why: "It is not <there>.".into() };
+    let cases = [
+        CaseReport { weaker: vec![weaker("the account raw")], ..passed("a::a") },
+        CaseReport { weaker: vec![weaker("the account raw"), weaker("the <order>")], ..passed("b::b") },
+        // The same case under another schedule is no second case.
+        CaseReport { weaker: vec![weaker("the <order>")], case: "b::b".into(), ..passed("b::b under twice") },
+    ];
+    let page = html::page(&facts(), &cases, 1.0);
+    for text in [
+        "<dt>the account raw<dd>2 cases: It is not &lt;there&gt;.",
+        "<dt>the &lt;order&gt;<dd>b::b: It is not &lt;there&gt;.",
+    ] {
+        assert!(page.contains(text), "{text}\n{page}");
+    }
+    assert!(!html::page(&facts(), &[passed("c::c")], 1.0).contains("Weaker"), "nothing is weaker");
 }

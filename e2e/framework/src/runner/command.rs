@@ -3,107 +3,17 @@
 use std::fs;
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Args;
-
-use super::cases::{Part, run_all, select};
-use super::{FAILED, INFRASTRUCTURE, generate, sweep, table, with_subject};
+use super::arguments::RunArguments;
+use super::cases::{run_all, select};
+use super::table::Told;
+use super::{FAILED, INFRASTRUCTURE, advice, generate, sweep, table, with_subject};
 use crate::drive::KilledStates;
-use crate::schedule::Schedules;
 use crate::stack::{Isolation, StackKind, docker};
-use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, hint, machine, reporting, variables};
-
-#[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-pub(super) struct RunArguments {
-    /// Run only the cases whose name, `protocol::case`, contains one of these texts.
-    #[arg(value_name = "FILTER")]
-    filters: Vec<String>,
-    /// Run only one part of these cases, such as 1/4. Together, the parts are all of them.
-    #[arg(long, value_name = "K/N")]
-    part: Option<Part>,
-    /// How many cases run at once. Cases mostly wait, so without this option there are at least four for every processor, and
-    /// more as long as processors idle.
-    #[arg(long, short)]
-    jobs: Option<NonZeroUsize>,
-    /// Accept what the pipeline has stored: write new and changed snapshots, and remove those that nothing produces
-    /// any more.
-    #[arg(long)]
-    update: bool,
-    /// Keep the evidence of cases that pass, too: the log, the offsets, the calls and everything that was observed.
-    #[arg(long)]
-    keep_evidence: bool,
-    /// The services: embedded (in this process), docker (containers that the framework starts), or external (services
-    /// that run already; `KAFKA_BOOTSTRAP_SERVERS` and `AWS_ENDPOINT_URL` name them, and without the latter they are
-    /// those of AWS).
-    #[arg(long, env = variables::STACK, default_value = "embedded")]
-    stack: StackKind,
-    /// The containers of the docker stack: shared (one set for the whole run) or per-test.
-    #[arg(long, env = variables::ISOLATION, default_value = "shared")]
-    isolation: Isolation,
-    /// Leave the shared set of containers to the next run, which then starts faster. That run ends the containers,
-    /// unless it keeps them too.
-    #[arg(long)]
-    keep: bool,
-    /// Print one JSON document instead of the table.
-    #[arg(long)]
-    json: bool,
-    /// How runs are disturbed: one or several of plain, twice, reordered, reordered:SEED, one-by-one, partitions-N,
-    /// restarted, restarted:N, throttled, flaky, slow, denied, clock, memory, broker-down, commit-lost, leader-change, takeover,
-    /// frozen, variant:NAME and killed:CALL, separated by commas; or all, which are those that need neither NAME nor CALL.
-    /// killed:s3.PutObject:2 kills the pipeline at the second of these calls; killed:s3.PutObject:2:after does so after S3
-    /// has carried out the call.
-    #[arg(long, value_name = "NAME[,NAME…]", env = variables::SCHEDULE, default_value = "plain")]
-    schedule: Schedules,
-    /// Run every case undisturbed, then once for each of its calls to AWS and Kafka with the pipeline killed before the
-    /// call, and once with the pipeline killed after it; a batch is also torn.
-    #[arg(long, conflicts_with_all = ["schedule", "update", "subject_running"])]
-    sweep: bool,
-    /// Instead of the project's fixtures, run all workloads of up to N messages, which are those of
-    /// fixtures/generate/messages.toml. An undisturbed run says what each leads to, and other schedules have to lead to the same.
-    #[arg(long, value_name = "N", conflicts_with_all = ["update", "subject_running"])]
-    generate: Option<NonZeroUsize>,
-    /// With --sweep: how many crashes there are in one run. With 2, what is started again after a crash is killed at each of
-    /// its own calls, too.
-    #[arg(long, value_name = "N", requires = "sweep", default_value = "1")]
-    depth: NonZeroUsize,
-    /// With --sweep: kill the pipeline at this many of the calls only, and with --depth 2 at as many of those that follow a
-    /// crash. A seed chooses them.
-    #[arg(long, value_name = "N", requires = "sweep")]
-    sample: Option<NonZeroUsize>,
-    /// With --sample: the seed, which chooses the same calls again. Without it, a new one is chosen and printed.
-    #[arg(long, value_name = "S", requires = "sample")]
-    seed: Option<u64>,
-    /// Test this command instead of the suite's own pipeline. It runs in the project's folder and finds the services
-    /// in its environment.
-    #[arg(long, value_name = "COMMAND")]
-    subject: Option<String>,
-    /// Test a pipeline that runs already, under its own names, on the external stack. Its tables are emptied first,
-    /// so the services have to be at http:// endpoints.
-    #[arg(long, conflicts_with = "subject", requires = "stack")]
-    subject_running: bool,
-    /// Append the outcome as Markdown to this file, for example to the summary of a CI job.
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-}
-
-impl RunArguments {
-    fn options(&self) -> Options {
-        Options {
-            stack: self.stack,
-            isolation: self.isolation,
-            keep: self.keep || variables::kept(),
-            whole_run: true,
-            schedule: Schedule::Plain,
-            must_disturb: false,
-            keep_evidence: self.keep_evidence,
-            killed_states: None,
-        }
-    }
-}
+use crate::{CaseId, Options, Outcome, Program, Schedule, Suite, hint, machine, reporting};
 
 /// Runs the cases that the arguments select. It is an error if there are none. `runner` is the command that starts
 /// this runner again.
@@ -138,29 +48,37 @@ pub(super) fn run(mut suite: Suite, arguments: &RunArguments, runner: &str) -> R
         Err(status) => return Ok(status),
     };
     let jobs = if arguments.subject_running { NonZeroUsize::new(1) } else { arguments.jobs };
-    let Ran { outcomes, schedules, sentence, took, text } =
+    let Ran { outcomes, schedules, sentence, took, told } =
         run_cases(&suite, &cases, jobs, arguments, &options, runner);
+    let advice = advice::text(&outcomes, arguments, &options, runner);
     let page = reporting::add(&suite, options.stack, &sentence, &outcomes, took);
     if arguments.json {
-        machine::print(&format!("{}\n", table::json(&suite.root, &outcomes, &schedules, took)));
+        machine::print(&format!("{}\n", table::json(&suite.root, &outcomes, &schedules, &told, took)));
     } else {
-        machine::print(&text);
+        machine::print(&told.table);
         if let Some(containers) = &containers {
             machine::print(&format!("containers: {containers}\n"));
         }
         machine::print(&format!("project: {}\n", suite.root.display()));
+        machine::print(&advice);
     }
     if let Some(path) = &arguments.markdown {
-        append(
-            path,
-            &table::markdown(&format!("Fixtures on {}", options.stack), &outcomes, took, containers.as_deref()),
-        );
+        let title = format!("Fixtures on {}", options.stack);
+        append(path, &table::markdown(&title, &outcomes, &told, took, containers.as_deref()));
+        if !advice.is_empty() {
+            append(path, &format!("``````\n{}\n``````\n", advice.trim()));
+        }
     }
     match page {
         Ok(path) if !arguments.json => machine::print(&format!("report: {}\n", path.display())),
         Ok(_) => {}
         // The verdicts do not depend on the report.
         Err(problem) => machine::warn(&problem),
+    }
+    if arguments.shrink
+        && let Some(failed) = advice::failed(&outcomes).next()
+    {
+        advice::shrink(failed, &suite, arguments, &options)?;
     }
     Ok(status(&outcomes))
 }
@@ -173,8 +91,7 @@ struct Ran {
     /// What they do, for people.
     sentence: String,
     took: Duration,
-    /// The table for people.
-    text: String,
+    told: Told,
 }
 
 /// Runs the cases under each schedule, or sweeps them.
@@ -200,9 +117,9 @@ fn run_cases(
         let extent = sweep::Extent { sample, depth: arguments.depth };
         let swept = sweep::run(cases, jobs, arguments.json, extent, run_under);
         let took = started.elapsed();
-        let text = sweep::text(&swept, took);
+        let told = Told { table: sweep::text(&swept, took), summary: swept.summary(), sweep: swept.json() };
         let (schedules, sentence) = (sweep::NAME.to_owned(), sweep::SENTENCE.to_owned());
-        return Ran { outcomes: swept.outcomes, schedules, sentence, took, text };
+        return Ran { outcomes: swept.outcomes, schedules, sentence, took, told };
     }
     let (mut outcomes, mut times) = (Vec::new(), Vec::new());
     // Only the plain schedule says what a generated workload leads to.
@@ -215,11 +132,9 @@ fn run_cases(
         times.push((schedule.clone(), started.elapsed()));
     }
     let took = started.elapsed();
-    let mut text = table::text(&outcomes, took);
-    if times.len() > 1 {
-        text.push_str(&table::by_schedule(&outcomes, &times));
-    }
-    Ran { outcomes, schedules: schedules.to_string(), sentence: schedules.sentence(), took, text }
+    let summary = if times.len() > 1 { table::by_schedule(&outcomes, &times) } else { String::new() };
+    let told = Told { table: table::text(&outcomes, took) + &summary, summary, ..Told::default() };
+    Ran { outcomes, schedules: schedules.to_string(), sentence: schedules.sentence(), took, told }
 }
 
 /// The exit status of a run with these outcomes.

@@ -1,6 +1,8 @@
 //! The runner: a command line that runs cases in parallel and shows a progress bar, a table and a report. It also
 //! begins new projects and fixtures.
 
+mod advice;
+mod arguments;
 pub(crate) mod cases;
 mod command;
 mod files;
@@ -11,6 +13,7 @@ mod mutations;
 mod new;
 mod parity;
 mod record;
+mod seeds;
 mod shrink;
 mod slots;
 mod sweep;
@@ -40,7 +43,7 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    run: command::RunArguments,
+    run: arguments::RunArguments,
     #[command(flatten)]
     project: Project,
 }
@@ -63,8 +66,10 @@ enum Command {
     Parity(parity::Parity),
     /// Make a fixture of what is in a topic, with fields masked.
     Record(record::RecordArguments),
-    /// Find the fewest messages of a case, and the earliest call, with which it still fails under a schedule.
+    /// Find the fewest messages of a case, and the earliest calls, with which it still fails under a schedule.
     Shrink(shrink::Shrink),
+    /// Repeat the runs that are kept in fixtures/seeds.toml because they have once found a defect.
+    Seeds(seeds::Seeds),
     /// Show that the fixtures catch broken pipelines: make the pipeline look broken in one way after the other, and
     /// report which fixture fails.
     Mutate(mutate::Mutate),
@@ -130,7 +135,8 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
         Some(Command::New(new)) => new.write(&suite()?, &runner),
         Some(Command::Parity(parity)) => parity.run(&suite()?, &runner),
         Some(Command::Record(record)) => record.record(&suite()?, &runner),
-        Some(Command::Shrink(shrink)) => shrink.run(&suite()?, &runner),
+        Some(Command::Shrink(shrink)) => shrink.run(suite()?, &runner),
+        Some(Command::Seeds(seeds)) => seeds.run(&suite()?, &runner),
         Some(Command::Mutate(mutate)) => mutate.run(suite, &runner),
         None => command::run(suite()?, &arguments.run, &runner),
     }
@@ -139,7 +145,7 @@ fn carry_out(checked: Result<(), String>, program: Program, extra: &[Extra]) -> 
 /// Only `--root` may stand before a command. The command would ignore every other argument there.
 fn refuse_arguments_before_a_command(matches: &ArgMatches) -> Result<(), String> {
     let Some(name) = matches.subcommand_name() else { return Ok(()) };
-    let arguments = command::RunArguments::augment_args(clap::Command::new("run"));
+    let arguments = arguments::RunArguments::augment_args(clap::Command::new("run"));
     let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let Some(argument) = arguments.get_arguments().find(|argument| is_given(argument.get_id().as_str())) else {
         return Ok(());

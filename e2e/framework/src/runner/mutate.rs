@@ -14,6 +14,7 @@ use super::cases::{in_parallel, select};
 use super::command::{append, start_containers};
 use super::mutations::{Attempt, Report, Trial, Undisturbed};
 use super::{FAILED, with_subject};
+use crate::case::{Case, Settings};
 use crate::mutate::{self, Mutation, Mutations, Needs};
 use crate::schedule::CrashPoint;
 use crate::stack::{Isolation, StackKind};
@@ -71,7 +72,8 @@ impl Mutate {
         }
         let started = Instant::now();
         let session = Session { suite: &suite, options, runner, mutate: self };
-        let report = session.report(&cases);
+        let settings: Vec<Settings> = cases.iter().map(|id| settings(&suite, id)).collect::<Result<_, _>>()?;
+        let report = session.report(&cases, &settings);
         let took = started.elapsed();
         machine::print(&if self.json { format!("{}\n", report.json(took)) } else { report.text(took) });
         if let Some(path) = &self.markdown {
@@ -107,7 +109,7 @@ struct Candidate {
 
 impl Session<'_> {
     /// Runs every case undisturbed, and then the mutations on the cases that they concern.
-    fn report(&self, cases: &[CaseId]) -> Report {
+    fn report(&self, cases: &[CaseId], settings: &[Settings]) -> Report {
         let mutations = self.mutate.mutations();
         let undisturbed = in_parallel(cases, self.mutate.jobs, |id, _| {
             let watched = Arc::new(Mutations::watched(&mutations));
@@ -125,14 +127,18 @@ impl Session<'_> {
         }
         // Small cases are fast, and their differences are read at once.
         candidates.sort_by(|a, b| (a.size, &a.id).cmp(&(b.size, &b.id)));
-        let trials = if self.mutate.all_cases {
+        let mut trials = if self.mutate.all_cases {
             self.on_all_cases(&mutations, &candidates)
         } else {
             in_parallel(&mutations, self.mutate.jobs, |mutation, _| self.until_caught(mutation, &candidates))
         };
+        for trial in &mut trials {
+            trial.lacks = lacking(trial.mutation, settings);
+        }
         let mut cases: Vec<CaseId> = candidates.into_iter().map(|candidate| candidate.id).collect();
         cases.sort();
-        Report { trials, failed, cases, has_all_cases: self.mutate.all_cases }
+        let is_whole = self.mutate.filters.is_empty();
+        Report { trials, failed, cases, has_all_cases: self.mutate.all_cases, is_whole }
     }
 
     /// Tries a mutation on one case after the other, until one of them catches it.
@@ -146,7 +152,7 @@ impl Session<'_> {
                 break;
             }
         }
-        Trial { mutation, attempts }
+        Trial { mutation, lacks: None, attempts }
     }
 
     /// Tries every mutation on every case that it concerns.
@@ -160,7 +166,7 @@ impl Session<'_> {
         let mut attempts = attempts.into_iter();
         let trial = |mutation: &&'static Mutation| {
             let cases = concerned(mutation, candidates).count();
-            Trial { mutation, attempts: attempts.by_ref().take(cases).collect() }
+            Trial { mutation, lacks: None, attempts: attempts.by_ref().take(cases).collect() }
         };
         mutations.iter().map(trial).collect()
     }
@@ -186,6 +192,18 @@ impl Session<'_> {
         let options = Options { schedule, keep_evidence: mutation.is_some(), ..self.options.clone() };
         run::mutated(self.suite, id, &options, repeat, &self.suite.target().join("mutations").join(name), mutations)
     }
+}
+
+/// What a case is run with.
+fn settings(suite: &Suite, id: &CaseId) -> Result<Settings, String> {
+    let case = Case::read(&suite.fixtures, id).map_err(|error| error.to_string())?;
+    Ok(case.settings)
+}
+
+/// What a case has to have so that a mutation may concern it, if none has it.
+fn lacking(mutation: &Mutation, settings: &[Settings]) -> Option<&'static str> {
+    let required: Vec<_> = settings.iter().map(|settings| mutation.requires(settings)).collect();
+    required.iter().all(|(_, has)| !has).then(|| required.first().map(|(what, _)| *what))?
 }
 
 /// The cases that a mutation concerns.

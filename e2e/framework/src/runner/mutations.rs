@@ -23,6 +23,8 @@ pub(super) struct Report {
     pub cases: Vec<CaseId>,
     /// Whether every mutation was tried on every case that it concerns.
     pub has_all_cases: bool,
+    /// Whether all cases of the project were used, so that each mutation has to concern one.
+    pub is_whole: bool,
 }
 
 /// A case that failed without a mutation.
@@ -34,6 +36,8 @@ pub(super) struct Undisturbed {
 /// What happened to one mutation.
 pub(super) struct Trial {
     pub mutation: &'static Mutation,
+    /// What a case has to have so that the mutation may concern it, if none has it.
+    pub lacks: Option<&'static str>,
     /// The runs with this mutation, in the order of their cases.
     pub attempts: Vec<Attempt>,
 }
@@ -64,6 +68,8 @@ enum Verdict {
     Caught,
     Survived,
     NotReached,
+    /// No case has what the mutation is about.
+    Impossible,
     Broken,
 }
 
@@ -74,6 +80,7 @@ impl Verdict {
             Self::Caught => "caught",
             Self::Survived => "survived",
             Self::NotReached => "not reached",
+            Self::Impossible => "impossible",
             Self::Broken => "broken",
         }
     }
@@ -112,6 +119,8 @@ impl Trial {
             Verdict::Caught
         } else if any(|end| *end == End::Missed) {
             Verdict::Survived
+        } else if self.lacks.is_some() {
+            Verdict::Impossible
         } else {
             Verdict::NotReached
         }
@@ -155,6 +164,7 @@ impl Trial {
             (Verdict::Survived, _) => {
                 format!("SURVIVED: a pipeline that {} passes {}", self.mutation.defect, some(&self.missed()))
             }
+            (Verdict::Impossible, _) => format!("impossible: no case has {}", self.lacks.unwrap_or_default()),
             _ => "not reached: no case has such a call or record".to_owned(),
         }
     }
@@ -163,6 +173,7 @@ impl Trial {
         match self.verdict() {
             Verdict::Caught => '✓',
             Verdict::NotReached => '○',
+            Verdict::Impossible => '–',
             Verdict::Survived | Verdict::Broken => '✗',
         }
     }
@@ -186,9 +197,11 @@ impl Report {
         self.trials.iter().filter(|trial| trial.verdict() == verdict).count()
     }
 
-    /// Whether every mutation that concerned a case was caught, and at least one was.
+    /// Whether every mutation that concerned a case was caught, and at least one was. If all cases were used, one that a case
+    /// might have had and that none had is a gap.
     pub(super) fn is_good(&self) -> bool {
-        let bad = self.count(Verdict::Survived) + self.count(Verdict::Broken) + self.failed.len();
+        let not_reached = if self.is_whole { self.count(Verdict::NotReached) } else { 0 };
+        let bad = self.count(Verdict::Survived) + self.count(Verdict::Broken) + not_reached + self.failed.len();
         bad == 0 && self.count(Verdict::Caught) > 0
     }
 
@@ -206,12 +219,13 @@ impl Report {
     /// The totals, in one line.
     fn verdict(&self, took: Duration) -> String {
         let runs: usize = self.trials.iter().map(|trial| trial.attempts.len()).sum();
-        let broken = match self.count(Verdict::Broken) {
+        let rare = [Verdict::Impossible, Verdict::Broken].map(|verdict| match self.count(verdict) {
             0 => String::new(),
-            broken => format!(", {broken} broken"),
-        };
+            count => format!(", {count} {}", verdict.name()),
+        });
+        let rare = rare.concat();
         format!(
-            "{}: {} caught, {} survived, {} not reached{broken}; {}, {} with a mutation, {:.1} s",
+            "{}: {} caught, {} survived, {} not reached{rare}; {}, {} with a mutation, {:.1} s",
             counted(self.trials.len(), "mutation"),
             self.count(Verdict::Caught),
             self.count(Verdict::Survived),
@@ -287,9 +301,11 @@ mod tests {
     fn report(ends: &[&[(&str, End)]]) -> Report {
         let trials = mutate::ALL.iter().zip(ends).map(|(mutation, ends)| Trial {
             mutation,
+            lacks: None,
             attempts: ends.iter().map(|(name, end)| Attempt { id: id(name), end: end.clone() }).collect(),
         });
-        Report { trials: trials.collect(), failed: Vec::new(), cases: vec![id("a"), id("b")], has_all_cases: true }
+        let (trials, cases) = (trials.collect(), vec![id("a"), id("b")]);
+        Report { trials, failed: Vec::new(), cases, has_all_cases: true, is_whole: false }
     }
 
     #[test]
@@ -323,6 +339,13 @@ mod tests {
         let caught = End::Caught(vec![FoundBy::Lag]);
         let mut good = report(&[&[("a", caught)], &[]]);
         assert!(good.is_good());
+        good.is_whole = true;
+        assert!(!good.is_good(), "no case has reached the second one");
+        good.trials[1].lacks = Some("an output topic");
+        assert!(good.is_good());
+        let text = good.text(Duration::ZERO);
+        assert!(text.contains("– s3-last-row-lost   impossible: no case has an output topic\n"), "{text}");
+        assert!(text.contains("2 mutations: 1 caught, 0 survived, 0 not reached, 1 impossible; "), "{text}");
         good.failed.push(Undisturbed { id: id("c"), failure: "no".into() });
         assert!(!good.is_good());
         assert!(!report(&[&[]]).is_good(), "none was reached");

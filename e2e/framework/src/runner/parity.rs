@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::cases::{run_all, select};
 use super::command::{append, start_containers, status};
-use super::table;
+use super::table::{self, Told};
 use crate::stack::{Isolation, StackKind};
 use crate::{Options, Suite, machine, parity, variables};
 
@@ -50,13 +50,14 @@ impl Parity {
         let started = Instant::now();
         let outcomes = run_all(&cases, None, false, |id| parity::compare(suite, id, [&first, &second], runner));
         let took = started.elapsed();
-        machine::print(&table::text(&outcomes, took));
+        let told = Told { table: table::text(&outcomes, took), ..Told::default() };
+        machine::print(&told.table);
         if outcomes.iter().all(|outcome| outcome.failure().is_none()) {
             machine::print(&format!("{} and {} gave the same in every case\n", first.stack, second.stack));
         }
         if let Some(path) = &self.markdown {
             let title = format!("Parity of {} and {}", first.stack, second.stack);
-            append(path, &table::markdown(&title, &outcomes, took, None));
+            append(path, &table::markdown(&title, &outcomes, &told, took, None));
         }
         Ok(status(&outcomes))
     }

@@ -1,24 +1,28 @@
-//! `e2e shrink CASE --schedule NAME` finds the fewest messages of a case, and the earliest call, with which it still fails
+//! `e2e shrink CASE --schedule NAME` finds the fewest messages of a case, and the earliest calls, with which it still fails
 //! under a schedule.
 //!
 //! What fewer messages should lead to is in no snapshot. An undisturbed run of them says it, and messages without which
 //! this run fails by itself are kept.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::cases::select;
+use super::command::start_containers;
 use super::files::{copied, emptied};
-use super::with_subject;
-use crate::schedule::Crashes;
-use crate::{CaseId, Options, Outcome, Schedule, Suite, hint, machine};
+use super::{generate, with_subject};
+use crate::calls::CallName;
+use crate::schedule::CrashPoint;
+use crate::stack::{Isolation, StackKind};
+use crate::{CaseId, Options, Outcome, Schedule, Suite, hint, machine, variables};
 
 #[derive(Debug, Args)]
 pub(super) struct Shrink {
-    /// The case. The text has to select one case.
+    /// The case: its name, `protocol::case`, or a part of it that no other case has.
     #[arg(value_name = "FILTER")]
     case: String,
     /// The schedule under which the case fails, such as killed:s3.PutObject:7:after.
@@ -27,6 +31,15 @@ pub(super) struct Shrink {
     /// Test this command instead of the suite's own pipeline.
     #[arg(long, value_name = "COMMAND")]
     subject: Option<String>,
+    /// The case is one of the workloads of up to N messages that `--generate N` makes.
+    #[arg(long, value_name = "N")]
+    generate: Option<NonZeroUsize>,
+    /// The services: embedded, docker or external.
+    #[arg(long, env = variables::STACK, default_value = "embedded")]
+    stack: StackKind,
+    /// The containers of the docker stack: shared (one set for the whole run) or per-test.
+    #[arg(long, env = variables::ISOLATION, default_value = "shared")]
+    isolation: Isolation,
 }
 
 /// The messages of a case, each as it stands in its file.
@@ -83,6 +96,8 @@ struct Shrinking<'a> {
     id: &'a CaseId,
     messages: Messages,
     source: PathBuf,
+    /// The services on which it runs.
+    options: Options,
 }
 
 impl Shrinking<'_> {
@@ -100,7 +115,7 @@ impl Shrinking<'_> {
         let written = self.messages.write(places, &folder);
         written.map_err(|error| format!("cannot write the messages to {}: {error}", folder.display()))?;
         let run = |schedule: &Schedule| {
-            let options = Options { whole_run: true, schedule: schedule.clone(), ..Options::default() };
+            let options = Options { schedule: schedule.clone(), ..self.options.clone() };
             crate::run(&self.suite, self.id, &options, String::new())
         };
         let plain = run(&Schedule::Plain);
@@ -110,8 +125,16 @@ impl Shrinking<'_> {
 
 impl Shrink {
     /// Prints what is left of the case. `runner` is the command that starts this runner again.
-    pub(super) fn run(&self, suite: &Suite, runner: &str) -> Result<ExitCode, String> {
-        let cases = select(suite, std::slice::from_ref(&self.case))?;
+    pub(super) fn run(&self, suite: Suite, runner: &str) -> Result<ExitCode, String> {
+        let suite = match self.generate {
+            Some(bound) => generate::write(&suite, bound.get())?,
+            None => suite,
+        };
+        let suite = &suite;
+        let mut cases = select(suite, std::slice::from_ref(&self.case))?;
+        if cases.iter().any(|id| id.to_string() == self.case) {
+            cases.retain(|id| id.to_string() == self.case);
+        }
         let [id] = cases.as_slice() else {
             return Err(format!("`{}` selects {} cases; name one of them whole", self.case, cases.len()));
         };
@@ -120,6 +143,10 @@ impl Shrink {
         }
         // The snapshots of the smaller cases are written without a review, in a folder of their own.
         machine::prepare(true)?;
+        let options = Options { stack: self.stack, isolation: self.isolation, whole_run: true, ..Options::default() };
+        if let Err(status) = start_containers(suite, &options)? {
+            return Ok(status);
+        }
         let fixtures = suite.target().join("e2e/shrunk/fixtures");
         emptied(&fixtures)?;
         copied(&suite.fixtures.join("suite.toml"), &fixtures.join("suite.toml"))?;
@@ -128,7 +155,7 @@ impl Shrink {
         let source = id.folder(&suite.fixtures);
         let messages = Messages::read(&source)?;
         let smaller = with_subject(Suite { fixtures, ..suite.clone() }, self.subject.as_deref())?;
-        let shrinking = Shrinking { suite: smaller, id, messages, source };
+        let shrinking = Shrinking { suite: smaller, id, messages, source, options };
         let (schedule, places, failure) = self.shrink(&shrinking)?;
         // The folder has what was tried last.
         shrinking.run(&places, &schedule)?;
@@ -136,19 +163,21 @@ impl Shrink {
         let folder = shrinking.folder();
         machine::print(&format!(
             "{id} fails under {schedule} with {} of its {} messages: {}\n\n{failure}\n\nthe smaller case: {}\n\
-             to keep it as a fixture: cp -r {} {}\nto run the whole case: {runner} {id} --schedule {}\n",
+             to keep it as a fixture: cp -r {} {}\nto run the whole case: {runner} {id}{}{}{}\n",
             places.len(),
             shrinking.messages.count(),
             lines.join(", "),
             folder.display(),
             hint::quoted(&folder.display().to_string()),
             hint::quoted(&format!("{}-shrunk", id.folder(&suite.fixtures).display())),
-            hint::quoted(&schedule.to_string()),
+            self.generate.map(|bound| format!(" --generate {bound}")).unwrap_or_default(),
+            hint::options(&Options { schedule: schedule.clone(), ..shrinking.options.clone() }),
+            self.subject.as_ref().map(|subject| format!(" --subject {}", hint::quoted(subject))).unwrap_or_default(),
         ));
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The schedule with the earliest call, the places of the fewest messages, and how these fail.
+    /// The schedule with the earliest calls, the places of the fewest messages, and how these fail.
     fn shrink(&self, shrinking: &Shrinking<'_>) -> Result<(Schedule, Vec<usize>, String), String> {
         let mut failure = None;
         let mut problem = None;
@@ -177,13 +206,7 @@ impl Shrink {
             }));
         }
         let places = fewest(all, |places| fails(places, &self.schedule));
-        let mut schedule = self.schedule.clone();
-        for earlier in earlier(&self.schedule) {
-            if fails(&places, &earlier) {
-                schedule = earlier;
-                break;
-            }
-        }
+        let schedule = earliest(self.schedule.clone(), |schedule| fails(&places, schedule));
         match problem {
             Some(problem) => Err(problem),
             None => Ok((schedule, places, failure.unwrap_or_default())),
@@ -209,15 +232,31 @@ fn fewest(mut all: Vec<usize>, mut fails: impl FnMut(&[usize]) -> bool) -> Vec<u
     all
 }
 
-/// The same schedule at the earlier calls of the same kind, the first one first.
-fn earlier(schedule: &Schedule) -> Vec<Schedule> {
+/// The same schedule with each of its crashes, the first one first, at the earliest call of the same kind with which it fails.
+fn earliest(mut schedule: Schedule, mut fails: impl FnMut(&Schedule) -> bool) -> Schedule {
+    let crashes = if let Schedule::Killed(crashes) = &schedule { crashes.points().count() } else { 0 };
+    for crash in 0..crashes {
+        if let Some(earlier) = earlier(&schedule, crash).into_iter().find(&mut fails) {
+            schedule = earlier;
+        }
+    }
+    schedule
+}
+
+/// The same schedule with this crash, counted from 0, at the earlier calls of the same kind, the first one first.
+fn earlier(schedule: &Schedule, crash: usize) -> Vec<Schedule> {
     let Schedule::Killed(crashes) = schedule else { return Vec::new() };
+    let Some(point) = crashes.points().nth(crash) else { return Vec::new() };
     let at = |nth| {
-        let mut first = crashes.first.clone();
-        first.call.nth = nth;
-        Schedule::Killed(Crashes { first, then: crashes.then.clone() })
+        let mut crashes = crashes.clone();
+        let moved = CrashPoint { call: CallName { nth, ..point.call.clone() }, moment: point.moment };
+        match crash.checked_sub(1) {
+            None => crashes.first = moved,
+            Some(later) => crashes.then[later] = moved,
+        }
+        Schedule::Killed(crashes)
     };
-    (1..crashes.first.call.nth).map(at).collect()
+    (1..point.call.nth).map(at).collect()
 }
 
 #[cfg(test)]
@@ -239,15 +278,29 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_may_be_as_early_as_at_the_first_call() {
-        let earlier = |text: &str| -> Vec<String> {
-            earlier(&text.parse().expect(text)).iter().map(ToString::to_string).collect()
+    fn each_crash_moves_to_the_earliest_call_with_which_it_fails() {
+        // Fails as long as the first crash is at the second call or a later one, and whatever the second crash is.
+        let moved = |text: &str| {
+            let mut tried = Vec::new();
+            let schedule = earliest(text.parse().expect(text), |schedule| {
+                tried.push(schedule.to_string());
+                !schedule.to_string().starts_with("killed:s3.PutObject:1")
+            });
+            (schedule.to_string(), tried)
         };
+        let (schedule, tried) = moved("killed:s3.PutObject:4:after+dynamodb.PutItem:3");
+        assert_eq!(schedule, "killed:s3.PutObject:2:after+dynamodb.PutItem:1");
         assert_eq!(
-            earlier("killed:s3.PutObject:3:after"),
-            ["killed:s3.PutObject:1:after", "killed:s3.PutObject:2:after"]
+            tried,
+            [
+                "killed:s3.PutObject:1:after+dynamodb.PutItem:3",
+                "killed:s3.PutObject:2:after+dynamodb.PutItem:3",
+                "killed:s3.PutObject:2:after+dynamodb.PutItem:1",
+            ]
         );
-        assert!(earlier("killed:s3.PutObject:1").is_empty() && earlier("twice").is_empty());
+        for alone in ["killed:s3.PutObject:1", "twice"] {
+            assert_eq!(moved(alone), (alone.to_owned(), Vec::new()));
+        }
     }
 
     #[test]

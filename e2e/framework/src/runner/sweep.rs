@@ -8,6 +8,8 @@ use std::fmt::Write;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::cases::run_all;
 use crate::calls::Moment;
 use crate::schedule::Crashes;
@@ -76,6 +78,13 @@ struct Level {
     never: Vec<String>,
     /// How many of these ended in a state that another run goes on from.
     same: usize,
+}
+
+impl Level {
+    /// In how many runs the pipeline was killed.
+    fn hit(&self) -> usize {
+        self.chosen - self.never.len()
+    }
 }
 
 /// Sweeps the cases. A case that fails undisturbed is not run again.
@@ -156,9 +165,7 @@ pub(super) fn text(swept: &Swept, took: Duration) -> String {
         "\n{} cases, {killed} times killed and started again, {same} times killed in the state of another run, {undisturbed} runs in which the call did not occur, {failed} failed, {seconds:.1} s",
         cases.len(),
     );
-    text.push_str(&swept.points());
-    let seed = swept.sample.map(|sample| format!(", seed {}", sample.seed)).unwrap_or_default();
-    let _ = writeln!(text, "{}{seed}", Outcome::proof(outcomes));
+    text.push_str(&swept.summary());
     for outcome in outcomes.iter().filter(|outcome| outcome.failure().is_some()) {
         let _ = writeln!(text, "  ✗ {}", outcome.name());
     }
@@ -166,10 +173,37 @@ pub(super) fn text(swept: &Swept, took: Duration) -> String {
 }
 
 impl Swept {
+    /// What the sweep covers and what it proves, with the seed that repeats it.
+    pub(super) fn summary(&self) -> String {
+        let seed = self.sample.map(|sample| format!(", seed {}", sample.seed)).unwrap_or_default();
+        format!("{}{}{seed}\n", self.points(), Outcome::proof(&self.outcomes))
+    }
+
+    /// The same for programs, except for the proof: what was planned, run, hit and never hit for each number of crashes in
+    /// a run, and the sample.
+    pub(super) fn json(&self) -> Value {
+        let level = |level: &Level| {
+            json!({
+                "planned": level.planned,
+                "after_reads": level.after_reads,
+                "chosen": level.chosen,
+                "hit": level.hit(),
+                "same_state": level.same,
+                "never_hit": level.never,
+            })
+        };
+        json!({
+            "crashes": self.levels.iter().map(level).collect::<Vec<_>>(),
+            "sample": self.sample.map(|sample| sample.points),
+            "seed": self.sample.map(|sample| sample.seed),
+        })
+    }
+
     /// How many crash points were planned, chosen, hit and never hit, for each number of crashes in a run.
     fn points(&self) -> String {
         let mut text = String::new();
-        for (Level { planned, after_reads, chosen, never, same }, crash) in self.levels.iter().zip(1..) {
+        for (level, crash) in self.levels.iter().zip(1..) {
+            let Level { planned, after_reads, chosen, never, same } = level;
             let choice = match self.sample {
                 Some(Sample { points, seed }) => {
                     format!("{chosen} of them chosen by --sample {points} --seed {seed}")
@@ -180,7 +214,7 @@ impl Swept {
             let same =
                 if *same == 0 { String::new() } else { format!(" ({same} of them in the state of another run)") };
             let missed = never.len();
-            let _ = writeln!(text, "{planned} {what}, {choice}: {} hit{same}, {missed} never hit", chosen - missed);
+            let _ = writeln!(text, "{planned} {what}, {choice}: {} hit{same}, {missed} never hit", level.hit());
             for name in never {
                 let _ = writeln!(text, "  never hit: {name}");
             }
@@ -236,6 +270,7 @@ mod tests {
         Outcome {
             id: id.clone(),
             description: None,
+            weaker: Vec::new(),
             schedule,
             counts: Counts::default(),
             ledger: None,
@@ -275,6 +310,8 @@ mod tests {
         assert!(text.contains(points), "{text}");
         assert!(text.contains("\n4 faults injected, 0 rows lost, 0 rows twice\n"), "{text}");
         assert!(text.ends_with("  ✗ p::c under killed:s3.PutObject:1\n"), "{text}");
+        let level = json!({"planned": 4, "after_reads": 0, "chosen": 4, "hit": 3, "same_state": 0, "never_hit": ["p::c killed:s3.PutObject:1:after"]});
+        assert_eq!(swept.json(), json!({"crashes": [level], "sample": null, "seed": null}));
     }
 
     #[test]
@@ -320,7 +357,9 @@ mod tests {
         let swept = run(&[id], None, true, extent(Some(sample), 1), |id, schedule| outcome(id, schedule, &names));
         let text = text(&swept, Duration::from_secs(1));
         let expected = format!("{} crash points, 4 of them chosen by --sample 4 --seed {seed}: ", 2 * names.len());
-        assert!(text.contains(&expected), "{text}");
+        assert!(text.contains(&expected) && swept.summary().ends_with(&format!(", seed {seed}\n")), "{text}");
+        let json = swept.json();
+        assert_eq!((&json["crashes"][0]["chosen"], &json["seed"]), (&4.into(), &seed.into()));
         let mut chosen: Vec<String> = swept.outcomes.iter().map(|outcome| outcome.schedule.to_string()).collect();
         chosen.retain(|schedule| schedule != "plain");
         chosen.sort();

@@ -22,12 +22,7 @@ pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
     let several = schedules(outcomes).len() > 1;
     let name = |outcome| name(outcome, several);
     lines.extend(outcomes.iter().map(|outcome| cells(name(outcome), &outcome.counts, &nouns, outcome.duration)));
-    let cases = match (several, outcomes.len()) {
-        (true, _) => "runs",
-        (false, 1) => "case",
-        (false, _) => "cases",
-    };
-    lines.push(cells(format!("{} {cases}", outcomes.len()), &total, &nouns, took));
+    lines.push(cells(counted(outcomes), &total, &nouns, took));
     let mut text = String::new();
     let widths: Vec<usize> =
         (0..lines[0].len()).map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0)).collect();
@@ -55,6 +50,15 @@ pub(super) fn text(outcomes: &[Outcome], took: Duration) -> String {
     let times: Times = outcomes.iter().map(|outcome| outcome.times).sum();
     let _ = writeln!(text, "phases, of all cases together: {}", phases(&times));
     text
+}
+
+/// How many cases there were or, if they ran more than once, runs.
+fn counted(outcomes: &[Outcome]) -> String {
+    match (schedules(outcomes).len() > 1, outcomes.len()) {
+        (true, runs) => format!("{runs} runs"),
+        (false, 1) => "1 case".to_owned(),
+        (false, cases) => format!("{cases} cases"),
+    }
 }
 
 /// The first lines of a failure. The whole of it was printed when the case ended, which may be far above the table or cut
@@ -123,22 +127,42 @@ fn verdict(outcomes: &[Outcome]) -> String {
     }
 }
 
-/// The verdict, the table folded away, and every failure: for the summary of a job.
-pub(super) fn markdown(title: &str, outcomes: &[Outcome], took: Duration, containers: Option<&str>) -> String {
+/// What a run tells beyond its outcomes.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The table for people.
+    pub table: String,
+    /// What people read first; empty if the table says it all.
+    pub summary: String,
+    /// What only a sweep has, for programs; null if there was none.
+    pub sweep: Value,
+}
+
+/// The verdict, the summary, every failure, and the table folded away: for the summary of a job.
+pub(super) fn markdown(
+    title: &str,
+    outcomes: &[Outcome],
+    told: &Told,
+    took: Duration,
+    containers: Option<&str>,
+) -> String {
     let failures: Vec<(&Outcome, &str)> =
         outcomes.iter().filter_map(|outcome| Some((outcome, outcome.failure()?))).collect();
     let mark = if failures.is_empty() { "✅" } else { "❌" };
-    let cases = outcomes.len();
+    let cases = counted(outcomes);
     let verdict = verdict(outcomes);
-    let mut markdown = format!("### {mark} {title}: {cases} cases, {verdict}, {:.1} s\n\n", took.as_secs_f64());
+    let mut markdown = format!("### {mark} {title}: {cases}, {verdict}, {:.1} s\n\n", took.as_secs_f64());
     if let Some(containers) = containers {
         let _ = writeln!(markdown, "Containers: {containers}\n");
+    }
+    if !told.summary.is_empty() {
+        let _ = writeln!(markdown, "``````\n{}``````\n", told.summary);
     }
     for (outcome, failure) in failures {
         // Longer than any fence that a pipeline prints.
         let _ = writeln!(markdown, "**{}**\n\n``````diff\n{}\n``````\n", outcome.name(), failure.trim_end());
     }
-    let table = text(outcomes, took);
+    let table = &told.table;
     let _ = writeln!(markdown, "<details><summary>all cases</summary>\n\n``````\n{table}``````\n\n</details>\n");
     markdown
 }
@@ -150,10 +174,10 @@ fn cells(name: String, counts: &Counts, nouns: &[&str], took: Duration) -> Vec<S
     cells
 }
 
-/// `{"root": …, "passed": …, "undisturbed": …, "failed": …, "cases": […]}`.
-pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: &str, took: Duration) -> Value {
-    let failed = outcomes.iter().filter(|outcome| outcome.failure().is_some()).count();
-    let undisturbed = outcomes.iter().filter(|outcome| outcome.undisturbed().is_some()).count();
+/// `{"root": …, "passed": …, "same_state": …, "undisturbed": …, "failed": …, "sweep": …, "cases": […]}`. Every run is counted
+/// under one of the four ends.
+pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: &str, told: &Told, took: Duration) -> Value {
+    let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
     let cases: Vec<Value> = outcomes
         .iter()
         .map(|outcome| {
@@ -170,16 +194,19 @@ pub(super) fn json(root: &Path, outcomes: &[Outcome], schedule: &str, took: Dura
                 "seconds": outcome.duration.as_secs_f64(),
                 "counts": outcome.counts,
                 "ledger": outcome.ledger,
+                "weaker": outcome.weaker,
             })
         })
         .collect();
     json!({
         "root": root,
         "schedule": schedule,
-        "passed": outcomes.len() - failed - undisturbed,
-        "undisturbed": undisturbed,
-        "failed": failed,
+        "passed": count(|outcome| outcome.verdict == Verdict::Passed),
+        "same_state": count(|outcome| outcome.same_state().is_some()),
+        "undisturbed": count(|outcome| outcome.undisturbed().is_some()),
+        "failed": count(|outcome| outcome.failure().is_some()),
         "proof": Outcome::proof(outcomes),
+        "sweep": told.sweep,
         "seconds": took.as_secs_f64(),
         "counts": outcomes.iter().map(|outcome| &outcome.counts).sum::<Counts>(),
         "cases": cases,
@@ -205,6 +232,7 @@ mod tests {
             verdict,
             found_by: Vec::new(),
             description: None,
+            weaker: Vec::new(),
             difference: None,
             log: None,
             evidence: None,
@@ -222,13 +250,17 @@ mod tests {
         assert_eq!(lines[3], "✗ p::three         1     1     0.50");
         assert_eq!(lines[5], "2 cases            2    61     1.00");
         assert_eq!(lines[7], "1 failed");
-        let markdown = markdown("Fixtures", &outcomes, Duration::from_secs(1), Some("Kafka 1.0 s"));
+        let told = Told { table: text, summary: "2 crash points\n".to_owned(), ..Told::default() };
+        let markdown = markdown("Fixtures", &outcomes, &told, Duration::from_secs(1), Some("Kafka 1.0 s"));
         assert!(
             markdown.starts_with("### ❌ Fixtures: 2 cases, 1 failed, 1.0 s\n\nContainers: Kafka 1.0 s\n"),
             "{markdown}"
         );
-        assert!(markdown.contains("**p::three**\n\n``````diff\nno\n``````"), "{markdown}");
-        assert_eq!(json(Path::new("/p"), &outcomes, "plain", Duration::ZERO)["counts"]["rows"], 61);
+        assert!(
+            markdown.contains("``````\n2 crash points\n``````\n\n**p::three**\n\n``````diff\nno\n``````"),
+            "{markdown}"
+        );
+        assert_eq!(json(Path::new("/p"), &outcomes, "plain", &told, Duration::ZERO)["counts"]["rows"], 61);
     }
 
     #[test]
@@ -254,12 +286,17 @@ mod tests {
     }
 
     #[test]
-    fn cases_that_their_schedule_did_not_disturb_are_counted_apart_with_the_reason() {
-        let outcomes =
-            [outcome("one", 60, Verdict::Passed), outcome("two", 1, Verdict::Undisturbed("no write".into()))];
+    fn runs_that_were_not_disturbed_or_left_a_known_state_are_counted_apart_with_the_reason() {
+        let outcomes = [
+            outcome("one", 60, Verdict::Passed),
+            outcome("two", 1, Verdict::Undisturbed("no write".into())),
+            outcome("three", 1, Verdict::SameState("killed:s3.PutObject:1".into())),
+        ];
         let text = text(&outcomes, Duration::from_secs(1));
         assert!(text.contains("all passed, but 1 undisturbed") && text.contains("  ○ p::two: no write\n"), "{text}");
-        let json = json(Path::new("/p"), &outcomes, "throttled", Duration::ZERO);
-        assert_eq!((&json["passed"], &json["undisturbed"], &json["failed"]), (&1.into(), &1.into(), &0.into()));
+        let told = Told { sweep: json!({"seed": 7}), ..Told::default() };
+        let json = json(Path::new("/p"), &outcomes, "throttled", &told, Duration::ZERO);
+        let ends = ["passed", "same_state", "undisturbed", "failed"].map(|end| json[end].as_u64());
+        assert_eq!((ends, &json["sweep"]["seed"]), ([Some(1), Some(1), Some(1), Some(0)], &7.into()));
     }
 }

@@ -206,6 +206,7 @@ mod tests {
             can_be_torn,
             started: Instant::now(),
             finished: None,
+            is_throttled: false,
             request_bytes: 0,
         }
     }

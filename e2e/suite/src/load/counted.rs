@@ -84,6 +84,7 @@ mod tests {
             effect: Effect::Write,
             process: process.to_owned(),
             deletes: 0,
+            can_be_torn: false,
             started: Instant::now(),
             finished: Some((Instant::now(), status)),
             is_throttled,

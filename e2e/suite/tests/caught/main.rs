@@ -136,6 +136,9 @@ fn trials() -> Vec<Trial> {
             let project = project().without_snapshots();
             project.write(CASE, "messages.ndjson", "one\npoison\n");
             project.case("expect_failure = 'it is poison'").run("").passes()?;
+            let in_three = self::project().without_snapshots().under("partitions-3");
+            in_three.write(CASE, "messages.ndjson", "one\npoison\n");
+            in_three.case("expect_failure = 'it is poison'").run("").passes()?;
             project.case("expect_failure = 'it is fine'").run("").fails_with(&[
                 "expected the subject to fail and to say `it is fine`, but it ended without that: exit status 3",
                 "cannot store offset 1: it is poison",

@@ -72,7 +72,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("a_case_that_is_in_order_is_sent_message_by_message_under_every_schedule", || {
             let in_order = |timeout| {
                 let project = project().timeout(timeout);
-                project.write(CASE, "case.toml", "in_order = true\n");
+                project.write(CASE, "case.toml", "in_order = 'Rows depend on it.'\n");
                 project
             };
             in_order("20s").run("").passes()?;

@@ -1,9 +1,11 @@
 //! What the runner makes of crashes: two in one run, a sweep of all of them, workloads that it generates, and a failing case
-//! that it makes smaller.
+//! that it makes smaller or repeats.
+
+use std::process::Command;
 
 use libtest_mimic::Trial;
 
-use super::{CASE, project};
+use super::{CASE, ROLE, Verdict, project, without_variables};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -25,6 +27,19 @@ pub fn trials() -> Vec<Trial> {
                 "crash points, all of them chosen: ",
                 " of them in the state of another run), 0 never hit\n",
                 ", 0 failed, ",
+            ])?;
+            project().runner("", &["--sweep", "--json"]).passes_with(&[
+                "\"sweep\":{\"crashes\":[{\"",
+                "\"never_hit\":0",
+                "\"seed\":null",
+            ])
+        }),
+        Trial::test("a_failure_tells_the_calls_around_the_kill", || {
+            project().under("killed:s3.PutObject:2:after").run("drops a row").fails_with(&[
+                "the calls around the moment at which the pipeline was killed at s3.PutObject:2:after, and started again:\n",
+                "s3.PutObject:2 raw/rows/",
+                "---- here\n",
+                "requests to Kafka: kafka.OffsetCommit:1",
             ])
         }),
         Trial::test("a_sweep_with_a_depth_of_two_kills_what_was_started_again", || {
@@ -70,5 +85,43 @@ pub fn trials() -> Vec<Trial> {
             ])?;
             project().runner("", &arguments).fails_with(&["words::three does not fail under restarted:1"])
         }),
+        Trial::test("a_run_that_fails_is_shrunk_at_once_and_says_how_to_keep_it", || {
+            let five = project();
+            five.write(CASE, "messages.ndjson", "one\ntwo\nthree\nfour\nfive\n");
+            five.runner("commits too far", &["--schedule", "restarted:1", "--shrink"]).fails_with(&[
+                " shrink words::three --schedule restarted:1 --subject '",
+                "add this to fixtures/seeds.toml:\n[[run]]\narguments = [\"words::three\", \"--schedule\", \"restarted:1\", ",
+                "words::three fails under restarted:1 with 3 of its 5 messages: 1, 2, 3\n",
+            ])
+        }),
+        Trial::test("runs_that_are_kept_are_repeated", || {
+            seeds(&[""], "embedded")?.passes_with(&[
+                "== words::three --schedule restarted:1 --subject",
+                "   It was wrong.\n",
+                "1 of 1 kept runs are for the stack embedded: 1 passed, 0 failed",
+            ])?;
+            seeds(&["", "commits too far"], "embedded")?.fails_with(&[
+                "2 of 2 kept runs are for the stack embedded: 1 passed, 1 failed",
+                " words::three --schedule restarted:1 --subject 'env ",
+            ])?;
+            seeds(&["commits too far"], "external")?
+                .passes_with(&["0 of 1 kept runs are for the stack external: 0 passed, 0 failed"])
+        }),
     ]
+}
+
+/// Repeats a run with each of these defects, which is kept in a project, if they are for this stack.
+fn seeds(defects: &[&str], stack: &str) -> Result<Verdict, std::io::Error> {
+    let this = std::env::current_exe()?;
+    let run = |defect: &&str| {
+        let subject = format!("env {ROLE}=pipeline DEFECT='{defect}' '{}'", this.display());
+        format!(
+            "[[run]]\nwhy = 'It was wrong.'\narguments = ['words::three', '--schedule', 'restarted:1', '--subject', {subject:?}]\n"
+        )
+    };
+    let project = project();
+    project.write("fixtures", "seeds.toml", &defects.iter().map(run).collect::<String>());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_e2e"));
+    without_variables(&mut command);
+    Ok(Verdict::of(command.args(["seeds", "--stack", stack, "--root"]).arg(project.root.path())))
 }

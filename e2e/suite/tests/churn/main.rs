@@ -40,6 +40,8 @@ const ROWS: usize = 3;
 const FREEZE_ATTEMPTS: usize = 20;
 /// The rounds of a run, unless `CHURN_ROUNDS` says another number.
 const ROUNDS: usize = 24;
+/// The seeds on embedded services. One that has failed is added here, so that every run repeats it.
+const KEPT: [u64; 2] = [1, 2];
 /// The test of workers that are a group.
 const OF_A_GROUP: &str = "every_row_once_under_churn_of_a_group";
 /// The settings that make the workers a group, and the number of tasks that each connector has in it.
@@ -102,7 +104,7 @@ fn main() -> ExitCode {
             let of = |seed| {
                 Trial::test(format!("every_row_once_under_churn_seed_{seed}"), move || Churn::embedded(seed)?.run())
             };
-            let mut all: Vec<_> = [1, 2].map(of).into();
+            let mut all: Vec<_> = KEPT.map(of).into();
             all.push(Trial::test(OF_A_GROUP, || Churn::grouped(3)?.run()));
             all.push(Trial::test("every_row_once_through_an_upgrade_and_back", upgrade::there_and_back));
             all

@@ -1,7 +1,10 @@
 //! What a run leaves behind when it fails: a folder with its log, committed offsets, calls, observation and difference.
 
+mod around;
+mod folder;
+
 use std::fmt::Write;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::calls::{Call, KAFKA, numbered};
-use crate::case::CaseId;
+use crate::case::{CaseId, Weaker};
 use crate::ledger::Balance;
 use crate::observe::Counts;
 use crate::outcome::Times;
-use crate::schedule::CrashPoint;
+use crate::schedule::{CrashPoint, Schedule};
 use crate::settle::{self, Goal};
-use crate::stack::{Stack, StackError, StackKind};
+use crate::stack::{Stack, StackError};
 use crate::subject::Log;
 use crate::suite::Options;
 
@@ -29,6 +32,7 @@ pub(crate) struct Evidence {
     /// exists.
     pub folder: PathBuf,
     pub log: Log,
+    schedule: Schedule,
     started: Instant,
     found: Arc<Mutex<Found>>,
     /// The lock on the folder, held as long as the folder belongs to this run. It is `None` where no lock file can be
@@ -77,14 +81,15 @@ pub(crate) struct Found {
     phases: Vec<(Phase, Instant)>,
     pub stack: Option<Arc<dyn Stack>>,
     pub goal: Option<Goal>,
-    /// How many calls to AWS, and how many requests to Kafka, there had been when the pipeline was started, or started
-    /// again.
-    calls_before: (usize, usize),
+    /// How many calls to AWS, and how many requests to Kafka, there had been each time that the pipeline was started.
+    starts: Vec<(usize, usize)>,
     /// How many faults there were apart from the calls to AWS that had trouble.
     faults: usize,
     pub observed: Option<String>,
     pub diff: Option<String>,
     pub description: Option<String>,
+    /// What the case does not demand.
+    pub weaker: Vec<Weaker>,
     /// What was sent and observed so far.
     pub counts: Counts,
     pub ledger: Option<Balance>,
@@ -95,7 +100,7 @@ impl Found {
     pub(crate) fn begin_on(&mut self, stack: Arc<dyn Stack>) {
         self.stack = Some(stack);
         self.goal = None;
-        self.calls_before = (0, 0);
+        self.starts.clear();
         self.faults = 0;
     }
 
@@ -107,14 +112,19 @@ impl Found {
     /// Notes that a process of the pipeline is about to be started.
     pub(crate) fn start_subject(&mut self) -> Result<(), StackError> {
         if let Some(stack) = &self.stack {
-            self.calls_before = (stack.calls().count(), stack.kafka_requests()?.len());
+            self.starts.push((stack.calls().count(), stack.kafka_requests()?.len()));
         }
         Ok(())
     }
 
+    /// How many calls to AWS and requests to Kafka there were when the pipeline was started for the last time.
+    fn last_start(&self) -> (usize, usize) {
+        self.starts.last().copied().unwrap_or_default()
+    }
+
     /// The calls to AWS that the pipeline has made since it was started for the last time.
     pub(crate) fn calls(&self) -> Vec<Call> {
-        self.stack.as_ref().map(|stack| stack.calls().after(self.calls_before.0)).unwrap_or_default()
+        self.stack.as_ref().map(|stack| stack.calls().after(self.last_start().0)).unwrap_or_default()
     }
 
     /// The crash points of all calls that the pipeline has made since it was started for the last time: those to AWS, then
@@ -124,7 +134,7 @@ impl Found {
         let mut points = CrashPoint::at_all(&self.calls(), stack.namespace());
         // A broker that does not answer has been reported before.
         let requests = stack.kafka_requests().unwrap_or_default();
-        let requests = numbered(requests.iter().skip(self.calls_before.1).map(|name| (KAFKA, *name)));
+        let requests = numbered(requests.iter().skip(self.last_start().1).map(|name| (KAFKA, *name)));
         points.extend(requests.into_iter().flat_map(CrashPoint::around));
         points
     }
@@ -148,13 +158,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Evidence {
     /// The evidence of a run that begins now. Files that an earlier run left in its folder are removed.
     pub(crate) fn new(id: &CaseId, options: &Options, repeat: String, target: &Path) -> Self {
-        let (folder, claim) = claim(&target.join("e2e"), &id.protocol, &folder_name(id, options));
+        let (folder, claim) = folder::claim(&target.join("e2e"), &id.protocol, &folder::name(id, options));
         let _ = fs::remove_dir_all(&folder);
         Self {
             id: id.clone(),
             repeat,
             folder,
             log: Log::default(),
+            schedule: options.schedule.clone(),
             started: Instant::now(),
             found: Arc::default(),
             _claim: claim.map(Arc::new),
@@ -221,6 +232,18 @@ impl Evidence {
         Ok(())
     }
 
+    /// The calls around each time that the pipeline was started again, in words; empty if it was started once.
+    fn around(&self) -> String {
+        let (stack, starts) = {
+            let found = self.found();
+            (found.stack.clone(), found.starts.clone())
+        };
+        let Some(stack) = stack.filter(|_| starts.len() > 1) else { return String::new() };
+        // A broker that does not answer has been reported before.
+        let requests = stack.kafka_requests().unwrap_or_default();
+        around::text(&stack.calls().snapshot(), &requests, &starts, &self.schedule)
+    }
+
     fn calls(&self, stack: &dyn Stack) -> String {
         let mut text = String::new();
         for call in stack.calls().snapshot() {
@@ -236,43 +259,6 @@ impl Evidence {
         }
         text
     }
-}
-
-/// The name of the folder: the name of the case, then the stack and the schedule if they are not the usual ones.
-fn folder_name(id: &CaseId, options: &Options) -> String {
-    /// The longest name. File systems allow 255 bytes, and a number may follow the name.
-    const LONGEST: usize = 200;
-    let mut name = id.name.clone();
-    if options.stack != StackKind::Embedded {
-        let _ = write!(name, "@{}", options.stack);
-    }
-    if !options.schedule.is_plain() {
-        let _ = write!(name, "@{}", options.schedule);
-    }
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.@=".contains(c) { c } else { '-' };
-    name.chars().map(safe).take(LONGEST).collect()
-}
-
-/// Reserves a folder that no other run of this or another process uses, and returns it with the lock that reserves it.
-/// The folder has this name or, if that is taken, this name with a number.
-fn claim(evidence: &Path, protocol: &str, name: &str) -> (PathBuf, Option<File>) {
-    /// A number of simultaneous runs of one case that is never reached.
-    const MOST: usize = 1000;
-    let locks = evidence.join(".locks");
-    for number in 1..MOST {
-        let name = if number == 1 { name.to_owned() } else { format!("{name}~{number}") };
-        let folder = evidence.join(protocol).join(&name);
-        let file = fs::create_dir_all(&locks).and_then(|()| {
-            File::options().create(true).truncate(false).write(true).open(locks.join(format!("{protocol}::{name}")))
-        });
-        let Ok(file) = file else { return (folder, None) };
-        match file.try_lock() {
-            Ok(()) => return (folder, Some(file)),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(_)) => return (folder, None),
-        }
-    }
-    (evidence.join(protocol).join(name), None)
 }
 
 /// As long as this value exists, its run is among those that are reported when the process is told to end.
@@ -310,16 +296,17 @@ pub(crate) fn keep(evidence: &Evidence, verdict: &str) -> String {
     if IS_INTERRUPTED.load(Ordering::SeqCst) {
         return String::new();
     }
-    match evidence.write(verdict) {
+    let around = evidence.around();
+    match evidence.write(&format!("{verdict}{around}")) {
         Ok(()) => format!(
-            "\n\n  everything about this run: {}\n  run it again: {}\n",
+            "{around}\n\n  everything about this run: {}\n  run it again: {}\n",
             evidence.folder.display(),
             evidence.repeat
         ),
         Err(error) => {
             let folder = evidence.folder.display();
             format!(
-                "\n\n  the log, offsets and calls of this run could not be kept in {folder}: {error}\n  run it again: {}\n",
+                "{around}\n\n  the log, offsets and calls of this run could not be kept in {folder}: {error}\n  run it again: {}\n",
                 evidence.repeat
             )
         }
