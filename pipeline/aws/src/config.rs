@@ -34,9 +34,10 @@ pub fn load(runtime: &Handle) -> SdkConfig {
     // The environment is the first source of credentials, so it need not be asked after the others are made, of which one
     // reads the certificates of the operating system.
     let is_set = |variable: &str| std::env::var(variable).is_ok_and(|value| !value.trim().is_empty());
-    let loader = match is_set("AWS_ACCESS_KEY_ID") && is_set("AWS_SECRET_ACCESS_KEY") {
-        true => loader.credentials_provider(EnvironmentVariableCredentialsProvider::new()),
-        false => loader,
+    let loader = if is_set("AWS_ACCESS_KEY_ID") && is_set("AWS_SECRET_ACCESS_KEY") {
+        loader.credentials_provider(EnvironmentVariableCredentialsProvider::new())
+    } else {
+        loader
     };
     runtime.block_on(loader.load())
 }

@@ -169,11 +169,13 @@ impl ObjectError {
     /// S3 or Glue could not be reached, refused the call for a while, or others wrote at the same time.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Read(error) | Self::Table(error) | Self::Announce(error) | Self::End(error) => {
-                failure::may_pass(error)
-            }
-            Self::Grow { error, .. } | Self::Publish { error, .. } => failure::may_pass(error),
-            Self::Convert(ConvertError::Io(error)) => failure::may_pass(error),
+            Self::Read(error)
+            | Self::Table(error)
+            | Self::Announce(error)
+            | Self::End(error)
+            | Self::Grow { error, .. }
+            | Self::Publish { error, .. }
+            | Self::Convert(ConvertError::Io(error)) => failure::may_pass(error),
             Self::Convert(ConvertError::Parquet(_)) | Self::NeverGrown { .. } | Self::OtherSettings => false,
         }
     }

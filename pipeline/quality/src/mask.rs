@@ -50,7 +50,7 @@ impl Hidden {
             }
             kind => {
                 let is_element = |path: &&Path| path.list().is_some() && is_masked(path);
-                if kind.paths().iter().any(|path| is_element(path)) {
+                if kind.paths().iter().any(is_element) {
                     hidden.columns.insert(ELEMENT);
                 }
             }

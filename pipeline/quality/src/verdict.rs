@@ -120,7 +120,7 @@ impl Verdict {
             if total == 0 { "there are no rows".to_owned() } else { format!("{bad} of {total} {rows}") }
         };
         let (bad, observed) = match &check.kind {
-            Kind::RowCount(RowCount { days: Some(_), .. }) if total == 0 => (0, NOT_KNOWN.to_owned()),
+            Kind::RowCount(RowCount { days: Some(_), .. }) | Kind::Volume(_) if total == 0 => (0, NOT_KNOWN.to_owned()),
             Kind::RowCount(RowCount { days: Some(_), .. }) => {
                 (bad, format!("{bad} of {total} days have another number of rows"))
             }
@@ -137,7 +137,6 @@ impl Verdict {
                 }
                 None => (1, "there are no rows".to_owned()),
             },
-            Kind::Volume(_) if total == 0 => (0, NOT_KNOWN.to_owned()),
             Kind::Volume(_) => (bad, format!("{bad} of {total} hours have another number of rows")),
             Kind::Unique(_) => (bad, format!("{bad} of {total} rows are there again")),
             Kind::InTable(_) => (bad, format!("{bad} of {total} values are not there")),

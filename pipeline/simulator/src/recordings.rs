@@ -55,7 +55,8 @@ pub fn use_recordings(folder: &Path) -> Result<usize, RecordingsError> {
     for entry in std::fs::read_dir(folder).map_err(|error| failed(folder, error))? {
         let path = entry.map_err(|error| failed(folder, error))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".csv") || name.ends_with(".csv.gz") {
+        let uncompressed = name.strip_suffix(".gz").unwrap_or(&name);
+        if Path::new(uncompressed).extension().is_some_and(|extension| extension == "csv") {
             files.insert(name, path);
         }
     }

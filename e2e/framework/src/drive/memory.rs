@@ -6,6 +6,7 @@ use super::{Disturbance, Drive, DriveError, first_write::NO_WRITE, with_session_
 use crate::evidence::Phase;
 use crate::settle::SettleError;
 use crate::stack::Record;
+use crate::subject::Subject;
 
 /// How long a pipeline that gets no more memory may take until it has drained. After this time it is started again.
 const WAIT_FOR_MEMORY: Duration = Duration::from_secs(5);
@@ -24,7 +25,7 @@ impl Drive<'_> {
         };
         // A name that none of the processes was given is one that the first process has chosen for itself.
         let writer = subjects.iter().find(|subject| subject.name() == process).or(subjects.first());
-        let is_limited = writer.is_some_and(|writer| writer.keep_its_memory());
+        let is_limited = writer.is_some_and(Subject::keep_its_memory);
         drop(write);
         if !is_limited {
             self.drain_with(&subjects, &goal)?;
@@ -49,7 +50,9 @@ impl Drive<'_> {
         }
         self.evidence.fault();
         // Others may have ended with it, and it may not have ended itself. It has no memory to stop in good order.
-        subjects.iter().for_each(|subject| subject.killer().kill());
+        for subject in &subjects {
+            subject.killer().kill();
+        }
         self.start_again(&mut subjects)?;
         self.drain_with(&subjects, &goal).map_err(with_session_hint)?;
         Ok(Disturbance::AsScheduled)

@@ -135,7 +135,7 @@ impl Found {
         // A broker that does not answer has been reported before.
         let requests = stack.kafka_requests().unwrap_or_default();
         let requests = numbered(requests.iter().skip(self.last_start().1).map(|name| (KAFKA, *name)));
-        points.extend(requests.into_iter().flat_map(CrashPoint::around));
+        points.extend(requests.iter().flat_map(CrashPoint::around));
         points
     }
 

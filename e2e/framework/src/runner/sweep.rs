@@ -259,7 +259,7 @@ mod tests {
 
     fn outcome(id: &CaseId, schedule: Schedule, calls: &[&str]) -> Outcome {
         let calls = calls.iter().map(|point| point.parse::<CrashPoint>().expect("a call").call);
-        let crash_points = calls.flat_map(CrashPoint::around).collect();
+        let crash_points = calls.flat_map(|call| CrashPoint::around(&call)).collect();
         let (duration, times) = (Duration::ZERO, Times::default());
         let faults = usize::from(!schedule.is_plain());
         let verdict = match schedule.to_string().as_str() {

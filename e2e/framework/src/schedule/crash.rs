@@ -38,14 +38,14 @@ impl CrashPoint {
     pub(crate) fn at_all(calls: &[Call], namespace: &str) -> Vec<Self> {
         let points = |(name, call): (CallName, &Call)| {
             let torn = call.can_be_torn.then(|| Self { call: name.clone(), moment: Moment::Torn });
-            let [before, after] = Self::around(name);
+            let [before, after] = Self::around(&name);
             [before].into_iter().chain(torn).chain([after]).collect::<Vec<_>>()
         };
         named(calls, namespace).into_iter().zip(calls).flat_map(points).collect()
     }
 
     /// The crash points before and after a call.
-    pub(crate) fn around(call: CallName) -> [Self; 2] {
+    pub(crate) fn around(call: &CallName) -> [Self; 2] {
         [Moment::Before, Moment::After].map(|moment| Self { call: call.clone(), moment })
     }
 }

@@ -43,9 +43,8 @@ pub fn compared(before: &Report, now: &Report) -> String {
         let of_pipeline = moment.processes.iter().filter(|(name, _)| *name != "load");
         of_pipeline.map(|(_, usage)| usage.memory as f64 / 1e6).reduce(f64::max)
     };
-    let over_time: [(&str, &dyn Fn(&Moment) -> Option<f64>); 2] =
-        [("Most messages behind", &lag), ("Most memory of a process, MB", &memory)];
-    for (title, of) in over_time {
+    let over_time: [Figure<'_>; 2] = [&lag, &memory];
+    for (title, of) in ["Most messages behind", "Most memory of a process, MB"].into_iter().zip(over_time) {
         let points = |report: &Report| {
             report.moments.iter().filter_map(|moment| Some((moment.second, of(moment)?))).collect::<Vec<_>>()
         };
@@ -54,6 +53,9 @@ pub fn compared(before: &Report, now: &Report) -> String {
     html.push_str("</div>\n</body></html>\n");
     html
 }
+
+/// What a plot shows of a moment.
+type Figure<'a> = &'a dyn Fn(&Moment) -> Option<f64>;
 
 fn both(before: Vec<(f64, f64)>, now: Vec<(f64, f64)>) -> Vec<Series> {
     let of = |name: &str, points| Series { name: name.to_owned(), points };

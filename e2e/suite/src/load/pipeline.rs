@@ -23,6 +23,9 @@ const WORKER: &str = "worker-";
 /// The variable by which the recording proxy tells processes apart.
 const PROCESS: &str = "AWS_SDK_UA_APP_ID";
 
+/// The end of each partition, and the offset that a group has committed, by group, topic and partition.
+type Offsets = BTreeMap<(String, String, i32), (i64, i64)>;
+
 /// A pipeline on its services.
 pub struct Pipeline {
     /// The services.
@@ -185,7 +188,7 @@ impl Pipeline {
     }
 
     /// The end of each partition, and the offset that each group has committed, by group, topic and partition.
-    fn offsets(&self) -> Result<BTreeMap<(String, String, i32), (i64, i64)>, String> {
+    fn offsets(&self) -> Result<Offsets, String> {
         let topics: Vec<String> = self.consumed().map(|(topic, _)| topic.clone()).collect();
         let ends = self.stack.end_offsets(&topics).map_err(|error| error.to_string())?;
         let ends: BTreeMap<_, _> = ends.into_iter().filter(|(_, end)| *end > 0).collect();

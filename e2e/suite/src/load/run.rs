@@ -97,7 +97,7 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
     let in_objects = visible(&objects, stack.namespace(), buckets, stored, &sent.due, steps)?;
     let (raw, lake_delays) = (in_objects.raw, in_objects.lake);
     let (database, prefix) = (variable("FMS_LAKE_DATABASE"), variable("FMS_PREFIX"));
-    let stores = running.verify(target, &sent, [&table, &bucket, &lake, &database, &prefix])?;
+    let verified = running.verify(target, &sent, [&table, &bucket, &lake, &database, &prefix])?;
     let calls = running.counted.figures();
     #[expect(clippy::cast_precision_loss, reason = "seconds of some days")]
     let seconds = plan.seconds() as f64;
@@ -132,7 +132,7 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
         drain_seconds: drain_seconds.as_secs_f64(),
         calls,
         cost,
-        stores,
+        stores: verified,
         invalid: says_nothing(&sent, running.too_short.as_deref()),
         checks: Vec::new(),
     };

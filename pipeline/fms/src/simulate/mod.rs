@@ -81,7 +81,7 @@ pub(crate) enum SimulateCommand {
     },
     /// Compare what a pipeline has stored with an expectation, and name what is missing or too many. The exit status is 1
     /// if there is a difference, and 2 if a store could not be compared.
-    Verify(verify::Arguments),
+    Verify(Box<verify::Arguments>),
     /// Send what was recorded again: at another time, as fast as then or faster, and as that of more vehicles.
     Replay(Box<replay::Arguments>),
 }

@@ -87,9 +87,9 @@ fn duckdb_and_pyarrow_read_every_value_before_and_after_compaction_and_changes_o
     {
         let (table, column, sort_fields) = (table.to_owned(), column.to_owned(), settings.sort_fields.clone());
         let now = Timestamp::now();
-        let alter = Arc::new(Alter { table, column, to, sort_fields, memory: 64 << 20, at_once: 1, now });
-        let altered = world.runtime.block_on(bucket.alter(&alter)).expect("altered");
-        assert!(altered.is_changed && altered.files > 0, "{alter:?}: {altered:?}");
+        let alteration = Arc::new(Alter { table, column, to, sort_fields, memory: 64 << 20, at_once: 1, now });
+        let changed = world.runtime.block_on(bucket.alter(&alteration)).expect("altered");
+        assert!(changed.is_changed && changed.files > 0, "{alteration:?}: {changed:?}");
     }
     world.export("l", &path("altered"));
     compare(&python, &raw, &path("altered"), true);

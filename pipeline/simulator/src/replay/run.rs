@@ -92,14 +92,14 @@ impl Replay<'_> {
         let mut progress = Progress { second: self.from, ..Progress::default() };
         let mut start: Option<(Pace, i64)> = None;
         // The second with which another replay goes on, if this one is stopped.
-        let mut stopped = None;
-        let mut marks: Marks<(i64, Option<BTreeMap<i32, i64>>)> = Marks::new();
+        let mut goes_on = None;
+        let mut seconds: Marks<(i64, Option<BTreeMap<i32, i64>>)> = Marks::new();
         let mut error = None;
         loop {
             let recorded = match source.next()? {
                 Next::Message(recorded) => recorded,
                 Next::Idle if stops() => {
-                    stopped = Some(progress.second);
+                    goes_on = Some(progress.second);
                     break;
                 }
                 Next::Idle => continue,
@@ -114,7 +114,7 @@ impl Replay<'_> {
             // As a run does, a replay stops between two seconds, so that another one can begin where it stopped.
             if second > progress.second {
                 let Some(behind) = pace.wait(at, stops) else {
-                    stopped = Some(second);
+                    goes_on = Some(second);
                     break;
                 };
                 (progress.second, progress.behind) = (second, behind);
@@ -127,10 +127,10 @@ impl Replay<'_> {
                 // What is left of a second is sent at once if the replay has to stop.
                 progress.behind = pace.wait(at, stops).unwrap_or(progress.behind);
             }
-            if marks.last().is_none_or(|(last, _)| *last < second) {
-                marks.begin((second, source.offsets()), target.arrived());
+            if seconds.last().is_none_or(|(last, _)| *last < second) {
+                seconds.begin((second, source.offsets()), target.arrived());
             }
-            let mut sending = Sending { target: &mut *target, stops, marks: &mut marks, progress: &mut progress };
+            let mut sending = Sending { target: &mut *target, stops, marks: &mut seconds, progress: &mut progress };
             match self.send(&Recorded { at, ..recorded }, *later, &masks, &mut sending) {
                 Ok(()) => {}
                 Err(ReplayError::Target(failed)) => {
@@ -141,15 +141,15 @@ impl Replay<'_> {
             }
         }
         // A message that was not sent is missing, too.
-        let unsent = error.is_some().then_some(marks.sent());
+        let unsent = error.is_some().then_some(seconds.sent());
         error = error.or(target.finish(stops).err());
         let missing = if error.is_some() { target.missing() } else { Missing::default() };
         progress.messages -= missing.numbers.len() as u64;
         (progress.elapsed, progress.errors) = (begin.elapsed(), target.errors());
         let first_missing = missing.numbers.first().copied().or(unsent);
-        let (mut again, mut from) = (0, stopped.map(|from| (from, source.offsets())));
-        if let Some((first, mark)) = first_missing.and_then(|first| marks.of(first)) {
-            again = marks.sent() - first - missing.numbers.len() as u64;
+        let (mut again, mut from) = (0, goes_on.map(|from| (from, source.offsets())));
+        if let Some((first, mark)) = first_missing.and_then(|first| seconds.of(first)) {
+            again = seconds.sent() - first - missing.numbers.len() as u64;
             from = Some(mark.clone());
         }
         let goes_on =

@@ -15,8 +15,8 @@ use super::{Header, Missing, Record, Target, TargetError};
 pub struct Lines {
     out: Box<dyn Write>,
     path: PathBuf,
-    /// Lines that wait until they are many.
-    lines: Vec<u8>,
+    /// Text that waits until it is much.
+    waiting: Vec<u8>,
     /// How many lines there were, and how many of them were written.
     sent: u64,
     written: u64,
@@ -38,12 +38,12 @@ impl Lines {
     }
 
     fn new(out: Box<dyn Write>, path: PathBuf) -> Self {
-        Self { out, path, lines: Vec::new(), sent: 0, written: 0 }
+        Self { out, path, waiting: Vec::new(), sent: 0, written: 0 }
     }
 
     /// Writes what waits. After an error, it is known how many whole lines were written.
     fn write(&mut self) -> Result<(), TargetError> {
-        let mut rest = self.lines.as_slice();
+        let mut rest = self.waiting.as_slice();
         let written = loop {
             if rest.is_empty() {
                 break self.out.flush();
@@ -51,14 +51,14 @@ impl Lines {
             match self.out.write(rest) {
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
                 Ok(bytes) => {
-                    self.written += rest[..bytes].iter().filter(|byte| **byte == b'\n').count() as u64;
+                    self.written += memchr::memchr_iter(b'\n', &rest[..bytes]).count() as u64;
                     rest = &rest[bytes..];
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Err(error),
             }
         };
-        self.lines.clear();
+        self.waiting.clear();
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => TargetError::Closed,
             _ => TargetError::Write { path: self.path.clone(), error },
@@ -68,13 +68,13 @@ impl Lines {
 
 impl Target for Lines {
     fn send(&mut self, record: &Record<'_>, _stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
-        let before = self.lines.len();
-        write_line(&mut self.lines, record).map_err(|what| {
-            self.lines.truncate(before);
+        let before = self.waiting.len();
+        write_line(&mut self.waiting, record).map_err(|what| {
+            self.waiting.truncate(before);
             TargetError::NoText { name: record.name.to_owned(), what, path: self.path.clone() }
         })?;
         self.sent += 1;
-        if self.lines.len() < CHUNK { Ok(()) } else { self.write() }
+        if self.waiting.len() < CHUNK { Ok(()) } else { self.write() }
     }
 
     fn finish(&mut self, _stops: &dyn Fn() -> bool) -> Result<(), TargetError> {

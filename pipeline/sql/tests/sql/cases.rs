@@ -178,10 +178,15 @@ fn each_anomaly_is_found_by_the_check_that_is_there_for_it() {
     let lake = lake.path();
     let day = ["--select", "+daily_vehicle", "--from", "2023-01-01", "--to", "2023-01-01"];
     let build = || mart(lake, MODELS.as_ref(), "apply", &day).done();
-    cases.iter_mut().for_each(|case| case.store("messages.ndjson", lake));
+    let store = |cases: &mut [Case], file: &str| {
+        for case in cases {
+            case.store(file, lake);
+        }
+    };
+    store(&mut cases, "messages.ndjson");
     build();
-    cases.iter_mut().for_each(|case| case.store("late.ndjson", lake));
-    let built = build();
+    store(&mut cases, "late.ndjson");
+    let rebuilt = build();
     let mut owners: BTreeMap<u64, &str> = BTreeMap::new();
     for case in &cases {
         for id in &case.vehicles {
@@ -191,6 +196,6 @@ fn each_anomaly_is_found_by_the_check_that_is_there_for_it() {
     }
     let days = query(lake, "select * from daily_vehicle order by ymd, id");
     check(lake, &mut cases);
-    let wrong: Vec<String> = cases.iter().filter_map(|case| case.compare(&case.became(&days, &built))).collect();
+    let wrong: Vec<String> = cases.iter().filter_map(|case| case.compare(&case.became(&days, &rebuilt))).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -54,9 +54,9 @@ fn whenever_a_run_dies_the_next_one_leaves_a_history_that_is_whole() {
         command
     };
     let undisturbed = begin();
-    let begun = undisturbed.stack.calls().snapshot().len();
+    let before = undisturbed.stack.calls().snapshot().len();
     run(&mut command(&undisturbed, 2)).done();
-    let calls = calls_after(&undisturbed.stack, begun);
+    let calls = calls_after(&undisturbed.stack, before);
     let points = points(&calls);
     let (mut tried, mut hit) = (0, 0);
     for &(call, moment) in points.iter().step_by(stride()) {

@@ -145,9 +145,9 @@ fn a_day_is_known_for_each_check_by_itself() {
 /// says nothing of days that are over.
 #[test]
 fn without_a_first_day_all_days_are_looked_at() {
-    let late =
+    let earlier =
         fleet::well().iter().find(|row| row.contains("\"status\"")).expect("a row").replace("2023-01-01", "2022-11-11");
-    let lake = lake(&[late]);
+    let lake = lake(&[earlier]);
     let file =
         suite("  - {name: fuel, range: {column: fuel_level, max: 100}}\n  - {name: new, freshness: {max_age: 26h}}\n");
     let run = |hour| changed(lake.path(), file.path(), hour, &[]);
