@@ -71,19 +71,10 @@ async fn run() -> Result<()> {
     if is("says INFO") {
         eprintln!("INFO ready");
     }
-    if is("runs alone") {
-        std::fs::File::create_new(LOCK).context("another process runs already")?;
-    }
-    while is("waits for its turn") && std::fs::File::create_new(LOCK).is_err() && !stopping.load(Ordering::Relaxed) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    take_turn(&defect, &stopping).await?;
     let sinks = Arc::new(Sinks::connect(&defect).await?);
     let consumer = consumer(if is("reconnects too late") { "60000" } else { "100" })?;
-    let batch = match std::env::var("BATCH") {
-        _ if is("writes in threes") => 3,
-        Ok(size) => size.parse().context("BATCH")?,
-        Err(_) => 1,
-    };
+    let batch = if is("writes in threes") { 3 } else { batch_size()? };
 
     let is_reckless = is("commits early after a crash") && sinks.has_objects().await?;
     let mut more = Vec::new();
@@ -158,6 +149,25 @@ async fn run() -> Result<()> {
         bail!("cannot leave the group");
     }
     Ok(())
+}
+
+/// Fails if another process runs, or waits until none does, where the defect is one of these.
+async fn take_turn(defect: &str, stopping: &AtomicBool) -> Result<()> {
+    if defect == "runs alone" {
+        std::fs::File::create_new(LOCK).context("another process runs already")?;
+    }
+    while defect == "waits for its turn"
+        && std::fs::File::create_new(LOCK).is_err()
+        && !stopping.load(Ordering::Relaxed)
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// How many records are stored together.
+fn batch_size() -> Result<usize> {
+    std::env::var("BATCH").map_or(Ok(1), |size| size.parse().context("BATCH"))
 }
 
 /// Commits that as many messages are handled, from this one on.
