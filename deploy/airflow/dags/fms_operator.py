@@ -97,8 +97,9 @@ class FmsQualityOperator(FmsOperator):
             told = 0
             if results.exists() and "FMS_ALERTS_CONFIG" in os.environ:
                 told = self.run_fms([*alerts(), "--results", str(results), "--bad-rows", str(rows)])
-            self.settle(status, self.arguments)
+            # A failed check is final, but its owner has to be told, so what keeps the alert from that is tried again.
             self.settle(told, alerts())
+            self.settle(status, self.arguments)
 
     def push(self):
         """The option that names the group of this task in the Pushgateway, where each run replaces a whole group."""

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
+use parquet::errors::ParquetError;
 use thiserror::Error;
 
 use crate::bucket::failure;
@@ -176,6 +177,10 @@ impl ObjectError {
             | Self::Grow { error, .. }
             | Self::Publish { error, .. }
             | Self::Convert(ConvertError::Io(error)) => failure::may_pass(error),
+            // What the writer of Parquet meets on the disk comes in an error of its own.
+            Self::Convert(ConvertError::Parquet(ParquetError::External(error))) => {
+                error.downcast_ref::<io::Error>().is_some_and(failure::may_pass)
+            }
             Self::Convert(ConvertError::Parquet(_)) | Self::NeverGrown { .. } | Self::OtherSettings => false,
         }
     }

@@ -329,12 +329,12 @@ impl Suite {
         Ok(suite)
     }
 
-    /// A digest of how a check is defined: of all that its outcome depends on besides the rows.
+    /// A digest of how a check is defined: of all that its outcome, and what follows from it, depend on besides the rows.
     pub(crate) fn definition(&self, check: &Check) -> String {
-        let Check { severity: _, name: _, description: _, owner: _, tags: _, shows: _, warn, fail, only, settle, kind } =
+        let Check { severity, name: _, description: _, owner: _, tags: _, shows: _, warn, fail, only, settle, kind } =
             check;
         let Self { time, series, order, .. } = self;
-        let all = format!("{:?}", (time, series, order, warn, fail, only, settle, kind));
+        let all = format!("{:?}", (time, series, order, severity, warn, fail, only, settle, kind));
         hex::encode(&Sha256::digest(all)[..8])
     }
 

@@ -88,6 +88,8 @@ const COLUMNS: [&str; 11] = [
 ];
 /// The acceleration of a trip that begins moving, in m/s².
 const START: f64 = 1.0;
+/// The highest speed that is read, in m/s.
+const FASTEST: f64 = 100.0;
 
 impl Track {
     /// Reads a trip of recordings. An error says what is wrong with it.
@@ -106,7 +108,7 @@ impl Track {
         let rows = cells
             .iter()
             .filter(|cells| cells[0] == trip)
-            .map(|cells| columns.map(|column| cells[column].parse::<f64>().ok()))
+            .map(|cells| columns.map(|column| cells[column].parse::<f64>().ok().filter(|cell| cell.is_finite())))
             .skip_while(|row| row[0] != Some(3.0));
         let rows: Vec<[Option<f64>; COLUMNS.len()]> = rows.collect();
         // The X axis of a logger that lies on its side holds gravity, and what it turns by is another axis.
@@ -123,6 +125,11 @@ impl Track {
                 // Rounded, so that its last bit, which differs between machines, is nowhere seen.
                 (latitude, longitude, (latitude.to_radians().cos() * 1e4).round() / 1e4)
             });
+            if !(0.0..=FASTEST).contains(&speed) {
+                return Err(format!(
+                    "a speed of {speed} m/s is none of a vehicle; write metres a second, up to {FASTEST}"
+                ));
+            }
             let last = points.last().copied().unwrap_or_default();
             let point = Point {
                 east: (longitude - from_longitude) * METRES_A_DEGREE * cosine,
@@ -224,7 +231,8 @@ fn start_from_standstill(points: Vec<Point>) -> Vec<Point> {
         return points;
     }
     let (east, north) = (second.east - first.east, second.north - first.north);
-    let length = (east * east + north * north).sqrt();
+    // Two positions may be the same place, where they were rounded.
+    let length = (east * east + north * north).sqrt().max(f64::MIN_POSITIVE);
     let before = |step: f64| {
         // The part of the way that is still to be driven: the square of time under a steady acceleration.
         let driven = step / seconds;

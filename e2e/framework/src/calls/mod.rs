@@ -277,7 +277,7 @@ impl Calls {
 
     /// Notes that a call is a batch that can be torn, see [`Call::can_be_torn`].
     pub(crate) fn note_batch(&self, number: usize) {
-        self.state().calls[number - 1].can_be_torn = true;
+        self.state().change(number, |call| call.can_be_torn = true);
     }
 
     /// Counts bytes of a request's body.
@@ -420,9 +420,11 @@ mod tests {
         assert_eq!((calls.count(), calls.in_flight(), calls.snapshot().len()), (4, 1, 2));
         assert_eq!(write(&calls).0.number(), 5);
         calls.add_request_bytes(third.number(), 7);
+        calls.note_batch(third.number());
         third.finish(200);
-        let taken: Vec<_> = calls.take_ended().iter().map(|call| (call.number, call.request_bytes)).collect();
-        assert_eq!(taken, [(3, 7), (4, 0), (5, 0)]);
+        let taken = calls.take_ended();
+        let taken: Vec<_> = taken.iter().map(|call| (call.number, call.request_bytes, call.can_be_torn)).collect();
+        assert_eq!(taken, [(3, 7, true), (4, 0, false), (5, 0, false)]);
     }
 
     #[test]

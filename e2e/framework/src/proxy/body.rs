@@ -61,9 +61,9 @@ pub(super) struct Answer {
     said: Option<Vec<u8>>,
 }
 
-/// How much of a body is kept to find out whether it refuses the call. Errors are short, and so are answers to batches of
-/// which little is left.
-const KEPT: usize = 1 << 16;
+/// How much of a body is kept to find out whether it refuses the call. Errors are short, but a batch that is refused as a
+/// whole comes back as a whole, and a request to DynamoDB may have 16 MB.
+const KEPT: usize = 1 << 24;
 
 impl Answer {
     /// The answer to `call`. It is `None` if the call has ended already, or if the request never became a call.

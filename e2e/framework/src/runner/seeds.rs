@@ -121,7 +121,7 @@ pub(super) fn word(argument: &str) -> String {
 
 /// Reads the file and checks every run of it.
 fn read(path: &Path) -> Result<Kept, String> {
-    let hint = "see docs/schedules.md";
+    let hint = "see docs/failures.md";
     let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}; {hint}", path.display()))?;
     let kept: Kept = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     if kept.run.is_empty() {

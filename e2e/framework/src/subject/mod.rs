@@ -103,7 +103,8 @@ impl Subject {
 
     /// Gives its processes no more memory than they have. False if this system cannot do that.
     pub(crate) fn keep_its_memory(&self) -> bool {
-        self.process.tree.members().into_iter().any(memory::keep)
+        let members = self.process.tree.members().into_iter();
+        members.map(memory::keep).fold(false, |is_any, is_kept| is_any | is_kept)
     }
 
     /// Whether one of its processes handles SIGTERM already. The answer is true if the system does not tell.

@@ -89,6 +89,9 @@ pub fn carry_out(suite: &Suite, matches: &clap::ArgMatches) -> Result<ExitCode, 
     let _metrics =
         arguments.metrics_port.map(fms::MetricsPage::start).transpose().map_err(|error| format!("{error:#}"))?;
     let target = Target { suite, stack: arguments.stack, subject: arguments.subject.as_deref(), folder: &folder };
+    if plan.limits.efficiency.is_some() && !arguments.capacity {
+        return Err(format!("{}: the limit `efficiency` needs --capacity --workers 1,2,3", path.display()));
+    }
     if arguments.capacity {
         let found = capacity::find(&target, &name, &plan, &arguments.workers, &tell)?;
         write(&folder.join("capacity.json"), &found.to_json()?)?;

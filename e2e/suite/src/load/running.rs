@@ -190,12 +190,17 @@ impl Running {
         }
         let elapsed = begin.elapsed();
         self.measure(count);
+        // The last measurements may be fewer than make a moment.
+        if !self.since.is_empty() {
+            self.moments.extend(Moment::together(self.since.drain(..)));
+        }
         Ok(elapsed)
     }
 
     /// Takes note if the pipeline has recovered since the broker was away.
     fn recover(&mut self) {
-        let Some(recovering) = &self.recovering else { return };
+        // A broker that is away would not answer for half a minute.
+        let Some(recovering) = self.recovering.as_ref().filter(|_| !self.is_broker_away) else { return };
         let recovery = self.pipeline.least_committed().ok().and_then(|stored| recovering.ended(stored, self.begin));
         if recovery.is_some() {
             self.recovering = None;

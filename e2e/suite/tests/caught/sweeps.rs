@@ -30,7 +30,7 @@ pub fn trials() -> Vec<Trial> {
             ])?;
             project().runner("", &["--sweep", "--json"]).passes_with(&[
                 "\"sweep\":{\"crashes\":[{\"",
-                "\"never_hit\":0",
+                "\"never_hit\":[]",
                 "\"seed\":null",
             ])
         }),

@@ -68,8 +68,9 @@ fn addition(text: &str) -> Result<Addition, String> {
             return Err(format!("`{name}` is no name that a column may have: lower-case letters, digits and `_`"));
         }
     }
-    if PARTITION_KEYS.contains(&path) {
-        return Err(format!("`{path}` is a partition key"));
+    let column = path.split('.').next().unwrap_or_default().trim_end_matches("[]");
+    if PARTITION_KEYS.contains(&column) {
+        return Err(format!("`{column}` is a partition key"));
     }
     if path.ends_with("[]") {
         return Err(format!("`{path}` stands for elements, which have no name; write the type of the array"));
@@ -158,7 +159,9 @@ mod tests {
             let column = column(text).expect("a column");
             assert_eq!((column.name.as_str(), column.data_type.to_string()), (name, data_type.to_owned()));
         }
-        for wrong in ["wear", "Wear:double", ":int", "a..b:int", "a[]:int", "ymd:string", "a:decimal(10,2)"] {
+        for wrong in
+            ["wear", "Wear:double", ":int", "a..b:int", "a[]:int", "ymd:string", "ymd.x:int", "a:decimal(10,2)"]
+        {
             assert!(addition(wrong).is_err(), "{wrong}");
         }
     }

@@ -77,6 +77,8 @@ fn explained(arguments: Arguments, log_format: LogFormat) -> anyhow::Result<Expl
         Some(bucket.storing(owner.storage()).expecting_raw_owner(raw_owner.expected_raw_bucket_owner))
     } else {
         anyhow::ensure!(database.is_none(), "--database is for a lake in S3; write `--lake s3://…`");
+        let has_owner = owner.expected_bucket_owner.is_some() || raw_owner.expected_raw_bucket_owner.is_some();
+        anyhow::ensure!(!has_owner, "an expected owner is for a lake in S3; write `--lake s3://…`");
         None
     };
     let mut folder = Folder::new(&lake);

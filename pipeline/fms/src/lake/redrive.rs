@@ -16,6 +16,9 @@ use super::counted;
 use super::queues::QueueArguments;
 use crate::{FAILED, LogFormat, NOT_STARTED, report, say, start_log, stop_signal};
 
+/// How many messages are received at once, which is the limit of SQS.
+const MOST_RECEIVED: u64 = 10;
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -69,6 +72,13 @@ fn send(arguments: Arguments, format: LogFormat) -> Result<Result<String, String
     let stop = stop_signal().map_err(|error| one(format!("cannot listen for SIGTERM and SIGINT: {error}")))?;
     start_log(format).map_err(|error| one(format!("{error:#}")))?;
     let runtime = Runtime::new().map_err(|error| one(format!("cannot start threads: {error}")))?;
+    let least = MOST_RECEIVED / u64::from(arguments.rate.get()) + 1;
+    if arguments.visibility_timeout < least {
+        return Err(one(format!(
+            "--visibility-timeout has to be longer than {MOST_RECEIVED} messages take at this --rate, or they are sent twice; \
+             give at least {least}"
+        )));
+    }
     let queues = arguments.queues.queues(&fms_aws::load(runtime.handle())).map_err(|error| one(error.to_string()))?;
     runtime.block_on(queues.check())?;
     let Arguments { reason, prefix, rate, visibility_timeout, dry_run, .. } = arguments;

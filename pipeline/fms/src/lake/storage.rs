@@ -24,7 +24,7 @@ pub(super) struct StorageArguments {
 pub(super) struct OwnerArguments {
     /// The AWS account that owns the lake's bucket. If another one does, nothing is read or written there.
     #[arg(long, env = "FMS_LAKE_EXPECTED_BUCKET_OWNER", value_name = "ACCOUNT")]
-    expected_bucket_owner: Option<String>,
+    pub expected_bucket_owner: Option<String>,
 }
 
 /// Whose buckets the raw objects are in.

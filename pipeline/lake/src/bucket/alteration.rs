@@ -154,7 +154,11 @@ fn add(table: fms_glue::Table, column: &Field) -> Result<Option<TableInput>, Str
             Some(Ok(false)) => return Ok(None),
             Some(Err(())) | None => {
                 let (name, found) = (&column.name, &found.data_type);
-                return Err(format!("its column `{name}` is {found}; change that with --column and --to"));
+                return Err(format!(
+                    "its column `{name}` is {found}, which has no room for {}; --column and --to change the type of a \
+                     column that is no struct, and a field of a struct keeps its type, so add it under another name",
+                    column.data_type
+                ));
             }
         }
     }

@@ -173,7 +173,7 @@ fn a_column_is_added_also_to_a_locked_table() {
     assert!(add(Field::new("m", Type::Double)).expect("added"));
     assert!(!add(Field::new("m", Type::Double)).expect("there"));
     let error = add(Field::new("m", Type::String)).expect_err("another type").to_string();
-    assert!(error.contains("its column `m` is double; change that with --column and --to"), "{error}");
+    assert!(error.contains("its column `m` is double, which has no room for"), "{error}");
     world.assert_typed("l", "m", "DOUBLE", "afterwards");
     let table = &world.tables("l")[0];
     assert_eq!(columns(table).last().map(String::as_str), Some("m double"));

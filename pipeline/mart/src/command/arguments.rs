@@ -271,6 +271,7 @@ impl Place {
             ..Storage::default()
         };
         let catalog = Bucket::new(&aws, mart, database, &retry, storage);
-        Ok((Lake::in_catalog(&aws, database, time, &retry), Box::new(catalog)))
+        let owner = self.expected_bucket_owner.clone();
+        Ok((Lake::in_catalog_of(&aws, database, time, &retry, owner), Box::new(catalog)))
     }
 }

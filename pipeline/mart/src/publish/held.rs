@@ -37,8 +37,8 @@ impl Held {
             return Ok(Self::default());
         }
         let sql = format!(
-            "select table_name, check_name, from_day, to_day, outcome from {HISTORY} \
-             where severity = 'error' and outcome in ('pass', 'warn', 'fail') order by ran_at"
+            "select table_name, check_name, from_day, to_day, outcome, severity from {HISTORY} \
+             where outcome in ('pass', 'warn', 'fail') order by ran_at"
         );
         let read = async {
             let planned = Planned::new(lake, &Query { sql, ..Query::default() }).await?;
@@ -55,7 +55,7 @@ impl Held {
                         check: text(1).to_owned(),
                         from: day(2)?,
                         to: day(3)?,
-                        has_failed: text(4) == "fail",
+                        has_failed: text(4) == "fail" && text(5) == "error",
                     });
                 }
             }

@@ -57,7 +57,8 @@ pub(super) async fn due<'s, 'l>(
             for &day in all.iter().filter(|day| !is_of_now || **day >= days.today.saturating_sub(1.day())) {
                 let version = versions.of(&read, Days { from: day, to: day, ..days }).await?;
                 let about = |version| (suite.table.clone(), check.name.clone(), suite.definition(check), day, version);
-                if version.is_none_or(|version| !known.contains(&about(version))) {
+                // It also changes as time goes by, when nothing comes any more.
+                if is_of_now || version.is_none_or(|version| !known.contains(&about(version))) {
                     by_day.entry(day).or_default().push(index);
                 }
             }

@@ -46,7 +46,9 @@ fn by_check(verdicts: &[Verdict]) -> Vec<Verdict> {
         match all.iter_mut().find(|one| (&one.table, &one.check) == (&verdict.table, &verdict.check)) {
             Some(one) => {
                 let (total, bad) = (one.total + verdict.total, one.bad + verdict.bad);
-                let worst = if verdict.outcome > one.outcome { verdict } else { &*one };
+                // What could not run must not hide what has failed.
+                let rank = |verdict: &Verdict| (verdict.outcome == Outcome::Fail, verdict.outcome);
+                let worst = if rank(verdict) > rank(one) { verdict } else { &*one };
                 *one = Verdict { total, bad, ..worst.clone() };
             }
             None => all.push(verdict.clone()),

@@ -100,6 +100,10 @@ pub fn find(
     if workers.contains(&0) {
         return Err("--workers has 0; write numbers such as 1,2,3".to_owned());
     }
+    let is_compared = workers.contains(&1) && workers.iter().any(|workers| *workers > 1);
+    if plan.limits.efficiency.is_some() && !is_compared {
+        return Err("the limit `efficiency` compares several workers with one; write --workers 1,2,3".to_owned());
+    }
     let mut found = Capacity {
         name: name.to_owned(),
         plan: plan.clone(),
@@ -256,6 +260,9 @@ impl Search {
                 number(best.rows_per_second)
             ),
             None => match self.too_many().filter(|_| self.error.is_none()) {
+                Some(Try { outcome: Outcome::Unknown(problem), .. }) => {
+                    format!("capacity: nobody knows; {}", problem.lines().next().unwrap_or_default())
+                }
                 Some(tried) => format!("capacity: the pipeline never kept up; {}", tried.problem().unwrap_or_default()),
                 None => "capacity: nobody knows; the search ended early".to_owned(),
             },
