@@ -61,9 +61,8 @@ impl Engine {
         let mut statements = Vec::new();
         match (self, catalog) {
             (Self::Redshift, Catalog::Shared) => {
-                statements.push("-- The tables are those of the Glue catalog, with the partitions that they have when they are \
-                     read.\n".to_owned() + &schema(database, false));
-                return Ok(statements.concat());
+                let note = "-- The tables are those of the Glue catalog, with the partitions that they have when they are read.\n";
+                return Ok(note.to_owned() + &schema(database, false));
             }
             (Self::Redshift, Catalog::Own) => statements.push(schema(database, true)),
             (Self::AthenaProjection, _) => statements.push(

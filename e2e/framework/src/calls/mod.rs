@@ -132,15 +132,25 @@ pub fn numbered<'a>(calls: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Call
 /// Of the key of an object only the folder counts, because some pipelines give an object another name in every run.
 pub(crate) fn named(calls: &[Call], namespace: &str) -> Vec<CallName> {
     let mut names: Vec<CallName> = Vec::with_capacity(calls.len());
+    // The different names, which are few, with how many calls each has been about so far.
+    let mut counts: Vec<(CallName, usize)> = Vec::new();
     for (at, call) in calls.iter().enumerate() {
         let Call { service, operation, target, .. } = call;
         let target = target.strip_prefix(namespace).unwrap_or(target);
         let folder = target.rfind('/').filter(|_| service == "s3").map_or(target, |slash| &target[..=slash]);
         let target = Some(folder.to_owned()).filter(|target| !target.is_empty());
-        let mut name = CallName { service: service.clone(), operation: operation.clone(), nth: 1, target };
+        let name = CallName { service: service.clone(), operation: operation.clone(), nth: 1, target };
         let counted = name.clone().within(namespace);
-        name.nth += calls[..at].iter().filter(|earlier| counted.is_about(earlier)).count();
-        names.push(name);
+        for (known, count) in &mut counts {
+            *count += usize::from(known.is_about(call));
+        }
+        let known = counts.iter().find(|(known, _)| *known == counted).map(|(_, count)| *count);
+        let nth = known.unwrap_or_else(|| {
+            let count = calls[..=at].iter().filter(|call| counted.is_about(call)).count();
+            counts.push((counted, count));
+            count
+        });
+        names.push(CallName { nth, ..name });
     }
     names
 }
@@ -300,10 +310,14 @@ impl Calls {
 }
 
 impl State {
+    /// Where the call of this number is, unless it was taken.
+    fn place(&self, number: usize) -> Option<usize> {
+        number.checked_sub(self.taken + 1)
+    }
+
     /// Changes the call of this number, unless it was taken.
     fn change(&mut self, number: usize, change: impl FnOnce(&mut Call)) {
-        let place = number.checked_sub(self.taken + 1);
-        if let Some(call) = place.and_then(|place| self.calls.get_mut(place)) {
+        if let Some(call) = self.place(number).and_then(|place| self.calls.get_mut(place)) {
             change(call);
         }
     }
@@ -358,7 +372,7 @@ impl InFlight {
     /// Whether an answer that is no error may still refuse a part of the call.
     pub(crate) fn is_batch(&self) -> bool {
         let state = self.calls.state();
-        let call = self.number.checked_sub(state.taken + 1).and_then(|place| state.calls.get(place));
+        let call = state.place(self.number).and_then(|place| state.calls.get(place));
         call.is_some_and(|call| call.operation.contains("Batch"))
     }
 }

@@ -69,12 +69,12 @@ impl Route {
         let operation = request.operation.clone();
         let (call, plan) = self.calls.begin(&to.name, &process, request);
         self.calls.add_request_bytes(call.number(), body.len());
-        if to.service.first_half(&head, &body).is_some() {
+        if to.service.has_halves(&operation, &body) {
             self.calls.note_batch(call.number());
         }
         let (plan, body) = match plan {
             Plan::Unprocessed => return self.leave_one_unprocessed(&to, call, head, body).await,
-            Plan::Hold(Moment::Torn, hook) => match to.service.first_half(&head, &body) {
+            Plan::Hold(Moment::Torn, hook) => match to.service.first_half(&operation, &body) {
                 Some(half) => {
                     head.headers.insert(CONTENT_LENGTH, half.len().into());
                     (Plan::Hold(Moment::After, hook), half)

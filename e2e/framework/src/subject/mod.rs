@@ -231,11 +231,26 @@ impl Subject {
             if self.status().is_some()
                 && let Some(status) = self.wait(Instant::now())
             {
-                return self.log.find(text).map_or(Waited::Ended(status), Waited::Found);
+                return self.last_line(text, deadline).map_or(Waited::Ended(status), Waited::Found);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Waited::TimedOut;
+            }
+            self.log.wait_for_change(left.min(EXIT_CHECK));
+        }
+    }
+
+    /// The line among those that the process had printed when it ended. Where another process keeps the log open, nothing
+    /// tells when the last one of them has arrived.
+    fn last_line(&self, text: &str, deadline: Instant) -> Option<String> {
+        let deadline = deadline.min(Instant::now() + LOG_LIMIT);
+        loop {
+            let is_complete = self.log.wait_for_end(Instant::now());
+            let found = self.log.find(text);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if found.is_some() || is_complete || left.is_zero() {
+                return found;
             }
             self.log.wait_for_change(left.min(EXIT_CHECK));
         }

@@ -1,7 +1,6 @@
 //! Batches whose items a service carries out one by one: a call that ends in the middle leaves a part of them done.
 
 use hyper::body::Bytes;
-use hyper::http::request::Parts;
 use serde_json::Value;
 
 use super::{ALL, Service};
@@ -27,41 +26,52 @@ impl Service {
 
     /// The same request with the first half of its items, without the one in the middle. `None` if it is no batch of two
     /// items or more.
-    pub(crate) fn first_half(&self, head: &Parts, body: &[u8]) -> Option<Bytes> {
-        let batch = self.batch(&(self.request)(head, body).operation)?;
-        first_half(batch, body)
+    pub(crate) fn first_half(&self, operation: &str, body: &[u8]) -> Option<Bytes> {
+        self.batch(operation).and_then(|batch| batch.first_half(body))
+    }
+
+    /// Whether [`Self::first_half`] gives anything.
+    pub(crate) fn has_halves(&self, operation: &str, body: &[u8]) -> bool {
+        self.batch(operation).is_some_and(|batch| batch.read(body).is_some())
     }
 }
 
-fn first_half(batch: &Batch, body: &[u8]) -> Option<Bytes> {
-    let mut request: Value = serde_json::from_slice(body).ok()?;
-    let items = request.get_mut(batch.items)?;
-    let mut lists: Vec<&mut Vec<Value>> = match &mut *items {
-        Value::Array(list) => vec![list],
-        Value::Object(tables) => tables.values_mut().filter_map(Value::as_array_mut).collect(),
-        _ => return None,
-    };
-    let count: usize = lists.iter().map(|list| list.len()).sum();
-    if count < 2 {
-        return None;
+impl Batch {
+    /// The request and how many items it has, if these are two or more.
+    fn read(&self, body: &[u8]) -> Option<(Value, usize)> {
+        let mut request: Value = serde_json::from_slice(body).ok()?;
+        let count = self.lists(&mut request).iter().map(|list| list.len()).sum();
+        (count >= 2).then_some((request, count))
     }
-    let mut left = count / 2;
-    for list in &mut lists {
-        list.truncate(left);
-        left -= list.len();
+
+    /// The lists of items.
+    fn lists<'r>(&self, request: &'r mut Value) -> Vec<&'r mut Vec<Value>> {
+        match request.get_mut(self.items) {
+            Some(Value::Array(list)) => vec![list],
+            Some(Value::Object(tables)) => tables.values_mut().filter_map(Value::as_array_mut).collect(),
+            _ => Vec::new(),
+        }
     }
-    // No service accepts a table without items.
-    if let Value::Object(tables) = items {
-        tables.retain(|_, list| list.as_array().is_none_or(|list| !list.is_empty()));
+
+    fn first_half(&self, body: &[u8]) -> Option<Bytes> {
+        let (mut request, count) = self.read(body)?;
+        let mut left = count / 2;
+        for list in self.lists(&mut request) {
+            list.truncate(left);
+            left -= list.len();
+        }
+        // No service accepts a table without items.
+        if let Some(Value::Object(tables)) = request.get_mut(self.items) {
+            tables.retain(|_, list| list.as_array().is_none_or(|list| !list.is_empty()));
+        }
+        Some(request.to_string().into())
     }
-    Some(request.to_string().into())
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::tests::head;
     use super::super::{DYNAMODB, GLUE, S3, SQS};
     use super::*;
 
@@ -78,8 +88,11 @@ mod tests {
     #[test]
     fn the_first_half_of_the_items_is_left_and_all_else() {
         let half = |service: &Service, target: &str, body: Value| -> Option<Value> {
-            let head = head("POST", "/", &[("x-amz-target", target)]);
-            Some(serde_json::from_slice(&service.first_half(&head, body.to_string().as_bytes())?).expect("JSON"))
+            let operation = target.rsplit('.').next().expect("the part after the last dot");
+            let body = body.to_string();
+            let half = service.first_half(operation, body.as_bytes());
+            assert_eq!(service.has_halves(operation, body.as_bytes()), half.is_some(), "{target} {body}");
+            Some(serde_json::from_slice(&half?).expect("JSON"))
         };
         let write = |body| half(&DYNAMODB, "DynamoDB_20120810.BatchWriteItem", body);
         assert_eq!(
