@@ -1,7 +1,7 @@
 //! No part of the public interface: what the tests of the project that develops this crate use of it. It may change with
 //! every version.
 
-pub use crate::calls::{Call, CallName, Effect, Fault, Moment, numbered};
+pub use crate::calls::{CLIENT_GONE, Call, CallName, Effect, Fault, Moment, numbered};
 pub use crate::case::{BASE_TIMESTAMP, Case, partition_of};
 pub use crate::discovery::list as cases;
 pub use crate::history::History;

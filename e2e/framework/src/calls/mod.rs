@@ -17,7 +17,7 @@ use crate::mutate::Mutations;
 /// The status of a call whose client closed the connection before it had the whole answer, as happens when a subject is
 /// killed. HTTP has no status for this; 499 is the one that nginx logs. The service may or may not have done what was
 /// asked, but it is no longer doing it.
-pub(crate) const CLIENT_GONE: u16 = 499;
+pub const CLIENT_GONE: u16 = 499;
 
 /// The status of a call that the service never received, because the proxy closed the connection, see
 /// [`Trouble::LostBefore`], or answered in the service's place, see [`crate::mutate::Instead::Unsent`]. HTTP has no

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-use e2e::internals::Call;
+use e2e::internals::{CLIENT_GONE, Call};
 
 use super::look;
 use super::report::CallFigures;
@@ -11,12 +11,18 @@ use super::report::CallFigures;
 /// The operations that end with an object that can be read.
 const STORES: [&str; 2] = ["PutObject", "CompleteMultipartUpload"];
 
+/// The status by which S3 answers a conditional request for an object that is there already.
+const PRECONDITION_FAILED: u16 = 412;
+
 /// What is kept of calls.
 #[derive(Default)]
 pub(super) struct Counted {
     figures: BTreeMap<(String, String), CallFigures>,
     /// When each object was stored for the first time, and for the last time, by bucket and key.
-    pub(super) stored: HashMap<String, (Instant, Instant)>,
+    stored: HashMap<String, (Instant, Instant)>,
+    /// When the first call ended that may have stored an object without an answer that says so: its client was stopped
+    /// meanwhile, or the object was there already.
+    may_be_stored: HashMap<String, Instant>,
 }
 
 impl Counted {
@@ -36,11 +42,35 @@ impl Counted {
             of.bytes += call.request_bytes as u64;
             of.throttled += u64::from(call.is_throttled);
             of.failed += u64::from(!call.is_throttled && call.finished.is_some_and(|(_, status)| status >= 400));
-            if let Some((target, ended)) = stored(call, namespace) {
+            self.add_object(call, namespace);
+        }
+    }
+
+    fn add_object(&mut self, call: &Call, namespace: &str) {
+        let Some((ended, status)) = call.finished else { return };
+        if call.service != "s3" || !STORES.contains(&call.operation.as_str()) {
+            return;
+        }
+        let target = logical(&call.target, namespace);
+        match status {
+            200..300 => {
                 let (first, last) = self.stored.entry(target).or_insert((ended, ended));
                 (*first, *last) = (ended.min(*first), ended.max(*last));
             }
+            CLIENT_GONE | PRECONDITION_FAILED => {
+                let first = self.may_be_stored.entry(target).or_insert(ended);
+                *first = ended.min(*first);
+            }
+            _ => {}
         }
+    }
+
+    /// When an object that is there was stored for the first time, and for the last time, by its bucket and key.
+    ///
+    /// If no answer said so, it was stored by a call whose client did not wait for the answer.
+    pub(super) fn stored(&self, name: &str) -> Option<(Instant, Instant)> {
+        let unanswered = || self.may_be_stored.get(name).map(|at| (*at, *at));
+        self.stored.get(name).copied().or_else(unanswered)
     }
 
     /// The calls of each operation.
@@ -53,13 +83,6 @@ impl Counted {
 /// names without it, and the pipeline knows them with it.
 pub(super) fn logical(name: &str, namespace: &str) -> String {
     name.replace(namespace, "")
-}
-
-/// The object that a call has stored, and when it had done so.
-fn stored(call: &Call, namespace: &str) -> Option<(String, Instant)> {
-    let (ended, _) = call.finished.filter(|(_, status)| *status < 300)?;
-    let is_stored = call.service == "s3" && STORES.contains(&call.operation.as_str());
-    is_stored.then(|| (logical(&call.target, namespace), ended))
 }
 
 #[cfg(test)]
@@ -76,11 +99,35 @@ mod tests {
 
     #[test]
     fn calls_are_counted_by_operation_and_by_how_they_ended() {
-        let call = |process: &str, operation: &str, status: u16, is_throttled| Call {
+        let mut counted = Counted::default();
+        let put = |status, is_throttled| call("worker-1", "x-raw/a", "PutObject", status, is_throttled);
+        counted.add(&[put(503, true), put(200, false), call("load", "x-raw/a", "PutObject", 200, false)], "x-");
+        counted.add(&[put(500, false), put(200, false), call("worker-1", "x-raw/a", "GetObject", 200, false)], "x-");
+        let [get, put] = &counted.figures()[..] else { panic!("{:?}", counted.figures()) };
+        assert_eq!((get.calls, put.calls, put.throttled, put.failed, put.bytes), (1, 4, 1, 1, 40));
+        let (first, last) = counted.stored("raw/a").expect("it was stored");
+        assert!(first <= last && counted.stored.len() == 1);
+    }
+
+    #[test]
+    fn an_object_whose_answer_nobody_waited_for_was_stored_when_its_client_left() {
+        let put = |key: &str, status: u16| call("worker-1", &format!("x-raw/{key}"), "PutObject", status, false);
+        let mut counted = Counted::default();
+        let left = put("a", CLIENT_GONE);
+        let ended = left.finished.expect("the call has ended").0;
+        counted.add(&[left, put("a", 412), put("b", 503), put("c", CLIENT_GONE), put("c", 200)], "x-");
+        assert_eq!(counted.stored("raw/a"), Some((ended, ended)));
+        assert_eq!(counted.stored("raw/b"), None, "what was refused is not there");
+        let answered = counted.stored.get("raw/c").copied();
+        assert!(answered.is_some() && counted.stored("raw/c") == answered, "an answer is believed first");
+    }
+
+    fn call(process: &str, target: &str, operation: &str, status: u16, is_throttled: bool) -> Call {
+        Call {
             number: 1,
             service: "s3".to_owned(),
             operation: operation.to_owned(),
-            target: "x-raw/a".to_owned(),
+            target: target.to_owned(),
             effect: Effect::Write,
             process: process.to_owned(),
             deletes: 0,
@@ -89,14 +136,6 @@ mod tests {
             finished: Some((Instant::now(), status)),
             is_throttled,
             request_bytes: 10,
-        };
-        let mut counted = Counted::default();
-        let put = |status, is_throttled| call("worker-1", "PutObject", status, is_throttled);
-        counted.add(&[put(503, true), put(200, false), call("load", "PutObject", 200, false)], "x-");
-        counted.add(&[put(500, false), put(200, false), call("worker-1", "GetObject", 200, false)], "x-");
-        let [get, put] = &counted.figures()[..] else { panic!("{:?}", counted.figures()) };
-        assert_eq!((get.calls, put.calls, put.throttled, put.failed, put.bytes), (1, 4, 1, 1, 40));
-        let (first, last) = counted.stored["raw/a"];
-        assert!(first <= last && counted.stored.len() == 1);
+        }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cost::units;
-use super::counted::logical;
+use super::counted::{Counted, logical};
 use super::due::Due;
 use super::objects::Objects;
 
@@ -98,7 +98,7 @@ fn milliseconds(micros: u64) -> f64 {
 }
 
 /// When rows could be read in raw objects, and when in the lake, with how many rows are not there.
-pub struct Visible {
+pub(super) struct Visible {
     /// In raw objects.
     pub raw: (Delays, u64),
     /// In Parquet files to which the catalog sends readers.
@@ -112,20 +112,21 @@ pub struct Visible {
 /// A raw object can be read when the call that stored it first has ended. Its rows are in the lake when its conversion has
 /// ended, for which the poller stores a record after its files and its partitions. `raw` and `lake` are the names of the
 /// buckets as the pipeline knows them.
-pub fn visible(
+pub(super) fn visible(
     objects: &Objects,
     namespace: &str,
     [raw, lake]: [&str; 2],
-    ended: &HashMap<String, (Instant, Instant)>,
+    counted: &Counted,
     due: &Due,
     steps: &[Instant],
 ) -> Result<Visible, String> {
-    let converted = conversions(objects, namespace, lake, ended)?;
+    let converted = conversions(objects, namespace, lake, counted)?;
     let mut visible = Visible { raw: (Delays::new(steps)?, 0), lake: (Delays::new(steps)?, 0), units: 0 };
     objects.each(raw, "raw/", |key, body| {
         let name = logical(&format!("{raw}/{key}"), namespace);
         let read = messages(body).map_err(|error| format!("cannot read the raw object {name}: {error}"))?;
-        let (stored, converted) = (ended.get(&name).map(|(first, _)| first), converted.get(&logical(key, namespace)));
+        let (stored, converted) =
+            (counted.stored(&name).map(|(first, _)| first), converted.get(&logical(key, namespace)).copied());
         visible.units += read.units;
         for (message, rows) in read.messages {
             let Some(due) = due.of(&message) else { continue };
@@ -146,17 +147,17 @@ fn conversions(
     objects: &Objects,
     namespace: &str,
     lake: &str,
-    ended: &HashMap<String, (Instant, Instant)>,
+    counted: &Counted,
 ) -> Result<BTreeMap<String, Instant>, String> {
     let mut converted = BTreeMap::new();
     objects.each(lake, "conversions/", |key, body| {
         let name = logical(&format!("{lake}/{key}"), namespace);
         let record: Value = serde_json::from_slice(body).map_err(|error| format!("{name}: {error}"))?;
-        let ended = ended.get(&name).map(|(_, last)| last);
+        let ended = counted.stored(&name).map(|(_, last)| last);
         if let (Some(raw), Some(ended), false) =
             (record["object"]["key"].as_str(), ended, record["converted"].is_null())
         {
-            converted.insert(logical(raw, namespace), *ended);
+            converted.insert(logical(raw, namespace), ended);
         }
         Ok(())
     })?;

@@ -93,8 +93,7 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
     let stack = &*running.pipeline.stack;
     let lake_bucket = lake.trim_start_matches("s3://").trim_end_matches('/');
     let (objects, buckets) = (Objects::new(&environment)?, [&*bucket, lake_bucket]);
-    let stored = &running.counted.stored;
-    let in_objects = visible(&objects, stack.namespace(), buckets, stored, &sent.due, steps)?;
+    let in_objects = visible(&objects, stack.namespace(), buckets, &running.counted, &sent.due, steps)?;
     let (raw, lake_delays) = (in_objects.raw, in_objects.lake);
     let (database, prefix) = (variable("FMS_LAKE_DATABASE"), variable("FMS_PREFIX"));
     let verified = running.verify(target, &sent, [&table, &bucket, &lake, &database, &prefix])?;
