@@ -30,8 +30,9 @@ pub struct Outcome {
     pub duration: Duration,
     /// How long each phase took.
     pub(crate) times: Times,
-    /// The calls at which the pipeline can be killed, since it was started for the last time.
-    pub(crate) crash_points: Vec<CrashPoint>,
+    /// The calls at which the pipeline can be killed, since it was started for the last time, each with the state that this
+    /// would leave, if it is known.
+    pub(crate) crash_points: Vec<(CrashPoint, Option<u64>)>,
     /// The services and operations of those calls that only read.
     pub(crate) reads: BTreeSet<(String, String)>,
     /// How many faults were injected: calls that had trouble, deaths, answers of the broker that were lost and the like.

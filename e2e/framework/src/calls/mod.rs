@@ -6,8 +6,10 @@ mod throttled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Instant;
+
+use tokio::sync::oneshot;
 
 use self::faults::Faults;
 pub use self::faults::{Fault, Moment};
@@ -175,6 +177,18 @@ struct State {
     taken: usize,
     faults: Faults,
     mutations: Option<Arc<Mutations>>,
+    looks: Option<mpsc::Sender<Look>>,
+}
+
+/// A call that waits until somebody has looked at the services, see [`Calls::look_at_each`].
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// The number of the call.
+    pub call: usize,
+    /// Before its service receives it, or after the service has answered; never [`Moment::Torn`].
+    pub moment: Moment,
+    /// The call goes on when this is dropped.
+    pub goes_on: oneshot::Sender<()>,
 }
 
 impl Calls {
@@ -218,6 +232,27 @@ impl Calls {
         self.state().calls.iter().skip(calls).cloned().collect()
     }
 
+    /// How many calls have begun so far, and how many of them have ended.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        let state = self.state();
+        let ended = state.calls.iter().filter(|call| call.finished.is_some()).count();
+        (state.taken + state.calls.len(), state.taken + ended)
+    }
+
+    /// Whether no call but this one is in flight, see [`Call::is_in_flight`].
+    pub(crate) fn is_alone(&self, call: usize) -> bool {
+        self.state().calls.iter().all(|other| other.number == call || !other.is_in_flight())
+    }
+
+    /// How many calls have begun so far that change something, without the one of this number, and how many calls that wait
+    /// have ended.
+    pub(crate) fn effects(&self, except: Option<usize>) -> (usize, usize) {
+        let state = self.state();
+        let count = |is_so: &dyn Fn(&Call) -> bool| state.calls.iter().filter(|call| is_so(call)).count();
+        let writes = count(&|call| call.effect == Effect::Write && Some(call.number) != except);
+        (writes, count(&|call| call.effect == Effect::Wait && call.finished.is_some()))
+    }
+
     /// Services and operations of which every call so far was of the kind [`Effect::Read`].
     pub(crate) fn reads(&self) -> BTreeSet<(String, String)> {
         let state = self.state();
@@ -247,6 +282,22 @@ impl Calls {
     /// Injects a fault, which takes effect from the next call on.
     pub fn inject(&self, fault: Fault) {
         self.state().faults.inject(fault);
+    }
+
+    /// Lets every call that is not disturbed wait before its service receives it, and after the service has answered, until
+    /// somebody has looked at the services. With `None`, no later call waits.
+    pub(crate) fn look_at_each(&self, looks: Option<mpsc::Sender<Look>>) {
+        self.state().looks = looks;
+    }
+
+    /// Waits until somebody has looked at the services, if somebody does.
+    pub(crate) async fn looked_at(&self, call: usize, moment: Moment) {
+        let (goes_on, waits) = oneshot::channel();
+        let looks = self.state().looks.clone();
+        if looks.is_some_and(|looks| looks.send(Look { call, moment, goes_on }).is_ok()) {
+            // It is an error that nobody looks any more, and then nobody has to be waited for.
+            let _ = waits.await;
+        }
     }
 
     /// Gives the run mutations, which concern calls from the next one on.

@@ -91,7 +91,9 @@ impl Drive<'_> {
                     let again = if at == 0 { "" } else { " after it was started again" };
                     let (made, points) = {
                         let found = self.evidence.found();
-                        (found.calls(), found.crash_points())
+                        let points: Vec<CrashPoint> =
+                            found.crash_points().into_iter().map(|(point, _)| point).collect();
+                        (found.calls(), points)
                     };
                     let why = not_torn(point, &made, self.stack.namespace())
                         .unwrap_or_else(|| no_such_call(&point.call, again, &points));
@@ -100,8 +102,10 @@ impl Drive<'_> {
                 Err(error) => return Err(error),
             }
         }
-        self.start_again(&mut subjects)?;
-        self.drain_with(&subjects, goal).map_err(with_session_hint)?;
+        self.surveyed(|| {
+            self.start_again(&mut subjects)?;
+            self.drain_with(&subjects, goal).map_err(with_session_hint)
+        })?;
         Ok(Disturbance::AsScheduled)
     }
 

@@ -9,11 +9,14 @@ mod first_write;
 mod members;
 mod memory;
 mod state;
+mod survey;
 mod watch;
 
 use std::time::Instant;
 
 pub use self::state::KilledStates;
+pub(crate) use self::state::after_death;
+pub(crate) use self::survey::Seen;
 use crate::calls::{Fault, Hits, Trouble};
 use crate::case::{Case, Expectation, SeedObject};
 use crate::evidence::{Evidence, Phase};
@@ -127,6 +130,8 @@ impl Drive<'_> {
         }
         match self.schedule {
             // What `Partitions` changes has been changed before the topics were created.
+            // A case whose messages are sent one by one has another input then than when a process is killed.
+            Schedule::Plain if !self.case.settings.in_order => self.surveyed(|| self.process(records))?,
             Schedule::Plain | Schedule::Partitions(_) | Schedule::Variant(_) => self.process(records)?,
             Schedule::Twice => self.process(&schedule::twice(records))?,
             Schedule::Reordered(seed) => return self.reordered(records, *seed),
@@ -215,6 +220,7 @@ impl Drive<'_> {
     /// Starts the process of this name. A name that none of the further processes has is one of the subject itself, for
     /// which the name is empty if there is only one.
     fn start_one(&self, name: &str) -> Result<Subject, DriveError> {
+        self.evidence.found().start_process(name);
         let Suite { program, own, root, .. } = self.suite;
         let settings = &self.case.settings;
         let mut environment = self.stack.environment();

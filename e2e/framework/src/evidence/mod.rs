@@ -2,6 +2,7 @@
 
 mod around;
 mod folder;
+mod states;
 
 use std::fmt::Write;
 use std::fs::{self, File};
@@ -11,8 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use self::states::{Processes, States};
 use crate::calls::{Call, KAFKA, numbered};
 use crate::case::{CaseId, Weaker};
+use crate::drive::Seen;
 use crate::ledger::Balance;
 use crate::observe::Counts;
 use crate::outcome::Times;
@@ -83,6 +86,9 @@ pub(crate) struct Found {
     pub goal: Option<Goal>,
     /// How many calls to AWS, and how many requests to Kafka, there had been each time that the pipeline was started.
     starts: Vec<(usize, usize)>,
+    processes: Processes,
+    /// What was seen at calls, in the order in which it was seen.
+    pub seen: Vec<Seen>,
     /// How many faults there were apart from the calls to AWS that had trouble.
     faults: usize,
     pub observed: Option<String>,
@@ -101,6 +107,8 @@ impl Found {
         self.stack = Some(stack);
         self.goal = None;
         self.starts.clear();
+        self.processes = Processes::default();
+        self.seen.clear();
         self.faults = 0;
     }
 
@@ -117,6 +125,21 @@ impl Found {
         Ok(())
     }
 
+    /// Notes that the process of this name is about to be started.
+    pub(crate) fn start_process(&mut self, name: &str) {
+        let calls = self.stack.as_ref().map_or(0, |stack| stack.calls().count());
+        self.processes.start(name, calls);
+    }
+
+    /// Those of these calls that processes have made since they were started. `calls` are all of the run so far.
+    pub(crate) fn calls_of<'c>(
+        &self,
+        calls: &'c [Call],
+        is_of: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = &'c Call> {
+        self.processes.calls(calls, is_of)
+    }
+
     /// How many calls to AWS and requests to Kafka there were when the pipeline was started for the last time.
     fn last_start(&self) -> (usize, usize) {
         self.starts.last().copied().unwrap_or_default()
@@ -128,15 +151,27 @@ impl Found {
     }
 
     /// The crash points of all calls that the pipeline has made since it was started for the last time: those to AWS, then
-    /// those to Kafka.
-    pub(crate) fn crash_points(&self) -> Vec<CrashPoint> {
+    /// those to Kafka; each with the state that a crash there leaves, as far as it was seen.
+    pub(crate) fn crash_points(&self) -> Vec<(CrashPoint, Option<u64>)> {
         let Some(stack) = &self.stack else { return Vec::new() };
-        let mut points = CrashPoint::at_all(&self.calls(), stack.namespace());
+        let states = States { seen: &self.seen, calls: &stack.calls().snapshot(), processes: &self.processes };
+        let calls = self.calls();
+        let at_aws = CrashPoint::at_all(&calls, stack.namespace()).into_iter();
+        let at_aws = at_aws.map(|(point, call)| {
+            let state = states.at_call(call, point.moment);
+            (point, state)
+        });
         // A broker that does not answer has been reported before.
         let requests = stack.kafka_requests().unwrap_or_default();
-        let requests = numbered(requests.iter().skip(self.last_start().1).map(|name| (KAFKA, *name)));
-        points.extend(requests.iter().flat_map(CrashPoint::around));
-        points
+        let first = self.last_start().1;
+        let requests = numbered(requests.iter().skip(first).map(|name| (KAFKA, *name)));
+        let at_kafka = requests.iter().zip(first + 1..).flat_map(|(call, number)| {
+            CrashPoint::around(call).map(|point| {
+                let state = states.at_request(number, point.moment);
+                (point, state)
+            })
+        });
+        at_aws.chain(at_kafka).collect()
     }
 
     /// What the run is doing now, in words.

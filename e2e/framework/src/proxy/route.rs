@@ -111,7 +111,10 @@ impl Route {
         match plan {
             // A body that passes through while it arrives is no batch.
             Plan::Forward | Plan::Unprocessed | Plan::Hold(Moment::Torn, _) => {
+                let number = call.number();
+                self.calls.looked_at(number, Moment::Before).await;
                 let (response, call) = self.forward(to, call, head, body).await;
+                self.calls.looked_at(number, Moment::After).await;
                 Ok(Answer::to(call, response))
             }
             Plan::ForwardAfter(hook) => {

@@ -111,11 +111,11 @@ fn run_cases(
             let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
             sweep::Sample { points, seed }
         });
-        let killed_states = Some(KilledStates::default());
-        let options = Options { must_disturb: false, killed_states, ..options.clone() };
+        let states = KilledStates::default();
+        let options = Options { must_disturb: false, killed_states: Some(states.clone()), ..options.clone() };
         let run_under = |id: &CaseId, schedule: Schedule| run(id, &Options { schedule, ..options.clone() });
         let extent = sweep::Extent { sample, depth: arguments.depth };
-        let swept = sweep::run(cases, jobs, arguments.json, extent, run_under);
+        let swept = sweep::run(cases, jobs, arguments.json, extent, &states, run_under);
         let took = started.elapsed();
         let told = Told { table: sweep::text(&swept, took), summary: swept.summary(), sweep: swept.json() };
         let (schedules, sentence) = (sweep::NAME.to_owned(), sweep::SENTENCE.to_owned());

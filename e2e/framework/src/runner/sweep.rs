@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::cases::run_all;
 use crate::calls::Moment;
+use crate::drive::KilledStates;
 use crate::schedule::Crashes;
 use crate::{CaseId, Outcome, Schedule, Verdict};
 
@@ -41,8 +42,8 @@ pub(super) struct Sample {
 impl Sample {
     /// Chooses among the tasks. A point is chosen by its own name, so that one more or one less among the others, as
     /// when a pipeline asks a queue once more, hardly changes the choice.
-    fn choose(self, tasks: &mut Vec<(CaseId, Schedule)>) {
-        tasks.sort_by_cached_key(|(id, schedule)| self.rank(&format!("{id} {schedule}")));
+    fn choose(self, tasks: &mut Vec<Task>) {
+        tasks.sort_by_cached_key(|Task { id, schedule, .. }| self.rank(&format!("{id} {schedule}")));
         tasks.truncate(self.points.get());
     }
 
@@ -66,76 +67,101 @@ pub(super) struct Swept {
 }
 
 /// What was run with the same number of crashes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Level {
     /// How many crash points the runs with one crash less have shown, without those that are as others.
     planned: usize,
     /// How many crash points follow a call that only reads, so that they leave the state that is before it.
     after_reads: usize,
-    /// How many of them were run.
+    /// How many of them were chosen.
     chosen: usize,
+    /// How many of these were not run, because they would have left a state that another run goes on from.
+    foreseen: usize,
     /// Those of these in which the call did not occur.
     never: Vec<String>,
-    /// How many of these ended in a state that another run goes on from.
+    /// How many runs ended in a state that another run goes on from.
     same: usize,
 }
 
 impl Level {
     /// In how many runs the pipeline was killed.
     fn hit(&self) -> usize {
-        self.chosen - self.never.len()
+        self.chosen - self.foreseen - self.never.len()
+    }
+
+    fn add(&mut self, killed: &[Outcome]) {
+        // A run that failed has hit its point, or could not tell.
+        let never = killed.iter().filter(|outcome| outcome.undisturbed().is_some());
+        self.never.extend(never.map(|outcome| format!("{} {}", outcome.id, outcome.schedule)));
+        self.same += killed.iter().filter(|outcome| outcome.same_state().is_some()).count();
     }
 }
 
-/// Sweeps the cases. A case that fails undisturbed is not run again.
+/// A run with a crash at a point that an earlier run has shown.
+struct Task {
+    id: CaseId,
+    schedule: Schedule,
+    /// The state that the crash left there, if it was seen.
+    state: Option<u64>,
+}
+
+/// Sweeps the cases. A case that fails undisturbed is not run again. `states` are those in which `run` kills.
 pub(super) fn run(
     cases: &[CaseId],
     jobs: Option<NonZeroUsize>,
     quiet: bool,
     Extent { sample, depth }: Extent,
+    states: &KilledStates,
     run: impl Fn(&CaseId, Schedule) -> Outcome + Sync,
 ) -> Swept {
     let mut outcomes = run_all(cases, jobs, quiet, |id| run(id, Schedule::Plain));
     let mut levels = Vec::new();
-    let (mut tasks, mut after_reads) = one_crash_more(&outcomes);
+    let mut shown = 0;
     for _ in 0..depth.get() {
-        let planned = tasks.len();
+        let mut level = Level::default();
+        let mut tasks = one_crash_more(&outcomes[shown..], &mut level.after_reads);
+        shown = outcomes.len();
+        level.planned = tasks.len();
         if let Some(sample) = sample {
             sample.choose(&mut tasks);
         }
-        let killed = run_all(&tasks, jobs, quiet, |(id, schedule)| run(id, schedule.clone()));
-        // A run that failed has hit its point, or could not tell.
-        let never = killed.iter().filter(|outcome| outcome.undisturbed().is_some());
-        let never = never.map(|outcome| format!("{} {}", outcome.id, outcome.schedule)).collect();
-        let same = killed.iter().filter(|outcome| outcome.same_state().is_some()).count();
-        levels.push(Level { planned, after_reads, chosen: tasks.len(), never, same });
-        (tasks, after_reads) = one_crash_more(&killed);
-        outcomes.extend(killed);
+        level.chosen = tasks.len();
+        let run = |task: &Task| run(&task.id, task.schedule.clone());
+        let is_expected =
+            |Task { id, schedule, state }: &Task| state.is_none_or(|state| states.expect(id, state, schedule));
+        let (due, foreseen): (Vec<Task>, Vec<Task>) = tasks.into_iter().partition(is_expected);
+        outcomes.extend(run_all(&due, jobs, quiet, run));
+        // What was expected to leave a state may have left another one, for calls of a pipeline may change their order.
+        let is_left = |Task { id, state, .. }: &Task| state.is_some_and(|state| states.is_reached(id, state));
+        let (foreseen, due): (Vec<Task>, Vec<Task>) = foreseen.into_iter().partition(is_left);
+        outcomes.extend(run_all(&due, jobs, quiet, run));
+        level.foreseen = foreseen.len();
+        level.add(&outcomes[shown..]);
+        levels.push(level);
     }
     outcomes.sort_by(|a, b| a.id.cmp(&b.id));
     Swept { outcomes, levels, sample }
 }
 
 /// For each run that passed, the same run with one crash more: at each call that the pipeline made at last. A call that only
-/// reads changes nothing, so a crash after it leaves what one before it leaves; such crashes are only counted, which is the
-/// second value.
-fn one_crash_more(outcomes: &[Outcome]) -> (Vec<(CaseId, Schedule)>, usize) {
-    let (mut tasks, mut after_reads) = (Vec::new(), 0);
+/// reads changes nothing, so a crash after it leaves what one before it leaves; such crashes are only counted.
+fn one_crash_more(outcomes: &[Outcome], after_reads: &mut usize) -> Vec<Task> {
+    let mut tasks = Vec::new();
     for outcome in outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Passed) {
-        for point in outcome.crash_points.iter().cloned() {
+        for (point, state) in &outcome.crash_points {
             let operation = (point.call.service.clone(), point.call.operation.clone());
             if point.moment == Moment::After && outcome.reads.contains(&operation) {
-                after_reads += 1;
+                *after_reads += 1;
                 continue;
             }
             let crashes = match &outcome.schedule {
-                Schedule::Killed(crashes) => crashes.and(point),
-                _ => Crashes::from(point),
+                Schedule::Killed(crashes) => crashes.and(point.clone()),
+                _ => Crashes::from(point.clone()),
             };
-            tasks.push((outcome.id.clone(), Schedule::Killed(crashes)));
+            tasks.push(Task { id: outcome.id.clone(), schedule: Schedule::Killed(crashes), state: *state });
         }
     }
-    (tasks, after_reads)
+    tasks
 }
 
 /// The text about a sweep: one line for every case, then the totals and the runs that failed.
@@ -187,6 +213,7 @@ impl Swept {
                 "planned": level.planned,
                 "after_reads": level.after_reads,
                 "chosen": level.chosen,
+                "foreseen": level.foreseen,
                 "hit": level.hit(),
                 "same_state": level.same,
                 "never_hit": level.never,
@@ -203,7 +230,7 @@ impl Swept {
     fn points(&self) -> String {
         let mut text = String::new();
         for (level, crash) in self.levels.iter().zip(1..) {
-            let Level { planned, after_reads, chosen, never, same } = level;
+            let Level { planned, after_reads, chosen, foreseen, never, same } = level;
             let choice = match self.sample {
                 Some(Sample { points, seed }) => {
                     format!("{chosen} of them chosen by --sample {points} --seed {seed}")
@@ -213,8 +240,14 @@ impl Swept {
             let what = if crash == 1 { "crash points".to_owned() } else { format!("crash points for crash {crash}") };
             let same =
                 if *same == 0 { String::new() } else { format!(" ({same} of them in the state of another run)") };
+            let foreseen = if *foreseen == 0 {
+                String::new()
+            } else {
+                format!("{foreseen} not run, for they leave the state of another run, ")
+            };
             let missed = never.len();
-            let _ = writeln!(text, "{planned} {what}, {choice}: {} hit{same}, {missed} never hit", level.hit());
+            let _ =
+                writeln!(text, "{planned} {what}, {choice}: {foreseen}{} hit{same}, {missed} never hit", level.hit());
             for name in never {
                 let _ = writeln!(text, "  never hit: {name}");
             }
@@ -259,7 +292,7 @@ mod tests {
 
     fn outcome(id: &CaseId, schedule: Schedule, calls: &[&str]) -> Outcome {
         let calls = calls.iter().map(|point| point.parse::<CrashPoint>().expect("a call").call);
-        let crash_points = calls.flat_map(|call| CrashPoint::around(&call)).collect();
+        let crash_points = calls.flat_map(|call| CrashPoint::around(&call)).map(|point| (point, None)).collect();
         let (duration, times) = (Duration::ZERO, Times::default());
         let faults = usize::from(!schedule.is_plain());
         let verdict = match schedule.to_string().as_str() {
@@ -290,7 +323,7 @@ mod tests {
     #[test]
     fn every_call_of_the_undisturbed_run_is_a_crash_point_before_and_after() {
         let id = CaseId { protocol: "p".into(), name: "c".into() };
-        let swept = run(&[id], None, true, extent(None, 1), |id, schedule| {
+        let swept = run(&[id], None, true, extent(None, 1), &KilledStates::default(), |id, schedule| {
             let calls = ["s3.PutObject:1", "dynamodb.PutItem:1"];
             outcome(id, schedule, &calls)
         });
@@ -310,7 +343,7 @@ mod tests {
         assert!(text.contains(points), "{text}");
         assert!(text.contains("\n4 faults injected, 0 rows lost, 0 rows twice\n"), "{text}");
         assert!(text.ends_with("  ✗ p::c under killed:s3.PutObject:1\n"), "{text}");
-        let level = json!({"planned": 4, "after_reads": 0, "chosen": 4, "hit": 3, "same_state": 0, "never_hit": ["p::c killed:s3.PutObject:1:after"]});
+        let level = json!({"planned": 4, "after_reads": 0, "chosen": 4, "foreseen": 0, "hit": 3, "same_state": 0, "never_hit": ["p::c killed:s3.PutObject:1:after"]});
         assert_eq!(swept.json(), json!({"crashes": [level], "sample": null, "seed": null}));
     }
 
@@ -318,7 +351,9 @@ mod tests {
     fn a_crash_after_a_call_that_only_reads_is_the_one_before_it() {
         let id = CaseId { protocol: "p".into(), name: "c".into() };
         let calls = ["s3.HeadBucket:1", "s3.PutObject:2"];
-        let swept = run(&[id], None, true, extent(None, 1), |id, schedule| outcome(id, schedule, &calls));
+        let swept = run(&[id], None, true, extent(None, 1), &KilledStates::default(), |id, schedule| {
+            outcome(id, schedule, &calls)
+        });
         let schedules: Vec<String> = swept.outcomes.iter().map(|outcome| outcome.schedule.to_string()).collect();
         assert_eq!(schedules.len(), 4, "{schedules:?}");
         assert!(!schedules.contains(&"killed:s3.HeadBucket:1:after".to_owned()), "{schedules:?}");
@@ -334,7 +369,7 @@ mod tests {
     #[test]
     fn with_a_depth_of_two_what_was_started_again_is_killed_at_each_of_its_calls() {
         let id = CaseId { protocol: "p".into(), name: "c".into() };
-        let swept = run(&[id], None, true, extent(None, 2), |id, schedule| {
+        let swept = run(&[id], None, true, extent(None, 2), &KilledStates::default(), |id, schedule| {
             // What was started again has less to do.
             let calls =
                 if schedule.is_plain() { ["s3.PutObject:1", "s3.PutObject:2"].as_slice() } else { &["s3.PutObject:1"] };
@@ -354,7 +389,9 @@ mod tests {
         let id = CaseId { protocol: "p".into(), name: "c".into() };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let sample = Sample { points: NonZeroUsize::new(4).expect("not zero"), seed };
-        let swept = run(&[id], None, true, extent(Some(sample), 1), |id, schedule| outcome(id, schedule, &names));
+        let swept = run(&[id], None, true, extent(Some(sample), 1), &KilledStates::default(), |id, schedule| {
+            outcome(id, schedule, &names)
+        });
         let text = text(&swept, Duration::from_secs(1));
         let expected = format!("{} crash points, 4 of them chosen by --sample 4 --seed {seed}: ", 2 * names.len());
         assert!(text.contains(&expected) && swept.summary().ends_with(&format!(", seed {seed}\n")), "{text}");

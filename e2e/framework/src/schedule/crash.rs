@@ -33,13 +33,13 @@ impl CrashPoint {
         format!("call {nth} of {service}.{operation}{target}, {moment}")
     }
 
-    /// The crash points of these calls to AWS: one before and one after each of them, and one in the middle of a batch that
-    /// can be torn. They have targets, which are named without the `namespace` of a shared stack.
-    pub(crate) fn at_all(calls: &[Call], namespace: &str) -> Vec<Self> {
-        let points = |(name, call): (CallName, &Call)| {
+    /// The crash points of these calls to AWS, each with its call: one before and one after each of them, and one in the
+    /// middle of a batch that can be torn. They have targets, which are named without the `namespace` of a shared stack.
+    pub(crate) fn at_all<'c>(calls: &'c [Call], namespace: &str) -> Vec<(Self, &'c Call)> {
+        let points = |(name, call): (CallName, &'c Call)| {
             let torn = call.can_be_torn.then(|| Self { call: name.clone(), moment: Moment::Torn });
             let [before, after] = Self::around(&name);
-            [before].into_iter().chain(torn).chain([after]).collect::<Vec<_>>()
+            [before].into_iter().chain(torn).chain([after]).map(|point| (point, call)).collect::<Vec<_>>()
         };
         named(calls, namespace).into_iter().zip(calls).flat_map(points).collect()
     }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     fn points(calls: &[Call], namespace: &str) -> Vec<String> {
-        CrashPoint::at_all(calls, namespace).iter().map(ToString::to_string).collect()
+        CrashPoint::at_all(calls, namespace).iter().map(|(point, _)| point.to_string()).collect()
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl Schedule {
             // The relay tells the members of a group apart.
             Self::BrokerDown | Self::CommitLost | Self::Takeover => Brokers::Relayed,
             Self::LeaderChange => Brokers::Two,
+            Self::Killed(_) | Self::Memory => Brokers::Forgetful,
             _ => Brokers::One,
         }
     }

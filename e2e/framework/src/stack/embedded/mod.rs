@@ -28,7 +28,7 @@ use self::glue::Catalog;
 use self::kafka::Kafka;
 use self::s3::Store;
 use self::sqs::Queues;
-use super::relay::Relay;
+use super::relay::{Absent, Relay};
 use super::{Commits, QueueDepth, Record, Resources, Stack, StackError};
 use crate::calls::{Calls, Moment};
 use crate::proxy::service::{DYNAMODB, GLUE, S3, SQS, Service};
@@ -68,6 +68,9 @@ pub(crate) enum Brokers {
     One,
     /// A single one, whose connections can be broken.
     Relayed,
+    /// A single one, for which a member of a group has left when its client has closed its connection. Others need not wait
+    /// for its session to end.
+    Forgetful,
     /// Two, between which leaders can move.
     Two,
 }
@@ -76,7 +79,7 @@ impl Brokers {
     /// How many there are.
     pub(crate) fn number(self) -> u8 {
         match self {
-            Self::One | Self::Relayed => 1,
+            Self::One | Self::Relayed | Self::Forgetful => 1,
             Self::Two => 2,
         }
     }
@@ -117,7 +120,12 @@ impl Embedded {
         servers.extend(more);
         let proxy = listen(&runtime, servers, &calls)
             .map_err(|error| StackError::new("opening the embedded stack's ports", error))?;
-        let relay = if brokers == Brokers::Relayed { Some(relay_to(&mut kafka, &runtime)?) } else { None };
+        let absent = match brokers {
+            Brokers::One | Brokers::Two => None,
+            Brokers::Relayed => Some(Absent::Stay),
+            Brokers::Forgetful => Some(Absent::Leave),
+        };
+        let relay = absent.map(|absent| relay_to(&mut kafka, &runtime, absent)).transpose()?;
         let mut environment = proxy.environment(REGION, ACCESS_KEY, SECRET_KEY);
         environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), kafka.client().bootstrap().to_owned());
         Ok(Self { environment, calls, kafka, relay, tables, store, queues, catalog, runtime: Some(runtime) })
@@ -138,9 +146,9 @@ impl Embedded {
 }
 
 /// Puts a relay before the broker.
-fn relay_to(kafka: &mut Kafka, runtime: &Runtime) -> Result<Relay, StackError> {
+fn relay_to(kafka: &mut Kafka, runtime: &Runtime, absent: Absent) -> Result<Relay, StackError> {
     let broker = kafka.client().bootstrap().parse().map_err(io::Error::other);
-    let relay = broker.and_then(|broker| Relay::start(runtime.handle(), &[broker]));
+    let relay = broker.and_then(|broker| Relay::start(runtime.handle(), &[broker], absent));
     let relay = relay.map_err(|error| StackError::new("starting a relay before the embedded Kafka", error))?;
     for address in relay.addresses() {
         kafka.advertise(address)?;

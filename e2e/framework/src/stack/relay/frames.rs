@@ -1,6 +1,6 @@
 //! The messages of Kafka's protocol on one connection. Each begins with its length; a request then has its kind, the
 //! version of the kind and a number, and an answer has the number of its request. Nothing more of them is understood but
-//! the addresses of brokers in some answers.
+//! the addresses of brokers in some answers, and the members of groups in some requests.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -9,15 +9,16 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 
+use super::members::{Members, is_of_group};
 use super::requests::{Fate, Requests};
-use super::{Place, Route};
+use super::{Absent, Place, Route};
 
 /// The kinds of requests whose answers have addresses of brokers: `Metadata`, `FindCoordinator` and
 /// `DescribeCluster`.
 const WITH_ADDRESSES: [i16; 3] = [3, 10, 60];
 
-/// The longest answer with addresses that is read into memory.
-const MAX_ANSWER: usize = 64 << 20;
+/// The longest message that is read into memory.
+const MAX_READ: usize = 64 << 20;
 
 /// What is done with an answer, apart from relaying it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +35,13 @@ pub(super) struct Connection {
     route: Route,
     /// The requests whose answers are treated specially, by their number.
     answers: Mutex<HashMap<i32, Then>>,
+    members: Mutex<Members>,
 }
 
 impl Connection {
     pub(super) fn new(route: Route) -> Self {
         let number = route.with_requests(Requests::connect);
-        Self { number, route, answers: Mutex::default() }
+        Self { number, route, answers: Mutex::default(), members: Mutex::default() }
     }
 
     /// Relays requests until the client closes the connection.
@@ -50,7 +52,7 @@ impl Connection {
     ) -> io::Result<()> {
         loop {
             let Some((head, rest)) = head::<12>(&mut client).await? else { return Ok(()) };
-            let [_, _, _, _, k0, k1, _, _, number @ ..] = head;
+            let [_, _, _, _, k0, k1, v0, v1, number @ ..] = head;
             let (key, number) = (i16::from_be_bytes([k0, k1]), i32::from_be_bytes(number));
             let then = match self.route.with_requests(|requests| requests.arrived(self.number, key)) {
                 Fate::Pass => WITH_ADDRESSES.contains(&key).then_some(Then::Readdress),
@@ -63,6 +65,14 @@ impl Connection {
             };
             if let Some(then) = then {
                 self.with_answers(|answers| answers.insert(number, then));
+            }
+            if self.route.absent == Absent::Leave && is_of_group(key) {
+                let request = whole(&mut client, rest).await?;
+                let version = i16::from_be_bytes([v0, v1]);
+                self.with_members(|members| members.requested(key, version, number, &request));
+                broker.write_all(&head).await?;
+                broker.write_all(&request).await?;
+                continue;
             }
             broker.write_all(&head).await?;
             relay_rest(&mut client, &mut broker, rest).await?;
@@ -78,17 +88,15 @@ impl Connection {
         loop {
             let Some((head, rest)) = head::<8>(&mut broker).await? else { return Ok(()) };
             let [_, _, _, _, number @ ..] = head;
-            match self.with_answers(|answers| answers.remove(&i32::from_be_bytes(number))) {
+            let number = i32::from_be_bytes(number);
+            self.with_members(|members| members.answered(number));
+            match self.with_answers(|answers| answers.remove(&number)) {
                 None => {
                     client.write_all(&head).await?;
                     relay_rest(&mut broker, &mut client, rest).await?;
                 }
                 Some(Then::Readdress) => {
-                    if rest > MAX_ANSWER {
-                        return Err(io::Error::new(ErrorKind::InvalidData, "an answer with addresses is too long"));
-                    }
-                    let mut answer = vec![0; rest];
-                    broker.read_exact(&mut answer).await?;
+                    let mut answer = whole(&mut broker, rest).await?;
                     for place in self.route.places.iter() {
                         readdress(&mut answer, *place);
                     }
@@ -101,6 +109,16 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// The requests by which the members of this connection leave that have not left, and whether the broker answers one of
+    /// them only later. Until then, librdkafka's mock cluster reads nothing from the connection.
+    pub(super) fn leave(&self) -> (Vec<u8>, bool) {
+        self.with_members(|members| (members.leave(), members.wait()))
+    }
+
+    fn with_members<T>(&self, change: impl FnOnce(&mut Members) -> T) -> T {
+        change(&mut self.members.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn with_answers<T>(&self, change: impl FnOnce(&mut HashMap<i32, Then>) -> T) -> T {
@@ -126,6 +144,16 @@ fn rest(length: [u8; 4], read: usize) -> io::Result<usize> {
     length
         .and_then(|length| length.checked_sub(read))
         .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "this is not Kafka's protocol without encryption"))
+}
+
+/// The rest of a message.
+async fn whole(from: &mut (impl AsyncRead + Unpin), rest: usize) -> io::Result<Vec<u8>> {
+    if rest > MAX_READ {
+        return Err(io::Error::new(ErrorKind::InvalidData, "a message that has to be read is too long"));
+    }
+    let mut message = vec![0; rest];
+    from.read_exact(&mut message).await?;
+    Ok(message)
 }
 
 async fn relay_rest(

@@ -6,6 +6,7 @@
 //! socket until it executes its program. Other brokers can do none of this.
 
 mod frames;
+mod members;
 mod requests;
 
 use std::io;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -21,6 +23,15 @@ use tokio::sync::watch;
 use self::requests::Requests;
 use crate::calls::Moment;
 use crate::proxy::bind;
+
+/// What becomes of the members of a consumer group whose client has closed its connection, as happens when it is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// The broker waits for their sessions to end.
+    Stay,
+    /// The relay tells the broker that they leave.
+    Leave,
+}
 
 /// How often it is looked whether all connections are broken.
 const LOOK: Duration = Duration::from_millis(1);
@@ -35,7 +46,7 @@ pub(super) struct Relay {
 impl Relay {
     /// Relays connections to these brokers. Where a broker tells clients the address of one of them, the relay tells them
     /// its own.
-    pub(super) fn start(runtime: &Handle, brokers: &[SocketAddr]) -> io::Result<Self> {
+    pub(super) fn start(runtime: &Handle, brokers: &[SocketAddr], absent: Absent) -> io::Result<Self> {
         let _context = runtime.enter();
         let mut listeners = Vec::new();
         let mut places = Vec::new();
@@ -45,7 +56,7 @@ impl Relay {
             places.push(Place { broker: *broker, relay });
         }
         let (is_up, state) = watch::channel(true);
-        let route = Route { places: places.into(), requests: Arc::default(), alive: Arc::default() };
+        let route = Route { places: places.into(), requests: Arc::default(), alive: Arc::default(), absent };
         for (listener, broker) in listeners.into_iter().zip(brokers) {
             runtime.spawn(serve(listener, *broker, route.clone(), state.clone()));
         }
@@ -115,6 +126,7 @@ struct Route {
     requests: Arc<Mutex<Requests>>,
     /// How many connections there are.
     alive: Arc<AtomicUsize>,
+    absent: Absent,
 }
 
 impl Route {
@@ -173,10 +185,12 @@ async fn relay(
     broker.set_nodelay(true)?;
     let (from_client, to_client) = client.split();
     let (from_broker, to_broker) = broker.split();
-    let connection = frames::Connection::new(route);
+    let connection = frames::Connection::new(route.clone());
     // A side that has closed its half of the connection sends nothing any more, and the other half is of no use then.
     tokio::select! {
-        ended = connection.requests(from_client, to_broker) => return ended,
+        ended = connection.requests(from_client, to_broker) => {
+            return if route.absent == Absent::Leave { leave(&connection, broker, address, ended.is_ok()).await } else { ended };
+        }
         ended = connection.answers(from_broker, to_client) => return ended,
         _ = state.changed() => {}
     }
@@ -184,4 +198,27 @@ async fn relay(
     // an orderly end of it. It would still take the member for one that waits, and ends the process when the member
     // asks again on another connection.
     broker.set_zero_linger()
+}
+
+/// Tells the broker that the members whose client has closed its connection leave: on what is left of this connection, after
+/// all that the client has sent, if the broker still reads from it; `is_whole` says whether the client has sent whole
+/// requests only.
+async fn leave(
+    connection: &frames::Connection,
+    mut broker: TcpStream,
+    address: SocketAddr,
+    is_whole: bool,
+) -> io::Result<()> {
+    let (requests, wait) = connection.leave();
+    if requests.is_empty() {
+        return Ok(());
+    }
+    if wait || !is_whole {
+        broker.set_zero_linger()?;
+        broker = TcpStream::connect(address).await?;
+    }
+    broker.write_all(&requests).await?;
+    broker.shutdown().await?;
+    // A connection that is closed before its answers are read may end before the broker has read the requests.
+    tokio::io::copy(&mut broker, &mut tokio::io::sink()).await.map(drop)
 }

@@ -1,5 +1,8 @@
 //! Tests of the embedded Kafka with librdkafka as its client.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::*;
@@ -294,4 +297,39 @@ fn a_partition_from_which_the_broker_evicted_records_is_not_read_as_if_it_were_w
     }
     let error = stack.read_topic("letters").unwrap_err().to_string();
     assert!(error.contains("letters-0") && error.contains("are gone"), "{error}");
+}
+
+/// A request of a client without a name, of a kind that has a group, a generation and a member.
+fn request_of_member(key: u8, group: &str, member: &str) -> Vec<u8> {
+    let text = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
+    let head = [0, key, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
+    let request = [&head[..], &text(group), &[0, 0, 0, 1], &text(member)].concat();
+    [&u32::try_from(request.len()).unwrap().to_be_bytes()[..], &request].concat()
+}
+
+#[test]
+fn a_member_leaves_when_its_connection_ends_if_the_broker_is_to_forget_it() {
+    const LEAVE_GROUP: i16 = 13;
+    const HEARTBEAT: u8 = 12;
+    for (brokers, leaves) in [(Brokers::Forgetful, 1), (Brokers::Relayed, 0)] {
+        let stack = Embedded::start_with(brokers, Vec::new()).unwrap();
+        let address = stack.environment()["KAFKA_BOOTSTRAP_SERVERS"].clone();
+        let count = |key: i16| stack.kafka.keys().unwrap().into_iter().filter(|other| *other == key).count();
+        let beats = |times: usize| {
+            let mut client = TcpStream::connect(&address).unwrap();
+            client.write_all(&request_of_member(HEARTBEAT, "connect-s3", "m1")).unwrap();
+            let mut answer = [0; 4];
+            client.read_exact(&mut answer).unwrap();
+            assert_eq!(count(HEARTBEAT.into()), times);
+        };
+        beats(1);
+        let deadline = soon();
+        while count(LEAVE_GROUP) < leaves {
+            assert!(Instant::now() < deadline, "the member has not left");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // What the end of the first connection leads to has come before this is answered.
+        beats(2);
+        assert_eq!(count(LEAVE_GROUP) > 0, leaves > 0, "{brokers:?}");
+    }
 }

@@ -1,0 +1,72 @@
+//! Looks at the services at each call of a pipeline, so that a sweep knows which crashes would leave the same state.
+
+use std::sync::mpsc;
+use std::thread;
+
+use super::Drive;
+use crate::calls::{Look, Moment};
+
+/// What was seen at a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// The number of the call.
+    pub call: usize,
+    /// Before its service received it, or after the service had answered.
+    pub moment: Moment,
+    /// How many calls had begun, this one among them.
+    pub calls: usize,
+    /// How many requests to Kafka there had been.
+    pub requests: usize,
+    /// A digest of what the services held. It is `None` if that changed meanwhile.
+    pub lasting: Option<u64>,
+}
+
+/// By what it is known whether the services may hold something else: calls that change something, calls that have waited,
+/// and requests to Kafka.
+type Version = (usize, usize, usize);
+
+impl Drive<'_> {
+    /// Runs `run`, which lets the pipeline work. Meanwhile every call waits until it was seen, if states are noted.
+    pub(super) fn surveyed<T>(&self, run: impl FnOnce() -> T) -> T {
+        if self.killed_states.is_none() {
+            return run();
+        }
+        let (looks, looked) = mpsc::channel();
+        self.stack.calls().look_at_each(Some(looks));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut last = None;
+                for look in looked {
+                    let seen = self.see(&look, &mut last);
+                    self.evidence.found().seen.push(seen);
+                    drop(look.goes_on);
+                }
+            });
+            let result = run();
+            // The thread ends when the last call has gone on.
+            self.stack.calls().look_at_each(None);
+            result
+        })
+    }
+
+    /// Looks at the services. What they held last is not read again if nothing can have changed it since.
+    fn see(&self, look: &Look, last: &mut Option<(Version, u64)>) -> Seen {
+        let calls = self.stack.calls();
+        let requests = || self.stack.kafka_requests().map_or(0, |requests| requests.len());
+        let (before, requests_before) = (calls.progress(), requests());
+        let seen =
+            Seen { call: look.call, moment: look.moment, calls: before.0, requests: requests_before, lasting: None };
+        // Another call that is under way may change something at any time.
+        if !calls.is_alone(look.call) {
+            return seen;
+        }
+        let (writes, waits) = calls.effects((look.moment == Moment::Before).then_some(look.call));
+        let version = (writes, waits, requests_before);
+        let known = last.filter(|(known, _)| *known == version).map(|(_, lasting)| lasting);
+        let goal = || self.evidence.found().goal.clone();
+        let lasting = known.or_else(|| self.lasting(&goal()?).ok());
+        let lasting = lasting.filter(|_| (calls.progress(), requests()) == (before, requests_before));
+        *last = lasting.map(|lasting| (version, lasting));
+        Seen { lasting, ..seen }
+    }
+}
