@@ -19,7 +19,11 @@ use crate::subject::Subject;
 /// started, and everything that lasts is the same: committed offsets with their metadata, which is where a pipeline may keep
 /// an intent, items, objects, uploads, tables of the catalog, queues, and records of other topics.
 #[derive(Debug, Clone, Default)]
-pub struct KilledStates(Arc<Mutex<HashMap<(CaseId, u64), Known>>>);
+pub struct KilledStates {
+    known: Arc<Mutex<HashMap<(CaseId, u64), Known>>>,
+    /// Whether runs look at the states that crashes at their calls would leave.
+    are_foreseen: bool,
+}
 
 /// A state that is known.
 #[derive(Debug)]
@@ -30,6 +34,15 @@ struct Known {
 }
 
 impl KilledStates {
+    /// Without a state. `are_foreseen` says whether runs look at the states that crashes at their calls would leave.
+    pub(crate) fn new(are_foreseen: bool) -> Self {
+        Self { known: Arc::default(), are_foreseen }
+    }
+
+    pub(super) fn are_foreseen(&self) -> bool {
+        self.are_foreseen
+    }
+
     /// Notes that a state was reached. Gives the schedule that had reached it before, if one had.
     fn reach(&self, case: &CaseId, state: u64, schedule: &Schedule) -> Option<Schedule> {
         let mut states = self.states();
@@ -55,7 +68,7 @@ impl KilledStates {
     }
 
     fn states(&self) -> MutexGuard<'_, HashMap<(CaseId, u64), Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

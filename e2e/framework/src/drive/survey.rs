@@ -2,8 +2,9 @@
 
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
-use super::Drive;
+use super::{Drive, KilledStates};
 use crate::calls::{Look, Moment};
 
 /// What was seen at a call.
@@ -21,24 +22,34 @@ pub(crate) struct Seen {
     pub lasting: Option<u64>,
 }
 
+/// For how long calls wait in one run, all together. To look at much takes long, and a pipeline has its own time limits. What
+/// was not seen is run.
+const LIMIT: Duration = Duration::from_secs(1);
+
 /// By what it is known whether the services may hold something else: calls that change something, calls that have waited,
 /// and requests to Kafka.
 type Version = (usize, usize, usize);
 
 impl Drive<'_> {
-    /// Runs `run`, which lets the pipeline work. Meanwhile every call waits until it was seen, if states are noted.
+    /// Runs `run`, which lets the pipeline work. Meanwhile calls wait until they were seen, if states are foreseen.
     pub(super) fn surveyed<T>(&self, run: impl FnOnce() -> T) -> T {
-        if self.killed_states.is_none() {
+        if !self.killed_states.is_some_and(KilledStates::are_foreseen) {
             return run();
         }
         let (looks, looked) = mpsc::channel();
         self.stack.calls().look_at_each(Some(looks));
         thread::scope(|scope| {
             scope.spawn(|| {
-                let mut last = None;
+                let (mut last, mut took) = (None, Duration::ZERO);
                 for look in looked {
-                    let seen = self.see(&look, &mut last);
-                    self.evidence.found().seen.push(seen);
+                    if took < LIMIT {
+                        let begun = Instant::now();
+                        let seen = self.see(&look, &mut last);
+                        self.evidence.found().seen.push(seen);
+                        took += begun.elapsed();
+                    } else {
+                        self.stack.calls().look_at_each(None);
+                    }
                     drop(look.goes_on);
                 }
             });

@@ -111,7 +111,8 @@ fn run_cases(
             let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
             sweep::Sample { points, seed }
         });
-        let states = KilledStates::default();
+        // To look at all states costs more than it spares where few of them are reached.
+        let states = KilledStates::new(sample.is_none());
         let options = Options { must_disturb: false, killed_states: Some(states.clone()), ..options.clone() };
         let run_under = |id: &CaseId, schedule: Schedule| run(id, &Options { schedule, ..options.clone() });
         let extent = sweep::Extent { sample, depth: arguments.depth };
