@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Drive, KilledStates};
-use crate::calls::{Look, Moment};
+use crate::calls::{Calls, Look, Moment};
 
 /// What was seen at a call.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,15 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// and requests to Kafka.
 type Version = (usize, usize, usize);
 
+/// No call waits any more when this is dropped.
+struct Ends<'a>(&'a Calls);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.look_at_each(None);
+    }
+}
+
 impl Drive<'_> {
     /// Runs `run`, which lets the pipeline work. Meanwhile calls wait until they were seen, if states are foreseen.
     pub(super) fn surveyed<T>(&self, run: impl FnOnce() -> T) -> T {
@@ -53,10 +62,9 @@ impl Drive<'_> {
                     drop(look.goes_on);
                 }
             });
-            let result = run();
-            // The thread ends when the last call has gone on.
-            self.stack.calls().look_at_each(None);
-            result
+            // The thread ends when the last call has gone on, also if `run` panics.
+            let _ends = Ends(self.stack.calls());
+            run()
         })
     }
 
