@@ -47,7 +47,7 @@ pub struct DrainedQueue {
     /// The objects of which it is told.
     pub notifications: Vec<Notification>,
     /// The messages that it gets apart from those about objects of the pipeline: one for each notification that is
-    /// configured, and those about objects that the case puts there.
+    /// configured, those about objects that the case puts there, and those that it puts on the queue itself.
     pub others: usize,
     /// Where messages go that were received too often.
     pub dead_letters: Option<String>,

@@ -330,6 +330,8 @@ fn rows_in_quarantine_are_listed_explained_and_stored_when_they_fit() {
     let text = fs::read_to_string(&table).expect("read");
     let place = text.find("pressure").expect("the column");
     fs::write(&table, text[..place].to_owned() + &text[place..].replace("bigint", "double")).expect("written");
+    let (status, _, said) = quarantine(&["replay", "--expected-raw-bucket-owner", "111122223333"]);
+    assert!(status == Some(2) && said.contains("--expected-raw-bucket-owner is for a lake in S3"), "{said}");
     let (_, _, said) = quarantine(&["replay", "--dry-run"]);
     assert_eq!(said, "3 rows in quarantine, of 1 object\n  …/b.json\n");
     let (status, said, _) = quarantine(&["replay", "--table", "vehicle_tire_report"]);

@@ -167,6 +167,9 @@ fn engines_are_told_where_the_rows_of_a_compacted_hour_are() {
     assert!(said.contains("register_partition('fleet', 'vehicle_tire_report'") && !said.contains("'FULL'"), "{said}");
     let (_, said, _) = ddl("redshift");
     assert!(said.contains("from data catalog\ndatabase 'fleet'") && !said.contains("create external table"), "{said}");
+    let (status, said, errors) = on_lake(&services, "ddl", &["--engine", "redshift", "vehicle_tire_report"]);
+    assert_eq!((status, said.as_str()), (Some(2), ""), "the schema would have the other tables, too");
+    assert!(errors.contains("a schema of Redshift has all tables"), "{errors}");
     let (status, _, errors) = on_lake(&services, "ddl", &["--engine", "athena", "none"]);
     assert!(status == Some(2) && errors.contains("`fleet.none` is no table of the lake"), "{errors}");
 }

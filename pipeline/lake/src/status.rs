@@ -222,11 +222,11 @@ impl Count {
         Self { rows: 0, uncounted: uncounted.collect() }
     }
 
-    /// Counts the rows of a file, if it is one of these.
-    fn add(&mut self, name: &str, rows: Option<u64>) {
-        if let Some(rows) = rows.filter(|_| self.uncounted.remove(name)) {
-            self.rows += rows;
-        }
+    /// Counts the rows of a file, if it is one of these, and says how many it has counted.
+    fn add(&mut self, name: &str, rows: Option<u64>) -> u64 {
+        let counted = rows.filter(|_| self.uncounted.remove(name)).unwrap_or(0);
+        self.rows += counted;
+        counted
     }
 
     /// How many rows there are; `None` if not all files are counted.
@@ -250,10 +250,10 @@ impl Quarantine {
         Ok(Self { folder: folder.to_owned(), files: count.uncounted.len() as u64, count })
     }
 
-    fn add(&mut self, recorded: &Recorded) {
-        for (path, rows) in recorded.files.iter().filter(|(path, _)| path.starts_with(&self.folder)) {
-            self.count.add(path, *rows);
-        }
+    /// Counts the rows that an object has in files that are there, and says how many they are.
+    fn add(&mut self, recorded: &Recorded) -> u64 {
+        let own = recorded.files.iter().filter(|(path, _)| path.starts_with(&self.folder));
+        own.map(|(path, rows)| self.count.add(path, *rows)).sum()
     }
 
     fn finish(&self) -> Quarantined {
@@ -347,8 +347,12 @@ impl Look {
 
     fn add_all(&mut self, records: &BTreeMap<String, Recorded>) {
         for (record, recorded) in records {
-            self.quarantine.add(recorded);
-            self.add_quarantined(recorded);
+            let quarantined = self.quarantine.add(recorded);
+            if quarantined > 0
+                && let Some(hour) = self.raw_hour(&recorded.object.key)
+            {
+                hour.quarantined += quarantined;
+            }
             for (path, rows) in &recorded.files {
                 let Some((place, name)) = Place::of(path).filter(|(place, _)| place.folders == self.folders) else {
                     continue;
@@ -359,18 +363,6 @@ impl Look {
                     self.left.insert(place.partition);
                 }
             }
-        }
-    }
-
-    /// Adds the rows that an object has in quarantine to the hour that its key names.
-    fn add_quarantined(&mut self, recorded: &Recorded) {
-        let folder = &self.quarantine.folder;
-        let rows: u64 =
-            recorded.files.iter().filter(|(path, _)| path.starts_with(folder)).filter_map(|(_, rows)| *rows).sum();
-        if rows > 0
-            && let Some(hour) = self.raw_hour(&recorded.object.key)
-        {
-            hour.quarantined += rows;
         }
     }
 

@@ -34,7 +34,8 @@ const STORE: &str = "lake://files/";
 /// that are being decoded and the batches between them.
 const RESERVED: u64 = 6;
 
-/// The least memory limit. With less, the engine can write what it sorts to files, but not merge the files.
+/// The least memory limit, and what a thread has of it. With less, the engine can write what it sorts to files, but not
+/// merge the files.
 const LEAST_MEMORY: u64 = 100_000_000;
 
 /// How many of the largest users of memory an error names.
@@ -148,8 +149,10 @@ pub(crate) fn session(database: &str, memory: Option<Size>, threads: Option<usiz
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let pool = FairSpillPool::new(size(memory.bytes() / 10 * RESERVED));
         runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, NAMED_CONSUMERS)));
+        let threads = config.target_partitions().min(size(memory.bytes() / LEAST_MEMORY));
+        config = config.with_target_partitions(threads);
         // Each sort, of which there is one on every thread, keeps this much for the merge of what it wrote to files.
-        let merge = size(memory.bytes() / 20) / config.target_partitions().max(1);
+        let merge = size(memory.bytes() / 20) / threads;
         let kept = &mut config.options_mut().execution.sort_spill_reservation_bytes;
         *kept = merge.min(*kept);
     }

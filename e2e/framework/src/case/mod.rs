@@ -5,6 +5,7 @@ mod error;
 mod ledger;
 mod messages;
 mod place;
+mod queued;
 mod queues;
 mod redact;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use error::did_you_mean;
 pub(crate) use ledger::{Account, LedgerRules, Repeats};
 use messages::{Key, Message};
 pub use place::partition_of;
+pub(crate) use queued::SeedMessage;
 pub(crate) use redact::{NamePattern, Place, Redaction, Redactions, Said, Target, is_request_id};
 pub(crate) use seed::SeedObject;
 use settings::File;
@@ -41,7 +43,7 @@ pub(crate) const MAX_RECORD_BYTES: usize = 4 << 20;
 
 /// What a case folder may contain, apart from Markdown and hidden files. Anything else is refused, because a misspelt
 /// name would be ignored silently.
-const ENTRIES: [&str; 6] = ["case.toml", "messages.ndjson", "messages", "objects", "catalog", "snapshots"];
+const ENTRIES: [&str; 7] = ["case.toml", "messages.ndjson", "messages", "objects", "queues", "catalog", "snapshots"];
 
 /// The name of a case, shown as `protocol::name`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,6 +104,8 @@ pub struct Case {
     pub records: Vec<Record>,
     /// The objects that are put into S3 before the pipeline starts.
     pub objects: Vec<SeedObject>,
+    /// The messages that are put on queues before the pipeline starts, after the objects.
+    pub queued: Vec<SeedMessage>,
     /// The Glue tables that are created before the pipeline starts.
     pub tables: Vec<SeedTable>,
 }
@@ -121,6 +125,8 @@ impl Case {
         let expectation = expectation(&case, &case_path)?;
         check_snapshots(&folder.join("snapshots"), &expectation)?;
         let objects = seed::read(&folder.join("objects"), &settings.resources.buckets)?;
+        let queues = settings.resources.queues.keys().map(String::as_str);
+        let queued = queued::read(&folder.join("queues"), queues)?;
         let tables = catalog::read(&folder.join("catalog"), &settings.resources.databases)?;
         let drains = !settings.groups.is_empty() || !settings.drained_queues.is_empty();
         if !drains && !matches!(expectation, Expectation::Failure { .. }) {
@@ -128,10 +134,11 @@ impl Case {
                            offsets, or which queue, say that it has drained?";
             return Err(FixtureError::new(&case_path, problem));
         }
-        let (source, messages) = read_messages(&folder, !objects.is_empty())?;
+        let (source, messages) = read_messages(&folder, !objects.is_empty() || !queued.is_empty())?;
         Ok(Self {
             records: place(&source, messages, &settings)?,
             objects,
+            queued,
             tables,
             expectation,
             description: case.description,
@@ -172,8 +179,8 @@ fn check_entries(folder: &Path) -> Result<(), FixtureError> {
         if !known {
             let near = did_you_mean(&name, ENTRIES);
             let problem = format!(
-                "a fixture folder holds `case.toml`, `messages.ndjson` or `messages/`, `objects/`, `catalog/`, \
-                 `snapshots/` and Markdown{near}"
+                "a fixture folder holds `case.toml`, `messages.ndjson` or `messages/`, `objects/`, `queues/`, \
+                 `catalog/`, `snapshots/` and Markdown{near}"
             );
             return Err(FixtureError::new(&entry.path(), problem));
         }
@@ -181,14 +188,14 @@ fn check_entries(folder: &Path) -> Result<(), FixtureError> {
     Ok(())
 }
 
-/// Reads the messages, which may be absent if the case has objects.
-fn read_messages(folder: &Path, has_objects: bool) -> Result<(PathBuf, Vec<Message>), FixtureError> {
+/// Reads the messages, which may be absent if the case has objects, or messages on queues.
+fn read_messages(folder: &Path, has_others: bool) -> Result<(PathBuf, Vec<Message>), FixtureError> {
     let (lines, files) = (folder.join("messages.ndjson"), folder.join("messages"));
     match (lines.exists(), files.exists()) {
         (true, false) => messages::read_lines(&lines).map(|messages| (lines, messages)),
         (false, true) => messages::read_files(&files).map(|messages| (files, messages)),
         (true, true) => Err(FixtureError::new(folder, "has both `messages.ndjson` and `messages/`; keep one of them")),
-        (false, false) if has_objects => Ok((lines, Vec::new())),
+        (false, false) if has_others => Ok((lines, Vec::new())),
         (false, false) => {
             let problem = "has no messages: write `messages.ndjson` (one message a line) or put one message a file into `messages/`";
             Err(FixtureError::new(folder, problem))

@@ -125,6 +125,7 @@ impl Drive<'_> {
         let records = &self.case.records;
         self.create_tables()?;
         self.put_objects()?;
+        self.queue_messages()?;
         if let Expectation::Failure { text, .. } = &self.case.expectation {
             return self.expecting_failure(text);
         }
@@ -180,6 +181,13 @@ impl Drive<'_> {
         Ok(objects.try_for_each(|object| self.stack.put_object(&object.bucket, &object.key, &object.body))?)
     }
 
+    /// Puts the messages of the case on queues.
+    fn queue_messages(&self) -> Result<(), DriveError> {
+        let namespace = self.stack.namespace();
+        let mut messages = self.case.queued.iter();
+        Ok(messages.try_for_each(|message| self.stack.send_message(&message.queue, &message.body(namespace)))?)
+    }
+
     /// Sends records. The returned goal has the ends that the partitions then have.
     fn send(&self, records: &[Record]) -> Result<Goal, DriveError> {
         self.evidence.phase(Phase::Sending);
@@ -203,7 +211,9 @@ impl Drive<'_> {
             notifications.iter().filter(|notification| notification.tells_of(&object)).count()
         };
         // S3 sends a test event for each notification when it is configured.
-        let others = notifications.len() + self.case.objects.iter().map(tells_of).sum::<usize>();
+        let told = self.case.objects.iter().map(tells_of).sum::<usize>();
+        let queued = self.case.queued.iter().filter(|message| message.queue == name).count();
+        let others = notifications.len() + told + queued;
         let dead_letters = resources.queues.get(name).and_then(|queue| queue.dead_letters.as_ref());
         let dead_letters = dead_letters.map(|dead_letters| dead_letters.queue.clone());
         DrainedQueue { name: name.to_owned(), notifications, others, dead_letters }

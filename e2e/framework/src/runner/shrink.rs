@@ -109,7 +109,7 @@ impl Shrinking<'_> {
     fn run(&self, places: &[usize], schedule: &Schedule) -> Result<Option<Outcome>, String> {
         let folder = self.folder();
         emptied(&folder)?;
-        for name in ["case.toml", "objects", "catalog"] {
+        for name in ["case.toml", "objects", "queues", "catalog"] {
             copied(&self.source.join(name), &folder.join(name))?;
         }
         let written = self.messages.write(places, &folder);

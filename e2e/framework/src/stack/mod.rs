@@ -133,6 +133,9 @@ pub trait Stack: Send + Sync {
     /// Puts an object into a bucket.
     fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<(), StackError>;
 
+    /// Sends a message to a queue.
+    fn send_message(&self, queue: &str, body: &str) -> Result<(), StackError>;
+
     /// Creates a table in a Glue database. `table` is a `TableInput` of Glue's API.
     fn create_catalog_table(&self, database: &str, table: &serde_json::Value) -> Result<(), StackError>;
 

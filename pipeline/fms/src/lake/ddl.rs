@@ -13,7 +13,8 @@ use crate::{NOT_STARTED, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The tables to create; all tables of the lake if none is named.
+    /// The tables to create; all tables of the lake if none is named. Redshift reads all tables of a lake in S3 through
+    /// one schema, so none can be named there.
     #[arg(value_name = "TABLE")]
     tables: Vec<String>,
     /// The lake: a folder, or `s3://bucket/prefix`, whose tables are read from the Glue catalog.
@@ -75,7 +76,15 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 fn statements(arguments: &Arguments) -> anyhow::Result<String> {
     let (tables, catalog) = match arguments.lake.parse::<S3Url>() {
-        Ok(url) => (in_glue(arguments, &url)?, Catalog::Shared),
+        Ok(url) => {
+            let is_of_all = matches!(arguments.engine, EngineName::Redshift);
+            ensure!(
+                !is_of_all || arguments.tables.is_empty(),
+                "a schema of Redshift has all tables of a Glue database; name no table, and grant the right to read each \
+                 of them in Redshift or Lake Formation"
+            );
+            (in_glue(arguments, &url)?, Catalog::Shared)
+        }
         Err(_) => (in_folder(arguments)?, Catalog::Own),
     };
     let statements = Engine::from(arguments.engine).statements(&arguments.database, &tables, catalog);

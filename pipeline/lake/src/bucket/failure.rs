@@ -83,6 +83,12 @@ pub(crate) fn may_pass(error: &io::Error) -> bool {
         || matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::StorageFull)
 }
 
+/// Whether a raw object could not be read because it was replaced or deleted meanwhile.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Replaced>)
+}
+
 fn general(error: &Error) -> &'static str {
     match error.verdict() {
         Verdict::Permanent if error.status().is_none() => "check the AWS credentials, region and endpoint",

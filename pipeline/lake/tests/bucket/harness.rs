@@ -187,11 +187,15 @@ impl World {
         self.stack.put_object(bucket, key, b"{}").expect("put");
     }
 
+    /// A client of S3 whose requests are not disturbed.
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.aws(None)).force_path_style(true).build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+
     /// Deletes a file of a lake, as somebody might by hand.
     pub fn delete(&self, lake: &str, path: &str) {
-        let config = aws_sdk_s3::config::Builder::from(&self.aws(None)).force_path_style(true).build();
-        let client = aws_sdk_s3::Client::from_conf(config);
-        let deleting = client.delete_object().bucket("lake").key(format!("{lake}/{path}")).send();
+        let deleting = self.s3().delete_object().bucket("lake").key(format!("{lake}/{path}")).send();
         self.runtime.block_on(deleting).expect("deleted");
     }
 

@@ -135,3 +135,53 @@ fn nothing_seems_to_be_missing_while_others_work() {
         assert!(!found.is_incomplete(), "{method} {path}: {found:#?}");
     }
 }
+
+#[test]
+fn rows_whose_quarantine_has_expired_are_not_counted() {
+    let world = World::new();
+    world.begin("l");
+    let key = "t/object=o/type=t/command=c/ymd=20230101/hour=03/x.json";
+    world.put(key, &[row(3, r#""n":"x""#), row(3, r#""n":1"#)]);
+    world.convert(&world.bucket("l"), key).expect("converted");
+    let quarantined = || {
+        let table = &status(&world, &world.bucket("l")).tables["o_t_c"];
+        (table.quarantined.files, table.raw_hours.values().map(|hour| hour.quarantined).sum::<u64>())
+    };
+    assert_eq!(quarantined(), (1, 1));
+    for path in world.files("l").into_keys().filter(|path| path.starts_with("quarantine/")) {
+        world.delete("l", &path);
+    }
+    assert_eq!(quarantined(), (0, 0));
+}
+
+#[test]
+fn an_object_that_is_replaced_or_deleted_while_rows_are_counted_is_left_out() {
+    let world = World::new();
+    world.begin("l");
+    for body in [Some("no JSON"), None] {
+        world.put("t/x.json", &[row(3, r#""n":1"#)]);
+        world.convert(&world.bucket("l"), "t/x.json").expect("converted");
+        let (client, once) = (world.s3(), AtomicBool::new(true));
+        let counting = world.disturbed("l", move |request| {
+            let is_read = request.method() == "GET" && request.uri().contains("/raw/t/x.json");
+            if !(is_read && once.swap(false, Ordering::Relaxed)) {
+                return Action::Pass;
+            }
+            let client = client.clone();
+            Action::After(Box::pin(async move {
+                match body {
+                    Some(body) => {
+                        let body = body.as_bytes().to_vec().into();
+                        client.put_object().bucket("raw").key("t/x.json").body(body).send().await.expect("replaced");
+                    }
+                    None => {
+                        client.delete_object().bucket("raw").key("t/x.json").send().await.expect("deleted");
+                    }
+                }
+            }))
+        });
+        let raw: S3Url = "s3://raw/t/x.json".parse().expect("a place");
+        let counted = world.runtime.block_on(counting.miscounted(&[raw])).expect("counted");
+        assert!(counted.is_empty(), "{counted:?}");
+    }
+}

@@ -259,6 +259,10 @@ impl Stack for Embedded {
         put.map_err(|problem| StackError::new(format!("putting the object {bucket}/{key}"), problem))
     }
 
+    fn send_message(&self, queue: &str, body: &str) -> Result<(), StackError> {
+        if self.queues.send(queue, body) { Ok(()) } else { Err(no_queue(queue)) }
+    }
+
     fn create_catalog_table(&self, database: &str, table: &Value) -> Result<(), StackError> {
         let created = self.catalog.create_table(database, table);
         created.map_err(|problem| StackError::new(format!("creating a table in the database {database}"), problem))

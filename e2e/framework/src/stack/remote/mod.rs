@@ -325,6 +325,10 @@ impl Stack for Remote {
         done.map(drop).map_err(|error| StackError::sdk(format!("putting the object {bucket}/{key}"), error))
     }
 
+    fn send_message(&self, queue: &str, body: &str) -> Result<(), StackError> {
+        self.block_on(self.send(queue, body))
+    }
+
     fn create_catalog_table(&self, database: &str, table: &Value) -> Result<(), StackError> {
         let database = self.real(database);
         let action = || format!("creating a table in the database {database}");

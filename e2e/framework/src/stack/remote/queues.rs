@@ -84,6 +84,12 @@ impl Remote {
         })
     }
 
+    /// Sends a message to a queue.
+    pub(super) async fn send(&self, name: &str, body: &str) -> Result<(), StackError> {
+        let sent = self.sqs.send_message().queue_url(self.queue_url(name)?).message_body(body).send().await;
+        sent.map(drop).map_err(|error| StackError::sdk(format!("sending a message to queue {name}"), error))
+    }
+
     /// The bodies of the visible messages of a queue. They are received and made visible again.
     pub(super) async fn bodies(&self, name: &str) -> Result<Vec<String>, StackError> {
         let action = || format!("reading the messages of queue {name}");

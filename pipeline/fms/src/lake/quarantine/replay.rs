@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::ensure;
 use clap::Args;
 use fms_lake::{Folder, Object, ObjectError, Report, Settings, convert_object};
 use futures_util::{StreamExt as _, stream};
@@ -41,6 +42,10 @@ pub(crate) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { rows, dry_run, conversion, storage, raw_owner } = arguments;
     let (selection, place) = (rows.selection(), rows.place.find_storing("fms lake quarantine", storage.storage())?);
+    ensure!(
+        matches!(place, Place::Bucket(..)) || raw_owner.expected_raw_bucket_owner.is_none(),
+        "--expected-raw-bucket-owner is for a lake in S3; the raw objects of one in a folder are files"
+    );
     let selected = selection.clone();
     let files = read(&place, &selection, move |_, bytes| {
         let mut objects: BTreeMap<Name, (Object, u64)> = BTreeMap::new();

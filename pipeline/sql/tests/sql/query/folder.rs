@@ -197,3 +197,24 @@ fn a_limit_in_which_no_sort_could_be_finished_is_refused() {
     assert!(error.contains("--memory-limit 99.0 MB is less than 100 MB"), "{error}");
     ok(lake.path(), &["--memory-limit", "100MB", COUNT]);
 }
+
+#[test]
+fn what_does_not_fit_the_limit_is_written_to_files_and_the_rows_are_the_same() {
+    let lake = lake();
+    // Each text is another one, and all of them together have 65 MB: more than operators may hold of the limit.
+    let texts = "select a.odometer as a, b.odometer as b, t.hour as hour,
+            repeat(concat(a.odometer, ' ', b.odometer, ' ', t.hour, ' '), 60) as text
+        from vehicle_kinematic_report a, vehicle_kinematic_report b, vehicle_tire_report t
+        where a.id < 3 and t.id = 1 and t.wheel = 1 and t.hour < '10'";
+    let sorted = format!("select a, b, hour from ({texts}) as x order by text");
+    let grouped = format!("select a, count(*) as rows, text from ({texts}) as x group by a, text");
+    let grouped = format!("select a, count(*) as texts, sum(rows) as rows from ({grouped}) as y group by a order by a");
+    for (sql, rows) in [(sorted, 82_944), (grouped, 96)] {
+        let (all, said) = ok(lake.path(), &["--format", "csv", &sql]);
+        assert!(!said.contains("temporary files"), "{said}");
+        assert_eq!(all.lines().count(), rows + 1);
+        let (limited, said) = ok(lake.path(), &["--format", "csv", "--memory-limit", "100MB", &sql]);
+        assert!(said.contains("written to temporary files: "), "{said}");
+        assert!(limited == all, "the rows differ: {said}");
+    }
+}
