@@ -10,7 +10,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::subject;
-use crate::topics::PARTITIONS;
 
 const BATCH: usize = 5000;
 
@@ -19,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads `messages` messages of the topic and prints four numbers for the process that has started this one: the
 /// milliseconds from the first to the last message, the CPU milliseconds, the peak memory in KiB, and the bytes read.
-pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()> {
+pub fn consume(servers: &str, topic: &str, partitions: u16, messages: usize) -> anyhow::Result<()> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
         .set("group.id", "fms-bench-consume")
@@ -28,7 +27,7 @@ pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()
         .set("queued.max.messages.kbytes", "16384")
         .create()?;
     let mut list = TopicPartitionList::new();
-    for partition in 0..i32::from(PARTITIONS) {
+    for partition in 0..i32::from(partitions) {
         list.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
     consumer.assign(&list)?;
@@ -42,7 +41,7 @@ pub fn consume(servers: &str, topic: &str, messages: usize) -> anyhow::Result<()
     // as are requested, and each message is read only before it is destroyed.
     unsafe {
         let queue = raw::rd_kafka_queue_new(client);
-        for partition in 0..i32::from(PARTITIONS) {
+        for partition in 0..i32::from(partitions) {
             let own = raw::rd_kafka_queue_get_partition(client, name.as_ptr(), partition);
             raw::rd_kafka_queue_forward(own, queue);
             raw::rd_kafka_queue_destroy(own);

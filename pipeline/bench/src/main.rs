@@ -4,6 +4,7 @@
 //! cargo run --release -p fms-bench                    # all runs, on a broker in a container (needs Docker)
 //! KAFKA_BOOTSTRAP_SERVERS=host:9092 fms-bench …       # on an existing broker; the topics are deleted at the end
 //! fms-bench --messages 20000                          # a quick check of a few seconds
+//! fms-bench --scale                                   # what a row costs as partitions, keys, objects and workers grow
 //! fms-bench --only flat --peer 'my-sink --config x'   # only some of the runs, and another program for comparison
 //! ```
 //!
@@ -37,6 +38,9 @@
 //! all bodies are decompressed and searched for the numbers of the rows; each number has to be there exactly once. The
 //! exit status is 1 if any row is lost or doubled.
 //!
+//! **Scale.** `--scale` carries out other runs, see `scale`: one thing grows from run to run, and a table in Markdown
+//! shows what a row costs then.
+//!
 //! **Peers.** `sh` runs the command of `--peer` with these variables: `KAFKA_BOOTSTRAP_SERVERS`, `FMS_BENCH_TOPIC` (the
 //! flat topic), `FMS_BENCH_GROUP`, `FMS_BENCH_BUCKET`, `AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL` (with the bucket in
 //! the path), a region and credentials. The peer has to read the topic from the beginning and to store the messages in
@@ -48,6 +52,7 @@ mod broker;
 mod check;
 mod consume;
 mod endpoint;
+mod scale;
 mod subject;
 mod topics;
 
@@ -67,7 +72,7 @@ use crate::broker::Broker;
 use crate::check::{Tally, per_second, tally};
 use crate::endpoint::{Endpoint, STORE};
 use crate::subject::Usage;
-use crate::topics::{MessageKind, Topic};
+use crate::topics::{MessageKind, Shape, Topic};
 
 /// The allocator of the worker, because this program also runs as the worker.
 #[global_allocator]
@@ -92,6 +97,9 @@ struct Arguments {
     /// A command for `sh` that runs another program, to measure it on the flat topic. May be repeated.
     #[arg(long, value_name = "COMMAND")]
     peer: Vec<String>,
+    /// Show as a table what a row costs as partitions, keys, objects and workers grow, instead of the other runs.
+    #[arg(long, conflicts_with_all = ["only", "peer"])]
+    scale: bool,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -107,17 +115,25 @@ enum Role {
     },
     /// Read a topic and do nothing with it.
     #[command(hide = true)]
-    Consume { servers: String, topic: String, messages: usize },
+    Consume { servers: String, topic: String, partitions: u16, messages: usize },
 }
 
 /// One run of the worker: what it reads, how it is configured, and how slow the endpoint is.
 struct Run {
-    name: &'static str,
+    name: String,
     kind: MessageKind,
     config: serde_json::Value,
     delay: Duration,
     /// How many connectors do the same at once, each into its own folder.
     connectors: u64,
+    /// How many workers share the work.
+    workers: usize,
+}
+
+/// What a run has shown.
+struct Outcome {
+    tally: Tally,
+    usage: Usage,
 }
 
 fn main() -> ExitCode {
@@ -128,7 +144,9 @@ fn main() -> ExitCode {
             fms::allocator::configure();
             return fms::main_with(["fms", "connect"].into_iter().map(OsString::from).chain(arguments));
         }
-        Some(Role::Consume { servers, topic, messages }) => consume::consume(&servers, &topic, messages).map(|()| true),
+        Some(Role::Consume { servers, topic, partitions, messages }) => {
+            consume::consume(&servers, &topic, partitions, messages).map(|()| true)
+        }
         None => measure(&arguments),
     };
     match done {
@@ -148,7 +166,8 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     let done = runtime.block_on(async {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         tokio::select! {
-            done = all(arguments) => done,
+            done = all(arguments), if !arguments.scale => done,
+            done = scale::run(arguments), if arguments.scale => done,
             _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
             _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
         }
@@ -158,15 +177,25 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     done
 }
 
+/// The configuration of the S3 sink, with this one besides.
+fn s3(compression: &str, more: &serde_json::Value) -> serde_json::Value {
+    let mut config = json!({
+        "connector.class": "S3Sink", "s3.bucket.name": STORE, "s3.region": "us-east-1", "topics.dir": "raw",
+        "s3.compression.type": compression, "flush.size": "10000", "rotate.idle.ms": "200",
+    });
+    extend(&mut config, more);
+    config
+}
+
+/// The configuration of the DynamoDB sink.
+fn dynamodb() -> serde_json::Value {
+    json!({
+        "connector.class": "DynamoDbSink", "dynamodb.table": STORE,
+        "dynamodb.partition.key": "${id}#${object}#${type}#${command}", "dynamodb.sort.key": "${timestamp_iso}#${@digest}",
+    })
+}
+
 fn runs() -> Vec<Run> {
-    let s3 = |compression: &str, layout: serde_json::Value| {
-        let mut config = json!({
-            "connector.class": "S3Sink", "s3.bucket.name": STORE, "s3.region": "us-east-1", "topics.dir": "raw",
-            "s3.compression.type": compression, "flush.size": "10000", "rotate.idle.ms": "200",
-        });
-        extend(&mut config, &layout);
-        config
-    };
     let default = json!({"partitioner.class": "Default"});
     let fields = json!({
         "partitioner.class": "FieldAndTime", "partition.field.name": "object,type,command",
@@ -175,21 +204,18 @@ fn runs() -> Vec<Run> {
     });
     let mut deployed = fields.clone();
     extend(&mut deployed, &json!({"converter.split.list.key": "measurements"}));
-    let dynamodb = json!({
-        "connector.class": "DynamoDbSink", "dynamodb.table": STORE,
-        "dynamodb.partition.key": "${id}#${object}#${type}#${command}", "dynamodb.sort.key": "${timestamp_iso}#${@digest}",
-    });
-    let run = |name, kind, config, delay| Run { name, kind, config, delay, connectors: 1 };
+    let run =
+        |name: &str, kind, config, delay| Run { name: name.to_owned(), kind, config, delay, connectors: 1, workers: 1 };
     let now = Duration::ZERO;
     vec![
-        run("flat", MessageKind::Flat, s3("none", default.clone()), now),
-        run("flat gzip", MessageKind::Flat, s3("gzip", default.clone()), now),
-        run("flat by hour", MessageKind::Flat, s3("none", fields), now),
-        run("unrolled", MessageKind::Unrolled, s3("none", deployed.clone()), now),
-        run("unrolled gzip", MessageKind::Unrolled, s3("gzip", deployed), now),
-        run("dynamodb", MessageKind::Flat, dynamodb, now),
-        run("flat, 200 ms a call", MessageKind::Flat, s3("none", default.clone()), SLOW),
-        Run { connectors: 5, ..run("flat, 5 connectors", MessageKind::Flat, s3("none", default), now) },
+        run("flat", MessageKind::Flat, s3("none", &default), now),
+        run("flat gzip", MessageKind::Flat, s3("gzip", &default), now),
+        run("flat by hour", MessageKind::Flat, s3("none", &fields), now),
+        run("unrolled", MessageKind::Unrolled, s3("none", &deployed), now),
+        run("unrolled gzip", MessageKind::Unrolled, s3("gzip", &deployed), now),
+        run("dynamodb", MessageKind::Flat, dynamodb(), now),
+        run("flat, 200 ms a call", MessageKind::Flat, s3("none", &default), SLOW),
+        Run { connectors: 5, ..run("flat, 5 connectors", MessageKind::Flat, s3("none", &default), now) },
     ]
 }
 
@@ -202,10 +228,8 @@ fn extend(config: &mut serde_json::Value, more: &serde_json::Value) {
 async fn all(arguments: &Arguments) -> anyhow::Result<bool> {
     let chosen =
         |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| name.contains(only.as_str()));
-    let runs: Vec<Run> = runs().into_iter().filter(|run| chosen(run.name)).collect();
-    let broker = Broker::from_env().await?;
-    let bench =
-        Bench { broker, endpoint: Endpoint::start()?, folder: tempfile::tempdir()?, worker: arguments.worker.clone() };
+    let runs: Vec<Run> = runs().into_iter().filter(|run| chosen(&run.name)).collect();
+    let bench = Bench::start(arguments).await?;
     let id = std::process::id();
     let mut topics = Vec::new();
     for (kind, name, messages) in
@@ -213,10 +237,8 @@ async fn all(arguments: &Arguments) -> anyhow::Result<bool> {
     {
         if runs.iter().any(|run| run.kind == kind) || kind == MessageKind::Flat {
             eprintln!("filling {name}: {messages} messages");
-            topics.push((
-                kind,
-                topics::fill(&bench.broker.servers, format!("fms-bench-{id}-{name}"), kind, messages).await?,
-            ));
+            let name = format!("fms-bench-{id}-{name}");
+            topics.push((kind, topics::fill(&bench.broker.servers, name, kind, Shape::of(messages)).await?));
         }
     }
     let topic =
@@ -234,11 +256,16 @@ async fn all(arguments: &Arguments) -> anyhow::Result<bool> {
         bench.consume(topic(MessageKind::Flat)?).await?;
     }
     for run in &runs {
-        let tally = bench.worker(run, topic(run.kind)?).await.with_context(|| format!("run `{}`", run.name))?;
+        let outcome = bench.worker(run, topic(run.kind)?).await.with_context(|| format!("run `{}`", run.name))?;
+        outcome.show(&run.name);
+        let Outcome { tally, .. } = outcome;
         right &= tally.lost == 0 && tally.doubled == 0;
     }
     for (number, peer) in arguments.peer.iter().enumerate() {
-        bench.peer(number, peer, topic(MessageKind::Flat)?).await.with_context(|| format!("peer `{peer}`"))?;
+        let outcome = bench.peer(number, peer, topic(MessageKind::Flat)?).await;
+        let program = peer.split_whitespace().next().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+        let name = format!("peer {} {}", number + 1, program.to_string_lossy());
+        outcome.with_context(|| format!("peer `{peer}`"))?.show(&name);
     }
     for (_, topic) in &topics {
         topics::remove(&bench.broker.servers, &topic.name).await?;
@@ -254,10 +281,16 @@ struct Bench {
 }
 
 impl Bench {
+    async fn start(arguments: &Arguments) -> anyhow::Result<Self> {
+        let (broker, worker) = (Broker::from_env().await?, arguments.worker.clone());
+        Ok(Self { broker, endpoint: Endpoint::start()?, folder: tempfile::tempdir()?, worker })
+    }
+
     /// Reads a topic in a separate process and returns the numbers that [`consume::consume`] prints.
     async fn read(&self, topic: &Topic) -> anyhow::Result<[u64; 4]> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["consume", &self.broker.servers, &topic.name, &topic.messages.to_string()]);
+        let Shape { messages, partitions, .. } = topic.shape;
+        command.args(["consume", &self.broker.servers, &topic.name, &partitions.to_string(), &messages.to_string()]);
         let output = command.kill_on_drop(true).output().await?;
         ensure!(output.status.success(), "reading {}: {}", topic.name, String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout)?;
@@ -281,7 +314,7 @@ impl Bench {
         Ok(())
     }
 
-    async fn worker(&self, run: &Run, topic: &Topic) -> anyhow::Result<Tally> {
+    async fn worker(&self, run: &Run, topic: &Topic) -> anyhow::Result<Outcome> {
         let name = run.name.replace(|c: char| !c.is_alphanumeric(), "-");
         let names: Vec<String> =
             (1..=run.connectors).map(|number| format!("fms-bench-{}-{name}-{number}", std::process::id())).collect();
@@ -299,21 +332,25 @@ impl Bench {
             std::fs::write(&file, config.to_string())?;
             files.push(file);
         }
-        let mut command = match &self.worker {
-            Some(worker) => Command::new(worker),
-            None => Command::new(std::env::current_exe()?),
-        };
-        command.arg("connect");
-        if self.worker.is_none() {
-            command.arg("--");
+        let mut commands = Vec::new();
+        for _ in 0..run.workers {
+            let mut command = match &self.worker {
+                Some(worker) => Command::new(worker),
+                None => Command::new(std::env::current_exe()?),
+            };
+            command.arg("connect");
+            if self.worker.is_none() {
+                command.arg("--");
+            }
+            command.arg("--config").args(&files).env("CONNECT_LISTENERS", "http://127.0.0.1:0");
+            commands.push(command);
         }
-        command.arg("--config").args(&files).env("CONNECT_LISTENERS", "http://127.0.0.1:0");
         self.endpoint.set_delay(run.delay);
         let groups: Vec<String> = names.iter().map(|name| format!("connect-{name}")).collect();
-        self.run(run.name, command, &groups, topic).await
+        self.run(commands, &groups, topic).await
     }
 
-    async fn peer(&self, number: usize, peer: &str, topic: &Topic) -> anyhow::Result<Tally> {
+    async fn peer(&self, number: usize, peer: &str, topic: &Topic) -> anyhow::Result<Outcome> {
         self.endpoint.set_delay(Duration::ZERO);
         let group = format!("fms-bench-{}-peer-{number}", std::process::id());
         let mut command = Command::new("sh");
@@ -322,23 +359,33 @@ impl Bench {
             ("FMS_BENCH_GROUP", group.as_str()),
             ("FMS_BENCH_BUCKET", STORE),
         ]);
-        let program = peer.split_whitespace().next().map(Path::new).and_then(Path::file_name).unwrap_or_default();
-        self.run(&format!("peer {} {}", number + 1, program.to_string_lossy()), command, &[group], topic).await
+        self.run(vec![command], &[group], topic).await
     }
 
-    async fn run(&self, name: &str, mut command: Command, groups: &[String], topic: &Topic) -> anyhow::Result<Tally> {
+    async fn run(&self, mut commands: Vec<Command>, groups: &[String], topic: &Topic) -> anyhow::Result<Outcome> {
         let url = self.endpoint.url();
-        command.env("KAFKA_BOOTSTRAP_SERVERS", &self.broker.servers);
-        for variable in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_DYNAMODB"] {
-            command.env(variable, &url);
+        for command in &mut commands {
+            command.env("KAFKA_BOOTSTRAP_SERVERS", &self.broker.servers);
+            for variable in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_DYNAMODB"] {
+                command.env(variable, &url);
+            }
+            let access =
+                [("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "bench"), ("AWS_SECRET_ACCESS_KEY", "bench")];
+            command.envs(access);
         }
-        command.envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "bench"), ("AWS_SECRET_ACCESS_KEY", "bench")]);
         let log = self.folder.path().join("log");
         drop(self.endpoint.take());
-        let usage = subject::run(command, &log, &self.broker.servers, groups, topic, &self.endpoint).await?;
+        let usage = subject::run(commands, &log, &self.broker.servers, groups, topic, &self.endpoint).await?;
         let (contents, rows, copies) = (self.endpoint.take(), topic.rows, groups.len() as u64);
         let tally = tokio::task::spawn_blocking(move || tally(contents, rows, copies)).await??;
-        let Usage { since, cpu, peak, peak_at_half } = usage;
+        Ok(Outcome { tally, usage })
+    }
+}
+
+impl Outcome {
+    fn show(&self, name: &str) {
+        let Self { tally, usage } = self;
+        let Usage { since, cpu, peak, peak_at_half } = *usage;
         let wall = tally.last.map_or(Duration::ZERO, |last| last - since);
         line(
             name,
@@ -350,7 +397,12 @@ impl Bench {
             tally.bytes,
             [tally.lost, tally.doubled],
         );
-        Ok(tally)
+    }
+
+    /// User and system time for each row, in microseconds.
+    #[expect(clippy::cast_precision_loss, reason = "the figure is shown to people")]
+    fn micros_each(&self) -> f64 {
+        self.usage.cpu.as_secs_f64() * 1e6 / self.tally.arrived.max(1) as f64
     }
 }
 

@@ -1,5 +1,5 @@
-//! The process that is measured: it is started, watched until it has committed the end of the topic, and stopped. The
-//! kernel says how much CPU time and memory it needed.
+//! The processes that are measured: they are started, watched until they have committed the end of the topic, and stopped.
+//! The kernel says how much CPU time and memory they needed.
 
 use std::fs::File;
 use std::path::Path;
@@ -14,7 +14,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::process::{Child, Command};
 
 use crate::endpoint::Endpoint;
-use crate::topics::{PARTITIONS, Topic};
+use crate::topics::Topic;
 
 /// How often the process is checked.
 const LOOK: Duration = Duration::from_millis(50);
@@ -26,23 +26,23 @@ const QUIET: Duration = Duration::from_secs(15);
 /// How long the process may take to end after SIGTERM.
 const STOP: Duration = Duration::from_secs(40);
 
-/// The resources that a process used until it had committed the end of the topic.
+/// The resources that the processes used until they had committed the end of the topic.
 #[derive(Debug)]
 pub struct Usage {
-    /// When it was started.
+    /// When they were started.
     pub since: Instant,
     /// User and system time.
     pub cpu: Duration,
-    /// The peak of its resident memory (`VmHWM`), in KiB.
+    /// The peak of their resident memory (`VmHWM`), in KiB.
     pub peak: u64,
-    /// The same peak up to half of its time.
+    /// The same peak up to half of their time.
     pub peak_at_half: u64,
 }
 
-/// Runs the command until all its groups have committed the end of the topic, or until it stores nothing any more, and
-/// stops it with SIGTERM.
+/// Runs the commands until all their groups have committed the end of the topic, or until they store nothing any more, and
+/// stops them with SIGTERM.
 pub async fn run(
-    mut command: Command,
+    commands: Vec<Command>,
     log: &Path,
     servers: &str,
     groups: &[String],
@@ -51,31 +51,35 @@ pub async fn run(
 ) -> anyhow::Result<Usage> {
     let output = File::create(log)?;
     let since = Instant::now();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("starting {command:?}"))?;
-    let pid = child.id().context("it has ended at once")?;
+    let mut children = Vec::new();
+    for mut command in commands {
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?).kill_on_drop(true);
+        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+        let pid = child.id().context("it has ended at once")?;
+        children.push((child, pid));
+    }
+    let all_peaks = |children: &[(Child, u32)]| children.iter().map(|(_, pid)| peak(*pid)).sum::<anyhow::Result<u64>>();
     let consumer = |group| ClientConfig::new().set("bootstrap.servers", servers).set("group.id", group).create();
     let consumers: Vec<BaseConsumer> = groups.iter().map(consumer).collect::<Result<_, _>>()?;
     let mut peaks = Vec::new();
     loop {
         tokio::time::sleep(LOOK).await;
-        if let Some(status) = child.try_wait()? {
-            bail!("it ended by itself with {status}; its log ends:\n{}", tail(log));
+        for (child, _) in &mut children {
+            if let Some(status) = child.try_wait()? {
+                bail!("it ended by itself with {status}; its log ends:\n{}", tail(log));
+            }
         }
-        peaks.push(peak(pid)?);
+        peaks.push(all_peaks(&children)?);
         let active = endpoint.last_call().unwrap_or(since);
         if active.elapsed() > QUIET || consumers.iter().all(|consumer| is_behind(consumer, topic)) {
             break;
         }
     }
-    let (cpu, peak_at_half) = (cpu(pid)?, peaks[peaks.len() / 2]);
-    let peak = peak(pid)?;
-    stop(&mut child, pid, log).await?;
+    let cpu = children.iter().map(|(_, pid)| cpu(*pid)).sum::<anyhow::Result<Duration>>()?;
+    let (peak, peak_at_half) = (all_peaks(&children)?, peaks[peaks.len() / 2]);
+    for (child, pid) in &mut children {
+        stop(child, *pid, log).await?;
+    }
     Ok(Usage { since, cpu, peak, peak_at_half })
 }
 
@@ -91,11 +95,11 @@ async fn stop(child: &mut Child, pid: u32, log: &Path) -> anyhow::Result<()> {
 /// Whether the group has committed the end of every partition.
 fn is_behind(consumer: &BaseConsumer, topic: &Topic) -> bool {
     let mut list = TopicPartitionList::new();
-    list.add_partition_range(&topic.name, 0, i32::from(PARTITIONS) - 1);
+    list.add_partition_range(&topic.name, 0, i32::from(topic.shape.partitions) - 1);
     // A broker that has just started does not know its groups yet, which counts as not committed.
     let Ok(committed) = consumer.committed_offsets(list, Duration::from_secs(10)) else { return false };
     let offset = |offset| if let Offset::Offset(offset) = offset { u64::try_from(offset).unwrap_or(0) } else { 0 };
-    committed.elements().iter().map(|element| offset(element.offset())).sum::<u64>() >= topic.messages
+    committed.elements().iter().map(|element| offset(element.offset())).sum::<u64>() >= topic.shape.messages
 }
 
 /// User and system time of a process, which the kernel counts in steps of 10 ms.

@@ -10,9 +10,6 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-/// The number of partitions of each topic.
-pub const PARTITIONS: u16 = 4;
-
 /// The number of rows in a message that is unrolled.
 const LIST: u64 = 60;
 
@@ -28,23 +25,41 @@ pub enum MessageKind {
     Unrolled,
 }
 
+/// How much a topic has of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// The number of its messages.
+    pub messages: u64,
+    /// The number of its partitions, to which messages are sent in turn.
+    pub partitions: u16,
+    /// The number of vehicles whose messages they are. Each has a key of its own.
+    pub keys: u64,
+}
+
+impl Shape {
+    /// So many messages of 100 vehicles in 4 partitions.
+    pub fn of(messages: u64) -> Self {
+        Self { messages, partitions: 4, keys: 100 }
+    }
+}
+
 /// A topic that has been filled.
 #[derive(Debug, Clone)]
 pub struct Topic {
     /// Its name.
     pub name: String,
-    /// The number of messages in it.
-    pub messages: u64,
+    /// What it has.
+    pub shape: Shape,
     /// The number of rows in all its messages.
     pub rows: u64,
 }
 
-/// Creates a topic and fills it with record batches of 128 KiB. Messages are sent to the partitions in turn.
-pub async fn fill(servers: &str, name: String, kind: MessageKind, messages: u64) -> anyhow::Result<Topic> {
+/// Creates a topic and fills it with record batches of 128 KiB.
+pub async fn fill(servers: &str, name: String, kind: MessageKind, shape: Shape) -> anyhow::Result<Topic> {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", servers);
     let admin: AdminClient<DefaultClientContext> = client.create()?;
-    let new = NewTopic::new(&name, i32::from(PARTITIONS), TopicReplication::Fixed(1));
+    let new = NewTopic::new(&name, i32::from(shape.partitions), TopicReplication::Fixed(1));
     let made = admin.create_topics([&new], &AdminOptions::new()).await?;
     if let Some(Err((topic, error))) = made.into_iter().next() {
         anyhow::bail!("creating topic {topic} at {servers}: {error}");
@@ -56,7 +71,7 @@ pub async fn fill(servers: &str, name: String, kind: MessageKind, messages: u64)
         .set("queue.buffering.max.kbytes", "65536")
         .create()?;
     let rows_each = if kind == MessageKind::Flat { 1 } else { LIST };
-    let topic = Topic { name, messages, rows: messages * rows_each };
+    let topic = Topic { name, shape, rows: shape.messages * rows_each };
     let sent = topic.clone();
     tokio::task::spawn_blocking(move || send(&producer, &sent, kind)).await??;
     Ok(topic)
@@ -72,15 +87,15 @@ pub async fn remove(servers: &str, topic: &str) -> anyhow::Result<()> {
 fn send(producer: &BaseProducer, topic: &Topic, kind: MessageKind) -> anyhow::Result<()> {
     let mut random = fastrand::Rng::with_seed(1);
     let mut payload = String::new();
-    for number in 0..topic.messages {
+    for number in 0..topic.shape.messages {
         payload.clear();
-        let vehicle = 10_000 + number % 100;
+        let vehicle = 10_000 + number % topic.shape.keys;
         match kind {
             MessageKind::Flat => flat(&mut payload, &mut random, vehicle, number),
             MessageKind::Unrolled => unrolled(&mut payload, &mut random, vehicle, number * LIST),
         }
         let key = vehicle.to_string();
-        let partition = i32::try_from(number % u64::from(PARTITIONS))?;
+        let partition = i32::try_from(number % u64::from(topic.shape.partitions))?;
         let mut record = BaseRecord::to(&topic.name).partition(partition).key(&key).payload(&payload);
         while let Err((error, back)) = producer.send(record) {
             if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::config::common::{self, COMMON};
 use crate::config::file::{Definition, TargetState};
 use crate::config::{PASSTHROUGH, reference, shown};
+use crate::connector::Subscription;
 use crate::convert::Converter;
 use crate::settings::Settings;
 use crate::transforms;
@@ -40,6 +41,8 @@ pub(crate) struct CheckedConfig {
     pub kind: Arc<dyn SinkConnector>,
     /// Its configuration.
     pub config: Config,
+    /// The topics that it reads.
+    pub topics: Subscription,
     /// Its consumers' settings.
     pub client: ClientConfig,
 }
@@ -77,7 +80,8 @@ impl Plugins {
     pub(crate) fn check(&self, definition: &Definition) -> Result<CheckedConfig, Vec<ConfigError>> {
         let kind = self.kind(definition).map_err(|error| vec![error])?;
         let config = Config::of(definition, &[COMMON, kind.keys()])?;
-        let mut problems = common::check(&config);
+        let topics = Subscription::of(&config);
+        let mut problems = common::check_reading(&config, topics.as_ref());
         problems.extend(intent::check(&config).err());
         problems.extend(Converter::new(&config).err());
         problems.extend(kind.check(&config).err());
@@ -92,7 +96,10 @@ impl Plugins {
             })
         };
         let client = (client(&self.consumer, CONSUMER), client(&self.producer, PRODUCER)).0;
-        if problems.is_empty() { Ok(CheckedConfig { kind: Arc::clone(kind), config, client }) } else { Err(problems) }
+        match topics {
+            Ok(topics) if problems.is_empty() => Ok(CheckedConfig { kind: Arc::clone(kind), config, topics, client }),
+            Ok(_) | Err(_) => Err(problems),
+        }
     }
 
     /// Kafka Connect's list of plugins: every name that `connector.class` may have.

@@ -135,7 +135,7 @@ enum LogFormat {
 
 /// The sinks that connectors may name.
 pub fn sinks() -> Vec<Box<dyn SinkConnector>> {
-    vec![Box::new(fms_dynamodb::DynamoDbSink::default()), Box::new(fms_s3::S3Sink)]
+    vec![Box::new(fms_dynamodb::DynamoDbSink::default()), Box::new(fms_s3::S3Sink::default())]
 }
 
 /// Runs the program with these arguments, of which the first is the program's name. The exit status is 0 if the worker

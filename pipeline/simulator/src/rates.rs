@@ -1,12 +1,12 @@
 //! How often each fault happens: as it was seen in the field, not at all, or what a file says.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::faults::{FAULTS, Fault};
+use crate::refused::RefusedFile;
 
 /// How often each fault happens, and when firmware is updated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,27 +49,6 @@ impl TryFrom<Written> for Rates {
 fn known(name: &str) -> Result<Fault, String> {
     Fault::named(name)
         .map_err(|nearest| format!("`rates` has `{name}`, which is no kind of fault; did you mean `{nearest}`?"))
-}
-
-/// Why a file of rates was refused.
-#[derive(Debug, Error)]
-pub enum RatesError {
-    /// It could not be read.
-    #[error("cannot read the rates of faults in {}: {error}; write `field`, `none` or the path of a TOML file", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// It says something that cannot be understood.
-    #[error("{}: {problem}", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        problem: String,
-    },
 }
 
 /// A file of rates.
@@ -121,15 +100,19 @@ impl Rates {
     }
 
     /// `field`, `none`, or what a TOML file says.
-    pub fn load(text: &str) -> Result<Self, RatesError> {
+    pub fn load(text: &str) -> Result<Self, RefusedFile> {
         match text {
             "field" => Ok(Self::field()),
             "none" => Ok(Self::none()),
             path => {
                 let path = Path::new(path);
-                let file =
-                    std::fs::read_to_string(path).map_err(|error| RatesError::Read { path: path.into(), error })?;
-                Self::read(&file).map_err(|problem| RatesError::Content { path: path.into(), problem })
+                let file = std::fs::read_to_string(path).map_err(|error| RefusedFile::Read {
+                    what: "the rates of faults",
+                    path: path.into(),
+                    error,
+                    advice: "; write `field`, `none` or the path of a TOML file",
+                })?;
+                Self::read(&file).map_err(|problem| RefusedFile::Content { path: path.into(), problem })
             }
         }
     }

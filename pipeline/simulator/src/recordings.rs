@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
-use thiserror::Error;
-
+use crate::refused::RefusedFile;
 use crate::track::{Track, own};
 
 static TRACKS: OnceLock<Vec<Track>> = OnceLock::new();
@@ -15,27 +14,6 @@ static TRACKS: OnceLock<Vec<Track>> = OnceLock::new();
 /// has to be.
 const LONGEST: i64 = 44 * 60;
 const SHORTEST: i64 = 2 * 60;
-
-/// Why recordings were refused.
-#[derive(Debug, Error)]
-pub enum RecordingsError {
-    /// The folder, or a file in it, could not be read.
-    #[error("cannot read the recordings in {}: {error}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// A file has not what recordings have.
-    #[error("{}: {problem}", path.display())]
-    Content {
-        /// The file, or the folder.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-}
 
 /// The recorded trips, in a fixed order.
 pub(crate) fn recorded() -> &'static [Track] {
@@ -48,9 +26,10 @@ pub(crate) fn recorded() -> &'static [Track] {
 /// # Errors
 ///
 /// A file cannot be read or is not as the recordings of the program are, or there is no trip.
-pub fn use_recordings(folder: &Path) -> Result<usize, RecordingsError> {
-    let failed = |path: &Path, error| RecordingsError::Read { path: path.into(), error };
-    let refused = |path: &Path, problem: String| RecordingsError::Content { path: path.into(), problem };
+pub fn use_recordings(folder: &Path) -> Result<usize, RefusedFile> {
+    let failed =
+        |path: &Path, error| RefusedFile::Read { what: "the recordings", path: path.into(), error, advice: "" };
+    let refused = |path: &Path, problem: String| RefusedFile::Content { path: path.into(), problem };
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(folder).map_err(|error| failed(folder, error))? {
         let path = entry.map_err(|error| failed(folder, error))?.path();

@@ -121,6 +121,14 @@ impl Log {
         lines.iter().map(|line| &line.text).find(|line| take_off(line, namespace).contains(text)).cloned()
     }
 
+    /// How often a text has been printed in the lines from number `from` on, and how many lines there are. Who asks again
+    /// need not read again what was printed before.
+    pub fn count(&self, text: &str, from: usize) -> (usize, usize) {
+        let lines = &lock(&self.shared.0).lines;
+        let new = lines.iter().skip(from);
+        (new.map(|line| line.text.matches(text).count()).sum(), lines.len())
+    }
+
     /// The whole log: a line each, after its time since the log began in seconds.
     pub fn text(&self) -> String {
         self.last(usize::MAX)
@@ -168,6 +176,19 @@ mod tests {
         let text = log.text();
         assert!(text.contains("\\u{1b}[31mred\\u{1b}[0m \\u{7}\tand a tab\n"), "{text}");
         assert!(text.contains("\\u{1b}]0;title\\u{7}\n"), "{text}");
+    }
+
+    #[test]
+    fn a_text_is_counted_from_a_line_on() {
+        let log = Log::default();
+        for line in ["ready", "not ready, ready", "waiting"] {
+            log.note(line.into());
+        }
+        assert_eq!(log.count("ready", 0), (3, 3));
+        assert_eq!(log.count("ready", 1), (2, 3));
+        assert_eq!(log.count("ready", 3), (0, 3));
+        log.note("ready".into());
+        assert_eq!(log.count("ready", 3), (1, 4));
     }
 
     #[test]

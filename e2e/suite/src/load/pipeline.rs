@@ -10,7 +10,7 @@ use e2e::internals::{Case, Log, Stack, Subject, start_stack};
 use e2e::{CaseId, Options, Program, Schedule, StackKind, Suite};
 
 use super::failure::Failure;
-use super::ready::Ready;
+use super::ready::{Awaited, Ready};
 
 /// The case whose settings say what the pipeline needs: topics, tables, buckets, queues and its environment.
 const CASE: (&str, &str) = ("vehicle-kinematic", "one");
@@ -145,7 +145,8 @@ impl Pipeline {
     /// Waits until all workers are ready.
     pub(super) fn await_ready(&self, ready: &Ready) -> Result<(), Failure> {
         let deadline = Instant::now() + PATIENCE;
-        while let Some(missed) = ready.is_missed_by(self) {
+        let mut awaited = Awaited::new(ready.clone());
+        while let Some(missed) = awaited.is_missed_by(self) {
             self.check()?;
             if Instant::now() > deadline {
                 return Err(Failure::Pipeline(format!(

@@ -1,5 +1,7 @@
 //! When workers are ready: what each of them has printed by then.
 
+use std::collections::BTreeMap;
+
 use super::pipeline::Pipeline;
 
 /// What a worker of this project prints for each partition that it gets.
@@ -26,13 +28,28 @@ impl Ready {
             }
         }
     }
+}
+
+/// Workers that are waited for until they are ready.
+pub(super) struct Awaited {
+    ready: Ready,
+    /// How often each process has said so, in how many of its lines. A log is long, so only what is new in it is read.
+    said: BTreeMap<i32, (usize, usize)>,
+}
+
+impl Awaited {
+    pub(super) fn new(ready: Ready) -> Self {
+        Self { ready, said: BTreeMap::new() }
+    }
 
     /// A worker that is not ready, and what it has yet to say; `None` if all workers are ready.
-    pub(super) fn is_missed_by(&self, pipeline: &Pipeline) -> Option<String> {
-        let (text, times) = self.says(pipeline);
+    pub(super) fn is_missed_by(&mut self, pipeline: &Pipeline) -> Option<String> {
+        let (text, times) = self.ready.says(pipeline);
         let missing = pipeline.workers().find_map(|worker| {
-            let said = worker.log.text().matches(text).count();
-            (said < times).then_some((&worker.name, said))
+            let (said, lines) = self.said.entry(worker.subject.id()).or_default();
+            let (more, all) = worker.log.count(text, *lines);
+            (*said, *lines) = (*said + more, all);
+            (*said < times).then_some((&worker.name, *said))
         });
         missing.map(|(worker, said)| format!("{worker} has printed `{text}` {said} of {times} times"))
     }

@@ -15,6 +15,13 @@ pub(super) struct Recovering {
     pub(super) sent: i64,
 }
 
+/// The recoveries of a run: one for each time that the broker was away, also if it is away again before one has ended.
+#[derive(Debug, Default)]
+pub(super) struct Recoveries {
+    going_on: Vec<Recovering>,
+    pub(super) ended: Vec<Recovery>,
+}
+
 /// How a pipeline has recovered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +34,29 @@ pub struct Recovery {
     pub seconds: f64,
     /// When the broker was there again, in seconds since the begin of the run.
     pub since: f64,
+}
+
+impl Recoveries {
+    /// The broker is there again.
+    pub(super) fn begin(&mut self, recovering: Recovering) {
+        self.going_on.push(recovering);
+    }
+
+    /// Whether one has not ended.
+    pub(super) fn go_on(&self) -> bool {
+        !self.going_on.is_empty()
+    }
+
+    /// Takes note of those that have ended, as [`Recovering::ended`] says it.
+    pub(super) fn note(&mut self, least_stored: i64, begin: Instant) {
+        let ended = &mut self.ended;
+        self.going_on.retain(|recovering| {
+            let recovery = recovering.ended(least_stored, begin);
+            let goes_on = recovery.is_none();
+            ended.extend(recovery);
+            goes_on
+        });
+    }
 }
 
 impl Recovering {
@@ -52,5 +82,20 @@ mod tests {
         assert_eq!(recovering.ended(99, begin), None);
         let recovery = recovering.ended(100, begin).expect("it has recovered");
         assert!(recovery.seconds >= 0.0 && recovery.since.abs() < 1e-9, "{recovery:?}");
+    }
+
+    #[test]
+    fn an_outage_during_a_recovery_does_not_end_it() {
+        let begin = Instant::now();
+        let mut recoveries = Recoveries::default();
+        let recovering = |step: &str, sent| Recovering { step: step.to_owned(), away: 5.0, since: begin, sent };
+        recoveries.begin(recovering("first", 100));
+        recoveries.note(60, begin);
+        recoveries.begin(recovering("second", 200));
+        recoveries.note(150, begin);
+        let ended = |recoveries: &Recoveries| recoveries.ended.iter().map(|one| one.step.clone()).collect::<Vec<_>>();
+        assert!(recoveries.go_on() && ended(&recoveries) == ["first"]);
+        recoveries.note(200, begin);
+        assert!(!recoveries.go_on() && ended(&recoveries) == ["first", "second"]);
     }
 }

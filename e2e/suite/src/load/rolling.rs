@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::pipeline::{PATIENCE, Pipeline};
-use super::ready::Ready;
+use super::ready::{Awaited, Ready};
 
 /// A rolling restart while it goes on.
 pub(super) struct Rolling {
-    ready: Ready,
+    awaited: Awaited,
     /// The workers that have yet to be restarted.
     left: VecDeque<String>,
     state: State,
@@ -43,7 +43,7 @@ impl Rolling {
     /// Of all workers that run.
     pub(super) fn new(pipeline: &Pipeline, ready: Ready) -> Self {
         let left = pipeline.workers().map(|worker| worker.name.clone()).collect();
-        Self { ready, left, state: State::Ready(Instant::now(), None) }
+        Self { awaited: Awaited::new(ready), left, state: State::Ready(Instant::now(), None) }
     }
 
     /// Does what can be done without waiting. Gives the worker that is ready again, and whether that was the last one;
@@ -55,7 +55,7 @@ impl Rolling {
     ) -> Result<(Option<Restart>, bool), String> {
         match &mut self.state {
             State::Ready(since, last) => {
-                if let Some(missed) = self.ready.is_missed_by(pipeline) {
+                if let Some(missed) = self.awaited.is_missed_by(pipeline) {
                     if since.elapsed() > PATIENCE {
                         let seconds = PATIENCE.as_secs();
                         return Err(format!(

@@ -127,7 +127,7 @@ pub fn run(target: &Target<'_>, name: &str, plan: &Plan, tell: &dyn Fn(&str)) ->
         moments: running.moments,
         worst_lag: running.worst_lag,
         restarts: running.restarts,
-        recoveries: running.recoveries,
+        recoveries: running.recoveries.ended,
         drain_seconds: drain_seconds.as_secs_f64(),
         calls,
         cost,

@@ -13,7 +13,7 @@ use super::metrics;
 use super::pipeline::{LOOK, Pipeline};
 use super::plan::{Disturb, Plan};
 use super::ready::Ready;
-use super::recovery::{Recovering, Recovery};
+use super::recovery::{Recoveries, Recovering};
 use super::report::Moment;
 use super::rolling::{Restart, Rolling};
 use super::usage::Meter;
@@ -39,8 +39,7 @@ pub(super) struct Running {
     /// What was measured since the last moment.
     since: Vec<Moment>,
     pub(super) counted: Counted,
-    recovering: Option<Recovering>,
-    pub(super) recoveries: Vec<Recovery>,
+    pub(super) recoveries: Recoveries,
     /// What tells that a worker is ready; `None` if nobody knows.
     ready: Option<Ready>,
     pub(super) restarts: Vec<Restart>,
@@ -68,8 +67,7 @@ impl Running {
             apart: 1,
             since: Vec::new(),
             counted: Counted::default(),
-            recovering: None,
-            recoveries: Vec::new(),
+            recoveries: Recoveries::default(),
             ready,
             restarts: Vec::new(),
             too_short: None,
@@ -112,10 +110,10 @@ impl Running {
                 if is_over {
                     self.too_short.get_or_insert_with(|| step.name.clone());
                 }
-                let look = match (&rolling, &self.recovering) {
-                    (Some(_), _) => Instant::now() + LOOK,
-                    (None, Some(_)) => Instant::now() + SOON,
-                    (None, None) => end,
+                let look = match &rolling {
+                    Some(_) => Instant::now() + LOOK,
+                    None if self.recoveries.go_on() => Instant::now() + SOON,
+                    None => end,
                 };
                 thread::sleep(next.min(look).saturating_duration_since(Instant::now()));
                 if let Some(going_on) = &mut rolling {
@@ -134,7 +132,7 @@ impl Running {
             if step.disturb == Some(Disturb::BrokerAway) {
                 let (sent, since) = (count.load(Ordering::Relaxed).cast_signed(), Instant::now());
                 let away = since.duration_since(self.bounds[number]).as_secs_f64();
-                self.recovering = Some(Recovering { step: step.name.clone(), away, since, sent });
+                self.recoveries.begin(Recovering { step: step.name.clone(), away, since, sent });
             }
         }
         Ok(())
@@ -177,7 +175,7 @@ impl Running {
         let (begin, limit) = (Instant::now(), Duration::from_secs(plan.drain_seconds));
         let mut next = begin;
         loop {
-            let look = if self.recovering.is_some() { next.min(Instant::now() + SOON) } else { next };
+            let look = if self.recoveries.go_on() { next.min(Instant::now() + SOON) } else { next };
             let is_drained = self.pipeline.drain(begin, limit, &|| Instant::now() >= look)?;
             self.recover();
             if is_drained {
@@ -200,11 +198,11 @@ impl Running {
     /// Takes note if the pipeline has recovered since the broker was away.
     fn recover(&mut self) {
         // A broker that is away would not answer for half a minute.
-        let Some(recovering) = self.recovering.as_ref().filter(|_| !self.is_broker_away) else { return };
-        let recovery = self.pipeline.least_committed().ok().and_then(|stored| recovering.ended(stored, self.begin));
-        if recovery.is_some() {
-            self.recovering = None;
-            self.recoveries.extend(recovery);
+        if self.recoveries.go_on()
+            && !self.is_broker_away
+            && let Ok(stored) = self.pipeline.least_committed()
+        {
+            self.recoveries.note(stored, self.begin);
         }
     }
 

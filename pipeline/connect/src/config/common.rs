@@ -3,8 +3,8 @@
 
 use strum::VariantNames as _;
 
-use super::topics::TopicPattern;
 use super::{Config, ConfigError, Key, ValueType};
+use crate::connector::Subscription;
 use crate::transforms;
 
 const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
@@ -298,9 +298,14 @@ pub fn dead_letter_topic(config: &Config) -> Option<&str> {
 /// Checks the values of [`COMMON`] keys that have to fit together, and those that would have no effect. Gives every
 /// problem found.
 pub fn check(config: &Config) -> Vec<ConfigError> {
+    check_reading(config, Subscription::of(config).as_ref())
+}
+
+/// The same for what [`Subscription::of`] gives, so that who needs it has it made only once.
+pub(crate) fn check_reading(config: &Config, topics: Result<&Subscription, &String>) -> Vec<ConfigError> {
     let mut problems = Vec::new();
     let mut problem = |key: &str, text: &str| problems.push(config.error(key, text));
-    check_topics(config, &mut problem);
+    check_topics(config, topics, &mut problem);
     check_errors(config, &mut problem);
     check_converters(config, &mut problem);
     problems.extend(transforms::check(config));
@@ -308,18 +313,17 @@ pub fn check(config: &Config) -> Vec<ConfigError> {
 }
 
 /// Checks that the topics are given in one way, and that the dead-letter topic is none of them.
-fn check_topics(config: &Config, problem: &mut impl FnMut(&str, &str)) {
+fn check_topics(config: &Config, topics: Result<&Subscription, &String>, problem: &mut impl FnMut(&str, &str)) {
     match (config.list("topics").is_empty(), config.get("topics.regex")) {
         (true, None) => problem("topics", "is missing: set either `topics` or `topics.regex`"),
         (false, Some(_)) => problem("topics", "excludes `topics.regex`: remove one of the two"),
         (true, Some(_)) | (false, None) => {}
     }
-    let pattern = config.get("topics.regex").map(TopicPattern::parse).transpose();
-    if let Err(error) = &pattern {
+    if let Err(error) = topics {
         problem("topics.regex", &format!("is not a regular expression: {error}"));
     }
-    let matches = |topic: &str| matches!(&pattern, Ok(Some(pattern)) if pattern.matches(topic));
-    if dead_letter_topic(config).is_some_and(|topic| config.list("topics").contains(&topic) || matches(topic)) {
+    let reads = |topic: &str| topics.is_ok_and(|topics| topics.reads(topic));
+    if dead_letter_topic(config).is_some_and(reads) {
         problem(
             DEAD_LETTER_TOPIC,
             "is one of the topics that this connector reads, so its dead letters would come back for ever",

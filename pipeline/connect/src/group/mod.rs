@@ -26,6 +26,7 @@ pub(crate) use self::configs::{
 use self::log::SharedLog;
 use self::member::{Assignment, Member};
 pub(crate) use self::statuses::{Report, Statuses, Subject, report_entry, topic_entry, topic_reset};
+use self::topic::TopicKeeper;
 use crate::config::file::TargetState;
 use crate::settings::{GroupSettings, GroupTopic, Settings};
 use crate::signal::Signal;
@@ -109,15 +110,14 @@ impl Group {
             variable: crate::settings::variable(topic.key),
             problem,
         };
-        let ensure = |topic: &GroupTopic| {
-            topic::ensure(topic, &consumer, runtime, stop).map_err(|problem| refused(topic, problem))
-        };
+        let keeper = TopicKeeper::new(&consumer, runtime, stop).map_err(|problem| refused(&own.configs, problem))?;
+        let ensure = |topic: &GroupTopic| keeper.ensure(topic).map_err(|problem| refused(topic, problem));
         let ((partitions, made), (slots, states_made)) = (ensure(&own.configs)?, ensure(&own.statuses)?);
         // What was just created is compacted.
         let found = [(&own.configs, made), (&own.statuses, states_made)];
         let found: Vec<_> = found.into_iter().filter(|(_, made)| !made).map(|(topic, _)| topic).collect();
         if !found.is_empty()
-            && let Some((topic, problem)) = topic::not_compacted(&found, &consumer, runtime)
+            && let Some((topic, problem)) = keeper.not_compacted(&found)
         {
             return Err(refused(topic, problem));
         }

@@ -1,5 +1,7 @@
 //! `RegexRouter`: records go under another topic's name.
 
+use std::borrow::Cow;
+
 use regex::{Captures, Regex};
 
 use super::build::{Action, KeyProblem, Step, compiled, steps, whole};
@@ -117,9 +119,9 @@ impl TopicRouter {
     }
 
     /// The name under which the records of a topic are stored. It is the topic's own without a router that matches it.
-    pub fn route(&self, topic: &str) -> String {
-        self.0.iter().fold(topic.to_owned(), |topic, step| match &step.action {
-            Action::Route(router) if step.routes(&topic) => router.route(&topic).unwrap_or(topic),
+    pub fn route<'t>(&self, topic: &'t str) -> Cow<'t, str> {
+        self.0.iter().fold(Cow::Borrowed(topic), |topic, step| match &step.action {
+            Action::Route(router) if step.routes(&topic) => router.route(&topic).map_or(topic, Cow::Owned),
             _ => topic,
         })
     }
@@ -133,7 +135,7 @@ impl TopicRouter {
         for topic in topics {
             let name = self.route(topic);
             if let Some(other) = routed.insert(name.clone(), topic).filter(|other| *other != topic) {
-                return Some((other, topic, name));
+                return Some((other, topic, name.into_owned()));
             }
         }
         None

@@ -60,9 +60,7 @@ pub(super) struct CheckedConnector {
 impl CheckedConnector {
     pub fn new(definition: Definition, plugins: &Plugins) -> Result<Self, Vec<StartError>> {
         let checked = plugins.check(&definition).map_err(|wrong| in_file(&definition.file, wrong))?;
-        let plugins::CheckedConfig { kind, config, client } = checked;
-        let topics = Subscription::of(&config)
-            .map_err(|problem| in_file(&definition.file, vec![config.error("topics.regex", problem)]))?;
+        let plugins::CheckedConfig { kind, config, topics, client } = checked;
         let spec = Arc::new(ConnectorSpec { name: definition.name.clone(), config, topics });
         Ok(Self { definition, spec, kind, client })
     }

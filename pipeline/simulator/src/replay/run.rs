@@ -1,7 +1,7 @@
 //! A replay: recorded messages are sent when they are due, at another time, and as those of more vehicles.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use e2e_mask::{Mask, fields};
@@ -94,6 +94,7 @@ impl Replay<'_> {
         // The second with which another replay goes on, if this one is stopped.
         let mut goes_on = None;
         let mut seconds: Marks<(i64, Option<BTreeMap<i32, i64>>)> = Marks::new();
+        let mut sizes = Sizes::default();
         let mut error = None;
         loop {
             let recorded = match source.next()? {
@@ -128,9 +129,12 @@ impl Replay<'_> {
                 progress.behind = pace.wait(at, stops).unwrap_or(progress.behind);
             }
             if seconds.last().is_none_or(|(last, _)| *last < second) {
-                seconds.begin((second, source.offsets()), target.arrived());
+                let arrived = target.arrived();
+                seconds.begin((second, source.offsets()), arrived);
+                sizes.forget(arrived);
             }
-            let mut sending = Sending { target: &mut *target, stops, marks: &mut seconds, progress: &mut progress };
+            let (marks, sizes) = (&mut seconds, &mut sizes);
+            let mut sending = Sending { target: &mut *target, stops, marks, sizes, progress: &mut progress };
             match self.send(&Recorded { at, ..recorded }, *later, &masks, &mut sending) {
                 Ok(()) => {}
                 Err(ReplayError::Target(failed)) => {
@@ -144,7 +148,12 @@ impl Replay<'_> {
         let unsent = error.is_some().then_some(seconds.sent());
         error = error.or(target.finish(stops).err());
         let missing = if error.is_some() { target.missing() } else { Missing::default() };
-        progress.messages -= missing.numbers.len() as u64;
+        for number in &missing.numbers {
+            let (rows, bytes) = sizes.of(*number);
+            progress.messages -= 1;
+            progress.rows -= rows;
+            progress.bytes -= bytes;
+        }
         (progress.elapsed, progress.errors) = (begin.elapsed(), target.errors());
         let first_missing = missing.numbers.first().copied().or(unsent);
         let (mut again, mut from) = (0, goes_on.map(|from| (from, source.offsets())));
@@ -194,12 +203,14 @@ impl Replay<'_> {
             let name = format!("message {} of vehicle {id}", found.message_id);
             let (at, is_json) = (recorded.at, found.is_json);
             let record = Record { topic: &topic, key, at, value, headers: &headers, is_json, name: &name };
-            let Sending { target, stops, marks, progress } = &mut *sending;
+            let Sending { target, stops, marks, sizes, progress } = &mut *sending;
             target.send(&record, *stops)?;
             marks.count();
+            let bytes = value.map_or(0, <[u8]>::len) as u64;
+            sizes.on_their_way.push_back((found.rows, bytes));
             progress.messages += 1;
             progress.rows += found.rows;
-            progress.bytes += value.map_or(0, <[u8]>::len) as u64;
+            progress.bytes += bytes;
             Ok(())
         };
         if is_mine(&0) {
@@ -220,7 +231,32 @@ struct Sending<'a, 't> {
     target: &'a mut (dyn Target + 't),
     stops: &'a dyn Fn() -> bool,
     marks: &'a mut Marks<(i64, Option<BTreeMap<i32, i64>>)>,
+    sizes: &'a mut Sizes,
     progress: &'a mut Progress,
+}
+
+/// The sizes of messages that may be on their way. They cannot be made again, as those of a run can.
+#[derive(Default)]
+struct Sizes {
+    /// The number of the first one that is known.
+    first: u64,
+    /// The rows and the bytes of each from that one on.
+    on_their_way: VecDeque<(u64, u64)>,
+}
+
+impl Sizes {
+    /// All messages before the one of this number have arrived.
+    fn forget(&mut self, arrived: u64) {
+        while self.first < arrived && self.on_their_way.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+
+    /// The rows and the bytes of a message that has not arrived.
+    fn of(&self, number: u64) -> (u64, u64) {
+        let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.on_their_way.get(at)).copied().unwrap_or_default()
+    }
 }
 
 /// Whose message it is, as a number of its key, or of the `id` that it says.
@@ -298,6 +334,31 @@ mod tests {
 
         fn finish(&mut self, _stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
             Ok(())
+        }
+    }
+
+    /// Loses the records of these numbers, which it says in the end.
+    struct Losing {
+        lost: Vec<u64>,
+        sent: u64,
+    }
+
+    impl Target for Losing {
+        fn send(&mut self, _record: &Record<'_>, _stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
+            self.sent += 1;
+            Ok(())
+        }
+
+        fn finish(&mut self, _stops: &dyn Fn() -> bool) -> Result<(), TargetError> {
+            Err(TargetError::Closed)
+        }
+
+        fn arrived(&self) -> u64 {
+            self.lost[0].min(self.sent)
+        }
+
+        fn missing(&mut self) -> Missing {
+            Missing { numbers: self.lost.clone(), uncertain: 0 }
         }
     }
 
@@ -399,6 +460,29 @@ mod tests {
         let replay = Replay { from, since: Some(since), ..replay };
         replay.run(&mut Given(rest.into_iter()), &mut parts, &|| false, &mut |_| {}).expect("sent");
         assert_eq!(parts.0, whole);
+    }
+
+    #[test]
+    fn what_has_not_arrived_is_in_no_total() {
+        let names = ["id".to_owned()];
+        let position = ("latitude".to_owned(), "longitude".to_owned());
+        let replay = Replay { clones: 1, ..replay(&names, &position, "1/1") };
+        // Messages of one row, two rows, three rows …
+        let message = |number: i64| {
+            let list = vec![r#"{"speed":1}"#; usize::try_from(number).expect("few") + 1].join(",");
+            let value = format!(r#"{{"id":7,"measurements":[{list}]}}"#);
+            Recorded { value: Some(value.into_bytes()), ..recorded(number * 700, 7) }
+        };
+        let messages: Vec<Recorded> = (0..20).map(message).collect();
+        let mut target = Losing { lost: vec![11, 14, 19], sent: 0 };
+        let done = replay.run(&mut Given(messages.iter().cloned()), &mut target, &|| false, &mut |_| {});
+        let done = done.expect("a replay that failed");
+        let (whole, _) = sent(&replay, &messages);
+        let arrived = whole.0.iter().enumerate().filter(|(number, _)| ![11, 14, 19].contains(number));
+        let (rows, bytes) = arrived.fold((0, 0), |(rows, bytes), (number, (.., value))| {
+            (rows + number as u64 + 1, bytes + value.len() as u64)
+        });
+        assert_eq!((done.progress.messages, done.progress.rows, done.progress.bytes), (17, rows, bytes));
     }
 
     #[test]

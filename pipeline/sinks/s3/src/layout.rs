@@ -83,7 +83,7 @@ impl Layout {
             Compression::Gzip(_) => Extension::JsonGzip,
             Compression::Zstd(_) => Extension::JsonZstd,
         };
-        let topic = self.topics.route(topic);
+        let topic = self.topics.route(topic).into_owned();
         self.template.key(folders, &FileName { topic, partition: *partition, start, extension })
     }
 

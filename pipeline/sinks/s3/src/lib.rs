@@ -32,6 +32,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use aws_config::SdkConfig;
 use fms_connect::{Config, ConfigError, ExclusiveTarget, Key, SinkConnector, TaskFactory};
 use tokio::runtime::Handle;
 
@@ -40,8 +41,17 @@ use crate::settings::S3Settings;
 use crate::task::S3Task;
 
 /// The sink that `connector.class` = `S3Sink` names.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct S3Sink;
+#[derive(Debug, Clone, Default)]
+pub struct S3Sink {
+    aws: Option<SdkConfig>,
+}
+
+impl S3Sink {
+    /// A sink with this configuration instead of that of the environment. The SDK's own retries should be off in it.
+    pub fn with_aws(aws: SdkConfig) -> Self {
+        Self { aws: Some(aws) }
+    }
+}
 
 impl SinkConnector for S3Sink {
     fn classes(&self) -> &'static [&'static str] {
@@ -64,7 +74,7 @@ impl SinkConnector for S3Sink {
 
     fn start(&self, config: &Config, runtime: &Handle) -> Result<TaskFactory, ConfigError> {
         let settings = S3Settings::parse(config)?;
-        let aws = fms_aws::load(runtime);
+        let aws = self.aws.clone().unwrap_or_else(|| fms_aws::load(runtime));
         let client = store::client(&aws, &settings.layout);
         runtime
             .block_on(store::check_bucket(&client, &settings.layout.bucket, config.name()))

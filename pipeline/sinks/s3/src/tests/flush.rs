@@ -196,7 +196,8 @@ fn close_forgets() {
 /// Two connectors that write below one folder of one bucket are told apart from those that do not.
 #[test]
 fn a_folder_has_one_writer() {
-    let place = |extra: &[(&str, &str)]| S3Sink.exclusive_target(&World::config(extra)).map(|target| target.place);
+    let place =
+        |extra: &[(&str, &str)]| S3Sink::default().exclusive_target(&World::config(extra)).map(|target| target.place);
     assert_eq!(place(&[]).as_deref(), Some("s3://raw/topics"));
     assert_eq!(place(&[("s3.compression.type", "gzip"), ("flush.size", "9")]), place(&[]));
     assert_ne!(place(&[("topics.dir", "other")]), place(&[]));

@@ -60,7 +60,7 @@ impl World {
 
     fn config(extra: &[(&str, &str)]) -> Config {
         let base = [("name", "raw"), ("s3.bucket.name", BUCKET), ("flush.size", "3")];
-        testing::config(&S3Sink, &[&base, extra].concat()).expect("a valid configuration")
+        testing::config(&S3Sink::default(), &[&base, extra].concat()).expect("a valid configuration")
     }
 
     fn task(&self, extra: &[(&str, &str)]) -> Driver<'_> {
