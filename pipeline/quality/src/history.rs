@@ -62,19 +62,29 @@ pub(crate) enum History {
 }
 
 impl History {
-    /// Opens a place. A lake in S3 needs the name of its database, and the configuration of AWS.
+    /// Opens a place. A lake in S3 needs the name of its database, and the configuration of AWS; if the account that owns
+    /// its bucket is given and another one does, nothing is written there.
     ///
     /// # Errors
     ///
     /// The place is in S3, but no database is named.
-    pub fn open(place: &Place, database: Option<&str>, runtime: &tokio::runtime::Handle) -> anyhow::Result<Self> {
+    pub fn open(
+        place: &Place,
+        database: Option<&str>,
+        owner: Option<&str>,
+        runtime: &tokio::runtime::Handle,
+    ) -> anyhow::Result<Self> {
         Ok(match place {
             Place::Folder(folder) => Self::Folder(folder.clone()),
             Place::Bucket(url) => {
                 let database = database.context("--history in S3 needs --database, which gets its table")?;
                 let (aws, retry) = (fms_aws::load(runtime), retry("fms quality"));
-                let files = Files::new(&aws, url, retry.clone(), Storage::default());
-                Self::Bucket(url.clone(), Box::new((files, Bucket::new(&aws, url, database, retry))))
+                let storage = Storage { expected_bucket_owner: owner.map(str::to_owned), ..Storage::default() };
+                // The verdicts are a raw object in the same bucket.
+                let bucket =
+                    Bucket::new(&aws, url, database, retry.clone()).expecting_raw_owner(owner.map(str::to_owned));
+                let files = Files::new(&aws, url, retry, storage.clone());
+                Self::Bucket(url.clone(), Box::new((files, bucket.storing(storage))))
             }
         })
     }
