@@ -145,7 +145,7 @@ impl Session {
             Engine::Redshift => (&answer["Status"], &answer["Error"]),
         };
         let state = state.as_str().with_context(|| format!("{} does not say how it is", self.engine.name()))?;
-        let failed = || State::Failed(reason.as_str().unwrap_or(state).to_owned());
+        let failed = || State::Failed(reason.as_str().filter(|reason| !reason.is_empty()).unwrap_or(state).to_owned());
         Ok(match state {
             "QUEUED" | "RUNNING" | "SUBMITTED" | "PICKED" | "STARTED" => State::Running,
             "SUCCEEDED" | "FINISHED" => State::Done,
