@@ -10,7 +10,7 @@ const EXPECTED: [&str; 2] = ["x-amz-expected-bucket-owner", "x-amz-source-expect
 
 /// Lets signed calls through whose bucket is of the account that they expect.
 #[derive(Debug)]
-pub struct Owned;
+pub(super) struct Owned;
 
 #[async_trait::async_trait]
 impl S3Access for Owned {
