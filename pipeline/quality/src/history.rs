@@ -171,7 +171,7 @@ pub(crate) async fn digests(lake: &Lake) -> anyhow::Result<Digests> {
         "select table_name, check_name, from_day, to_day, digest from {TABLE} where digest is not null order by ran_at"
     );
     let mut digests = Digests::new();
-    each(lake, "digest", sql, |[table, check, from, to, digest]| {
+    each(lake, &["digest"], sql, |[table, check, from, to, digest]| {
         digests.insert((table, check, from, to), digest);
         Ok(())
     })
@@ -180,15 +180,16 @@ pub(crate) async fn digests(lake: &Lake) -> anyhow::Result<Digests> {
 }
 
 /// Gives each row of a query of the history, whose columns are read as texts, in the order of the query. There is none
-/// if the history has no such column yet, because no verdict had a value there.
+/// if the history lacks one of these columns yet, because no verdict had a value there.
 async fn each<const N: usize>(
     lake: &Lake,
-    column: &str,
+    columns: &[&str],
     sql: String,
     mut take: impl FnMut([String; N]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let has_column = |table: &Definition| table.columns.iter().any(|one| one.name == column);
-    if !lake.table(TABLE).await?.as_ref().is_some_and(has_column) {
+    let has = |table: &Definition, name: &str| table.columns.iter().any(|column| column.name == name);
+    let has_all = |table: &Definition| columns.iter().all(|name| has(table, name));
+    if !lake.table(TABLE).await?.as_ref().is_some_and(has_all) {
         return Ok(());
     }
     let read = async {
@@ -226,7 +227,7 @@ pub(crate) async fn known(lake: &Lake, now: Timestamp) -> anyhow::Result<BTreeSe
          where from_day = to_day and version is not null and definition is not null order by ran_at"
     );
     let mut known = BTreeSet::new();
-    each(lake, "definition", sql, |[table, check, definition, day, version, outcome, ran_at]| {
+    each(lake, &["definition", "version"], sql, |[table, check, definition, day, version, outcome, ran_at]| {
         let day = day.parse().with_context(|| format!("`{day}` is no day"))?;
         let ran_at = ran_at.parse().with_context(|| format!("`{ran_at}` is no time"))?;
         let age = now.duration_since(Timestamp::from_millisecond(ran_at)?);
