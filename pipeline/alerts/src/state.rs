@@ -76,6 +76,9 @@ pub(crate) struct Found {
     pub trouble: Trouble,
     pub observed: String,
     pub bad: u64,
+    /// When it was found.
+    #[serde(with = "crate::serial", default)]
+    pub ran_at: Timestamp,
 }
 
 /// What is wrong.

@@ -1,8 +1,8 @@
 //! A client for AWS Glue's Data Catalog: databases, tables and partitions.
 //!
 //! It has the operations that the lake needs and no others. The SDK's own crate for Glue takes a minute and a half and
-//! 3.4 GB of memory to compile; the calls here go through the same machinery of the SDK (credentials and their cache,
-//! signatures, timeouts, the correction of the clock), with the requests and answers as JSON.
+//! 3.4 GB of memory to compile; the calls here go through the same machinery of the SDK, with the requests and answers as
+//! JSON.
 //!
 //! What others wrote into a table or partition stays there: members that this crate does not know are kept, and
 //! [`Table::into_input`] gives what an update takes of them.
@@ -20,7 +20,6 @@
 //! ```
 
 mod client;
-mod endpoint;
 mod model;
 mod partitions;
 mod tables;

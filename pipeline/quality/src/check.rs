@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::column::Path;
 use crate::kind::{
-    Accepted, Columns, Equal, Freshness, InTable, Jump, Kind, Length, Pattern, Range, RowCount, Rows, Stuck,
-    Transitions, Volume, duration,
+    Accepted, Columns, Equal, Freshness, InDynamoDb, InTable, Jump, Kind, Length, Pattern, Range, RowCount, Rows,
+    Stuck, Transitions, Volume, duration,
 };
 use crate::limit::Limit;
 
@@ -152,6 +152,7 @@ struct Written {
     sql: Option<String>,
     equal: Option<Equal>,
     stable: Option<String>,
+    in_dynamodb: Option<InDynamoDb>,
 }
 
 impl TryFrom<Written> for Check {
@@ -186,6 +187,7 @@ impl Check {
             written.sql.map(Kind::Sql),
             written.equal.map(Kind::Equal),
             written.stable.map(Kind::Stable),
+            written.in_dynamodb.map(Kind::InDynamoDb),
         ];
         let mut kinds = kinds.into_iter().flatten();
         let kind = kinds.next().with_context(|| {
@@ -207,7 +209,9 @@ impl Check {
 
     fn validate(&self) -> anyhow::Result<()> {
         let takes_rows = !matches!(self.kind, Kind::Schema(_) | Kind::Sql(_) | Kind::Equal(_) | Kind::Stable(_));
-        ensure!(takes_rows || self.only.is_none(), "`where` has no meaning for `{}`; remove it", self.kind.name());
+        // Items do not have what a condition of rows is about.
+        let chooses = takes_rows && !matches!(self.kind, Kind::InDynamoDb(_));
+        ensure!(chooses || self.only.is_none(), "`where` has no meaning for `{}`; remove it", self.kind.name());
         let settles =
             takes_rows && !matches!(self.kind, Kind::Volume(_) | Kind::RowCount(RowCount { days: Some(_), .. }));
         ensure!(settles || self.settle.is_none(), "`settle` has no meaning for `{}`; remove it", self.kind.name());

@@ -62,19 +62,29 @@ pub(crate) enum History {
 }
 
 impl History {
-    /// Opens a place. A lake in S3 needs the name of its database, and the configuration of AWS.
+    /// Opens a place. A lake in S3 needs the name of its database, and the configuration of AWS; if the account that owns
+    /// its bucket is given and another one does, nothing is written there.
     ///
     /// # Errors
     ///
     /// The place is in S3, but no database is named.
-    pub fn open(place: &Place, database: Option<&str>, runtime: &tokio::runtime::Handle) -> anyhow::Result<Self> {
+    pub fn open(
+        place: &Place,
+        database: Option<&str>,
+        owner: Option<&str>,
+        runtime: &tokio::runtime::Handle,
+    ) -> anyhow::Result<Self> {
         Ok(match place {
             Place::Folder(folder) => Self::Folder(folder.clone()),
             Place::Bucket(url) => {
                 let database = database.context("--history in S3 needs --database, which gets its table")?;
                 let (aws, retry) = (fms_aws::load(runtime), retry("fms quality"));
-                let files = Files::new(&aws, url, retry.clone(), Storage::default());
-                Self::Bucket(url.clone(), Box::new((files, Bucket::new(&aws, url, database, retry))))
+                let storage = Storage { expected_bucket_owner: owner.map(str::to_owned), ..Storage::default() };
+                // The verdicts are a raw object in the same bucket.
+                let bucket =
+                    Bucket::new(&aws, url, database, retry.clone()).expecting_raw_owner(owner.map(str::to_owned));
+                let files = Files::new(&aws, url, retry, storage.clone());
+                Self::Bucket(url.clone(), Box::new((files, bucket.storing(storage))))
             }
         })
     }
@@ -161,7 +171,7 @@ pub(crate) async fn digests(lake: &Lake) -> anyhow::Result<Digests> {
         "select table_name, check_name, from_day, to_day, digest from {TABLE} where digest is not null order by ran_at"
     );
     let mut digests = Digests::new();
-    each(lake, "digest", sql, |[table, check, from, to, digest]| {
+    each(lake, &["digest"], sql, |[table, check, from, to, digest]| {
         digests.insert((table, check, from, to), digest);
         Ok(())
     })
@@ -170,15 +180,16 @@ pub(crate) async fn digests(lake: &Lake) -> anyhow::Result<Digests> {
 }
 
 /// Gives each row of a query of the history, whose columns are read as texts, in the order of the query. There is none
-/// if the history has no such column yet, because no verdict had a value there.
+/// if the history lacks one of these columns yet, because no verdict had a value there.
 async fn each<const N: usize>(
     lake: &Lake,
-    column: &str,
+    columns: &[&str],
     sql: String,
     mut take: impl FnMut([String; N]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let has_column = |table: &Definition| table.columns.iter().any(|one| one.name == column);
-    if !lake.table(TABLE).await?.as_ref().is_some_and(has_column) {
+    let has = |table: &Definition, name: &str| table.columns.iter().any(|column| column.name == name);
+    let has_all = |table: &Definition| columns.iter().all(|name| has(table, name));
+    if !lake.table(TABLE).await?.as_ref().is_some_and(has_all) {
         return Ok(());
     }
     let read = async {
@@ -216,7 +227,7 @@ pub(crate) async fn known(lake: &Lake, now: Timestamp) -> anyhow::Result<BTreeSe
          where from_day = to_day and version is not null and definition is not null order by ran_at"
     );
     let mut known = BTreeSet::new();
-    each(lake, "definition", sql, |[table, check, definition, day, version, outcome, ran_at]| {
+    each(lake, &["definition", "version"], sql, |[table, check, definition, day, version, outcome, ran_at]| {
         let day = day.parse().with_context(|| format!("`{day}` is no day"))?;
         let ran_at = ran_at.parse().with_context(|| format!("`{ran_at}` is no time"))?;
         let age = now.duration_since(Timestamp::from_millisecond(ran_at)?);

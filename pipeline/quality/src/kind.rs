@@ -50,6 +50,8 @@ pub enum Kind {
     Equal(Equal),
     /// A query gives the rows that it gave when it was checked last.
     Stable(String),
+    /// The keys of rows are those of the items of a table in `DynamoDB`.
+    InDynamoDb(InDynamoDb),
 }
 
 /// Columns that are looked at together.
@@ -258,6 +260,60 @@ pub struct Equal {
     pub right: String,
 }
 
+/// See [`Kind::InDynamoDb`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InDynamoDb {
+    /// The table.
+    pub table: String,
+    /// The partition key of a row's item.
+    pub key: Key,
+}
+
+/// A text with columns, such as `${id}#vehicle#tire#report`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Key {
+    /// A text, and the column after it, one after the other.
+    parts: Vec<(String, Path)>,
+    /// The text behind the last column.
+    rest: String,
+}
+
+impl TryFrom<String> for Key {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (mut parts, mut rest) = (Vec::new(), text.as_str());
+        while let Some((before, after)) = rest.split_once("${") {
+            let (column, after) =
+                after.split_once('}').ok_or_else(|| format!("`{text}` has a `${{` without its `}}`"))?;
+            parts.push((before.to_owned(), column.parse()?));
+            rest = after;
+        }
+        if parts.is_empty() {
+            return Err(format!("`{text}` names no column; write `${{id}}` for the value of `id`"));
+        }
+        Ok(Self { parts, rest: rest.to_owned() })
+    }
+}
+
+impl Key {
+    /// Its columns.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().map(|(_, column)| column)
+    }
+
+    /// The text as SQL. It is null if one of the columns is.
+    pub(crate) fn sql(&self) -> String {
+        let part = |(before, column): &(String, Path)| {
+            format!("{} || cast({} as varchar)", crate::column::text(before), column.sql())
+        };
+        let parts: Vec<String> = self.parts.iter().map(part).collect();
+        format!("{} || {}", parts.join(" || "), crate::column::text(&self.rest))
+    }
+}
+
 impl Kind {
     /// Its name in files and results.
     pub fn name(&self) -> &'static str {
@@ -281,6 +337,7 @@ impl Kind {
             Self::Sql(_) => "sql",
             Self::Equal(_) => "equal",
             Self::Stable(_) => "stable",
+            Self::InDynamoDb(_) => "in_dynamodb",
         }
     }
 
@@ -296,6 +353,7 @@ impl Kind {
             Self::Stuck(stuck) => vec![&stuck.column],
             Self::Transitions(transitions) => vec![&transitions.column],
             Self::InTable(other) => vec![&other.column],
+            Self::InDynamoDb(items) => items.key.columns().collect(),
             _ => Vec::new(),
         }
     }

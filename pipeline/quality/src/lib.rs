@@ -6,6 +6,7 @@
 //! - `statement`: the queries that all checks of a table take together: one scan for all that look at single rows, one
 //!   for all that compare a row with the one before it, and one for each of the others;
 //! - `volume`: the queries that compare how many rows there are with the weeks before;
+//! - `items`: the keys of rows beside those of items in `DynamoDB`;
 //! - `run`: the queries are run, and `verdict` says what follows;
 //! - `mask`: what nobody may see of bad rows;
 //! - `report`: verdicts as text, JSON, `JUnit` and Prometheus metrics;
@@ -20,6 +21,7 @@ mod command;
 mod condition;
 mod history;
 mod import;
+mod items;
 mod judge;
 mod kind;
 mod limit;

@@ -1,6 +1,6 @@
 //! The queries of checks are run, and each check gets a verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, ensure};
 use datafusion::arrow::array::{Array as _, AsArray as _, RecordBatch};
@@ -9,12 +9,14 @@ use datafusion::arrow::row::{RowConverter, SortField};
 use fms_query::{Lake, Planned, Query, Size};
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
 
 use crate::check::{Check, Suite};
-use crate::column::identifier;
+use crate::column::{Path, identifier};
 use crate::history::Digests;
-use crate::kind::Kind;
+use crate::items::{Compared, Items};
+use crate::kind::{InDynamoDb, Kind};
 use crate::statement::{self, Place, Statement};
 use crate::verdict::{Counted, Run, Verdict};
 
@@ -24,7 +26,8 @@ pub use crate::statement::Days;
 const DIGEST: usize = 8;
 
 /// Runs these checks of a suite, given by their places in it. A check that cannot run gets a verdict that says so, and
-/// keeps no other from running. `earlier` is what stable queries gave the last time; `None` if nobody keeps it.
+/// keeps no other from running. `earlier` is what stable queries gave the last time; `None` if nobody keeps it. `items` is
+/// needed by checks that look into `DynamoDB`.
 pub(crate) async fn check(
     lake: &Lake,
     suite: &Suite,
@@ -32,6 +35,7 @@ pub(crate) async fn check(
     (days, now): (Days, Timestamp),
     memory: Option<Size>,
     earlier: Option<&Digests>,
+    items: Option<&Items>,
 ) -> Vec<Verdict> {
     let engine = Engine { lake, memory };
     let run = Run { days, now };
@@ -63,6 +67,13 @@ pub(crate) async fn check(
     let mut compared = BTreeMap::new();
     for &index in chosen {
         let check = &suite.checks[index];
+        if let Kind::InDynamoDb(of) = &check.kind {
+            let verdict = match engine.items(suite, check, of, &place, items).await {
+                Ok(found) => in_dynamodb(suite, check, &found, run),
+                Err(error) => Verdict::error(suite, check, &format!("{error:#}"), run),
+            };
+            compared.insert(index, verdict);
+        }
         let Kind::Stable(sql) = &check.kind else { continue };
         let sql = statement::bare(sql);
         let verdict = match (engine.digest(sql, days).await, earlier) {
@@ -125,6 +136,15 @@ fn schema(suite: &Suite, check: &Check, expected: &Types, found: &Types, run: Ru
         verdict.observed = differing.join(", ");
     }
     verdict
+}
+
+/// Whether rows and items have the same keys, which are named unless they are masked.
+fn in_dynamodb(suite: &Suite, check: &Check, found: &Compared, run: Run) -> Verdict {
+    let counted = Counted { total: found.total, bad: found.bad(), newest: None };
+    let names: BTreeSet<String> = suite.mask.iter().map(|name| name.to_lowercase()).collect();
+    let paths = check.kind.paths().into_iter().chain([&suite.time]);
+    let is_masked = paths.flat_map(Path::steps).any(|name| names.contains(&name.to_lowercase()));
+    Verdict { observed: found.observed(!is_masked), ..Verdict::new(suite, check, counted, None, run) }
 }
 
 /// Whether a query has given the rows that it gave the last time, for the same days.
@@ -194,6 +214,29 @@ impl Engine<'_> {
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let all = Sha256::digest(format!("{names:?} {rows} {sum}"));
         Ok((rows, hex::encode(&all[..DIGEST])))
+    }
+
+    /// The keys of rows beside those of items. Rows that have not settled are on neither side.
+    async fn items(
+        &self,
+        suite: &Suite,
+        check: &Check,
+        of: &InDynamoDb,
+        place: &Place<'_>,
+        items: Option<&Items>,
+    ) -> anyhow::Result<Compared> {
+        let items = items.context("nobody has said where DynamoDB is")?;
+        let Days { from, to, .. } = place.days;
+        let begin = |day: Date| day.to_zoned(items.zone.clone()).map(|time| time.timestamp().as_millisecond());
+        let (first, mut end) = (begin(from)?, begin(to.tomorrow()?)?);
+        if let Some(settle) = check.settle {
+            end = end.min(place.now.saturating_sub(settle)?.as_millisecond() + 1);
+        }
+        let window = (first, end.max(first));
+        let sql = statement::keys(suite, check, &of.key, place, window);
+        let planned = Planned::new(self.lake, &place.days.query(&sql, self.memory)).await?;
+        let rows = planned.start()?.map_err(|error| anyhow::Error::from(error).context("the query failed"));
+        items.compare(&of.table, window, rows).await
     }
 
     /// What the query counts for each of its checks.

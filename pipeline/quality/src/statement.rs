@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use crate::check::{Check, Suite};
 use crate::column::{ELEMENT, Path, identifier};
 use crate::condition::{self, Scope, Series};
-use crate::kind::{Equal, InTable, Kind, RowCount};
+use crate::kind::{Equal, InTable, Key, Kind, RowCount};
 use crate::volume::{self, FIRES};
 
 /// The partition key of days.
@@ -329,6 +329,17 @@ fn values(suite: &Suite, check: &Check, place: &Place<'_>) -> String {
     };
     let (given, found) = (distinct(column, &suite.table, &only(suite, check, place)), distinct(to, table, "true"));
     format!("({given}) as given left join ({found}) as found on given.{VALUE} = found.{VALUE}")
+}
+
+/// The query of the keys of items that rows have: a partition key and a time in milliseconds, in their order and each pair
+/// once, of the times from the first one until before the second one.
+pub(crate) fn keys(suite: &Suite, check: &Check, key: &Key, place: &Place<'_>, (first, end): (i64, i64)) -> String {
+    let time = milliseconds(&suite.time.sql());
+    let (only, key, rows) = (only(suite, check, place), key.sql(), rows(&suite.table, place));
+    format!(
+        "select distinct {key} as item, {time} as millis from (select * from {rows}) where {only} and {time} >= {first} and \
+         {time} < {end} and {key} is not null order by item, millis"
+    )
 }
 
 /// A time in milliseconds since 1970.

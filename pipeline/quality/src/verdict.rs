@@ -143,6 +143,7 @@ impl Verdict {
             Kind::Sql(_) => (bad, format!("{bad} rows")),
             Kind::Equal(_) => (bad, format!("{bad} rows are on one side alone")),
             Kind::Schema(_) => (bad, format!("{bad} of {total} columns differ")),
+            Kind::InDynamoDb(_) => (bad, format!("{bad} of {total} keys are on one side alone")),
             Kind::Stable(_) => {
                 let rows = if total == 1 { "1 row".to_owned() } else { format!("{total} rows") };
                 (bad, if bad > 0 { format!("{rows}, and not as when it was checked last") } else { rows })
@@ -233,6 +234,7 @@ fn expected(check: &Check) -> String {
         Kind::Schema(columns) => format!("the table has these {} columns", columns.len()),
         Kind::Sql(_) => "the query gives no rows".to_owned(),
         Kind::Equal(_) => "both queries give the same rows".to_owned(),
+        Kind::InDynamoDb(items) => format!("rows and the items of {} in DynamoDB have the same keys", items.table),
         Kind::Stable(_) => "the query gives the same rows as when it was checked last".to_owned(),
     };
     format!("{what} ({})", limits.join(", "))

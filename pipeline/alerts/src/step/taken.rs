@@ -86,16 +86,26 @@ pub(super) fn take(state: &mut State, config: &Config, verdict: &Verdict, happen
 fn goes_on(before: &mut Problem, verdict: &Verdict, trouble: Trouble) {
     let (since, told_bad, mut open) = (before.since, before.told_bad, found(before));
     let now = problem(verdict, trouble);
-    open.retain(|found| !verdict.days().has(found.days));
+    open.retain(|found| !verdict.days().has(found.days) && !runs_again(found, verdict));
     open.extend(now.open);
     *before = Problem { since, told_bad, open, ..now };
 }
 
+/// Whether a check can run again, and has passed over days of which it could not say anything: a later run says something of
+/// days after them. A run that looks at such days again says so first, for it goes through the days in their order.
+fn runs_again(found: &Found, verdict: &Verdict) -> bool {
+    found.trouble == Trouble::CouldNotRun
+        && verdict.outcome != Outcome::Error
+        && verdict.ran_at > found.ran_at
+        && verdict.from > found.days.to
+}
+
 /// The days that a problem is open for. A state of before these were kept knows of the last ones.
 pub(super) fn found(problem: &Problem) -> Vec<Found> {
-    let Problem { trouble, observed, bad, .. } = problem;
+    let Problem { trouble, observed, bad, since, .. } = problem;
     if problem.open.is_empty() && *trouble != Trouble::DidNotRun {
-        return vec![Found { days: problem.days(), trouble: *trouble, observed: observed.clone(), bad: *bad }];
+        let (days, observed) = (problem.days(), observed.clone());
+        return vec![Found { days, trouble: *trouble, observed, bad: *bad, ran_at: *since }];
     }
     problem.open.clone()
 }
@@ -111,11 +121,11 @@ fn ends(problem: &mut Problem, verdict: &Verdict, is_ended_later: bool) -> bool 
     let mut open = found(problem);
     open.retain(|found| {
         let is_well = verdict.days().has(found.days) || (is_ended_later && found.days.to <= verdict.to);
-        !is_well
+        !is_well && !runs_again(found, verdict)
     });
     let Some(last) = open.last().cloned() else { return true };
     if last.days != problem.days() || problem.trouble == Trouble::DidNotRun {
-        let Found { days: Days { from, to }, trouble, observed, bad } = last;
+        let Found { days: Days { from, to }, trouble, observed, bad, ran_at: _ } = last;
         // The rows were those of other days.
         *problem = Problem { from, to, trouble, observed, bad, query: None, sample: Vec::new(), ..problem.clone() };
     }
@@ -124,6 +134,7 @@ fn ends(problem: &mut Problem, verdict: &Verdict, is_ended_later: bool) -> bool 
 }
 
 fn problem(verdict: &Verdict, trouble: Trouble) -> Problem {
+    let &Verdict { bad, ran_at, .. } = verdict;
     Problem {
         id: verdict.id.clone(),
         trouble,
@@ -138,7 +149,7 @@ fn problem(verdict: &Verdict, trouble: Trouble) -> Problem {
         told_bad: verdict.bad,
         query: verdict.query.clone(),
         sample: verdict.sample.clone(),
-        open: vec![Found { days: verdict.days(), trouble, observed: verdict.observed.clone(), bad: verdict.bad }],
+        open: vec![Found { days: verdict.days(), trouble, observed: verdict.observed.clone(), bad, ran_at }],
         resolved: None,
     }
 }
@@ -147,9 +158,10 @@ fn how(problem: &Problem, verdict: &Verdict) -> String {
     let Verdict { observed, from, to, ran_at, outcome, .. } = verdict;
     let ended = if *outcome == Outcome::Warn { "it only warns" } else { "it passes" };
     let how = format!("{ended} for {}: {observed} (run at {ran_at:.0})", days(*from, *to));
-    if problem.trouble == Trouble::Failed && *from > problem.from {
-        let before = days(problem.from, problem.to);
-        return format!("{how}; what was found on {before} was not looked at again");
+    let left = found(problem).into_iter().map(|found| found.days).filter(|days| !verdict.days().has(*days));
+    let left: Vec<Days> = left.collect();
+    match (left.iter().map(|days| days.from).min(), left.iter().map(|days| days.to).max()) {
+        (Some(first), Some(last)) => format!("{how}; not looked at again: {}", days(first, last)),
+        _ => how,
     }
-    how
 }

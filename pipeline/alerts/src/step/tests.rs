@@ -232,8 +232,41 @@ fn what_devices_did_ends_with_later_days_if_somebody_said_so() {
     let What::Reply { lines, .. } = &state.outbox[0].what else { panic!("a reply") };
     insta::assert_snapshot!(
         lines[0].problem.resolved.as_deref().unwrap_or_default(),
-        @"it passes for 2023-01-03: some rows (run at 2023-01-04T02:00:00Z); what was found on 2023-01-02 was not looked at again"
+        @"it passes for 2023-01-03: some rows (run at 2023-01-04T02:00:00Z); not looked at again: 2023-01-02"
     );
+}
+
+/// A job that only ever looks at yesterday never looks again at a day of which it could not say anything.
+#[test]
+fn what_could_not_run_ends_when_the_check_runs_again_and_passes_over_these_days() {
+    let (mut state, config) = (State::new(), config("did_not_run: 1000h\nrepeat: 1000h"));
+    let mut run = |verdicts: &[Verdict]| {
+        step(&mut state, &config, verdicts, None, verdicts[0].ran_at);
+        let resolved = state.outbox.iter().find_map(|item| match &item.what {
+            What::Reply { lines, .. } => lines[0].problem.resolved.clone(),
+            _ => None,
+        });
+        (sent(&mut state).remove(0), resolved)
+    };
+    let open = ("open a@example.com #data: t.c CouldNotRun".to_owned(), None);
+    let (goes_on, ended) = (("refresh: 1 of 1".to_owned(), None), "reply: Resolved c");
+    assert_eq!(run(&[of_day(Outcome::Error, 0, 0)]), open);
+    assert_eq!(run(&[of_day(Outcome::Error, 1, 24)]), goes_on);
+    let (said, how) = run(&[of_day(Outcome::Pass, 2, 48)]);
+    assert_eq!(said, ended);
+    insta::assert_snapshot!(
+        how.unwrap_or_default(),
+        @"it passes for 2023-01-03: some rows (run at 2023-01-04T02:00:00Z); not looked at again: 2023-01-01 to 2023-01-02"
+    );
+    // A job that looks at all that changed comes back to the day, so that the days after it end nothing.
+    assert_eq!(run(&[of_day(Outcome::Error, 3, 72), of_day(Outcome::Pass, 4, 72)]), open);
+    assert_eq!(run(&[of_day(Outcome::Error, 3, 96), of_day(Outcome::Pass, 5, 96)]), goes_on);
+    assert_eq!(run(&[of_day(Outcome::Pass, 3, 97)]).0, ended);
+    // What has failed is still there when the check can run again.
+    assert_eq!(run(&[of_day(Outcome::Fail, 6, 144)]).0, "open a@example.com #data: t.c Failed");
+    assert_eq!(run(&[of_day(Outcome::Error, 7, 168)]).0, "reply: Changed c");
+    assert_eq!(run(&[of_day(Outcome::Pass, 8, 192)]).0, "reply: Changed c");
+    assert_eq!(run(&[of_day(Outcome::Pass, 6, 193)]).0, ended);
 }
 
 #[test]

@@ -16,6 +16,9 @@ const HEADERS: [&str; 4] = [
     "x-amz-expected-bucket-owner",
 ];
 
+/// The account that owns the buckets.
+const ACCOUNT: &str = "000000000000";
+
 /// What the last request of each kind asked for.
 type Seen = Arc<Mutex<BTreeMap<String, [String; 4]>>>;
 
@@ -38,7 +41,7 @@ fn storing(world: &World) -> (Bucket, Seen) {
         sse_kms_key_id: Some("alias/lake".into()),
         storage_class: Some("STANDARD_IA".into()),
         tags: vec![("team".into(), "fleet".into()), ("cost center".into(), "a&b".into())],
-        expected_bucket_owner: Some("111122223333".into()),
+        expected_bucket_owner: Some(ACCOUNT.into()),
     };
     (bucket.storing(storage), seen)
 }
@@ -47,7 +50,7 @@ fn storing(world: &World) -> (Bucket, Seen) {
 #[track_caller]
 fn stored(seen: &Seen, kind: &str) -> Vec<String> {
     let seen = seen.lock().expect("no panic");
-    assert!(seen.values().all(|[.., owner]| owner == "111122223333"), "{seen:?}");
+    assert!(seen.values().all(|[.., owner]| *owner == ACCOUNT), "{seen:?}");
     let is_stored = |what: &str| what.contains(kind) && (what.starts_with("PUT") || what.contains("uploads"));
     let found = seen.iter().find(|(what, _)| is_stored(what));
     let Some((_, headers)) = found else { panic!("no file of {kind} in {seen:?}") };
@@ -83,13 +86,13 @@ fn every_call_for_raw_objects_names_their_owner() {
         }
         Action::Pass
     });
-    let bucket = bucket.expecting_raw_owner(Some("444455556666".into()));
+    let bucket = bucket.expecting_raw_owner(Some(ACCOUNT.into()));
     let url = "s3://raw/t/".parse().expect("a URL");
     let (raws, _) = world.runtime.block_on(bucket.raws(&url, None)).expect("listed");
     assert_eq!(raws.len(), 1);
     world.convert(&bucket, "t/a.json").expect("converted");
     let owners = owners.lock().expect("no panic");
-    assert!(owners.len() >= 3 && owners.iter().all(|owner| owner == "444455556666"), "{owners:?}");
+    assert!(owners.len() >= 3 && owners.iter().all(|owner| *owner == ACCOUNT), "{owners:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fms_lake::{S3Url, Storage, TimeZone, time_zone};
 use fms_query::program::{LogFormat, duration, retry};
@@ -15,7 +15,7 @@ use jiff::civil::Date;
 use tokio::runtime::Handle;
 
 use crate::catalog::{Bucket, Catalog, Folder};
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::model::{ModelError, Models};
 use crate::select::{modified, select};
 
@@ -46,7 +46,7 @@ pub(super) enum Command {
     Test(Choice),
     /// Show what is made of what.
     Lineage(Lineage),
-    /// Print the statements by which another engine builds models, for the days that are asked for.
+    /// Print the statements by which another engine builds models, for the days that are asked for, or run them there.
     Sql(Sql),
     /// Send tables to the server that applications ask: of each day, if its rows are others than those that it has.
     Publish(Publish),
@@ -107,6 +107,59 @@ pub(super) struct Sql {
     /// The time that is taken for now, which is in the names of new folders.
     #[arg(long, value_name = "TIME")]
     pub now: Option<Timestamp>,
+    /// Run the statements on the engine, one after the other, instead of printing them.
+    #[arg(long)]
+    pub submit: bool,
+    #[command(flatten)]
+    pub on: On,
+}
+
+/// Where statements run.
+#[derive(Debug, Args)]
+pub(super) struct On {
+    /// The workgroup of Athena or of Redshift Serverless.
+    #[arg(long, value_name = "NAME", requires = "submit")]
+    pub workgroup: Option<String>,
+    /// Where Athena keeps the results of statements, such as `s3://ops/athena/`, if the workgroup does not say it.
+    #[arg(long, value_name = "URL", requires = "submit")]
+    pub results: Option<String>,
+    /// The cluster of Redshift, instead of a workgroup.
+    #[arg(long, value_name = "NAME", requires = "submit", conflicts_with = "workgroup")]
+    pub cluster: Option<String>,
+    /// The database of Redshift that has the external schema.
+    #[arg(long, value_name = "NAME", requires = "submit")]
+    pub redshift_database: Option<String>,
+    /// The user of the cluster's database.
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    pub db_user: Option<String>,
+    /// The secret of AWS Secrets Manager that has the user of Redshift.
+    #[arg(long, value_name = "ARN", requires = "redshift_database", conflicts_with = "db_user")]
+    pub secret_arn: Option<String>,
+}
+
+impl Sql {
+    /// Where statements run.
+    pub fn place(&self) -> anyhow::Result<engine::Place> {
+        let On { workgroup, results, cluster, redshift_database, db_user, secret_arn } = &self.on;
+        if self.engine == Engine::Athena {
+            ensure!(
+                cluster.is_none() && redshift_database.is_none(),
+                "--cluster and --redshift-database are for Redshift"
+            );
+            let (database, workgroup) = (self.database.clone(), workgroup.clone());
+            return Ok(engine::Place::Athena { database, workgroup, results: results.clone() });
+        }
+        ensure!(results.is_none(), "--results is for Athena");
+        let database =
+            redshift_database.clone().context("name the database that has the schema: --redshift-database")?;
+        let secret = secret_arn.clone();
+        let of = match (cluster, workgroup) {
+            (Some(name), _) => engine::Redshift::Cluster { name: name.clone(), user: db_user.clone(), secret },
+            (None, Some(name)) => engine::Redshift::Workgroup { name: name.clone(), secret },
+            (None, None) => bail!("name where it runs: --cluster NAME, or --workgroup NAME of Redshift Serverless"),
+        };
+        Ok(engine::Place::Redshift { database, of })
+    }
 }
 
 #[derive(Debug, Args)]

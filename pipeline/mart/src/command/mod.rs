@@ -21,7 +21,7 @@ use self::arguments::{Arguments, Build, Choice, Command, Diff, Expire, Place, Sh
 use crate::apply::{Sum, Work};
 use crate::catalog::Catalog;
 use crate::diff;
-use crate::engine::Target;
+use crate::engine::{Session, Target};
 use crate::example::examples;
 use crate::lineage::{self, Events};
 use crate::model::Models;
@@ -106,7 +106,7 @@ async fn act(command: Command, handle: Handle) -> anyhow::Result<Outcome> {
             apply(&told, &handle, Scope { is_all: true, ..Scope::default() }).await
         }
         Command::Diff(difference) => compare(&difference, &handle).await,
-        Command::Sql(sql) => statements(&sql),
+        Command::Sql(sql) => statements(&sql, &handle).await,
         Command::Publish(publish) => send(publish, &handle).await,
         Command::Expire(expire) => remove(&expire, &handle).await,
     }
@@ -180,15 +180,27 @@ async fn show(arguments: &arguments::Lineage) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Prints the statements for another engine.
-fn statements(sql: &arguments::Sql) -> anyhow::Result<Outcome> {
+/// Prints the statements for another engine, or runs them there.
+async fn statements(sql: &arguments::Sql, handle: &Handle) -> anyhow::Result<Outcome> {
     let models = sql.choice.models()?;
     let selected = sql.choice.selected(&models)?;
     let generation = sql.now.unwrap_or_else(Timestamp::now).strftime("%Y%m%dT%H%M%SZ").to_string();
     let (database, mart, days) = (&sql.database, &sql.mart, (sql.from, sql.to));
     let target = Target { engine: sql.engine, database, mart, days, generation: &generation };
-    for model in models.named(&selected) {
-        print(&target.statements(model)?);
+    if !sql.submit {
+        for model in models.named(&selected) {
+            print(&target.text(model)?);
+        }
+        return Ok(Outcome::Done);
+    }
+    // What cannot be written is found before anything is built.
+    let statements = models.named(&selected).map(|model| target.statements(model));
+    let statements: Vec<_> = statements.collect::<anyhow::Result<_>>()?;
+    let (place, handle) = (sql.place()?, handle.clone());
+    let session = tokio::task::spawn_blocking(move || Session::new(&fms_aws::load(&handle), &place)).await?;
+    for statement in statements.iter().flatten() {
+        let query = session.run(statement, &generation).await?;
+        print(&format!("{} (query {query})\n", statement.what));
     }
     Ok(Outcome::Done)
 }

@@ -1,6 +1,7 @@
 //! The statements by which a model is built on another engine: its table, and of each day a query that writes files to a
-//! new folder, to which one change of the catalog then sends readers. They are printed, and run by whoever has the engine.
+//! new folder, to which one change of the catalog then sends readers. They are printed for whoever has the engine, or run there.
 
+mod submit;
 mod translated;
 
 use std::fmt::Write as _;
@@ -12,6 +13,8 @@ use jiff::civil::Date;
 
 use crate::model::{DAY, Model};
 use crate::query::keys;
+
+pub(crate) use submit::{Place, Redshift, Session};
 
 /// Whose SQL it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,7 +38,25 @@ pub(crate) struct Target<'t> {
     pub generation: &'t str,
 }
 
+/// One of the statements by which a model is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statement {
+    /// What it is for, such as `trip 2023-01-01: the rows`.
+    pub what: String,
+    pub sql: String,
+    /// Whether what it creates may be there already, which the engine cannot be told.
+    pub may_be_there: bool,
+}
+
 impl Engine {
+    /// Its name for people.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Redshift => "Redshift",
+            Self::Athena => "Athena",
+        }
+    }
+
     /// The type of a column of files, in the statement that creates a table.
     fn column(self, data_type: &Type) -> anyhow::Result<String> {
         Ok(match (self, data_type) {
@@ -76,17 +97,31 @@ impl Engine {
 }
 
 impl Target<'_> {
-    /// All statements of a model.
-    pub fn statements(&self, model: &Model) -> anyhow::Result<String> {
+    /// All statements of a model, in their order.
+    pub fn statements(&self, model: &Model) -> anyhow::Result<Vec<Statement>> {
         let query = translated::query(self.engine, &model.sql).with_context(|| format!("{}.sql", model.name))?;
-        let mut out = format!("-- {}: {}\n{}", model.name, model.grain, self.create(model)?);
+        let mut statements = vec![Statement {
+            what: format!("{}: the table", model.name),
+            sql: self.create(model)?,
+            may_be_there: true,
+        }];
         let (mut day, last) = self.days;
         ensure!(day <= last, "--from {day} is after --to {last}");
         while day <= last {
-            out.push_str(&self.build(model, &query, day));
+            let whats = ["the rows", "the partition", "its place"];
+            let statement =
+                |(sql, what)| Statement { what: format!("{} {day}: {what}", model.name), sql, may_be_there: false };
+            statements.extend(self.build(model, &query, day).into_iter().zip(whats).map(statement));
             day = day.tomorrow()?;
         }
-        Ok(out)
+        Ok(statements)
+    }
+
+    /// All statements of a model as a text.
+    pub fn text(&self, model: &Model) -> anyhow::Result<String> {
+        let statements = self.statements(model)?.into_iter();
+        let statements: String = statements.map(|Statement { sql, .. }| format!("{sql};\n\n")).collect();
+        Ok(format!("-- {}: {}\n{statements}", model.name, model.grain))
     }
 
     fn folder(&self, model: &Model) -> String {
@@ -105,7 +140,7 @@ impl Target<'_> {
         let unless_there = if self.engine == Engine::Athena { "if not exists " } else { "" };
         Ok(format!(
             "create external table {unless_there}{}.{} (\n{}\n)\npartitioned by ({DAY} {})\nstored as parquet\nlocation \
-             '{}';\n\n",
+             '{}'",
             self.database,
             model.name,
             columns.join(",\n"),
@@ -122,7 +157,8 @@ impl Target<'_> {
         }
     }
 
-    fn build(&self, model: &Model, query: &str, day: Date) -> String {
+    /// The statements that write the rows of a day, create its partition, and send readers to the rows.
+    fn build(&self, model: &Model, query: &str, day: Date) -> [String; 3] {
         let mut select = String::from("with\n");
         for (at, (source, reads)) in model.sources.iter().enumerate() {
             let (first, last) = reads.window(day);
@@ -150,17 +186,18 @@ impl Target<'_> {
         let folder = format!("{}{DAY}={day}/{}/", self.folder(model), self.generation);
         let unload = match self.engine {
             Engine::Redshift => {
-                format!("unload ($build$\n{select}\n$build$)\nto '{folder}'\niam_role default\nformat parquet;\n\n")
+                format!("unload ($build$\n{select}\n$build$)\nto '{folder}'\niam_role default\nformat parquet")
             }
             Engine::Athena => {
-                format!("unload (\n{select}\n)\nto '{folder}'\nwith (format = 'PARQUET', compression = 'ZSTD');\n\n")
+                format!("unload (\n{select}\n)\nto '{folder}'\nwith (format = 'PARQUET', compression = 'ZSTD')")
             }
         };
         let partition = format!("partition ({DAY} = '{day}')");
-        format!(
-            "{unload}alter table {table} add if not exists {partition} location '{folder}';\n\nalter table {table} \
-             {partition} set location '{folder}';\n\n"
-        )
+        [
+            unload,
+            format!("alter table {table} add if not exists {partition} location '{folder}'"),
+            format!("alter table {table} {partition} set location '{folder}'"),
+        ]
     }
 }
 
@@ -177,7 +214,7 @@ mod tests {
     fn statements(engine: Engine, model: &Model) -> anyhow::Result<String> {
         let mart: S3Url = "s3://lake/mart".parse().expect("a place");
         let days = ("2023-01-01".parse().expect("a day"), "2023-01-01".parse().expect("a day"));
-        Target { engine, database: "fleet", mart: &mart, days, generation: "20230102T020000Z" }.statements(model)
+        Target { engine, database: "fleet", mart: &mart, days, generation: "20230102T020000Z" }.text(model)
     }
 
     #[test]

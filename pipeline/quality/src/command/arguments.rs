@@ -66,6 +66,10 @@ pub(super) struct Rows {
     /// The database of the Glue catalog that has the tables of a lake in S3.
     #[arg(long, env = "FMS_LAKE_DATABASE", value_name = "NAME", required_unless_present = "lake")]
     pub database: Option<String>,
+    /// The AWS account that owns the buckets of the lake and of the history. If another one does, nothing is read or written
+    /// there.
+    #[arg(long, env = "FMS_LAKE_EXPECTED_BUCKET_OWNER", value_name = "ACCOUNT")]
+    pub expected_bucket_owner: Option<String>,
     /// The first day that is looked at, such as 2023-01-01. Yesterday if it is not given.
     #[arg(long, value_name = "DAY")]
     pub from: Option<Date>,
@@ -246,6 +250,7 @@ impl Rows {
             return Lake::in_folder(folder, "lake", time);
         }
         let database = self.database.as_deref().context("name the lake: --lake FOLDER, or --database NAME")?;
-        Ok(Lake::in_catalog(&fms_aws::load(runtime), database, time, &retry("fms quality")))
+        let owner = self.expected_bucket_owner.clone();
+        Ok(Lake::in_catalog_of(&fms_aws::load(runtime), database, time, &retry("fms quality"), owner))
     }
 }

@@ -15,19 +15,21 @@ use clap::Parser as _;
 use fms_openlineage::{Backend, Outbox};
 use fms_query::program::{say, start_log, stopped};
 use fms_simulator::Expectation;
+use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
-use crate::check::Suite;
+use crate::check::{Check, Suite};
 use crate::history::{self, Digests, History, Kept};
+use crate::items::Items;
 use crate::judge::{self, Judged, Judgement};
 use crate::kind::Kind;
 use crate::report::{Format, event, report};
 use crate::run;
-use crate::statement;
+use crate::statement::{self, Days};
 use crate::verdict::{Outcome, Verdict};
 use crate::{import, profile};
 
-use self::arguments::{Arguments, Choice, Command, FailOn, Import, Judge, Profile, RunChecks, Tool};
+use self::arguments::{Arguments, Choice, Command, FailOn, Import, Judge, Profile, Rows, RunChecks, Tool};
 use self::due::Due;
 use self::push::Group;
 
@@ -95,6 +97,20 @@ fn has_stable((suite, chosen): &(Suite, Vec<usize>)) -> bool {
     chosen.iter().any(|&index| matches!(suite.checks[index].kind, Kind::Stable(_)))
 }
 
+/// Whether a check looks into `DynamoDB`.
+fn is_of_items(check: &Check) -> bool {
+    matches!(check.kind, Kind::InDynamoDb(_))
+}
+
+/// Whether a check looks at all rows of these days: the youngest that there can be have settled. If not, it will look at
+/// more of them later although no file changes.
+fn has_settled(check: &Check, days: Days, rows: &Rows, now: Timestamp) -> anyhow::Result<bool> {
+    let Some(settle) = check.settle else { return Ok(true) };
+    let end = days.to.tomorrow().and_then(|day| day.to_zoned(rows.timezone.clone()));
+    let end = end.with_context(|| format!("there is no day after {}", days.to))?;
+    Ok(now.duration_since(end.timestamp()) >= settle)
+}
+
 fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     let suites = chosen(&arguments.choice)?;
     let backend = Backend::of_environment()?;
@@ -102,8 +118,15 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
     let now = arguments.rows.now();
     let days = arguments.rows.days(now)?;
     let lake = arguments.rows.lake(runtime.handle())?;
-    let open = |place| History::open(place, arguments.rows.database.as_deref(), runtime.handle());
+    let open = |place| {
+        let owner = arguments.rows.expected_bucket_owner.as_deref();
+        History::open(place, arguments.rows.database.as_deref(), owner, runtime.handle())
+    };
     let history = arguments.history.as_ref().map(open).transpose()?;
+    let has_items =
+        |(suite, chosen): &(Suite, Vec<usize>)| chosen.iter().any(|&index| is_of_items(&suite.checks[index]));
+    let zone = || arguments.rows.timezone.clone();
+    let items = suites.iter().any(has_items).then(|| Items::new(runtime.handle(), zone()));
     let work = async {
         let mut kept = Vec::new();
         let earlier = match &history {
@@ -119,11 +142,14 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
             for index in &checks {
                 // Read before the rows, so that what changes meanwhile is checked again.
                 let read = statement::tables(suite, *index, days);
-                let version = if history.is_some() { versions.of(&read, days).await? } else { None };
+                // Without a version, the day is looked at again.
+                let is_whole = history.is_some() && has_settled(&suite.checks[*index], days, &arguments.rows, now)?;
+                let version = if is_whole { versions.of(&read, days).await? } else { None };
                 about.push((definition(index), version));
             }
-            let found = run::check(&lake, suite, &checks, (days, now), arguments.memory_limit, earlier.as_ref()).await;
-            for ((mut verdict, (definition, version)), index) in found.into_iter().zip(about).zip(&checks) {
+            let memory = arguments.memory_limit;
+            let found = run::check(&lake, suite, &checks, (days, now), memory, earlier.as_ref(), items.as_ref()).await;
+            for ((mut verdict, (definition, mut version)), index) in found.into_iter().zip(about).zip(&checks) {
                 if let Some(folder) = &arguments.bad_rows {
                     let day = arguments.changed.then_some(days.from);
                     verdict.bad_rows = files::keep_bad_rows(
@@ -133,6 +159,10 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
                         &folder.join(files::name_of_bad_rows(&verdict, day)),
                     )
                     .await?;
+                }
+                // What is mended there changes no file of the lake.
+                if is_of_items(&suite.checks[*index]) && verdict.outcome == Outcome::Fail {
+                    version = None;
                 }
                 kept.push(Kept { verdict, definition, version });
             }

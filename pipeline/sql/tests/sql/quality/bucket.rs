@@ -36,6 +36,26 @@ fn runs_at_the_same_time_add_their_verdicts_to_a_table_in_s3() {
     assert!(output.status.success() && output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
+/// Nothing is read from a bucket of another account, and verdicts are written to one of the right account.
+#[test]
+fn buckets_are_those_of_the_account_that_is_expected() {
+    let services = Services::start();
+    services.convert(Settings::default(), &[("topics/a.json".to_owned(), fleet::well().join("\n"))]);
+    let checks = suite("  - {name: fuel, range: {column: fuel_level, max: 100}}\n");
+    let run_as = |owner: &str, more: &[&str]| {
+        let mut command = services.program();
+        command.args(["quality", "run", "--now", "2023-01-02T02:00:00Z", "--database", "fleet"]);
+        run(command.args(["--expected-bucket-owner", owner]).args(more).arg(checks.path()))
+    };
+    let history = ["--history", "s3://lake/v1"];
+    run_as("000000000000", &history).done();
+    let other = run_as("111122223333", &history);
+    assert!(other.status == Some(2) && other.error.contains("AccessDenied"), "{}{}", other.output, other.error);
+    let other = run_as("111122223333", &[]);
+    assert!(other.status == Some(2) && other.output.contains("AccessDenied"), "{}{}", other.output, other.error);
+    assert_eq!(services.query("select count(*) as n from quality_results")[0]["n"], 1);
+}
+
 /// A run that dies at any of its calls, also between the raw object with its verdicts and their file, has told nobody of
 /// them. The next one adds its own, once.
 #[test]

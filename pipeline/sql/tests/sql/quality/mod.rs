@@ -3,6 +3,7 @@
 mod bucket;
 mod fleet;
 mod history;
+mod items;
 mod judged;
 
 use std::collections::BTreeSet;

@@ -9,6 +9,7 @@ mod listing;
 mod multipart;
 mod notifications;
 mod objects;
+mod owner;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +40,7 @@ use crate::stack::{Notification, http};
 pub async fn serve(listener: TcpListener, store: Store, access_key: &str, secret_key: &str) {
     let mut service = S3ServiceBuilder::new(store);
     service.set_auth(SimpleAuth::from_single(access_key, secret_key));
+    service.set_access(owner::Owned);
     http::serve(listener, service.build()).await;
 }
 

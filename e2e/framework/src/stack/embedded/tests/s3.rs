@@ -52,6 +52,21 @@ async fn objects_are_put_read_listed_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_bucket_is_of_the_account_that_is_expected_or_the_call_is_refused() {
+    let stack = start();
+    stack.provide(&Resources::bucket("lake")).unwrap();
+    let client = s3(&stack);
+    let put = |owner: &str| {
+        client.put_object().bucket("lake").key("k").expected_bucket_owner(owner).body(b"1".to_vec().into()).send()
+    };
+    assert_eq!(code(put("111122223333").await), "AccessDenied");
+    put("000000000000").await.unwrap();
+    let copy = client.copy_object().bucket("lake").key("l").copy_source("lake/k");
+    assert_eq!(code(copy.expected_source_bucket_owner("111122223333").send().await), "AccessDenied");
+    assert_eq!(stack.objects("lake").unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn of_twenty_conditional_puts_one_wins() {
     let stack = start();
     stack.provide(&Resources::bucket("lake")).unwrap();
