@@ -125,8 +125,8 @@ impl Case {
         let expectation = expectation(&case, &case_path)?;
         check_snapshots(&folder.join("snapshots"), &expectation)?;
         let objects = seed::read(&folder.join("objects"), &settings.resources.buckets)?;
-        let queues = settings.resources.queues.keys().map(String::as_str);
-        let queued = queued::read(&folder.join("queues"), queues)?;
+        let names = settings.resources.queues.keys().map(String::as_str);
+        let queued = queued::read(&folder.join("queues"), names)?;
         let tables = catalog::read(&folder.join("catalog"), &settings.resources.databases)?;
         let drains = !settings.groups.is_empty() || !settings.drained_queues.is_empty();
         if !drains && !matches!(expectation, Expectation::Failure { .. }) {

@@ -86,7 +86,7 @@ mod tests {
     fn what_a_process_did_before_it_was_started_again_does_not_count() {
         let (calls, mut processes) = (calls(), processes());
         let made = |processes: &Processes| -> Vec<usize> {
-            processes.calls(&calls, |name| name.is_empty()).map(|call| call.number).collect()
+            processes.calls(&calls, str::is_empty).map(|call| call.number).collect()
         };
         assert_eq!(made(&processes), [1, 3]);
         processes.start("", 2);

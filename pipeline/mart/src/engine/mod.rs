@@ -119,9 +119,11 @@ impl Target<'_> {
 
     /// All statements of a model as a text.
     pub fn text(&self, model: &Model) -> anyhow::Result<String> {
-        let statements = self.statements(model)?.into_iter();
-        let statements: String = statements.map(|Statement { sql, .. }| format!("{sql};\n\n")).collect();
-        Ok(format!("-- {}: {}\n{statements}", model.name, model.grain))
+        let mut text = format!("-- {}: {}\n", model.name, model.grain);
+        for Statement { sql, .. } in self.statements(model)? {
+            text.extend([&sql, ";\n\n"]);
+        }
+        Ok(text)
     }
 
     fn folder(&self, model: &Model) -> String {

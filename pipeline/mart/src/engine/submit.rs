@@ -108,9 +108,9 @@ impl Session {
         };
         let mut body = self.about.clone();
         body.extend([(sql_of.to_owned(), sql.as_str().into()), (token_of.to_owned(), token.into())]);
-        let begun = self.call(begin, what, &Value::Object(body)).await;
-        let begun = begun.map_err(|error| anyhow!("{} does not take {what}: {error}", self.engine.name()))?;
-        let id = begun[id_of].as_str().with_context(|| format!("the answer to {begin} has no {id_of}"))?;
+        let answer = self.call(begin, what, &Value::Object(body)).await;
+        let answer = answer.map_err(|error| anyhow!("{} does not take {what}: {error}", self.engine.name()))?;
+        let id = answer[id_of].as_str().with_context(|| format!("the answer to {begin} has no {id_of}"))?;
         let mut wait = WAIT;
         loop {
             let answer = self.call(ask, what, &json!({ id_of: id })).await;

@@ -133,8 +133,13 @@ impl Replay<'_> {
                 seconds.begin((second, source.offsets()), arrived);
                 sizes.forget(arrived);
             }
-            let (marks, sizes) = (&mut seconds, &mut sizes);
-            let mut sending = Sending { target: &mut *target, stops, marks, sizes, progress: &mut progress };
+            let mut sending = Sending {
+                target: &mut *target,
+                stops,
+                marks: &mut seconds,
+                sizes: &mut sizes,
+                progress: &mut progress,
+            };
             match self.send(&Recorded { at, ..recorded }, *later, &masks, &mut sending) {
                 Ok(()) => {}
                 Err(ReplayError::Target(failed)) => {

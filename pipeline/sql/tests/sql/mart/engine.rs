@@ -42,7 +42,7 @@ impl Stand {
                 let Some((head, body)) = request(&stream) else { continue };
                 let body: Value = serde_json::from_str(&body).expect("JSON");
                 let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
-                let (status, answer) = match refused(service, &head, &body) {
+                let (code, answer) = match refused(service, &head, &body) {
                     Some(problem) => (400, json!({"__type": "ValidationException", "message": problem})),
                     None => {
                         if let Some(token) = body["ClientRequestToken"].as_str().or(body["ClientToken"].as_str()) {
@@ -62,13 +62,13 @@ impl Stand {
                             let is_meant = about.to_string().contains(text);
                             let state = if is_meant { states.pop_front() } else { None };
                             let (state, reason) = state.unwrap_or((done, ""));
-                            let status = json!({"State": state, "StateChangeReason": reason});
-                            (200, json!({"QueryExecution": {"Status": status}, "Status": state, "Error": reason}))
+                            let of_athena = json!({"Status": {"State": state, "StateChangeReason": reason}});
+                            (200, json!({"QueryExecution": of_athena, "Status": state, "Error": reason}))
                         }
                     }
                 };
                 let answer = answer.to_string();
-                let head = format!("HTTP/1.1 {status} Whatever\r\ncontent-type: application/x-amz-json-1.1\r\n");
+                let head = format!("HTTP/1.1 {code} Whatever\r\ncontent-type: application/x-amz-json-1.1\r\n");
                 let answer = format!("{head}content-length: {}\r\nconnection: close\r\n\r\n{answer}", answer.len());
                 let _ = (&stream).write_all(answer.as_bytes());
             }
@@ -168,8 +168,10 @@ fn athena_runs_each_statement_once_and_is_asked_until_it_has_ended() {
         assert_eq!(call["WorkGroup"], "fleet");
     }
     // What is run is what is printed.
-    let text: String =
-        begun.iter().map(|call| format!("{};\n\n", call["QueryString"].as_str().expect("a text"))).collect();
+    let mut text = String::new();
+    for call in &begun {
+        text.extend([call["QueryString"].as_str().expect("a text"), ";\n\n"]);
+    }
     let printed = {
         let models = tempfile::tempdir().expect("a folder");
         std::fs::write(models.path().join("seen.sql"), MODEL).expect("written");

@@ -160,9 +160,9 @@ fn without_a_first_day_all_days_are_looked_at() {
 /// Rows that have not settled yet are not looked at, and no file has to change for them to be.
 #[test]
 fn a_day_is_looked_at_until_its_rows_have_settled() {
-    let late = fleet::well().iter().find(|row| row.contains("\"status\"")).expect("a row").clone();
-    let at = late.split("\"timestamp_iso\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a time");
-    let lake = lake(&[late.replace(at, "2023-01-01T23:30:00Z").replace("50.5", "150.5")]);
+    let row = fleet::well().iter().find(|row| row.contains("\"status\"")).expect("a row").clone();
+    let at = row.split("\"timestamp_iso\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a time");
+    let lake = lake(&[row.replace(at, "2023-01-01T23:30:00Z").replace("50.5", "150.5")]);
     let file = suite(
         "  - {name: fuel, range: {column: fuel_level, max: 100}, settle: 6h}\n  - {name: rows, row_count: {min: 1}}\n",
     );
