@@ -30,7 +30,7 @@ pub(crate) use self::clients::{Access, Endpoints, dynamodb, s3};
 use self::running::Before;
 use super::embedded::glue::{self, Catalog};
 use super::kafka::Client as Kafka;
-use super::relay::{Absent, Relay};
+use super::relay::Relay;
 use super::{Commits, QueueDepth, Record, Resources, Stack, StackError, namespace};
 use crate::calls::{Calls, Moment};
 use crate::proxy::service::{GLUE, Service};
@@ -160,7 +160,7 @@ impl Remote {
         };
         let brokers: Option<Vec<_>> = bootstrap.split(',').map(local).collect();
         if let (Some(brokers), Some(runtime)) = (brokers, &self.runtime) {
-            let relay = Relay::start(runtime.handle(), &brokers, Absent::Stay);
+            let relay = Relay::start(runtime.handle(), &brokers, super::relay::Absent::Stay);
             let relay = relay.map_err(|error| StackError::new("starting a relay before Kafka", error))?;
             *bootstrap = relay.addresses().map(|address| address.to_string()).collect::<Vec<_>>().join(",");
             self.relay = Some(relay);
