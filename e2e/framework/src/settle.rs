@@ -435,24 +435,27 @@ fn describe_in_flight(calls: &[Call]) -> String {
 
 /// The committed offset and the end of every partition, for each group. This text is for the report of a failure.
 pub(crate) fn offsets(stack: &dyn Stack, goal: &Goal) -> String {
+    let of_group =
+        |group: &String| committed_by(stack, goal, group).unwrap_or_else(|error| format!("{group}: {error}\n"));
+    goal.groups.iter().map(of_group).collect()
+}
+
+/// The same, or why the offsets of a group are not known.
+pub(crate) fn committed(stack: &dyn Stack, goal: &Goal) -> Result<String, StackError> {
+    goal.groups.iter().map(|group| committed_by(stack, goal, group)).collect()
+}
+
+fn committed_by(stack: &dyn Stack, goal: &Goal, group: &str) -> Result<String, StackError> {
     let partitions: Vec<(String, i32)> = goal.ends.keys().cloned().collect();
+    let committed = stack.committed(group, &partitions)?;
     let mut text = String::new();
-    for group in &goal.groups {
-        let committed = match stack.committed(group, &partitions) {
-            Ok(committed) => committed,
-            Err(error) => {
-                let _ = writeln!(text, "{group}: {error}");
-                continue;
+    for ((topic, partition), end) in &goal.ends {
+        let _ = match committed.get(&(topic.clone(), *partition)) {
+            Some((offset, metadata)) => {
+                writeln!(text, "{group} {topic}-{partition}: committed {offset}, end {end} {metadata}")
             }
+            None => writeln!(text, "{group} {topic}-{partition}: committed nothing, end {end}"),
         };
-        for ((topic, partition), end) in &goal.ends {
-            let _ = match committed.get(&(topic.clone(), *partition)) {
-                Some((offset, metadata)) => {
-                    writeln!(text, "{group} {topic}-{partition}: committed {offset}, end {end} {metadata}")
-                }
-                None => writeln!(text, "{group} {topic}-{partition}: committed nothing, end {end}"),
-            };
-        }
     }
-    text
+    Ok(text)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p fms-bench                    # all runs, on a broker in a container (needs Docker)
-//! KAFKA_BOOTSTRAP_SERVERS=host:9092 fms-bench …       # on an existing broker; the topics are deleted at the end
+//! KAFKA_BOOTSTRAP_SERVERS=host:9092 fms-bench …       # on an existing broker; topics are deleted unless it is stopped
 //! fms-bench --messages 20000                          # a quick check of a few seconds
 //! fms-bench --scale                                   # what a row costs as partitions, keys, objects and workers grow
 //! fms-bench --only flat --peer 'my-sink --config x'   # only some of the runs, and another program for comparison
@@ -232,45 +232,53 @@ async fn all(arguments: &Arguments) -> anyhow::Result<bool> {
     let bench = Bench::start(arguments).await?;
     let id = std::process::id();
     let mut topics = Vec::new();
-    for (kind, name, messages) in
-        [(MessageKind::Flat, "flat", arguments.messages), (MessageKind::Unrolled, "unrolled", arguments.messages / 100)]
-    {
-        if runs.iter().any(|run| run.kind == kind) || kind == MessageKind::Flat {
-            eprintln!("filling {name}: {messages} messages");
-            let name = format!("fms-bench-{id}-{name}");
-            topics.push((kind, topics::fill(&bench.broker.servers, name, kind, Shape::of(messages)).await?));
+    let right = async {
+        for (kind, name, messages) in [
+            (MessageKind::Flat, "flat", arguments.messages),
+            (MessageKind::Unrolled, "unrolled", arguments.messages / 100),
+        ] {
+            if runs.iter().any(|run| run.kind == kind) || kind == MessageKind::Flat {
+                eprintln!("filling {name}: {messages} messages");
+                let name = format!("fms-bench-{id}-{name}");
+                topics.push((kind, topics::fill(&bench.broker.servers, name, kind, Shape::of(messages)).await?));
+            }
         }
-    }
-    let topic =
-        |kind| topics.iter().find(|(of, _)| *of == kind).map(|(_, topic)| topic).context("a topic that was filled");
+        let topic =
+            |kind| topics.iter().find(|(of, _)| *of == kind).map(|(_, topic)| topic).context("a topic that was filled");
 
+        for (_, topic) in &topics {
+            bench.read(topic).await?;
+        }
+        println!(
+            "{:<24} {:>10} {:>8} {:>8} {:>9} {:>9} {:>8} {:>6} {:>7}",
+            "run", "rows/s", "wall s", "µs/row", "RSS MiB", "at half", "MB", "lost", "doubled"
+        );
+        let mut right = true;
+        if chosen("librdkafka alone") {
+            bench.consume(topic(MessageKind::Flat)?).await?;
+        }
+        for run in &runs {
+            let outcome = bench.worker(run, topic(run.kind)?).await.with_context(|| format!("run `{}`", run.name))?;
+            outcome.show(&run.name);
+            let Outcome { tally, .. } = outcome;
+            right &= tally.lost == 0 && tally.doubled == 0;
+        }
+        for (number, peer) in arguments.peer.iter().enumerate() {
+            let outcome = bench.peer(number, peer, topic(MessageKind::Flat)?).await;
+            let program = peer.split_whitespace().next().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+            let name = format!("peer {} {}", number + 1, program.to_string_lossy());
+            outcome.with_context(|| format!("peer `{peer}`"))?.show(&name);
+        }
+        anyhow::Ok(right)
+    }
+    .await;
+    // Also if a run has failed, for the broker may be an existing one.
+    let mut removed = Ok(());
     for (_, topic) in &topics {
-        bench.read(topic).await?;
+        removed = removed.and(topics::remove(&bench.broker.servers, &topic.name).await);
     }
-    println!(
-        "{:<24} {:>10} {:>8} {:>8} {:>9} {:>9} {:>8} {:>6} {:>7}",
-        "run", "rows/s", "wall s", "µs/row", "RSS MiB", "at half", "MB", "lost", "doubled"
-    );
-    let mut right = true;
-    if chosen("librdkafka alone") {
-        bench.consume(topic(MessageKind::Flat)?).await?;
-    }
-    for run in &runs {
-        let outcome = bench.worker(run, topic(run.kind)?).await.with_context(|| format!("run `{}`", run.name))?;
-        outcome.show(&run.name);
-        let Outcome { tally, .. } = outcome;
-        right &= tally.lost == 0 && tally.doubled == 0;
-    }
-    for (number, peer) in arguments.peer.iter().enumerate() {
-        let outcome = bench.peer(number, peer, topic(MessageKind::Flat)?).await;
-        let program = peer.split_whitespace().next().map(Path::new).and_then(Path::file_name).unwrap_or_default();
-        let name = format!("peer {} {}", number + 1, program.to_string_lossy());
-        outcome.with_context(|| format!("peer `{peer}`"))?.show(&name);
-    }
-    for (_, topic) in &topics {
-        topics::remove(&bench.broker.servers, &topic.name).await?;
-    }
-    Ok(right)
+    let right = right?;
+    removed.map(|()| right)
 }
 
 struct Bench {

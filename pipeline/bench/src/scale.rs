@@ -1,5 +1,6 @@
-//! What a row costs as partitions, keys, objects and workers grow. In each series one of these grows and all else stays;
-//! what grows with it faster than linearly would show as a row that costs more and more.
+//! What a row costs as partitions, keys, objects and workers grow. In each series one of these grows and all else stays,
+//! but for runs with the smallest objects, which have fewer rows. What grows with it faster than linearly would show as a
+//! row that costs more and more.
 
 use std::time::Duration;
 
@@ -28,8 +29,12 @@ fn points(messages: u64) -> Vec<Point> {
         Point { series, size, shape, run }
     };
     let flat = || s3("none", &json!({"partitioner.class": "Default"}));
-    let partitions = [1_u16, 10, 100, 1000]
-        .map(|partitions| point("partitions, S3", partitions.into(), Shape { partitions, ..base }, flat(), 1));
+    let partitions = [1_u16, 10, 100, 1000].map(|partitions| {
+        // Objects have as many rows in all of these runs: those that a partition has in the last one.
+        let rows = (messages / 1000).max(1);
+        let config = s3("none", &json!({"partitioner.class": "Default", "flush.size": rows.to_string()}));
+        point("partitions, S3", partitions.into(), Shape { partitions, ..base }, config, 1)
+    });
     let keys = [10, 100, 1000, 10_000, 100_000].map(|keys| {
         // Each row takes ten times as long as with S3.
         point("keys, DynamoDB", keys, Shape { keys, messages: messages / 5, ..base }, dynamodb(), 1)
@@ -54,9 +59,15 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     for (number, Point { series, size, shape, run }) in points(arguments.messages).into_iter().enumerate() {
         let name = format!("fms-bench-{}-scale-{number}", std::process::id());
         let topic = topics::fill(servers, name, run.kind, shape).await?;
-        bench.read(&topic).await?;
-        let outcome = bench.worker(&run, &topic).await.with_context(|| format!("run `{}`", run.name))?;
-        topics::remove(servers, &topic.name).await?;
+        let outcome = async {
+            bench.read(&topic).await?;
+            bench.worker(&run, &topic).await.with_context(|| format!("run `{}`", run.name))
+        }
+        .await;
+        // Also if the run has failed, for the broker may be an existing one.
+        let removed = topics::remove(servers, &topic.name).await;
+        let outcome = outcome?;
+        removed?;
         let micros = outcome.micros_each();
         let Outcome { tally, usage } = outcome;
         let wrong = if tally.lost + tally.doubled == 0 {

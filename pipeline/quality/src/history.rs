@@ -214,26 +214,29 @@ pub(crate) type About = (String, String, String, Date, Version);
 const SAME_JOB: SignedDuration = SignedDuration::from_hours(12);
 
 /// What is known, so that it need not be checked again: what passed or warned, and what failed before another attempt of the
-/// same job. A check that could not run says nothing. A clock that was set back makes no version look newer than the one that
-/// came after it.
+/// same job; of a check that looks into `DynamoDB`, only what passed. A check that could not run says nothing. A clock that was
+/// set back makes no version look newer than the one that came after it.
 ///
 /// # Errors
 ///
 /// The history cannot be read.
 pub(crate) async fn known(lake: &Lake, now: Timestamp) -> anyhow::Result<BTreeSet<About>> {
     let sql = format!(
-        "select table_name, check_name, definition, from_day, version, outcome, \
+        "select table_name, check_name, kind, definition, from_day, version, outcome, \
          cast(cast(arrow_cast(ran_at, 'Timestamp(Millisecond, None)') as bigint) as varchar) as millis from {TABLE} \
          where from_day = to_day and version is not null and definition is not null order by ran_at"
     );
     let mut known = BTreeSet::new();
-    each(lake, &["definition", "version"], sql, |[table, check, definition, day, version, outcome, ran_at]| {
+    each(lake, &["definition", "version"], sql, |[table, check, kind, definition, day, version, outcome, ran_at]| {
         let day = day.parse().with_context(|| format!("`{day}` is no day"))?;
         let ran_at = ran_at.parse().with_context(|| format!("`{ran_at}` is no time"))?;
         let age = now.duration_since(Timestamp::from_millisecond(ran_at)?);
         let about = (table, check, definition, day, Version::from(version.as_str()));
         let is_known = match outcome.as_str() {
-            "pass" | "warn" => true,
+            "pass" => true,
+            // What is mended in DynamoDB changes no version.
+            _ if kind == "in_dynamodb" => false,
+            "warn" => true,
             "fail" => age >= SAME_JOB,
             _ => false,
         };

@@ -22,6 +22,11 @@ use tokio::runtime::Handle;
 const QUERIES: usize = 8;
 /// How many keys are named.
 const NAMED: usize = 20;
+/// How many hours are named.
+const HOURS: usize = 12;
+/// Clocks are at most so far behind UTC, and so far before it, in milliseconds: a sort key has the time of any of them.
+const BEHIND: i64 = 12 * 3_600_000;
+const BEFORE: i64 = 14 * 3_600_000;
 
 /// Where items are read.
 pub(crate) struct Items {
@@ -125,7 +130,7 @@ impl Items {
     /// The times of the items of a partition key, and how many units it took to read them.
     async fn times(&self, table: &str, keys: &Keys, key: &str, window: Window) -> anyhow::Result<(BTreeSet<i64>, f64)> {
         // A time within the last second is greater than its text without a fraction.
-        let (first, end) = (text(window.0)?, text(window.1 + 1_000)?);
+        let (first, end) = (text(window.0 - BEHIND)?, text(window.1 + BEFORE + 1_000)?);
         let mut times = BTreeSet::new();
         let (mut start, mut units) = (None, 0.0);
         loop {
@@ -150,7 +155,10 @@ impl Items {
                 let Some(AttributeValue::S(sort)) = item.get(&keys.sort) else {
                     bail!("the sort key `{}` of the table `{table}` is no text", keys.sort)
                 };
-                let time = time(sort).with_context(|| format!("an item of `{key}` in the table `{table}`"))?;
+                let time = time(sort).with_context(|| {
+                    let name = &keys.sort;
+                    format!("an item of the table `{table}` does not have a time before the first `#` of `{name}`")
+                })?;
                 if (window.0..window.1).contains(&time) {
                     times.insert(time);
                 }
@@ -187,9 +195,12 @@ impl Compared {
     /// How many are on one side alone, by hour, and the first of them if they may be named.
     pub fn observed(&self, may_be_named: bool) -> String {
         let mut out = format!("{} of {} keys are on one side alone", self.bad(), self.total);
-        for (hour, [lake, items]) in &self.hours {
+        for (hour, [lake, items]) in self.hours.iter().take(HOURS) {
             // Writing to a text does not fail.
             let _ = write!(out, "; {hour}: {lake} only in the lake, {items} only in DynamoDB");
+        }
+        if self.hours.len() > HOURS {
+            let _ = write!(out, "; and {} more hours", self.hours.len() - HOURS);
         }
         if may_be_named && !self.named.is_empty() {
             let more = self.bad().saturating_sub(self.named.len() as u64);
@@ -205,11 +216,10 @@ fn text(millisecond: i64) -> anyhow::Result<String> {
     Ok(Timestamp::from_millisecond(millisecond)?.strftime("%Y-%m-%dT%H:%M:%S").to_string())
 }
 
-/// The time at the beginning of a sort key.
-fn time(sort: &str) -> anyhow::Result<i64> {
-    let time = sort.split('#').next().unwrap_or(sort);
-    let time: Timestamp = time.parse().map_err(|_| anyhow!("the sort key `{sort}` does not begin with a time"))?;
-    Ok(time.as_millisecond())
+/// The time at the beginning of a sort key, whatever its offset. An error does not have the key, for it may be masked.
+fn time(sort: &str) -> Option<i64> {
+    let time: Timestamp = sort.split('#').next()?.parse().ok()?;
+    Some(time.as_millisecond())
 }
 
 fn failed(what: &str, table: &str, error: &Error) -> anyhow::Error {
@@ -230,12 +240,15 @@ mod tests {
         assert!(!compared.observed(false).contains("tire"));
         compared.add("9#tire", &(0..100).collect::<Vec<_>>(), &BTreeSet::new());
         assert!(compared.observed(true).ends_with(", and 82 more"), "{}", compared.observed(true));
+        compared.add("9#tire", &(0..30).map(|hour| hour * 3_600_000 + 7).collect::<Vec<_>>(), &BTreeSet::new());
+        let observed = compared.observed(false);
+        assert!(observed.contains("1970-01-01T11Z") && observed.ends_with("; and 18 more hours"), "{observed}");
     }
 
     #[test]
     fn the_time_of_a_sort_key_is_before_the_first_number_sign() {
-        assert_eq!(time("1970-01-01T00:00:01.5Z#ab#c").expect("a time"), 1_500);
-        assert_eq!(time("1970-01-01T09:00:01+09:00#ab").expect("a time"), 1_000);
-        assert!(time("none#ab").is_err());
+        assert_eq!(time("1970-01-01T00:00:01.5Z#ab#c"), Some(1_500));
+        assert_eq!(time("1970-01-01T09:00:01+09:00#ab"), Some(1_000));
+        assert_eq!(time("none#ab"), None);
     }
 }

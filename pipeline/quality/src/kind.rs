@@ -270,7 +270,8 @@ pub struct InDynamoDb {
     pub key: Key,
 }
 
-/// A text with columns, such as `${id}#vehicle#tire#report`.
+/// A text with columns, such as `${id}#vehicle#tire#report`: a template of the connector without what no column has, such as
+/// `${a|b}`, `${@topic}` and `$${`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Key {
@@ -288,6 +289,12 @@ impl TryFrom<String> for Key {
         while let Some((before, after)) = rest.split_once("${") {
             let (column, after) =
                 after.split_once('}').ok_or_else(|| format!("`{text}` has a `${{` without its `}}`"))?;
+            if before.ends_with('$') || column.contains(['|', '@']) || column.contains("[]") {
+                return Err(format!(
+                    "`{text}` is more than this check understands: each `${{…}}` is one column of a row, such as `${{id}}`, \
+                     without `|`, `@` or `[]` in it, or another `$` before it"
+                ));
+            }
             parts.push((before.to_owned(), column.parse()?));
             rest = after;
         }

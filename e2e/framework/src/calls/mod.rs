@@ -178,6 +178,8 @@ struct State {
     faults: Faults,
     mutations: Option<Arc<Mutations>>,
     looks: Option<mpsc::Sender<Look>>,
+    /// How many calls that wait have been answered by their service while somebody looked at each call.
+    waited: usize,
 }
 
 /// A call that waits until somebody has looked at the services, see [`Calls::look_at_each`].
@@ -245,12 +247,11 @@ impl Calls {
     }
 
     /// How many calls have begun so far that change something, without the one of this number, and how many calls that wait
-    /// have ended.
+    /// were answered by their service.
     pub(crate) fn effects(&self, except: Option<usize>) -> (usize, usize) {
         let state = self.state();
-        let count = |is_so: &dyn Fn(&Call) -> bool| state.calls.iter().filter(|call| is_so(call)).count();
-        let writes = count(&|call| call.effect == Effect::Write && Some(call.number) != except);
-        (writes, count(&|call| call.effect == Effect::Wait && call.finished.is_some()))
+        let is_write = |call: &&Call| call.effect == Effect::Write && Some(call.number) != except;
+        (state.calls.iter().filter(is_write).count(), state.waited)
     }
 
     /// Services and operations of which every call so far was of the kind [`Effect::Read`].
@@ -293,7 +294,13 @@ impl Calls {
     /// Waits until somebody has looked at the services, if somebody does.
     pub(crate) async fn looked_at(&self, call: usize, moment: Moment) {
         let (goes_on, waits) = oneshot::channel();
-        let looks = self.state().looks.clone();
+        let looks = {
+            let mut state = self.state();
+            let place = state.place(call);
+            let waits = place.and_then(|place| state.calls.get(place)).is_some_and(|call| call.effect == Effect::Wait);
+            state.waited += usize::from(waits && moment == Moment::After);
+            state.looks.clone()
+        };
         if looks.is_some_and(|looks| looks.send(Look { call, moment, goes_on }).is_ok()) {
             // It is an error that nobody looks any more, and then nobody has to be waited for.
             let _ = waits.await;

@@ -102,7 +102,7 @@ impl Drive<'_> {
                 Err(error) => return Err(error),
             }
         }
-        self.surveyed(|| {
+        self.surveyed(last + 1, || {
             self.start_again(&mut subjects)?;
             self.drain_with(&subjects, goal).map_err(with_session_hint)
         })?;

@@ -132,7 +132,7 @@ impl Drive<'_> {
         match self.schedule {
             // What `Partitions` changes has been changed before the topics were created.
             // A case whose messages are sent one by one has another input then than when a process is killed.
-            Schedule::Plain if !self.case.settings.in_order => self.surveyed(|| self.process(records))?,
+            Schedule::Plain if !self.case.settings.in_order => self.surveyed(0, || self.process(records))?,
             Schedule::Plain | Schedule::Partitions(_) | Schedule::Variant(_) => self.process(records)?,
             Schedule::Twice => self.process(&schedule::twice(records))?,
             Schedule::Reordered(seed) => return self.reordered(records, *seed),

@@ -17,12 +17,13 @@ use crate::subject::Subject;
 ///
 /// Two states of a case are the same if the same process has ended, the others have made the same calls since they were
 /// started, and everything that lasts is the same: committed offsets with their metadata, which is where a pipeline may keep
-/// an intent, items, objects, uploads, tables of the catalog, queues, and records of other topics.
+/// an intent, items, objects, uploads, tables of the catalog, queues, and records of other topics. How often a message of a
+/// queue was received is no part of it.
 #[derive(Debug, Clone, Default)]
 pub struct KilledStates {
     known: Arc<Mutex<HashMap<(CaseId, u64), Known>>>,
-    /// Whether runs look at the states that crashes at their calls would leave.
-    are_foreseen: bool,
+    /// Up to how many crashes runs look at the states that one more at each of their calls would leave.
+    foreseen: usize,
 }
 
 /// A state that is known.
@@ -34,17 +35,18 @@ struct Known {
 }
 
 impl KilledStates {
-    /// Without a state. `are_foreseen` says whether runs look at the states that crashes at their calls would leave.
-    pub(crate) fn new(are_foreseen: bool) -> Self {
-        Self { known: Arc::default(), are_foreseen }
+    /// Without a state. Those of up to `foreseen` crashes in a run are looked for before it is run.
+    pub(crate) fn new(foreseen: usize) -> Self {
+        Self { known: Arc::default(), foreseen }
     }
 
-    pub(super) fn are_foreseen(&self) -> bool {
-        self.are_foreseen
+    /// Whether the states of runs with so many crashes are looked for before.
+    pub(super) fn are_foreseen(&self, crashes: usize) -> bool {
+        crashes <= self.foreseen
     }
 
     /// Notes that a state was reached. Gives the schedule that had reached it before, if one had.
-    fn reach(&self, case: &CaseId, state: u64, schedule: &Schedule) -> Option<Schedule> {
+    pub(crate) fn reach(&self, case: &CaseId, state: u64, schedule: &Schedule) -> Option<Schedule> {
         let mut states = self.states();
         let reached = || Known { schedule: schedule.clone(), is_reached: true };
         let known = states.entry((case.clone(), state)).or_insert_with(reached);
@@ -126,7 +128,7 @@ impl Drive<'_> {
     /// A digest of what the services hold.
     pub(super) fn lasting(&self, goal: &Goal) -> Result<u64, DriveError> {
         let mut state = DefaultHasher::new();
-        settle::offsets(self.stack, goal).hash(&mut state);
+        settle::committed(self.stack, goal)?.hash(&mut state);
         timeless(&Observation::of(self.case, self.stack)?.text()).for_each(|part| part.hash(&mut state));
         let mut text = String::new();
         for bucket in &self.case.settings.resources.buckets {

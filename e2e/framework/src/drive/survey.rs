@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Drive, KilledStates};
+use super::Drive;
 use crate::calls::{Calls, Look, Moment};
 
 /// What was seen at a call.
@@ -26,8 +26,8 @@ pub(crate) struct Seen {
 /// was not seen is run.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// By what it is known whether the services may hold something else: calls that change something, calls that have waited,
-/// and requests to Kafka.
+/// By what it is known whether the services may hold something else: calls that change something, calls that wait and were
+/// answered, and requests to Kafka.
 type Version = (usize, usize, usize);
 
 /// No call waits any more when this is dropped.
@@ -40,9 +40,10 @@ impl Drop for Ends<'_> {
 }
 
 impl Drive<'_> {
-    /// Runs `run`, which lets the pipeline work. Meanwhile calls wait until they were seen, if states are foreseen.
-    pub(super) fn surveyed<T>(&self, run: impl FnOnce() -> T) -> T {
-        if !self.killed_states.is_some_and(KilledStates::are_foreseen) {
+    /// Runs `run`, which lets the pipeline work after so many crashes. Meanwhile calls wait until they were seen, if the states
+    /// of one crash more are foreseen.
+    pub(super) fn surveyed<T>(&self, crashes: usize, run: impl FnOnce() -> T) -> T {
+        if !self.killed_states.is_some_and(|states| states.are_foreseen(crashes + 1)) {
             return run();
         }
         let (looks, looked) = mpsc::channel();
@@ -72,20 +73,22 @@ impl Drive<'_> {
     fn see(&self, look: &Look, last: &mut Option<(Version, u64)>) -> Seen {
         let calls = self.stack.calls();
         let requests = || self.stack.kafka_requests().map_or(0, |requests| requests.len());
-        let (before, requests_before) = (calls.progress(), requests());
-        let seen =
-            Seen { call: look.call, moment: look.moment, calls: before.0, requests: requests_before, lasting: None };
+        let except = (look.moment == Moment::Before).then_some(look.call);
+        let version = || {
+            let (writes, waited) = calls.effects(except);
+            (writes, waited, requests())
+        };
+        let (begun, before) = (calls.progress(), version());
+        let seen = Seen { call: look.call, moment: look.moment, calls: begun.0, requests: before.2, lasting: None };
         // Another call that is under way may change something at any time.
         if !calls.is_alone(look.call) {
             return seen;
         }
-        let (writes, waits) = calls.effects((look.moment == Moment::Before).then_some(look.call));
-        let version = (writes, waits, requests_before);
-        let known = last.filter(|(known, _)| *known == version).map(|(_, lasting)| lasting);
+        let known = last.filter(|(known, _)| *known == before).map(|(_, lasting)| lasting);
         let goal = || self.evidence.found().goal.clone();
         let lasting = known.or_else(|| self.lasting(&goal()?).ok());
-        let lasting = lasting.filter(|_| (calls.progress(), requests()) == (before, requests_before));
-        *last = lasting.map(|lasting| (version, lasting));
+        let lasting = lasting.filter(|_| (calls.progress(), version()) == (begun, before));
+        *last = lasting.map(|lasting| (before, lasting));
         Seen { lasting, ..seen }
     }
 }

@@ -111,8 +111,10 @@ fn run_cases(
             let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
             sweep::Sample { points, seed }
         });
-        // To look at all states costs more than it spares where few of them are reached.
-        let states = KilledStates::new(sample.is_none());
+        // To look at all states costs more than it spares where few of them are reached; and on services that are shared, no
+        // two are the same, for names are others in every run.
+        let are_foreseen = sample.is_none() && options.stack == StackKind::Embedded;
+        let states = KilledStates::new(if are_foreseen { arguments.depth.get() } else { 0 });
         let options = Options { must_disturb: false, killed_states: Some(states.clone()), ..options.clone() };
         let run_under = |id: &CaseId, schedule: Schedule| run(id, &Options { schedule, ..options.clone() });
         let extent = sweep::Extent { sample, depth: arguments.depth };

@@ -362,6 +362,52 @@ mod tests {
         assert!(text.contains(expected), "{text}");
     }
 
+    /// A sweep of three points: after the first call and before the second one the state is the same. A run that kills after the
+    /// first call reaches this state, if `is_as_seen`.
+    fn swept_with_states(is_as_seen: bool) -> (Swept, Vec<String>) {
+        let id = CaseId { protocol: "p".into(), name: "c".into() };
+        let states = KilledStates::default();
+        let swept = run(&[id], None, true, extent(None, 1), &states, |id, schedule| {
+            let mut outcome = outcome(id, schedule.clone(), &["dynamodb.PutItem:1", "dynamodb.PutItem:2"]);
+            for ((_, state), seen) in outcome.crash_points.iter_mut().zip([1, 7, 7, 8]) {
+                *state = Some(seen);
+            }
+            let reached = match schedule.to_string().as_str() {
+                "killed:dynamodb.PutItem:1" => 1,
+                "killed:dynamodb.PutItem:1:after" if is_as_seen => 7,
+                "killed:dynamodb.PutItem:1:after" => 9,
+                "killed:dynamodb.PutItem:2" => 7,
+                "killed:dynamodb.PutItem:2:after" => 8,
+                _ => return outcome,
+            };
+            assert_eq!(states.reach(id, reached, &schedule), None, "{schedule}");
+            outcome
+        });
+        let schedules = swept.outcomes.iter().map(|outcome| outcome.schedule.to_string()).collect();
+        (swept, schedules)
+    }
+
+    #[test]
+    fn a_crash_that_leaves_the_state_of_another_one_is_not_run() {
+        let (swept, schedules) = swept_with_states(true);
+        assert!(!schedules.contains(&"killed:dynamodb.PutItem:2".to_owned()), "{schedules:?}");
+        assert_eq!(schedules.len(), 4, "{schedules:?}");
+        let points = "4 crash points, all of them chosen: 1 not run, for they leave the state of another run, 3 hit, 0 never hit\n";
+        assert!(swept.summary().starts_with(points), "{}", swept.summary());
+        assert_eq!(swept.json()["crashes"][0]["foreseen"], 1);
+    }
+
+    #[test]
+    fn a_crash_is_run_after_all_if_no_run_has_come_to_its_state() {
+        let (swept, schedules) = swept_with_states(false);
+        assert_eq!(schedules.len(), 5, "{schedules:?}");
+        assert!(
+            swept.summary().starts_with("4 crash points, all of them chosen: 4 hit, 0 never hit\n"),
+            "{}",
+            swept.summary()
+        );
+    }
+
     fn extent(sample: Option<Sample>, depth: usize) -> Extent {
         Extent { sample, depth: NonZeroUsize::new(depth).expect("not zero") }
     }

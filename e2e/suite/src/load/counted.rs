@@ -20,7 +20,7 @@ pub(super) struct Counted {
     figures: BTreeMap<(String, String), CallFigures>,
     /// When each object was stored for the first time, and for the last time, by bucket and key.
     stored: HashMap<String, (Instant, Instant)>,
-    /// When the first call ended that may have stored an object without an answer that says so: its client was stopped
+    /// When the last call ended that may have stored an object without an answer that says so: its client was stopped
     /// meanwhile, or the object was there already.
     may_be_stored: HashMap<String, Instant>,
 }
@@ -58,8 +58,8 @@ impl Counted {
                 (*first, *last) = (ended.min(*first), ended.max(*last));
             }
             CLIENT_GONE | PRECONDITION_FAILED => {
-                let first = self.may_be_stored.entry(target).or_insert(ended);
-                *first = ended.min(*first);
+                let last = self.may_be_stored.entry(target).or_insert(ended);
+                *last = ended.max(*last);
             }
             _ => {}
         }
@@ -67,7 +67,7 @@ impl Counted {
 
     /// When an object that is there was stored for the first time, and for the last time, by its bucket and key.
     ///
-    /// If no answer said so, it was stored by a call whose client did not wait for the answer.
+    /// If no answer said so, it was stored at the latest when the last call ended that can have stored it or has found it.
     pub(super) fn stored(&self, name: &str) -> Option<(Instant, Instant)> {
         let unanswered = || self.may_be_stored.get(name).map(|at| (*at, *at));
         self.stored.get(name).copied().or_else(unanswered)
@@ -110,12 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn an_object_whose_answer_nobody_waited_for_was_stored_when_its_client_left() {
+    fn an_object_whose_answer_nobody_waited_for_was_stored_when_it_was_found_at_the_latest() {
         let put = |key: &str, status: u16| call("worker-1", &format!("x-raw/{key}"), "PutObject", status, false);
         let mut counted = Counted::default();
-        let left = put("a", CLIENT_GONE);
-        let ended = left.finished.expect("the call has ended").0;
-        counted.add(&[left, put("a", 412), put("b", 503), put("c", CLIENT_GONE), put("c", 200)], "x-");
+        let (left, found) = (put("a", CLIENT_GONE), put("a", PRECONDITION_FAILED));
+        let ended = found.finished.expect("the call has ended").0;
+        counted.add(&[left, found, put("b", 503), put("c", CLIENT_GONE), put("c", 200)], "x-");
         assert_eq!(counted.stored("raw/a"), Some((ended, ended)));
         assert_eq!(counted.stored("raw/b"), None, "what was refused is not there");
         let answered = counted.stored.get("raw/c").copied();

@@ -37,16 +37,16 @@ pub(super) fn take(state: &mut State, config: &Config, verdict: &Verdict, happen
     match (find(state, happened, &verdict.id), trouble) {
         (None, None) => {}
         (None, Some(trouble)) => happened.fresh.push(problem(verdict, trouble)),
-        (Some(Place::Fresh(at)), Some(trouble)) => goes_on(&mut happened.fresh[at], verdict, trouble),
+        // Nobody has been told yet of what was found just now or is held back: that the check runs again does not end it.
+        (Some(Place::Fresh(at)), Some(trouble)) => goes_on(&mut happened.fresh[at], verdict, trouble, |_| false),
         (Some(Place::Fresh(at)), None) => {
-            // What was found just now has to be told, so days after it do not end it.
-            if ends(&mut happened.fresh[at], verdict, false) {
+            if ends(&mut happened.fresh[at], verdict, |_| false) {
                 happened.fresh.remove(at);
             }
         }
-        (Some(Place::Held(at)), Some(trouble)) => goes_on(&mut state.held[at], verdict, trouble),
+        (Some(Place::Held(at)), Some(trouble)) => goes_on(&mut state.held[at], verdict, trouble, |_| false),
         (Some(Place::Held(at)), None) => {
-            if ends(&mut state.held[at], verdict, is_ended_later(config, verdict)) {
+            if ends(&mut state.held[at], verdict, |found| is_ended_later(config, verdict, found)) {
                 state.held.remove(at);
             }
         }
@@ -56,7 +56,7 @@ pub(super) fn take(state: &mut State, config: &Config, verdict: &Verdict, happen
             let is_worse =
                 before.bad > 0 && verdict.bad >= before.told_bad.saturating_mul(2) && verdict.bad > before.bad;
             let is_other = before.trouble != trouble || is_worse;
-            goes_on(before, verdict, trouble);
+            goes_on(before, verdict, trouble, |found| runs_again(found, verdict));
             let lines = happened.threads.entry(number).or_default();
             if is_other {
                 before.told_bad = before.bad;
@@ -67,7 +67,8 @@ pub(super) fn take(state: &mut State, config: &Config, verdict: &Verdict, happen
             let number = state.threads[thread].number;
             let before = &mut state.threads[thread].problems[at];
             let (as_it_was, was) = (before.clone(), before.trouble);
-            if ends(before, verdict, is_ended_later(config, verdict)) {
+            let is_over = |found: &Found| is_ended_later(config, verdict, found) || runs_again(found, verdict);
+            if ends(before, verdict, is_over) {
                 before.resolved = Some(how(&as_it_was, verdict));
                 let line = Line { event: Event::Resolved, problem: before.clone() };
                 happened.threads.entry(number).or_default().push(line);
@@ -82,11 +83,12 @@ pub(super) fn take(state: &mut State, config: &Config, verdict: &Verdict, happen
     }
 }
 
-/// Takes what a check finds once more, or of other days, into its problem.
-fn goes_on(before: &mut Problem, verdict: &Verdict, trouble: Trouble) {
+/// Takes what a check finds once more, or of other days, into its problem, without the days that are over though it has not
+/// looked at them.
+fn goes_on(before: &mut Problem, verdict: &Verdict, trouble: Trouble, is_over: impl Fn(&Found) -> bool) {
     let (since, told_bad, mut open) = (before.since, before.told_bad, found(before));
     let now = problem(verdict, trouble);
-    open.retain(|found| !verdict.days().has(found.days) && !runs_again(found, verdict));
+    open.retain(|found| !verdict.days().has(found.days) && !is_over(found));
     open.extend(now.open);
     *before = Problem { since, told_bad, open, ..now };
 }
@@ -112,17 +114,15 @@ pub(super) fn found(problem: &Problem) -> Vec<Found> {
 
 /// Whether days that are well end a problem of days before them: the owner has said so of checks with such a tag, because
 /// nobody mends what they find.
-fn is_ended_later(config: &Config, verdict: &Verdict) -> bool {
-    !config.ended_by_later_days.is_disjoint(&verdict.tags)
+fn is_ended_later(config: &Config, verdict: &Verdict, found: &Found) -> bool {
+    !config.ended_by_later_days.is_disjoint(&verdict.tags) && found.days.to <= verdict.to
 }
 
-/// Takes the days that are well from a problem, and says whether it is over. If it is not, it shows days that are left.
-fn ends(problem: &mut Problem, verdict: &Verdict, is_ended_later: bool) -> bool {
+/// Takes the days that are well from a problem, and those that are over though the check has not looked at them, and says
+/// whether it has ended. If it has not, it shows days that are left.
+fn ends(problem: &mut Problem, verdict: &Verdict, is_over: impl Fn(&Found) -> bool) -> bool {
     let mut open = found(problem);
-    open.retain(|found| {
-        let is_well = verdict.days().has(found.days) || (is_ended_later && found.days.to <= verdict.to);
-        !is_well && !runs_again(found, verdict)
-    });
+    open.retain(|found| !verdict.days().has(found.days) && !is_over(found));
     let Some(last) = open.last().cloned() else { return true };
     if last.days != problem.days() || problem.trouble == Trouble::DidNotRun {
         let Found { days: Days { from, to }, trouble, observed, bad, ran_at: _ } = last;

@@ -269,6 +269,28 @@ fn what_could_not_run_ends_when_the_check_runs_again_and_passes_over_these_days(
     assert_eq!(run(&[of_day(Outcome::Pass, 6, 193)]).0, ended);
 }
 
+/// One `send` may take the results of several runs, and a maintenance window may end after several.
+#[test]
+fn what_could_not_run_is_told_although_later_runs_have_passed_over_these_days() {
+    let not_looked_at = |after: Outcome, more: &str| {
+        let (mut state, config) = (State::new(), config(&format!("did_not_run: 1000h\nrepeat: 1000h\n{more}")));
+        step(&mut state, &config, &[of_day(Outcome::Error, 1, 0), of_day(after, 2, 24)], None, at(24));
+        let held = state.held.len();
+        // The window has ended.
+        step(&mut state, &config, &[], None, at(30));
+        let found = state.open().flat_map(|problem| &problem.open);
+        let open: Vec<_> = found.map(|found| (found.days.from.day(), found.trouble)).collect();
+        (held, open, sent(&mut state))
+    };
+    let (error, fail) = ((2, Trouble::CouldNotRun), (3, Trouble::Failed));
+    let told = |trouble: &str| vec![format!("open a@example.com #data: t.c {trouble}")];
+    let window = "maintenance: [{from: 2023-01-02T00:00:00Z, to: 2023-01-03T04:00:00Z, reason: a migration}]";
+    for (held, more) in [(0, ""), (1, window)] {
+        assert_eq!(not_looked_at(Outcome::Pass, more), (held, vec![error], told("CouldNotRun")));
+        assert_eq!(not_looked_at(Outcome::Fail, more), (held, vec![error, fail], told("Failed")));
+    }
+}
+
 #[test]
 fn a_check_that_has_to_run_and_never_did_is_told_of() {
     let (mut state, config) = (State::new(), config("did_not_run: 26h\nrepeat: 1000h"));

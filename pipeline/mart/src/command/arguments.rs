@@ -104,7 +104,7 @@ pub(super) struct Sql {
     /// The last day that is built.
     #[arg(long, value_name = "DAY")]
     pub to: Date,
-    /// The time that is taken for now, which is in the names of new folders.
+    /// The time that is taken for now, which is in the names of new folders. None of them may be there yet.
     #[arg(long, value_name = "TIME")]
     pub now: Option<Timestamp>,
     /// Run the statements on the engine, one after the other, instead of printing them.

@@ -199,7 +199,7 @@ async fn statements(sql: &arguments::Sql, handle: &Handle) -> anyhow::Result<Out
     let (place, handle) = (sql.place()?, handle.clone());
     let session = tokio::task::spawn_blocking(move || Session::new(&fms_aws::load(&handle), &place)).await?;
     for statement in statements.iter().flatten() {
-        let query = session.run(statement, &generation).await?;
+        let query = session.run(statement).await?;
         print(&format!("{} (query {query})\n", statement.what));
     }
     Ok(Outcome::Done)

@@ -44,6 +44,9 @@ pub(crate) struct Session {
     engine: Engine,
     json: Json,
     retry: Retry,
+    /// A number of its own, random. The engines answer a token that they know with the statement that it began, also if that
+    /// has failed long ago.
+    number: u128,
     /// What each call that begins a statement says besides it.
     about: Map<String, Value>,
 }
@@ -88,18 +91,18 @@ impl Session {
         };
         let about = about.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
         let service = if engine == Engine::Athena { ATHENA } else { REDSHIFT };
-        Self { engine, json: Json::new(aws, service), retry: retry("fms mart"), about }
+        Self { engine, json: Json::new(aws, service), retry: retry("fms mart"), number: fastrand::u128(..), about }
     }
 
     /// Runs a statement to its end, and gives the id of its query. A call that is repeated begins it once, for it says in which
-    /// run the statement is.
+    /// session the statement is.
     ///
     /// # Errors
     ///
     /// The engine does not take it, or it fails there. The error names the query.
-    pub async fn run(&self, statement: &Statement, generation: &str) -> anyhow::Result<String> {
+    pub async fn run(&self, statement: &Statement) -> anyhow::Result<String> {
         let Statement { what, sql, .. } = statement;
-        let token = hex::encode(Sha256::digest(format!("{generation} {sql}")));
+        let token = hex::encode(Sha256::digest(format!("{} {sql}", self.number)));
         let (begin, ask, sql_of, token_of, id_of) = match self.engine {
             Engine::Athena => {
                 ("StartQueryExecution", "GetQueryExecution", "QueryString", "ClientRequestToken", "QueryExecutionId")

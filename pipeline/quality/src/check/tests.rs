@@ -54,6 +54,12 @@ fn mistakes_are_named() {
         "  - {name: a, row_count: {min: 50 %}}\n",
         "  - {name: a, row_count: {min: 50, days: 7}}\n",
         "  - {name: a, row_count: {min: half}}\n",
+        "  - {name: a, in_dynamodb: {table: t, key: '${id|vin}#report'}}\n",
+        "  - {name: a, in_dynamodb: {table: t, key: '${id}#${@topic}'}}\n",
+        "  - {name: a, in_dynamodb: {table: t, key: '$${id}#report'}}\n",
+        "  - {name: a, in_dynamodb: {table: t, key: '${dtcs[].code}#report'}}\n",
+        "  - {name: a, in_dynamodb: {table: t, key: '${id#report'}}\n",
+        "  - {name: a, in_dynamodb: {table: t, key: 'report'}}\n",
     ];
     let named: Vec<String> = mistakes.iter().map(|checks| format!("{checks}{}\n", error(checks))).collect();
     assert_snapshot!(named.join("\n"));

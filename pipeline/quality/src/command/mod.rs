@@ -149,7 +149,7 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
             }
             let memory = arguments.memory_limit;
             let found = run::check(&lake, suite, &checks, (days, now), memory, earlier.as_ref(), items.as_ref()).await;
-            for ((mut verdict, (definition, mut version)), index) in found.into_iter().zip(about).zip(&checks) {
+            for ((mut verdict, (definition, version)), index) in found.into_iter().zip(about).zip(&checks) {
                 if let Some(folder) = &arguments.bad_rows {
                     let day = arguments.changed.then_some(days.from);
                     verdict.bad_rows = files::keep_bad_rows(
@@ -159,10 +159,6 @@ fn run_checks(arguments: &RunChecks) -> anyhow::Result<ExitCode> {
                         &folder.join(files::name_of_bad_rows(&verdict, day)),
                     )
                     .await?;
-                }
-                // What is mended there changes no file of the lake.
-                if is_of_items(&suite.checks[*index]) && verdict.outcome == Outcome::Fail {
-                    version = None;
                 }
                 kept.push(Kept { verdict, definition, version });
             }

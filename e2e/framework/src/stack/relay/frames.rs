@@ -111,8 +111,8 @@ impl Connection {
         }
     }
 
-    /// The requests by which the members of this connection leave that have not left, and whether the broker answers one of
-    /// them only later. Until then, librdkafka's mock cluster reads nothing from the connection.
+    /// The requests by which the members of this connection leave that have not left, and whether one of them still waits for
+    /// the others of its group to join. Until then, librdkafka's mock cluster reads nothing from the connection.
     pub(super) fn leave(&self) -> (Vec<u8>, bool) {
         self.with_members(|members| (members.leave(), members.wait()))
     }

@@ -1,6 +1,6 @@
 //! The members of consumer groups for which a connection has spoken, and the requests by which they leave.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// The numbers of requests in Kafka's protocol, with the first version of each that is encoded in another way.
 const JOIN_GROUP: (i16, i16) = (11, 6);
@@ -16,8 +16,9 @@ pub(super) fn is_of_group(key: i16) -> bool {
 /// The members that have used a connection and have not left.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    /// Group and member.
-    joined: BTreeSet<(String, String)>,
+    /// The member of each group. One that has joined again may have another name, and the broker may give the old one to
+    /// somebody else.
+    joined: BTreeMap<String, String>,
     /// The number of the request that the broker answers only when others have made it, too.
     waits_for: Option<i32>,
 }
@@ -41,7 +42,7 @@ impl Members {
         self.waits_for = self.waits_for.filter(|waits_for| *waits_for != number);
     }
 
-    /// Whether the broker has not yet answered a request to join.
+    /// Whether the broker has not yet answered a request to join, or one for the partitions.
     pub(super) fn wait(&self) -> bool {
         self.waits_for.is_some()
     }
@@ -105,7 +106,10 @@ mod tests {
         let expected = b"\0\0\0\x1a\0\x0d\0\0\x7f\xff\xff\xff\xff\xff\0\x0aconnect-s3\0\x02m1";
         assert_eq!((members.wait(), &members.leave()[..]), (false, &expected[..]));
 
-        members.requested(LEAVE_GROUP.0, 1, 4, &rest("connect-s3", "m1"));
+        members.requested(SYNC_GROUP.0, 3, 4, &rest("connect-s3", "m2"));
+        members.answered(4);
+        assert!(members.leave().ends_with(b"\0\x0aconnect-s3\0\x02m2") && members.leave().len() == expected.len());
+        members.requested(LEAVE_GROUP.0, 1, 5, &rest("connect-s3", "m1"));
         assert!(members.leave().is_empty());
     }
 

@@ -191,7 +191,10 @@ async fn relay(
         ended = connection.requests(from_client, to_broker) => {
             return if route.absent == Absent::Leave { leave(&connection, broker, address, ended.is_ok()).await } else { ended };
         }
-        ended = connection.answers(from_broker, to_client) => return ended,
+        // What was to be answered to a client that is gone ends here as well.
+        ended = connection.answers(from_broker, to_client) => {
+            return if route.absent == Absent::Leave { leave(&connection, broker, address, false).await } else { ended };
+        }
         _ = state.changed() => {}
     }
     // librdkafka's mock cluster does not read from a connection on which a member waits to join, and so it would not see
@@ -210,11 +213,15 @@ async fn leave(
     is_whole: bool,
 ) -> io::Result<()> {
     let (requests, wait) = connection.leave();
+    // The broker reads nothing from it any more, and would not see its orderly end.
+    let is_left = wait || !is_whole;
+    if is_left {
+        broker.set_zero_linger()?;
+    }
     if requests.is_empty() {
         return Ok(());
     }
-    if wait || !is_whole {
-        broker.set_zero_linger()?;
+    if is_left {
         broker = TcpStream::connect(address).await?;
     }
     broker.write_all(&requests).await?;

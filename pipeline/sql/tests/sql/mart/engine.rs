@@ -205,9 +205,17 @@ fn a_statement_that_fails_is_the_last_one_and_is_named_with_its_query_and_the_re
     assert_eq!((ran.status, stand.begun().len()), (Some(2), 2));
     let said = "fms mart: seen 2023-01-01: the rows failed on Athena (query q-1): HIVE_BAD_DATA: no number\n";
     assert!(ran.error.ends_with(said), "{}", ran.error);
+    // Another process begins all statements anew, although they are the same to the letter.
+    let ran = stand.run("athena", &[]).done();
+    assert!(ran.starts_with("seen: the table (query q-2)\nseen 2023-01-01: the rows (query q-3)\n"), "{ran}");
+    let begun = stand.begun();
+    assert_eq!(begun.len(), 2 + 7);
+    assert_eq!(begun[1]["QueryString"], begun[3]["QueryString"]);
     let stand = Stand::start("redshift-data", "add if not exists", &[("ABORTED", "")]);
     let ran = stand.run("redshift", &["--redshift-database", "dev", "--workgroup", "fleet"]);
     assert!(ran.error.contains("(query q-2): ABORTED"), "{}", ran.error);
+    stand.run("redshift", &["--redshift-database", "dev", "--workgroup", "fleet"]).done();
+    assert_eq!(stand.begun().len(), 3 + 7);
     // What the service does not take is an error of its own.
     let stand = Stand::start("redshift-data", "none", &[]);
     let ran = stand.run("athena", &[]);
