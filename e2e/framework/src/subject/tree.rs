@@ -197,7 +197,7 @@ impl Tree {
         running.any(|process| {
             self.is_in_group(&process) && {
                 let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap_or_default();
-                ["SigCgt:", "SigBlk:"].iter().any(|set| has_sigterm(&status, set))
+                handles_sigterm(&status)
             }
         })
     }
@@ -302,13 +302,25 @@ fn running(lowest: i32) -> Option<impl Iterator<Item = RunningProcess>> {
     }))
 }
 
-/// Whether SIGTERM is in a set of signals of `/proc/PID/status`. Such a set is a hexadecimal mask in which bit n - 1
-/// stands for signal n.
+/// Whether a process with this `/proc/PID/status` handles SIGTERM, or has blocked it in order to wait for it. One that blocks
+/// all signals, SIGSEGV among them, is about to start a thread or a program, which is no reason to block them for long.
+#[cfg(target_os = "linux")]
+fn handles_sigterm(status: &str) -> bool {
+    has_sigterm(status, "SigCgt:") || has_sigterm(status, "SigBlk:") && !has_signal(status, "SigBlk:", Signal::SIGSEGV)
+}
+
 #[cfg(target_os = "linux")]
 fn has_sigterm(status: &str, set: &str) -> bool {
+    has_signal(status, set, Signal::SIGTERM)
+}
+
+/// Whether a signal is in a set of signals of `/proc/PID/status`. Such a set is a hexadecimal mask in which bit n - 1 stands
+/// for signal n.
+#[cfg(target_os = "linux")]
+fn has_signal(status: &str, set: &str, signal: Signal) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix(set));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    mask & (1 << (Signal::SIGTERM as i32 - 1)) != 0
+    mask & (1 << (signal as i32 - 1)) != 0
 }
 
 /// The status of a child that has ended, or `None` if none of them has ended. It is an error if there is no such
@@ -344,7 +356,7 @@ impl Member {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::{Numbers, Pid, has_sigterm, may_descend, started};
+    use super::{Numbers, Pid, handles_sigterm, has_sigterm, may_descend, started};
 
     #[test]
     fn only_processes_that_may_be_descendants_are_looked_at() {
@@ -379,5 +391,15 @@ mod tests {
         assert!(has_sigterm("SigBlk:\t0000000000000000\nSigCgt:\t0000000000004002\n", "SigCgt:"));
         assert!(!has_sigterm("SigBlk:\t0000000000004000\nSigCgt:\t0000000000000002\n", "SigCgt:"));
         assert!(!has_sigterm("", "SigCgt:"));
+    }
+
+    #[test]
+    fn who_blocks_all_signals_does_not_wait_for_one() {
+        let status = |blocked: &str, caught: &str| format!("SigBlk:\t{blocked}\nSigCgt:\t{caught}\n");
+        assert!(handles_sigterm(&status("0000000000000000", "0000000000004000")));
+        assert!(handles_sigterm(&status("0000000000004002", "0000000000000000")), "it waits for SIGTERM and SIGINT");
+        assert!(!handles_sigterm(&status("fffffffe7ffbfeff", "0000000000000440")), "it starts a thread");
+        assert!(handles_sigterm(&status("fffffffe7ffbfeff", "0000000000004440")));
+        assert!(!handles_sigterm(&status("0000000000000000", "0000000000000440")));
     }
 }
