@@ -294,17 +294,18 @@ impl Calls {
     /// Waits until somebody has looked at the services, if somebody does.
     pub(crate) async fn looked_at(&self, call: usize, moment: Moment) {
         let (goes_on, waits) = oneshot::channel();
-        let looks = {
+        {
             let mut state = self.state();
+            let Some(looks) = state.looks.clone() else { return };
             let place = state.place(call);
             let waits = place.and_then(|place| state.calls.get(place)).is_some_and(|call| call.effect == Effect::Wait);
             state.waited += usize::from(waits && moment == Moment::After);
-            state.looks.clone()
-        };
-        if looks.is_some_and(|looks| looks.send(Look { call, moment, goes_on }).is_ok()) {
-            // It is an error that nobody looks any more, and then nobody has to be waited for.
-            let _ = waits.await;
+            if looks.send(Look { call, moment, goes_on }).is_err() {
+                return;
+            }
         }
+        // It is an error that nobody looks any more, and then nobody has to be waited for.
+        let _ = waits.await;
     }
 
     /// Gives the run mutations, which concern calls from the next one on.

@@ -13,7 +13,7 @@ pub(crate) use self::crash::{CrashPoint, Crashes};
 pub use self::list::Schedules;
 pub(crate) use self::name::NAMES;
 pub(crate) use self::order::{partition_anew, reordered, twice};
-use crate::stack::embedded::Brokers;
+use crate::stack::embedded::{Absent, Brokers};
 
 /// What happens to the subject and its services while a case runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -133,9 +133,9 @@ impl Schedule {
     pub(crate) fn brokers(&self) -> Brokers {
         match self {
             // The relay tells the members of a group apart.
-            Self::BrokerDown | Self::CommitLost | Self::Takeover => Brokers::Relayed,
+            Self::BrokerDown | Self::CommitLost | Self::Takeover => Brokers::Relayed(Absent::Stay),
             Self::LeaderChange => Brokers::Two,
-            Self::Killed(_) | Self::Memory => Brokers::Forgetful,
+            Self::Killed(_) | Self::Memory => Brokers::Relayed(Absent::Leave),
             _ => Brokers::One,
         }
     }

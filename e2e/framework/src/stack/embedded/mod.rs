@@ -28,7 +28,8 @@ use self::glue::Catalog;
 use self::kafka::Kafka;
 use self::s3::Store;
 use self::sqs::Queues;
-use super::relay::{Absent, Relay};
+pub(crate) use super::relay::Absent;
+use super::relay::Relay;
 use super::{Commits, QueueDepth, Record, Resources, Stack, StackError};
 use crate::calls::{Calls, Moment};
 use crate::proxy::service::{DYNAMODB, GLUE, S3, SQS, Service};
@@ -66,11 +67,8 @@ pub struct Embedded {
 pub(crate) enum Brokers {
     /// A single one.
     One,
-    /// A single one, whose connections can be broken.
-    Relayed,
-    /// A single one, for which a member of a group has left when its client has closed its connection. Others need not wait
-    /// for its session to end.
-    Forgetful,
+    /// A single one, whose connections can be broken, and what becomes of members whose clients close theirs.
+    Relayed(Absent),
     /// Two, between which leaders can move.
     Two,
 }
@@ -79,7 +77,7 @@ impl Brokers {
     /// How many there are.
     pub(crate) fn number(self) -> u8 {
         match self {
-            Self::One | Self::Relayed | Self::Forgetful => 1,
+            Self::One | Self::Relayed(_) => 1,
             Self::Two => 2,
         }
     }
@@ -120,12 +118,10 @@ impl Embedded {
         servers.extend(more);
         let proxy = listen(&runtime, servers, &calls)
             .map_err(|error| StackError::new("opening the embedded stack's ports", error))?;
-        let absent = match brokers {
+        let relay = match brokers {
+            Brokers::Relayed(absent) => Some(relay_to(&mut kafka, &runtime, absent)?),
             Brokers::One | Brokers::Two => None,
-            Brokers::Relayed => Some(Absent::Stay),
-            Brokers::Forgetful => Some(Absent::Leave),
         };
-        let relay = absent.map(|absent| relay_to(&mut kafka, &runtime, absent)).transpose()?;
         let mut environment = proxy.environment(REGION, ACCESS_KEY, SECRET_KEY);
         environment.insert("KAFKA_BOOTSTRAP_SERVERS".to_owned(), kafka.client().bootstrap().to_owned());
         Ok(Self { environment, calls, kafka, relay, tables, store, queues, catalog, runtime: Some(runtime) })

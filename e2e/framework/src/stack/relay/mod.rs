@@ -26,7 +26,7 @@ use crate::proxy::bind;
 
 /// What becomes of the members of a consumer group whose client has closed its connection, as happens when it is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Absent {
+pub(crate) enum Absent {
     /// The broker waits for their sessions to end.
     Stay,
     /// The relay tells the broker that they leave.
@@ -187,20 +187,22 @@ async fn relay(
     let (from_broker, to_broker) = broker.split();
     let connection = frames::Connection::new(route.clone());
     // A side that has closed its half of the connection sends nothing any more, and the other half is of no use then.
-    tokio::select! {
+    let (ended, is_whole) = tokio::select! {
         ended = connection.requests(from_client, to_broker) => {
-            return if route.absent == Absent::Leave { leave(&connection, broker, address, ended.is_ok()).await } else { ended };
+            let is_whole = ended.is_ok();
+            (ended, is_whole)
         }
         // What was to be answered to a client that is gone ends here as well.
-        ended = connection.answers(from_broker, to_client) => {
-            return if route.absent == Absent::Leave { leave(&connection, broker, address, false).await } else { ended };
-        }
-        _ = state.changed() => {}
+        ended = connection.answers(from_broker, to_client) => (ended, false),
+        // librdkafka's mock cluster does not read from a connection on which a member waits to join, and so it would not see
+        // an orderly end of it. It would still take the member for one that waits, and ends the process when the member
+        // asks again on another connection.
+        _ = state.changed() => return broker.set_zero_linger(),
+    };
+    match route.absent {
+        Absent::Stay => ended,
+        Absent::Leave => leave(&connection, broker, address, is_whole).await,
     }
-    // librdkafka's mock cluster does not read from a connection on which a member waits to join, and so it would not see
-    // an orderly end of it. It would still take the member for one that waits, and ends the process when the member
-    // asks again on another connection.
-    broker.set_zero_linger()
 }
 
 /// Tells the broker that the members whose client has closed its connection leave: on what is left of this connection, after

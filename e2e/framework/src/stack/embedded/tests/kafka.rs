@@ -119,7 +119,7 @@ fn offset(offset: i64) -> TopicPartitionList {
 
 /// A relayed broker, and a subject that has received the only record of its topic.
 fn after_one_record() -> (Embedded, BaseConsumer) {
-    let stack = Embedded::start_with(Brokers::Relayed, Vec::new()).unwrap();
+    let stack = Embedded::start_with(Brokers::Relayed(Absent::Stay), Vec::new()).unwrap();
     stack.provide(&Resources::topic("t", 1)).unwrap();
     stack.produce(&[record("t", 0, 0, "a")]).unwrap();
     let subject = consumer(&stack, "connect-s3");
@@ -150,7 +150,7 @@ fn a_broker_that_was_away_still_has_what_was_sent_and_committed() {
 #[test]
 fn a_member_that_waits_to_join_asks_again_when_its_connection_is_broken() {
     const JOIN_GROUP: i16 = 11;
-    let stack = Embedded::start_with(Brokers::Relayed, Vec::new()).unwrap();
+    let stack = Embedded::start_with(Brokers::Relayed(Absent::Stay), Vec::new()).unwrap();
     stack.provide(&Resources::topic("t", 2)).unwrap();
     let joins = || stack.kafka.keys().unwrap().into_iter().filter(|key| *key == JOIN_GROUP).count();
     let join = || {
@@ -311,8 +311,8 @@ fn request_of_member(key: u8, group: &str, member: &str) -> Vec<u8> {
 fn a_member_leaves_when_its_connection_ends_if_the_broker_is_to_forget_it() {
     const LEAVE_GROUP: i16 = 13;
     const HEARTBEAT: u8 = 12;
-    for (brokers, leaves) in [(Brokers::Forgetful, 1), (Brokers::Relayed, 0)] {
-        let stack = Embedded::start_with(brokers, Vec::new()).unwrap();
+    for (absent, leaves) in [(Absent::Leave, 1), (Absent::Stay, 0)] {
+        let stack = Embedded::start_with(Brokers::Relayed(absent), Vec::new()).unwrap();
         let address = stack.environment()["KAFKA_BOOTSTRAP_SERVERS"].clone();
         let count = |key: i16| stack.kafka.keys().unwrap().into_iter().filter(|other| *other == key).count();
         {
@@ -328,6 +328,6 @@ fn a_member_leaves_when_its_connection_ends_if_the_broker_is_to_forget_it() {
         }
         // This waits until all connections that there were have ended, with all that this leads to.
         assert!(stack.set_broker_up(true).unwrap());
-        assert_eq!(count(LEAVE_GROUP) > 0, leaves > 0, "{brokers:?}");
+        assert_eq!(count(LEAVE_GROUP) > 0, leaves > 0, "{absent:?}");
     }
 }
